@@ -38,7 +38,8 @@ def mendable_os_errors(path: Path) -> Iterator[None]:
             ) from error
         if error.errno in (errno.ENOTDIR, errno.EEXIST):
             raise UserError(
-                f"{str(path)!r} cannot be made: a file stands in its way", "move the file or choose another folder"
+                f"{str(path)!r} cannot be made: a file stands in its way",
+                "move the file or choose another folder",
             ) from error
         raise
 
@@ -116,7 +117,7 @@ def folder_lock(folder: str | Path, *, wait: bool) -> Iterator[None]:
     folder = Path(folder)
     with mendable_os_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        lock = open(folder / ".lock", "w")
+        lock = (folder / ".lock").open("w")
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))

@@ -1,0 +1,293 @@
+"""Every flag with its help and its limits, and the frozen dataclasses made from them once.
+
+Nothing outside this module reads absl's FLAGS, and nothing here needs TensorFlow.
+"""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from absl import flags
+
+from xmodal.errors import UserError, nearest
+
+EXPERIMENTS = ("vgg_to_bert",)
+TEXT_STYLES = ("top1", "topk", "hedged")
+TEXT_HEADS = ("finetune", "zero_shot")
+STRATEGIES = ("auto", "one_device", "mirrored")
+AUGMENTATIONS = ("flip", "shift", "rotate", "zoom")
+
+
+class _Choice(flags.ArgumentParser):
+    """Parses one of a few words, and names the nearest one when it is none of them."""
+
+    def __init__(self, choices: Sequence[str]):
+        super().__init__()
+        self.choices = choices
+        self.syntactic_help = f"one of {', '.join(choices)}"
+
+    def parse(self, argument: str) -> str:
+        if argument not in self.choices:
+            raise ValueError(nearest(argument, self.choices))
+        return argument
+
+    def flag_type(self) -> str:
+        return "choice"
+
+
+class _Fraction(flags.FloatParser):
+    """Parses a number strictly between 0 and 1."""
+
+    syntactic_help = "a number between 0 and 1"
+
+    def convert(self, argument):
+        value = super().convert(argument)
+        if not 0 < value < 1:
+            raise ValueError("give a number between 0 and 1")
+        return value
+
+
+def _choice(name: str, default: str, choices: Sequence[str], help_: str) -> None:
+    flags.DEFINE(_Choice(choices), name, default, help_, serializer=flags.ArgumentSerializer())
+
+
+def _fraction(name: str, default: float, help_: str) -> None:
+    flags.DEFINE(_Fraction(), name, default, help_, serializer=flags.ArgumentSerializer())
+
+
+def _count(name: str, default: int, help_: str, lower: int = 1) -> None:
+    flags.DEFINE_integer(name, default, help_, lower_bound=lower)
+
+
+# The run.
+_choice("experiment", "vgg_to_bert", EXPERIMENTS, "The system to run.")
+flags.DEFINE_string("output_dir", None, "Folder of the run's files; default runs/<experiment>.")
+flags.DEFINE_string("saved_models_dir", "saved_models", "Exports go to <this>/<experiment>/<version>/.")
+flags.DEFINE_bool("overwrite", False, "Replace the run that --output_dir holds.")
+flags.DEFINE_bool("export", True, "Export a SavedModel and compare it in a fresh process.")
+_count("seed", 0, "Seed of splits, initial weights, orders and augmentation.", lower=0)
+_choice("strategy", "auto", STRATEGIES, "tf.distribute strategy; auto takes every GPU that it finds.")
+_count("virtual_devices", 1, "Split the CPU into this many devices, to run mirrored without GPUs.")
+flags.DEFINE_bool("offline", False, "Make no attempt to fetch anything.")
+
+# The images.
+flags.DEFINE_string("dataset", "mnist_5k", "mnist_5k, folder:PATH, csv:PATH or tfds:NAME.")
+flags.DEFINE_list("class_names", [], "Names of the classes in order, instead of the data's own.")
+_count("image_size", 48, "Side, in pixels, of the square that images are resized to.", lower=32)
+_fraction("validation_fraction", 0.1, "Share of the training images held out to choose on.")
+_fraction("test_fraction", 0.2, "Share held out for testing, where the data comes without a test split.")
+_choice("bad_images", "skip", ("skip", "fail"), "What to do with unreadable or truncated images.")
+_count("min_per_class", 5, "Fewest training images that a class may have.")
+_count(
+    "limit", 0, "Use at most this many training images (and test images in proportion); 0 is all.", lower=0
+)
+
+# The image classifier.
+flags.DEFINE_string("base", "VGG16", "Keras Applications model that the weights come from.")
+flags.DEFINE_string("target", "VGG19", "Keras Applications model that they are copied into.")
+flags.DEFINE_string(
+    "image_weights",
+    "vgg16_imagenet",
+    "Weights of the base: a named asset, imagenet (Keras Applications), a .weights.h5 file, or none.",
+)
+_choice("growth", "identity", ("identity", "random"), "How layers that are new in the target start.")
+flags.DEFINE_list(
+    "grow",
+    ["block3_conv4", "block4_conv4", "block5_conv4"],
+    "Patterns of target layers that the base does not have.",
+)
+flags.DEFINE_list("drop", [], "Patterns of base layers that have no place in the target.")
+flags.DEFINE_string(
+    "trainable",
+    "head",
+    "What to train: head, all, or a target layer prefix such as block5 (it and all after it).",
+)
+_count("feature_levels", 3, "Number of resolutions, from the deepest, whose pooled features the head reads.")
+flags.DEFINE_list("augment", ["shift", "rotate", "zoom"], f"Any of {', '.join(AUGMENTATIONS)}.")
+_count("views", 3, "Views of each training image that a frozen trunk is shown: itself, then augmented ones.")
+_count("head_epochs", 20, "Epochs of the head on the outputs of the frozen trunk.")
+_count("hidden", 512, "Units of the head's hidden layer; 0 makes it linear.", lower=0)
+flags.DEFINE_float("dropout", 0.3, "Dropout in the image head.", lower_bound=0, upper_bound=0.9)
+flags.DEFINE_float(
+    "label_smoothing", 0.1, "Label smoothing of the image loss.", lower_bound=0, upper_bound=0.9
+)
+flags.DEFINE_float("head_learning_rate", 1e-3, "Peak rate of AdamW for the head.", lower_bound=0)
+_count("epochs", 2, "Epochs through the whole network, for all that is not a frozen trunk.")
+flags.DEFINE_float("learning_rate", 3e-4, "Peak rate of AdamW through the whole network.", lower_bound=0)
+_count("batch_size", 64, "Global batch of images.")
+_count("patience", 5, "Epochs without a better validation loss before training stops.")
+
+# The bridge.
+_choice("text_style", "hedged", TEXT_STYLES, "How probabilities are put into words.")
+flags.DEFINE_multi_string("template", ["a photo of {}"], "Sentence around the words; repeat for an ensemble.")
+_count("top_k", 3, "Classes that --text_style=topk names.")
+
+# The text head.
+flags.DEFINE_string(
+    "text_encoder", "minilm_l6", "BERT encoder: a named asset, a KerasHub preset, hf://..., or a folder."
+)
+_choice(
+    "text_head", "finetune", TEXT_HEADS, "finetune trains a head and the encoder; zero_shot trains nothing."
+)
+flags.DEFINE_string("target_map", None, "CSV with the columns description,target: the question to answer.")
+_count("sequence_length", 32, "Most tokens of a text that BERT reads.", lower=8)
+_count("text_epochs", 12, "Epochs of the text head over the distinct sentences.")
+_count("text_batch_size", 32, "Distinct sentences in a batch.")
+flags.DEFINE_float("text_learning_rate", 2e-4, "Peak rate of AdamW for the text head.", lower_bound=0)
+_count("text_examples", 30, "Sentences of each class written for the head that is trained on text alone.")
+flags.DEFINE_float("similarity_scale", 20.0, "Scale of the cosine in zero-shot scores.", lower_bound=0)
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Where a run lives and what it runs on."""
+
+    experiment: str
+    output_dir: Path
+    saved_models_dir: Path
+    overwrite: bool
+    export: bool
+    seed: int
+    strategy: str
+    virtual_devices: int
+    offline: bool
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which images, and how they are split and checked."""
+
+    dataset: str
+    class_names: tuple[str, ...]
+    image_size: int
+    validation_fraction: float
+    test_fraction: float
+    bad_images: str
+    min_per_class: int
+    limit: int
+
+
+@dataclass(frozen=True)
+class ImageConfig:
+    """The image classifier: architectures, transfer and training."""
+
+    base: str
+    target: str
+    image_weights: str
+    growth: str
+    grow: tuple[str, ...]
+    drop: tuple[str, ...]
+    trainable: str
+    feature_levels: int
+    augment: tuple[str, ...]
+    views: int
+    head_epochs: int
+    hidden: int
+    dropout: float
+    label_smoothing: float
+    head_learning_rate: float
+    epochs: int
+    learning_rate: float
+    batch_size: int
+    patience: int
+
+
+@dataclass(frozen=True)
+class TextConfig:
+    """The bridge and the text head."""
+
+    text_style: str
+    template: tuple[str, ...]
+    top_k: int
+    text_encoder: str
+    text_head: str
+    target_map: Path | None
+    sequence_length: int
+    text_epochs: int
+    text_batch_size: int
+    text_learning_rate: float
+    text_examples: int
+    similarity_scale: float
+
+
+@dataclass(frozen=True)
+class Config:
+    """All that a recipe is told, and the text of the flags that say it again."""
+
+    run: RunConfig
+    data: DataConfig
+    image: ImageConfig
+    text: TextConfig
+    flagfile: str
+
+
+def parse(argv: Sequence[str]) -> list[str]:
+    """Parses a command line into the flags.
+
+    Args:
+        argv: the program's name, then its arguments.
+
+    Returns:
+        The arguments that are no flags, without the program's name.
+
+    Raises:
+        UserError: for an unknown flag or a value that is not valid.
+    """
+    try:
+        return flags.FLAGS(list(argv))[1:]
+    except flags.Error as error:
+        raise UserError(str(error).rstrip("."), "`--help` lists every flag") from error
+
+
+def help_text() -> str:
+    """Returns the help of every flag of the project."""
+    return flags.FLAGS.module_help(__name__)
+
+
+def from_flags() -> Config:
+    """Makes the dataclasses from the parsed flags.
+
+    Raises:
+        UserError: when flags do not fit together.
+    """
+    values = {flag.name: _plain(flag.value) for flag in _own_flags()}
+    unknown = [kind for kind in values["augment"] if kind not in AUGMENTATIONS]
+    if unknown:
+        raise UserError(f"--augment={unknown[0]} is not known", nearest(unknown[0], AUGMENTATIONS))
+    if values["output_dir"] is None:
+        values["output_dir"] = str(Path("runs") / values["experiment"])
+    for name in ("output_dir", "saved_models_dir", "target_map"):
+        values[name] = None if values[name] is None else Path(values[name])
+
+    def make(cls):
+        return cls(**{name: values[name] for name in cls.__dataclass_fields__})
+
+    return Config(
+        run=make(RunConfig),
+        data=make(DataConfig),
+        image=make(ImageConfig),
+        text=make(TextConfig),
+        flagfile=_flagfile(),
+    )
+
+
+def cache_folder() -> Path:
+    """Returns the folder of fetched assets: XMODAL_HOME, by default ~/.cache/xmodal."""
+    return Path(os.environ.get("XMODAL_HOME") or Path.home() / ".cache" / "xmodal")
+
+
+def _own_flags() -> list[flags.Flag]:
+    return flags.FLAGS.flags_by_module_dict()[__name__]
+
+
+def _plain(value):
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _flagfile() -> str:
+    lines = []
+    for flag in sorted(_own_flags(), key=lambda flag: flag.name):
+        if flag.value is not None and flag.name != "overwrite":
+            lines.append(flag.serialize())
+    return "\n".join(lines) + "\n"
