@@ -1,0 +1,586 @@
+"""Images from a named set, a folder, a CSV or TFDS, checked, split and served as tf.data batches.
+
+`decode` is the only code in the project that turns encoded images into numbers: training, evaluation and
+the exported SavedModel all call it.
+"""
+
+import csv
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from xmodal.config import AUGMENTATIONS
+from xmodal.data.audit import SPLITS, DataReport, Example, audit
+from xmodal.errors import UserError, nearest
+
+SHIFT = 0.08  # of the side
+ROTATION = np.pi / 18  # 10 degrees
+ZOOM = 0.1
+
+SPLIT_FOLDERS = {
+    "train": "train",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
+    "test": "test",
+}
+
+
+@dataclass(frozen=True)
+class ImageSplit:
+    """One split of N images, encoded.
+
+    Attributes:
+        items: (N,) objects: file paths (str), or encoded images (bytes) when `in_memory`.
+        labels: (N,) int32, positions in the class names.
+        ids: how reports name each image: its path in the data set, or such as "mnist_5k/123".
+        in_memory: the items are encoded images and not file paths.
+    """
+
+    items: np.ndarray
+    labels: np.ndarray
+    ids: tuple[str, ...]
+    in_memory: bool
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True)
+class ImageData:
+    """The three splits of a data set, the names of its C classes, and what the audit found."""
+
+    train: ImageSplit
+    validation: ImageSplit
+    test: ImageSplit
+    class_names: tuple[str, ...]
+    report: DataReport
+
+
+def load_images(
+    dataset: str,
+    *,
+    cache: Path,
+    offline: bool = False,
+    class_names: Sequence[str] = (),
+    validation_fraction: float = 0.1,
+    test_fraction: float = 0.2,
+    seed: int = 0,
+    bad_images: str = "skip",
+    min_per_class: int = 2,
+    limit: int = 0,
+    keep_leaks: bool = True,
+) -> ImageData:
+    """Lists, splits and audits a set of images. No pixels are kept.
+
+    Splits that the data comes with are taken as they are. Otherwise test, then validation, are cut from
+    train: the same share of each class, and at least one image of each. Which images, depends on the seed
+    and their ids alone, so that it is the same on every machine.
+
+    Args:
+        dataset: "mnist_5k"; "folder:PATH" (a subfolder a class, or train/, validation/ and test/ that hold
+            these); "csv:PATH" (columns image, label and, optionally, split; image paths relative to the
+            CSV); or "tfds:NAME".
+        cache: folder of downloaded data.
+        offline: reach for nothing.
+        class_names: names in place of the data's own, in the data's order: alphabetical, or by value when
+            all are whole numbers.
+        validation_fraction: share of train that becomes validation.
+        test_fraction: share of train that becomes test.
+        seed: of the cuts and of `limit`.
+        bad_images: what to do with unreadable files: "skip" or "fail".
+        min_per_class: fewest training images that a class may have.
+        limit: most training images, classes kept in proportion; validation and test shrink alike. 0 is all.
+        keep_leaks: keep train and validation images that stand in test too; reported in any case.
+
+    Returns:
+        The splits, the class names and the audit's report.
+
+    Raises:
+        UserError: when the data is not there or cannot be learned from.
+    """
+    try:
+        listing = _read(dataset, cache, offline)
+    except PermissionError as error:
+        raise UserError(
+            f"{str(error.filename)!r} cannot be read ({error.strerror})", "allow reading it"
+        ) from error
+    original_names = listing.class_names or _class_order({example.class_name for example in listing.examples})
+    _require_learnable(dataset, listing.examples, original_names)
+    names = _renamed(original_names, class_names)
+    rename = dict(zip(original_names, names, strict=True))
+    examples = [example._replace(class_name=rename[example.class_name]) for example in listing.examples]
+    examples = _cut(examples, "test", test_fraction, seed)
+    examples = _cut(examples, "validation", validation_fraction, seed)
+    if limit:
+        examples = _limited(examples, limit, min_per_class, len(names), seed)
+    examples, report = audit(
+        examples,
+        pixels=_pixels,
+        class_names=names,
+        bad_images=bad_images,
+        min_per_class=min_per_class,
+        keep_leaks=keep_leaks,
+    )
+    report = replace(report, warnings=listing.warnings + report.warnings)
+    train, validation, test = (_image_split(examples, split, names) for split in SPLITS)
+    return ImageData(train, validation, test, names, report)
+
+
+def decode(encoded: tf.Tensor, image_size: int) -> tf.Tensor:
+    """Decodes an image and resizes it to a square: the one way from bytes to numbers.
+
+    Grey becomes RGB, transparency is dropped, 16 bits become 8, the first frame stands for an animation.
+    The sides are scaled apart, so that nothing is cut off. EXIF rotation is not applied.
+
+    Args:
+        encoded: scalar string, a JPEG, PNG, GIF, BMP or WebP.
+        image_size: side of the result, in pixels.
+
+    Returns:
+        (H, W, 3) float32 RGB, 0 to 255.
+
+    Raises:
+        tf.errors.InvalidArgumentError: for bytes that are no image, or a part of one.
+    """
+    # Antialiasing makes a shrunk photo depend on all of its pixels; it changes nothing when enlarging.
+    size = (image_size, image_size)
+    return tf.image.resize(_pixels(encoded), size, method="bilinear", antialias=True)
+
+
+def _pixels(encoded: tf.Tensor | bytes) -> tf.Tensor:
+    return tf.io.decode_image(encoded, channels=3, expand_animations=False)
+
+
+def batches(
+    split: ImageSplit,
+    *,
+    image_size: int,
+    batch_size: int,
+    shuffle_seed: int | None = None,
+    augment: Sequence[str] = (),
+    epoch: int = 0,
+    drop_remainder: bool = False,
+) -> tf.data.Dataset:
+    """One epoch of a split, decoded as it is read.
+
+    The order and the augmentation follow from (shuffle_seed, epoch) alone, so that a resumed run can take
+    up any epoch.
+
+    Args:
+        split: N images.
+        image_size: side of the images, in pixels.
+        batch_size: B.
+        shuffle_seed: seed of the order and the augmentation; None keeps the order of the split.
+        augment: kinds of augmentation, see `augment`; they need a shuffle_seed.
+        epoch: number of the epoch; each has another order and another augmentation.
+        drop_remainder: leave out the last images when they do not fill a batch.
+
+    Returns:
+        A data set of {"image": (B, H, W, 3) float32 RGB 0 to 255, "label": (B,) int32,
+        "index": (B,) int64, the position in the split}.
+    """
+    if augment and shuffle_seed is None:
+        raise ValueError(f"augment={tuple(augment)} needs a shuffle_seed")
+    order = np.arange(len(split))
+    if shuffle_seed is not None:
+        order = np.random.default_rng((shuffle_seed, epoch)).permutation(order)
+    # Bytes stay as they are, and paths keep names that are not UTF-8.
+    items = tf.constant([os.fsencode(item) for item in split.items[order]], tf.string)
+
+    def load(item: tf.Tensor, label: tf.Tensor, index: tf.Tensor) -> dict[str, tf.Tensor]:
+        encoded = item if split.in_memory else tf.io.read_file(item)
+        return {"image": decode(encoded, image_size), "label": label, "index": index}
+
+    data = tf.data.Dataset.from_tensor_slices((items, split.labels[order], order.astype(np.int64)))
+    data = data.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    data = data.batch(batch_size, drop_remainder=drop_remainder)
+    if augment:
+        data = data.enumerate().map(
+            _augmenter(augment, (shuffle_seed, epoch)),
+            num_parallel_calls=tf.data.AUTOTUNE,
+            deterministic=True,
+        )
+    return data.prefetch(tf.data.AUTOTUNE)
+
+
+def _augmenter(kinds: Sequence[str], seed: tuple[int | None, int]) -> Callable:
+    def apply(number: tf.Tensor, batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        batch_seed = tf.random.fold_in(seed, number, alg="philox")
+        return batch | {"image": augment(batch["image"], kinds, batch_seed)}
+
+    return apply
+
+
+def augment(images: tf.Tensor, kinds: Sequence[str], seed: Sequence[int] | tf.Tensor) -> tf.Tensor:
+    """Moves each image a little, by one random affine map, so that it is resampled once.
+
+    Where the map reaches outside the image, the pixel at the edge goes on: black would make wedges that
+    no test image has, and mirroring would show parts of the object twice.
+
+    Args:
+        images: (B, H, W, 3) float32.
+        kinds: any of "flip" (left to right, one image in two), "shift" (up to 8% of the side each way),
+            "rotate" (up to 10 degrees) and "zoom" (up to 10% in or out).
+        seed: (2,) integers. The same seed gives the same images, and a kind draws the same amounts
+            whatever other kinds stand beside it.
+
+    Returns:
+        (B, H, W, 3) float32.
+
+    Raises:
+        UserError: for an unknown kind.
+    """
+    for kind in kinds:
+        if kind not in AUGMENTATIONS:
+            raise UserError(f"unknown augmentation {kind!r}", nearest(kind, AUGMENTATIONS))
+    count, height, width = tf.unstack(tf.shape(images)[:3])
+    draws = tf.random.stateless_uniform((count, 5), seed, minval=-1.0, alg="philox")
+    flip, right, down, turn, scale = tf.unstack(draws, axis=1)
+    flip = tf.where(flip < 0, -1.0, 1.0) if "flip" in kinds else tf.ones_like(flip)
+    shift, rotation, zoom = (
+        most * (kind in kinds) for kind, most in (("shift", SHIFT), ("rotate", ROTATION), ("zoom", ZOOM))
+    )
+    angle = turn * rotation
+    size = 1 + scale * zoom
+
+    # The op asks where each output pixel comes from: input = matrix (output - centre) + centre + move.
+    centre_x, centre_y = (tf.cast(side - 1, tf.float32) / 2 for side in (width, height))
+    xx, xy = flip * tf.cos(angle) / size, -tf.sin(angle) / size
+    yx, yy = flip * tf.sin(angle) / size, tf.cos(angle) / size
+    x0 = centre_x - xx * centre_x - xy * centre_y + right * shift * tf.cast(width, tf.float32)
+    y0 = centre_y - yx * centre_x - yy * centre_y + down * shift * tf.cast(height, tf.float32)
+    none = tf.zeros_like(xx)
+    moved = tf.raw_ops.ImageProjectiveTransformV3(
+        images=images,
+        transforms=tf.stack([xx, xy, x0, yx, yy, y0, none, none], axis=1),
+        output_shape=tf.stack([height, width]),
+        fill_value=0.0,
+        interpolation="BILINEAR",
+        fill_mode="NEAREST",
+    )
+    return tf.ensure_shape(moved, images.shape)
+
+
+@dataclass(frozen=True)
+class _Listing:
+    examples: list[Example]
+    class_names: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+def _read(dataset: str, cache: Path, offline: bool) -> _Listing:
+    source, _, place = dataset.partition(":")
+    if dataset == "mnist_5k":
+        return _read_mnist_5k(cache, offline)
+    if source == "folder" and place:
+        return _read_folder(Path(place).expanduser())
+    if source == "csv" and place:
+        return _read_csv(Path(place).expanduser())
+    if source == "tfds" and place:
+        return _read_tfds(place, cache, offline)
+    if Path(dataset).expanduser().exists():
+        kind = "folder" if Path(dataset).expanduser().is_dir() else "csv"
+        raise UserError(f"--dataset={dataset!r} does not say what it is", f"did you mean '{kind}:{dataset}'?")
+    forms = {"mnist_5k": "mnist_5k", "folder": "folder:PATH", "csv": "csv:PATH", "tfds": "tfds:NAME"}
+    if source in forms:
+        raise UserError(f"--dataset={dataset!r} is not complete", f"write it as {forms[source]}")
+    raise UserError(
+        f"unknown --dataset={dataset!r} (there are {', '.join(forms.values())})", nearest(source, forms)
+    )
+
+
+def _read_mnist_5k(cache: Path, offline: bool) -> _Listing:
+    from xmodal import assets
+
+    return _Listing(_digits(assets.locate("mnist_5k", cache=cache, offline=offline) / "mnist_5k.csv.gz"))
+
+
+def _digits(table: Path) -> list[Example]:
+    """Returns the digits of a CSV: 784 grey levels, row by row, then the digit."""
+    rows = np.loadtxt(table, delimiter=",", dtype=np.uint8, ndmin=2)
+    encoded = tf.io.encode_png(rows[:, :-1].reshape(-1, 28, 28, 1)).numpy()
+    return [
+        Example(image, f"mnist_5k/{row}", str(label), "train")
+        for row, (image, label) in enumerate(zip(encoded, rows[:, -1], strict=True))
+    ]
+
+
+def _read_folder(root: Path) -> _Listing:
+    if not root.is_dir():
+        raise UserError(f"the folder {str(root)!r} does not exist", "check the path of --dataset")
+    splits, warnings = _split_folders(root)
+    examples = []
+    for split, folder in splits.items():
+        class_folders = _subfolders(folder)
+        if not class_folders:
+            raise UserError(
+                f"the folder {str(folder)!r} holds no class folders",
+                "put the images of each class in a folder of its own",
+            )
+        for class_folder in class_folders:
+            files = _files(class_folder)
+            if not files and split == "train":
+                raise UserError(
+                    f"the class folder {str(class_folder)!r} is empty", "add images to it or remove it"
+                )
+            examples += [
+                Example(str(path), _printable(path.relative_to(root)), class_folder.name, split)
+                for path in files
+            ]
+    return _Listing(examples, warnings=warnings)
+
+
+def _split_folders(root: Path) -> tuple[dict[str, Path], tuple[str, ...]]:
+    # A folder named train that holds images and no folders is a class of its own.
+    if not (root / "train").is_dir() or not _subfolders(root / "train"):
+        return {"train": root}, ()
+    splits: dict[str, Path] = {}
+    unread = []
+    for folder in _subfolders(root):
+        split = SPLIT_FOLDERS.get(folder.name)
+        if split is None:
+            unread.append(repr(folder.name))
+        elif split in splits:
+            raise UserError(
+                f"{str(root)!r} holds both {splits[split].name!r} and {folder.name!r}",
+                f"keep one {split} folder",
+            )
+        else:
+            splits[split] = folder
+    warnings = (f"not read, beside train/: {', '.join(unread)}",) if unread else ()
+    return splits, warnings
+
+
+def _subfolders(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+
+
+def _files(folder: Path) -> list[Path]:
+    """Returns the files at any depth, in an order that no file system changes; hidden ones are left out."""
+
+    def refuse(error: OSError) -> None:
+        raise error
+
+    found = []
+    for parent, folders, files in os.walk(folder, onerror=refuse):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [Path(parent, name) for name in files if not name.startswith(".")]
+    return sorted(found)
+
+
+def _printable(path: Path) -> str:
+    """Returns a path for reports, which are UTF-8 where file names need not be."""
+    return path.as_posix().encode("utf-8", "backslashreplace").decode()
+
+
+def _read_csv(path: Path) -> _Listing:
+    if not path.is_file():
+        raise UserError(f"the file {str(path)!r} does not exist", "check the path of --dataset")
+    examples = []
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            table = csv.DictReader(file)
+            missing = [name for name in ("image", "label") if name not in (table.fieldnames or ())]
+            if missing:
+                raise UserError(
+                    f"{str(path)!r} has no column {missing[0]!r}",
+                    "its first line must name the columns image,label and, optionally, split",
+                )
+            for row in table:
+                examples.append(_csv_example(row, path, table.line_num))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UserError(
+            f"{str(path)!r} is not a CSV in UTF-8 ({error})", "save it as CSV in UTF-8"
+        ) from error
+    return _Listing(examples)
+
+
+def _csv_example(row: dict[str, str | None], path: Path, line: int) -> Example:
+    image, label, split = (
+        (row.get(name, default) or "").strip()
+        for name, default in (("image", ""), ("label", ""), ("split", "train"))
+    )
+    if not image or not label:
+        raise UserError(f"line {line} of {str(path)!r} lacks an image or a label", "fill it in or remove it")
+    if split not in SPLIT_FOLDERS:
+        raise UserError(f"unknown split {split!r} in line {line} of {str(path)!r}", nearest(split, SPLITS))
+    return Example(str(path.parent / image), image, label, SPLIT_FOLDERS[split])
+
+
+def _read_tfds(name: str, cache: Path, offline: bool) -> _Listing:
+    try:
+        import tensorflow_datasets as tfds
+    except ImportError as error:
+        raise UserError(
+            f"--dataset='tfds:{name}' needs the package tensorflow-datasets ({error})",
+            "run pip install tensorflow-datasets, or give a folder: or a csv:",
+        ) from error
+    remedy = "check the name and the network, or give the images as folder:PATH"
+    if offline and ":" in name:
+        raise UserError(f"the TFDS name {name!r} is looked up on the network, and --offline is on", remedy)
+    # TFDS's failures (network, checksums, missing packages, unknown names) have no class in common.
+    try:
+        builders = [tfds.builder(name, data_dir=folder) for folder in (cache / "tfds", None)]
+        builder = next((builder for builder in builders if builder.is_prepared()), builders[0])
+        if not offline:
+            builder.download_and_prepare()
+    except Exception as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise UserError(
+            f"the TFDS data set {name!r} cannot be had: {type(error).__name__}: {reason}", remedy
+        ) from error
+    if not builder.is_prepared():
+        raise UserError(
+            f"the TFDS data set {name!r} is neither in {str(cache / 'tfds')!r} nor in TFDS's own folder, "
+            "and --offline is on",
+            "run once without --offline",
+        )
+    features = dict(builder.info.features)
+    if not isinstance(features.get("label"), tfds.features.ClassLabel) or "image" not in features:
+        raise UserError(
+            f"the TFDS data set {name!r} has no features named image and label",
+            "choose one for classification",
+        )
+    decoders = {"image": tfds.decode.SkipDecoding()}
+    class_names = tuple(features["label"].names)
+    examples = []
+    for split in [split for split in SPLITS if split in builder.info.splits]:
+        rows = builder.as_dataset(split=split, decoders=decoders).as_numpy_iterator()
+        for number, row in enumerate(rows):
+            if row["label"] < 0:
+                raise UserError(
+                    f"the {split} split of the TFDS data set {name!r} has no labels",
+                    "choose another data set",
+                )
+            examples.append(
+                Example(row["image"], f"{name}/{split}/{number}", class_names[row["label"]], split)
+            )
+    return _Listing(examples, class_names)
+
+
+def _class_order(names: set[str]) -> tuple[str, ...]:
+    return tuple(sorted(names, key=int) if all(name.isdecimal() for name in names) else sorted(names))
+
+
+def _require_learnable(dataset: str, examples: Sequence[Example], class_names: Sequence[str]) -> None:
+    trained = {example.class_name for example in examples if example.split == "train"}
+    if not trained:
+        raise UserError(f"{dataset!r} holds no training images", "add some")
+    for example in examples:
+        if example.class_name not in trained:
+            raise UserError(
+                f"class {example.class_name!r} stands in {example.split} ({example.id!r}) but not in train",
+                "add training images of it, or remove it",
+            )
+    if len(class_names) < 2:
+        raise UserError(
+            f"{dataset!r} holds one class only, {class_names[0]!r}", "there must be two to tell apart"
+        )
+
+
+def _renamed(names: tuple[str, ...], given: Sequence[str]) -> tuple[str, ...]:
+    if not given:
+        return names
+    if len(given) != len(names):
+        raise UserError(
+            f"--class_names gives {len(given)} names, the data has {len(names)} classes ({', '.join(names)})",
+            "give one name a class, in this order",
+        )
+    repeated = [name for name in given if given.count(name) > 1]
+    if repeated:
+        raise UserError(f"--class_names repeats {repeated[0]!r}", "give each class a name of its own")
+    return tuple(given)
+
+
+def _cut(examples: list[Example], split: str, fraction: float, seed: int) -> list[Example]:
+    """Moves a stratified share of train to `split`, unless the data came with that split."""
+    if any(example.split == split for example in examples):
+        return examples
+    chosen = _stratified(examples, "train", fraction, seed, purpose=split, least=1, spare=1)
+    return [
+        example._replace(split=split) if position in chosen else example
+        for position, example in enumerate(examples)
+    ]
+
+
+def _limited(
+    examples: list[Example], limit: int, min_per_class: int, class_count: int, seed: int
+) -> list[Example]:
+    """Keeps `limit` training images, and the same share of the other splits."""
+    trained = sum(example.split == "train" for example in examples)
+    if limit >= trained:
+        return examples
+    if limit < class_count * min_per_class:
+        raise UserError(
+            f"--limit={limit} is too few for {class_count} classes of --min_per_class={min_per_class} images",
+            f"give at least {class_count * min_per_class}",
+        )
+    least = {"train": min_per_class, "validation": 1, "test": 1}
+    kept: set[int] = set()
+    for split in SPLITS:
+        kept |= _stratified(examples, split, limit / trained, seed, purpose="limit", least=least[split])
+    return [examples[position] for position in sorted(kept)]
+
+
+def _stratified(
+    examples: Sequence[Example],
+    split: str,
+    fraction: float,
+    seed: int,
+    *,
+    purpose: str,
+    least: int,
+    spare: int = 0,
+) -> set[int]:
+    """Returns the positions of a share of a split's images, classes in proportion.
+
+    A class gives at least `least` images but keeps `spare`. The images of a class are ranked by a hash of
+    the seed and their id: unlike a random generator's stream, it never changes with a library's version,
+    and files that come or go do not reshuffle the others.
+    """
+    members: dict[str, list[int]] = {}
+    for position, example in enumerate(examples):
+        if example.split == split:
+            members.setdefault(example.class_name, []).append(position)
+
+    def rank(position: int) -> bytes:
+        return hashlib.blake2b(f"{purpose}/{seed}/{examples[position].id}".encode()).digest()
+
+    counts = np.array([len(positions) for positions in members.values()], int)
+    shares = _shares(counts, fraction, least, spare)
+    return {
+        position
+        for positions, share in zip(members.values(), shares, strict=True)
+        for position in sorted(positions, key=rank)[:share]
+    }
+
+
+def _shares(counts: np.ndarray, fraction: float, least: int, spare: int) -> np.ndarray:
+    """Divides a share of a whole among its (C,) parts; the sum is exact unless `least` makes it larger."""
+    if not fraction:
+        return np.zeros_like(counts)
+    quotas = counts * fraction
+    shares = np.minimum(least, counts - spare)
+    for _ in range(int(quotas.sum() + 0.5) - shares.sum()):
+        wanting = np.where(shares < counts - spare, quotas - shares, -np.inf)
+        shares[wanting.argmax()] += 1
+    return shares
+
+
+def _image_split(examples: Sequence[Example], split: str, class_names: Sequence[str]) -> ImageSplit:
+    label = {name: position for position, name in enumerate(class_names)}
+    chosen = [example for example in examples if example.split == split]
+    items = np.empty(len(chosen), object)
+    items[:] = [example.item for example in chosen]
+    return ImageSplit(
+        items=items,
+        labels=np.array([label[example.class_name] for example in chosen], np.int32),
+        ids=tuple(example.id for example in chosen),
+        in_memory=bool(chosen) and isinstance(chosen[0].item, bytes),
+    )
