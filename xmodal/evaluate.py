@@ -1,0 +1,366 @@
+"""From probabilities (N, C) and labels (N,) to results with their uncertainty. Nothing is written here."""
+
+import math
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+
+Z95 = NormalDist().inv_cdf(0.975)
+# Below float32's resolution a probability says nothing, and one exact zero would make a log loss infinite.
+FLOOR = float(np.finfo(np.float32).eps)
+
+
+@dataclass(frozen=True)
+class Result:
+    """How well probabilities answer a question.
+
+    Attributes:
+        name: what was measured, such as "image_only".
+        n: the number of examples N.
+        accuracy: share of examples whose most probable class (of equal ones, the first) is the label.
+        ci95: 95% interval of the accuracy (`wilson_interval`).
+        macro_f1: mean F1 over the classes that occur, see `macro_f1`.
+        log_loss: mean negative log likelihood in nats; probabilities below 1.2e-7 count as that.
+        ece: expected calibration error, see `expected_calibration_error`.
+        ece_uncalibrated: the same before calibration, None when that was not measured.
+        confusion: (C, C) counts, rows the labels, columns the predictions.
+        class_names: the C names.
+        note: one sentence on how the probabilities were obtained.
+        seconds: wall time to obtain them, None when that was not measured.
+    """
+
+    name: str
+    n: int
+    accuracy: float
+    ci95: tuple[float, float]
+    macro_f1: float
+    log_loss: float
+    ece: float
+    ece_uncalibrated: float | None
+    confusion: tuple[tuple[int, ...], ...]
+    class_names: tuple[str, ...]
+    note: str = ""
+    seconds: float | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the entry of metrics.json under `name`: plain JSON values, the log loss as "loss"."""
+        return {
+            "accuracy": self.accuracy,
+            "n": self.n,
+            "ci95": list(self.ci95),
+            "loss": self.log_loss,
+            "macro_f1": self.macro_f1,
+            "ece": self.ece,
+            "ece_uncalibrated": self.ece_uncalibrated,
+            "confusion": [list(row) for row in self.confusion],
+            "class_names": list(self.class_names),
+            "note": self.note,
+            "seconds": self.seconds,
+        }
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """A reliability diagram: M equal bins of confidence, bin m for confidences in (m/M, (m+1)/M].
+
+    Attributes:
+        edges: the M + 1 limits of the bins, from 0 to 1.
+        count: (M,) examples in each bin.
+        confidence: (M,) mean confidence, None in an empty bin.
+        accuracy: (M,) share of right answers, None in an empty bin.
+    """
+
+    edges: tuple[float, ...]
+    count: tuple[int, ...]
+    confidence: tuple[float | None, ...]
+    accuracy: tuple[float | None, ...]
+
+    @property
+    def ece(self) -> float:
+        """The mean gap between confidence and accuracy, each bin weighted by its examples."""
+        gaps = (
+            count * abs(confidence - accuracy)
+            for count, confidence, accuracy in zip(self.count, self.confidence, self.accuracy, strict=True)
+            if confidence is not None and accuracy is not None
+        )
+        return math.fsum(gaps) / sum(self.count)
+
+
+@dataclass(frozen=True)
+class Gain:
+    """The difference in accuracy between two ways, a and b, to answer for the same examples.
+
+    Attributes:
+        difference: accuracy of a minus accuracy of b.
+        ci95: 95% interval of the difference.
+        n: the number of examples N.
+        only_a, only_b: examples that only one of them answers rightly.
+        sentence: the finding in plain words.
+    """
+
+    difference: float
+    ci95: tuple[float, float]
+    n: int
+    only_a: int
+    only_b: int
+    sentence: str
+
+
+def evaluate(
+    name: str,
+    probabilities: np.ndarray,
+    labels: np.ndarray,
+    class_names: tuple[str, ...],
+    *,
+    uncalibrated: np.ndarray | None = None,
+    note: str = "",
+    seconds: float | None = None,
+) -> Result:
+    """Measures probabilities against labels.
+
+    Args:
+        name: what is measured.
+        probabilities: (N, C), rows that sum to 1.
+        labels: (N,), class indices.
+        class_names: the C names.
+        uncalibrated: (N, C), the probabilities before calibration.
+        note, seconds: kept in the result.
+
+    Raises:
+        ValueError: for no examples, shapes or labels that do not fit, and probabilities that are not.
+    """
+    probabilities, labels = _checked(probabilities, labels)
+    n, classes = probabilities.shape
+    if len(class_names) != classes:
+        raise ValueError(f"class_names must hold {classes} names. Received: {len(class_names)}")
+    confusion = confusion_matrix(labels, probabilities.argmax(axis=1), classes)
+    right = int(confusion.trace())
+    return Result(
+        name=name,
+        n=n,
+        accuracy=right / n,
+        ci95=wilson_interval(right, n),
+        macro_f1=macro_f1(confusion),
+        log_loss=log_loss(probabilities, labels),
+        ece=expected_calibration_error(probabilities, labels),
+        ece_uncalibrated=(None if uncalibrated is None else expected_calibration_error(uncalibrated, labels)),
+        confusion=tuple(tuple(row) for row in confusion.tolist()),
+        class_names=tuple(class_names),
+        note=note,
+        seconds=seconds,
+    )
+
+
+def wilson_interval(right: int, n: int) -> tuple[float, float]:
+    """Returns the 95% score interval of the share right/n (Wilson 1927, JASA 22, 209-212).
+
+    It stays within 0 and 1 and has a width also where every example is right.
+    """
+    share = right / n
+    centre = (share + Z95**2 / (2 * n)) / (1 + Z95**2 / n)
+    half = Z95 * math.sqrt(share * (1 - share) / n + Z95**2 / (4 * n**2)) / (1 + Z95**2 / n)
+    # Exactly 0 and 1 at the ends, where rounding would leave a trace.
+    return (0.0 if right == 0 else centre - half, 1.0 if right == n else centre + half)
+
+
+def confusion_matrix(labels: np.ndarray, predictions: np.ndarray, classes: int) -> np.ndarray:
+    """Counts labels (N,) against predictions (N,): (C, C), rows the labels, columns the predictions."""
+    return np.bincount(labels * classes + predictions, minlength=classes**2).reshape(classes, classes)
+
+
+def macro_f1(confusion: np.ndarray) -> float:
+    """Returns the mean over classes of F1 = 2 TP / (2 TP + FP + FN), from a confusion matrix (C, C).
+
+    A class that neither a label nor a prediction names has no F1 and is left out of the mean; one that
+    only labels or only predictions name counts with 0.
+    """
+    named = confusion.sum(axis=0) + confusion.sum(axis=1)
+    return float(np.mean(2 * confusion.diagonal()[named > 0] / named[named > 0]))
+
+
+def log_loss(probabilities: np.ndarray, labels: np.ndarray) -> float:
+    """Returns the mean negative log likelihood, in nats, of labels (N,) under probabilities (N, C)."""
+    probabilities, labels = _checked(probabilities, labels)
+    return float(-np.log(np.maximum(_of_label(probabilities, labels), FLOOR)).mean())
+
+
+def reliability(probabilities: np.ndarray, labels: np.ndarray, bins: int = 15) -> Reliability:
+    """Compares confidence with accuracy in equal bins of confidence.
+
+    Args:
+        probabilities: (N, C).
+        labels: (N,), class indices.
+        bins: the number of bins M.
+
+    Raises:
+        ValueError: as `evaluate` does, and for less than one bin.
+    """
+    probabilities, labels = _checked(probabilities, labels)
+    if bins < 1:
+        raise ValueError(f"bins must be at least 1. Received: {bins}")
+    edges = np.linspace(0, 1, bins + 1)
+    confidence = probabilities.max(axis=1)
+    right = probabilities.argmax(axis=1) == labels
+    # The inner edges only: a confidence that rounding has put a little over 1 is in the last bin.
+    place = np.searchsorted(edges[1:-1], confidence, side="left")
+    count = np.bincount(place, minlength=bins)
+
+    def means(values: np.ndarray) -> tuple[float | None, ...]:
+        sums = np.bincount(place, values, bins)
+        return tuple(float(total / here) if here else None for total, here in zip(sums, count, strict=True))
+
+    return Reliability(tuple(edges.tolist()), tuple(count.tolist()), means(confidence), means(right))
+
+
+def expected_calibration_error(probabilities: np.ndarray, labels: np.ndarray, bins: int = 15) -> float:
+    """Returns the expected calibration error (Guo et al. 2017, arXiv:1706.04599, equation 3).
+
+    It is the mean absolute difference between the confidence in the predicted class and the accuracy,
+    over equal bins of confidence, weighted by the examples in each.
+
+    Args:
+        probabilities: (N, C).
+        labels: (N,), class indices.
+        bins: the number of bins M.
+    """
+    return reliability(probabilities, labels, bins).ece
+
+
+def paired_gain(
+    a_right: np.ndarray, b_right: np.ndarray, *, what: str = "transfer", unit: str = "images"
+) -> Gain:
+    """Compares the accuracy of two ways to answer for the same examples.
+
+    The interval is method 10 of Newcombe 1998 ("Improved confidence intervals for the difference
+    between binomial proportions based on paired data", Statistics in Medicine 17, 2635-2650): the Wilson
+    intervals of both accuracies, combined by their correlation. It needs no random numbers, and it
+    holds where one of them is always right.
+
+    Args:
+        a_right: (N,), whether each example was answered rightly with what is tried.
+        b_right: (N,), the same without it.
+        what, unit: words of the sentence: what was tried, and what the examples are.
+
+    Raises:
+        ValueError: for no examples, or arrays that are not (N,) of the same N.
+    """
+    a_right, b_right = np.asarray(a_right), np.asarray(b_right)
+    if a_right.ndim != 1 or a_right.shape != b_right.shape or not a_right.size:
+        raise ValueError(
+            f"expected two arrays (N,) with N > 0. Received: {a_right.shape} and {b_right.shape}"
+        )
+    if a_right.dtype != bool or b_right.dtype != bool:
+        raise ValueError(f"expected booleans. Received: {a_right.dtype} and {b_right.dtype}")
+    n = len(a_right)
+    only_a, only_b = int((a_right & ~b_right).sum()), int((b_right & ~a_right).sum())
+    difference = (only_a - only_b) / n
+    ci95 = _newcombe_interval(int((a_right & b_right).sum()), only_a, only_b, n)
+    return Gain(difference, ci95, n, only_a, only_b, _gain_sentence(difference, ci95, n, what, unit))
+
+
+def hardest(probabilities: np.ndarray, labels: np.ndarray, k: int) -> np.ndarray:
+    """Returns the indices (at most k) of the examples whose label got the least probability, worst first."""
+    probabilities, labels = _checked(probabilities, labels)
+    return np.argsort(_of_label(probabilities, labels), kind="stable")[:k]
+
+
+def gallery_indices(
+    probabilities: np.ndarray, labels: np.ndarray, per_kind: int, seed: int
+) -> dict[str, np.ndarray]:
+    """Picks examples to look at.
+
+    Args:
+        probabilities: (N, C).
+        labels: (N,), class indices.
+        per_kind: the most examples of a kind.
+        seed: chooses among the right and the wrong ones.
+
+    Returns:
+        Indices by kind, none of them twice: "wrong" and "right", a random choice that takes the classes
+        in turn, and "unsure", of the rest those with the least between their two highest probabilities.
+    """
+    probabilities, labels = _checked(probabilities, labels)
+    random = np.random.default_rng(seed)
+    right = probabilities.argmax(axis=1) == labels
+    picked = {
+        "wrong": _classes_in_turn(np.flatnonzero(~right), labels, random)[:per_kind],
+        "right": _classes_in_turn(np.flatnonzero(right), labels, random)[:per_kind],
+    }
+    rest = np.setdiff1d(np.arange(len(labels)), np.concatenate(list(picked.values())))
+    highest = np.sort(probabilities[rest], axis=1)
+    margin = highest[:, -1] - highest[:, -2:].min(axis=1)
+    return {**picked, "unsure": rest[np.argsort(margin, kind="stable")][:per_kind]}
+
+
+def _checked(probabilities: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    probabilities, labels = np.asarray(probabilities, np.float64), np.asarray(labels)
+    if probabilities.ndim != 2 or labels.shape != probabilities.shape[:1]:
+        raise ValueError(
+            "expected probabilities (N, C) and labels (N,). "
+            f"Received: {probabilities.shape} and {labels.shape}"
+        )
+    n, classes = probabilities.shape
+    if n == 0:
+        raise ValueError("there are no examples to evaluate")
+    if not np.isfinite(probabilities).all():
+        row = int(np.flatnonzero(~np.isfinite(probabilities).all(axis=1))[0])
+        raise ValueError(f"probabilities must be finite. Received, in row {row}: {probabilities[row]}")
+    if probabilities.min() < 0:
+        row = int(np.flatnonzero((probabilities < 0).any(axis=1))[0])
+        raise ValueError(f"probabilities must not be negative. Received, in row {row}: {probabilities[row]}")
+    wrong_sums = np.flatnonzero(np.abs(probabilities.sum(axis=1) - 1) > 1e-3)
+    if wrong_sums.size:
+        row = int(wrong_sums[0])
+        raise ValueError(
+            f"each row of probabilities must sum to 1. Row {row} sums to {probabilities[row].sum():.6g}"
+        )
+    if not np.issubdtype(labels.dtype, np.integer) or labels.min() < 0 or labels.max() >= classes:
+        raise ValueError(
+            f"labels must be class indices from 0 to {classes - 1}. "
+            f"Received: {labels.dtype} from {labels.min()} to {labels.max()}"
+        )
+    return probabilities, labels.astype(np.int64)
+
+
+def _of_label(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    return probabilities[np.arange(len(labels)), labels]
+
+
+def _newcombe_interval(both: int, only_a: int, only_b: int, n: int) -> tuple[float, float]:
+    neither = n - both - only_a - only_b
+    a, b = both + only_a, both + only_b
+    low_a, high_a = wilson_interval(a, n)
+    low_b, high_b = wilson_interval(b, n)
+    below_a, above_a = a / n - low_a, high_a - a / n
+    below_b, above_b = b / n - low_b, high_b - b / n
+    covariance: float = both * neither - only_a * only_b
+    # Newcombe's correction for continuity, for positive correlation only.
+    if covariance > 0:
+        covariance = max(covariance - n / 2, 0.0)
+    scale = math.sqrt(a * (n - a) * b * (n - b))
+    phi = covariance / scale if scale else 0.0
+    down = math.sqrt(below_a**2 - 2 * phi * below_a * above_b + above_b**2)
+    up = math.sqrt(above_a**2 - 2 * phi * above_a * below_b + below_b**2)
+    difference = (only_a - only_b) / n
+    return difference - down, difference + up
+
+
+def _gain_sentence(difference: float, ci95: tuple[float, float], n: int, what: str, unit: str) -> str:
+    figures = f"{100 * difference:+.1f} points (95% {100 * ci95[0]:.1f} to {100 * ci95[1]:.1f})"
+    if ci95[0] > 0:
+        return f"{what} helped: {figures}"
+    if ci95[1] < 0:
+        return f"{what} hurt: {figures}"
+    return f"{what} made no difference that {n:,} {unit} can show: {figures}"
+
+
+def _classes_in_turn(indices: np.ndarray, labels: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Shuffles indices, and brings the first of every class to the front, then the second."""
+    indices = random.permutation(indices)
+    turn = np.zeros(len(indices), np.int64)
+    for label in np.unique(labels[indices]):
+        of_class = labels[indices] == label
+        turn[of_class] = np.arange(of_class.sum())
+    return indices[np.argsort(turn, kind="stable")]
