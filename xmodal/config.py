@@ -103,17 +103,22 @@ flags.DEFINE_string(
     "head",
     "What to train: head, all, or a target layer prefix such as block5 (it and all after it).",
 )
-_count("feature_levels", 3, "Number of resolutions, from the deepest, whose pooled features the head reads.")
+flags.DEFINE_list(
+    "features", ["block3_pool", "block4_pool", "block5_pool"], "Layers whose pooled outputs the head reads."
+)
 flags.DEFINE_list("augment", ["shift", "rotate", "zoom"], f"Any of {', '.join(AUGMENTATIONS)}.")
-_count("views", 3, "Views of each training image that a frozen trunk is shown: itself, then augmented ones.")
-_count("head_epochs", 20, "Epochs of the head on the outputs of the frozen trunk.")
+_count("head_epochs", 20, "Epochs of the head on the kept outputs of a frozen trunk.")
 _count("hidden", 512, "Units of the head's hidden layer; 0 makes it linear.", lower=0)
 flags.DEFINE_float("dropout", 0.3, "Dropout in the image head.", lower_bound=0, upper_bound=0.9)
 flags.DEFINE_float(
     "label_smoothing", 0.1, "Label smoothing of the image loss.", lower_bound=0, upper_bound=0.9
 )
 flags.DEFINE_float("head_learning_rate", 1e-3, "Peak rate of AdamW for the head.", lower_bound=0)
-_count("epochs", 2, "Epochs through the whole network, for all that is not a frozen trunk.")
+_count(
+    "epochs",
+    3,
+    "Times that each training image is shown to the network; a frozen trunk's outputs are kept.",
+)
 flags.DEFINE_float("learning_rate", 3e-4, "Peak rate of AdamW through the whole network.", lower_bound=0)
 _count("batch_size", 64, "Global batch of images.")
 _count("patience", 5, "Epochs without a better validation loss before training stops.")
@@ -179,9 +184,8 @@ class ImageConfig:
     grow: tuple[str, ...]
     drop: tuple[str, ...]
     trainable: str
-    feature_levels: int
+    features: tuple[str, ...]
     augment: tuple[str, ...]
-    views: int
     head_epochs: int
     hidden: int
     dropout: float

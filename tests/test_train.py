@@ -1,0 +1,194 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from xmodal import train
+
+
+@pytest.fixture
+def examples():
+    rng = np.random.default_rng(0)
+    inputs = rng.normal(size=(37, 6)).astype(np.float32)
+    return inputs, (inputs[:, 0] > 0).astype(np.int32) + (inputs[:, 1] > 0)
+
+
+def build(strategy, seed=0):
+    with strategy.scope():
+        keras.utils.set_random_seed(seed)
+        return keras.Sequential(
+            [keras.Input((6,)), keras.layers.Dense(16, activation="relu"), keras.layers.Dense(3)]
+        )
+
+
+def fitted(strategy, examples, *, weights=None, batch_size=8, epochs=3, optimizer=None, **options):
+    model = build(strategy)
+    history = train.fit(
+        model,
+        lambda epoch: train.array_batches(
+            *examples, weights, batch_size=batch_size, shuffle_seed=(0, epoch)
+        ),
+        loss=train.cross_entropy(),
+        optimizer=optimizer or (lambda steps: train.adamw(0.01, steps)),
+        epochs=epochs,
+        strategy=strategy,
+        stage="",
+        **options,
+    )
+    return model, history
+
+
+def test_two_devices_end_with_the_losses_and_weights_of_one(examples, one_device, mirrored):
+    # 37 examples in batches of 8: the last batch has 5, which two devices share unevenly.
+    (one, first), (two, second) = (fitted(strategy, examples) for strategy in (one_device, mirrored))
+    assert mirrored.num_replicas_in_sync == 2
+    for a, b in zip(one.get_weights(), two.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5)
+    for a, b in zip(first.epochs, second.epochs, strict=True):
+        assert a["loss"] == pytest.approx(b["loss"], abs=1e-5)
+        assert a["accuracy"] == pytest.approx(b["accuracy"], abs=1e-6)
+
+
+def test_a_batch_of_one_leaves_a_device_without_work(examples, one_device, mirrored):
+    inputs, labels = examples
+    few = inputs[:9], labels[:9]
+    one, two = (fitted(strategy, few)[0] for strategy in (one_device, mirrored))
+    for a, b in zip(one.get_weights(), two.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+def test_convolutions_train_alike_on_two_devices(one_device, mirrored):
+    rng = np.random.default_rng(0)
+    images = rng.uniform(0, 1, (9, 32, 32, 3)).astype(np.float32)
+    labels = rng.integers(0, 3, 9)
+
+    def trained(strategy):
+        with strategy.scope():
+            keras.utils.set_random_seed(0)
+            trunk = keras.applications.VGG16(include_top=False, weights=None, input_shape=(32, 32, 3))
+            pooled = keras.layers.GlobalAveragePooling2D()(trunk.get_layer("block2_pool").output)
+            model = keras.Model(trunk.input, keras.layers.Dense(3)(pooled))
+        train.fit(
+            model,
+            lambda epoch: train.array_batches(images, labels, batch_size=4),
+            loss=train.cross_entropy(0.1),
+            optimizer=lambda steps: keras.optimizers.SGD(0.01),
+            epochs=1,
+            strategy=strategy,
+            stage="",
+        )
+        return model.get_weights()
+
+    for a, b in zip(trained(one_device), trained(mirrored), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+def test_it_learns_as_keras_fit_does(examples, one_device):
+    inputs, labels = examples
+    ours, _ = fitted(
+        one_device, examples, batch_size=37, epochs=20, optimizer=lambda steps: keras.optimizers.SGD(0.1)
+    )
+    theirs = build(one_device)
+    theirs.compile(keras.optimizers.SGD(0.1), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    theirs.fit(inputs, labels, batch_size=37, epochs=20, shuffle=False, verbose=0)
+    for a, b in zip(ours.get_weights(), theirs.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+def test_weights_count_as_repetitions(examples, one_device):
+    inputs, labels = examples
+    repeats = np.arange(37) % 4
+    often = np.repeat(inputs, repeats, axis=0), np.repeat(labels, repeats)
+    merged, _ = fitted(one_device, examples, weights=repeats, batch_size=37)
+    repeated, _ = fitted(one_device, often, batch_size=len(often[0]))
+    for a, b in zip(merged.get_weights(), repeated.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+def test_loss_and_accuracy_are_those_of_the_whole_epoch(examples, one_device):
+    inputs, labels = examples
+    model, history = fitted(one_device, examples, epochs=1, optimizer=lambda steps: keras.optimizers.SGD(0.0))
+    logits = model(inputs).numpy()
+    losses = keras.losses.sparse_categorical_crossentropy(labels, logits, from_logits=True).numpy()
+    assert history.epochs[0]["loss"] == pytest.approx(losses.mean(), abs=1e-6)
+    assert history.epochs[0]["accuracy"] == pytest.approx((logits.argmax(1) == labels).mean())
+
+
+def test_early_stopping_restores_the_best_weights(examples, one_device):
+    held_out = train.array_batches(*examples, batch_size=10)
+    model, history = fitted(
+        one_device,
+        examples,
+        epochs=40,
+        # A rate this high makes it worse after a while.
+        optimizer=lambda steps: keras.optimizers.SGD(8.0),
+        validation=held_out,
+        patience=2,
+    )
+    losses = [epoch["val_loss"] for epoch in history.epochs]
+    assert len(losses) < 40
+    assert len(losses) - 1 - int(np.argmin(losses)) == 2
+    assert train.validate(model, held_out, one_device)["val_loss"] == pytest.approx(min(losses), abs=1e-6)
+
+
+def test_keras_callbacks_hear_every_epoch_and_batch(examples, one_device):
+    heard = []
+    callback = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: heard.append((epoch, sorted(logs))),
+        on_train_batch_end=lambda batch, logs: heard.append(batch),
+    )
+    fitted(one_device, examples, epochs=2, callbacks=[callback])
+    epoch = [0, 1, 2, 3, 4]
+    assert heard == [*epoch, (0, ["accuracy", "loss"]), *epoch, (1, ["accuracy", "loss"])]
+
+
+def test_predictions_keep_the_order_on_two_devices(mirrored):
+    inputs = np.arange(11, dtype=np.float32)[:, None]
+    outputs = train.predict(
+        lambda inputs, training: inputs * 2, train.array_batches(inputs, batch_size=4), mirrored
+    )
+    np.testing.assert_array_equal(outputs, inputs * 2)
+
+
+def test_dictionaries_are_inputs_too(one_device):
+    with one_device.scope():
+        keras.utils.set_random_seed(0)
+        parts = {name: keras.Input((2,), name=name) for name in ("left", "right")}
+        model = keras.Model(parts, keras.layers.Dense(2)(keras.layers.Concatenate()(list(parts.values()))))
+    inputs = {name: np.ones((5, 2), np.float32) for name in parts}
+    history = train.fit(
+        model,
+        lambda epoch: train.array_batches(inputs, np.ones(5), batch_size=2),
+        loss=train.cross_entropy(),
+        optimizer=lambda steps: keras.optimizers.Adam(0.1),
+        epochs=5,
+        strategy=one_device,
+        stage="",
+    )
+    assert history.epochs[-1]["loss"] < history.epochs[0]["loss"]
+
+
+def test_the_order_follows_the_seed_alone(examples):
+    def order(*seed):
+        batches = train.array_batches(*examples, batch_size=8, shuffle_seed=seed)
+        return np.concatenate([inputs for inputs, _, _ in batches])
+
+    assert np.array_equal(order(0, 1), order(0, 1))
+    assert not np.array_equal(order(0, 1), order(0, 2))
+    assert sorted(map(tuple, order(0, 1))) == sorted(map(tuple, examples[0]))
+
+
+def test_one_cycle_rises_and_falls():
+    rate = train.one_cycle(0.5, 100)
+    rates = [float(rate(step)) for step in range(101)]
+    assert rates[0] == 0
+    assert max(rates) == pytest.approx(0.5)
+    assert int(np.argmax(rates)) == 10
+    assert rates[100] == pytest.approx(0, abs=1e-6)
+
+
+def test_label_smoothing_is_that_of_keras():
+    logits, labels = tf.constant([[2.0, 0.0, -1.0]]), tf.constant([0])
+    smoothed = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.1)
+    expected = smoothed(tf.one_hot(labels, 3), logits)
+    assert float(train.cross_entropy(0.1)(labels, logits)[0]) == pytest.approx(float(expected))

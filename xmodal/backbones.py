@@ -1,0 +1,228 @@
+"""Image trunks from Keras Applications and BERT encoders from keras-nlp, without heads."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import keras_nlp
+import tensorflow as tf
+
+from xmodal import assets
+from xmodal.errors import UserError, nearest
+
+
+class Preprocess(keras.layers.Layer):
+    """RGB images (B, H, W, 3) from 0 to 255 -> what a Keras Applications model was trained on."""
+
+    def __init__(self, preprocess_input: Callable, **kwargs):
+        super().__init__(**kwargs)
+        self._preprocess_input = preprocess_input
+
+    def call(self, images):
+        return self._preprocess_input(images)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+
+def image_trunk(
+    name: str,
+    image_size: int,
+    features: Sequence[str],
+    *,
+    weights: str = "none",
+    cache: Path,
+    offline: bool = False,
+) -> keras.Model:
+    """Builds a Keras Applications model up to its pooled features.
+
+    The feature maps of each layer in `features` are averaged and maximised over their positions, and
+    all of these vectors joined: several depths together transfer better than the last one alone
+    (Yosinski et al. 2014, arXiv:1411.1792).
+
+    Args:
+        name: such as "VGG16": any model of `keras.applications`.
+        image_size: side of the input in pixels.
+        features: names of the layers to read.
+        weights: a named asset, "imagenet" (fetched by Keras Applications), a `.weights.h5` file of
+            the model without its top, or "none" for random weights.
+        cache: folder of fetched assets.
+        offline: make no attempt to fetch.
+
+    Returns:
+        A flat model: RGB images (B, image_size, image_size, 3) from 0 to 255 -> features (B, D).
+
+    Raises:
+        UserError: for an unknown model, layer or weights, or weights that cannot be had.
+    """
+    build, preprocess_input = _application(name)
+    images = keras.Input((image_size, image_size, 3), name="image")
+    inputs = Preprocess(preprocess_input, name="preprocess")(images)
+    if weights == "imagenet" and offline:
+        raise UserError(
+            "--image_weights=imagenet is fetched by Keras Applications, which --offline forbids",
+            f"use a named asset ({', '.join(sorted(assets.ASSETS))}) or a .weights.h5 file",
+        )
+    try:
+        model = build(
+            include_top=False, weights="imagenet" if weights == "imagenet" else None, input_tensor=inputs
+        )
+    except ValueError as error:
+        raise UserError(
+            f"{name} cannot be built for --image_size={image_size} ({error})", "choose a larger --image_size"
+        ) from error
+    except Exception as error:
+        if weights != "imagenet":
+            raise
+        raise UserError(
+            f"--image_weights=imagenet of {name} could not be fetched ({error})",
+            "check the network or use --image_weights=vgg16_imagenet",
+        ) from error
+    if weights not in ("none", "imagenet"):
+        _load_weights(model, weights, cache=cache, offline=offline)
+    pooled = [pool(_layer(model, layer).output) for layer in features for pool in _pools(layer)]
+    return keras.Model(images, keras.layers.Concatenate(name="features")(pooled), name=name.lower())
+
+
+def set_trainable(trunk: keras.Model, trainable: str) -> None:
+    """Freezes a trunk up to a layer.
+
+    Args:
+        trunk: an image trunk.
+        trainable: "head" freezes all of it, "all" nothing; a prefix of a layer's name, such as
+            "block5", trains that layer and every one after it.
+
+    Raises:
+        UserError: when no layer of the trunk has that prefix.
+    """
+    names = [layer.name for layer in trunk.layers]
+    starts = [index for index, name in enumerate(names) if name.startswith(trainable)]
+    if trainable == "all":
+        first = 0
+    elif trainable == "head":
+        first = len(names)
+    elif starts:
+        first = starts[0]
+    else:
+        weighted = [layer.name for layer in trunk.layers if layer.weights]
+        raise UserError(
+            f"--trainable={trainable} is no layer of {trunk.name!r}",
+            nearest(trainable, ["head", "all", *weighted]),
+        )
+    for index, layer in enumerate(trunk.layers):
+        layer.trainable = index >= first
+
+
+class MeanPool(keras.layers.Layer):
+    """The mean of token vectors (B, T, D) over the tokens that a mask (B, T) keeps -> (B, D)."""
+
+    def call(self, vectors, mask):
+        weights = keras.ops.cast(mask, vectors.dtype)[..., None]
+        return keras.ops.sum(vectors * weights, axis=1) / keras.ops.maximum(
+            keras.ops.sum(weights, axis=1), 1.0
+        )
+
+    def compute_output_shape(self, vectors_shape, mask_shape):
+        return (vectors_shape[0], vectors_shape[2])
+
+
+@dataclass(frozen=True)
+class TextEncoder:
+    """A BERT encoder and the tokenizer that belongs to it.
+
+    Attributes:
+        preprocessor: strings (B,) -> token_ids, segment_ids, padding_mask, each (B, T); runs in-graph.
+        model: those three -> sentence vectors (B, D), the mean over the tokens (Reimers and Gurevych
+            2019, arXiv:1908.10084).
+    """
+
+    preprocessor: keras.layers.Layer
+    model: keras.Model
+
+    def tokens(self, texts) -> dict[str, tf.Tensor]:
+        """Returns the encoder's inputs for texts (B,), in-graph or eagerly."""
+        return self.preprocessor(tf.convert_to_tensor(texts, tf.string))
+
+
+def text_encoder(preset: str, sequence_length: int) -> TextEncoder:
+    """Loads a BERT encoder.
+
+    Args:
+        preset: a folder or a handle that `keras_nlp.models.BertBackbone.from_preset` reads.
+        sequence_length: the number of tokens T; longer texts are cut.
+
+    Raises:
+        UserError: when the preset cannot be read, or is shorter than `sequence_length`.
+    """
+    try:
+        backbone = keras_nlp.models.BertBackbone.from_preset(preset)
+        tokenizer = keras_nlp.models.BertTokenizer.from_preset(preset)
+    except Exception as error:
+        raise UserError(
+            f"the text encoder {preset!r} could not be loaded ({type(error).__name__}: {error})",
+            "check the name and the network, or use --text_encoder=minilm_l6",
+        ) from error
+    if sequence_length > backbone.max_sequence_length:
+        raise UserError(
+            f"--sequence_length={sequence_length} is more than the {backbone.max_sequence_length} tokens "
+            f"that {preset!r} reads",
+            "choose a smaller one",
+        )
+    preprocessor = keras_nlp.models.BertTextClassifierPreprocessor(tokenizer, sequence_length=sequence_length)
+    vectors = MeanPool(name="mean_pool")(backbone.output["sequence_output"], backbone.input["padding_mask"])
+    return TextEncoder(preprocessor, keras.Model(backbone.input, vectors, name="sentence_encoder"))
+
+
+def _application(name: str) -> tuple[Callable, Callable]:
+    builders = {
+        attribute: module
+        for module in vars(keras.applications).values()
+        if hasattr(module, "preprocess_input")
+        for attribute in vars(module)
+        if attribute[0].isupper()
+    }
+    if name not in builders:
+        raise UserError(f"{name!r} is no model of Keras Applications", nearest(name, builders))
+    return getattr(builders[name], name), builders[name].preprocess_input
+
+
+def _load_weights(model: keras.Model, weights: str, *, cache: Path, offline: bool) -> None:
+    if weights == "vgg16_imagenet":
+        arrays = assets.vgg16_arrays(assets.locate(weights, cache=cache, offline=offline))
+        if {layer.name for layer in model.layers if layer.weights} != set(arrays):
+            raise UserError(
+                f"--image_weights={weights} does not fit {model.name!r}",
+                "use it with VGG16, or choose others",
+            )
+        for name, (kernel, bias) in arrays.items():
+            model.get_layer(name).set_weights([kernel, bias])
+    elif Path(weights).is_file():
+        try:
+            model.load_weights(weights)
+        except Exception as error:
+            raise UserError(
+                f"--image_weights={weights} does not fit {model.name!r} ({error})",
+                "give a .weights.h5 file of this model without its top",
+            ) from error
+    else:
+        raise UserError(
+            f"--image_weights={weights} is neither known nor a file",
+            nearest(weights, ["vgg16_imagenet", "imagenet", "none"]),
+        )
+
+
+def _layer(model: keras.Model, name: str) -> keras.Layer:
+    names = [layer.name for layer in model.layers if len(layer.output.shape) == 4]
+    if name not in names:
+        raise UserError(
+            f"--features={name} is no layer of {model.name!r} with feature maps", nearest(name, names)
+        )
+    return model.get_layer(name)
+
+
+def _pools(layer: str) -> list[keras.Layer]:
+    return [
+        keras.layers.GlobalAveragePooling2D(name=f"{layer}_mean"),
+        keras.layers.GlobalMaxPooling2D(name=f"{layer}_max"),
+    ]

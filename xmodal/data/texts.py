@@ -1,0 +1,85 @@
+"""Texts read from files: here the target map, a question put in words alone."""
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from xmodal.errors import UserError
+
+
+@dataclass(frozen=True)
+class TargetMap:
+    """A question about images, given by descriptions and their answers.
+
+    Attributes:
+        names: the answers, C of them.
+        descriptions: texts (M,) such as class names.
+        targets: the answer to each description (M,), as an index into `names`.
+        of_class: the answer for each class of the images, as an index into `names`.
+    """
+
+    names: tuple[str, ...]
+    descriptions: tuple[str, ...]
+    targets: np.ndarray
+    of_class: np.ndarray
+
+
+def identity_map(class_names: Sequence[str]) -> TargetMap:
+    """Returns the map that asks for the images' own classes."""
+    indices = np.arange(len(class_names))
+    return TargetMap(tuple(class_names), tuple(class_names), indices, indices)
+
+
+def read_target_map(path: Path, class_names: Sequence[str]) -> TargetMap:
+    """Reads a CSV with the columns description,target.
+
+    Every class name must be among the descriptions, for only these tell what the right answer for an
+    image is; further descriptions are more text to learn from.
+
+    Args:
+        path: the file, in UTF-8.
+        class_names: the names of the images' classes.
+
+    Raises:
+        UserError: when the file cannot be read, lacks a column, answers a description twice, leaves
+            a class out or has fewer than two answers.
+    """
+    flag = f"--target_map={path}"
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{flag} cannot be read ({error})", "give a CSV file in UTF-8") from error
+    if not rows or not {"description", "target"} <= set(rows[0]):
+        raise UserError(
+            f"{flag} has no rows with the columns description and target", "add a header and rows"
+        )
+    answers: dict[str, str] = {}
+    for line, row in enumerate(rows, start=2):
+        description, target = (row["description"] or "").strip(), (row["target"] or "").strip()
+        if not description or not target:
+            raise UserError(f"{flag} line {line} lacks a description or a target", "fill in both")
+        if answers.setdefault(description, target) != target:
+            raise UserError(
+                f"{flag} line {line} answers {description!r} with {target!r} after {answers[description]!r}",
+                "keep one of them",
+            )
+    missing = [name for name in class_names if name not in answers]
+    if missing:
+        raise UserError(
+            f"{flag} has no description for {len(missing)} of the classes: {', '.join(missing[:5])}",
+            "add a line for each class",
+        )
+    names = tuple(dict.fromkeys(answers.values()))
+    if len(names) < 2:
+        raise UserError(f"{flag} has only the answer {names[0]!r}", "give at least two answers")
+    index = {name: position for position, name in enumerate(names)}
+    return TargetMap(
+        names=names,
+        descriptions=tuple(answers),
+        targets=np.array([index[answer] for answer in answers.values()]),
+        of_class=np.array([index[answers[name]] for name in class_names]),
+    )

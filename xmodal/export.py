@@ -1,0 +1,142 @@
+"""One SavedModel with raw inputs, checked in a process that knows nothing of this package."""
+
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from xmodal import loaded
+from xmodal.bridge import Bridge
+from xmodal.data.images import decode
+from xmodal.errors import UserError
+from xmodal.files import whole_folder
+from xmodal.text_classifier import TextClassifier
+
+# Largest difference of a probability between the model in memory and the export.
+TOLERANCE = 1e-4
+
+
+class Served(tf.Module):
+    """The path from image bytes, or from a text, to an answer, as a SavedModel keeps it.
+
+    Args:
+        image_model: RGB images (B, H, W, 3) from 0 to 255 -> logits (B, C).
+        image_size: side of the images in pixels.
+        temperature: calibrates the image model's logits.
+        bridge: probabilities (B, C) -> sentences (B, P).
+        text: sentences -> logits of the target question (B, T).
+        text_temperature: calibrates these.
+        names: the answers, T of them.
+    """
+
+    def __init__(
+        self,
+        *,
+        image_model: keras.Model,
+        image_size: int,
+        temperature: float,
+        bridge: Bridge,
+        text: TextClassifier,
+        text_temperature: float,
+        names: tuple[str, ...],
+    ):
+        super().__init__()
+        self._image_model = image_model
+        self._image_size = image_size
+        self._temperature = temperature
+        self._bridge = bridge
+        self._text_model = text.model
+        self._preprocessor = text.encoder.preprocessor
+        self._text_temperature = text_temperature
+        self._names = tf.constant(names)
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
+    def answer_images(self, image_bytes):
+        """Encoded images (B,) -> label, probability, probabilities (B, T) and the sentences read (B,)."""
+        size = self._image_size
+        images = tf.map_fn(
+            lambda encoded: decode(encoded, size),
+            image_bytes,
+            fn_output_signature=tf.TensorSpec([size, size, 3], tf.float32),
+        )
+        logits = self._image_model(images, training=False)
+        sentences = self._bridge.sentences(tf.nn.softmax(logits / self._temperature))
+        wordings = sentences.shape[1]
+        text_logits = self._read(tf.reshape(sentences, [-1]))
+        text_logits = tf.reshape(text_logits, [-1, wordings, text_logits.shape[-1]])
+        answer = self._answer(tf.reduce_mean(text_logits, axis=1))
+        return answer | {"sentence": tf.strings.reduce_join(sentences, axis=1, separator=" | ")}
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="text")])
+    def answer_texts(self, text):
+        """Texts (B,) -> label, probability and probabilities (B, T)."""
+        return self._answer(self._read(text))
+
+    def _read(self, texts):
+        return self._text_model(self._preprocessor(texts), training=False)
+
+    def _answer(self, logits):
+        probabilities = tf.nn.softmax(logits / self._text_temperature)
+        return {
+            "label": tf.gather(self._names, tf.argmax(probabilities, axis=1)),
+            "probability": tf.reduce_max(probabilities, axis=1),
+            "probabilities": probabilities,
+        }
+
+
+def export(served: Served, folder: Path) -> Path:
+    """Saves a model as the next version in a folder, the layout that TensorFlow Serving watches.
+
+    Args:
+        served: the model.
+        folder: such as saved_models/vgg_to_bert.
+
+    Returns:
+        The folder of the new version, <folder>/<version>.
+    """
+    versions = [int(path.name) for path in folder.glob("*") if path.name.isdecimal()]
+    destination = folder / str(max(versions, default=0) + 1)
+    with whole_folder(destination) as temporary:
+        tf.saved_model.save(
+            served,
+            str(temporary),
+            signatures={"serving_default": served.answer_images, "text": served.answer_texts},
+        )
+    return destination
+
+
+def check(exported: Path, images: list[bytes], probabilities: np.ndarray) -> float:
+    """Loads an export in a fresh process and compares its answers with those of the model in memory.
+
+    Args:
+        exported: folder of the SavedModel.
+        images: encoded images, N of them.
+        probabilities: what the model in memory answers (N, T).
+
+    Returns:
+        The largest absolute difference of a probability.
+
+    Raises:
+        RuntimeError: when the export cannot be loaded, or differs by more than `TOLERANCE`.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        for number, encoded in enumerate(images):
+            (Path(folder) / f"{number:06d}").write_bytes(encoded)
+        process = subprocess.run(
+            [sys.executable, loaded.__file__, str(exported), folder], capture_output=True, text=True
+        )
+    if process.returncode:
+        raise RuntimeError(f"the export in {exported} cannot be used: {process.stderr.strip()[-2000:]}")
+    answers = json.loads(process.stdout.splitlines()[-1])
+    difference = float(np.max(np.abs(np.array(answers["probabilities"]) - probabilities)))
+    if not difference <= TOLERANCE:
+        raise RuntimeError(
+            f"the export in {exported} differs from the model in memory by {difference:.2e}, "
+            f"more than {TOLERANCE:.0e}"
+        )
+    return difference

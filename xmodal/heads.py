@@ -1,0 +1,75 @@
+"""What stands on an encoder: classification heads and the similarity scorer."""
+
+import keras
+import numpy as np
+
+
+def image_head(
+    features: np.ndarray, classes: int, *, hidden: int, dropout: float, name: str = "image_head"
+) -> keras.Model:
+    """Builds the head that reads pooled features.
+
+    The features are standardised by their statistics over a sample, because blocks of one trunk
+    differ in scale by orders of magnitude.
+
+    Args:
+        features: a sample of the trunk's outputs (N, D).
+        classes: the number of classes C.
+        hidden: units of a hidden layer, 0 for a linear head.
+        dropout: the rate before each dense layer.
+
+    Returns:
+        A model: features (B, D) -> logits (B, C).
+    """
+    # A feature that hardly varies in the sample must not be blown up.
+    variance = np.maximum(features.var(axis=0), 1e-4)
+    layers: list[keras.Layer] = [
+        keras.Input((features.shape[1],)),
+        keras.layers.Normalization(mean=features.mean(axis=0), variance=variance),
+    ]
+    if hidden:
+        layers += [keras.layers.Dropout(dropout), keras.layers.Dense(hidden, activation="relu")]
+    layers += [keras.layers.Dropout(dropout), keras.layers.Dense(classes, name="logits")]
+    return keras.Sequential(layers, name=name)
+
+
+def text_classifier(
+    encoder: keras.Model, classes: int, *, dropout: float = 0.1, name: str = "text_classifier"
+) -> keras.Model:
+    """Puts a classification head on a sentence encoder: its inputs -> logits (B, C)."""
+    vectors = keras.layers.Dropout(dropout)(encoder.output)
+    return keras.Model(encoder.input, keras.layers.Dense(classes, name="logits")(vectors), name=name)
+
+
+class Similarity(keras.layers.Layer):
+    """The scorer s(x, c): scaled cosines between encoded inputs and encoded class descriptions.
+
+    P(c|x) = exp(s(x, c)) / sum over c' of exp(s(x, c')). A class with several descriptions has the
+    sum of their probabilities.
+
+    Args:
+        descriptions: encoded descriptions (M, D).
+        targets: the class of each (M,), from 0 to C - 1, every class at least once.
+        scale: what the cosine is multiplied by.
+    """
+
+    def __init__(self, descriptions: np.ndarray, targets: np.ndarray, scale: float, **kwargs):
+        super().__init__(**kwargs)
+        classes = np.arange(np.max(targets) + 1)
+        missing = np.setdiff1d(classes, targets)
+        if len(missing):
+            raise ValueError(f"every class needs a description. Received none for: {missing.tolist()}")
+        unit = descriptions / np.linalg.norm(descriptions, axis=1, keepdims=True)
+        self._directions = scale * unit.T.astype(np.float32)
+        # Added to scores (B, 1, M): keeps a description for its own class (C, M) only.
+        self._mask = np.where(classes[:, None] == np.asarray(targets)[None, :], 0.0, -np.inf).astype(
+            np.float32
+        )
+
+    def call(self, x):
+        """Encoded inputs (B, D) -> logits (B, C)."""
+        scores = keras.ops.matmul(keras.ops.normalize(x), self._directions)
+        return keras.ops.logsumexp(scores[:, None, :] + self._mask, axis=-1)
+
+    def compute_output_shape(self, input_shape):
+        return (input_shape[0], self._mask.shape[0])

@@ -1,0 +1,143 @@
+"""Images -> logits: a trunk and a head, trained on kept features and then, where asked, as a whole."""
+
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from xmodal import train
+from xmodal.backbones import set_trainable
+from xmodal.config import DataConfig, ImageConfig
+from xmodal.data.images import ImageData, ImageSplit, batches
+from xmodal.heads import image_head
+
+
+@dataclass(frozen=True)
+class ImageClassifier:
+    """A trained image classifier.
+
+    Attributes:
+        trunk: RGB images (B, H, W, 3) from 0 to 255 -> features (B, D).
+        head: features (B, D) -> logits (B, C).
+        model: the two joined.
+        train_logits: logits (M, C) of the training images, of each view when the trunk was frozen.
+        train_labels: their labels (M,).
+        validation_logits: logits of the validation split.
+        histories: one for each training that it went through.
+    """
+
+    trunk: keras.Model
+    head: keras.Model
+    model: keras.Model
+    train_logits: np.ndarray
+    train_labels: np.ndarray
+    validation_logits: np.ndarray
+    histories: tuple[train.History, ...]
+
+
+def train_image_classifier(
+    trunk: keras.Model,
+    data: ImageData,
+    *,
+    data_config: DataConfig,
+    config: ImageConfig,
+    trainable: str,
+    seed: int,
+    strategy: tf.distribute.Strategy,
+    stage: str,
+) -> ImageClassifier:
+    """Trains a head on a trunk, and the trunk with it from the layer that `trainable` names.
+
+    With a frozen trunk every view of every training image passes the network once and its features
+    are kept for all epochs of the head. Otherwise the head is first fitted on the features of the
+    images as they are, so that fine-tuning starts from a useful gradient (LP-FT: Kumar et al. 2022,
+    arXiv:2202.10054), and then all trainable layers learn for `config.epochs` passes.
+
+    Args:
+        trunk: RGB images (B, H, W, 3) -> features (B, D), built in the strategy's scope.
+        data: the splits; early stopping looks at the validation split.
+        data_config: gives the image size.
+        config: epochs, rates and the rest.
+        trainable: "head", "all", or a prefix of a trunk layer's name.
+        seed: of initial weights, orders and augmentation.
+        strategy: the tf.distribute strategy.
+        stage: what progress and histories call it.
+    """
+    set_trainable(trunk, trainable)
+    frozen = trainable == "head"
+    views = config.epochs if frozen else 1
+
+    def read(split: ImageSplit, view: int = 0) -> tf.data.Dataset:
+        return batches(
+            split,
+            image_size=data_config.image_size,
+            batch_size=4 * config.batch_size,
+            augment=config.augment if view else (),
+            seed=seed,
+            epoch=view,
+        ).map(lambda batch: batch["image"])
+
+    kept = np.concatenate(
+        [
+            train.predict(trunk, read(data.train, view), strategy, stage=f"{stage}: view {view + 1}/{views}")
+            for view in range(views)
+        ]
+    )
+    labels = np.tile(data.train.labels, views)
+    held_out = train.predict(trunk, read(data.validation), strategy)
+    with strategy.scope():
+        keras.utils.set_random_seed(seed)
+        head = image_head(kept, len(data.class_names), hidden=config.hidden, dropout=config.dropout)
+        model = keras.Model(trunk.input, head(trunk.output), name="image_classifier")
+    histories = [
+        train.fit(
+            head,
+            lambda epoch: train.array_batches(
+                kept, labels, batch_size=2 * config.batch_size, shuffle_seed=(seed, epoch)
+            ),
+            loss=train.cross_entropy(config.label_smoothing),
+            optimizer=lambda steps: train.adamw(config.head_learning_rate, steps),
+            epochs=config.head_epochs,
+            validation=train.array_batches(held_out, data.validation.labels, batch_size=1024),
+            patience=config.patience,
+            strategy=strategy,
+            stage=f"{stage}: head",
+        )
+    ]
+    if not frozen:
+        histories.append(_train_whole(model, data, data_config, config, seed, strategy, stage))
+
+    def logits(split: ImageSplit, outputs: np.ndarray) -> np.ndarray:
+        if frozen:
+            return train.predict(head, train.array_batches(outputs, batch_size=1024), strategy)
+        return train.predict(model, read(split), strategy)
+
+    return ImageClassifier(
+        trunk=trunk,
+        head=head,
+        model=model,
+        train_logits=logits(data.train, kept),
+        train_labels=labels,
+        validation_logits=logits(data.validation, held_out),
+        histories=tuple(histories),
+    )
+
+
+def _train_whole(model, data, data_config, config, seed, strategy, stage) -> train.History:
+    def examples(split: ImageSplit, **order) -> tf.data.Dataset:
+        return batches(
+            split, image_size=data_config.image_size, batch_size=config.batch_size, seed=seed, **order
+        ).map(lambda batch: (batch["image"], batch["label"], tf.ones_like(batch["label"], tf.float32)))
+
+    return train.fit(
+        model,
+        lambda epoch: examples(data.train, shuffle=True, augment=config.augment, epoch=epoch),
+        loss=train.cross_entropy(config.label_smoothing),
+        optimizer=lambda steps: train.adamw(config.learning_rate, steps),
+        epochs=config.epochs,
+        validation=examples(data.validation),
+        patience=config.patience,
+        strategy=strategy,
+        stage=f"{stage}: network",
+    )

@@ -1,0 +1,149 @@
+"""Texts -> logits of the target question: BERT with a trained head, or with similarities alone."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from xmodal import train
+from xmodal.backbones import TextEncoder, text_encoder
+from xmodal.config import TextConfig
+from xmodal.heads import Similarity, text_classifier
+
+
+@dataclass(frozen=True)
+class TextExamples:
+    """Distinct pairs of text and target, each with the number of times that it occurred.
+
+    Attributes:
+        texts: str (U,).
+        targets: int (U,).
+        weights: float (U,).
+    """
+
+    texts: np.ndarray
+    targets: np.ndarray
+    weights: np.ndarray
+
+
+@dataclass(frozen=True)
+class TextClassifier:
+    """An encoder and a model on it.
+
+    Attributes:
+        encoder: the tokenizer's side: strings (B,) -> the model's inputs.
+        model: those inputs -> logits (B, C).
+        history: of its training, None when it had none.
+    """
+
+    encoder: TextEncoder
+    model: keras.Model
+    history: train.History | None
+
+    def logits(
+        self, texts: np.ndarray, strategy: tf.distribute.Strategy, *, batch_size: int = 64
+    ) -> np.ndarray:
+        """Returns logits for texts (N,) or for P wordings of each (N, P), whose logits are averaged.
+
+        Each distinct text is read by BERT once.
+        """
+        distinct, place = np.unique(texts, return_inverse=True)
+        tokens = train.array_batches(_tokens(self.encoder, distinct), batch_size=batch_size)
+        logits = train.predict(self.model, tokens, strategy, stage="text: reading")[place.ravel()]
+        return logits.reshape(len(texts), -1, logits.shape[-1]).mean(axis=1)
+
+
+def merge(texts: Sequence[str], targets: np.ndarray) -> TextExamples:
+    """Merges identical (text, target) pairs into weighted examples, in a fixed order.
+
+    The weighted mean loss over the merged examples, and its gradient, are those over all pairs.
+
+    Args:
+        texts: str (N,).
+        targets: int (N,).
+    """
+    counts = Counter(zip(texts, np.asarray(targets).tolist(), strict=True))
+    merged = sorted(counts)
+    return TextExamples(
+        texts=np.array([text for text, _ in merged], object),
+        targets=np.array([target for _, target in merged], np.int32),
+        weights=np.array([counts[pair] for pair in merged], np.float32),
+    )
+
+
+def train_text_classifier(
+    preset: str,
+    examples: TextExamples,
+    classes: int,
+    *,
+    config: TextConfig,
+    seed: int,
+    strategy: tf.distribute.Strategy,
+    stage: str,
+) -> TextClassifier:
+    """Fine-tunes a BERT encoder with a new head on weighted texts.
+
+    Args:
+        preset: the encoder, as `backbones.text_encoder` takes it.
+        examples: what to learn.
+        classes: the number of targets C.
+        config: sequence length, epochs, batch and rate.
+        seed: of the head's weights, dropout and order.
+        strategy: the tf.distribute strategy.
+        stage: what progress and history call it.
+    """
+    with strategy.scope():
+        keras.utils.set_random_seed(seed)
+        encoder = text_encoder(preset, config.sequence_length)
+        model = text_classifier(encoder.model, classes)
+    tokens = _tokens(encoder, examples.texts)
+    history = train.fit(
+        model,
+        lambda epoch: train.array_batches(
+            tokens,
+            examples.targets,
+            examples.weights,
+            batch_size=config.text_batch_size,
+            shuffle_seed=(seed, epoch),
+        ),
+        loss=train.cross_entropy(),
+        optimizer=lambda steps: train.adamw(config.text_learning_rate, steps),
+        epochs=config.text_epochs,
+        strategy=strategy,
+        stage=stage,
+    )
+    return TextClassifier(encoder, model, history)
+
+
+def zero_shot_classifier(
+    preset: str,
+    descriptions: Sequence[str],
+    targets: np.ndarray,
+    *,
+    config: TextConfig,
+    strategy: tf.distribute.Strategy,
+) -> TextClassifier:
+    """Builds P(c|x) = softmax of scaled cosines between a text and the descriptions; nothing is trained.
+
+    Args:
+        preset: the encoder, as `backbones.text_encoder` takes it.
+        descriptions: sentences (M,), at least one for each target.
+        targets: the target of each description (M,), from 0 to C - 1.
+        config: sequence length and similarity scale.
+        strategy: the tf.distribute strategy.
+    """
+    with strategy.scope():
+        encoder = text_encoder(preset, config.sequence_length)
+    tokens = train.array_batches(_tokens(encoder, np.array(descriptions, object)), batch_size=64)
+    vectors = train.predict(encoder.model, tokens, strategy)
+    with strategy.scope():
+        logits = Similarity(vectors, targets, config.similarity_scale, name="logits")(encoder.model.output)
+        model = keras.Model(encoder.model.input, logits, name="zero_shot_classifier")
+    return TextClassifier(encoder, model, None)
+
+
+def _tokens(encoder: TextEncoder, texts: np.ndarray) -> dict[str, np.ndarray]:
+    return {name: value.numpy() for name, value in encoder.tokens(list(texts)).items()}
