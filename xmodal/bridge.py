@@ -27,6 +27,8 @@ STYLES: tuple[str, ...] = get_args(Style)
 SURE = np.float32(0.95)
 PROBABLE = np.float32(0.7)
 RUNNER_UP = np.float32(0.1)
+# TensorFlow's threads take subnormal numbers for zero, NumPy does not: below this, all are ties.
+SMALLEST = np.finfo(np.float32).smallest_normal
 # In the order of `_hedge`. They name two classes at most, so there are never more than 2 C^2 of these
 # phrases, however many the images: equal sentences are merged, and BERT reads each once.
 HEDGES = ("surely {}", "probably {}", "probably {}, perhaps {}", "possibly {} or {}")
@@ -51,7 +53,7 @@ _PLURAL = re.compile(
 )
 _SINGULAR = re.compile(
     "alias|atlas|bias|biceps|canvas|chaos|christmas|cosmos|cyclops|gas|lens|mercedes|pancreas|rhinoceros"
-    "|series|species|thermos|triceps"
+    "|series|species|thermos|triceps|yes"
 )
 # Abbreviations without a vowel that are read as words.
 _SPOKEN = ("mr", "mrs", "ms", "mt", "st")
@@ -189,6 +191,7 @@ class Bridge:
             )
         if not np.isfinite(probabilities).all():
             raise ValueError("probabilities must be finite")
+        probabilities = np.where(probabilities < SMALLEST, np.float32(0), probabilities)
         order = np.argsort(-probabilities, kind="stable")[: self._named]
         choice = 0
         if self.style == "hedged":
@@ -215,6 +218,7 @@ class Bridge:
         probabilities = tf.cast(tf.convert_to_tensor(probabilities), tf.float32)
         probabilities.shape.assert_is_compatible_with([None, len(self.class_names)])
         probabilities = tf.debugging.check_numerics(probabilities, "probabilities must be finite")
+        probabilities = tf.where(probabilities < SMALLEST, 0.0, probabilities)
         values, indices = tf.math.top_k(probabilities, self._named)
         names = tf.unstack(tf.gather(tf.constant(self.class_phrases), indices), num=self._named, axis=1)
         # Joining every pattern and then choosing costs a little more than choosing first, and keeps the
@@ -466,12 +470,13 @@ def _check_names(class_names: Sequence[str]) -> None:
         if not phrase:
             raise UserError(f"the class name {name!r} has no words", "name every class by --class_names")
         # Most text encoders do not see case.
-        other = seen.setdefault(phrase.casefold(), name)
-        if other is not name:
+        key = phrase.casefold()
+        if key in seen:
             raise UserError(
-                f"the class names {other!r} and {name!r} both read as {phrase!r}",
+                f"the class names {seen[key]!r} and {name!r} both read as {phrase!r}",
                 "tell them apart by --class_names",
             )
+        seen[key] = name
 
 
 def _check_templates(templates: Sequence[str]) -> None:
