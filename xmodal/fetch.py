@@ -1,0 +1,150 @@
+"""Brings the assets that a run needs into the cache, and says what is there.
+
+    python -m xmodal.fetch minilm_l6 mnist_5k
+    python -m xmodal.fetch --flagfile=experiments/vgg_to_bert.cfg
+
+Any flag of `python -m xmodal.run` may stand here too: without names, or with a flagfile, the assets are
+those which that run would use.
+"""
+
+import argparse
+import dataclasses
+import json
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from xmodal import assets, config
+from xmodal.errors import UserError
+from xmodal.files import mendable_os_errors
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs the command line, and returns its exit code: 0 done, 2 the user can mend it, 130 interrupted.
+
+    Args:
+        argv: the program's name, then its arguments.
+    """
+    try:
+        _run(argv)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _run(argv: Sequence[str]) -> None:
+    options, rest = _parser().parse_known_args(argv[1:])
+    # What is left when the flags of a run are parsed away are the names of assets.
+    names = config.parse([argv[0], *rest])
+    settings = config.from_flags()
+    cache = config.cache_folder()
+    if options.cache_info:
+        print(_sizes_table(cache))
+    elif options.clear_cache:
+        freed = _clear(cache / "features")
+        print(f"{_megabytes(freed)} MB freed in {cache / 'features'}")
+    else:
+        if not names or any(word.lstrip("-").startswith("flagfile") for word in rest):
+            names += [name for name in _of_run(settings) if name not in names]
+        entries = assets.manifest(names, cache=cache, offline=settings.run.offline)
+        print(_as_json(entries) if options.json else _manifest_table(entries))
+
+
+def _of_run(settings: config.Config) -> list[str]:
+    """The named assets of a run; what else its flags name is said, since it is not fetched here."""
+    flags = {
+        "image_weights": settings.image.image_weights,
+        "dataset": settings.data.dataset,
+        "text_encoder": settings.text.text_encoder,
+    }
+    names = assets.needed(**flags)
+    for flag, value in flags.items():
+        if value not in names and value != "none":
+            print(f"--{flag}={value} is no named asset: left to the run itself", file=sys.stderr)
+    return names
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m xmodal.fetch",
+        usage="%(prog)s [NAME ...] [--flagfile=FILE] [--offline] [--json | --cache_info | --clear_cache]",
+        description=__doc__,
+        epilog="\n".join(
+            ["assets:", *(f"  {asset.name:<16}{asset.description}" for asset in assets.ASSETS.values())]
+        ),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    one = parser.add_mutually_exclusive_group()
+    one.add_argument("--json", action="store_true", help="print the manifest as JSON")
+    one.add_argument("--cache_info", action="store_true", help="print the size of the cache by part")
+    one.add_argument("--clear_cache", action="store_true", help="empty the cache of features, only")
+    return parser
+
+
+def _manifest_table(entries: Sequence[assets.ManifestEntry]) -> str:
+    rows = [
+        (entry.name, entry.source, _megabytes(sum(file.bytes for file in entry.files)), entry.licence)
+        for entry in entries
+    ]
+    lines = _table(("name", "source", "MB", "licence"), rows)
+    folders = _table(("name", "folder"), [(entry.name, entry.folder) for entry in entries])
+    return "\n".join([*lines, "", *folders])
+
+
+def _as_json(entries: Sequence[assets.ManifestEntry]) -> str:
+    return json.dumps([dataclasses.asdict(entry) for entry in entries], indent=2)
+
+
+def _sizes_table(cache: Path) -> str:
+    """The parts of the cache: each asset, and every other folder beside the assets."""
+    parts = [*_folders(cache / "assets"), *(part for part in _folders(cache) if part.name != "assets")]
+    rows = [(str(part.relative_to(cache)), _megabytes(_bytes_in(part))) for part in parts]
+    rows.append(("total", _megabytes(sum(map(_bytes_in, parts)))))
+    return "\n".join([f"cache: {cache}", "", *_table(("part", "MB"), rows)])
+
+
+def _folders(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+
+
+def _bytes_in(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def _clear(folder: Path) -> int:
+    """Empties a folder, and returns how many bytes it held."""
+    freed = _bytes_in(folder)
+    with mendable_os_errors(folder):
+        for path in folder.iterdir() if folder.is_dir() else ():
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+    return freed
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Columns as wide as their widest cell; numbers stand right."""
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    lines = []
+    for row in (head, *rows):
+        cells = [
+            cell.rjust(width) if name == "MB" else cell.ljust(width)
+            for name, cell, width in zip(head, row, widths, strict=True)
+        ]
+        lines.append("  ".join(cells).rstrip())
+    return lines
+
+
+def _megabytes(count: int) -> str:
+    return f"{count / 1e6:.1f}"
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv))
