@@ -86,17 +86,14 @@ def audit(
             in which nothing is left.
     """
     scans = scan([example.item for example in examples], pixels)
-    dropped = tuple(
-        (example.id, scan.problem) for example, scan in zip(examples, scans, strict=True) if scan.problem
-    )
+    scanned = list(zip(examples, scans, strict=True))
+    dropped = tuple((example.id, found.problem) for example, found in scanned if found.problem)
     if dropped and bad_images == "fail":
         raise UserError(
             f"{_images(len(dropped))} cannot be read: {_reasons(dropped)}",
             "mend or remove them, or pass --bad_images=skip",
         )
-    readable = [
-        (example, scan.digest) for example, scan in zip(examples, scans, strict=True) if not scan.problem
-    ]
+    readable = [(example, found.digest) for example, found in scanned if not found.problem]
     duplicates = _duplicates(readable)
     leaked = _leaked(readable)
     warnings = _content_warnings(len(examples), readable, dropped, duplicates, leaked, keep_leaks)

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from xmodal import assets
 from xmodal.config import AUGMENTATIONS
 from xmodal.data.audit import SPLITS, DataReport, Example, audit
 from xmodal.errors import UserError, nearest
@@ -162,34 +163,34 @@ def batches(
     *,
     image_size: int,
     batch_size: int,
-    shuffle_seed: int | None = None,
+    seed: int = 0,
+    shuffle: bool = False,
     augment: Sequence[str] = (),
     epoch: int = 0,
     drop_remainder: bool = False,
 ) -> tf.data.Dataset:
     """One epoch of a split, decoded as it is read.
 
-    The order and the augmentation follow from (shuffle_seed, epoch) alone, so that a resumed run can take
-    up any epoch.
+    The order and the augmentation follow from (seed, epoch) alone, so that a resumed run can take up
+    any epoch.
 
     Args:
         split: N images.
         image_size: side of the images, in pixels.
         batch_size: B.
-        shuffle_seed: seed of the order and the augmentation; None keeps the order of the split.
-        augment: kinds of augmentation, see `augment`; they need a shuffle_seed.
-        epoch: number of the epoch; each has another order and another augmentation.
+        seed: of the order and the augmentation.
+        shuffle: bring the images in a random order, instead of that of the split.
+        augment: kinds of augmentation, see `augment`.
+        epoch: number of the epoch; each has its own order and augmentation.
         drop_remainder: leave out the last images when they do not fill a batch.
 
     Returns:
         A data set of {"image": (B, H, W, 3) float32 RGB 0 to 255, "label": (B,) int32,
         "index": (B,) int64, the position in the split}.
     """
-    if augment and shuffle_seed is None:
-        raise ValueError(f"augment={tuple(augment)} needs a shuffle_seed")
     order = np.arange(len(split))
-    if shuffle_seed is not None:
-        order = np.random.default_rng((shuffle_seed, epoch)).permutation(order)
+    if shuffle:
+        order = np.random.default_rng((seed, epoch)).permutation(order)
     # Bytes stay as they are, and paths keep names that are not UTF-8.
     items = tf.constant([os.fsencode(item) for item in split.items[order]], tf.string)
 
@@ -202,14 +203,14 @@ def batches(
     data = data.batch(batch_size, drop_remainder=drop_remainder)
     if augment:
         data = data.enumerate().map(
-            _augmenter(augment, (shuffle_seed, epoch)),
+            _augmenter(augment, (seed, epoch)),
             num_parallel_calls=tf.data.AUTOTUNE,
             deterministic=True,
         )
     return data.prefetch(tf.data.AUTOTUNE)
 
 
-def _augmenter(kinds: Sequence[str], seed: tuple[int | None, int]) -> Callable:
+def _augmenter(kinds: Sequence[str], seed: tuple[int, int]) -> Callable:
     def apply(number: tf.Tensor, batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         batch_seed = tf.random.fold_in(seed, number, alg="philox")
         return batch | {"image": augment(batch["image"], kinds, batch_seed)}
@@ -296,8 +297,6 @@ def _read(dataset: str, cache: Path, offline: bool) -> _Listing:
 
 
 def _read_mnist_5k(cache: Path, offline: bool) -> _Listing:
-    from xmodal import assets
-
     return _Listing(_digits(assets.locate("mnist_5k", cache=cache, offline=offline) / "mnist_5k.csv.gz"))
 
 
