@@ -272,7 +272,7 @@ class Bridge:
         classes, combinations = len(self.class_names), self._combinations(pattern)
         # Steps of about the golden ratio spread any number of turns evenly over the combinations; a step
         # without a common divisor comes to all of them.
-        step = round(combinations * 0.618) or 1
+        step = combinations * 618 // 1000 or 1
         while math.gcd(step, combinations) != 1:
             step += 1
         for turn in range(combinations * len(self.templates)):
