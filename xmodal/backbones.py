@@ -115,15 +115,14 @@ def set_trainable(trunk: keras.Model, trainable: str) -> None:
 
 
 class MeanPool(keras.layers.Layer):
-    """The mean of token vectors (B, T, D) over the tokens that a mask (B, T) keeps -> (B, D)."""
+    """The mean of token vectors (B, T, D) over the tokens that are to be kept (B, T) -> (B, D)."""
 
-    def call(self, vectors, mask):
-        weights = keras.ops.cast(mask, vectors.dtype)[..., None]
-        return keras.ops.sum(vectors * weights, axis=1) / keras.ops.maximum(
-            keras.ops.sum(weights, axis=1), 1.0
-        )
+    def call(self, vectors, kept):
+        weights = keras.ops.expand_dims(keras.ops.cast(kept, vectors.dtype), axis=-1)
+        count = keras.ops.maximum(keras.ops.sum(weights, axis=1), 1.0)
+        return keras.ops.sum(vectors * weights, axis=1) / count
 
-    def compute_output_shape(self, vectors_shape, mask_shape):
+    def compute_output_shape(self, vectors_shape, kept_shape):
         return (vectors_shape[0], vectors_shape[2])
 
 

@@ -7,6 +7,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from absl import flags
 
@@ -77,6 +78,7 @@ flags.DEFINE_list("class_names", [], "Names of the classes in order, instead of 
 _count("image_size", 48, "Side, in pixels, of the square that images are resized to.", lower=32)
 _fraction("validation_fraction", 0.1, "Share of the training images held out to choose on.")
 _fraction("test_fraction", 0.2, "Share held out for testing, where the data comes without a test split.")
+flags.DEFINE_bool("keep_leaks", True, "Keep training images whose pixels stand in the test split too.")
 _choice("bad_images", "skip", ("skip", "fail"), "What to do with unreadable or truncated images.")
 _count("min_per_class", 5, "Fewest training images that a class may have.")
 _count(
@@ -169,6 +171,7 @@ class DataConfig:
     validation_fraction: float
     test_fraction: float
     bad_images: str
+    keep_leaks: bool
     min_per_class: int
     limit: int
 
@@ -180,7 +183,7 @@ class ImageConfig:
     base: str
     target: str
     image_weights: str
-    growth: str
+    growth: Literal["identity", "random"]
     grow: tuple[str, ...]
     drop: tuple[str, ...]
     trainable: str
@@ -201,7 +204,7 @@ class ImageConfig:
 class TextConfig:
     """The bridge and the text head."""
 
-    text_style: str
+    text_style: Literal["top1", "topk", "hedged"]
     template: tuple[str, ...]
     top_k: int
     text_encoder: str
@@ -241,7 +244,8 @@ def parse(argv: Sequence[str]) -> list[str]:
     try:
         return flags.FLAGS(list(argv))[1:]
     except flags.Error as error:
-        raise UserError(str(error).rstrip("."), "`--help` lists every flag") from error
+        problem = str(error).removeprefix("ERROR:: ").rstrip(" .")
+        raise UserError(problem, "`--help` lists every flag") from error
 
 
 def help_text() -> str:

@@ -13,7 +13,6 @@ import tensorflow as tf
 from xmodal import loaded
 from xmodal.bridge import Bridge
 from xmodal.data.images import decode
-from xmodal.errors import UserError
 from xmodal.files import whole_folder
 from xmodal.text_classifier import TextClassifier
 

@@ -69,14 +69,10 @@ def train_image_classifier(
     views = config.epochs if frozen else 1
 
     def read(split: ImageSplit, view: int = 0) -> tf.data.Dataset:
-        return batches(
-            split,
-            image_size=data_config.image_size,
-            batch_size=4 * config.batch_size,
-            augment=config.augment if view else (),
-            seed=seed,
-            epoch=view,
-        ).map(lambda batch: batch["image"])
+        augment = config.augment if view else ()
+        return pixels(
+            split, data_config.image_size, 4 * config.batch_size, augment=augment, seed=seed, epoch=view
+        )
 
     kept = np.concatenate(
         [
@@ -126,9 +122,10 @@ def train_image_classifier(
 
 def _train_whole(model, data, data_config, config, seed, strategy, stage) -> train.History:
     def examples(split: ImageSplit, **order) -> tf.data.Dataset:
-        return batches(
+        read = batches(
             split, image_size=data_config.image_size, batch_size=config.batch_size, seed=seed, **order
-        ).map(lambda batch: (batch["image"], batch["label"], tf.ones_like(batch["label"], tf.float32)))
+        )
+        return read.map(_weighted)
 
     return train.fit(
         model,
@@ -141,3 +138,17 @@ def _train_whole(model, data, data_config, config, seed, strategy, stage) -> tra
         strategy=strategy,
         stage=f"{stage}: network",
     )
+
+
+def pixels(split: ImageSplit, image_size: int, batch_size: int, **options) -> tf.data.Dataset:
+    """Returns batches of the images alone (B, H, W, 3); options as `data.images.batches` takes them."""
+    read = batches(split, image_size=image_size, batch_size=batch_size, **options)
+    return read.map(_image)
+
+
+def _image(batch):
+    return batch["image"]
+
+
+def _weighted(batch):
+    return batch["image"], batch["label"], tf.ones_like(batch["label"], tf.float32)

@@ -13,7 +13,7 @@ from xmodal.files import folder_lock, write_text
 
 DONE, USER_ERROR, INTERRUPTED = 0, 2, 130
 # What a run leaves in its folder, and --overwrite therefore removes.
-LEFT = ("config.cfg", "metrics.json", "metrics.jsonl", "transfer.json", "report.html", "tensorboard", "checkpoints")
+LEFT = ("config.cfg", "metrics.json", "metrics.jsonl", "transfer.json", "report.html", "tensorboard")
 
 
 def main(argv: Sequence[str]) -> int:

@@ -77,12 +77,11 @@ def array_batches(
     weights = np.ones(size, np.float32) if weights is None else weights.astype(np.float32)
     order = np.arange(size) if shuffle_seed is None else np.random.default_rng(shuffle_seed).permutation(size)
     held = keras.tree.map_structure(tf.convert_to_tensor, (inputs, labels, weights))
-    return (
-        tf.data.Dataset.from_tensor_slices(order)
-        .batch(batch_size)
-        .map(lambda index: tf.nest.map_structure(lambda array: tf.gather(array, index), held))
-        .prefetch(2)
-    )
+
+    def take(index):
+        return tf.nest.map_structure(lambda array: tf.gather(array, index), held)
+
+    return tf.data.Dataset.from_tensor_slices(order).batch(batch_size).map(take).prefetch(2)
 
 
 def fit(
@@ -162,35 +161,45 @@ def predict(
         The outputs (N, ...) as one array.
     """
 
-    @tf.function
-    def step(inputs, real):
-        return strategy.run(lambda inputs, real: (model(inputs, training=False), real), (inputs, real))
+    def outputs(*batch):
+        return (model(batch[0], training=False),)
 
-    def with_mask(*batch):
-        first = tf.nest.flatten(batch[0])[0]
-        return batch[0], tf.ones(tf.shape(first)[0], tf.bool)
-
-    outputs = []
-    with progress_bar(stage, int(batches.cardinality())) as bar:
-        for inputs, real in _distributed(batches.map(with_mask), strategy):
-            results, masks = map(strategy.experimental_local_results, step(inputs, real))
-            outputs += [result.numpy()[mask.numpy()] for result, mask in zip(results, masks, strict=True)]
-            bar.update()
-    return np.concatenate(outputs)
+    return _each(outputs, batches, strategy, stage)[0]
 
 
 def validate(model: Callable, batches: tf.data.Dataset, strategy: tf.distribute.Strategy) -> dict[str, float]:
     """Returns the weighted mean val_loss in nats and val_accuracy of (inputs, labels, weights) batches."""
-    logits = predict(model, batches.map(lambda inputs, labels, weights: (inputs,)), strategy)
-    labels, weights = (
-        np.concatenate([np.asarray(part) for part in parts])
-        for parts in zip(*batches.map(lambda inputs, labels, weights: (labels, weights)), strict=True)
-    )
-    losses = cross_entropy()(labels, tf.convert_to_tensor(logits)).numpy()
+    loss = cross_entropy()
+
+    def outcomes(inputs, labels, weights):
+        logits = model(inputs, training=False)
+        return loss(labels, logits), tf.argmax(logits, axis=1, output_type=labels.dtype) == labels, weights
+
+    losses, hits, weights = _each(outcomes, batches, strategy)
     return {
         "val_loss": float(np.average(losses, weights=weights)),
-        "val_accuracy": float(np.average(logits.argmax(axis=1) == labels, weights=weights)),
+        "val_accuracy": float(np.average(hits, weights=weights)),
     }
+
+
+def _each(function: Callable, batches, strategy, stage: str = "") -> tuple[np.ndarray, ...]:
+    """Runs a function of batches on the devices and joins its outputs (B, ...), in order."""
+
+    @tf.function
+    def step(*batch):
+        return strategy.run(lambda *batch: (*function(*batch[:-1]), batch[-1]), batch)
+
+    def with_mask(*batch):
+        return *batch, tf.ones(tf.shape(tf.nest.flatten(batch)[0])[0], tf.bool)
+
+    joined = []
+    with progress_bar(stage, int(batches.cardinality())) as bar:
+        for batch in _distributed(batches.map(with_mask), strategy):
+            devices = [strategy.experimental_local_results(output) for output in step(*batch)]
+            for *outputs, real in zip(*devices, strict=True):
+                joined.append([output.numpy()[real.numpy()] for output in outputs])
+            bar.update()
+    return tuple(map(np.concatenate, zip(*joined, strict=True)))
 
 
 def _distributed(batches: tf.data.Dataset, strategy: tf.distribute.Strategy):

@@ -1,0 +1,367 @@
+"""VGG16 -> VGG19 -> class-name text -> BERT: the main job, from top to bottom.
+
+A base's weights move into a larger target, the target learns the images' classes, its probabilities
+become sentences, and BERT answers the target question from the sentences alone.
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from xmodal import assets, export, report, train
+from xmodal.backbones import image_trunk
+from xmodal.bridge import Bridge, fit_mixture, fit_temperature, mix, softmax
+from xmodal.clock import Clock
+from xmodal.config import Config, cache_folder
+from xmodal.data.images import ImageData, ImageSplit, batches, decode, load_images
+from xmodal.data.texts import TargetMap, identity_map, read_target_map
+from xmodal.evaluate import Gain, Result, evaluate, gallery_indices, paired_gain
+from xmodal.image_classifier import ImageClassifier, pixels, train_image_classifier
+from xmodal.strategy import make_strategy
+from xmodal.text_classifier import TextClassifier, merge, train_text_classifier, zero_shot_classifier
+from xmodal.transfer import TransferReport, transfer_weights
+
+PROBE_IMAGES = 64
+GALLERY_EACH = 8
+CHECKED_IMAGES = 32
+
+
+# What is measured, in the order of showing.
+NOTES = {
+    "image_only": "the image classifier, with the transferred trunk",
+    "text": "BERT on the sentences, trained on those of the training images",
+    "fused": "image and text scores pooled, with a weight chosen on the validation split",
+    "zero_image": "BERT trained on written sentences alone, with no image of the question",
+    "text_zero_shot": "BERT as it comes: similarity of the sentence to the descriptions",
+    "no_transfer": "the same target network from random weights, every layer trained, the same epochs",
+}
+COMPARISONS = (
+    ("image_only", "no_transfer", "transfer of weights"),
+    ("text", "image_only", "answering through text"),
+    ("fused", "image_only", "adding the text's scores"),
+    ("zero_image", "image_only", "training the answer on text alone"),
+)
+
+
+@dataclass(frozen=True)
+class Held:
+    """Something for each validation image and each test image: logits (V, C) and (N, C), or sentences."""
+
+    validation: np.ndarray
+    test: np.ndarray
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A result, the calibrated probabilities (N, C) of the test images behind it, and their temperature."""
+
+    result: Result
+    probabilities: np.ndarray
+    temperature: float
+
+
+def run(config: Config, say=print) -> report.Run:
+    """Runs the experiment and leaves its files in `config.run.output_dir`.
+
+    Args:
+        config: all flags, as dataclasses.
+        say: where lines about progress go.
+
+    Returns:
+        What was reported.
+    """
+    clock = Clock(say)
+    strategy = make_strategy(config.run.strategy, config.run.virtual_devices)
+    with clock.stage("data"):
+        data = _load(config)
+        question = _question(config, data)
+        preset = assets.text_encoder_path(
+            config.text.text_encoder, cache=cache_folder(), offline=config.run.offline
+        )
+        bridge = Bridge(data.class_names, config.text.text_style, config.text.template, config.text.top_k)
+    for warning in data.report.warnings:
+        say(f"warning: {warning}")
+
+    with clock.stage("transfer"):
+        trunk, transfer = _transferred_trunk(config, data, strategy)
+    say(_transfer_line(transfer))
+    with clock.stage("image classifier"):
+        images, logits = _train_images(config, data, trunk, config.image.trainable, strategy, "images")
+        temperature = fit_temperature(logits.validation, data.validation.labels)
+    with clock.stage("bridge"):
+        learned = _sentences(bridge, images.train_logits, temperature)
+        words = Held(*(_sentences(bridge, part, temperature) for part in (logits.validation, logits.test)))
+    with clock.stage("text: zero shot"):
+        text = zero_image = zero_shot = _zero_shot(config, question, preset, strategy)
+    if config.text.text_head == "finetune":
+        with clock.stage("text: head"):
+            targets = np.repeat(question.of_class[images.train_labels], learned.shape[1])
+            text = _train_text(config, question, preset, learned.ravel(), targets, strategy, "text head")
+        with clock.stage("text: head on text alone"):
+            zero_image = _train_on_text_alone(config, question, preset, strategy)
+    with clock.stage("no transfer"):
+        random_trunk = _trunk(config, config.image.target, "none", strategy)
+        scratch, scratch_logits = _train_images(config, data, random_trunk, "all", strategy, "no transfer")
+
+    with clock.stage("evaluation"):
+        truth = Held(*(question.of_class[split.labels] for split in (data.validation, data.test)))
+        answers = {
+            "image_only": _asked(logits, question),
+            "text": _read(text, words, strategy),
+            "zero_image": _read(zero_image, words, strategy),
+            "text_zero_shot": _read(zero_shot, words, strategy),
+            "no_transfer": _asked(scratch_logits, question),
+        }
+        answers["fused"], image_weight = _fuse(answers["image_only"], answers["text"], truth)
+        seconds = _seconds(clock.seconds)
+        measured = {name: _measure(name, answers[name], truth, question, seconds[name]) for name in NOTES}
+    run = report.Run(
+        experiment=config.run.experiment,
+        title=f"{config.image.base} to {config.image.target} to text to BERT",
+        seed=config.run.seed,
+        flags=config.flagfile,
+        command=f"python -m xmodal.run --flagfile={config.run.output_dir / 'config.cfg'} --overwrite",
+        data=data.report,
+        results={name: item.result for name, item in measured.items()},
+        gains=_gains(measured, truth),
+        seconds=clock.seconds,
+        transfer=transfer,
+        histories=_histories(images, scratch, text, zero_image),
+        gallery=_gallery(config, data, measured["text"].probabilities, truth.test, words.test, question),
+        facts={
+            "temperature of the image classifier": temperature,
+            "weight of the image in fused": image_weight,
+            "sentences": words.validation.size + words.test.size,
+            "distinct sentences": len(np.unique(np.concatenate([words.validation, words.test]))),
+        },
+    )
+    report.write(run, config.run.output_dir)
+    if config.run.export:
+        with clock.stage("export"):
+            served = export.Served(
+                image_model=images.model,
+                image_size=config.data.image_size,
+                temperature=temperature,
+                bridge=bridge,
+                text=text,
+                text_temperature=measured["text"].temperature,
+                names=question.names,
+            )
+            facts = _export(config, served, data.test, measured["text"].probabilities)
+        run = replace(run, facts=run.facts | facts)
+        report.write(run, config.run.output_dir)
+    say(report.console_table(run))
+    return run
+
+
+def _load(config: Config) -> ImageData:
+    return load_images(
+        config.data.dataset,
+        cache=cache_folder(),
+        offline=config.run.offline,
+        class_names=config.data.class_names,
+        validation_fraction=config.data.validation_fraction,
+        test_fraction=config.data.test_fraction,
+        seed=config.run.seed,
+        bad_images=config.data.bad_images,
+        min_per_class=config.data.min_per_class,
+        limit=config.data.limit,
+        keep_leaks=config.data.keep_leaks,
+    )
+
+
+def _question(config: Config, data: ImageData) -> TargetMap:
+    if config.text.target_map is None:
+        return identity_map(data.class_names)
+    return read_target_map(config.text.target_map, data.class_names)
+
+
+def _trunk(config: Config, name: str, weights: str, strategy) -> keras.Model:
+    with strategy.scope():
+        keras.utils.set_random_seed(config.run.seed)
+        return image_trunk(
+            name,
+            config.data.image_size,
+            config.image.features,
+            weights=weights,
+            cache=cache_folder(),
+            offline=config.run.offline,
+        )
+
+
+def _transferred_trunk(config: Config, data: ImageData, strategy) -> tuple[keras.Model, TransferReport]:
+    base = _trunk(config, config.image.base, config.image.image_weights, strategy)
+    target = _trunk(config, config.image.target, "none", strategy)
+    probe = batches(data.train, image_size=config.data.image_size, batch_size=PROBE_IMAGES)
+    transfer = transfer_weights(
+        base,
+        target,
+        growth=config.image.growth,
+        grow=config.image.grow,
+        drop=config.image.drop,
+        probe=next(iter(probe))["image"].numpy(),
+    )
+    return target, transfer
+
+
+def _train_images(
+    config: Config, data: ImageData, trunk: keras.Model, trainable: str, strategy, stage: str
+) -> tuple[ImageClassifier, Held]:
+    classifier = train_image_classifier(
+        trunk,
+        data,
+        data_config=config.data,
+        config=config.image,
+        trainable=trainable,
+        seed=config.run.seed,
+        strategy=strategy,
+        stage=stage,
+    )
+    images = pixels(data.test, config.data.image_size, 4 * config.image.batch_size)
+    test = train.predict(classifier.model, images, strategy, stage=f"{stage}: test")
+    return classifier, Held(classifier.validation_logits, test)
+
+
+def _sentences(bridge: Bridge, logits: np.ndarray, temperature: float) -> np.ndarray:
+    # The same ops as in the export: a probability at a threshold must not get another word there.
+    sentences = bridge.sentences(tf.nn.softmax(tf.constant(logits) / temperature)).numpy()
+    return np.char.decode(sentences.astype(bytes), "utf-8").astype(object)
+
+
+def _zero_shot(config: Config, question: TargetMap, preset: str, strategy) -> TextClassifier:
+    templates = config.text.template
+    texts, described = _written(question, "top1", templates, len(templates), config.run.seed)
+    return zero_shot_classifier(preset, texts, described, config=config.text, strategy=strategy)
+
+
+def _train_on_text_alone(config: Config, question: TargetMap, preset: str, strategy) -> TextClassifier:
+    text = config.text
+    written = _written(question, text.text_style, text.template, text.text_examples, config.run.seed)
+    return _train_text(config, question, preset, *written, strategy, "text head, text alone")
+
+
+def _written(question, style, templates, per_description, seed) -> tuple[tuple[str, ...], np.ndarray]:
+    """Writes sentences with the descriptions in the place of class names, and their answers."""
+    writer = Bridge(question.descriptions, style, templates, top_k=min(3, len(question.descriptions)))
+    texts, described = zip(*writer.text_examples(per_description, seed), strict=True)
+    return texts, question.targets[list(described)]
+
+
+def _train_text(config, question, preset, texts, targets, strategy, stage) -> TextClassifier:
+    return train_text_classifier(
+        preset,
+        merge(texts, targets),
+        len(question.names),
+        config=config.text,
+        seed=config.run.seed,
+        strategy=strategy,
+        stage=stage,
+    )
+
+
+def _read(model: TextClassifier, words: Held, strategy) -> Held:
+    return Held(model.logits(words.validation, strategy), model.logits(words.test, strategy))
+
+
+def _asked(logits: Held, question: TargetMap) -> Held:
+    """Answers the question from class logits: an answer has the sum of its classes' probabilities."""
+    of_class = np.eye(len(question.names))[question.of_class]
+    return Held(*(np.log(softmax(part, 1.0) @ of_class) for part in (logits.validation, logits.test)))
+
+
+def _fuse(image: Held, text: Held, truth: Held) -> tuple[Held, float]:
+    def calibrated(logits: Held) -> Held:
+        temperature = fit_temperature(logits.validation, truth.validation)
+        return Held(softmax(logits.validation, temperature), softmax(logits.test, temperature))
+
+    image, text = calibrated(image), calibrated(text)
+    weight = fit_mixture(image.validation, text.validation, truth.validation)
+    validation, test = mix(image.validation, text.validation, weight), mix(image.test, text.test, weight)
+    return Held(np.log(validation), np.log(test)), weight
+
+
+def _measure(name: str, logits: Held, truth: Held, question: TargetMap, seconds: float) -> Measured:
+    temperature = fit_temperature(logits.validation, truth.validation)
+    probabilities = softmax(logits.test, temperature)
+    result = evaluate(
+        name,
+        probabilities,
+        truth.test,
+        question.names,
+        uncalibrated=softmax(logits.test),
+        note=NOTES[name],
+        seconds=seconds,
+    )
+    return Measured(result, probabilities, temperature)
+
+
+def _gains(measured: dict[str, Measured], truth: Held) -> tuple[Gain, ...]:
+    right = {name: item.probabilities.argmax(axis=1) == truth.test for name, item in measured.items()}
+    return tuple(paired_gain(right[a], right[b], what=what) for a, b, what in COMPARISONS)
+
+
+def _gallery(config, data: ImageData, probabilities, truth, sentences, question):
+    picked = gallery_indices(probabilities, truth, GALLERY_EACH, config.run.seed)
+    return tuple(
+        report.GalleryItem(
+            png=_png(data.test, index, config.data.image_size),
+            id=data.test.ids[index],
+            truth=question.names[truth[index]],
+            predicted=question.names[probabilities[index].argmax()],
+            probability=float(probabilities[index].max()),
+            sentence=" | ".join(sentences[index]),
+            kind=kind,
+        )
+        for kind, indices in picked.items()
+        for index in indices
+    )
+
+
+def _png(split: ImageSplit, index: int, image_size: int) -> bytes:
+    pixels = tf.clip_by_value(tf.round(decode(_encoded(split, index), image_size)), 0, 255)
+    return tf.io.encode_png(tf.cast(pixels, tf.uint8)).numpy()
+
+
+def _encoded(split: ImageSplit, index: int) -> bytes:
+    item = split.items[index]
+    return item if split.in_memory else Path(item).read_bytes()
+
+
+def _export(config: Config, served: export.Served, test: ImageSplit, probabilities) -> dict[str, float | str]:
+    exported = export.export(served, config.run.saved_models_dir / config.run.experiment)
+    images = [_encoded(test, index) for index in range(min(CHECKED_IMAGES, len(test)))]
+    difference = export.check(exported, images, probabilities[: len(images)])
+    return {"export": str(exported), "largest difference of the export in a fresh process": difference}
+
+
+def _transfer_line(transfer: TransferReport) -> str:
+    copied, grown = (
+        sum(layer.action == action for layer in transfer.layers) for action in ("copied", "grown")
+    )
+    return (
+        f"{transfer.source_model} -> {transfer.target_model}: {copied} layers copied "
+        f"({transfer.parameters('copied'):,} parameters), {grown} grown by {transfer.growth}; "
+        f"largest difference of the outputs on a batch: {transfer.max_abs_difference}"
+    )
+
+
+def _seconds(stages: dict[str, float]) -> dict[str, float]:
+    """Adds up the stages that each result needs."""
+    image = stages["transfer"] + stages["image classifier"]
+    text = image + stages["bridge"] + stages.get("text: head", 0.0)
+    return {
+        "image_only": image,
+        "text": text,
+        "fused": text,
+        "zero_image": image + stages["bridge"] + stages.get("text: head on text alone", 0.0),
+        "text_zero_shot": image + stages["bridge"] + stages["text: zero shot"],
+        "no_transfer": stages["no transfer"],
+    }
+
+
+def _histories(images, scratch, text, zero_image) -> tuple[train.History, ...]:
+    texts = [model.history for model in (text, zero_image) if model.history]
+    return (*images.histories, *texts, *scratch.histories)
