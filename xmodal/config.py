@@ -65,7 +65,15 @@ def _count(name: str, default: int, help_: str, lower: int = 1) -> None:
 _choice("experiment", "vgg_to_bert", EXPERIMENTS, "The system to run.")
 flags.DEFINE_string("output_dir", None, "Folder of the run's files; default runs/<experiment>.")
 flags.DEFINE_string("saved_models_dir", "saved_models", "Exports go to <this>/<experiment>/<version>/.")
-flags.DEFINE_bool("overwrite", False, "Replace the run that --output_dir holds.")
+flags.DEFINE_bool("overwrite", False, "Replace the finished run that --output_dir holds.")
+flags.DEFINE_bool("restart", False, "Drop what an unfinished run left in --output_dir, and begin anew.")
+flags.DEFINE_float(
+    "checkpoint_seconds", 60.0, "Save a training when so many seconds have passed.", lower_bound=0
+)
+_count("checkpoint_steps", 0, "Save a training also every so many steps; 0 goes by the seconds.", lower=0)
+flags.DEFINE_bool(
+    "deterministic", False, "Take only operations that give the same bits in every run; may be slower."
+)
 flags.DEFINE_bool("export", True, "Export a SavedModel and compare it in a fresh process.")
 _count("seed", 0, "Seed of splits, initial weights, orders and augmentation.", lower=0)
 _choice("strategy", "auto", STRATEGIES, "tf.distribute strategy; auto takes every GPU that it finds.")
@@ -154,6 +162,10 @@ class RunConfig:
     output_dir: Path
     saved_models_dir: Path
     overwrite: bool
+    restart: bool
+    checkpoint_seconds: float
+    checkpoint_steps: int
+    deterministic: bool
     export: bool
     seed: int
     strategy: str
@@ -296,6 +308,6 @@ def _plain(value):
 def _flagfile() -> str:
     lines = []
     for flag in sorted(_own_flags(), key=lambda flag: flag.name):
-        if flag.value is not None and flag.name != "overwrite":
+        if flag.value is not None and flag.name not in ("overwrite", "restart"):
             lines.append(flag.serialize())
     return "\n".join(lines) + "\n"

@@ -2,18 +2,20 @@
 
 import importlib
 import os
-import shutil
+import signal
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
-from xmodal import config, versions
+from xmodal import config, run_folder, versions
 from xmodal.errors import UserError
-from xmodal.files import folder_lock, write_text
+from xmodal.files import folder_lock
 
-DONE, USER_ERROR, INTERRUPTED = 0, 2, 130
-# What a run leaves in its folder, and --overwrite therefore removes.
-LEFT = ("config.cfg", "metrics.json", "metrics.jsonl", "transfer.json", "report.html", "tensorboard")
+DONE, USER_ERROR, INTERRUPTED, TERMINATED = 0, 2, 130, 143
+GOES_ON = "the same command goes on from the last checkpoint"
+
+
+class Terminated(BaseException):
+    """SIGTERM came. No `except Exception` may take it for an error."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -23,11 +25,12 @@ def main(argv: Sequence[str]) -> int:
         argv: the program's name, then flags.
 
     Returns:
-        The exit code: 0 done, 2 something that the user can mend, 130 interrupted.
+        The exit code: 0 done, 2 something that the user can mend, 130 interrupted, 143 terminated.
     """
     if {"--help", "-h", "--helpfull"} & set(argv):
         print(f"{__doc__}\n{config.help_text()}")
         return DONE
+    before = signal.signal(signal.SIGTERM, _terminate)
     try:
         versions.check()
         words = config.parse(argv)
@@ -38,28 +41,28 @@ def main(argv: Sequence[str]) -> int:
         print(f"error: {error}", file=sys.stderr)
         return USER_ERROR
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        print(f"interrupted; {GOES_ON}", file=sys.stderr)
         return INTERRUPTED
+    except Terminated:
+        print(f"terminated; {GOES_ON}", file=sys.stderr)
+        return TERMINATED
+    finally:
+        signal.signal(signal.SIGTERM, before)
     return DONE
 
 
 def _run(settings: config.Config) -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    folder = settings.run.output_dir
-    with folder_lock(folder, wait=False):
-        _clear(folder, settings.run.overwrite)
-        write_text(folder / "config.cfg", settings.flagfile)
-        recipe = importlib.import_module(f"xmodal.recipes.{settings.run.experiment}")
+    run = settings.run
+    with folder_lock(run.output_dir, wait=False):
+        run_folder.begin(run.output_dir, settings.flagfile, overwrite=run.overwrite, restart=run.restart)
+        recipe = importlib.import_module(f"xmodal.recipes.{run.experiment}")
         recipe.run(settings)
+        run_folder.finish(run.output_dir, settings.flagfile)
 
 
-def _clear(folder: Path, overwrite: bool) -> None:
-    if (folder / "metrics.json").exists() and not overwrite:
-        raise UserError(
-            f"--output_dir={folder} holds a finished run", "choose another folder or add --overwrite"
-        )
-    for path in (folder / name for name in LEFT if (folder / name).exists()):
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
+def _terminate(number, frame):
+    raise Terminated
 
 
 if __name__ == "__main__":

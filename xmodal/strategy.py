@@ -5,17 +5,22 @@ import tensorflow as tf
 from xmodal.errors import UserError
 
 
-def make_strategy(kind: str, virtual_devices: int = 1) -> tf.distribute.Strategy:
+def make_strategy(
+    kind: str, virtual_devices: int = 1, *, deterministic: bool = False
+) -> tf.distribute.Strategy:
     """Makes the strategy that a run's models are built and trained in.
 
     Args:
         kind: "one_device", "mirrored" (every device of the best kind, in step), or "auto" (mirrored
             when there is more than one such device).
         virtual_devices: split the CPU into this many devices, before TensorFlow starts its runtime.
+        deterministic: take only operations that give the same bits in every run on the same hardware.
 
     Raises:
         UserError: when the CPU cannot be split because the runtime has started, or there are GPUs.
     """
+    if deterministic:
+        tf.config.experimental.enable_op_determinism()
     if virtual_devices > 1:
         _split_cpu(virtual_devices)
     devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")

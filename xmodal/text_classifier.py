@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from xmodal import train
 from xmodal.backbones import TextEncoder, text_encoder
+from xmodal.checkpoint import Checkpoints
 from xmodal.config import TextConfig
 from xmodal.heads import Similarity, text_classifier
 
@@ -44,7 +45,13 @@ class TextClassifier:
     history: train.History | None
 
     def logits(
-        self, texts: np.ndarray, strategy: tf.distribute.Strategy, *, batch_size: int = 64
+        self,
+        texts: np.ndarray,
+        strategy: tf.distribute.Strategy,
+        *,
+        batch_size: int = 64,
+        stage: str = "text: reading",
+        checkpoints: Checkpoints | None = None,
     ) -> np.ndarray:
         """Returns logits for texts (N,) or for P wordings of each (N, P), whose logits are averaged.
 
@@ -52,7 +59,8 @@ class TextClassifier:
         """
         distinct, place = np.unique(texts, return_inverse=True)
         tokens = train.array_batches(_tokens(self.encoder, distinct), batch_size=batch_size)
-        logits = train.predict(self.model, tokens, strategy, stage="text: reading")[place.ravel()]
+        read = train.predict(self.model, tokens, strategy, stage=stage, checkpoints=checkpoints)
+        logits = read[place.ravel()]
         return logits.reshape(len(texts), -1, logits.shape[-1]).mean(axis=1)
 
 
@@ -83,6 +91,7 @@ def train_text_classifier(
     seed: int,
     strategy: tf.distribute.Strategy,
     stage: str,
+    checkpoints: Checkpoints | None = None,
 ) -> TextClassifier:
     """Fine-tunes a BERT encoder with a new head on weighted texts.
 
@@ -93,7 +102,8 @@ def train_text_classifier(
         config: sequence length, epochs, batch and rate.
         seed: of the head's weights, dropout and order.
         strategy: the tf.distribute strategy.
-        stage: what progress and history call it.
+        stage: what progress, history and checkpoints call it.
+        checkpoints: where its state is kept.
     """
     with strategy.scope():
         keras.utils.set_random_seed(seed)
@@ -114,6 +124,7 @@ def train_text_classifier(
         epochs=config.text_epochs,
         strategy=strategy,
         stage=stage,
+        checkpoints=checkpoints,
     )
     return TextClassifier(encoder, model, history)
 

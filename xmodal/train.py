@@ -6,13 +6,17 @@ loops call the strategy themselves and let the Keras optimizer apply the reduced
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, field
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
+
+from xmodal.checkpoint import RESTART, Checkpoints, State, deferred_signals
+from xmodal.errors import UserError
 
 Loss = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
@@ -96,58 +100,209 @@ def fit(
     validation: tf.data.Dataset | None = None,
     patience: int | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
+    checkpoints: Checkpoints | None = None,
 ) -> History:
     """Trains a model.
 
     Args:
         model: inputs -> logits (B, C), built in the strategy's scope.
-        train: epoch (from 0) -> batches of (inputs, labels (B,), weights (B,)).
+        train: epoch (from 0) -> batches of (inputs, labels (B,), weights (B,)); the same batches
+            whenever it is called with the same epoch.
         loss: (labels, logits) -> losses (B,). A step minimises their mean, weighted by the weights
             over the whole global batch, so that the number of devices does not matter.
         optimizer: the number of all steps -> a Keras optimizer.
         epochs: the most epochs.
         strategy: the tf.distribute strategy.
-        stage: what progress and history call this training.
+        stage: what progress, history and checkpoints call this training.
         validation: batches as `train` gives, kept out of training.
         patience: epochs without a lower validation loss before training stops; the weights of the
             best epoch are restored in any case. None trains to the end and keeps the last weights.
-        callbacks: Keras callbacks; their logs are the entries of the history.
+        callbacks: Keras callbacks; their logs are the entries of the history. What they hold
+            themselves is not saved: `on_train_begin` is called anew when a training goes on.
+        checkpoints: where the state is saved. What is found there is gone on with, to the same end
+            as if it had not been interrupted; a finished training is not run again. SIGTERM and
+            Ctrl-C wait for the step's end and save.
 
     Returns:
         The `History`.
+
+    Raises:
+        UserError: when what is found belongs to another training or cannot be used.
     """
+    kept = checkpoints.stage(stage) if checkpoints else None
+    found = kept.newest() if kept else None
+    if found and found[1]:
+        return _take_result(found[0], model, strategy, stage)
     steps = int(train(0).cardinality())
     with strategy.scope():
         applied = optimizer(steps * epochs)
         applied.build(model.trainable_variables)
+    progress = _Progress()
+    if found:
+        progress = _take_progress(found[0], model, applied, strategy, stage, (steps, epochs))
     step = _train_step(model, loss, applied, strategy)
-    callbacks = list(callbacks)
-    if patience is not None and validation is not None:
-        callbacks.append(
-            keras.callbacks.EarlyStopping(
-                "val_loss", patience=patience, mode="min", restore_best_weights=True
-            )
-        )
-    listeners = keras.callbacks.CallbackList(callbacks, model=model, epochs=epochs, steps=steps)
+    listeners = keras.callbacks.CallbackList(list(callbacks), model=model, epochs=epochs, steps=steps)
     model.stop_training = False
-    history: list[dict[str, float]] = []
     listeners.on_train_begin()
-    for epoch in range(epochs):
-        started = time.perf_counter()
-        listeners.on_epoch_begin(epoch)
-        logs = _train_epoch(step, train(epoch), strategy, f"{stage} {epoch + 1}/{epochs}", steps, listeners)
-        if validation is not None:
-            logs |= validate(model, validation, strategy)
-        listeners.on_epoch_end(epoch, logs)
-        history.append({"epoch": epoch, "seconds": time.perf_counter() - started, **logs})
-        if model.stop_training:
-            break
+    with deferred_signals() if kept else nullcontext(lambda: False) as interrupted:
+
+        def save() -> None:
+            number = progress.epoch * steps + progress.step
+            if kept:
+                kept.save(number, _progress_state(progress, model, applied, stage, (steps, epochs)))
+
+        def step_ended() -> bool:
+            if kept and kept.due(progress.epoch * steps + progress.step):
+                save()
+            return interrupted()
+
+        while progress.epoch < epochs and not progress.stopped and not interrupted():
+            started = time.perf_counter() - progress.seconds
+            name = f"{stage} {progress.epoch + 1}/{epochs}" if stage else ""
+            with progress_bar(name, steps) as bar:
+                batches = train(progress.epoch)
+                _train_epoch(step, batches, strategy, progress, listeners, bar, step_ended)
+            progress.seconds = time.perf_counter() - started
+            if interrupted():
+                break
+            logs = _means(progress.sums)
+            if validation is not None:
+                logs |= validate(model, validation, strategy)
+            listeners.on_epoch_end(progress.epoch, logs)
+            progress.seconds = time.perf_counter() - started
+            _end_epoch(progress, logs, model, patience)
+            if kept and kept.due(progress.epoch * steps, epoch_ended=True):
+                save()
+        if interrupted():
+            save()
+    if progress.best_weights is not None:
+        model.set_weights(progress.best_weights)
     listeners.on_train_end()
-    return History(stage, tuple(history))
+    if kept:
+        kept.finish(_result_state(progress, model, stage))
+    return History(stage, tuple(progress.history))
+
+
+@dataclass
+class _Progress:
+    """How far a training is.
+
+    Attributes:
+        epoch: the epoch that is trained, from 0.
+        step: its next step.
+        sums: over its steps so far: loss, hits and weights of the examples (3,).
+        seconds: that it took so far.
+        history: of the epochs before it.
+        best: the lowest validation loss so far.
+        best_weights: those that gave it.
+        wait: epochs since then.
+        stopped: no further epoch is to follow.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    sums: tf.Tensor = field(default_factory=lambda: tf.zeros(3))
+    seconds: float = 0.0
+    history: list[dict[str, float]] = field(default_factory=list)
+    best: float = float("inf")
+    best_weights: list[np.ndarray] | None = None
+    wait: int = 0
+    stopped: bool = False
+
+
+def _end_epoch(progress: _Progress, logs: dict[str, float], model: keras.Model, patience: int | None) -> None:
+    progress.history.append({"epoch": progress.epoch, "seconds": progress.seconds, **logs})
+    if patience is not None and "val_loss" in logs:
+        if logs["val_loss"] < progress.best:
+            progress.best, progress.best_weights, progress.wait = logs["val_loss"], model.get_weights(), 0
+        else:
+            progress.wait += 1
+        progress.stopped = progress.wait >= patience
+    progress.stopped |= bool(model.stop_training)
+    progress.epoch, progress.step, progress.seconds = progress.epoch + 1, 0, 0.0
+    progress.sums = tf.zeros(3)
+
+
+def _progress_state(progress: _Progress, model, optimizer, stage: str, size: tuple[int, int]) -> State:
+    arrays = {
+        **_numbered("model", [variable.numpy() for variable in model.variables]),
+        **_numbered("optimizer", [variable.numpy() for variable in optimizer.variables]),
+        **_numbered("best", progress.best_weights or []),
+        "sums": progress.sums.numpy(),
+    }
+    facts = {
+        "stage": stage,
+        "size": list(size),
+        "epoch": progress.epoch,
+        "step": progress.step,
+        "seconds": progress.seconds,
+        "history": progress.history,
+        "best": progress.best,
+        "wait": progress.wait,
+        "stopped": progress.stopped,
+    }
+    return State(arrays, facts)
+
+
+def _take_progress(state: State, model, optimizer, strategy, stage: str, size: tuple[int, int]) -> _Progress:
+    facts = state.facts
+    if facts.get("stage") != stage or facts.get("size") != list(size):
+        raise _foreign(
+            stage,
+            f"it is of {facts.get('stage')!r} with {facts.get('size')} steps an epoch and epochs, "
+            f"not of {list(size)}",
+        )
+    _assign(model.variables, _listed(state, "model"), strategy, stage)
+    _assign(optimizer.variables, _listed(state, "optimizer"), strategy, stage)
+    taken = ("epoch", "step", "seconds", "history", "best", "wait", "stopped")
+    return _Progress(
+        sums=tf.constant(state.arrays["sums"]),
+        best_weights=_listed(state, "best") or None,
+        **{name: facts[name] for name in taken},
+    )
+
+
+def _result_state(progress: _Progress, model: keras.Model, stage: str) -> State:
+    arrays = _numbered("model", [variable.numpy() for variable in model.variables])
+    return State(arrays, {"stage": stage, "history": progress.history})
+
+
+def _take_result(state: State, model: keras.Model, strategy, stage: str) -> History:
+    if state.facts.get("stage") != stage:
+        raise _foreign(stage, f"it is of {state.facts.get('stage')!r}")
+    _assign(model.variables, _listed(state, "model"), strategy, stage)
+    return History(stage, tuple(state.facts["history"]))
+
+
+def _numbered(kind: str, arrays: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+    return {f"{kind}/{number}": array for number, array in enumerate(arrays)}
+
+
+def _listed(state: State, kind: str) -> list[np.ndarray]:
+    count = sum(name.startswith(f"{kind}/") for name in state.arrays)
+    return [state.arrays[f"{kind}/{number}"] for number in range(count)]
+
+
+def _assign(variables, arrays: Sequence[np.ndarray], strategy, stage: str) -> None:
+    shapes = [tuple(variable.shape) for variable in variables], [array.shape for array in arrays]
+    if shapes[0] != shapes[1]:
+        raise _foreign(stage, f"its {len(arrays)} arrays do not fit the {len(variables)} variables")
+    with strategy.scope():
+        for variable, array in zip(variables, arrays, strict=True):
+            variable.assign(array)
+
+
+def _foreign(stage: str, why: str) -> UserError:
+    return UserError(f"the checkpoint of {stage!r} belongs to another training: {why}", RESTART)
 
 
 def predict(
-    model: Callable, batches: tf.data.Dataset, strategy: tf.distribute.Strategy, *, stage: str = ""
+    model: Callable,
+    batches: tf.data.Dataset,
+    strategy: tf.distribute.Strategy,
+    *,
+    stage: str = "",
+    checkpoints: Checkpoints | None = None,
 ) -> np.ndarray:
     """Runs a model over a data set, in order.
 
@@ -155,16 +310,30 @@ def predict(
         model: inputs -> outputs (B, ...).
         batches: batches of inputs, or of tuples that begin with them.
         strategy: the tf.distribute strategy that the model was built in.
-        stage: name on the progress bar; "" shows none.
+        stage: name on the progress bar, and in the checkpoints; "" shows none.
+        checkpoints: where the outputs are kept: a finished prediction is not run again.
 
     Returns:
         The outputs (N, ...) as one array.
+
+    Raises:
+        UserError: when what is kept belongs to another prediction or cannot be used.
     """
+    kept = checkpoints.stage(stage) if checkpoints else None
+    found = kept.newest() if kept else None
+    facts = {"stage": stage, "batches": int(batches.cardinality())}
+    if found:
+        if found[0].facts != facts:
+            raise _foreign(stage, f"it is of {found[0].facts}")
+        return found[0].arrays["outputs"]
 
     def outputs(*batch):
         return (model(batch[0], training=False),)
 
-    return _each(outputs, batches, strategy, stage)[0]
+    array = _each(outputs, batches, strategy, stage)[0]
+    if kept:
+        kept.finish(State({"outputs": array}, facts))
+    return array
 
 
 def validate(model: Callable, batches: tf.data.Dataset, strategy: tf.distribute.Strategy) -> dict[str, float]:
@@ -241,17 +410,21 @@ def _train_step(model, loss: Loss, optimizer, strategy: tf.distribute.Strategy) 
     return step
 
 
-def _train_epoch(step, batches, strategy, name: str, steps: int, listeners) -> dict[str, float]:
-    sums = tf.zeros(3)
-    with progress_bar(name, steps) as bar:
-        for index, batch in enumerate(_distributed(batches, strategy)):
-            listeners.on_train_batch_begin(index)
-            sums += step(batch)
-            listeners.on_train_batch_end(index)
-            if index % 10 == 0 and not bar.disable:
-                bar.set_postfix(_means(sums), refresh=False)
-            bar.update()
-    return _means(sums)
+def _train_epoch(step, batches, strategy, progress, listeners, bar, step_ended) -> None:
+    """Trains the rest of an epoch, until `step_ended` tells to stop."""
+    if progress.step == 0:
+        listeners.on_epoch_begin(progress.epoch)
+    bar.update(progress.step)
+    for batch in _distributed(batches.skip(progress.step), strategy):
+        listeners.on_train_batch_begin(progress.step)
+        progress.sums += step(batch)
+        listeners.on_train_batch_end(progress.step)
+        progress.step += 1
+        if progress.step % 10 == 1 and not bar.disable:
+            bar.set_postfix(_means(progress.sums), refresh=False)
+        bar.update()
+        if step_ended():
+            break
 
 
 def _means(sums: tf.Tensor) -> dict[str, float]:

@@ -14,6 +14,7 @@ import tensorflow as tf
 from xmodal import assets, export, report, train
 from xmodal.backbones import image_trunk
 from xmodal.bridge import Bridge, fit_mixture, fit_temperature, mix, softmax
+from xmodal.checkpoint import Checkpoints
 from xmodal.clock import Clock
 from xmodal.config import Config, cache_folder
 from xmodal.data.images import ImageData, ImageSplit, batches, decode, load_images
@@ -74,7 +75,15 @@ def run(config: Config, say=print) -> report.Run:
         What was reported.
     """
     clock = Clock(say)
-    strategy = make_strategy(config.run.strategy, config.run.virtual_devices)
+    strategy = make_strategy(
+        config.run.strategy, config.run.virtual_devices, deterministic=config.run.deterministic
+    )
+    checkpoints = Checkpoints(
+        config.run.output_dir / "checkpoints",
+        seconds=config.run.checkpoint_seconds,
+        steps=config.run.checkpoint_steps,
+        say=say,
+    )
     with clock.stage("data"):
         data = _load(config)
         question = _question(config, data)
@@ -89,7 +98,9 @@ def run(config: Config, say=print) -> report.Run:
         trunk, transfer = _transferred_trunk(config, data, strategy)
     say(_transfer_line(transfer))
     with clock.stage("image classifier"):
-        images, logits = _train_images(config, data, trunk, config.image.trainable, strategy, "images")
+        images, logits = _train_images(
+            config, data, trunk, config.image.trainable, strategy, "images", checkpoints
+        )
         temperature = fit_temperature(logits.validation, data.validation.labels)
     with clock.stage("bridge"):
         learned = _sentences(bridge, images.train_logits, temperature)
@@ -99,20 +110,24 @@ def run(config: Config, say=print) -> report.Run:
     if config.text.text_head == "finetune":
         with clock.stage("text: head"):
             targets = np.repeat(question.of_class[images.train_labels], learned.shape[1])
-            text = _train_text(config, question, preset, learned.ravel(), targets, strategy, "text head")
+            text = _train_text(
+                config, question, preset, learned.ravel(), targets, strategy, "text head", checkpoints
+            )
         with clock.stage("text: head on text alone"):
-            zero_image = _train_on_text_alone(config, question, preset, strategy)
+            zero_image = _train_on_text_alone(config, question, preset, strategy, checkpoints)
     with clock.stage("no transfer"):
         random_trunk = _trunk(config, config.image.target, "none", strategy)
-        scratch, scratch_logits = _train_images(config, data, random_trunk, "all", strategy, "no transfer")
+        scratch, scratch_logits = _train_images(
+            config, data, random_trunk, "all", strategy, "no transfer", checkpoints
+        )
 
     with clock.stage("evaluation"):
         truth = Held(*(question.of_class[split.labels] for split in (data.validation, data.test)))
         answers = {
             "image_only": _asked(logits, question),
-            "text": _read(text, words, strategy),
-            "zero_image": _read(zero_image, words, strategy),
-            "text_zero_shot": _read(zero_shot, words, strategy),
+            "text": _read("text", text, words, strategy, checkpoints),
+            "zero_image": _read("text alone", zero_image, words, strategy, checkpoints),
+            "text_zero_shot": _read("zero shot", zero_shot, words, strategy, checkpoints),
             "no_transfer": _asked(scratch_logits, question),
         }
         answers["fused"], image_weight = _fuse(answers["image_only"], answers["text"], truth)
@@ -208,7 +223,7 @@ def _transferred_trunk(config: Config, data: ImageData, strategy) -> tuple[keras
 
 
 def _train_images(
-    config: Config, data: ImageData, trunk: keras.Model, trainable: str, strategy, stage: str
+    config: Config, data: ImageData, trunk: keras.Model, trainable: str, strategy, stage: str, checkpoints
 ) -> tuple[ImageClassifier, Held]:
     classifier = train_image_classifier(
         trunk,
@@ -219,9 +234,10 @@ def _train_images(
         seed=config.run.seed,
         strategy=strategy,
         stage=stage,
+        checkpoints=checkpoints,
     )
     images = pixels(data.test, config.data.image_size, 4 * config.image.batch_size)
-    test = train.predict(classifier.model, images, strategy, stage=f"{stage}: test")
+    test = train.predict(classifier.model, images, strategy, stage=f"{stage}: test", checkpoints=checkpoints)
     return classifier, Held(classifier.validation_logits, test)
 
 
@@ -237,10 +253,12 @@ def _zero_shot(config: Config, question: TargetMap, preset: str, strategy) -> Te
     return zero_shot_classifier(preset, texts, described, config=config.text, strategy=strategy)
 
 
-def _train_on_text_alone(config: Config, question: TargetMap, preset: str, strategy) -> TextClassifier:
+def _train_on_text_alone(
+    config: Config, question: TargetMap, preset: str, strategy, checkpoints
+) -> TextClassifier:
     text = config.text
     written = _written(question, text.text_style, text.template, text.text_examples, config.run.seed)
-    return _train_text(config, question, preset, *written, strategy, "text head, text alone")
+    return _train_text(config, question, preset, *written, strategy, "text head, text alone", checkpoints)
 
 
 def _written(question, style, templates, per_description, seed) -> tuple[tuple[str, ...], np.ndarray]:
@@ -250,7 +268,7 @@ def _written(question, style, templates, per_description, seed) -> tuple[tuple[s
     return texts, question.targets[list(described)]
 
 
-def _train_text(config, question, preset, texts, targets, strategy, stage) -> TextClassifier:
+def _train_text(config, question, preset, texts, targets, strategy, stage, checkpoints) -> TextClassifier:
     return train_text_classifier(
         preset,
         merge(texts, targets),
@@ -259,11 +277,16 @@ def _train_text(config, question, preset, texts, targets, strategy, stage) -> Te
         seed=config.run.seed,
         strategy=strategy,
         stage=stage,
+        checkpoints=checkpoints,
     )
 
 
-def _read(model: TextClassifier, words: Held, strategy) -> Held:
-    return Held(model.logits(words.validation, strategy), model.logits(words.test, strategy))
+def _read(name: str, model: TextClassifier, words: Held, strategy, checkpoints) -> Held:
+    def logits(texts: np.ndarray, part: str) -> np.ndarray:
+        stage = f"{name}: reading, {part}"
+        return model.logits(texts, strategy, stage=stage, checkpoints=checkpoints)
+
+    return Held(logits(words.validation, "validation"), logits(words.test, "test"))
 
 
 def _asked(logits: Held, question: TargetMap) -> Held:
