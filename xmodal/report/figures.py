@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xmodal.report.records import GalleryItem
-from xmodal.report.wording import percent, printable
+from xmodal.report.wording import cut, percent, printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -55,6 +55,8 @@ KIND_COLOURS = {"right": "#1a7f4b", "wrong": "#c0392b", "unsure": "#a86a00"}
 NUMBERED_CLASSES = 20
 NAMED_CLASSES = 40
 DPI = 100
+# Pictures with shorter sides are enlarged with their pixels kept square.
+SMALL = 128
 # Tried, where they are installed, for names that matplotlib's own font cannot write.
 OTHER_FONTS = ("Noto Sans CJK SC", "Noto Sans CJK JP", "Source Han Sans SC", "PingFang SC", "Microsoft YaHei")
 
@@ -125,7 +127,7 @@ def confusion(result: Result) -> np.ndarray:
         axes.set_xlabel("answer")
         axes.set_ylabel("truth")
         if classes <= NAMED_CLASSES:
-            names = [textwrap.shorten(printable(name), 18, placeholder="...") for name in result.class_names]
+            names = [cut(printable(name), 18) for name in result.class_names]
             rotation = 90 if max(map(len, names)) > 2 else 0
             axes.set_xticks(range(classes), names, rotation=rotation)
             axes.set_yticks(range(classes), names)
@@ -141,7 +143,7 @@ def captioned(item: GalleryItem) -> np.ndarray:
     from matplotlib.figure import Figure
 
     picture = decoded(item.png)
-    small = max(picture.shape[:2]) < 128
+    small = max(picture.shape[:2]) < SMALL
     with _drawing("picture"):
         figure = Figure(figsize=(3.2, 3.8))
         axes = figure.add_axes((0.05, 0.35, 0.9, 0.62))
@@ -151,18 +153,10 @@ def captioned(item: GalleryItem) -> np.ndarray:
         if item.predicted != item.truth:
             verdict += f" (it is {item.truth})"
         lines = textwrap.wrap(printable(verdict), 42, max_lines=2)
-        figure.text(
-            0.05,
-            0.32,
-            "\n".join(lines),
-            color=KIND_COLOURS[item.kind],
-            va="top",
-            parse_math=False,
-            fontsize=9,
-        )
+        figure.text(0.05, 0.32, "\n".join(lines), color=KIND_COLOURS[item.kind], va="top", fontsize=9)
         read = textwrap.wrap(f'"{printable(item.sentence)}"', 48, max_lines=4)
         figure.text(0.05, 0.22, "\n".join(read), color="black", va="top", fontsize=8)
-        name = textwrap.shorten(printable(item.id), 56, placeholder="...")
+        name = cut(printable(item.id), 56, keep="end")
         figure.text(0.05, 0.02, name, color="#666666", fontsize=6.5)
         return _pixels(figure)
 

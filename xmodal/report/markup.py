@@ -17,14 +17,14 @@ STYLE = """
 :root {
   color-scheme: light dark;
   --paper: #fdfdfc; --card: #f4f5f4; --ink: #1c2126; --quiet: #5c6670; --rule: #dcdfe2;
-  --first: #2a62a8; --second: #b5651d; --right: #1a7f4b; --wrong: #b3382c; --unsure: #94640b;
+  --first: #2a62a8; --second: #b5651d; --right: #1a7f4b; --wrong: #b3382c; --unsure: #94640b; --shade: 55%;
   --sans: system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", "Noto Sans", sans-serif;
   --mono: ui-monospace, SFMono-Regular, Menlo, Consolas, "Liberation Mono", monospace;
 }
 @media (prefers-color-scheme: dark) {
   :root {
     --paper: #15181b; --card: #1e2226; --ink: #e4e7ea; --quiet: #9ca5ae; --rule: #343a40;
-    --first: #79aee8; --second: #e0a06a; --right: #63c08e; --wrong: #ec8377; --unsure: #dcae55;
+    --first: #79aee8; --second: #e0a06a; --right: #63c08e; --wrong: #ec8377; --unsure: #dcae55; --shade: 45%;
   }
 }
 * { box-sizing: border-box; }
@@ -81,9 +81,9 @@ svg text { font-family: var(--sans) !important; font-variant-numeric: tabular-nu
 .matrix { font-size: .8125rem; font-variant-numeric: tabular-nums; }
 .matrix th, .matrix td { padding: .2rem .3rem; border: 1px solid var(--paper); text-align: center;
   min-width: 2.1rem; white-space: nowrap; vertical-align: middle; }
-.matrix td { background: color-mix(in srgb, var(--first) calc(var(--share) * 55%), var(--card));
+.matrix td { background: color-mix(in srgb, var(--first) calc(var(--share) * var(--shade)), var(--card));
   print-color-adjust: exact; -webkit-print-color-adjust: exact; }
-.matrix td.zero { color: color-mix(in srgb, var(--quiet) 55%, transparent); }
+.matrix td.zero { color: color-mix(in srgb, var(--quiet) 75%, transparent); }
 .matrix tbody th { text-align: right; color: var(--quiet); max-width: 11rem; overflow: hidden;
   text-overflow: ellipsis; }
 .matrix thead th { vertical-align: bottom; border-bottom: 0; }
@@ -116,7 +116,8 @@ summary { cursor: pointer; color: var(--first); margin-bottom: .6rem; }
 }
 @media print {
   :root { color-scheme: light; --paper: #fff; --card: #f3f3f3; --ink: #000; --quiet: #444; --rule: #bbb;
-    --first: #1f4e8c; --second: #9a5210; --right: #136038; --wrong: #962a20; --unsure: #7a5207; }
+    --first: #1f4e8c; --second: #9a5210; --right: #136038; --wrong: #962a20; --unsure: #7a5207;
+    --shade: 55%; }
   body { font-size: 10pt; }
   header { padding-top: 0; }
   nav { display: none; }

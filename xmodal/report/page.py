@@ -21,14 +21,8 @@ if TYPE_CHECKING:
 MOST_CLASSES = 40
 MOST_LINES = 20
 MOST_PAIRS = 25
-# Pictures are shown about this wide; below SMALL they are enlarged with their pixels kept square.
 THUMBNAIL = 320
-SMALL = 128
-KINDS = {
-    "wrong": "Wrong answers",
-    "unsure": "Narrow choices",
-    "right": "Right answers",
-}
+KINDS = {"wrong": "Wrong answers", "unsure": "Narrow choices", "right": "Right answers"}
 
 
 def html(run: Run) -> str:
@@ -100,7 +94,7 @@ def _results(run: Run) -> str:
         for name, result in run.results.items()
     ]
     caption = (
-        f"On {run.main_result.n:,} held-out examples. Log loss in nats; "
+        f"On {_range(run)} held-out examples. Log loss in nats; "
         "ECE is the expected calibration error, before and after calibration."
     )
     plot = f'<figure class="plots">{figures.intervals(tuple(run.results.values()))}</figure>'
@@ -134,7 +128,7 @@ def _picture(item: GalleryItem) -> str:
     verdict = f"{item.predicted}, {item.probability:.0%}"
     truth = "" if right else f"<span>it is {markup.text(item.truth)}</span>"
     alternative = markup.text(f"{item.id}: {item.truth}, answered {item.predicted}")
-    small = ' class="small"' if max(width, height) < SMALL else ""
+    small = ' class="small"' if max(width, height) < figures.SMALL else ""
     return (
         f'<figure><img{small} src="{uri}" width="{width}" height="{height}" alt="{alternative}">'
         f'<figcaption><span class="verdict {"right" if right else "wrong"}">{markup.text(verdict)}</span>'
@@ -147,7 +141,7 @@ def _thumbnail(encoded: bytes) -> tuple[str, int, int]:
     from PIL import Image
 
     picture = Image.fromarray(figures.decoded(encoded))
-    kind = "png" if max(picture.size) < SMALL else "jpeg"
+    kind = "png" if max(picture.size) < figures.SMALL else "jpeg"
     picture.thumbnail((THUMBNAIL, THUMBNAIL))
     buffer = io.BytesIO()
     picture.save(buffer, kind, optimize=True)
@@ -302,6 +296,11 @@ def _replay(run: Run) -> str:
 def _first(lines: Sequence[str]) -> list[str]:
     rest = len(lines) - MOST_LINES
     return [*lines[:MOST_LINES], *([f"and {rest:,} more; metrics.json lists them all"] if rest > 0 else [])]
+
+
+def _range(run: Run) -> str:
+    sizes = [result.n for result in run.results.values()]
+    return f"{min(sizes):,}" if min(sizes) == max(sizes) else f"{min(sizes):,} to {max(sizes):,}"
 
 
 def _capital(sentence: str) -> str:

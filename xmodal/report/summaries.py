@@ -13,6 +13,7 @@ from xmodal.files import whole_file
 from xmodal.report import figures
 from xmodal.report.records import Run
 from xmodal.report.tables import WIDEST, console_table
+from xmodal.report.wording import printable
 
 # TensorBoard reads any file with "tfevents" in its name; a fixed name lets a later call replace it.
 EVENTS = "events.out.tfevents.report"
@@ -30,8 +31,9 @@ def tensorboard(run: Run, folder: Path) -> None:
     import tensorflow as tf
     from tensorboard.plugins.hparams import api as hparams
 
+    flags = "\n".join(printable(line) for line in run.flags.splitlines())
     with _events(folder / "results"):
-        hparams.hparams(flag_values(run.flags))
+        hparams.hparams(flag_values(flags))
         for name, result in run.results.items():
             tf.summary.scalar(f"accuracy/{name}", result.accuracy, step=0)
         confusion = figures.confusion(run.main_result)
@@ -39,7 +41,7 @@ def tensorboard(run: Run, folder: Path) -> None:
         for kind in dict.fromkeys(item.kind for item in run.gallery):
             pictures = np.stack([figures.captioned(item) for item in run.gallery if item.kind == kind])
             tf.summary.image(f"pictures/{kind}", pictures, step=0, max_outputs=len(pictures))
-        tf.summary.text("flags", _code_block(run.flags), step=0)
+        tf.summary.text("flags", _code_block(flags), step=0)
         tf.summary.text("results", _code_block(console_table(run, WIDEST)), step=0)
     for name, prefix in (("train", ""), ("validation", "val_")):
         with _events(folder / name):

@@ -14,6 +14,13 @@ def printable(text: str) -> str:
     return "".join("\ufffd" if unicodedata.category(c) in ("Cc", "Cs") else c for c in text)
 
 
+def cut(text: str, size: int, *, keep: str = "start") -> str:
+    """Shortens text to `size` characters, and keeps its "start" or its "end"."""
+    if len(text) <= size:
+        return text
+    return text[: size - 1] + "…" if keep == "start" else "…" + text[1 - size :]
+
+
 def percent(share: float, n: int) -> str:
     """Returns a share of n examples such as "98.2%"."""
     return f"{100 * share:.{1 if n <= TENTHS else 2}f}%"
