@@ -33,7 +33,7 @@ body {
   margin: 0; background: var(--paper); color: var(--ink);
   font: 1rem/1.55 var(--sans); overflow-wrap: break-word;
 }
-header, nav, main { max-width: 62rem; margin: 0 auto; padding: 0 1.25rem; }
+header, main { max-width: 62rem; margin: 0 auto; padding: 0 1.25rem; }
 header { padding-top: 2.5rem; }
 main { padding-bottom: 4rem; }
 section { margin-top: 3.25rem; }
@@ -123,7 +123,9 @@ summary { cursor: pointer; color: var(--first); margin-bottom: .6rem; }
   nav { display: none; }
   section { margin-top: 1.6rem; }
   h2, h3, caption { break-after: avoid; }
-  tr, figure, .warnings { break-inside: avoid; }
+  tr, figure, .matrix, .warnings { break-inside: avoid; }
+  tbody th { position: static; }
+  .gallery { grid-template-columns: repeat(8, minmax(0, 1fr)); font-size: 8pt; }
   .scroll { overflow: visible; }
   pre { white-space: pre-wrap; overflow-wrap: anywhere; }
   details::details-content { content-visibility: visible; block-size: auto; }

@@ -47,7 +47,7 @@ def html(run: Run) -> str:
         f"<header>\n<h1>{markup.text(run.title)}</h1>",
         markup.paragraph(f"{run.experiment}, seed {run.seed}", "quiet"),
         f"</header>\n<main>\n{_answer(run)}",
-        f'<nav aria-label="Sections" style="padding:0"><ul>{links}</ul></nav>',
+        f'<nav aria-label="Sections"><ul>{links}</ul></nav>',
         *(markup.section(name, *part) for name, part in shown.items()),
         "</main>",
     ]
@@ -149,14 +149,15 @@ def _thumbnail(encoded: bytes) -> tuple[str, int, int]:
 
 
 def _mistakes(result: Result) -> str:
+    if len(result.class_names) <= MOST_CLASSES:
+        caption = f"Confusion matrix of {result.name}: a row for each truth, a column for each answer"
+        return markup.matrix(caption, result.class_names, result.confusion)
     pairs = confused_pairs(result.confusion, result.class_names)
-    head = ("truth", "answer", "times")
+    if not pairs:
+        return markup.paragraph(f"{result.name} made none.")
+    caption = f"What {result.name} took for something else most often, of {len(pairs):,} kinds of mistake"
     rows = [(truth, answer, count) for count, truth, answer in pairs[:MOST_PAIRS]]
-    most = markup.table("What was taken for something else most often", head, rows, numbers=("times",))
-    if len(result.class_names) > MOST_CLASSES:
-        return most if rows else markup.paragraph(f"{result.name} made none.")
-    caption = f"Confusion matrix of {result.name}: a row for each truth, a column for each answer"
-    return markup.matrix(caption, result.class_names, result.confusion)
+    return markup.table(caption, ("truth", "answer", "times"), rows, numbers=("times",))
 
 
 def _training(history: History) -> str:
