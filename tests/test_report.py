@@ -22,7 +22,8 @@ from xmodal.train import History
 from xmodal.transfer import LayerTransfer, TransferReport
 
 SCRIPT = "<script>alert('x')</script>"
-NAMES = ("cat", "$x^", SCRIPT)
+# The second one is no formula, and would be a broken one.
+NAMES = ("cat", r"$\frac{$", SCRIPT)
 # As the operating system hands over a file name that is no UTF-8.
 BROKEN = b"train/\xff\x07.png".decode(errors="surrogateescape")
 FLAGS = """\
@@ -97,7 +98,7 @@ def run():
                     for epoch in range(4)
                 ),
             ),
-            History("text head", ({"epoch": 0, "seconds": 1.0, "loss": 0.5, "accuracy": 0.75},)),
+            History('text "head"', ({"epoch": 0, "seconds": 1.0, "loss": 0.5, "accuracy": 0.75},)),
         ),
         gallery=(
             some_picture("right", encode=tf.io.encode_jpeg, side=600),
@@ -213,8 +214,8 @@ def test_page_has_plots_tables_and_all_the_rest(run, page):
     assert [label.split(" by ")[0] for label in labels[1:]] == [
         "loss of the image classifier",
         "accuracy of the image classifier",
-        "loss of the text head",
-        "accuracy of the text head",
+        'loss of the text "head"',
+        'accuracy of the text "head"',
     ]
     assert len(page.all("table")) == len(page.all("caption")) == 5
     assert all(head.get("scope") in ("col", "row") for head in page.all("th"))
@@ -316,7 +317,7 @@ def test_write_leaves_whole_files(run, tmp_path):
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert len(lines) == 5
     assert lines[0] == {"stage": "image classifier"} | run.histories[0].epochs[0]
-    assert lines[4]["stage"] == "text head"
+    assert lines[4]["stage"] == 'text "head"'
     transfer = json.loads((tmp_path / "run" / "transfer.json").read_text())
     assert transfer["max_abs_difference"] == 0.0
     assert transfer["parameters"] == {"copied": 1792, "grown": 590080, "left": 0}
@@ -380,7 +381,9 @@ def scalars(accumulator: EventAccumulator) -> dict[str, list[tuple[int, float]]]
 
 def test_tensorboard_lays_training_and_validation_over_each_other(board):
     train, validation = (scalars(events(board / name)) for name in ("train", "validation"))
-    assert set(train) == {f"{s}/{q}" for s in ("image classifier", "text head") for q in ("loss", "accuracy")}
+    assert set(train) == {
+        f"{s}/{q}" for s in ("image classifier", 'text "head"') for q in ("loss", "accuracy")
+    }
     assert set(validation) == {"image classifier/loss", "image classifier/accuracy"}
     assert [step for step, _ in train["image classifier/loss"]] == [0, 1, 2, 3]
     assert train["image classifier/loss"][3][1] == pytest.approx(1 / 4)
