@@ -57,12 +57,16 @@ def image_trunk(
         UserError: for an unknown model, layer or weights, or weights that cannot be had.
     """
     build, preprocess_input = _application(name)
+    if not features or len(set(features)) < len(features):
+        raise UserError(
+            f"--features={','.join(features)} names no layer, or one of them twice", "name each layer once"
+        )
     images = keras.Input((image_size, image_size, 3), name="image")
     inputs = Preprocess(preprocess_input, name="preprocess")(images)
     if weights == "imagenet" and offline:
         raise UserError(
             "--image_weights=imagenet is fetched by Keras Applications, which --offline forbids",
-            f"use a named asset ({', '.join(sorted(assets.ASSETS))}) or a .weights.h5 file",
+            "use --image_weights=vgg16_imagenet or a .weights.h5 file",
         )
     try:
         model = build(

@@ -3,6 +3,7 @@
 Nothing outside this module reads absl's FLAGS, and nothing here needs TensorFlow.
 """
 
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -37,6 +38,16 @@ class _Choice(flags.ArgumentParser):
         return "choice"
 
 
+class _Number(flags.FloatParser):
+    """Parses a finite number; NaN would pass any bounds."""
+
+    def convert(self, argument):
+        value = super().convert(argument)
+        if not math.isfinite(value):
+            raise ValueError("give a finite number")
+        return value
+
+
 class _Fraction(flags.FloatParser):
     """Parses a number strictly between 0 and 1."""
 
@@ -55,6 +66,10 @@ def _choice(name: str, default: str, choices: Sequence[str], help_: str) -> None
 
 def _fraction(name: str, default: float, help_: str) -> None:
     flags.DEFINE(_Fraction(), name, default, help_, serializer=flags.ArgumentSerializer())
+
+
+def _number(name: str, default: float, help_: str, upper: float | None = None) -> None:
+    flags.DEFINE(_Number(0, upper), name, default, help_, serializer=flags.ArgumentSerializer())
 
 
 def _count(name: str, default: int, help_: str, lower: int = 1) -> None:
@@ -83,7 +98,7 @@ flags.DEFINE_bool("offline", False, "Make no attempt to fetch anything.")
 # The images.
 flags.DEFINE_string("dataset", "mnist_5k", "mnist_5k, folder:PATH, csv:PATH or tfds:NAME.")
 flags.DEFINE_list("class_names", [], "Names of the classes in order, instead of the data's own.")
-_count("image_size", 48, "Side, in pixels, of the square that images are resized to.", lower=32)
+_count("image_size", 32, "Side, in pixels, of the square that images are resized to.", lower=32)
 _fraction("validation_fraction", 0.1, "Share of the training images held out to choose on.")
 _fraction("test_fraction", 0.2, "Share held out for testing, where the data comes without a test split.")
 flags.DEFINE_bool("keep_leaks", True, "Keep training images whose pixels stand in the test split too.")
@@ -118,18 +133,16 @@ flags.DEFINE_list(
 )
 flags.DEFINE_list("augment", ["shift", "rotate", "zoom"], f"Any of {', '.join(AUGMENTATIONS)}.")
 _count("head_epochs", 20, "Epochs of the head on the kept outputs of a frozen trunk.")
-_count("hidden", 512, "Units of the head's hidden layer; 0 makes it linear.", lower=0)
-flags.DEFINE_float("dropout", 0.3, "Dropout in the image head.", lower_bound=0, upper_bound=0.9)
-flags.DEFINE_float(
-    "label_smoothing", 0.1, "Label smoothing of the image loss.", lower_bound=0, upper_bound=0.9
-)
-flags.DEFINE_float("head_learning_rate", 1e-3, "Peak rate of AdamW for the head.", lower_bound=0)
+_count("hidden", 0, "Units of the head's hidden layer; 0 makes it linear.", lower=0)
+_number("dropout", 0.3, "Dropout in the image head.", upper=0.9)
+_number("label_smoothing", 0.1, "Label smoothing of the image loss.", upper=0.9)
+_number("head_learning_rate", 1e-3, "Peak rate of AdamW for the head.")
 _count(
     "epochs",
     3,
     "Times that each training image is shown to the network; a frozen trunk's outputs are kept.",
 )
-flags.DEFINE_float("learning_rate", 3e-4, "Peak rate of AdamW through the whole network.", lower_bound=0)
+_number("learning_rate", 3e-4, "Peak rate of AdamW through the whole network.")
 _count("batch_size", 64, "Global batch of images.")
 _count("patience", 5, "Epochs without a better validation loss before training stops.")
 
@@ -149,9 +162,9 @@ flags.DEFINE_string("target_map", None, "CSV with the columns description,target
 _count("sequence_length", 32, "Most tokens of a text that BERT reads.", lower=8)
 _count("text_epochs", 12, "Epochs of the text head over the distinct sentences.")
 _count("text_batch_size", 32, "Distinct sentences in a batch.")
-flags.DEFINE_float("text_learning_rate", 2e-4, "Peak rate of AdamW for the text head.", lower_bound=0)
+_number("text_learning_rate", 2e-4, "Peak rate of AdamW for the text head.")
 _count("text_examples", 30, "Sentences of each class written for the head that is trained on text alone.")
-flags.DEFINE_float("similarity_scale", 20.0, "Scale of the cosine in zero-shot scores.", lower_bound=0)
+_number("similarity_scale", 20.0, "Scale of the cosine in zero-shot scores.")
 
 
 @dataclass(frozen=True)

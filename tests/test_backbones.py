@@ -1,0 +1,235 @@
+import shutil
+import warnings
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from tiny_bert import save_tiny_bert
+
+from xmodal import assets, config
+from xmodal.backbones import MeanPool, Preprocess, image_trunk, set_trainable, text_encoder
+from xmodal.errors import UserError
+
+CACHE = config.cache_folder()
+
+
+def trunk(name="VGG16", features=("block1_pool",), image_size=32, **options):
+    keras.utils.set_random_seed(0)
+    return image_trunk(name, image_size, features, cache=CACHE, **options)
+
+
+@pytest.fixture
+def images():
+    return np.random.default_rng(0).uniform(0, 255, (3, 32, 32, 3)).astype(np.float32)
+
+
+# Image trunks.
+
+MODELS = [
+    ("VGG16", ("block1_pool", "block3_conv2", "block5_pool"), keras.applications.vgg16),
+    ("VGG19", ("block4_conv4", "block2_pool"), keras.applications.vgg19),
+    ("MobileNetV2", ("block_1_expand_relu", "out_relu"), keras.applications.mobilenet_v2),
+]
+
+
+@pytest.mark.parametrize(("name", "layers", "module"), MODELS, ids=[name for name, *_ in MODELS])
+def test_features_are_means_and_maxima_of_the_layers_of_keras_applications(images, name, layers, module):
+    ours = trunk(name, layers)
+    theirs = getattr(module, name)(include_top=False, weights=None, input_shape=(32, 32, 3))
+    for layer in ours.layers:
+        if layer.weights:
+            theirs.get_layer(layer.name).set_weights(layer.get_weights())
+    maps = keras.Model(theirs.input, [theirs.get_layer(layer).output for layer in layers])
+    outputs = maps(module.preprocess_input(images.copy()), training=False)
+    pooled = [pool(output, (1, 2)) for output in outputs for pool in (np.mean, np.max)]
+    assert ours.name == name.lower()
+    assert ours.output_shape == (None, sum(part.shape[1] for part in pooled))
+    np.testing.assert_allclose(
+        ours(images, training=False), np.concatenate(pooled, axis=1), rtol=1e-4, atol=1e-5
+    )
+
+
+@pytest.mark.parametrize("name", ["vgg16", "resnet_v2", "densenet", "convnext"])
+def test_preprocessing_in_the_graph_is_that_of_arrays(images, name):
+    module = getattr(keras.applications, name)
+    inputs = keras.Input((32, 32, 3))
+    model = keras.Model(inputs, Preprocess(module.preprocess_input)(inputs))
+    np.testing.assert_allclose(model(images), module.preprocess_input(images.copy()), rtol=1e-5, atol=1e-4)
+
+
+def test_published_weights_of_vgg16(images):
+    published = trunk(features=("block5_pool",), weights="vgg16_imagenet")
+    kernel, bias = published.get_layer("block1_conv1").get_weights()
+    np.testing.assert_allclose(bias[:4], [0.7343, 0.0934, 0.0678, 0.8863], atol=5e-5)
+    np.testing.assert_allclose(kernel[0, 0, 0, 0], 0.42947057, atol=1e-6)
+    arrays = assets.vgg16_arrays(assets.locate("vgg16_imagenet", cache=CACHE))
+    assert len(arrays) == 13
+    for name, (kernel, bias) in arrays.items():
+        np.testing.assert_array_equal(published.get_layer(name).get_weights()[0], kernel)
+        np.testing.assert_array_equal(published.get_layer(name).get_weights()[1], bias)
+
+
+def test_weights_of_a_file(tmp_path, images):
+    path = tmp_path / "mine.weights.h5"
+    mine = keras.applications.VGG16(include_top=False, weights=None, input_shape=(32, 32, 3))
+    with warnings.catch_warnings():
+        # Keras asks TensorFlow's variables for arrays in a way that NumPy 2 is leaving behind.
+        warnings.filterwarnings("ignore", "__array__ implementation", DeprecationWarning)
+        mine.save_weights(path)
+    read = trunk(features=("block2_pool",), weights=str(path))
+    for name in ("block1_conv1", "block2_conv2"):
+        for a, b in zip(read.get_layer(name).get_weights(), mine.get_layer(name).get_weights(), strict=True):
+            np.testing.assert_array_equal(a, b)
+
+    with pytest.raises(UserError, match=r"mine\.weights\.h5 does not fit 'vgg19' \(.*\); give a \.weights"):
+        trunk("VGG19", weights=str(path))
+    path.write_bytes(b"no weights")
+    with pytest.raises(UserError, match=r"mine\.weights\.h5 does not fit 'vgg16' \("):
+        trunk(weights=str(path))
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "problem"),
+    [
+        ("VGG17", {}, "'VGG17' is no model of Keras Applications; did you mean 'VGG1"),
+        (
+            "VGG16",
+            {"features": ("block1_pol",)},
+            "--features=block1_pol is no layer of 'vgg16' with feature maps; did you mean 'block1_pool'?",
+        ),
+        ("VGG16", {"features": ()}, "--features= names no layer, or one of them twice; name each layer once"),
+        ("VGG16", {"features": ("block1_pool",) * 2}, "--features=block1_pool,block1_pool names no layer"),
+        (
+            "VGG16",
+            {"weights": "vgg16_imagnet"},
+            "--image_weights=vgg16_imagnet is neither known nor a file; did you mean 'vgg16_imagenet'?",
+        ),
+        (
+            "VGG16",
+            {"weights": "imagenet", "offline": True},
+            "--image_weights=imagenet is fetched by Keras Applications, which --offline forbids; "
+            "use --image_weights=vgg16_imagenet",
+        ),
+        (
+            "VGG19",
+            {"weights": "vgg16_imagenet"},
+            "--image_weights=vgg16_imagenet does not fit 'vgg19'; use it with VGG16, or choose others",
+        ),
+        ("InceptionV3", {"features": ("mixed1",)}, "InceptionV3 cannot be built for --image_size=32 ("),
+    ],
+)
+def test_what_cannot_be_built_is_named_with_the_nearest_that_can(name, options, problem):
+    with pytest.raises(UserError) as caught:
+        trunk(name, **options)
+    assert str(caught.value).startswith(problem)
+
+
+@pytest.mark.parametrize(
+    ("trainable", "expected"),
+    [
+        ("head", []),
+        ("block2", ["block2_conv1", "block2_conv2", "block3_conv1"]),
+        ("block2_conv2", ["block2_conv2", "block3_conv1"]),
+        ("all", ["block1_conv1", "block1_conv2", "block2_conv1", "block2_conv2", "block3_conv1"]),
+    ],
+)
+def test_what_is_trained(trainable, expected):
+    network = trunk(features=("block3_conv1",))
+    for choice in ("all", trainable):
+        set_trainable(network, choice)
+    assert [layer.name for layer in network.layers if layer.trainable_weights] == expected
+
+
+@pytest.mark.parametrize(
+    ("trainable", "remedy"), [("blok2_conv1", "did you mean 'block2_conv1'?"), ("al", "did you mean 'all'?")]
+)
+def test_an_unknown_layer_to_train_from(trainable, remedy):
+    with pytest.raises(UserError) as caught:
+        set_trainable(trunk(features=("block2_pool",)), trainable)
+    assert str(caught.value) == f"--trainable={trainable} is no layer of 'vgg16'; {remedy}"
+
+
+# Text encoders.
+
+
+def test_mean_pooling_sees_no_padding():
+    vectors = np.random.default_rng(0).normal(size=(3, 4, 2)).astype(np.float32)
+    kept = np.array([[1, 1, 0, 0], [1, 1, 1, 1], [0, 0, 0, 0]], bool)
+    expected = [vectors[0, :2].mean(axis=0), vectors[1].mean(axis=0), [0, 0]]
+    np.testing.assert_allclose(MeanPool()(vectors, kept), expected, atol=1e-6)
+    vectors[0, 2:] = 1e6
+    np.testing.assert_allclose(MeanPool()(vectors, kept), expected, atol=1e-6)
+
+
+@pytest.fixture(scope="module")
+def minilm():
+    return text_encoder(str(assets.locate("minilm_l6", cache=CACHE)), 16)
+
+
+TEXTS = ["surely a photo of a cat", "Unbelievably LONG: " + "very " * 30, "", "naïve 犬, café"]
+
+
+def test_tokens_in_a_graph_are_those_of_eager_execution(minilm):
+    eager = minilm.tokens(TEXTS)
+    assert {name: (value.shape, value.dtype) for name, value in eager.items()} == {
+        "token_ids": ((4, 16), tf.int32),
+        "segment_ids": ((4, 16), tf.int32),
+        "padding_mask": ((4, 16), tf.bool),
+    }
+    in_function = tf.function(minilm.tokens)(tf.constant(TEXTS))
+    in_data = next(iter(tf.data.Dataset.from_tensor_slices(TEXTS).batch(4).map(minilm.tokens)))
+    for name, value in eager.items():
+        np.testing.assert_array_equal(in_function[name], value)
+        np.testing.assert_array_equal(in_data[name], value)
+    # [CLS] surely a photo of a cat [SEP], in the vocabulary of BERT.
+    assert eager["token_ids"][0, :8].numpy().tolist() == [101, 7543, 1037, 6302, 1997, 1037, 4937, 102]
+    assert eager["padding_mask"].numpy().sum(axis=1).tolist()[:3] == [8, 16, 2]
+
+
+def test_sentence_vectors_have_a_meaning(minilm):
+    texts = [
+        "a photo of a small dog",
+        "a picture of a puppy",
+        "the bank raised its interest rates",
+        "borrowing money became more expensive",
+    ]
+    vectors = keras.ops.normalize(minilm.model(minilm.tokens(texts), training=False)).numpy()
+    likeness = vectors @ vectors.T
+    assert vectors.shape == (4, 384)
+    assert likeness[0, 1] > 0.5 > likeness[0, 2] + 0.2
+    assert likeness[2, 3] > likeness[0, 3] + 0.2
+
+
+def test_a_longer_padding_does_not_change_a_vector(minilm, tmp_path):
+    preset = save_tiny_bert(tmp_path / "bert")
+    short, long = (text_encoder(preset, length) for length in (10, 24))
+    texts = ["a photo of a cat", "surely a dog"]
+    np.testing.assert_allclose(short.model(short.tokens(texts)), long.model(long.tokens(texts)), atol=1e-5)
+
+
+def test_a_sequence_longer_than_the_encoder_reads(tmp_path):
+    preset = save_tiny_bert(tmp_path / "bert")
+    with pytest.raises(UserError, match=r"--sequence_length=25 is more than the 24 tokens that .* reads; ch"):
+        text_encoder(preset, 25)
+
+
+@pytest.mark.parametrize("part", ["config.json", "model.weights.h5", "tokenizer.json", "assets"])
+def test_an_encoder_with_a_part_missing(tmp_path, part):
+    folder = tmp_path / "bert"
+    preset = save_tiny_bert(folder)
+    path = folder / part
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    with pytest.raises(
+        UserError, match=r"the text encoder '.*' could not be loaded \(\w+: .*\); check the n"
+    ):
+        text_encoder(preset, 16)
+
+
+def test_an_encoder_with_broken_weights(tmp_path):
+    folder = tmp_path / "bert"
+    preset = save_tiny_bert(folder)
+    weights = folder / "model.weights.h5"
+    weights.write_bytes(weights.read_bytes()[:5000])
+    with pytest.raises(UserError, match=r"the text encoder '.*' could not be loaded \(\w+: "):
+        text_encoder(preset, 16)

@@ -1,0 +1,198 @@
+"""Flags, the dataclasses made from them, and the flagfile that says them again."""
+
+import ast
+import dataclasses
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from absl import flags
+from absl.testing import flagsaver
+
+from xmodal import config
+from xmodal.errors import UserError, nearest
+
+ROOT = Path(__file__).parents[1]
+PARTS = (config.RunConfig, config.DataConfig, config.ImageConfig, config.TextConfig)
+FLAGS = {flag.name: flag for flag in flags.FLAGS.flags_by_module_dict()[config.__name__]}
+
+
+def parsed(*arguments: str) -> config.Config:
+    """Parses a command line, and leaves the flags as they were."""
+    with flagsaver.flagsaver():
+        assert config.parse(["run", *arguments]) == []
+        return config.from_flags()
+
+
+def replayed(settings: config.Config, folder: Path) -> config.Config:
+    path = folder / "config.cfg"
+    path.write_text(settings.flagfile, encoding="utf-8")
+    return parsed(f"--flagfile={path}")
+
+
+# Every flag.
+
+
+@pytest.mark.parametrize("name", FLAGS)
+def test_a_flag_says_what_it_does(name):
+    # absl adds to the help of a flag that may be repeated.
+    assert FLAGS[name].help.split(";\n")[0].endswith(".")
+    assert name in config.help_text()
+
+
+def test_a_flag_is_a_field_of_one_dataclass_and_a_field_is_a_flag():
+    fields = [field.name for part in PARTS for field in dataclasses.fields(part)]
+    assert sorted(fields) == sorted(FLAGS)
+
+
+def test_a_field_is_read_by_the_program():
+    # One of the name in another module: `config.text.top_k`, `settings.run.overwrite`.
+    read = {
+        node.attr
+        for path in (ROOT / "xmodal").rglob("*.py")
+        if path.name != "config.py"
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Attribute)
+    }
+    assert set(FLAGS) - read == set()
+
+
+def test_defaults():
+    settings = parsed()
+    assert settings.run.output_dir == Path("runs/vgg_to_bert")
+    assert settings.run.saved_models_dir == Path("saved_models")
+    assert settings.data.class_names == ()
+    assert settings.image.grow == ("block3_conv4", "block4_conv4", "block5_conv4")
+    assert settings.text.template == ("a photo of {}",)
+    assert settings.text.target_map is None
+
+
+def test_the_dataclasses_are_frozen():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        parsed().run.seed = 1
+
+
+# The flagfile.
+
+COMMAND_LINES = [
+    [],
+    ["--noexport", "--offline", "--nokeep_leaks"],
+    ["--augment=", "--grow=", "--class_names="],
+    ["--augment=flip", "--features=block1_pool,block5_pool", "--drop=block?_conv4,fc*"],
+    ["--template=a photo of {}, taken at night", "--template={}", "--template=# {} -- \"x\" 'y' = z"],
+    ['--class_names=cat,"dog, wild","5"" disk",señal,犬', "--target_map=some where/é.csv"],
+    ["--output_dir=my runs/a=b", "--saved_models_dir=/tmp/--x"],
+    ["--learning_rate=1e-05", "--dropout=0", "--validation_fraction=0.123456789", "--similarity_scale=7"],
+    ["--seed=12345678901", "--limit=7", "--text_style=topk", "--strategy=mirrored"],
+]
+
+
+@pytest.mark.parametrize("arguments", COMMAND_LINES, ids=" ".join)
+def test_the_flagfile_says_the_same_again(tmp_path, arguments):
+    settings = parsed(*arguments)
+    assert replayed(settings, tmp_path) == settings
+
+
+def test_the_flagfile_gives_every_flag_but_overwrite():
+    lines = parsed("--noexport", "--target_map=a.csv", "--output_dir=b").flagfile.splitlines()
+    told = {line.removeprefix("--").partition("=")[0] for line in lines}
+    assert {name for name in FLAGS if not {name, f"no{name}"} & told} == {"overwrite"}
+    assert {"noexport", "keep_leaks", "nooffline"} <= told
+
+
+def test_a_replay_does_not_overwrite_by_itself(tmp_path):
+    settings = parsed("--overwrite")
+    assert settings.run.overwrite
+    assert not replayed(settings, tmp_path).run.overwrite
+
+
+def test_flags_after_a_flagfile_win(tmp_path):
+    path = tmp_path / "a.cfg"
+    path.write_text("# A comment.\n\n--seed=3\n--epochs=4\n--template=one {}\n")
+    settings = parsed(f"--flagfile={path}", "--seed=5")
+    assert (settings.run.seed, settings.image.epochs, settings.text.template) == (5, 4, ("one {}",))
+
+
+# What the user can mend.
+
+
+@pytest.mark.parametrize(
+    ("argument", "text"),
+    [
+        ("--exprt", "Unknown command line flag 'exprt'. Did you mean: experiment, export"),
+        ("--zzz=3", "Unknown command line flag 'zzz'; `--help` lists every flag"),
+        ("--text_style=hedgd", "flag --text_style=hedgd: did you mean 'hedged'?"),
+        ("--experiment=vgg_to_brt", "flag --experiment=vgg_to_brt: did you mean 'vgg_to_bert'?"),
+        ("--strategy=horovod", "flag --strategy=horovod: choose one of auto, mirrored, one_device"),
+        ("--growth=", "flag --growth=: choose one of identity, random"),
+        ("--bad_images=Skip", "flag --bad_images=Skip: did you mean 'skip'?"),
+        ("--epochs=0", "flag --epochs=0: 0 is not a positive integer"),
+        ("--batch_size=-1", "flag --batch_size=-1: -1 is not a positive integer"),
+        ("--epochs=three", "flag --epochs=three: invalid literal for int() with base 10: 'three'"),
+        ("--seed=-1", "flag --seed=-1: -1 is not a non-negative integer"),
+        ("--image_size=31", "flag --image_size=31: 31 is not integer >= 32"),
+        ("--sequence_length=7", "flag --sequence_length=7: 7 is not integer >= 8"),
+        ("--validation_fraction=1", "flag --validation_fraction=1: give a number between 0 and 1"),
+        ("--test_fraction=0", "flag --test_fraction=0: give a number between 0 and 1"),
+        ("--test_fraction=nan", "flag --test_fraction=nan: give a number between 0 and 1"),
+        ("--dropout=0.95", "flag --dropout=0.95: 0.95 is not a number in the range [0, 0.9]"),
+        ("--label_smoothing=-0.1", "flag --label_smoothing=-0.1: -0.1 is not a number in the range [0, 0.9]"),
+        ("--learning_rate=-1", "flag --learning_rate=-1: -1.0 is not a non-negative number"),
+        ("--learning_rate=nan", "flag --learning_rate=nan: give a finite number"),
+        ("--text_learning_rate=inf", "flag --text_learning_rate=inf: give a finite number"),
+        ("--dropout=nan", "flag --dropout=nan: give a finite number"),
+        ("--similarity_scale=big", "flag --similarity_scale=big: could not convert string to float: 'big'"),
+        ("--offline=maybe", "flag --offline=maybe: ('Non-boolean argument to boolean flag', 'maybe')"),
+        ("--top_k", "Missing value for flag --top_k"),
+        ("--flagfile=nowhere.cfg", "Unable to open flagfile: [Errno 2] No such file or directory"),
+    ],
+)
+def test_an_error_names_the_flag_its_value_and_the_remedy(argument, text):
+    with pytest.raises(UserError) as caught:
+        parsed(argument)
+    assert str(caught.value).startswith(text)
+    assert "; " in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unknown_augmentation():
+    with pytest.raises(UserError, match=r"--augment=rotat is not known; did you mean 'rotate'\?"):
+        parsed("--augment=flip,rotat")
+
+
+def test_words_that_are_no_flags_are_given_back():
+    with flagsaver.flagsaver():
+        assert config.parse(["run", "one", "--seed=3", "two"]) == ["one", "two"]
+
+
+def test_an_error_is_one_line():
+    error = UserError("a file\nwith two  lines", "mend\nit")
+    assert str(error) == "a file with two lines; mend it"
+    assert (error.problem, error.remedy) == ("a file\nwith two  lines", "mend\nit")
+
+
+def test_the_nearest_choice_or_all_of_them():
+    assert nearest("vgg16", ["VGG19", "vgg_16"]) == "did you mean 'vgg_16'?"
+    assert nearest("x", {"b": 1, "a": 2}) == "choose one of a, b"
+
+
+# The cache, and what is not imported.
+
+
+def test_the_cache_is_where_the_environment_says(monkeypatch, tmp_path):
+    monkeypatch.setenv("XMODAL_HOME", str(tmp_path))
+    assert config.cache_folder() == tmp_path
+    monkeypatch.setenv("XMODAL_HOME", "")
+    assert config.cache_folder() == Path.home() / ".cache" / "xmodal"
+
+
+def test_flags_need_no_tensorflow():
+    script = (
+        "import sys; from xmodal import config; config.parse(['x', '--seed=3']); "
+        "print(config.from_flags().run.seed, sorted({'tensorflow', 'keras', 'numpy'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout == "3 []\n", done.stderr

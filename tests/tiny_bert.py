@@ -1,0 +1,38 @@
+"""A BERT of a few thousand weights, saved as KerasHub saves its presets."""
+
+import warnings
+from pathlib import Path
+
+import keras
+import keras_nlp
+
+WORDS = (
+    "a photo of surely probably perhaps possibly or , red green blue cat dog bird oak fir warm cold "
+    "animal plant colour one two three not very"
+)
+
+
+def save_tiny_bert(folder: Path, *, seed: int = 0, dropout: float = 0.0) -> str:
+    """Saves a BERT with random weights and its WordPiece vocabulary, and returns the folder.
+
+    It has 2 layers, 16 dimensions and reads 24 tokens at most.
+    """
+    keras.utils.set_random_seed(seed)
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS.split(), "##s"]
+    backbone = keras_nlp.models.BertBackbone(
+        vocabulary_size=len(vocabulary),
+        num_layers=2,
+        num_heads=2,
+        hidden_dim=16,
+        intermediate_dim=32,
+        max_sequence_length=24,
+        dropout=dropout,
+    )
+    # Its own initial weights differ so little that all texts have nearly one vector.
+    backbone.set_weights([8 * weight if weight.ndim > 1 else weight for weight in backbone.get_weights()])
+    with warnings.catch_warnings():
+        # Keras asks TensorFlow's variables for arrays in a way that NumPy 2 is leaving behind.
+        warnings.filterwarnings("ignore", "__array__ implementation", DeprecationWarning)
+        backbone.save_to_preset(str(folder))
+    keras_nlp.models.BertTokenizer(vocabulary, lowercase=True).save_to_preset(str(folder))
+    return str(folder)

@@ -1,0 +1,44 @@
+"""Everything a run leaves that people look at, made from result dataclasses and never from models.
+
+`records` says what there is to tell, `tables` puts it into numbers, `figures` into plots, `page` into
+report.html and `summaries` into TensorBoard's files.
+"""
+
+import json
+from pathlib import Path
+
+from xmodal.files import write_json, write_text
+from xmodal.report.machine import hardware, versions
+from xmodal.report.page import html
+from xmodal.report.records import GalleryItem, Run
+from xmodal.report.summaries import tensorboard
+from xmodal.report.tables import console_table, epoch_lines, metrics, transfer_table
+
+__all__ = [
+    "GalleryItem",
+    "Run",
+    "console_table",
+    "hardware",
+    "html",
+    "metrics",
+    "tensorboard",
+    "transfer_table",
+    "versions",
+    "write",
+]
+
+
+def write(run: Run, folder: Path) -> None:
+    """Writes transfer.json (of a run with a transfer), metrics.jsonl, report.html and metrics.json.
+
+    Each file appears only when whole, and metrics.json last: where it stands, the run is finished.
+
+    Raises:
+        UserError: when there is no space, or no permission to write.
+    """
+    if run.transfer is not None:
+        write_json(folder / "transfer.json", transfer_table(run.transfer))
+    lines = (json.dumps(line, allow_nan=False) + "\n" for line in epoch_lines(run))
+    write_text(folder / "metrics.jsonl", "".join(lines))
+    write_text(folder / "report.html", html(run))
+    write_json(folder / "metrics.json", metrics(run))

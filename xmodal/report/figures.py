@@ -1,0 +1,219 @@
+"""Plots by matplotlib: SVG that takes its colours from the page, and pixels for TensorBoard.
+
+matplotlib is imported when the first plot is drawn, and pyplot, with its global state, never.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import textwrap
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from html import escape
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from xmodal.report.records import GalleryItem
+from xmodal.report.wording import cut, percent, printable
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from xmodal.evaluate import Result
+    from xmodal.train import History
+
+# matplotlib wants colours that it knows; `_svg` puts the page's own in their place, for light and dark.
+INK, FAINT, FIRST, SECOND = "#0a0b01", "#0a0b02", "#0a0b03", "#0a0b04"
+PAGE_COLOURS = {INK: "currentColor", FAINT: "var(--rule)", FIRST: "var(--first)", SECOND: "var(--second)"}
+PAGE_STYLE: dict[str, Any] = {
+    "axes.edgecolor": FAINT,
+    "axes.facecolor": "none",
+    "axes.grid": True,
+    "axes.labelcolor": INK,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlelocation": "left",
+    "axes.titlesize": 10,
+    "figure.facecolor": "none",
+    "grid.color": FAINT,
+    "legend.borderaxespad": 0,
+    "legend.fontsize": 8,
+    "legend.frameon": False,
+    "text.color": INK,
+    "xtick.color": FAINT,
+    "xtick.labelcolor": INK,
+    "ytick.color": FAINT,
+    "ytick.labelcolor": INK,
+}
+KIND_COLOURS = {"right": "#1a7f4b", "wrong": "#c0392b", "unsure": "#a86a00"}
+
+NUMBERED_CLASSES = 20
+NAMED_CLASSES = 40
+DPI = 100
+# Pictures with shorter sides are enlarged with their pixels kept square.
+SMALL = 128
+# Tried, where they are installed, for names that matplotlib's own font cannot write.
+OTHER_FONTS = ("Noto Sans CJK SC", "Noto Sans CJK JP", "Source Han Sans SC", "PingFang SC", "Microsoft YaHei")
+
+
+def curve(history: History, quantity: str) -> str | None:
+    """Draws "loss" or "accuracy" of a training over its epochs, the validation's beside it.
+
+    Returns:
+        SVG, or None when no epoch has the quantity.
+    """
+    scale, unit = (100, " in %") if quantity == "accuracy" else (1, " in nats")
+    lines = [
+        (name, [(e["epoch"] + 1, scale * e[key]) for e in history.epochs if key in e], colour, dash)
+        for name, key, colour, dash in (
+            ("training", quantity, SECOND, (0, (4, 2))),
+            ("validation", f"val_{quantity}", FIRST, "solid"),
+        )
+    ]
+    lines = [line for line in lines if line[1]]
+    if not lines:
+        return None
+    from matplotlib.ticker import MaxNLocator
+
+    with _drawing(f"{history.stage} {quantity}", PAGE_STYLE):
+        figure, axes = _axes(3.6, 2.3)
+        for name, points, colour, dash in lines:
+            marker = "o" if len(points) == 1 else None
+            axes.plot(*zip(*points, strict=True), label=name, color=colour, linestyle=dash, marker=marker)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(visible=False, axis="x")
+        axes.set_xlabel("epoch")
+        axes.set_title(quantity + unit)
+        axes.legend(loc="lower right", bbox_to_anchor=(1, 1.03), ncols=2)
+        return _svg(figure, f"{quantity} of the {history.stage} by epoch")
+
+
+def intervals(results: Sequence[Result]) -> str:
+    """Draws the accuracies with their 95% intervals, one below the other, as SVG."""
+    with _drawing("accuracies", PAGE_STYLE):
+        figure, axes = _axes(3.6, 0.7 + 0.28 * len(results))
+        for row, result in enumerate(results):
+            low, high = (100 * limit for limit in result.ci95)
+            axes.plot([low, high], [row, row], color=FIRST, linewidth=2.5, solid_capstyle="round", alpha=0.45)
+            axes.plot([100 * result.accuracy], [row], "o", color=FIRST, markersize=5)
+        axes.set_yticks(range(len(results)), [printable(result.name) for result in results])
+        axes.set_ylim(len(results) - 0.4, -0.6)
+        axes.tick_params(axis="y", length=0)
+        axes.spines["left"].set_visible(False)
+        axes.grid(visible=False, axis="y")
+        axes.set_xlabel("accuracy in %, with 95% interval")
+        told = "; ".join(f"{result.name} {percent(result.accuracy, result.n)}" for result in results)
+        return _svg(figure, f"Accuracies with their 95% intervals: {told}")
+
+
+def confusion(result: Result) -> np.ndarray:
+    """Draws a confusion matrix, coloured by the share of each label: (H, W, 3) uint8.
+
+    Counts are written for at most 20 classes, names for at most 40.
+    """
+    counts = np.asarray(result.confusion)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    classes = len(counts)
+    side = min(10.0, 2.2 + 0.38 * classes)
+    with _drawing("confusion"):
+        figure, axes = _axes(side, side)
+        axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+        axes.set_title(printable(result.name))
+        axes.set_xlabel("answer")
+        axes.set_ylabel("truth")
+        if classes <= NAMED_CLASSES:
+            names = [cut(printable(name), 18) for name in result.class_names]
+            rotation = 90 if max(map(len, names)) > 2 else 0
+            axes.set_xticks(range(classes), names, rotation=rotation)
+            axes.set_yticks(range(classes), names)
+        if classes <= NUMBERED_CLASSES:
+            for (row, column), count in np.ndenumerate(counts):
+                colour = "white" if shares[row, column] > 0.5 else "black"
+                axes.text(column, row, str(count), ha="center", va="center", color=colour, fontsize=8)
+        return _pixels(figure)
+
+
+def captioned(item: GalleryItem) -> np.ndarray:
+    """Draws a picture with what was answered below it: (380, 320, 3) uint8."""
+    from matplotlib.figure import Figure
+
+    picture = decoded(item.png)
+    small = max(picture.shape[:2]) < SMALL
+    with _drawing("picture"):
+        figure = Figure(figsize=(3.2, 3.8))
+        axes = figure.add_axes((0.05, 0.35, 0.9, 0.62))
+        axes.imshow(picture, interpolation="nearest" if small else "antialiased")
+        axes.set_axis_off()
+        verdict = f"{item.kind}: {item.predicted}, {item.probability:.0%}"
+        if item.predicted != item.truth:
+            verdict += f" (it is {item.truth})"
+        lines = textwrap.wrap(printable(verdict), 42, max_lines=2)
+        figure.text(0.05, 0.32, "\n".join(lines), color=KIND_COLOURS[item.kind], va="top", fontsize=9)
+        read = textwrap.wrap(f'"{printable(item.sentence)}"', 48, max_lines=4)
+        figure.text(0.05, 0.22, "\n".join(read), color="black", va="top", fontsize=8)
+        name = cut(printable(item.id), 56, keep="end")
+        figure.text(0.05, 0.02, name, color="#666666", fontsize=6.5)
+        return _pixels(figure)
+
+
+def decoded(encoded: bytes) -> np.ndarray:
+    """Returns the pixels (H, W, 3) uint8 of a picture, read as `xmodal.data.images` reads them."""
+    import tensorflow as tf
+
+    return tf.io.decode_image(encoded, channels=3, expand_animations=False).numpy()
+
+
+@contextmanager
+def _drawing(salt: str, style: Mapping[str, Any] = MappingProxyType({})) -> Iterator[None]:
+    import matplotlib
+    from matplotlib import font_manager
+
+    installed = {font.name for font in font_manager.fontManager.ttflist}
+    settings: Any = {
+        "figure.dpi": DPI,
+        "font.family": ["DejaVu Sans", *(name for name in OTHER_FONTS if name in installed)],
+        "font.size": 9,
+        "svg.fonttype": "none",
+        "svg.hashsalt": salt,
+        # A dollar sign in a name is a dollar sign.
+        "text.parse_math": False,
+        **style,
+    }
+    with matplotlib.rc_context(settings), warnings.catch_warnings():
+        # A name in a script that no installed font has is drawn as boxes; SVG leaves it to the browser.
+        warnings.filterwarnings("ignore", r"Glyph .* missing from font")
+        yield
+
+
+def _axes(width: float, height: float) -> tuple[Figure, Axes]:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.add_subplot()
+
+
+def _svg(figure: Figure, label: str) -> str:
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
+    drawing = buffer.getvalue()
+    drawing = drawing[drawing.index("<svg") :]
+    for colour, of_page in PAGE_COLOURS.items():
+        drawing = drawing.replace(colour, of_page)
+    # Names such as axes_1 would stand in the page once for each plot.
+    named = set(re.findall(r"#([\w.-]+)", drawing))
+    drawing = re.sub(r' id="([^"]*)"', lambda found: found[0] if found[1] in named else "", drawing)
+    alternative = escape(printable(label))
+    return drawing.replace("<svg ", f'<svg role="img" aria-label="{alternative}" ', 1).strip()
+
+
+def _pixels(figure: Figure) -> np.ndarray:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()

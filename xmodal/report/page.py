@@ -1,0 +1,312 @@
+"""report.html: a run on one page that needs no network and no script."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from xmodal.report import figures, markup
+from xmodal.report.machine import hardware, versions
+from xmodal.report.records import GalleryItem, Run
+from xmodal.report.wording import change, confused_pairs, duration, interval, percent, plain
+
+if TYPE_CHECKING:
+    from xmodal.data.audit import DataReport
+    from xmodal.evaluate import Result
+    from xmodal.train import History
+    from xmodal.transfer import TransferReport
+
+MOST_CLASSES = 40
+MOST_LINES = 20
+MOST_PAIRS = 25
+THUMBNAIL = 320
+KINDS = {"wrong": "Wrong answers", "unsure": "Narrow choices", "right": "Right answers"}
+
+
+def html(run: Run) -> str:
+    """Returns report.html.
+
+    Names of classes, files and layers come from outside: all of them are escaped, pictures are encoded
+    anew (which also leaves their metadata behind), and the page forbids scripts and requests.
+    """
+    sections = {
+        "results": ("Results", _results(run)),
+        "pictures": ("Pictures and their sentences", _pictures(run.gallery)),
+        "mistakes": ("Mistakes", _mistakes(run.main_result)),
+        "training": ("Training", "\n".join(_training(history) for history in run.histories)),
+        "transfer": ("Transfer, layer by layer", _transfer(run.transfer) if run.transfer else ""),
+        "data": ("Data", _data(run.data)),
+        "time": ("Time and machine", _time(run.seconds)),
+        "replay": ("Replay", _replay(run)),
+    }
+    shown = {name: part for name, part in sections.items() if part[1]}
+    links = "".join(f'<li><a href="#{name}">{markup.text(part[0])}</a></li>' for name, part in shown.items())
+    body = [
+        f"<header>\n<h1>{markup.text(run.title)}</h1>",
+        markup.paragraph(f"{run.experiment}, seed {run.seed}", "quiet"),
+        f"</header>\n<main>\n{_answer(run)}",
+        f'<nav aria-label="Sections"><ul>{links}</ul></nav>',
+        *(markup.section(name, *part) for name, part in shown.items()),
+        "</main>",
+    ]
+    return markup.document(f"{run.title} - {run.experiment}", "\n".join(body))
+
+
+def _answer(run: Run) -> str:
+    result = run.main_result
+    doubts = len(run.data.warnings)
+    told = (
+        f"of {result.n:,} answered rightly by <code>{markup.text(result.name)}</code> "
+        f"(95% interval {interval(result.ci95, result.n)})"
+    )
+    headline = (
+        f'<p class="headline"><strong>{percent(result.accuracy, result.n)}</strong> <span>{told}</span></p>'
+    )
+    lead, *others = (_capital(gain.sentence) for gain in run.gains) if run.gains else (None,)
+    return "\n".join(
+        [
+            '<section id="answer" aria-label="The answer">',
+            markup.paragraph(lead, "lead") if lead else "",
+            headline,
+            markup.items(others, "findings"),
+            f'<p class="quiet"><a href="#data">{_plural(doubts, "warning")} about the data</a></p>'
+            if doubts
+            else "",
+            "</section>",
+        ]
+    )
+
+
+def _results(run: Run) -> str:
+    head = ("", "accuracy", "95% interval", "macro F1", "log loss", "ECE before → after", "time")
+    rows = [
+        (
+            name,
+            percent(result.accuracy, result.n),
+            interval(result.ci95, result.n),
+            f"{result.macro_f1:.3f}",
+            f"{result.log_loss:.3f}",
+            change(result.ece_uncalibrated, result.ece),
+            "" if result.seconds is None else duration(result.seconds),
+        )
+        for name, result in run.results.items()
+    ]
+    caption = (
+        f"On {_range(run)} held-out examples. Log loss in nats; "
+        "ECE is the expected calibration error, before and after calibration."
+    )
+    plot = f'<figure class="plots">{figures.intervals(tuple(run.results.values()))}</figure>'
+    notes = [(name, result.note) for name, result in run.results.items() if result.note]
+    values = [(name, plain(value)) for name, value in run.facts.items()]
+    return "\n".join(
+        [
+            markup.table(caption, head, rows, numbers=head[1:], stressed=(run.main_result.name,)),
+            plot,
+            "<h3>What each one is</h3>" if notes else "",
+            markup.facts(notes),
+            "<h3>Facts</h3>" if values else "",
+            markup.facts(values),
+        ]
+    )
+
+
+def _pictures(gallery: Sequence[GalleryItem]) -> str:
+    parts = []
+    for kind, title in KINDS.items():
+        of_kind = [item for item in gallery if item.kind == kind]
+        if of_kind:
+            pictures = "\n".join(_picture(item) for item in of_kind)
+            parts.append(f'<h3 class="{kind}">{title}</h3>\n<div class="gallery">\n{pictures}\n</div>')
+    return "\n".join(parts)
+
+
+def _picture(item: GalleryItem) -> str:
+    uri, width, height = _thumbnail(item.png)
+    right = item.predicted == item.truth
+    verdict = f"{item.predicted}, {item.probability:.0%}"
+    truth = "" if right else f"<span>it is {markup.text(item.truth)}</span>"
+    alternative = markup.text(f"{item.id}: {item.truth}, answered {item.predicted}")
+    small = ' class="small"' if max(width, height) < figures.SMALL else ""
+    return (
+        f'<figure><img{small} src="{uri}" width="{width}" height="{height}" alt="{alternative}">'
+        f'<figcaption><span class="verdict {"right" if right else "wrong"}">{markup.text(verdict)}</span>'
+        f"{truth}<span>“{markup.text(item.sentence)}”</span>"
+        f'<span class="id">{markup.text(item.id)}</span></figcaption></figure>'
+    )
+
+
+def _thumbnail(encoded: bytes) -> tuple[str, int, int]:
+    from PIL import Image
+
+    picture = Image.fromarray(figures.decoded(encoded))
+    kind = "png" if max(picture.size) < figures.SMALL else "jpeg"
+    picture.thumbnail((THUMBNAIL, THUMBNAIL))
+    buffer = io.BytesIO()
+    picture.save(buffer, kind, optimize=True)
+    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}", *picture.size
+
+
+def _mistakes(result: Result) -> str:
+    if len(result.class_names) <= MOST_CLASSES:
+        caption = f"Confusion matrix of {result.name}: a row for each truth, a column for each answer"
+        return markup.matrix(caption, result.class_names, result.confusion)
+    pairs = confused_pairs(result.confusion, result.class_names)
+    if not pairs:
+        return markup.paragraph(f"{result.name} made none.")
+    caption = f"What {result.name} took for something else most often, of {len(pairs):,} kinds of mistake"
+    rows = [(truth, answer, count) for count, truth, answer in pairs[:MOST_PAIRS]]
+    return markup.table(caption, ("truth", "answer", "times"), rows, numbers=("times",))
+
+
+def _training(history: History) -> str:
+    plots = [figures.curve(history, quantity) for quantity in ("loss", "accuracy")]
+    drawn = "\n".join(plot for plot in plots if plot)
+    if not drawn:
+        return ""
+    return (
+        f'<h3>{markup.text(_capital(history.stage))}</h3>\n<figure>\n<div class="plots">\n{drawn}\n</div>\n'
+        f"<figcaption>{markup.text(_told(history))}</figcaption>\n</figure>"
+    )
+
+
+def _told(history: History) -> str:
+    words = _plural(len(history.epochs), "epoch")
+    seconds = sum(epoch.get("seconds", 0.0) for epoch in history.epochs)
+    if seconds:
+        words += f" in {duration(seconds)}"
+    validated = [epoch for epoch in history.epochs if "val_accuracy" in epoch]
+    if validated:
+        best = max(validated, key=lambda epoch: epoch["val_accuracy"])
+        last = validated[-1]["val_accuracy"]
+        words += f"; validation accuracy {last:.1%} at the end, at best {best['val_accuracy']:.1%}"
+        words += f" after epoch {best['epoch'] + 1:.0f}"
+    return words + "."
+
+
+def _transfer(report: TransferReport) -> str:
+    head = ("layer", "from", "what", "rule", "parameters", "SHA-256")
+    rows = [
+        (
+            layer.target,
+            layer.source or "",
+            layer.action,
+            layer.rule,
+            f"{layer.parameters:,}",
+            layer.sha256[:12],
+        )
+        for layer in report.layers
+    ]
+    grown = [layer.target for layer in report.layers if layer.action == "grown"]
+    caption = (
+        f"{report.source_model} to {report.target_model}, growth: {report.growth}; digests cut to 12 digits"
+    )
+    unmatched = ", ".join(report.unmatched_source)
+    return "\n".join(
+        [
+            markup.paragraph(_difference(report)),
+            markup.table(caption, head, rows, numbers=("parameters",), stressed=grown),
+            markup.paragraph(f"Not taken over from the source: {unmatched}.") if unmatched else "",
+        ]
+    )
+
+
+def _difference(report: TransferReport) -> str:
+    counts = [
+        f"{_plural(sum(layer.action == action for layer in report.layers), 'layer')} {action} "
+        f"({report.parameters(action):,} parameters)"
+        for action in ("copied", "grown", "left")
+        if any(layer.action == action for layer in report.layers)
+    ]
+    told = ", ".join(counts) + ". "
+    if report.max_abs_difference is None:
+        return told + "The outputs of both networks were not compared."
+    if report.max_abs_difference == 0.0:
+        return (
+            told + f"At the start {report.target_model} gave exactly the output of {report.source_model}: "
+            "the largest difference on a batch was 0.0."
+        )
+    return (
+        told
+        + f"At the start the output of {report.target_model} differed from that of {report.source_model} "
+        f"by at most {report.max_abs_difference:.3g} on a batch."
+    )
+
+
+def _data(data: DataReport) -> str:
+    lists = (
+        ("Left out, because unreadable", [f"{name}: {reason}" for name, reason in data.dropped]),
+        ("In training and in test", [f"{name} = {other}" for name, other in data.leaked]),
+        ("Twice in one split", [f"{name} = {other}" for name, other in data.duplicates]),
+    )
+    problems = [
+        markup.folded(f"{title}: {len(lines):,}", markup.items(_first(lines), "findings"))
+        for title, lines in lists
+        if lines
+    ]
+    nothing = "" if problems or data.warnings else markup.paragraph("No problem was found.")
+    return "\n".join([nothing, markup.items(data.warnings, "warnings"), *problems, _counts(data.counts)])
+
+
+def _counts(counts: dict[str, dict[str, int]]) -> str:
+    classes = list(dict.fromkeys(name for of_split in counts.values() for name in of_split))
+    totals = {split: sum(of_split.values()) for split, of_split in counts.items()}
+    head: tuple[str, ...]
+    if len(classes) > MOST_CLASSES:
+        head = ("split", "examples", "classes", "smallest class", "largest class")
+        rows = [
+            (split, f"{totals[split]:,}", len(named), min(named.values()), max(named.values()))
+            for split, named in counts.items()
+        ]
+        return markup.table("Examples by split", head, rows, numbers=head[1:])
+    head = ("class", *counts)
+    by_class = [(name, *(f"{of_split.get(name, 0):,}" for of_split in counts.values())) for name in classes]
+    all_classes = ("all", *(f"{total:,}" for total in totals.values()))
+    return markup.table("Examples by class and split", head, [*by_class, all_classes], numbers=head[1:])
+
+
+def _time(seconds: dict[str, float]) -> str:
+    rows = [(stage, duration(taken)) for stage, taken in seconds.items()]
+    rows.append(("all stages", duration(sum(seconds.values()))))
+    machine = hardware()
+    machine["memory"] = f"{machine.pop('memory_gb')} GB"
+    machine["accelerators"] = ", ".join(machine["accelerators"]) or "none"
+    return "\n".join(
+        [
+            markup.table(
+                "Wall time by stage", ("stage", "time"), rows, numbers=("time",), stressed=("all stages",)
+            ),
+            "<h3>Machine</h3>",
+            markup.facts(list(machine.items())),
+            "<h3>Versions</h3>",
+            markup.facts(list(versions().items())),
+        ]
+    )
+
+
+def _replay(run: Run) -> str:
+    return "\n".join(
+        [
+            f'<pre class="command">{markup.text(run.command)}</pre>',
+            markup.folded("All flags", f"<pre>{markup.lines(run.flags)}</pre>"),
+        ]
+    )
+
+
+def _first(lines: Sequence[str]) -> list[str]:
+    rest = len(lines) - MOST_LINES
+    return [*lines[:MOST_LINES], *([f"and {rest:,} more; metrics.json lists them all"] if rest > 0 else [])]
+
+
+def _range(run: Run) -> str:
+    sizes = [result.n for result in run.results.values()]
+    return f"{min(sizes):,}" if min(sizes) == max(sizes) else f"{min(sizes):,} to {max(sizes):,}"
+
+
+def _capital(sentence: str) -> str:
+    return sentence[:1].upper() + sentence[1:]
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

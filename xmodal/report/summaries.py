@@ -1,0 +1,95 @@
+"""A run for TensorBoard: curves, confusion matrix, pictures with sentences, HParams, flags."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from xmodal.files import whole_file
+from xmodal.report import figures
+from xmodal.report.records import Run
+from xmodal.report.tables import WIDEST, console_table
+from xmodal.report.wording import printable
+
+# TensorBoard reads any file with "tfevents" in its name; a fixed name lets a later call replace it.
+EVENTS = "events.out.tfevents.report"
+
+
+def tensorboard(run: Run, folder: Path) -> None:
+    """Writes what TensorBoard shows of a run; a second call replaces what the first one wrote.
+
+    Args:
+        run: what to show.
+        folder: gets one event file each in `results` (accuracies, confusion matrix, pictures, HParams,
+            flags), `train` and `validation` (curves that TensorBoard lays over each other; step is the
+            epoch, from 0).
+    """
+    import tensorflow as tf
+    from tensorboard.plugins.hparams import api as hparams
+
+    flags = "\n".join(printable(line) for line in run.flags.splitlines())
+    with _events(folder / "results"):
+        hparams.hparams(flag_values(flags))
+        for name, result in run.results.items():
+            tf.summary.scalar(f"accuracy/{name}", result.accuracy, step=0)
+        confusion = figures.confusion(run.main_result)
+        tf.summary.image(f"confusion/{run.main_result.name}", confusion[np.newaxis], step=0)
+        for kind in dict.fromkeys(item.kind for item in run.gallery):
+            pictures = np.stack([figures.captioned(item) for item in run.gallery if item.kind == kind])
+            tf.summary.image(f"pictures/{kind}", pictures, step=0, max_outputs=len(pictures))
+        tf.summary.text("flags", _code_block(flags), step=0)
+        tf.summary.text("results", _code_block(console_table(run, WIDEST)), step=0)
+    for name, prefix in (("train", ""), ("validation", "val_")):
+        with _events(folder / name):
+            for history in run.histories:
+                for epoch in history.epochs:
+                    for quantity in ("loss", "accuracy"):
+                        if prefix + quantity in epoch:
+                            value = epoch[prefix + quantity]
+                            tf.summary.scalar(f"{history.stage}/{quantity}", value, step=int(epoch["epoch"]))
+
+
+def flag_values(flags: str) -> dict[str, bool | int | float | str]:
+    """Reads the text of config.cfg back into values, repeated flags joined by ", "."""
+    texts: dict[str, list[str]] = {}
+    values: dict[str, bool | int | float | str] = {}
+    for line in filter(None, map(str.strip, flags.splitlines())):
+        name, given, value = line.removeprefix("--").partition("=")
+        if given:
+            texts.setdefault(name, []).append(value)
+        else:
+            # absl writes --name and --noname for booleans only.
+            values[name.removeprefix("no")] = not name.startswith("no")
+    return values | {name: _number(", ".join(value)) for name, value in texts.items()}
+
+
+def _number(value: str) -> int | float | str:
+    for kind in (int, float):
+        try:
+            return kind(value)
+        except ValueError:
+            continue
+    return value
+
+
+def _code_block(lines: str) -> str:
+    # Indented, since a fence could be closed by the text itself.
+    return "".join(f"    {line}\n" for line in lines.splitlines())
+
+
+@contextmanager
+def _events(folder: Path) -> Iterator[None]:
+    import tensorflow as tf
+
+    with tempfile.TemporaryDirectory() as temporary:
+        writer = tf.summary.create_file_writer(temporary)
+        with writer.as_default():
+            yield
+        writer.close()
+        (written,) = Path(temporary).iterdir()
+        with whole_file(folder / EVENTS) as file:
+            file.write(written.read_bytes())

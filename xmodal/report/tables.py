@@ -1,0 +1,119 @@
+"""The numbers of a run: for the console, and as JSON values."""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+import textwrap
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from xmodal.report.machine import hardware, versions
+from xmodal.report.records import Run
+from xmodal.report.wording import change, duration, interval, percent, printable
+
+if TYPE_CHECKING:
+    from xmodal.transfer import TransferReport
+
+WIDEST = 100
+# Columns that a narrow terminal goes without, the first to go first.
+DISPENSABLE = ("seconds", "macro F1", "log loss", "ECE before -> after")
+
+
+def console_table(run: Run, width: int | None = None) -> str:
+    """Returns the summary that ends a run: results, gains, seconds.
+
+    Args:
+        run: what to show.
+        width: columns to fill at most; those of the terminal by default, and 100 at most.
+    """
+    width = width or min(WIDEST, shutil.get_terminal_size((WIDEST, 24)).columns)
+    parts = [printable(f"{run.title} (seed {run.seed})"), "\n".join(_result_lines(run, width))]
+    if run.gains:
+        parts.append("\n".join(textwrap.fill(printable(gain.sentence), width) for gain in run.gains))
+    if run.seconds:
+        parts.append("\n".join(_stage_lines(run.seconds)))
+    return "\n\n".join(parts)
+
+
+def metrics(run: Run) -> dict[str, Any]:
+    """Returns the content of metrics.json: JSON values only, null for what is not finite."""
+    return _json(
+        {
+            "experiment": run.experiment,
+            "title": run.title,
+            "seed": run.seed,
+            "command": run.command,
+            "data": asdict(run.data),
+            "results": {name: result.to_dict() for name, result in run.results.items()},
+            "gains": [asdict(gain) for gain in run.gains],
+            "facts": run.facts,
+            "seconds": run.seconds,
+            "hardware": hardware(),
+            "versions": versions(),
+        }
+    )
+
+
+def epoch_lines(run: Run) -> list[dict[str, Any]]:
+    """Returns the lines of metrics.jsonl: one for each epoch of each training."""
+    return [_json({"stage": history.stage, **epoch}) for history in run.histories for epoch in history.epochs]
+
+
+def transfer_table(report: TransferReport) -> dict[str, Any]:
+    """Returns the content of transfer.json: the report, and its parameters added up by action."""
+    table = asdict(report)
+    layers = table.pop("layers")
+    totals = {action: report.parameters(action) for action in ("copied", "grown", "left")}
+    return _json({**table, "parameters": totals, "layers": layers})
+
+
+def _result_lines(run: Run, width: int) -> list[str]:
+    rows = [
+        {
+            "result": name,
+            "accuracy": percent(result.accuracy, result.n),
+            "95% interval": interval(result.ci95, result.n),
+            "macro F1": f"{result.macro_f1:.3f}",
+            "log loss": f"{result.log_loss:.3f}",
+            "ECE before -> after": change(result.ece_uncalibrated, result.ece, "->"),
+            "seconds": "" if result.seconds is None else f"{result.seconds:.1f}",
+        }
+        for name, result in run.results.items()
+    ]
+    widths = {column: max(len(column), *(len(row[column]) for row in rows)) for column in rows[0]}
+    for column in DISPENSABLE:
+        if sum(widths.values()) + 2 * (len(widths) - 1) > width:
+            del widths[column]
+    head = dict(zip(widths, widths, strict=True))
+    rule = {column: "-" * size for column, size in widths.items()}
+    return ["  ".join(_aligned(row, widths)).rstrip() for row in (head, rule, *rows)]
+
+
+def _aligned(row: dict[str, str], widths: dict[str, int]) -> list[str]:
+    return [
+        row[column].ljust(size) if column == "result" else row[column].rjust(size)
+        for column, size in widths.items()
+    ]
+
+
+def _stage_lines(seconds: dict[str, float]) -> list[str]:
+    rows = [*seconds.items(), ("all stages", sum(seconds.values()))]
+    longest = max(len(stage) for stage, _ in rows)
+    return [f"{stage:<{longest}}  {duration(taken):>11}" for stage, taken in rows]
+
+
+def _json(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _json(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_json(item) for item in value]
+    if isinstance(value, np.generic):
+        return _json(value.item())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return os.fspath(value) if isinstance(value, os.PathLike) else value

@@ -1,0 +1,66 @@
+"""How figures and names are put on paper, the same everywhere."""
+
+import unicodedata
+
+# Up to this many examples, a tenth of a point is all that an accuracy can resolve.
+TENTHS = 1000
+
+
+def printable(text: str) -> str:
+    """Replaces what no font shows and no file takes: control characters, halves of surrogate pairs.
+
+    File names that are not UTF-8 reach Python with such halves in them.
+    """
+    return "".join("\ufffd" if unicodedata.category(c) in ("Cc", "Cs") else c for c in text)
+
+
+def cut(text: str, size: int, *, keep: str = "start") -> str:
+    """Shortens text to `size` characters, and keeps its "start" or its "end"."""
+    if len(text) <= size:
+        return text
+    return text[: size - 1] + "…" if keep == "start" else "…" + text[1 - size :]
+
+
+def percent(share: float, n: int) -> str:
+    """Returns a share of n examples such as "98.2%"."""
+    return f"{100 * share:.{1 if n <= TENTHS else 2}f}%"
+
+
+def interval(ci95: tuple[float, float], n: int) -> str:
+    """Returns an interval of shares such as "97.2% to 98.9%"."""
+    return " to ".join(percent(limit, n) for limit in ci95)
+
+
+def change(before: float | None, after: float, arrow: str = "→") -> str:
+    """Returns "0.071 → 0.008", or "0.008" when nothing was measured before."""
+    return f"{after:.3f}" if before is None else f"{before:.3f} {arrow} {after:.3f}"
+
+
+def duration(seconds: float) -> str:
+    """Returns "0.4 s", "12.3 s", "4 min 07 s" or "2 h 05 min"."""
+    if seconds < 99.95:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def plain(value: float | int | str) -> str:
+    """Returns a fact as text: four significant digits, thousands set apart."""
+    if isinstance(value, str):
+        return value
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
+
+
+def confused_pairs(
+    confusion: tuple[tuple[int, ...], ...], class_names: tuple[str, ...]
+) -> list[tuple[int, str, str]]:
+    """Returns (count, truth, answer) for every kind of mistake that was made, the most frequent first."""
+    pairs = [
+        (count, class_names[truth], class_names[answer])
+        for truth, row in enumerate(confusion)
+        for answer, count in enumerate(row)
+        if count and truth != answer
+    ]
+    return sorted(pairs, key=lambda pair: -pair[0])
