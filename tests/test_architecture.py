@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 # A module imports only from what stands before it.
 # fmt: off
 ORDER = [
-    "xmodal", "errors", "files", "versions", "config", "clock", "assets",
+    "xmodal", "errors", "files", "versions", "config", "clock", "run_folder", "checkpoint", "assets",
     "data", "data.audit", "data.images", "data.texts",
     "strategy", "backbones", "transfer", "bridge", "heads", "train",
     "image_classifier", "text_classifier", "evaluate",
@@ -23,7 +23,18 @@ ORDER = [
 ]
 # fmt: on
 
-WITHOUT_TENSORFLOW = ("errors", "files", "versions", "config", "clock", "assets", "fetch", "run")
+WITHOUT_TENSORFLOW = (
+    "errors",
+    "files",
+    "versions",
+    "config",
+    "clock",
+    "run_folder",
+    "checkpoint",
+    "assets",
+    "fetch",
+    "run",
+)
 
 
 def module_name(path: Path) -> str:

@@ -94,10 +94,10 @@ def test_the_flagfile_says_the_same_again(tmp_path, arguments):
     assert replayed(settings, tmp_path) == settings
 
 
-def test_the_flagfile_gives_every_flag_but_overwrite():
+def test_the_flagfile_gives_every_flag_but_those_that_drop_a_run():
     lines = parsed("--noexport", "--target_map=a.csv", "--output_dir=b").flagfile.splitlines()
     told = {line.removeprefix("--").partition("=")[0] for line in lines}
-    assert {name for name in FLAGS if not {name, f"no{name}"} & told} == {"overwrite"}
+    assert {name for name in FLAGS if not {name, f"no{name}"} & told} == {"overwrite", "restart"}
     assert {"noexport", "keep_leaks", "nooffline"} <= told
 
 

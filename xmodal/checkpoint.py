@@ -142,13 +142,16 @@ class Stage:
     def _write(self, name: str, state: State) -> None:
         if not self._settings.writes:
             return
+        objects = [key for key, array in state.arrays.items() if np.asarray(array).dtype.hasobject]
+        if objects:
+            raise ValueError(f"arrays of objects cannot be kept. Received: {', '.join(objects)}")
         with mendable_os_errors(self._folder):
             for left in self._folder.glob(".*"):
                 # Of a process that was killed while it wrote.
                 shutil.rmtree(left)
         with whole_folder(self._folder / name) as folder:
             with _synced(folder / "arrays.npz") as file:
-                np.savez(file, allow_pickle=False, **state.arrays)
+                np.savez(file, **dict[str, Any](state.arrays))
             with _synced(folder / "facts.json") as file:
                 file.write(json.dumps(state.facts).encode())
             with _synced(folder / DIGESTS) as file:
@@ -202,7 +205,7 @@ def _synced(path: Path) -> Iterator[Any]:
 def _read(place: Path) -> State:
     if (place / DIGESTS).read_text() != _digests(place):
         raise ValueError("its files are not what was written")
-    with np.load(place / "arrays.npz", allow_pickle=False) as arrays:
+    with np.load(place / "arrays.npz") as arrays:
         return State(dict(arrays), json.loads((place / "facts.json").read_text()))
 
 

@@ -42,13 +42,13 @@ def begin(
         UserError: when the folder holds a finished run, or an unfinished one with other flags.
     """
     record = folder / CHECKPOINTS / "run.json"
-    begun = _read(record)
+    begun = None if restart else _read(record)
     finished = (folder / "metrics.json").exists() and (begun is None or begun["finished"])
     if finished and not overwrite:
         raise UserError(
             f"--output_dir={folder} holds a finished run", "choose another folder or add --overwrite"
         )
-    if begun and not finished and not restart:
+    if begun and not finished:
         before, now = _binding(begun["flags"]), _binding(flagfile)
         if before != now:
             raise UserError(

@@ -141,6 +141,7 @@ def fit(
     if found:
         progress = _take_progress(found[0], model, applied, strategy, stage, (steps, epochs))
     step = _train_step(model, loss, applied, strategy)
+    validate = validator(model, strategy)
     listeners = keras.callbacks.CallbackList(list(callbacks), model=model, epochs=epochs, steps=steps)
     model.stop_training = False
     listeners.on_train_begin()
@@ -167,7 +168,7 @@ def fit(
                 break
             logs = _means(progress.sums)
             if validation is not None:
-                logs |= validate(model, validation, strategy)
+                logs |= validate(validation)
             listeners.on_epoch_end(progress.epoch, logs)
             progress.seconds = time.perf_counter() - started
             _end_epoch(progress, logs, model, patience)
@@ -284,9 +285,11 @@ def _listed(state: State, kind: str) -> list[np.ndarray]:
 
 
 def _assign(variables, arrays: Sequence[np.ndarray], strategy, stage: str) -> None:
-    shapes = [tuple(variable.shape) for variable in variables], [array.shape for array in arrays]
-    if shapes[0] != shapes[1]:
-        raise _foreign(stage, f"its {len(arrays)} arrays do not fit the {len(variables)} variables")
+    if len(variables) != len(arrays):
+        raise _foreign(stage, f"it has {len(arrays)} arrays for {len(variables)} variables")
+    for variable, array in zip(variables, arrays, strict=True):
+        if tuple(variable.shape) != array.shape:
+            raise _foreign(stage, f"its {array.shape} stands for {variable.path} {tuple(variable.shape)}")
     with strategy.scope():
         for variable, array in zip(variables, arrays, strict=True):
             variable.assign(array)
@@ -330,45 +333,58 @@ def predict(
     def outputs(*batch):
         return (model(batch[0], training=False),)
 
-    array = _each(outputs, batches, strategy, stage)[0]
+    array = _mapper(outputs, strategy)(batches, stage)[0]
     if kept:
         kept.finish(State({"outputs": array}, facts))
     return array
 
 
-def validate(model: Callable, batches: tf.data.Dataset, strategy: tf.distribute.Strategy) -> dict[str, float]:
-    """Returns the weighted mean val_loss in nats and val_accuracy of (inputs, labels, weights) batches."""
+def validator(
+    model: Callable, strategy: tf.distribute.Strategy
+) -> Callable[[tf.data.Dataset], dict[str, float]]:
+    """Returns a function of (inputs, labels, weights) batches that gives val_loss, in nats, and val_accuracy.
+
+    Both are weighted means. The function is traced once, however often it is called.
+    """
     loss = cross_entropy()
 
     def outcomes(inputs, labels, weights):
         logits = model(inputs, training=False)
         return loss(labels, logits), tf.argmax(logits, axis=1, output_type=labels.dtype) == labels, weights
 
-    losses, hits, weights = _each(outcomes, batches, strategy)
-    return {
-        "val_loss": float(np.average(losses, weights=weights)),
-        "val_accuracy": float(np.average(hits, weights=weights)),
-    }
+    run = _mapper(outcomes, strategy)
+
+    def validate(batches: tf.data.Dataset) -> dict[str, float]:
+        losses, hits, weights = run(batches)
+        return {
+            "val_loss": float(np.average(losses, weights=weights)),
+            "val_accuracy": float(np.average(hits, weights=weights)),
+        }
+
+    return validate
 
 
-def _each(function: Callable, batches, strategy, stage: str = "") -> tuple[np.ndarray, ...]:
-    """Runs a function of batches on the devices and joins its outputs (B, ...), in order."""
+def _mapper(function: Callable, strategy: tf.distribute.Strategy) -> Callable[..., tuple[np.ndarray, ...]]:
+    """Returns what runs a function of batches on the devices and joins its outputs (B, ...), in order."""
 
-    @tf.function
+    @tf.function(reduce_retracing=True)
     def step(*batch):
         return strategy.run(lambda *batch: (*function(*batch[:-1]), batch[-1]), batch)
 
     def with_mask(*batch):
         return *batch, tf.ones(tf.shape(tf.nest.flatten(batch)[0])[0], tf.bool)
 
-    joined = []
-    with progress_bar(stage, int(batches.cardinality())) as bar:
-        for batch in _distributed(batches.map(with_mask), strategy):
-            devices = [strategy.experimental_local_results(output) for output in step(*batch)]
-            for *outputs, real in zip(*devices, strict=True):
-                joined.append([output.numpy()[real.numpy()] for output in outputs])
-            bar.update()
-    return tuple(map(np.concatenate, zip(*joined, strict=True)))
+    def run(batches: tf.data.Dataset, stage: str = "") -> tuple[np.ndarray, ...]:
+        joined = []
+        with progress_bar(stage, int(batches.cardinality())) as bar:
+            for batch in _distributed(batches.map(with_mask), strategy):
+                devices = [strategy.experimental_local_results(output) for output in step(*batch)]
+                for *outputs, real in zip(*devices, strict=True):
+                    joined.append([output.numpy()[real.numpy()] for output in outputs])
+                bar.update()
+        return tuple(map(np.concatenate, zip(*joined, strict=True)))
+
+    return run
 
 
 def _distributed(batches: tf.data.Dataset, strategy: tf.distribute.Strategy):
