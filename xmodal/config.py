@@ -17,7 +17,7 @@ from xmodal.errors import UserError, nearest
 EXPERIMENTS = ("vgg_to_bert",)
 TEXT_STYLES = ("top1", "topk", "hedged")
 TEXT_HEADS = ("finetune", "zero_shot")
-STRATEGIES = ("auto", "one_device", "mirrored")
+STRATEGIES = ("auto", "one_device", "mirrored", "multi_worker", "tpu")
 AUGMENTATIONS = ("flip", "shift", "rotate", "zoom")
 
 

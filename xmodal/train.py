@@ -4,6 +4,8 @@ Keras' own `fit` does not run under every tf.distribute strategy with Keras 3 (k
 loops call the strategy themselves and let the Keras optimizer apply the reduced gradients.
 """
 
+import io
+import json
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -15,8 +17,9 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from xmodal.checkpoint import RESTART, Checkpoints, State, deferred_signals
-from xmodal.errors import UserError
+from xmodal.checkpoint import RESTART, Checkpoints, Stage, State, deferred_signals
+from xmodal.errors import UserError, WorkerLost
+from xmodal.strategy import lost_workers_noticed, workers
 
 Loss = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
@@ -128,9 +131,10 @@ def fit(
 
     Raises:
         UserError: when what is found belongs to another training or cannot be used.
+        WorkerLost: when another process of the job died, or was told to stop.
     """
     kept = checkpoints.stage(stage) if checkpoints else None
-    found = kept.newest() if kept else None
+    found = _newest(kept, strategy) if kept else None
     if found and found[1]:
         return _take_result(found[0], model, strategy, stage)
     steps = int(train(0).cardinality())
@@ -152,19 +156,20 @@ def fit(
             if kept:
                 kept.save(number, _progress_state(progress, model, applied, stage, (steps, epochs)))
 
-        def step_ended() -> bool:
+        def step_ended() -> None:
             if kept and kept.due(progress.epoch * steps + progress.step):
                 save()
-            return interrupted()
 
-        while progress.epoch < epochs and not progress.stopped and not interrupted():
+        while progress.epoch < epochs and not progress.stopped:
             started = time.perf_counter() - progress.seconds
             name = f"{stage} {progress.epoch + 1}/{epochs}" if stage else ""
-            with progress_bar(name, steps) as bar:
+            with progress_bar(name, steps, strategy) as bar, lost_workers_noticed(strategy):
                 batches = train(progress.epoch)
-                _train_epoch(step, batches, strategy, progress, listeners, bar, step_ended)
+                stop = _train_epoch(
+                    step, batches, strategy, progress, listeners, bar, step_ended, interrupted
+                )
             progress.seconds = time.perf_counter() - started
-            if interrupted():
+            if stop:
                 break
             logs = _means(progress.sums)
             if validation is not None:
@@ -174,8 +179,12 @@ def fit(
             _end_epoch(progress, logs, model, patience)
             if kept and kept.due(progress.epoch * steps, epoch_ended=True):
                 save()
-        if interrupted():
+        else:
+            stop = False
+        if stop or interrupted():
             save()
+    if stop:
+        raise WorkerLost("another process of the job was told to stop")
     if progress.best_weights is not None:
         model.set_weights(progress.best_weights)
     listeners.on_train_end()
@@ -191,7 +200,8 @@ class _Progress:
     Attributes:
         epoch: the epoch that is trained, from 0.
         step: its next step.
-        sums: over its steps so far: loss, hits and weights of the examples (3,).
+        sums: over its steps so far: loss, hits and weights of the examples, and processes that are to
+            stop (4,).
         seconds: that it took so far.
         history: of the epochs before it.
         best: the lowest validation loss so far.
@@ -202,7 +212,7 @@ class _Progress:
 
     epoch: int = 0
     step: int = 0
-    sums: tf.Tensor = field(default_factory=lambda: tf.zeros(3))
+    sums: tf.Tensor = field(default_factory=lambda: tf.zeros(4))
     seconds: float = 0.0
     history: list[dict[str, float]] = field(default_factory=list)
     best: float = float("inf")
@@ -221,7 +231,7 @@ def _end_epoch(progress: _Progress, logs: dict[str, float], model: keras.Model, 
         progress.stopped = progress.wait >= patience
     progress.stopped |= bool(model.stop_training)
     progress.epoch, progress.step, progress.seconds = progress.epoch + 1, 0, 0.0
-    progress.sums = tf.zeros(3)
+    progress.sums = tf.zeros(4)
 
 
 def _progress_state(progress: _Progress, model, optimizer, stage: str, size: tuple[int, int]) -> State:
@@ -229,7 +239,7 @@ def _progress_state(progress: _Progress, model, optimizer, stage: str, size: tup
         **_numbered("model", [variable.numpy() for variable in model.variables]),
         **_numbered("optimizer", [variable.numpy() for variable in optimizer.variables]),
         **_numbered("best", progress.best_weights or []),
-        "sums": progress.sums.numpy(),
+        "sums": progress.sums.numpy() * [1, 1, 1, 0],
     }
     facts = {
         "stage": stage,
@@ -257,7 +267,7 @@ def _take_progress(state: State, model, optimizer, strategy, stage: str, size: t
     _assign(optimizer.variables, _listed(state, "optimizer"), strategy, stage)
     taken = ("epoch", "step", "seconds", "history", "best", "wait", "stopped")
     return _Progress(
-        sums=tf.constant(state.arrays["sums"]),
+        sums=tf.constant(state.arrays["sums"], tf.float32),
         best_weights=_listed(state, "best") or None,
         **{name: facts[name] for name in taken},
     )
@@ -273,6 +283,45 @@ def _take_result(state: State, model: keras.Model, strategy, stage: str) -> Hist
         raise _foreign(stage, f"it is of {state.facts.get('stage')!r}")
     _assign(model.variables, _listed(state, "model"), strategy, stage)
     return History(stage, tuple(state.facts["history"]))
+
+
+def _newest(kept: Stage, strategy: tf.distribute.Strategy) -> tuple[State, bool] | None:
+    """Reads what the chief finds, in every process: only the chief needs to see the files."""
+    place = workers(strategy)
+    found = kept.newest() if place.is_chief else None
+    if place.workers == 1:
+        return found
+    text = b""
+    if found:
+        file = io.BytesIO()
+        np.savez(file, **dict[str, Any](found[0].arrays))
+        facts = json.dumps({"facts": found[0].facts, "finished": found[1]}).encode()
+        text = len(facts).to_bytes(8) + facts + file.getvalue()
+    with lost_workers_noticed(strategy):
+        size = int(_from_chief(np.array([len(text)], np.int64), strategy)[0])
+        words = np.zeros(-(-size // 4), np.int32)
+        words.view(np.uint8)[: len(text)] = np.frombuffer(text, np.uint8)
+        text = _from_chief(words, strategy).tobytes()[:size]
+    if not text:
+        return None
+    end = 8 + int.from_bytes(text[:8])
+    told = json.loads(text[8:end])
+    with np.load(io.BytesIO(text[end:])) as arrays:
+        return State(dict(arrays), told["facts"]), told["finished"]
+
+
+def _from_chief(array: np.ndarray, strategy: tf.distribute.Strategy) -> np.ndarray:
+    """Returns the chief's array, in every process; the others give one of its shape."""
+
+    @tf.function
+    def summed(own):
+        def replica(own):
+            first = tf.distribute.get_replica_context().replica_id_in_sync_group == 0
+            return own * tf.cast(first, own.dtype)
+
+        return strategy.reduce(tf.distribute.ReduceOp.SUM, strategy.run(replica, (own,)), axis=None)
+
+    return summed(tf.constant(array)).numpy()
 
 
 def _numbered(kind: str, arrays: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
@@ -323,7 +372,7 @@ def predict(
         UserError: when what is kept belongs to another prediction or cannot be used.
     """
     kept = checkpoints.stage(stage) if checkpoints else None
-    found = kept.newest() if kept else None
+    found = _newest(kept, strategy) if kept else None
     facts = {"stage": stage, "batches": int(batches.cardinality())}
     if found:
         if found[0].facts != facts:
@@ -368,19 +417,20 @@ def _mapper(function: Callable, strategy: tf.distribute.Strategy) -> Callable[..
     """Returns what runs a function of batches on the devices and joins its outputs (B, ...), in order."""
 
     @tf.function(reduce_retracing=True)
-    def step(*batch):
-        return strategy.run(lambda *batch: (*function(*batch[:-1]), batch[-1]), batch)
+    def step(batch):
+        outputs = strategy.run(lambda *batch: (*function(*batch[:-1]), batch[-1]), batch)
+        # Each process gets the outputs of all.
+        return [strategy.gather(output, axis=0) for output in outputs]
 
     def with_mask(*batch):
-        return *batch, tf.ones(tf.shape(tf.nest.flatten(batch)[0])[0], tf.bool)
+        return *batch, tf.ones(tf.shape(tf.nest.flatten(batch)[0])[0], tf.int32)
 
     def run(batches: tf.data.Dataset, stage: str = "") -> tuple[np.ndarray, ...]:
         joined = []
-        with progress_bar(stage, int(batches.cardinality())) as bar:
+        with progress_bar(stage, int(batches.cardinality()), strategy) as bar, lost_workers_noticed(strategy):
             for batch in _distributed(batches.map(with_mask), strategy):
-                devices = [strategy.experimental_local_results(output) for output in step(*batch)]
-                for *outputs, real in zip(*devices, strict=True):
-                    joined.append([output.numpy()[real.numpy()] for output in outputs])
+                *outputs, real = (output.numpy() for output in step(batch))
+                joined.append([output[real.astype(bool)] for output in outputs])
                 bar.update()
         return tuple(map(np.concatenate, zip(*joined, strict=True)))
 
@@ -391,22 +441,50 @@ def _distributed(batches: tf.data.Dataset, strategy: tf.distribute.Strategy):
     """Splits each batch over the devices, after its last example has filled it up to equal parts.
 
     TensorFlow's fused convolutions refuse an empty part. What was filled up gets zeros in the last
-    element of the batch, be it weights or a mask, and so does not count.
+    element of the batch, be it weights or a mask, and so does not count. Every process reads the same
+    batches and takes its own rows: which rows a device gets does not depend on how TensorFlow would
+    shard the data set.
     """
     replicas = strategy.num_replicas_in_sync
+    if replicas == 1:
+        return strategy.experimental_distribute_dataset(batches)
 
-    def fill(*batch):
+    def filled(*batch):
         size = tf.shape(batch[-1])[0]
         index = tf.range(size + -size % replicas)
-        filled = tf.nest.map_structure(lambda part: tf.gather(part, tf.minimum(index, size - 1)), batch)
+        rows = tf.nest.map_structure(lambda part: tf.gather(part, tf.minimum(index, size - 1)), batch)
         real = tf.cast(index < size, tf.float32)
-        return *filled[:-1], tf.cast(tf.cast(filled[-1], tf.float32) * real, batch[-1].dtype)
+        return *rows[:-1], tf.cast(tf.cast(rows[-1], tf.float32) * real, batch[-1].dtype)
 
-    return strategy.experimental_distribute_dataset(batches.map(fill) if replicas > 1 else batches)
+    def own_parts(context: tf.distribute.InputContext) -> tf.data.Dataset:
+        local = replicas // context.num_input_pipelines
+        first = context.input_pipeline_id * local
+
+        def parts(*batch):
+            size = tf.shape(batch[-1])[0] // replicas
+            rows = tf.range(first * size, (first + local) * size)
+
+            def cut(part):
+                shape = tf.concat([[local, size], tf.shape(part)[1:]], axis=0)
+                return tf.ensure_shape(
+                    tf.reshape(tf.gather(part, rows), shape), [local, None, *part.shape[1:]]
+                )
+
+            return tf.nest.map_structure(cut, batch)
+
+        return batches.map(filled).map(parts).unbatch().prefetch(2 * local)
+
+    return strategy.distribute_datasets_from_function(own_parts)
 
 
 def _train_step(model, loss: Loss, optimizer, strategy: tf.distribute.Strategy) -> Callable:
-    def replica(inputs, labels, weights):
+    """Returns a function of a batch and of whether this process is to stop.
+
+    It gives the sums over the batch of loss, hits and weights, and how many processes are to stop.
+    """
+    statistics = _moving_statistics(model) if strategy.num_replicas_in_sync > 1 else []
+
+    def replica(inputs, labels, weights, stop):
         context = tf.distribute.get_replica_context()
         total = context.all_reduce(tf.distribute.ReduceOp.SUM, tf.reduce_sum(weights))
         with tf.GradientTape() as tape:
@@ -416,38 +494,58 @@ def _train_step(model, loss: Loss, optimizer, strategy: tf.distribute.Strategy) 
             objective = weighted / total
         gradients = tape.gradient(objective, [variable.value for variable in model.trainable_variables])
         optimizer.apply(gradients, model.trainable_variables)
+        for variable in statistics:
+            own = tf.convert_to_tensor(variable.value)
+            variable.assign(context.all_reduce(tf.distribute.ReduceOp.MEAN, own))
         hits = tf.cast(tf.argmax(logits, axis=1, output_type=labels.dtype) == labels, weights.dtype)
-        return tf.stack([weighted, tf.reduce_sum(hits * weights), tf.reduce_sum(weights)])
+        return tf.stack([weighted, tf.reduce_sum(hits * weights), tf.reduce_sum(weights), stop])
 
     @tf.function
-    def step(batch):
-        return strategy.reduce(tf.distribute.ReduceOp.SUM, strategy.run(replica, batch), axis=None)
+    def step(batch, stop):
+        outcomes = strategy.run(replica, (*batch, stop))
+        return strategy.reduce(tf.distribute.ReduceOp.SUM, outcomes, axis=None)
 
     return step
 
 
-def _train_epoch(step, batches, strategy, progress, listeners, bar, step_ended) -> None:
-    """Trains the rest of an epoch, until `step_ended` tells to stop."""
+def _moving_statistics(model: keras.Model) -> list[keras.Variable]:
+    """What batch normalisation learns from the data that its own device sees, to be averaged over all."""
+    return [
+        variable
+        for layer in model._flatten_layers()
+        if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable
+        for variable in (layer.moving_mean, layer.moving_variance)
+    ]
+
+
+def _train_epoch(step, batches, strategy, progress, listeners, bar, step_ended, interrupted) -> bool:
+    """Trains the rest of an epoch, and returns whether it was to stop before the next one."""
+    several = workers(strategy).workers > 1
+    # Processes stop after the same step: after the one that told all of them that one is to.
+    stop, go = tf.constant(1.0), tf.constant(0.0)
     if progress.step == 0:
         listeners.on_epoch_begin(progress.epoch)
     bar.update(progress.step)
     for batch in _distributed(batches.skip(progress.step), strategy):
         listeners.on_train_batch_begin(progress.step)
-        progress.sums += step(batch)
+        progress.sums += step(batch, stop if interrupted() else go)
         listeners.on_train_batch_end(progress.step)
         progress.step += 1
         if progress.step % 10 == 1 and not bar.disable:
             bar.set_postfix(_means(progress.sums), refresh=False)
         bar.update()
-        if step_ended():
-            break
+        step_ended()
+        if (progress.sums[3].numpy() > 0) if several else interrupted():
+            return True
+    return False
 
 
 def _means(sums: tf.Tensor) -> dict[str, float]:
-    loss, hits, weight = sums.numpy()
+    loss, hits, weight, _ = sums.numpy()
     return {"loss": float(loss / weight), "accuracy": float(hits / weight)}
 
 
-def progress_bar(name: str, steps: int) -> tqdm:
-    """Returns a progress bar on a terminal, and a silent one elsewhere or without a name."""
-    return tqdm(total=steps, desc=name, leave=False, disable=None if name else True)
+def progress_bar(name: str, steps: int, strategy: tf.distribute.Strategy) -> tqdm:
+    """Returns a progress bar on the chief's terminal, and a silent one elsewhere or without a name."""
+    shown = name and workers(strategy).is_chief
+    return tqdm(total=steps, desc=name, leave=False, disable=None if shown else True)
