@@ -25,9 +25,7 @@ def fitted(strategy, examples, *, weights=None, batch_size=8, epochs=3, optimize
     model = build(strategy)
     history = train.fit(
         model,
-        lambda epoch: train.array_batches(
-            *examples, weights, batch_size=batch_size, shuffle_seed=(0, epoch)
-        ),
+        lambda epoch: train.array_batches(*examples, weights, batch_size=batch_size, shuffle_seed=(0, epoch)),
         loss=train.cross_entropy(),
         optimizer=optimizer or (lambda steps: train.adamw(0.01, steps)),
         epochs=epochs,
@@ -128,7 +126,7 @@ def test_early_stopping_restores_the_best_weights(examples, one_device):
     losses = [epoch["val_loss"] for epoch in history.epochs]
     assert len(losses) < 40
     assert len(losses) - 1 - int(np.argmin(losses)) == 2
-    assert train.validate(model, held_out, one_device)["val_loss"] == pytest.approx(min(losses), abs=1e-6)
+    assert train.validator(model, one_device)(held_out)["val_loss"] == pytest.approx(min(losses), abs=1e-6)
 
 
 def test_keras_callbacks_hear_every_epoch_and_batch(examples, one_device):

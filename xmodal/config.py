@@ -82,6 +82,7 @@ flags.DEFINE_string("output_dir", None, "Folder of the run's files; default runs
 flags.DEFINE_string("saved_models_dir", "saved_models", "Exports go to <this>/<experiment>/<version>/.")
 flags.DEFINE_bool("overwrite", False, "Replace the run that --output_dir holds.")
 flags.DEFINE_bool("export", True, "Export a SavedModel and compare it in a fresh process.")
+flags.DEFINE_string("record", None, "JSON file for the run's figures, with flags, commit and hardware.")
 _count("seed", 0, "Seed of splits, initial weights, orders and augmentation.", lower=0)
 _choice("strategy", "auto", STRATEGIES, "tf.distribute strategy; auto takes every GPU that it finds.")
 _count("virtual_devices", 1, "Split the CPU into this many devices, to run mirrored without GPUs.")
@@ -168,6 +169,7 @@ class RunConfig:
     saved_models_dir: Path
     overwrite: bool
     export: bool
+    record: Path | None
     seed: int
     strategy: str
     virtual_devices: int
@@ -278,7 +280,7 @@ def from_flags() -> Config:
         raise UserError(f"--augment={unknown[0]} is not known", nearest(unknown[0], AUGMENTATIONS))
     if values["output_dir"] is None:
         values["output_dir"] = str(Path("runs") / values["experiment"])
-    for name in ("output_dir", "saved_models_dir", "target_map"):
+    for name in ("output_dir", "saved_models_dir", "record", "target_map"):
         values[name] = None if values[name] is None else Path(values[name])
 
     def make(cls):
@@ -309,6 +311,6 @@ def _plain(value):
 def _flagfile() -> str:
     lines = []
     for flag in sorted(_own_flags(), key=lambda flag: flag.name):
-        if flag.value is not None and flag.name != "overwrite":
+        if flag.value is not None and flag.name not in ("overwrite", "record"):
             lines.append(flag.serialize())
     return "\n".join(lines) + "\n"

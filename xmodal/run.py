@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from xmodal import config, versions
+from xmodal.clock import Clock
 from xmodal.errors import UserError
 from xmodal.files import folder_lock, write_text
 
@@ -44,13 +45,16 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _run(settings: config.Config) -> None:
+    # Read when TensorFlow is first imported, which the recipe does.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    clock = Clock()
     folder = settings.run.output_dir
     with folder_lock(folder, wait=False):
         _clear(folder, settings.run.overwrite)
         write_text(folder / "config.cfg", settings.flagfile)
-        recipe = importlib.import_module(f"xmodal.recipes.{settings.run.experiment}")
-        recipe.run(settings)
+        with clock.stage("start"):
+            recipe = importlib.import_module(f"xmodal.recipes.{settings.run.experiment}")
+        recipe.run(settings, clock)
 
 
 def _clear(folder: Path, overwrite: bool) -> None:

@@ -121,6 +121,7 @@ def fit(
         applied = optimizer(steps * epochs)
         applied.build(model.trainable_variables)
     step = _train_step(model, loss, applied, strategy)
+    validate = validator(model, strategy)
     callbacks = list(callbacks)
     if patience is not None and validation is not None:
         callbacks.append(
@@ -137,7 +138,7 @@ def fit(
         listeners.on_epoch_begin(epoch)
         logs = _train_epoch(step, train(epoch), strategy, f"{stage} {epoch + 1}/{epochs}", steps, listeners)
         if validation is not None:
-            logs |= validate(model, validation, strategy)
+            logs |= validate(validation)
         listeners.on_epoch_end(epoch, logs)
         history.append({"epoch": epoch, "seconds": time.perf_counter() - started, **logs})
         if model.stop_training:
@@ -164,42 +165,55 @@ def predict(
     def outputs(*batch):
         return (model(batch[0], training=False),)
 
-    return _each(outputs, batches, strategy, stage)[0]
+    return _mapper(outputs, strategy)(batches, stage)[0]
 
 
-def validate(model: Callable, batches: tf.data.Dataset, strategy: tf.distribute.Strategy) -> dict[str, float]:
-    """Returns the weighted mean val_loss in nats and val_accuracy of (inputs, labels, weights) batches."""
+def validator(
+    model: Callable, strategy: tf.distribute.Strategy
+) -> Callable[[tf.data.Dataset], dict[str, float]]:
+    """Returns a function of (inputs, labels, weights) batches that gives val_loss, in nats, and val_accuracy.
+
+    Both are weighted means. The function is traced once, however often it is called.
+    """
     loss = cross_entropy()
 
     def outcomes(inputs, labels, weights):
         logits = model(inputs, training=False)
         return loss(labels, logits), tf.argmax(logits, axis=1, output_type=labels.dtype) == labels, weights
 
-    losses, hits, weights = _each(outcomes, batches, strategy)
-    return {
-        "val_loss": float(np.average(losses, weights=weights)),
-        "val_accuracy": float(np.average(hits, weights=weights)),
-    }
+    run = _mapper(outcomes, strategy)
+
+    def validate(batches: tf.data.Dataset) -> dict[str, float]:
+        losses, hits, weights = run(batches)
+        return {
+            "val_loss": float(np.average(losses, weights=weights)),
+            "val_accuracy": float(np.average(hits, weights=weights)),
+        }
+
+    return validate
 
 
-def _each(function: Callable, batches, strategy, stage: str = "") -> tuple[np.ndarray, ...]:
-    """Runs a function of batches on the devices and joins its outputs (B, ...), in order."""
+def _mapper(function: Callable, strategy: tf.distribute.Strategy) -> Callable[..., tuple[np.ndarray, ...]]:
+    """Returns what runs a function of batches on the devices and joins its outputs (B, ...), in order."""
 
-    @tf.function
+    @tf.function(reduce_retracing=True)
     def step(*batch):
         return strategy.run(lambda *batch: (*function(*batch[:-1]), batch[-1]), batch)
 
     def with_mask(*batch):
         return *batch, tf.ones(tf.shape(tf.nest.flatten(batch)[0])[0], tf.bool)
 
-    joined = []
-    with progress_bar(stage, int(batches.cardinality())) as bar:
-        for batch in _distributed(batches.map(with_mask), strategy):
-            devices = [strategy.experimental_local_results(output) for output in step(*batch)]
-            for *outputs, real in zip(*devices, strict=True):
-                joined.append([output.numpy()[real.numpy()] for output in outputs])
-            bar.update()
-    return tuple(map(np.concatenate, zip(*joined, strict=True)))
+    def run(batches: tf.data.Dataset, stage: str = "") -> tuple[np.ndarray, ...]:
+        joined = []
+        with progress_bar(stage, int(batches.cardinality())) as bar:
+            for batch in _distributed(batches.map(with_mask), strategy):
+                devices = [strategy.experimental_local_results(output) for output in step(*batch)]
+                for *outputs, real in zip(*devices, strict=True):
+                    joined.append([output.numpy()[real.numpy()] for output in outputs])
+                bar.update()
+        return tuple(map(np.concatenate, zip(*joined, strict=True)))
+
+    return run
 
 
 def _distributed(batches: tf.data.Dataset, strategy: tf.distribute.Strategy):

@@ -16,7 +16,7 @@ from xmodal.backbones import image_trunk
 from xmodal.bridge import Bridge, fit_mixture, fit_temperature, mix, softmax
 from xmodal.clock import Clock
 from xmodal.config import Config, cache_folder
-from xmodal.data.images import ImageData, ImageSplit, batches, decode, load_images
+from xmodal.data.images import ImageData, ImageSplit, batches, load_images
 from xmodal.data.texts import TargetMap, identity_map, read_target_map
 from xmodal.evaluate import Gain, Result, evaluate, gallery_indices, paired_gain
 from xmodal.image_classifier import ImageClassifier, pixels, train_image_classifier
@@ -63,17 +63,16 @@ class Measured:
     temperature: float
 
 
-def run(config: Config, say=print) -> report.Run:
+def run(config: Config, clock: Clock) -> report.Run:
     """Runs the experiment and leaves its files in `config.run.output_dir`.
 
     Args:
         config: all flags, as dataclasses.
-        say: where lines about progress go.
+        clock: times the stages, and says how it goes.
 
     Returns:
         What was reported.
     """
-    clock = Clock(say)
     strategy = make_strategy(config.run.strategy, config.run.virtual_devices)
     with clock.stage("data"):
         data = _load(config)
@@ -83,11 +82,11 @@ def run(config: Config, say=print) -> report.Run:
         )
         bridge = Bridge(data.class_names, config.text.text_style, config.text.template, config.text.top_k)
     for warning in data.report.warnings:
-        say(f"warning: {warning}")
+        clock.say(f"warning: {warning}")
 
     with clock.stage("transfer"):
         trunk, transfer = _transferred_trunk(config, data, strategy)
-    say(_transfer_line(transfer))
+    clock.say(_transfer_line(transfer))
     with clock.stage("image classifier"):
         images, logits = _train_images(config, data, trunk, config.image.trainable, strategy, "images")
         temperature = fit_temperature(logits.validation, data.validation.labels)
@@ -137,6 +136,7 @@ def run(config: Config, say=print) -> report.Run:
             "sentences": words.validation.size + words.test.size,
             "distinct sentences": len(np.unique(np.concatenate([words.validation, words.test]))),
         },
+        headline="text",
     )
     report.write(run, config.run.output_dir)
     if config.run.export:
@@ -153,7 +153,10 @@ def run(config: Config, say=print) -> report.Run:
             facts = _export(config, served, data.test, measured["text"].probabilities)
         run = replace(run, facts=run.facts | facts)
         report.write(run, config.run.output_dir)
-    say(report.console_table(run))
+    report.tensorboard(run, config.run.output_dir / "tensorboard")
+    if config.run.record:
+        report.record(run, config.run.record, clock.wall_seconds())
+    clock.say(report.console_table(run))
     return run
 
 
@@ -307,7 +310,7 @@ def _gallery(config, data: ImageData, probabilities, truth, sentences, question)
     picked = gallery_indices(probabilities, truth, GALLERY_EACH, config.run.seed)
     return tuple(
         report.GalleryItem(
-            png=_png(data.test, index, config.data.image_size),
+            png=_encoded(data.test, index),
             id=data.test.ids[index],
             truth=question.names[truth[index]],
             predicted=question.names[probabilities[index].argmax()],
@@ -318,11 +321,6 @@ def _gallery(config, data: ImageData, probabilities, truth, sentences, question)
         for kind, indices in picked.items()
         for index in indices
     )
-
-
-def _png(split: ImageSplit, index: int, image_size: int) -> bytes:
-    pixels = tf.clip_by_value(tf.round(decode(_encoded(split, index), image_size)), 0, 255)
-    return tf.io.encode_png(tf.cast(pixels, tf.uint8)).numpy()
 
 
 def _encoded(split: ImageSplit, index: int) -> bytes:
