@@ -94,17 +94,20 @@ def test_the_flagfile_says_the_same_again(tmp_path, arguments):
     assert replayed(settings, tmp_path) == settings
 
 
-def test_the_flagfile_gives_every_flag_but_overwrite():
-    lines = parsed("--noexport", "--target_map=a.csv", "--output_dir=b").flagfile.splitlines()
+def test_the_flagfile_gives_every_flag_but_what_a_replay_must_not_repeat():
+    lines = parsed(
+        "--noexport", "--target_map=a.csv", "--output_dir=b", "--record=c.json"
+    ).flagfile.splitlines()
     told = {line.removeprefix("--").partition("=")[0] for line in lines}
-    assert {name for name in FLAGS if not {name, f"no{name}"} & told} == {"overwrite"}
+    assert {name for name in FLAGS if not {name, f"no{name}"} & told} == {"overwrite", "record"}
     assert {"noexport", "keep_leaks", "nooffline"} <= told
 
 
 def test_a_replay_does_not_overwrite_by_itself(tmp_path):
-    settings = parsed("--overwrite")
-    assert settings.run.overwrite
-    assert not replayed(settings, tmp_path).run.overwrite
+    settings = parsed("--overwrite", "--record=kept.json").run
+    assert (settings.overwrite, settings.record) == (True, Path("kept.json"))
+    again = replayed(parsed("--overwrite", "--record=kept.json"), tmp_path).run
+    assert (again.overwrite, again.record) == (False, None)
 
 
 def test_flags_after_a_flagfile_win(tmp_path):
