@@ -94,17 +94,21 @@ def test_the_flagfile_says_the_same_again(tmp_path, arguments):
     assert replayed(settings, tmp_path) == settings
 
 
-def test_the_flagfile_gives_every_flag_but_those_that_drop_a_run():
-    lines = parsed("--noexport", "--target_map=a.csv", "--output_dir=b").flagfile.splitlines()
+def test_the_flagfile_gives_every_flag_but_what_a_replay_must_not_repeat():
+    lines = parsed(
+        "--noexport", "--target_map=a.csv", "--output_dir=b", "--record=c.json"
+    ).flagfile.splitlines()
     told = {line.removeprefix("--").partition("=")[0] for line in lines}
-    assert {name for name in FLAGS if not {name, f"no{name}"} & told} == {"overwrite", "restart"}
+    unsaid = {name for name in FLAGS if not {name, f"no{name}"} & told}
+    assert unsaid == {"overwrite", "restart", "record"}
     assert {"noexport", "keep_leaks", "nooffline"} <= told
 
 
 def test_a_replay_does_not_overwrite_by_itself(tmp_path):
-    settings = parsed("--overwrite")
-    assert settings.run.overwrite
-    assert not replayed(settings, tmp_path).run.overwrite
+    settings = parsed("--overwrite", "--record=kept.json").run
+    assert (settings.overwrite, settings.record) == (True, Path("kept.json"))
+    again = replayed(parsed("--overwrite", "--record=kept.json"), tmp_path).run
+    assert (again.overwrite, again.record) == (False, None)
 
 
 def test_flags_after_a_flagfile_win(tmp_path):
@@ -124,7 +128,10 @@ def test_flags_after_a_flagfile_win(tmp_path):
         ("--zzz=3", "Unknown command line flag 'zzz'; `--help` lists every flag"),
         ("--text_style=hedgd", "flag --text_style=hedgd: did you mean 'hedged'?"),
         ("--experiment=vgg_to_brt", "flag --experiment=vgg_to_brt: did you mean 'vgg_to_bert'?"),
-        ("--strategy=horovod", "flag --strategy=horovod: choose one of auto, mirrored, one_device"),
+        (
+            "--strategy=horovod",
+            "flag --strategy=horovod: choose one of auto, mirrored, multi_worker, one_device",
+        ),
         ("--growth=", "flag --growth=: choose one of identity, random"),
         ("--bad_images=Skip", "flag --bad_images=Skip: did you mean 'skip'?"),
         ("--epochs=0", "flag --epochs=0: 0 is not a positive integer"),

@@ -15,13 +15,13 @@ WORDS = (
 def save_tiny_bert(folder: Path, *, seed: int = 0, dropout: float = 0.0) -> str:
     """Saves a BERT with random weights and its WordPiece vocabulary, and returns the folder.
 
-    It has 2 layers, 16 dimensions and reads 24 tokens at most.
+    It has 1 layer, 16 dimensions and reads 24 tokens at most.
     """
     keras.utils.set_random_seed(seed)
     vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS.split(), "##s"]
     backbone = keras_nlp.models.BertBackbone(
         vocabulary_size=len(vocabulary),
-        num_layers=2,
+        num_layers=1,
         num_heads=2,
         hidden_dim=16,
         intermediate_dim=32,

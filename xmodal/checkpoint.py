@@ -158,6 +158,24 @@ class Stage:
                 file.write(_digests(folder).encode())
 
 
+class Terminated(BaseException):
+    """SIGTERM came. No `except Exception` may take it for an error."""
+
+
+@contextmanager
+def sigterm_raised() -> Iterator[None]:
+    """Makes SIGTERM raise `Terminated`, so that what holds files and locks is left in order."""
+
+    def terminate(number, frame):
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 @contextmanager
 def deferred_signals() -> Iterator[Callable[[], bool]]:
     """Holds SIGTERM and Ctrl-C back, so that a block can come to a state that is worth saving.

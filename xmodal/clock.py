@@ -1,7 +1,7 @@
 """Wall seconds by stage, said as the stages go by."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 
@@ -9,21 +9,25 @@ class Clock:
     """Times the stages of a run.
 
     Args:
-        say: where a line for each finished stage goes, such as `print`.
+        say: where lines about progress go.
 
     Attributes:
         seconds: stage -> wall seconds.
     """
 
-    def __init__(self, say=print):
+    def __init__(self, say: Callable[[str], None] = print):
+        self.say = say
         self.seconds: dict[str, float] = {}
-        self._say = say
+        self._started = time.perf_counter()
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Times a block under `name`; times under one name add up."""
+        """Times a block under `name`."""
         started = time.perf_counter()
         yield
-        taken = time.perf_counter() - started
-        self.seconds[name] = round(self.seconds.get(name, 0.0) + taken, 3)
-        self._say(f"{name:<28} {taken:8.1f} s")
+        self.seconds[name] = round(time.perf_counter() - started, 3)
+        self.say(f"{name:<28} {self.seconds[name]:8.1f} s")
+
+    def wall_seconds(self) -> float:
+        """Returns the seconds since the clock was made."""
+        return round(time.perf_counter() - self._started, 3)

@@ -22,6 +22,7 @@ class Place:
 
     @property
     def is_chief(self) -> bool:
+        """Whether this is the process that writes files and speaks."""
         return self.index == 0
 
 

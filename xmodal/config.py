@@ -90,6 +90,7 @@ flags.DEFINE_bool(
     "deterministic", False, "Take only operations that give the same bits in every run; may be slower."
 )
 flags.DEFINE_bool("export", True, "Export a SavedModel and compare it in a fresh process.")
+flags.DEFINE_string("record", None, "JSON file for the run's figures, with flags, commit and hardware.")
 _count("seed", 0, "Seed of splits, initial weights, orders and augmentation.", lower=0)
 _choice("strategy", "auto", STRATEGIES, "tf.distribute strategy; auto takes every GPU that it finds.")
 _count("virtual_devices", 1, "Split the CPU into this many devices, to run mirrored without GPUs.")
@@ -180,6 +181,7 @@ class RunConfig:
     checkpoint_steps: int
     deterministic: bool
     export: bool
+    record: Path | None
     seed: int
     strategy: str
     virtual_devices: int
@@ -290,7 +292,7 @@ def from_flags() -> Config:
         raise UserError(f"--augment={unknown[0]} is not known", nearest(unknown[0], AUGMENTATIONS))
     if values["output_dir"] is None:
         values["output_dir"] = str(Path("runs") / values["experiment"])
-    for name in ("output_dir", "saved_models_dir", "target_map"):
+    for name in ("output_dir", "saved_models_dir", "record", "target_map"):
         values[name] = None if values[name] is None else Path(values[name])
 
     def make(cls):
@@ -321,6 +323,6 @@ def _plain(value):
 def _flagfile() -> str:
     lines = []
     for flag in sorted(_own_flags(), key=lambda flag: flag.name):
-        if flag.value is not None and flag.name not in ("overwrite", "restart"):
+        if flag.value is not None and flag.name not in ("overwrite", "restart", "record"):
             lines.append(flag.serialize())
     return "\n".join(lines) + "\n"

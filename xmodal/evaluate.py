@@ -3,9 +3,11 @@
 import math
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+
+Kind = Literal["wrong", "right", "unsure"]
 
 Z95 = NormalDist().inv_cdf(0.975)
 # Below float32's resolution a probability says nothing, and one exact zero would make a log loss infinite.
@@ -268,7 +270,7 @@ def hardest(probabilities: np.ndarray, labels: np.ndarray, k: int) -> np.ndarray
 
 def gallery_indices(
     probabilities: np.ndarray, labels: np.ndarray, per_kind: int, seed: int
-) -> dict[str, np.ndarray]:
+) -> dict[Kind, np.ndarray]:
     """Picks examples to look at.
 
     Args:
@@ -284,7 +286,7 @@ def gallery_indices(
     probabilities, labels = _checked(probabilities, labels)
     random = np.random.default_rng(seed)
     right = probabilities.argmax(axis=1) == labels
-    picked = {
+    picked: dict[Kind, np.ndarray] = {
         "wrong": _classes_in_turn(np.flatnonzero(~right), labels, random)[:per_kind],
         "right": _classes_in_turn(np.flatnonzero(right), labels, random)[:per_kind],
     }

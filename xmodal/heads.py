@@ -21,11 +21,13 @@ def image_head(
     Returns:
         A model: features (B, D) -> logits (B, C).
     """
-    # A feature that hardly varies in the sample must not be blown up.
-    variance = np.maximum(features.var(axis=0), 1e-4)
+    variance = features.var(axis=0)
+    # Most features of a trunk are rare: divided by their own small deviation, one that fires on a new
+    # image would drown the others.
+    floor = np.median(variance[variance > 0]) if variance.any() else 1.0
     layers: list[keras.Layer] = [
         keras.Input((features.shape[1],)),
-        keras.layers.Normalization(mean=features.mean(axis=0), variance=variance),
+        keras.layers.Normalization(mean=features.mean(axis=0), variance=np.maximum(variance, floor)),
     ]
     if hidden:
         layers += [keras.layers.Dropout(dropout), keras.layers.Dense(hidden, activation="relu")]

@@ -2,20 +2,17 @@
 
 import importlib
 import os
-import signal
 import sys
 from collections.abc import Sequence
 
-from xmodal import config, run_folder, versions
-from xmodal.errors import UserError
+from xmodal import cluster, config, run_folder, versions
+from xmodal.checkpoint import Terminated, sigterm_raised
+from xmodal.clock import Clock
+from xmodal.errors import UserError, WorkerLost
 from xmodal.files import folder_lock
 
-DONE, USER_ERROR, INTERRUPTED, TERMINATED = 0, 2, 130, 143
+DONE, USER_ERROR, START_AGAIN, INTERRUPTED, TERMINATED = 0, 2, 75, 130, 143
 GOES_ON = "the same command goes on from the last checkpoint"
-
-
-class Terminated(BaseException):
-    """SIGTERM came. No `except Exception` may take it for an error."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -25,44 +22,52 @@ def main(argv: Sequence[str]) -> int:
         argv: the program's name, then flags.
 
     Returns:
-        The exit code: 0 done, 2 something that the user can mend, 130 interrupted, 143 terminated.
+        The exit code: 0 done, 2 something that the user can mend, 75 another process of the job was lost,
+        130 interrupted, 143 terminated.
     """
     if {"--help", "-h", "--helpfull"} & set(argv):
         print(f"{__doc__}\n{config.help_text()}")
         return DONE
-    before = signal.signal(signal.SIGTERM, _terminate)
     try:
         versions.check()
         words = config.parse(argv)
         if words:
             raise UserError(f"{words[0]!r} is no flag", "flags start with --; see --help")
-        _run(config.from_flags())
+        with sigterm_raised():
+            _run(config.from_flags())
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return USER_ERROR
+    except WorkerLost as error:
+        print(f"error: {error}; start every process of the job again: {GOES_ON}", file=sys.stderr)
+        return START_AGAIN
     except KeyboardInterrupt:
         print(f"interrupted; {GOES_ON}", file=sys.stderr)
         return INTERRUPTED
     except Terminated:
         print(f"terminated; {GOES_ON}", file=sys.stderr)
         return TERMINATED
-    finally:
-        signal.signal(signal.SIGTERM, before)
     return DONE
 
 
 def _run(settings: config.Config) -> None:
+    # Read when TensorFlow is first imported, which the recipe does.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     run = settings.run
-    with folder_lock(run.output_dir, wait=False):
-        run_folder.begin(run.output_dir, settings.flagfile, overwrite=run.overwrite, restart=run.restart)
-        recipe = importlib.import_module(f"xmodal.recipes.{run.experiment}")
-        recipe.run(settings)
-        run_folder.finish(run.output_dir, settings.flagfile)
+    # The chief alone writes and speaks.
+    if cluster.place(run.strategy).is_chief:
+        with folder_lock(run.output_dir, wait=False):
+            run_folder.begin(run.output_dir, settings.flagfile, overwrite=run.overwrite, restart=run.restart)
+            _recipe(settings, Clock())
+            run_folder.finish(run.output_dir, settings.flagfile)
+    else:
+        _recipe(settings, Clock(say=lambda line: None))
 
 
-def _terminate(number, frame):
-    raise Terminated
+def _recipe(settings: config.Config, clock: Clock) -> None:
+    with clock.stage("start"):
+        recipe = importlib.import_module(f"xmodal.recipes.{settings.run.experiment}")
+    recipe.run(settings, clock)
 
 
 if __name__ == "__main__":

@@ -67,7 +67,8 @@ def lost_workers_noticed(strategy: tf.distribute.Strategy) -> Iterator[None]:
     except LOST as error:
         if workers(strategy).workers == 1:
             raise
-        raise WorkerLost(" ".join(error.message.split())[-200:]) from error
+        told = " ".join(error.message.split())
+        raise WorkerLost(f"another process of the job was lost ({told[:200]})") from error
 
 
 def _multi_worker() -> tf.distribute.Strategy:

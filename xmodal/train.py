@@ -299,11 +299,12 @@ def _newest(kept: Stage, strategy: tf.distribute.Strategy) -> tuple[State, bool]
         text = len(facts).to_bytes(8) + facts + file.getvalue()
     with lost_workers_noticed(strategy):
         size = int(_from_chief(np.array([len(text)], np.int64), strategy)[0])
+        if size == 0:
+            # TensorFlow crashes when it reduces an empty array across processes.
+            return None
         words = np.zeros(-(-size // 4), np.int32)
         words.view(np.uint8)[: len(text)] = np.frombuffer(text, np.uint8)
         text = _from_chief(words, strategy).tobytes()[:size]
-    if not text:
-        return None
     end = 8 + int.from_bytes(text[:8])
     told = json.loads(text[8:end])
     with np.load(io.BytesIO(text[end:])) as arrays:
@@ -418,9 +419,15 @@ def _mapper(function: Callable, strategy: tf.distribute.Strategy) -> Callable[..
 
     @tf.function(reduce_retracing=True)
     def step(batch):
-        outputs = strategy.run(lambda *batch: (*function(*batch[:-1]), batch[-1]), batch)
+        def replica(*batch):
+            # Truth values and half precision cannot be gathered.
+            narrow = (tf.bool, tf.bfloat16, tf.float16)
+            outputs = function(*batch[:-1])
+            wide = [tf.cast(output, tf.float32) if output.dtype in narrow else output for output in outputs]
+            return *wide, batch[-1]
+
         # Each process gets the outputs of all.
-        return [strategy.gather(output, axis=0) for output in outputs]
+        return [strategy.gather(output, axis=0) for output in strategy.run(replica, batch)]
 
     def with_mask(*batch):
         return *batch, tf.ones(tf.shape(tf.nest.flatten(batch)[0])[0], tf.int32)

@@ -17,11 +17,11 @@ from xmodal.bridge import Bridge, fit_mixture, fit_temperature, mix, softmax
 from xmodal.checkpoint import Checkpoints
 from xmodal.clock import Clock
 from xmodal.config import Config, cache_folder
-from xmodal.data.images import ImageData, ImageSplit, batches, decode, load_images
+from xmodal.data.images import ImageData, ImageSplit, batches, load_images
 from xmodal.data.texts import TargetMap, identity_map, read_target_map
 from xmodal.evaluate import Gain, Result, evaluate, gallery_indices, paired_gain
 from xmodal.image_classifier import ImageClassifier, pixels, train_image_classifier
-from xmodal.strategy import make_strategy
+from xmodal.strategy import make_strategy, workers
 from xmodal.text_classifier import TextClassifier, merge, train_text_classifier, zero_shot_classifier
 from xmodal.transfer import TransferReport, transfer_weights
 
@@ -64,17 +64,16 @@ class Measured:
     temperature: float
 
 
-def run(config: Config, say=print) -> report.Run:
+def run(config: Config, clock: Clock) -> report.Run:
     """Runs the experiment and leaves its files in `config.run.output_dir`.
 
     Args:
         config: all flags, as dataclasses.
-        say: where lines about progress go.
+        clock: times the stages, and says how it goes.
 
     Returns:
         What was reported.
     """
-    clock = Clock(say)
     strategy = make_strategy(
         config.run.strategy, config.run.virtual_devices, deterministic=config.run.deterministic
     )
@@ -82,7 +81,8 @@ def run(config: Config, say=print) -> report.Run:
         config.run.output_dir / "checkpoints",
         seconds=config.run.checkpoint_seconds,
         steps=config.run.checkpoint_steps,
-        say=say,
+        writes=workers(strategy).is_chief,
+        say=clock.say,
     )
     with clock.stage("data"):
         data = _load(config)
@@ -92,11 +92,11 @@ def run(config: Config, say=print) -> report.Run:
         )
         bridge = Bridge(data.class_names, config.text.text_style, config.text.template, config.text.top_k)
     for warning in data.report.warnings:
-        say(f"warning: {warning}")
+        clock.say(f"warning: {warning}")
 
     with clock.stage("transfer"):
         trunk, transfer = _transferred_trunk(config, data, strategy)
-    say(_transfer_line(transfer))
+    clock.say(_transfer_line(transfer))
     with clock.stage("image classifier"):
         images, logits = _train_images(
             config, data, trunk, config.image.trainable, strategy, "images", checkpoints
@@ -152,7 +152,10 @@ def run(config: Config, say=print) -> report.Run:
             "sentences": words.validation.size + words.test.size,
             "distinct sentences": len(np.unique(np.concatenate([words.validation, words.test]))),
         },
+        headline="text",
     )
+    if not workers(strategy).is_chief:
+        return run
     report.write(run, config.run.output_dir)
     if config.run.export:
         with clock.stage("export"):
@@ -168,7 +171,10 @@ def run(config: Config, say=print) -> report.Run:
             facts = _export(config, served, data.test, measured["text"].probabilities)
         run = replace(run, facts=run.facts | facts)
         report.write(run, config.run.output_dir)
-    say(report.console_table(run))
+    report.tensorboard(run, config.run.output_dir / "tensorboard")
+    if config.run.record:
+        report.record(run, config.run.record, clock.wall_seconds())
+    clock.say(report.console_table(run))
     return run
 
 
@@ -330,7 +336,7 @@ def _gallery(config, data: ImageData, probabilities, truth, sentences, question)
     picked = gallery_indices(probabilities, truth, GALLERY_EACH, config.run.seed)
     return tuple(
         report.GalleryItem(
-            png=_png(data.test, index, config.data.image_size),
+            png=_encoded(data.test, index),
             id=data.test.ids[index],
             truth=question.names[truth[index]],
             predicted=question.names[probabilities[index].argmax()],
@@ -341,11 +347,6 @@ def _gallery(config, data: ImageData, probabilities, truth, sentences, question)
         for kind, indices in picked.items()
         for index in indices
     )
-
-
-def _png(split: ImageSplit, index: int, image_size: int) -> bytes:
-    pixels = tf.clip_by_value(tf.round(decode(_encoded(split, index), image_size)), 0, 255)
-    return tf.io.encode_png(tf.cast(pixels, tf.uint8)).numpy()
 
 
 def _encoded(split: ImageSplit, index: int) -> bytes:

@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 
 from xmodal.files import write_json, write_text
-from xmodal.report.machine import hardware, versions
+from xmodal.report.machine import commit, hardware, versions
 from xmodal.report.page import html
 from xmodal.report.records import GalleryItem, Run
 from xmodal.report.summaries import tensorboard
@@ -21,6 +21,7 @@ __all__ = [
     "hardware",
     "html",
     "metrics",
+    "record",
     "tensorboard",
     "transfer_table",
     "versions",
@@ -42,3 +43,18 @@ def write(run: Run, folder: Path) -> None:
     write_text(folder / "metrics.jsonl", "".join(lines))
     write_text(folder / "report.html", html(run))
     write_json(folder / "metrics.json", metrics(run))
+
+
+def record(run: Run, path: Path, wall_seconds: float) -> None:
+    """Writes a run's figures with all that is needed to trust or repeat them: flags, commit, machine, time.
+
+    Args:
+        run: the finished run.
+        path: such as experiments/results/NAME.json.
+        wall_seconds: from the start of the program.
+
+    Raises:
+        UserError: when there is no space, or no permission to write.
+    """
+    flags = run.flags.splitlines()
+    write_json(path, {**metrics(run), "flags": flags, "commit": commit(), "wall_seconds": wall_seconds})

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import subprocess
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,23 @@ def hardware() -> dict[str, Any]:
         "accelerators": _accelerators(),
         "system": platform.platform(),
     }
+
+
+def commit() -> str | None:
+    """Returns the commit of the source tree, with "+" when files differ from it; None outside of one."""
+    source = Path(__file__).parent
+
+    def git(*words: str) -> str:
+        return subprocess.run(
+            ["git", *words], cwd=source, capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+    try:
+        return git("rev-parse", "HEAD") + (
+            "+" if git("status", "--porcelain", "--", str(source.parent)) else ""
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
 
 
 def versions() -> dict[str, str]:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from xmodal.data.audit import DataReport
-    from xmodal.evaluate import Gain, Result
+    from xmodal.evaluate import Gain, Kind, Result
     from xmodal.train import History
     from xmodal.transfer import TransferReport
-
-Kind = Literal["wrong", "unsure", "right"]
 
 
 @dataclass(frozen=True)

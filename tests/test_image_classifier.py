@@ -1,0 +1,159 @@
+"""The image classifier on squares of two colours, with the first blocks of a VGG16."""
+
+import dataclasses
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from absl.testing import flagsaver
+
+from xmodal import config, train
+from xmodal.backbones import image_trunk
+from xmodal.data.images import ImageData, load_images
+from xmodal.image_classifier import ImageClassifier, pixels, train_image_classifier
+
+FLAGS = (
+    "--image_size=32",
+    "--features=block1_pool",
+    "--head_epochs=8",
+    "--hidden=8",
+    "--dropout=0",
+    "--batch_size=8",
+    "--head_learning_rate=0.01",
+    "--learning_rate=0.001",
+    "--epochs=3",
+    "--augment=flip,shift",
+)
+
+
+@pytest.fixture(scope="module")
+def settings() -> config.Config:
+    with flagsaver.flagsaver():
+        config.parse(["run", *FLAGS])
+        return config.from_flags()
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> ImageData:
+    """40 images of noise with a bright square somewhere, red or blue."""
+    root = tmp_path_factory.mktemp("squares")
+    rng = np.random.default_rng(0)
+    for number in range(40):
+        name, channel = (("blue", 2), ("red", 0))[number % 2]
+        image = rng.integers(0, 80, (32, 32, 3), np.uint8)
+        top, left = rng.integers(4, 16, 2)
+        image[top : top + 12, left : left + 12, channel] = 230
+        path = root / name / f"{number}.png"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(tf.io.encode_png(image).numpy())
+    return load_images(f"folder:{root}", cache=root, validation_fraction=0.2, test_fraction=0.2)
+
+
+def new_trunk(strategy, features=("block1_pool",)) -> keras.Model:
+    with strategy.scope():
+        keras.utils.set_random_seed(7)
+        return image_trunk("VGG16", 32, features, cache=None)
+
+
+def trained(data, settings, strategy, *, trainable="head", features=("block1_pool",), **changes):
+    trunk = new_trunk(strategy, features)
+    return train_image_classifier(
+        trunk,
+        data,
+        data_config=settings.data,
+        config=dataclasses.replace(settings.image, **changes),
+        trainable=trainable,
+        seed=1,
+        strategy=strategy,
+        stage="squares",
+    )
+
+
+def changed_layers(classifier: ImageClassifier, strategy, features=("block1_pool",)) -> list[str]:
+    before = new_trunk(strategy, features)
+    return [
+        layer.name
+        for layer in classifier.trunk.layers
+        if not all(
+            np.array_equal(a, b)
+            for a, b in zip(layer.get_weights(), before.get_layer(layer.name).get_weights(), strict=True)
+        )
+    ]
+
+
+@pytest.fixture(scope="module")
+def frozen(data, settings, one_device) -> ImageClassifier:
+    return trained(data, settings, one_device)
+
+
+def test_a_head_on_a_frozen_trunk_learns(frozen, data, one_device):
+    test = train.predict(frozen.model, pixels(data.test, 32, 8), one_device)
+    assert (test.argmax(axis=1) == data.test.labels).all()
+    assert (frozen.validation_logits.argmax(axis=1) == data.validation.labels).all()
+    [history] = frozen.histories
+    assert history.stage == "squares: head"
+    assert history.epochs[-1]["loss"] < history.epochs[0]["loss"]
+
+
+def test_a_frozen_trunk_keeps_its_weights(frozen, one_device):
+    assert changed_layers(frozen, one_device) == []
+    assert frozen.trunk.trainable_weights == []
+
+
+def test_every_view_has_its_logits_and_labels(frozen, data):
+    count = len(data.train)
+    assert frozen.train_logits.shape == (3 * count, 2)
+    views = frozen.train_logits.reshape(3, count, 2)
+    labels = frozen.train_labels.reshape(3, count)
+    for view, names in zip(views, labels, strict=True):
+        np.testing.assert_array_equal(names, data.train.labels)
+        assert (view.argmax(axis=1) == names).mean() > 0.9
+    # The first view is the images as they are; the others are moved, each in its own way.
+    assert not np.allclose(views[0], views[1], atol=1e-3)
+    assert not np.allclose(views[1], views[2], atol=1e-3)
+
+
+def test_the_first_view_and_the_validation_split_are_the_images_as_they_are(frozen, data, one_device):
+    count = len(data.train)
+    for split, kept in (
+        (data.train, frozen.train_logits[:count]),
+        (data.validation, frozen.validation_logits),
+    ):
+        whole = train.predict(frozen.model, pixels(split, 32, 8), one_device)
+        np.testing.assert_allclose(kept, whole, atol=1e-4)
+
+
+def test_the_joined_model_is_the_trunk_and_the_head(frozen, data):
+    images = next(iter(pixels(data.test, 32, 4)))
+    np.testing.assert_allclose(frozen.model(images), frozen.head(frozen.trunk(images)), atol=1e-5)
+
+
+def test_the_same_seed_gives_the_same_result(frozen, data, settings, one_device):
+    again = trained(data, settings, one_device)
+    np.testing.assert_allclose(again.train_logits, frozen.train_logits, atol=1e-5)
+    for a, b in zip(again.model.get_weights(), frozen.model.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+def test_the_whole_network_is_trained(data, settings, one_device):
+    classifier = trained(data, settings, one_device, trainable="all", epochs=1, head_epochs=1)
+    assert changed_layers(classifier, one_device) == ["block1_conv1", "block1_conv2"]
+    assert [history.stage for history in classifier.histories] == ["squares: head", "squares: network"]
+    # The images pass the trained network once, as they are.
+    assert classifier.train_logits.shape == (len(data.train), 2)
+    np.testing.assert_array_equal(classifier.train_labels, data.train.labels)
+    for split, kept in (
+        (data.train, classifier.train_logits),
+        (data.validation, classifier.validation_logits),
+    ):
+        whole = train.predict(classifier.model, pixels(split, 32, 8), one_device)
+        np.testing.assert_allclose(kept, whole, atol=1e-4)
+
+
+def test_only_the_layers_from_a_prefix_on_are_trained(data, settings, one_device):
+    features = ("block1_pool", "block2_pool")
+    classifier = trained(
+        data, settings, one_device, trainable="block2", features=features, epochs=1, head_epochs=1
+    )
+    assert changed_layers(classifier, one_device, features) == ["block2_conv1", "block2_conv2"]

@@ -1,0 +1,252 @@
+import dataclasses
+from collections import Counter
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from absl.testing import flagsaver
+from tiny_bert import save_tiny_bert
+
+from xmodal import assets, config, train
+from xmodal.backbones import text_encoder
+from xmodal.heads import text_classifier
+from xmodal.text_classifier import TextClassifier, merge, train_text_classifier, zero_shot_classifier
+
+TEXTS = (
+    ["surely a red cat"] * 7
+    + ["surely a red cat, a dog"] * 2
+    + ["possibly a dog or a bird"] * 5
+    + ["a green oak", "a fir", "a photo of a bird"]
+)
+TARGETS = np.array([0] * 6 + [1] + [0, 1] + [1] * 4 + [0] + [2, 2, 0])
+
+
+@pytest.fixture(scope="module")
+def preset(tmp_path_factory) -> str:
+    return save_tiny_bert(tmp_path_factory.mktemp("preset") / "bert")
+
+
+@pytest.fixture(scope="module")
+def settings() -> config.TextConfig:
+    with flagsaver.flagsaver():
+        config.parse(["run", "--sequence_length=12", "--text_batch_size=4", "--text_learning_rate=0.01"])
+        return config.from_flags().text
+
+
+# Merging.
+
+
+def test_merged_examples_are_the_distinct_pairs_and_their_counts():
+    merged = merge(TEXTS, TARGETS)
+    found = dict(zip(zip(merged.texts, merged.targets, strict=True), merged.weights, strict=True))
+    assert len(merged.texts) == 9
+    assert found == Counter(zip(TEXTS, TARGETS, strict=True))
+
+
+def test_the_order_of_merged_examples_does_not_depend_on_that_of_the_pairs():
+    order = np.random.default_rng(0).permutation(len(TEXTS))
+    first, second = merge(TEXTS, TARGETS), merge([TEXTS[i] for i in order], TARGETS[order])
+    for name in ("texts", "targets", "weights"):
+        np.testing.assert_array_equal(getattr(first, name), getattr(second, name))
+    assert list(first.texts) == sorted(first.texts)
+
+
+def test_texts_and_targets_that_do_not_pair():
+    with pytest.raises(ValueError, match="shorter"):
+        merge(["a", "b"], np.array([0]))
+
+
+def loss_and_gradients(encoder, model, texts, targets, weights):
+    with tf.GradientTape() as tape:
+        losses = train.cross_entropy()(tf.constant(targets), model(encoder.tokens(list(texts))))
+        loss = tf.reduce_sum(losses * weights) / tf.reduce_sum(weights)
+    return loss, tape.gradient(loss, [variable.value for variable in model.trainable_variables])
+
+
+def test_loss_and_gradient_of_merged_examples_are_those_of_all_pairs(preset):
+    encoder = text_encoder(preset, 12)
+    keras.utils.set_random_seed(0)
+    model = text_classifier(encoder.model, 3, dropout=0.0)
+    merged = merge(TEXTS, TARGETS)
+    ones = np.ones(len(TEXTS), np.float32)
+    loss, gradients = loss_and_gradients(
+        encoder, model, merged.texts, merged.targets, merged.weights.astype(np.float32)
+    )
+    all_loss, all_gradients = loss_and_gradients(encoder, model, TEXTS, TARGETS.astype(np.int32), ones)
+    assert float(loss) == pytest.approx(float(all_loss), rel=1e-6)
+    assert len(gradients) > 15
+    for a, b in zip(gradients, all_gradients, strict=True):
+        a, b = tf.convert_to_tensor(a), tf.convert_to_tensor(b)
+        np.testing.assert_allclose(a, b, atol=1e-5)
+    assert max(float(tf.reduce_max(tf.abs(gradient))) for gradient in gradients[-2:]) > 0.01
+
+
+@pytest.fixture(scope="module")
+def fitted(preset):
+    """Trains by SGD, whose steps are in proportion to the gradients, without dropout."""
+
+    def fit(strategy, texts, targets, weights, *, batch_size):
+        with strategy.scope():
+            encoder = text_encoder(preset, 12)
+            keras.utils.set_random_seed(0)
+            model = text_classifier(encoder.model, 3, dropout=0.0)
+        tokens = {name: value.numpy() for name, value in encoder.tokens(list(texts)).items()}
+        history = train.fit(
+            model,
+            lambda epoch: train.array_batches(tokens, targets, weights, batch_size=batch_size),
+            loss=train.cross_entropy(),
+            optimizer=lambda steps: keras.optimizers.SGD(0.03),
+            epochs=2,
+            strategy=strategy,
+            stage="",
+        )
+        return model.get_weights(), [epoch["loss"] for epoch in history.epochs]
+
+    return fit
+
+
+def assert_same(first, second):
+    for a, b in zip(first[0], second[0], strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5)
+    np.testing.assert_allclose(first[1], second[1], atol=1e-5)
+
+
+def test_training_on_merged_examples_is_training_on_all_pairs(fitted, one_device):
+    merged = merge(TEXTS, TARGETS)
+    few = fitted(one_device, merged.texts, merged.targets, merged.weights, batch_size=9)
+    assert_same(few, fitted(one_device, TEXTS, TARGETS, None, batch_size=17))
+    assert few[1][1] < few[1][0]
+
+
+def test_two_devices_train_as_one_does(fitted, one_device, mirrored):
+    # 9 weighted examples in batches of 4: the last one leaves a device without work.
+    merged = merge(TEXTS, TARGETS)
+    one, two = (
+        fitted(strategy, merged.texts, merged.targets, merged.weights, batch_size=4)
+        for strategy in (one_device, mirrored)
+    )
+    assert_same(one, two)
+
+
+# Reading.
+
+
+class Counting:
+    """Stands between a classifier and its preprocessor, and keeps what was read."""
+
+    def __init__(self, encoder):
+        self.encoder, self.read = encoder, []
+
+    def tokens(self, texts):
+        self.read += texts
+        return self.encoder.tokens(texts)
+
+
+@pytest.fixture
+def classifier(preset) -> TextClassifier:
+    encoder = text_encoder(preset, 12)
+    keras.utils.set_random_seed(0)
+    return TextClassifier(encoder, text_classifier(encoder.model, 3), None)
+
+
+def test_each_distinct_text_is_read_once_with_the_result_of_reading_all(classifier, one_device):
+    counting = Counting(classifier.encoder)
+    logits = dataclasses.replace(classifier, encoder=counting).logits(np.array(TEXTS, object), one_device)
+    assert sorted(counting.read) == sorted(set(TEXTS))
+    one_by_one = [classifier.model(classifier.encoder.tokens([text]), training=False)[0] for text in TEXTS]
+    assert logits.shape == (17, 3)
+    np.testing.assert_allclose(logits, one_by_one, atol=1e-5)
+    assert np.ptp(logits, axis=0).min() > 0.1
+
+
+def test_logits_of_several_wordings_are_averaged(classifier, one_device):
+    texts = np.array([["a cat", "a photo of a cat"], ["a dog", "a cat"], ["a dog", "a dog"]], object)
+    logits = classifier.logits(texts, one_device)
+    each = classifier.logits(texts.ravel(), one_device).reshape(3, 2, 3)
+    np.testing.assert_allclose(logits, each.mean(axis=1), atol=1e-6)
+    assert not np.allclose(each[0, 0], each[0, 1], atol=1e-3)
+
+
+def test_the_batch_size_and_the_number_of_devices_do_not_matter(preset, mirrored, one_device):
+    texts = np.array(TEXTS, object)
+
+    def read(strategy, batch_size):
+        with strategy.scope():
+            encoder = text_encoder(preset, 12)
+            keras.utils.set_random_seed(0)
+            model = text_classifier(encoder.model, 3)
+        return TextClassifier(encoder, model, None).logits(texts, strategy, batch_size=batch_size)
+
+    np.testing.assert_allclose(read(one_device, 64), read(mirrored, 3), atol=1e-5)
+
+
+# Training.
+
+ANIMALS, PLANTS = ("cat", "dog", "bird"), ("oak", "fir")
+TOY = [
+    (f"{hedge} a {colour} {name}", target)
+    for target, names in enumerate((ANIMALS, PLANTS))
+    for name in names
+    for hedge in ("surely", "probably")
+    for colour in ("red", "green")
+]
+HELD_OUT = [example for example in TOY if example[0].startswith("probably a green")]
+
+
+@pytest.fixture(scope="module")
+def learned(preset, settings, one_device) -> TextClassifier:
+    texts, targets = zip(*(example for example in TOY if example not in HELD_OUT), strict=True)
+    return train_text_classifier(
+        preset,
+        merge(texts, np.array(targets)),
+        2,
+        config=dataclasses.replace(settings, text_epochs=12),
+        seed=3,
+        strategy=one_device,
+        stage="toy",
+    )
+
+
+def test_fine_tuning_learns_a_toy_task_and_sentences_that_it_never_saw(learned, one_device):
+    assert len(HELD_OUT) == 5
+    texts, targets = zip(*TOY, strict=True)
+    logits = learned.logits(np.array(texts, object), one_device)
+    assert logits.argmax(axis=1).tolist() == list(targets)
+    assert learned.history.stage == "toy"
+    assert len(learned.history.epochs) == 12
+    assert learned.history.epochs[-1]["loss"] < 0.1 * learned.history.epochs[0]["loss"]
+
+
+def test_fine_tuning_reaches_the_encoder_too(learned, preset):
+    before = text_encoder(preset, 12).model
+    moved = [
+        not np.array_equal(weight, learned.model.get_layer(layer.name).get_weights()[number])
+        for layer in before.layers
+        for number, weight in enumerate(layer.get_weights())
+    ]
+    assert np.mean(moved) > 0.9
+
+
+def test_zero_shot_ranks_what_is_obvious(settings, one_device):
+    preset = str(assets.locate("minilm_l6", cache=config.cache_folder()))
+    descriptions = ["a photo of a cat", "a photo of an airplane", "a photo of a ship", "a photo of a kitten"]
+    model = zero_shot_classifier(
+        preset,
+        descriptions,
+        np.array([0, 1, 2, 0]),
+        config=dataclasses.replace(settings, sequence_length=16),
+        strategy=one_device,
+    )
+    texts = [
+        "surely a cat",
+        "a pet that purrs",
+        "probably a jet in the sky",
+        "a boat on the sea",
+        "possibly an airplane or a ship",
+    ]
+    logits = model.logits(np.array(texts, object), one_device)
+    assert logits.shape == (5, 3)
+    assert logits.argmax(axis=1)[:4].tolist() == [0, 0, 1, 2]
+    assert logits[4].argmin() == 0
+    assert model.history is None
