@@ -31,7 +31,8 @@ LOST = 75
 
 def main() -> None:
     """Runs the jobs and prints, or writes to --result, what was seen."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
     parser.add_argument("--result", type=Path, help="JSON file for what was seen")
     options = parser.parse_args()
     make_network()

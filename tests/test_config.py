@@ -14,7 +14,7 @@ from xmodal import config
 from xmodal.errors import UserError, nearest
 
 ROOT = Path(__file__).parents[1]
-PARTS = (config.RunConfig, config.DataConfig, config.ImageConfig, config.TextConfig)
+PARTS = (config.RunConfig, config.TrainConfig, config.DataConfig, config.ImageConfig, config.TextConfig)
 FLAGS = {flag.name: flag for flag in flags.FLAGS.flags_by_module_dict()[config.__name__]}
 
 

@@ -9,7 +9,7 @@ import tensorflow as tf
 from xmodal import train
 from xmodal.backbones import set_trainable
 from xmodal.checkpoint import Checkpoints
-from xmodal.config import DataConfig, ImageConfig
+from xmodal.config import DataConfig, ImageConfig, TrainConfig
 from xmodal.data.images import ImageData, ImageSplit, batches
 from xmodal.heads import image_head
 
@@ -48,6 +48,7 @@ def train_image_classifier(
     strategy: tf.distribute.Strategy,
     stage: str,
     checkpoints: Checkpoints | None = None,
+    training: TrainConfig | None = None,
 ) -> ImageClassifier:
     """Trains a head on a trunk, and the trunk with it from the layer that `trainable` names.
 
@@ -66,7 +67,9 @@ def train_image_classifier(
         strategy: the tf.distribute strategy.
         stage: what progress, histories and checkpoints call it.
         checkpoints: where its trainings and their outputs are kept.
+        training: optimizer, precision and what else is common to every training.
     """
+    training = training or TrainConfig()
     set_trainable(trunk, trainable)
     frozen = trainable == "head"
     views = config.epochs if frozen else 1
@@ -96,17 +99,20 @@ def train_image_classifier(
                 kept, labels, batch_size=2 * config.batch_size, shuffle_seed=(seed, epoch)
             ),
             loss=train.cross_entropy(config.label_smoothing),
-            optimizer=lambda steps: train.adamw(config.head_learning_rate, steps),
+            optimizer=train.optimizer_maker(training, config.head_learning_rate),
             epochs=config.head_epochs,
             validation=train.array_batches(held_out, data.validation.labels, batch_size=1024),
             patience=config.patience,
             strategy=strategy,
             stage=f"{stage}: head",
             checkpoints=checkpoints,
+            config=training,
         )
     ]
     if not frozen:
-        histories.append(_train_whole(model, data, data_config, config, seed, strategy, stage, checkpoints))
+        histories.append(
+            _train_whole(model, data, data_config, config, seed, strategy, stage, checkpoints, training)
+        )
 
     def logits(split: ImageSplit, features: np.ndarray, name: str) -> np.ndarray:
         if frozen:
@@ -124,7 +130,9 @@ def train_image_classifier(
     )
 
 
-def _train_whole(model, data, data_config, config, seed, strategy, stage, checkpoints) -> train.History:
+def _train_whole(
+    model, data, data_config, config, seed, strategy, stage, checkpoints, training
+) -> train.History:
     def examples(split: ImageSplit, **order) -> tf.data.Dataset:
         read = batches(
             split, image_size=data_config.image_size, batch_size=config.batch_size, seed=seed, **order
@@ -135,13 +143,14 @@ def _train_whole(model, data, data_config, config, seed, strategy, stage, checkp
         model,
         lambda epoch: examples(data.train, shuffle=True, augment=config.augment, epoch=epoch),
         loss=train.cross_entropy(config.label_smoothing),
-        optimizer=lambda steps: train.adamw(config.learning_rate, steps),
+        optimizer=train.optimizer_maker(training, config.learning_rate),
         epochs=config.epochs,
         validation=examples(data.validation),
         patience=config.patience,
         strategy=strategy,
         stage=f"{stage}: network",
         checkpoints=checkpoints,
+        config=training,
     )
 
 

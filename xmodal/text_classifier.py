@@ -11,7 +11,7 @@ import tensorflow as tf
 from xmodal import train
 from xmodal.backbones import TextEncoder, text_encoder
 from xmodal.checkpoint import Checkpoints
-from xmodal.config import TextConfig
+from xmodal.config import TextConfig, TrainConfig
 from xmodal.heads import Similarity, text_classifier
 
 
@@ -92,6 +92,7 @@ def train_text_classifier(
     strategy: tf.distribute.Strategy,
     stage: str,
     checkpoints: Checkpoints | None = None,
+    training: TrainConfig | None = None,
 ) -> TextClassifier:
     """Fine-tunes a BERT encoder with a new head on weighted texts.
 
@@ -104,7 +105,9 @@ def train_text_classifier(
         strategy: the tf.distribute strategy.
         stage: what progress, history and checkpoints call it.
         checkpoints: where its state is kept.
+        training: optimizer, precision and what else is common to every training.
     """
+    training = training or TrainConfig()
     with strategy.scope():
         keras.utils.set_random_seed(seed)
         encoder = text_encoder(preset, config.sequence_length)
@@ -120,11 +123,12 @@ def train_text_classifier(
             shuffle_seed=(seed, epoch),
         ),
         loss=train.cross_entropy(),
-        optimizer=lambda steps: train.adamw(config.text_learning_rate, steps),
+        optimizer=train.optimizer_maker(training, config.text_learning_rate),
         epochs=config.text_epochs,
         strategy=strategy,
         stage=stage,
         checkpoints=checkpoints,
+        config=training,
     )
     return TextClassifier(encoder, model, history)
 

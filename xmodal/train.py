@@ -7,8 +7,8 @@ loops call the strategy themselves and let the Keras optimizer apply the reduced
 import io
 import json
 import time
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +18,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from xmodal.checkpoint import RESTART, Checkpoints, Stage, State, deferred_signals
+from xmodal.config import TrainConfig
 from xmodal.errors import UserError, WorkerLost
 from xmodal.strategy import lost_workers_noticed, workers
 
@@ -57,6 +58,60 @@ def one_cycle(
 def adamw(peak: float, steps: int, *, weight_decay: float = 0.01) -> keras.optimizers.Optimizer:
     """Returns AdamW (Loshchilov and Hutter 2019, arXiv:1711.05101) with a one-cycle rate."""
     return keras.optimizers.AdamW(one_cycle(peak, steps), weight_decay=weight_decay)
+
+
+class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
+    """A rate that rises linearly from 0, and then stays or falls linearly to 0.
+
+    Args:
+        peak: the highest rate.
+        rise: steps of the rise.
+        fall: steps of the fall, 0 for none.
+    """
+
+    def __init__(self, peak: float, rise: int, fall: int):
+        self.peak, self.rise, self.fall = peak, rise, fall
+
+    def __call__(self, step):
+        step = tf.cast(step, tf.float32)
+        risen = tf.minimum(step / max(1, self.rise), 1.0) if self.rise else 1.0
+        left = tf.clip_by_value((self.rise + self.fall - step) / self.fall, 0.0, 1.0) if self.fall else 1.0
+        return self.peak * risen * left
+
+    def get_config(self):
+        """Returns the arguments."""
+        return {"peak": self.peak, "rise": self.rise, "fall": self.fall}
+
+
+def optimizer_maker(config: TrainConfig, peak: float) -> Callable[[int], keras.optimizers.Optimizer]:
+    """Returns what `fit` takes: the number of all steps -> the optimizer that a configuration asks for.
+
+    Args:
+        config: its optimizer, schedule, warmup, weight_decay, ema and precision.
+        peak: the highest learning rate.
+    """
+
+    def make(steps: int) -> keras.optimizers.Optimizer:
+        rise = round(config.warmup * steps)
+        if config.schedule == "cosine":
+            rate = one_cycle(peak, steps, warmup=config.warmup)
+        else:
+            rate = WarmUp(peak, rise, steps - rise if config.schedule == "linear" else 0)
+        options = {
+            "weight_decay": config.weight_decay,
+            "use_ema": config.ema > 0,
+            "ema_momentum": config.ema,
+        }
+        optimizer = (
+            keras.optimizers.AdamW(rate, **options)
+            if config.optimizer == "adamw"
+            else keras.optimizers.SGD(rate, momentum=0.9, nesterov=True, **options)
+        )
+        if config.precision == "mixed_float16":
+            return keras.optimizers.LossScaleOptimizer(optimizer)
+        return optimizer
+
+    return make
 
 
 def array_batches(
@@ -104,6 +159,7 @@ def fit(
     patience: int | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     checkpoints: Checkpoints | None = None,
+    config: TrainConfig | None = None,
 ) -> History:
     """Trains a model.
 
@@ -125,6 +181,9 @@ def fit(
         checkpoints: where the state is saved. What is found there is gone on with, to the same end
             as if it had not been interrupted; a finished training is not run again. SIGTERM and
             Ctrl-C wait for the step's end and save.
+        config: its clip_norm, accumulate and jit are for here: the norm that the gradient of the whole
+            global batch is clipped to (0: none); parts in which a device passes its share of a batch
+            through, which changes memory and no result but batch normalisation and dropout; XLA.
 
     Returns:
         The `History`.
@@ -144,7 +203,8 @@ def fit(
     progress = _Progress()
     if found:
         progress = _take_progress(found[0], model, applied, strategy, stage, (steps, epochs))
-    step = _train_step(model, loss, applied, strategy)
+    config = config or TrainConfig()
+    step = _train_step(model, loss, applied, strategy, config)
     validate = validator(model, strategy)
     listeners = keras.callbacks.CallbackList(list(callbacks), model=model, epochs=epochs, steps=steps)
     model.stop_training = False
@@ -164,7 +224,7 @@ def fit(
             started = time.perf_counter() - progress.seconds
             name = f"{stage} {progress.epoch + 1}/{epochs}" if stage else ""
             with progress_bar(name, steps, strategy) as bar, lost_workers_noticed(strategy):
-                batches = train(progress.epoch)
+                batches = _distributed(train(progress.epoch).skip(progress.step), strategy, config.accumulate)
                 stop = _train_epoch(
                     step, batches, strategy, progress, listeners, bar, step_ended, interrupted
                 )
@@ -172,11 +232,12 @@ def fit(
             if stop:
                 break
             logs = _means(progress.sums)
-            if validation is not None:
-                logs |= validate(validation)
-            listeners.on_epoch_end(progress.epoch, logs)
-            progress.seconds = time.perf_counter() - started
-            _end_epoch(progress, logs, model, patience)
+            with _averaged(model, applied, strategy):
+                if validation is not None:
+                    logs |= validate(validation)
+                listeners.on_epoch_end(progress.epoch, logs)
+                progress.seconds = time.perf_counter() - started
+                _end_epoch(progress, logs, model, patience)
             if kept and kept.due(progress.epoch * steps, epoch_ended=True):
                 save()
         else:
@@ -187,6 +248,9 @@ def fit(
         raise WorkerLost("another process of the job was told to stop")
     if progress.best_weights is not None:
         model.set_weights(progress.best_weights)
+    else:
+        with strategy.scope():
+            applied.finalize_variable_values(model.trainable_variables)
     listeners.on_train_end()
     if kept:
         kept.finish(_result_state(progress, model, stage))
@@ -232,6 +296,20 @@ def _end_epoch(progress: _Progress, logs: dict[str, float], model: keras.Model, 
     progress.stopped |= bool(model.stop_training)
     progress.epoch, progress.step, progress.seconds = progress.epoch + 1, 0, 0.0
     progress.sums = tf.zeros(4)
+
+
+@contextmanager
+def _averaged(model: keras.Model, optimizer, strategy: tf.distribute.Strategy) -> Iterator[None]:
+    """Gives a model the average of its weights, where the optimizer keeps one, within a block."""
+    if not getattr(optimizer, "inner_optimizer", optimizer).use_ema:
+        yield
+        return
+    trained = [variable.numpy() for variable in model.trainable_variables]
+    with strategy.scope():
+        optimizer.finalize_variable_values(model.trainable_variables)
+        yield
+        for variable, array in zip(model.trainable_variables, trained, strict=True):
+            variable.assign(array)
 
 
 def _progress_state(progress: _Progress, model, optimizer, stage: str, size: tuple[int, int]) -> State:
@@ -399,7 +477,7 @@ def validator(
     loss = cross_entropy()
 
     def outcomes(inputs, labels, weights):
-        logits = model(inputs, training=False)
+        logits = tf.cast(model(inputs, training=False), tf.float32)
         return loss(labels, logits), tf.argmax(logits, axis=1, output_type=labels.dtype) == labels, weights
 
     run = _mapper(outcomes, strategy)
@@ -444,8 +522,11 @@ def _mapper(function: Callable, strategy: tf.distribute.Strategy) -> Callable[..
     return run
 
 
-def _distributed(batches: tf.data.Dataset, strategy: tf.distribute.Strategy):
+def _distributed(batches: tf.data.Dataset, strategy: tf.distribute.Strategy, parts_each: int = 1):
     """Splits each batch over the devices, after its last example has filled it up to equal parts.
+
+    A device's share is filled up so that it can be cut into `parts_each` equal parts.
+
 
     TensorFlow's fused convolutions refuse an empty part. What was filled up gets zeros in the last
     element of the batch, be it weights or a mask, and so does not count. Every process reads the same
@@ -453,12 +534,10 @@ def _distributed(batches: tf.data.Dataset, strategy: tf.distribute.Strategy):
     shard the data set.
     """
     replicas = strategy.num_replicas_in_sync
-    if replicas == 1:
-        return strategy.experimental_distribute_dataset(batches)
 
     def filled(*batch):
         size = tf.shape(batch[-1])[0]
-        index = tf.range(size + -size % replicas)
+        index = tf.range(size + -size % (replicas * parts_each))
         rows = tf.nest.map_structure(lambda part: tf.gather(part, tf.minimum(index, size - 1)), batch)
         real = tf.cast(index < size, tf.float32)
         return *rows[:-1], tf.cast(tf.cast(rows[-1], tf.float32) * real, batch[-1].dtype)
@@ -481,31 +560,61 @@ def _distributed(batches: tf.data.Dataset, strategy: tf.distribute.Strategy):
 
         return batches.map(filled).map(parts).unbatch().prefetch(2 * local)
 
+    if replicas == 1:
+        return strategy.experimental_distribute_dataset(batches.map(filled) if parts_each > 1 else batches)
     return strategy.distribute_datasets_from_function(own_parts)
 
 
-def _train_step(model, loss: Loss, optimizer, strategy: tf.distribute.Strategy) -> Callable:
+def _train_step(
+    model, loss: Loss, optimizer, strategy: tf.distribute.Strategy, config: TrainConfig
+) -> Callable:
     """Returns a function of a batch and of whether this process is to stop.
 
     It gives the sums over the batch of loss, hits and weights, and how many processes are to stop.
     """
-    statistics = _moving_statistics(model) if strategy.num_replicas_in_sync > 1 else []
+    replicas = strategy.num_replicas_in_sync
+    statistics = _moving_statistics(model) if replicas > 1 else []
+    scaled = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
+    whole = config.accumulate > 1 or config.clip_norm > 0
+
+    def differentiate(inputs, labels, weights, total):
+        with tf.GradientTape() as tape:
+            logits = tf.cast(model(inputs, training=True), tf.float32)
+            weighted = tf.reduce_sum(loss(labels, logits) * weights)
+            # The optimizer sums the gradients of the replicas.
+            objective = optimizer.scale_loss(weighted / total) if scaled else weighted / total
+        gradients = tape.gradient(objective, [variable.value for variable in model.trainable_variables])
+        if whole:
+            # Rows of embeddings are added up, and what has no part in the loss has a gradient of zero.
+            gradients = [
+                tf.zeros(variable.shape) if gradient is None else tf.convert_to_tensor(gradient)
+                for gradient, variable in zip(gradients, model.trainable_variables, strict=True)
+            ]
+        hits = tf.cast(tf.argmax(logits, axis=1, output_type=labels.dtype) == labels, weights.dtype)
+        return gradients, tf.stack([weighted, tf.reduce_sum(hits * weights), tf.reduce_sum(weights)])
+
+    if config.jit == "on" or (config.jit == "auto" and tf.config.list_physical_devices("GPU")):
+        differentiate = tf.function(differentiate, jit_compile=True)
 
     def replica(inputs, labels, weights, stop):
         context = tf.distribute.get_replica_context()
         total = context.all_reduce(tf.distribute.ReduceOp.SUM, tf.reduce_sum(weights))
-        with tf.GradientTape() as tape:
-            logits = model(inputs, training=True)
-            weighted = tf.reduce_sum(loss(labels, logits) * weights)
-            # The optimizer sums the gradients of the replicas.
-            objective = weighted / total
-        gradients = tape.gradient(objective, [variable.value for variable in model.trainable_variables])
+        if config.accumulate == 1:
+            gradients, sums = differentiate(inputs, labels, weights, total)
+        else:
+            shapes = [variable.shape for variable in model.trainable_variables]
+            batch = (inputs, labels, weights)
+            gradients, sums = _in_parts(differentiate, batch, total, shapes, config.accumulate)
+        if config.clip_norm:
+            limit = config.clip_norm * (optimizer.dynamic_scale.value if scaled else 1.0)
+            gradients = context.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
+            gradients, _ = tf.clip_by_global_norm(gradients, limit)
+            gradients = [gradient / replicas for gradient in gradients]
         optimizer.apply(gradients, model.trainable_variables)
         for variable in statistics:
             own = tf.convert_to_tensor(variable.value)
             variable.assign(context.all_reduce(tf.distribute.ReduceOp.MEAN, own))
-        hits = tf.cast(tf.argmax(logits, axis=1, output_type=labels.dtype) == labels, weights.dtype)
-        return tf.stack([weighted, tf.reduce_sum(hits * weights), tf.reduce_sum(weights), stop])
+        return tf.concat([sums, [stop]], axis=0)
 
     @tf.function
     def step(batch, stop):
@@ -513,6 +622,27 @@ def _train_step(model, loss: Loss, optimizer, strategy: tf.distribute.Strategy) 
         return strategy.reduce(tf.distribute.ReduceOp.SUM, outcomes, axis=None)
 
     return step
+
+
+def _in_parts(differentiate: Callable, batch, total, shapes, parts: int):
+    """Adds up what `differentiate` gives for equal parts of a batch, one after the other."""
+
+    def cut(rows):
+        return tf.reshape(rows, tf.concat([[parts, tf.shape(rows)[0] // parts], tf.shape(rows)[1:]], axis=0))
+
+    held = tf.nest.map_structure(cut, batch)
+
+    def add(number, gradients, sums):
+        part = tf.nest.map_structure(
+            lambda rows, whole: tf.ensure_shape(rows[number], [None, *whole.shape[1:]]), held, batch
+        )
+        more, counted = differentiate(*part, total)
+        return number + 1, [a + b for a, b in zip(gradients, more, strict=True)], sums + counted
+
+    start = (tf.constant(0), [tf.zeros(shape) for shape in shapes], tf.zeros(3))
+    # One at a time, or nothing would be saved.
+    _, gradients, sums = tf.while_loop(lambda number, *_: number < parts, add, start, parallel_iterations=1)
+    return gradients, sums
 
 
 def _moving_statistics(model: keras.Model) -> list[keras.Variable]:
@@ -533,7 +663,7 @@ def _train_epoch(step, batches, strategy, progress, listeners, bar, step_ended, 
     if progress.step == 0:
         listeners.on_epoch_begin(progress.epoch)
     bar.update(progress.step)
-    for batch in _distributed(batches.skip(progress.step), strategy):
+    for batch in batches:
         listeners.on_train_batch_begin(progress.step)
         progress.sums += step(batch, stop if interrupted() else go)
         listeners.on_train_batch_end(progress.step)

@@ -77,6 +77,7 @@ def run(config: Config, clock: Clock) -> report.Run:
     strategy = make_strategy(
         config.run.strategy, config.run.virtual_devices, deterministic=config.run.deterministic
     )
+    keras.config.set_dtype_policy(config.train.precision)
     checkpoints = Checkpoints(
         config.run.output_dir / "checkpoints",
         seconds=config.run.checkpoint_seconds,
@@ -241,6 +242,7 @@ def _train_images(
         strategy=strategy,
         stage=stage,
         checkpoints=checkpoints,
+        training=config.train,
     )
     images = pixels(data.test, config.data.image_size, 4 * config.image.batch_size)
     test = train.predict(classifier.model, images, strategy, stage=f"{stage}: test", checkpoints=checkpoints)
@@ -284,6 +286,7 @@ def _train_text(config, question, preset, texts, targets, strategy, stage, check
         strategy=strategy,
         stage=stage,
         checkpoints=checkpoints,
+        training=config.train,
     )
 
 
