@@ -1,6 +1,5 @@
 """Texts -> logits of the target question: BERT with a trained head, or with similarities alone."""
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,7 +15,7 @@ from xmodal.heads import Similarity, text_classifier
 
 @dataclass(frozen=True)
 class TextExamples:
-    """Distinct pairs of text and target, each with the number of times that it occurred.
+    """Distinct pairs of text and target, each with the weight of its occurrences.
 
     Attributes:
         texts: str (U,).
@@ -56,7 +55,7 @@ class TextClassifier:
         return logits.reshape(len(texts), -1, logits.shape[-1]).mean(axis=1)
 
 
-def merge(texts: Sequence[str], targets: np.ndarray) -> TextExamples:
+def merge(texts: Sequence[str], targets: np.ndarray, weights: np.ndarray | None = None) -> TextExamples:
     """Merges identical (text, target) pairs into weighted examples, in a fixed order.
 
     The weighted mean loss over the merged examples, and its gradient, are those over all pairs.
@@ -64,13 +63,17 @@ def merge(texts: Sequence[str], targets: np.ndarray) -> TextExamples:
     Args:
         texts: str (N,).
         targets: int (N,).
+        weights: float (N,), ones by default.
     """
-    counts = Counter(zip(texts, np.asarray(targets).tolist(), strict=True))
-    merged = sorted(counts)
+    weights = np.ones(len(texts)) if weights is None else weights
+    total: dict[tuple[str, int], float] = {}
+    for text, target, weight in zip(texts, np.asarray(targets).tolist(), weights, strict=True):
+        total[text, target] = total.get((text, target), 0.0) + weight
+    merged = sorted(total)
     return TextExamples(
         texts=np.array([text for text, _ in merged], object),
         targets=np.array([target for _, target in merged], np.int32),
-        weights=np.array([counts[pair] for pair in merged], np.float32),
+        weights=np.array([total[pair] for pair in merged], np.float32),
     )
 
 
@@ -146,4 +149,7 @@ def zero_shot_classifier(
 
 
 def _tokens(encoder: TextEncoder, texts: np.ndarray) -> dict[str, np.ndarray]:
-    return {name: value.numpy() for name, value in encoder.tokens(list(texts)).items()}
+    """Returns the encoder's inputs (N, T), with T no longer than the longest of these texts."""
+    tokens = {name: value.numpy() for name, value in encoder.tokens(list(texts)).items()}
+    length = int(tokens["padding_mask"].sum(axis=1).max())
+    return {name: value[:, :length] for name, value in tokens.items()}

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from xmodal import assets, export, report, train
 from xmodal.backbones import image_trunk
-from xmodal.bridge import Bridge, fit_mixture, fit_temperature, mix, softmax
+from xmodal.bridge import Bridge, Style, fit_mixture, fit_temperature, mix, softmax
 from xmodal.clock import Clock
 from xmodal.config import Config, cache_folder
 from xmodal.data.images import ImageData, ImageSplit, batches, load_images
@@ -21,7 +21,13 @@ from xmodal.data.texts import TargetMap, identity_map, read_target_map
 from xmodal.evaluate import Gain, Result, evaluate, gallery_indices, paired_gain
 from xmodal.image_classifier import ImageClassifier, pixels, train_image_classifier
 from xmodal.strategy import make_strategy
-from xmodal.text_classifier import TextClassifier, merge, train_text_classifier, zero_shot_classifier
+from xmodal.text_classifier import (
+    TextClassifier,
+    TextExamples,
+    merge,
+    train_text_classifier,
+    zero_shot_classifier,
+)
 from xmodal.transfer import TransferReport, transfer_weights
 
 PROBE_IMAGES = 64
@@ -32,7 +38,7 @@ CHECKED_IMAGES = 32
 # What is measured, in the order of showing.
 NOTES = {
     "image_only": "the image classifier, with the transferred trunk",
-    "text": "BERT on the sentences, trained on those of the training images",
+    "text": "BERT on the sentences, trained on those of the training images and on written ones",
     "fused": "image and text scores pooled, with a weight chosen on the validation split",
     "zero_image": "BERT trained on written sentences alone, with no image of the question",
     "text_zero_shot": "BERT as it comes: similarity of the sentence to the descriptions",
@@ -96,11 +102,13 @@ def run(config: Config, clock: Clock) -> report.Run:
     with clock.stage("text: zero shot"):
         text = zero_image = zero_shot = _zero_shot(config, question, preset, strategy)
     if config.text.text_head == "finetune":
+        written = _written(config, question, config.text.text_style, config.text.text_examples)
         with clock.stage("text: head"):
             targets = np.repeat(question.of_class[images.train_labels], learned.shape[1])
-            text = _train_text(config, question, preset, learned.ravel(), targets, strategy, "text head")
+            said = _joined(merge(learned.ravel(), targets), written)
+            text = _train_text(config, question, preset, said, strategy, "text head")
         with clock.stage("text: head on text alone"):
-            zero_image = _train_on_text_alone(config, question, preset, strategy)
+            zero_image = _train_text(config, question, preset, written, strategy, "text head, text alone")
     with clock.stage("no transfer"):
         random_trunk = _trunk(config, config.image.target, "none", strategy)
         scratch, scratch_logits = _train_images(config, data, random_trunk, "all", strategy, "no transfer")
@@ -235,28 +243,40 @@ def _sentences(bridge: Bridge, logits: np.ndarray, temperature: float) -> np.nda
 
 
 def _zero_shot(config: Config, question: TargetMap, preset: str, strategy) -> TextClassifier:
-    templates = config.text.template
-    texts, described = _written(question, "top1", templates, len(templates), config.run.seed)
-    return zero_shot_classifier(preset, texts, described, config=config.text, strategy=strategy)
+    described = _written(config, question, "top1", len(config.text.template))
+    return zero_shot_classifier(
+        preset, described.texts, described.targets, config=config.text, strategy=strategy
+    )
 
 
-def _train_on_text_alone(config: Config, question: TargetMap, preset: str, strategy) -> TextClassifier:
-    text = config.text
-    written = _written(question, text.text_style, text.template, text.text_examples, config.run.seed)
-    return _train_text(config, question, preset, *written, strategy, "text head, text alone")
-
-
-def _written(question, style, templates, per_description, seed) -> tuple[tuple[str, ...], np.ndarray]:
+def _written(config: Config, question: TargetMap, style: Style, per_description: int) -> TextExamples:
     """Writes sentences with the descriptions in the place of class names, and their answers."""
-    writer = Bridge(question.descriptions, style, templates, top_k=min(3, len(question.descriptions)))
-    texts, described = zip(*writer.text_examples(per_description, seed), strict=True)
-    return texts, question.targets[list(described)]
+    top_k = min(config.text.top_k, len(question.descriptions))
+    writer = Bridge(question.descriptions, style, config.text.template, top_k)
+    texts, described = zip(*writer.text_examples(per_description, config.run.seed), strict=True)
+    return merge(texts, question.targets[list(described)])
 
 
-def _train_text(config, question, preset, texts, targets, strategy, stage) -> TextClassifier:
+def _joined(said: TextExamples, written: TextExamples) -> TextExamples:
+    """Gives sentences said of images and written ones an equal say.
+
+    Of the images that it learned from, the classifier is mostly sure; the doubts that it has about
+    others are among the written sentences.
+    """
+    scale = said.weights.sum() / written.weights.sum()
+    return merge(
+        [*said.texts, *written.texts],
+        np.concatenate([said.targets, written.targets]),
+        np.concatenate([said.weights, scale * written.weights]),
+    )
+
+
+def _train_text(
+    config: Config, question: TargetMap, preset: str, examples: TextExamples, strategy, stage: str
+) -> TextClassifier:
     return train_text_classifier(
         preset,
-        merge(texts, targets),
+        examples,
         len(question.names),
         config=config.text,
         seed=config.run.seed,

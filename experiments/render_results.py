@@ -1,0 +1,60 @@
+"""Writes the tables of README.md from the records in experiments/results/.
+
+python experiments/render_results.py           # rewrite
+python experiments/render_results.py --check   # exit 1 when they differ
+"""
+
+import json
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+README = ROOT / "README.md"
+BEGIN, END = "<!-- results: begin -->\n", "<!-- results: end -->\n"
+
+
+def render(records: Path) -> str:
+    """Returns Markdown for every record in a folder, in the order of their names."""
+    return "\n".join(_section(path) for path in sorted(records.glob("*.json")))
+
+
+def filled(readme: str, results: str) -> str:
+    """Returns the text of the README with `results` between its marks."""
+    before, rest = readme.split(BEGIN)
+    return before + BEGIN + results + END + rest.split(END)[1]
+
+
+def _section(path: Path) -> str:
+    record = json.loads(path.read_text())
+    flags = dict(flag.removeprefix("--").partition("=")[::2] for flag in record["flags"])
+    hardware = record["hardware"]
+    lines = [
+        f"**{path.stem}**: `--dataset={flags['dataset']}`, seed {record['seed']}, "
+        f"commit {(record['commit'] or 'unknown')[:12]}, {hardware['cores']} cores of {hardware['cpu']}, "
+        f"{record['wall_seconds'] / 60:.1f} minutes in all.",
+        "",
+        "| result | accuracy | 95% interval | images | log loss | seconds |",
+        "| --- | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for name, result in record["results"].items():
+        low, high = result["ci95"]
+        lines.append(
+            f"| {name}: {result['note']} | {result['accuracy']:.2%} | {low:.2%} to {high:.2%} "
+            f"| {result['n']:,} | {result['loss']:.3f} | {result['seconds']:.0f} |"
+        )
+    sentences = " ".join(f"{gain['sentence']}." for gain in record["gains"])
+    return "\n".join([*lines, "", sentences, ""])
+
+
+def main(arguments: list[str]) -> int:
+    """Rewrites the README, or with --check tells whether it is up to date."""
+    now = README.read_text()
+    wanted = filled(now, render(ROOT / "experiments" / "results"))
+    if arguments == ["--check"]:
+        return int(now != wanted)
+    README.write_text(wanted)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
