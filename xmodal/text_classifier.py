@@ -1,6 +1,6 @@
 """Texts -> logits of the target question: BERT with a trained head, or with similarities alone."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import keras
@@ -55,7 +55,7 @@ class TextClassifier:
         return logits.reshape(len(texts), -1, logits.shape[-1]).mean(axis=1)
 
 
-def merge(texts: Sequence[str], targets: np.ndarray, weights: np.ndarray | None = None) -> TextExamples:
+def merge(texts: Iterable[str], targets: np.ndarray, weights: np.ndarray | None = None) -> TextExamples:
     """Merges identical (text, target) pairs into weighted examples, in a fixed order.
 
     The weighted mean loss over the merged examples, and its gradient, are those over all pairs.
@@ -65,6 +65,7 @@ def merge(texts: Sequence[str], targets: np.ndarray, weights: np.ndarray | None 
         targets: int (N,).
         weights: float (N,), ones by default.
     """
+    texts = list(texts)
     weights = np.ones(len(texts)) if weights is None else weights
     total: dict[tuple[str, int], float] = {}
     for text, target, weight in zip(texts, np.asarray(targets).tolist(), weights, strict=True):
@@ -123,7 +124,7 @@ def train_text_classifier(
 
 def zero_shot_classifier(
     preset: str,
-    descriptions: Sequence[str],
+    descriptions: Iterable[str],
     targets: np.ndarray,
     *,
     config: TextConfig,
@@ -140,7 +141,7 @@ def zero_shot_classifier(
     """
     with strategy.scope():
         encoder = text_encoder(preset, config.sequence_length)
-    tokens = train.array_batches(_tokens(encoder, np.array(descriptions, object)), batch_size=64)
+    tokens = train.array_batches(_tokens(encoder, np.array(list(descriptions), object)), batch_size=64)
     vectors = train.predict(encoder.model, tokens, strategy)
     with strategy.scope():
         logits = Similarity(vectors, targets, config.similarity_scale, name="logits")(encoder.model.output)
