@@ -5,6 +5,7 @@ python experiments/render_results.py --check   # exit 1 when they differ
 """
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -26,13 +27,10 @@ def filled(readme: str, results: str) -> str:
 
 def _section(path: Path) -> str:
     record = json.loads(path.read_text())
-    flags = dict(flag.removeprefix("--").partition("=")[::2] for flag in record["flags"])
-    hardware = record["hardware"]
-    lines = [
-        f"**{path.stem}**: `--dataset={flags['dataset']}`, seed {record['seed']}, "
-        f"commit {(record['commit'] or 'unknown')[:12]}, {hardware['cores']} cores of {hardware['cpu']}, "
-        f"{record['wall_seconds'] / 60:.1f} minutes in all.",
-        "",
+    lines = [_origin(path.stem, record), ""]
+    if "bench" in record:
+        return "\n".join([*lines, *_text_stage(record), ""])
+    lines += [
         "| result | accuracy | 95% interval | images | log loss | seconds |",
         "| --- | ---: | ---: | ---: | ---: | ---: |",
     ]
@@ -42,8 +40,30 @@ def _section(path: Path) -> str:
             f"| {name}: {result['note']} | {result['accuracy']:.2%} | {low:.2%} to {high:.2%} "
             f"| {result['n']:,} | {result['loss']:.3f} | {result['seconds']:.0f} |"
         )
-    sentences = " ".join(f"{gain['sentence']}." for gain in record["gains"])
+    sentences = " ".join(f"{gain['sentence'].capitalize()}." for gain in record["gains"])
     return "\n".join([*lines, "", sentences, ""])
+
+
+def _origin(name: str, record: dict) -> str:
+    flags = dict(flag.removeprefix("--").partition("=")[::2] for flag in record["flags"])
+    hardware = record["hardware"]
+    # The folder of a data set is of one machine.
+    dataset = re.sub(r"(folder|csv):.*/", r"\1:", flags["dataset"])
+    return (
+        f"**{name}**: `--dataset={dataset}`, seed {flags['seed']}, commit {(record['commit'] or 'unknown')[:12]}, "
+        f"{hardware['cores']} cores of {hardware['cpu']}, {record['wall_seconds'] / 60:.1f} minutes in all."
+    )
+
+
+def _text_stage(record: dict) -> list[str]:
+    return [
+        f"BERT on the sentences of {record['sentences']:,} images, of which {record['distinct_sentences']:,} are "
+        f"distinct: {record['seconds_each_distinct_once']:.2f} s when each distinct one is read once, "
+        f"{record['seconds_each_image']:.1f} s with one pass an image, {record['ratio']:.0f} times as long "
+        f"({record['ratio_least']:.0f} to {record['ratio_most']:.0f} in {record['repeats']} pairs). Largest "
+        f"difference of a logit: {record['largest_difference']:.1e}; answers that differ: "
+        f"{record['answers_that_differ']}."
+    ]
 
 
 def main(arguments: list[str]) -> int:

@@ -50,7 +50,7 @@ class TextClassifier:
         Each distinct text is read by BERT once.
         """
         distinct, place = np.unique(texts, return_inverse=True)
-        tokens = train.array_batches(_tokens(self.encoder, distinct), batch_size=batch_size)
+        tokens = train.array_batches(self.encoder.padded(distinct), batch_size=batch_size)
         logits = train.predict(self.model, tokens, strategy, stage="text: reading")[place.ravel()]
         return logits.reshape(len(texts), -1, logits.shape[-1]).mean(axis=1)
 
@@ -103,7 +103,7 @@ def train_text_classifier(
         keras.utils.set_random_seed(seed)
         encoder = text_encoder(preset, config.sequence_length)
         model = text_classifier(encoder.model, classes)
-    tokens = _tokens(encoder, examples.texts)
+    tokens = encoder.padded(examples.texts)
     history = train.fit(
         model,
         lambda epoch: train.array_batches(
@@ -141,16 +141,9 @@ def zero_shot_classifier(
     """
     with strategy.scope():
         encoder = text_encoder(preset, config.sequence_length)
-    tokens = train.array_batches(_tokens(encoder, np.array(list(descriptions), object)), batch_size=64)
+    tokens = train.array_batches(encoder.padded(descriptions), batch_size=64)
     vectors = train.predict(encoder.model, tokens, strategy)
     with strategy.scope():
         logits = Similarity(vectors, targets, config.similarity_scale, name="logits")(encoder.model.output)
         model = keras.Model(encoder.model.input, logits, name="zero_shot_classifier")
     return TextClassifier(encoder, model, None)
-
-
-def _tokens(encoder: TextEncoder, texts: np.ndarray) -> dict[str, np.ndarray]:
-    """Returns the encoder's inputs (N, T), with T no longer than the longest of these texts."""
-    tokens = {name: value.numpy() for name, value in encoder.tokens(list(texts)).items()}
-    length = int(tokens["padding_mask"].sum(axis=1).max())
-    return {name: value[:, :length] for name, value in tokens.items()}

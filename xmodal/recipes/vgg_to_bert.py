@@ -81,8 +81,8 @@ def run(config: Config, clock: Clock) -> report.Run:
     """
     strategy = make_strategy(config.run.strategy, config.run.virtual_devices)
     with clock.stage("data"):
-        data = _load(config)
-        question = _question(config, data)
+        data = load(config)
+        question = question_of(config, data)
         preset = assets.text_encoder_path(
             config.text.text_encoder, cache=cache_folder(), offline=config.run.offline
         )
@@ -91,16 +91,16 @@ def run(config: Config, clock: Clock) -> report.Run:
         clock.say(f"warning: {warning}")
 
     with clock.stage("transfer"):
-        trunk, transfer = _transferred_trunk(config, data, strategy)
+        trunk, transfer = transferred_trunk(config, data, strategy)
     clock.say(_transfer_line(transfer))
     with clock.stage("image classifier"):
-        images, logits = _train_images(config, data, trunk, config.image.trainable, strategy, "images")
+        images, logits = train_images(config, data, trunk, config.image.trainable, strategy, "images")
         temperature = fit_temperature(logits.validation, data.validation.labels)
     with clock.stage("bridge"):
-        learned = _sentences(bridge, images.train_logits, temperature)
-        words = Held(*(_sentences(bridge, part, temperature) for part in (logits.validation, logits.test)))
+        learned = sentences_of(bridge, images.train_logits, temperature)
+        words = Held(*(sentences_of(bridge, part, temperature) for part in (logits.validation, logits.test)))
     with clock.stage("text: zero shot"):
-        text = zero_image = zero_shot = _zero_shot(config, question, preset, strategy)
+        text = zero_image = zero_shot = zero_shot_of(config, question, preset, strategy)
     if config.text.text_head == "finetune":
         written = _written(config, question, config.text.text_style, config.text.text_examples)
         with clock.stage("text: head"):
@@ -111,7 +111,7 @@ def run(config: Config, clock: Clock) -> report.Run:
             zero_image = _train_text(config, question, preset, written, strategy, "text head, text alone")
     with clock.stage("no transfer"):
         random_trunk = _trunk(config, config.image.target, "none", strategy)
-        scratch, scratch_logits = _train_images(config, data, random_trunk, "all", strategy, "no transfer")
+        scratch, scratch_logits = train_images(config, data, random_trunk, "all", strategy, "no transfer")
 
     with clock.stage("evaluation"):
         truth = Held(*(question.of_class[split.labels] for split in (data.validation, data.test)))
@@ -168,7 +168,7 @@ def run(config: Config, clock: Clock) -> report.Run:
     return run
 
 
-def _load(config: Config) -> ImageData:
+def load(config: Config) -> ImageData:
     return load_images(
         config.data.dataset,
         cache=cache_folder(),
@@ -184,7 +184,7 @@ def _load(config: Config) -> ImageData:
     )
 
 
-def _question(config: Config, data: ImageData) -> TargetMap:
+def question_of(config: Config, data: ImageData) -> TargetMap:
     if config.text.target_map is None:
         return identity_map(data.class_names)
     return read_target_map(config.text.target_map, data.class_names)
@@ -203,7 +203,7 @@ def _trunk(config: Config, name: str, weights: str, strategy) -> keras.Model:
         )
 
 
-def _transferred_trunk(config: Config, data: ImageData, strategy) -> tuple[keras.Model, TransferReport]:
+def transferred_trunk(config: Config, data: ImageData, strategy) -> tuple[keras.Model, TransferReport]:
     base = _trunk(config, config.image.base, config.image.image_weights, strategy)
     target = _trunk(config, config.image.target, "none", strategy)
     probe = batches(data.train, image_size=config.data.image_size, batch_size=PROBE_IMAGES)
@@ -218,7 +218,7 @@ def _transferred_trunk(config: Config, data: ImageData, strategy) -> tuple[keras
     return target, transfer
 
 
-def _train_images(
+def train_images(
     config: Config, data: ImageData, trunk: keras.Model, trainable: str, strategy, stage: str
 ) -> tuple[ImageClassifier, Held]:
     classifier = train_image_classifier(
@@ -236,13 +236,13 @@ def _train_images(
     return classifier, Held(classifier.validation_logits, test)
 
 
-def _sentences(bridge: Bridge, logits: np.ndarray, temperature: float) -> np.ndarray:
+def sentences_of(bridge: Bridge, logits: np.ndarray, temperature: float) -> np.ndarray:
     # The same ops as in the export: a probability at a threshold must not get another word there.
     sentences = bridge.sentences(tf.nn.softmax(tf.constant(logits) / temperature)).numpy()
     return np.char.decode(sentences.astype(bytes), "utf-8").astype(object)
 
 
-def _zero_shot(config: Config, question: TargetMap, preset: str, strategy) -> TextClassifier:
+def zero_shot_of(config: Config, question: TargetMap, preset: str, strategy) -> TextClassifier:
     described = _written(config, question, "top1", len(config.text.template))
     return zero_shot_classifier(
         preset, described.texts, described.targets, config=config.text, strategy=strategy
