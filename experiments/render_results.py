@@ -46,18 +46,18 @@ def _section(path: Path) -> str:
 
 def _origin(name: str, record: dict) -> str:
     flags = dict(flag.removeprefix("--").partition("=")[::2] for flag in record["flags"])
-    hardware = record["hardware"]
     # The folder of a data set is of one machine.
     dataset = re.sub(r"(folder|csv):.*/", r"\1:", flags["dataset"])
+    machine, minutes = record["hardware"], record["wall_seconds"] / 60
     return (
-        f"**{name}**: `--dataset={dataset}`, seed {flags['seed']}, commit {(record['commit'] or 'unknown')[:12]}, "
-        f"{hardware['cores']} cores of {hardware['cpu']}, {record['wall_seconds'] / 60:.1f} minutes in all."
+        f"**{name}**: `--dataset={dataset}`, seed {flags['seed']}, commit {record['commit'][:12]}, "
+        f"{machine['cores']} cores of {machine['cpu']}, {minutes:.1f} minutes in all."
     )
 
 
 def _text_stage(record: dict) -> list[str]:
     return [
-        f"BERT on the sentences of {record['sentences']:,} images, of which {record['distinct_sentences']:,} are "
+        f"BERT on the sentences of {record['sentences']:,} images, {record['distinct_sentences']:,} of them "
         f"distinct: {record['seconds_each_distinct_once']:.2f} s when each distinct one is read once, "
         f"{record['seconds_each_image']:.1f} s with one pass an image, {record['ratio']:.0f} times as long "
         f"({record['ratio_least']:.0f} to {record['ratio_most']:.0f} in {record['repeats']} pairs). Largest "

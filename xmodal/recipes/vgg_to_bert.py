@@ -169,6 +169,7 @@ def run(config: Config, clock: Clock) -> report.Run:
 
 
 def load(config: Config) -> ImageData:
+    """Reads, splits and audits the images."""
     return load_images(
         config.data.dataset,
         cache=cache_folder(),
@@ -185,6 +186,7 @@ def load(config: Config) -> ImageData:
 
 
 def question_of(config: Config, data: ImageData) -> TargetMap:
+    """Returns the question of --target_map, by default the images' own classes."""
     if config.text.target_map is None:
         return identity_map(data.class_names)
     return read_target_map(config.text.target_map, data.class_names)
@@ -204,6 +206,7 @@ def _trunk(config: Config, name: str, weights: str, strategy) -> keras.Model:
 
 
 def transferred_trunk(config: Config, data: ImageData, strategy) -> tuple[keras.Model, TransferReport]:
+    """Builds the target's trunk with the base's weights, and proves it on a batch of training images."""
     base = _trunk(config, config.image.base, config.image.image_weights, strategy)
     target = _trunk(config, config.image.target, "none", strategy)
     probe = batches(data.train, image_size=config.data.image_size, batch_size=PROBE_IMAGES)
@@ -221,6 +224,7 @@ def transferred_trunk(config: Config, data: ImageData, strategy) -> tuple[keras.
 def train_images(
     config: Config, data: ImageData, trunk: keras.Model, trainable: str, strategy, stage: str
 ) -> tuple[ImageClassifier, Held]:
+    """Trains a head on a trunk, and returns the class logits of the held-out images with it."""
     classifier = train_image_classifier(
         trunk,
         data,
@@ -237,12 +241,14 @@ def train_images(
 
 
 def sentences_of(bridge: Bridge, logits: np.ndarray, temperature: float) -> np.ndarray:
+    """Puts class logits (N, C) into sentences (N, P)."""
     # The same ops as in the export: a probability at a threshold must not get another word there.
     sentences = bridge.sentences(tf.nn.softmax(tf.constant(logits) / temperature)).numpy()
     return np.char.decode(sentences.astype(bytes), "utf-8").astype(object)
 
 
 def zero_shot_of(config: Config, question: TargetMap, preset: str, strategy) -> TextClassifier:
+    """Builds the text classifier that compares with the question's descriptions."""
     described = _written(config, question, "top1", len(config.text.template))
     return zero_shot_classifier(
         preset, described.texts, described.targets, config=config.text, strategy=strategy
