@@ -70,7 +70,10 @@ def main(folder: str, result: str, steps: str = "1") -> None:
         checkpoints=Checkpoints(Path(folder), steps=int(steps)),
     )
     np.savez(result, *model.get_weights())
-    epochs = [{name: value for name, value in epoch.items() if name != "seconds"} for epoch in history.epochs]
+    epochs = [
+        {name: value for name, value in epoch.items() if name not in ("seconds", "waiting")}
+        for epoch in history.epochs
+    ]
     Path(result + ".json").write_text(json.dumps(epochs))
 
 

@@ -133,7 +133,9 @@ def command(tmp_path: Path, output_dir: str) -> list[str]:
 
 def without_seconds(value):
     if isinstance(value, dict):
-        return {name: without_seconds(part) for name, part in value.items() if name != "seconds"}
+        return {
+            name: without_seconds(part) for name, part in value.items() if name not in ("seconds", "waiting")
+        }
     return [without_seconds(part) for part in value] if isinstance(value, list) else value
 
 

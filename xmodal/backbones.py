@@ -1,11 +1,12 @@
 """Image trunks from Keras Applications and BERT encoders from keras-nlp, without heads."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import keras
 import keras_nlp
+import numpy as np
 import tensorflow as tf
 
 from xmodal import assets
@@ -146,6 +147,12 @@ class TextEncoder:
     def tokens(self, texts) -> dict[str, tf.Tensor]:
         """Returns the encoder's inputs for texts (B,), in-graph or eagerly."""
         return self.preprocessor(tf.convert_to_tensor(texts, tf.string))
+
+    def padded(self, texts: Iterable[str]) -> dict[str, np.ndarray]:
+        """Returns the inputs of known texts (N,), padded to the longest of them and not to the limit."""
+        tokens = {name: value.numpy() for name, value in self.tokens(list(texts)).items()}
+        length = int(tokens["padding_mask"].sum(axis=1).max())
+        return {name: value[:, :length] for name, value in tokens.items()}
 
 
 def text_encoder(preset: str, sequence_length: int) -> TextEncoder:

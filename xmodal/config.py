@@ -158,7 +158,7 @@ _number("label_smoothing", 0.1, "Label smoothing of the image loss.", upper=0.9)
 _number("head_learning_rate", 1e-3, "Peak rate of AdamW for the head.")
 _count(
     "epochs",
-    3,
+    2,
     "Times that each training image is shown to the network; a frozen trunk's outputs are kept.",
 )
 _number("learning_rate", 3e-4, "Peak rate of AdamW through the whole network.")
@@ -179,7 +179,7 @@ _choice(
 )
 flags.DEFINE_string("target_map", None, "CSV with the columns description,target: the question to answer.")
 _count("sequence_length", 32, "Most tokens of a text that BERT reads.", lower=8)
-_count("text_epochs", 12, "Epochs of the text head over the distinct sentences.")
+_count("text_epochs", 6, "Epochs of the text head over the distinct sentences.")
 _count("text_batch_size", 32, "Distinct sentences in a batch.")
 _number("text_learning_rate", 2e-4, "Peak rate of AdamW for the text head.")
 _count("text_examples", 30, "Sentences of each class written for the head that is trained on text alone.")
@@ -312,6 +312,11 @@ def parse(argv: Sequence[str]) -> list[str]:
 def help_text() -> str:
     """Returns the help of every flag of the project."""
     return flags.FLAGS.module_help(__name__)
+
+
+def flag_names() -> list[str]:
+    """Returns the names of the project's flags."""
+    return [flag.name for flag in _own_flags()]
 
 
 def from_flags() -> Config:

@@ -1,7 +1,6 @@
 """Texts -> logits of the target question: BERT with a trained head, or with similarities alone."""
 
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import keras
@@ -17,7 +16,7 @@ from xmodal.heads import Similarity, text_classifier
 
 @dataclass(frozen=True)
 class TextExamples:
-    """Distinct pairs of text and target, each with the number of times that it occurred.
+    """Distinct pairs of text and target, each with the weight of its occurrences.
 
     Attributes:
         texts: str (U,).
@@ -58,13 +57,13 @@ class TextClassifier:
         Each distinct text is read by BERT once.
         """
         distinct, place = np.unique(texts, return_inverse=True)
-        tokens = train.array_batches(_tokens(self.encoder, distinct), batch_size=batch_size)
+        tokens = train.array_batches(self.encoder.padded(distinct), batch_size=batch_size)
         read = train.predict(self.model, tokens, strategy, stage=stage, checkpoints=checkpoints)
         logits = read[place.ravel()]
         return logits.reshape(len(texts), -1, logits.shape[-1]).mean(axis=1)
 
 
-def merge(texts: Sequence[str], targets: np.ndarray) -> TextExamples:
+def merge(texts: Iterable[str], targets: np.ndarray, weights: np.ndarray | None = None) -> TextExamples:
     """Merges identical (text, target) pairs into weighted examples, in a fixed order.
 
     The weighted mean loss over the merged examples, and its gradient, are those over all pairs.
@@ -72,13 +71,18 @@ def merge(texts: Sequence[str], targets: np.ndarray) -> TextExamples:
     Args:
         texts: str (N,).
         targets: int (N,).
+        weights: float (N,), ones by default.
     """
-    counts = Counter(zip(texts, np.asarray(targets).tolist(), strict=True))
-    merged = sorted(counts)
+    texts = list(texts)
+    weights = np.ones(len(texts)) if weights is None else weights
+    total: dict[tuple[str, int], float] = {}
+    for text, target, weight in zip(texts, np.asarray(targets).tolist(), weights, strict=True):
+        total[text, target] = total.get((text, target), 0.0) + weight
+    merged = sorted(total)
     return TextExamples(
         texts=np.array([text for text, _ in merged], object),
         targets=np.array([target for _, target in merged], np.int32),
-        weights=np.array([counts[pair] for pair in merged], np.float32),
+        weights=np.array([total[pair] for pair in merged], np.float32),
     )
 
 
@@ -112,7 +116,7 @@ def train_text_classifier(
         keras.utils.set_random_seed(seed)
         encoder = text_encoder(preset, config.sequence_length)
         model = text_classifier(encoder.model, classes)
-    tokens = _tokens(encoder, examples.texts)
+    tokens = encoder.padded(examples.texts)
     history = train.fit(
         model,
         lambda epoch: train.array_batches(
@@ -135,7 +139,7 @@ def train_text_classifier(
 
 def zero_shot_classifier(
     preset: str,
-    descriptions: Sequence[str],
+    descriptions: Iterable[str],
     targets: np.ndarray,
     *,
     config: TextConfig,
@@ -152,13 +156,9 @@ def zero_shot_classifier(
     """
     with strategy.scope():
         encoder = text_encoder(preset, config.sequence_length)
-    tokens = train.array_batches(_tokens(encoder, np.array(descriptions, object)), batch_size=64)
+    tokens = train.array_batches(encoder.padded(descriptions), batch_size=64)
     vectors = train.predict(encoder.model, tokens, strategy)
     with strategy.scope():
         logits = Similarity(vectors, targets, config.similarity_scale, name="logits")(encoder.model.output)
         model = keras.Model(encoder.model.input, logits, name="zero_shot_classifier")
     return TextClassifier(encoder, model, None)
-
-
-def _tokens(encoder: TextEncoder, texts: np.ndarray) -> dict[str, np.ndarray]:
-    return {name: value.numpy() for name, value in encoder.tokens(list(texts)).items()}

@@ -27,7 +27,11 @@ Loss = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
 @dataclass(frozen=True)
 class History:
-    """What a training left: one dict an epoch with epoch, seconds, loss, accuracy, val_loss, val_accuracy."""
+    """What a training left: one dict an epoch.
+
+    It has epoch, seconds, waiting (how many of them went by waiting for input), loss, accuracy, val_loss
+    and val_accuracy.
+    """
 
     stage: str
     epochs: tuple[dict[str, float], ...]
@@ -267,6 +271,7 @@ class _Progress:
         sums: over its steps so far: loss, hits and weights of the examples, and processes that are to
             stop (4,).
         seconds: that it took so far.
+        waiting: how many of them went by waiting for input.
         history: of the epochs before it.
         best: the lowest validation loss so far.
         best_weights: those that gave it.
@@ -278,6 +283,7 @@ class _Progress:
     step: int = 0
     sums: tf.Tensor = field(default_factory=lambda: tf.zeros(4))
     seconds: float = 0.0
+    waiting: float = 0.0
     history: list[dict[str, float]] = field(default_factory=list)
     best: float = float("inf")
     best_weights: list[np.ndarray] | None = None
@@ -286,7 +292,9 @@ class _Progress:
 
 
 def _end_epoch(progress: _Progress, logs: dict[str, float], model: keras.Model, patience: int | None) -> None:
-    progress.history.append({"epoch": progress.epoch, "seconds": progress.seconds, **logs})
+    progress.history.append(
+        {"epoch": progress.epoch, "seconds": progress.seconds, "waiting": progress.waiting, **logs}
+    )
     if patience is not None and "val_loss" in logs:
         if logs["val_loss"] < progress.best:
             progress.best, progress.best_weights, progress.wait = logs["val_loss"], model.get_weights(), 0
@@ -294,8 +302,8 @@ def _end_epoch(progress: _Progress, logs: dict[str, float], model: keras.Model, 
             progress.wait += 1
         progress.stopped = progress.wait >= patience
     progress.stopped |= bool(model.stop_training)
-    progress.epoch, progress.step, progress.seconds = progress.epoch + 1, 0, 0.0
-    progress.sums = tf.zeros(4)
+    progress.epoch, progress.step = progress.epoch + 1, 0
+    progress.seconds, progress.waiting, progress.sums = 0.0, 0.0, tf.zeros(4)
 
 
 @contextmanager
@@ -325,6 +333,7 @@ def _progress_state(progress: _Progress, model, optimizer, stage: str, size: tup
         "epoch": progress.epoch,
         "step": progress.step,
         "seconds": progress.seconds,
+        "waiting": progress.waiting,
         "history": progress.history,
         "best": progress.best,
         "wait": progress.wait,
@@ -343,7 +352,7 @@ def _take_progress(state: State, model, optimizer, strategy, stage: str, size: t
         )
     _assign(model.variables, _listed(state, "model"), strategy, stage)
     _assign(optimizer.variables, _listed(state, "optimizer"), strategy, stage)
-    taken = ("epoch", "step", "seconds", "history", "best", "wait", "stopped")
+    taken = ("epoch", "step", "seconds", "waiting", "history", "best", "wait", "stopped")
     return _Progress(
         sums=tf.constant(state.arrays["sums"], tf.float32),
         best_weights=_listed(state, "best") or None,
@@ -663,18 +672,44 @@ def _train_epoch(step, batches, strategy, progress, listeners, bar, step_ended, 
     if progress.step == 0:
         listeners.on_epoch_begin(progress.epoch)
     bar.update(progress.step)
-    for batch in batches:
+    started, waited, examples = time.perf_counter(), 0.0, 0
+    for batch, seconds in _timed(batches):
+        waited += seconds
+        progress.waiting += seconds
         listeners.on_train_batch_begin(progress.step)
         progress.sums += step(batch, stop if interrupted() else go)
         listeners.on_train_batch_end(progress.step)
         progress.step += 1
-        if progress.step % 10 == 1 and not bar.disable:
-            bar.set_postfix(_means(progress.sums), refresh=False)
+        if not bar.disable:
+            rows = strategy.experimental_local_results(batch[1])
+            examples += sum(len(part) for part in rows) * workers(strategy).workers
+            if progress.step % 10 == 1:
+                _tell(bar, progress.sums, examples, waited, time.perf_counter() - started)
         bar.update()
         step_ended()
         if (progress.sums[3].numpy() > 0) if several else interrupted():
             return True
     return False
+
+
+def _timed(batches) -> Iterator[tuple[Any, float]]:
+    """Yields each batch, and the seconds that were waited for it."""
+    iterator = iter(batches)
+    while True:
+        started = time.perf_counter()
+        try:
+            batch = next(iterator)
+        except StopIteration:
+            return
+        yield batch, time.perf_counter() - started
+
+
+def _tell(bar: tqdm, sums: tf.Tensor, examples: int, waited: float, seconds: float) -> None:
+    means = {name: f"{value:.3g}" for name, value in _means(sums).items()}
+    bar.set_postfix(
+        means | {"examples/s": f"{examples / seconds:.3g}", "waiting": f"{waited / seconds:.0%}"},
+        refresh=False,
+    )
 
 
 def _means(sums: tf.Tensor) -> dict[str, float]:

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from xmodal import assets, export, report, train
 from xmodal.backbones import image_trunk
-from xmodal.bridge import Bridge, fit_mixture, fit_temperature, mix, softmax
+from xmodal.bridge import Bridge, Style, fit_mixture, fit_temperature, mix, softmax
 from xmodal.checkpoint import Checkpoints
 from xmodal.clock import Clock
 from xmodal.config import Config, cache_folder
@@ -22,7 +22,13 @@ from xmodal.data.texts import TargetMap, identity_map, read_target_map
 from xmodal.evaluate import Gain, Result, evaluate, gallery_indices, paired_gain
 from xmodal.image_classifier import ImageClassifier, pixels, train_image_classifier
 from xmodal.strategy import make_strategy, workers
-from xmodal.text_classifier import TextClassifier, merge, train_text_classifier, zero_shot_classifier
+from xmodal.text_classifier import (
+    TextClassifier,
+    TextExamples,
+    merge,
+    train_text_classifier,
+    zero_shot_classifier,
+)
 from xmodal.transfer import TransferReport, transfer_weights
 
 PROBE_IMAGES = 64
@@ -33,7 +39,7 @@ CHECKED_IMAGES = 32
 # What is measured, in the order of showing.
 NOTES = {
     "image_only": "the image classifier, with the transferred trunk",
-    "text": "BERT on the sentences, trained on those of the training images",
+    "text": "BERT on the sentences, trained on those of the training images and on written ones",
     "fused": "image and text scores pooled, with a weight chosen on the validation split",
     "zero_image": "BERT trained on written sentences alone, with no image of the question",
     "text_zero_shot": "BERT as it comes: similarity of the sentence to the descriptions",
@@ -86,8 +92,8 @@ def run(config: Config, clock: Clock) -> report.Run:
         say=clock.say,
     )
     with clock.stage("data"):
-        data = _load(config)
-        question = _question(config, data)
+        data = load(config)
+        question = question_of(config, data)
         preset = assets.text_encoder_path(
             config.text.text_encoder, cache=cache_folder(), offline=config.run.offline
         )
@@ -96,29 +102,31 @@ def run(config: Config, clock: Clock) -> report.Run:
         clock.say(f"warning: {warning}")
 
     with clock.stage("transfer"):
-        trunk, transfer = _transferred_trunk(config, data, strategy)
+        trunk, transfer = transferred_trunk(config, data, strategy)
     clock.say(_transfer_line(transfer))
     with clock.stage("image classifier"):
-        images, logits = _train_images(
+        images, logits = train_images(
             config, data, trunk, config.image.trainable, strategy, "images", checkpoints
         )
         temperature = fit_temperature(logits.validation, data.validation.labels)
     with clock.stage("bridge"):
-        learned = _sentences(bridge, images.train_logits, temperature)
-        words = Held(*(_sentences(bridge, part, temperature) for part in (logits.validation, logits.test)))
+        learned = sentences_of(bridge, images.train_logits, temperature)
+        words = Held(*(sentences_of(bridge, part, temperature) for part in (logits.validation, logits.test)))
     with clock.stage("text: zero shot"):
-        text = zero_image = zero_shot = _zero_shot(config, question, preset, strategy)
+        text = zero_image = zero_shot = zero_shot_of(config, question, preset, strategy)
     if config.text.text_head == "finetune":
+        written = _written(config, question, config.text.text_style, config.text.text_examples)
         with clock.stage("text: head"):
             targets = np.repeat(question.of_class[images.train_labels], learned.shape[1])
-            text = _train_text(
-                config, question, preset, learned.ravel(), targets, strategy, "text head", checkpoints
-            )
+            said = _joined(merge(learned.ravel(), targets), written)
+            text = _train_text(config, question, preset, said, strategy, "text head", checkpoints)
         with clock.stage("text: head on text alone"):
-            zero_image = _train_on_text_alone(config, question, preset, strategy, checkpoints)
+            zero_image = _train_text(
+                config, question, preset, written, strategy, "text head, text alone", checkpoints
+            )
     with clock.stage("no transfer"):
         random_trunk = _trunk(config, config.image.target, "none", strategy)
-        scratch, scratch_logits = _train_images(
+        scratch, scratch_logits = train_images(
             config, data, random_trunk, "all", strategy, "no transfer", checkpoints
         )
 
@@ -179,7 +187,8 @@ def run(config: Config, clock: Clock) -> report.Run:
     return run
 
 
-def _load(config: Config) -> ImageData:
+def load(config: Config) -> ImageData:
+    """Reads, splits and audits the images."""
     return load_images(
         config.data.dataset,
         cache=cache_folder(),
@@ -195,7 +204,8 @@ def _load(config: Config) -> ImageData:
     )
 
 
-def _question(config: Config, data: ImageData) -> TargetMap:
+def question_of(config: Config, data: ImageData) -> TargetMap:
+    """Returns the question of --target_map, by default the images' own classes."""
     if config.text.target_map is None:
         return identity_map(data.class_names)
     return read_target_map(config.text.target_map, data.class_names)
@@ -214,7 +224,8 @@ def _trunk(config: Config, name: str, weights: str, strategy) -> keras.Model:
         )
 
 
-def _transferred_trunk(config: Config, data: ImageData, strategy) -> tuple[keras.Model, TransferReport]:
+def transferred_trunk(config: Config, data: ImageData, strategy) -> tuple[keras.Model, TransferReport]:
+    """Builds the target's trunk with the base's weights, and proves it on a batch of training images."""
     base = _trunk(config, config.image.base, config.image.image_weights, strategy)
     target = _trunk(config, config.image.target, "none", strategy)
     probe = batches(data.train, image_size=config.data.image_size, batch_size=PROBE_IMAGES)
@@ -229,9 +240,16 @@ def _transferred_trunk(config: Config, data: ImageData, strategy) -> tuple[keras
     return target, transfer
 
 
-def _train_images(
-    config: Config, data: ImageData, trunk: keras.Model, trainable: str, strategy, stage: str, checkpoints
+def train_images(
+    config: Config,
+    data: ImageData,
+    trunk: keras.Model,
+    trainable: str,
+    strategy,
+    stage: str,
+    checkpoints=None,
 ) -> tuple[ImageClassifier, Held]:
+    """Trains a head on a trunk, and returns the class logits of the held-out images with it."""
     classifier = train_image_classifier(
         trunk,
         data,
@@ -249,37 +267,55 @@ def _train_images(
     return classifier, Held(classifier.validation_logits, test)
 
 
-def _sentences(bridge: Bridge, logits: np.ndarray, temperature: float) -> np.ndarray:
+def sentences_of(bridge: Bridge, logits: np.ndarray, temperature: float) -> np.ndarray:
+    """Puts class logits (N, C) into sentences (N, P)."""
     # The same ops as in the export: a probability at a threshold must not get another word there.
     sentences = bridge.sentences(tf.nn.softmax(tf.constant(logits) / temperature)).numpy()
     return np.char.decode(sentences.astype(bytes), "utf-8").astype(object)
 
 
-def _zero_shot(config: Config, question: TargetMap, preset: str, strategy) -> TextClassifier:
-    templates = config.text.template
-    texts, described = _written(question, "top1", templates, len(templates), config.run.seed)
-    return zero_shot_classifier(preset, texts, described, config=config.text, strategy=strategy)
+def zero_shot_of(config: Config, question: TargetMap, preset: str, strategy) -> TextClassifier:
+    """Builds the text classifier that compares with the question's descriptions."""
+    described = _written(config, question, "top1", len(config.text.template))
+    return zero_shot_classifier(
+        preset, described.texts, described.targets, config=config.text, strategy=strategy
+    )
 
 
-def _train_on_text_alone(
-    config: Config, question: TargetMap, preset: str, strategy, checkpoints
-) -> TextClassifier:
-    text = config.text
-    written = _written(question, text.text_style, text.template, text.text_examples, config.run.seed)
-    return _train_text(config, question, preset, *written, strategy, "text head, text alone", checkpoints)
-
-
-def _written(question, style, templates, per_description, seed) -> tuple[tuple[str, ...], np.ndarray]:
+def _written(config: Config, question: TargetMap, style: Style, per_description: int) -> TextExamples:
     """Writes sentences with the descriptions in the place of class names, and their answers."""
-    writer = Bridge(question.descriptions, style, templates, top_k=min(3, len(question.descriptions)))
-    texts, described = zip(*writer.text_examples(per_description, seed), strict=True)
-    return texts, question.targets[list(described)]
+    top_k = min(config.text.top_k, len(question.descriptions))
+    writer = Bridge(question.descriptions, style, config.text.template, top_k)
+    texts, described = zip(*writer.text_examples(per_description, config.run.seed), strict=True)
+    return merge(texts, question.targets[list(described)])
 
 
-def _train_text(config, question, preset, texts, targets, strategy, stage, checkpoints) -> TextClassifier:
+def _joined(said: TextExamples, written: TextExamples) -> TextExamples:
+    """Gives sentences said of images and written ones an equal say.
+
+    Of the images that it learned from, the classifier is mostly sure; the doubts that it has about
+    others are among the written sentences.
+    """
+    scale = said.weights.sum() / written.weights.sum()
+    return merge(
+        [*said.texts, *written.texts],
+        np.concatenate([said.targets, written.targets]),
+        np.concatenate([said.weights, scale * written.weights]),
+    )
+
+
+def _train_text(
+    config: Config,
+    question: TargetMap,
+    preset: str,
+    examples: TextExamples,
+    strategy,
+    stage: str,
+    checkpoints,
+) -> TextClassifier:
     return train_text_classifier(
         preset,
-        merge(texts, targets),
+        examples,
         len(question.names),
         config=config.text,
         seed=config.run.seed,

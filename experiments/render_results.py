@@ -1,0 +1,80 @@
+"""Writes the tables of README.md from the records in experiments/results/.
+
+python experiments/render_results.py           # rewrite
+python experiments/render_results.py --check   # exit 1 when they differ
+"""
+
+import json
+import re
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+README = ROOT / "README.md"
+BEGIN, END = "<!-- results: begin -->\n", "<!-- results: end -->\n"
+
+
+def render(records: Path) -> str:
+    """Returns Markdown for every record in a folder, in the order of their names."""
+    return "\n".join(_section(path) for path in sorted(records.glob("*.json")))
+
+
+def filled(readme: str, results: str) -> str:
+    """Returns the text of the README with `results` between its marks."""
+    before, rest = readme.split(BEGIN)
+    return before + BEGIN + results + END + rest.split(END)[1]
+
+
+def _section(path: Path) -> str:
+    record = json.loads(path.read_text())
+    lines = [_origin(path.stem, record), ""]
+    if "bench" in record:
+        return "\n".join([*lines, *_text_stage(record), ""])
+    lines += [
+        "| result | accuracy | 95% interval | images | log loss | seconds |",
+        "| --- | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for name, result in record["results"].items():
+        low, high = result["ci95"]
+        lines.append(
+            f"| {name}: {result['note']} | {result['accuracy']:.2%} | {low:.2%} to {high:.2%} "
+            f"| {result['n']:,} | {result['loss']:.3f} | {result['seconds']:.0f} |"
+        )
+    sentences = " ".join(f"{gain['sentence'].capitalize()}." for gain in record["gains"])
+    return "\n".join([*lines, "", sentences, ""])
+
+
+def _origin(name: str, record: dict) -> str:
+    flags = dict(flag.removeprefix("--").partition("=")[::2] for flag in record["flags"])
+    # The folder of a data set is of one machine.
+    dataset = re.sub(r"(folder|csv):.*/", r"\1:", flags["dataset"])
+    machine, minutes = record["hardware"], record["wall_seconds"] / 60
+    return (
+        f"**{name}**: `--dataset={dataset}`, seed {flags['seed']}, commit {record['commit'][:12]}, "
+        f"{machine['cores']} cores of {machine['cpu']}, {minutes:.1f} minutes in all."
+    )
+
+
+def _text_stage(record: dict) -> list[str]:
+    return [
+        f"BERT on the sentences of {record['sentences']:,} images, {record['distinct_sentences']:,} of them "
+        f"distinct: {record['seconds_each_distinct_once']:.2f} s when each distinct one is read once, "
+        f"{record['seconds_each_image']:.1f} s with one pass an image, {record['ratio']:.0f} times as long "
+        f"({record['ratio_least']:.0f} to {record['ratio_most']:.0f} in {record['repeats']} pairs). Largest "
+        f"difference of a logit: {record['largest_difference']:.1e}; answers that differ: "
+        f"{record['answers_that_differ']}."
+    ]
+
+
+def main(arguments: list[str]) -> int:
+    """Rewrites the README, or with --check tells whether it is up to date."""
+    now = README.read_text()
+    wanted = filled(now, render(ROOT / "experiments" / "results"))
+    if arguments == ["--check"]:
+        return int(now != wanted)
+    README.write_text(wanted)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

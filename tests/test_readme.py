@@ -1,0 +1,59 @@
+"""The README's figures are those of the records, and its commands are those of CI."""
+
+import importlib.util
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+@pytest.fixture(scope="module")
+def render_results():
+    spec = importlib.util.spec_from_file_location("render_results", ROOT / "experiments/render_results.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_results_are_rendered_from_the_records(render_results):
+    wanted = render_results.filled(README, render_results.render(ROOT / "experiments/results"))
+    assert wanted == README, "run python experiments/render_results.py"
+
+
+def test_a_changed_record_is_noticed(render_results, tmp_path):
+    record = json.loads((ROOT / "experiments/results/vgg_to_bert.json").read_text())
+    record["results"]["text"]["accuracy"] = 0.123
+    (tmp_path / "vgg_to_bert.json").write_text(json.dumps(record))
+    assert "12.30%" in render_results.render(tmp_path)
+
+
+def test_every_record_can_be_traced():
+    for path in (ROOT / "experiments/results").glob("*.json"):
+        record = json.loads(path.read_text())
+        assert re.fullmatch(r"[0-9a-f]{40}", record["commit"]), f"{path.name} comes from an uncommitted tree"
+        assert record["flags"]
+        assert record["hardware"]["cpu"]
+        assert record["wall_seconds"] > 0
+
+
+def test_ci_runs_the_commands_of_the_readme():
+    ci = (ROOT / ".ci/run").read_text()
+    install, test = re.search(r"^(pip install .*'\.\[test\]') && (pytest)$", README, re.MULTILINE).groups()
+    assert install.removeprefix("pip install") in ci.replace("--quiet ", "")
+    assert f"\n{test}\n" in ci
+
+
+def test_every_flag_and_file_that_the_readme_names_exists():
+    from xmodal import config
+
+    known = set(config.flag_names()) | {"help", "flagfile"}
+    shell = "\n".join(re.findall(r"```sh\n(.*?)```", README, re.DOTALL)) + " ".join(
+        re.findall(r"`(--[^`]*)`", README)
+    )
+    assert set(re.findall(r"--([a-z_]+)", shell)) - {"logdir"} <= known
+    for path in re.findall(r"experiments/[\w./]+", README):
+        assert (ROOT / path).exists(), path
