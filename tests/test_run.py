@@ -47,6 +47,7 @@ def test_a_run_leaves_its_files_and_prints_the_table(finished):
     folder = cwd / "runs/vgg_to_bert"
     names = {path.name for path in folder.iterdir()} - {".lock"}
     assert names == {
+        "checkpoints",
         "config.cfg",
         "metrics.json",
         "metrics.jsonl",

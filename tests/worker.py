@@ -18,7 +18,7 @@ import tensorflow as tf
 from xmodal import train
 from xmodal.checkpoint import Checkpoints
 from xmodal.errors import WorkerLost
-from xmodal.strategy import make_strategy, workers
+from xmodal.strategy import make_strategy, wait_for_all, workers
 
 
 def trained(
@@ -73,7 +73,9 @@ def configuration(ports: list[int], index: int) -> dict[str, str]:
 if __name__ == "__main__":
     try:
         folder = sys.argv[2] if len(sys.argv) > 2 else None
-        np.savez(sys.argv[1], **trained(make_strategy("multi_worker"), folder, pause=0.1 if folder else 0.0))
+        strategy = make_strategy("multi_worker")
+        np.savez(sys.argv[1], **trained(strategy, folder, pause=0.1 if folder else 0.0))
+        wait_for_all(strategy)
     except WorkerLost as lost:
         print("lost:", lost, flush=True)
         sys.exit(75)

@@ -71,6 +71,23 @@ def lost_workers_noticed(strategy: tf.distribute.Strategy) -> Iterator[None]:
         raise WorkerLost(f"another process of the job was lost ({told[:200]})") from error
 
 
+def wait_for_all(strategy: tf.distribute.Strategy) -> None:
+    """Waits until every process of the job has come here: one that ended before would be taken for lost.
+
+    Raises:
+        WorkerLost: when one of them died.
+    """
+    if workers(strategy).workers == 1:
+        return
+
+    @tf.function
+    def meet():
+        return strategy.reduce(tf.distribute.ReduceOp.SUM, strategy.run(lambda: tf.constant(1.0)), axis=None)
+
+    with lost_workers_noticed(strategy):
+        meet()
+
+
 def _multi_worker() -> tf.distribute.Strategy:
     cluster.place("multi_worker")
     resolvers = tf.distribute.cluster_resolver

@@ -21,7 +21,7 @@ from xmodal.data.images import ImageData, ImageSplit, batches, load_images
 from xmodal.data.texts import TargetMap, identity_map, read_target_map
 from xmodal.evaluate import Gain, Result, evaluate, gallery_indices, paired_gain
 from xmodal.image_classifier import ImageClassifier, pixels, train_image_classifier
-from xmodal.strategy import make_strategy, workers
+from xmodal.strategy import make_strategy, wait_for_all, workers
 from xmodal.text_classifier import (
     TextClassifier,
     TextExamples,
@@ -164,6 +164,7 @@ def run(config: Config, clock: Clock) -> report.Run:
         headline="text",
     )
     if not workers(strategy).is_chief:
+        wait_for_all(strategy)
         return run
     report.write(run, config.run.output_dir)
     if config.run.export:
@@ -184,6 +185,7 @@ def run(config: Config, clock: Clock) -> report.Run:
     if config.run.record:
         report.record(run, config.run.record, clock.wall_seconds())
     clock.say(report.console_table(run))
+    wait_for_all(strategy)
     return run
 
 
