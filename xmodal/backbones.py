@@ -110,10 +110,10 @@ def set_trainable(trunk: keras.Model, trainable: str) -> None:
     elif starts:
         first = starts[0]
     else:
-        weighted = [layer.name for layer in trunk.layers if layer.weights]
+        blocks = {layer.name.split("_")[0] for layer in trunk.layers if layer.weights}
         raise UserError(
             f"--trainable={trainable} is no layer of {trunk.name!r}",
-            nearest(trainable, ["head", "all", *weighted]),
+            nearest(trainable, ["head", "all", *blocks]),
         )
     for index, layer in enumerate(trunk.layers):
         layer.trainable = index >= first
