@@ -110,10 +110,11 @@ def set_trainable(trunk: keras.Model, trainable: str) -> None:
     elif starts:
         first = starts[0]
     else:
-        blocks = {layer.name.split("_")[0] for layer in trunk.layers if layer.weights}
+        weighted = [layer.name for layer in trunk.layers if layer.weights]
+        blocks = {name.split("_")[0] for name in weighted}
         raise UserError(
             f"--trainable={trainable} is no layer of {trunk.name!r}",
-            nearest(trainable, ["head", "all", *blocks]),
+            nearest(trainable, ["head", "all", *weighted, *blocks]),
         )
     for index, layer in enumerate(trunk.layers):
         layer.trainable = index >= first
