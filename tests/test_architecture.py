@@ -13,7 +13,8 @@ ROOT = Path(__file__).parents[1]
 # A module imports only from what stands before it.
 # fmt: off
 ORDER = [
-    "xmodal", "errors", "files", "versions", "config", "clock", "assets",
+    "xmodal", "errors", "files", "versions", "config", "clock", "run_folder", "checkpoint", "cluster",
+    "assets",
     "data", "data.audit", "data.images", "data.texts",
     "strategy", "backbones", "transfer", "bridge", "heads", "train",
     "image_classifier", "text_classifier", "evaluate",
@@ -23,7 +24,18 @@ ORDER = [
 ]
 # fmt: on
 
-WITHOUT_TENSORFLOW = ("errors", "files", "versions", "config", "clock", "assets", "fetch", "run")
+WITHOUT_TENSORFLOW = (
+    "errors",
+    "files",
+    "versions",
+    "config",
+    "clock",
+    "run_folder",
+    "checkpoint",
+    "assets",
+    "fetch",
+    "run",
+)
 
 
 def module_name(path: Path) -> str:

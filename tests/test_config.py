@@ -14,7 +14,7 @@ from xmodal import config
 from xmodal.errors import UserError, nearest
 
 ROOT = Path(__file__).parents[1]
-PARTS = (config.RunConfig, config.DataConfig, config.ImageConfig, config.TextConfig)
+PARTS = (config.RunConfig, config.TrainConfig, config.DataConfig, config.ImageConfig, config.TextConfig)
 FLAGS = {flag.name: flag for flag in flags.FLAGS.flags_by_module_dict()[config.__name__]}
 
 
@@ -99,7 +99,8 @@ def test_the_flagfile_gives_every_flag_but_what_a_replay_must_not_repeat():
         "--noexport", "--target_map=a.csv", "--output_dir=b", "--record=c.json"
     ).flagfile.splitlines()
     told = {line.removeprefix("--").partition("=")[0] for line in lines}
-    assert {name for name in FLAGS if not {name, f"no{name}"} & told} == {"overwrite", "record"}
+    unsaid = {name for name in FLAGS if not {name, f"no{name}"} & told}
+    assert unsaid == {"overwrite", "restart", "record"}
     assert {"noexport", "keep_leaks", "nooffline"} <= told
 
 
@@ -127,7 +128,10 @@ def test_flags_after_a_flagfile_win(tmp_path):
         ("--zzz=3", "Unknown command line flag 'zzz'; `--help` lists every flag"),
         ("--text_style=hedgd", "flag --text_style=hedgd: did you mean 'hedged'?"),
         ("--experiment=vgg_to_brt", "flag --experiment=vgg_to_brt: did you mean 'vgg_to_bert'?"),
-        ("--strategy=horovod", "flag --strategy=horovod: choose one of auto, mirrored, one_device"),
+        (
+            "--strategy=horovod",
+            "flag --strategy=horovod: choose one of auto, mirrored, multi_worker, one_device",
+        ),
         ("--growth=", "flag --growth=: choose one of identity, random"),
         ("--bad_images=Skip", "flag --bad_images=Skip: did you mean 'skip'?"),
         ("--epochs=0", "flag --epochs=0: 0 is not a positive integer"),

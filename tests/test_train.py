@@ -1,3 +1,8 @@
+import io
+import re
+import sys
+import time
+
 import keras
 import numpy as np
 import pytest
@@ -190,3 +195,59 @@ def test_label_smoothing_is_that_of_keras():
     smoothed = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.1)
     expected = smoothed(tf.one_hot(labels, 3), logits)
     assert float(train.cross_entropy(0.1)(labels, logits)[0]) == pytest.approx(float(expected))
+
+
+def test_waiting_for_input_is_told_apart(one_device):
+    inputs, labels = np.ones((6, 6), np.float32), np.zeros(6, np.int64)
+
+    def slow(*batch):
+        # Some tenths of a second of work that no step can hide.
+        square = tf.random.stateless_uniform((1500, 1500), [0, tf.cast(tf.reduce_sum(batch[2]), tf.int32)])
+        for _ in range(4):
+            square = tf.linalg.matmul(square, square) / 1500
+        return batch[0] + 0 * square[0, 0], *batch[1:]
+
+    def waiting(map_, epochs=1):
+        model = build(one_device)
+        history = train.fit(
+            model,
+            lambda epoch: map_(train.array_batches(inputs, labels, batch_size=1)),
+            loss=train.cross_entropy(),
+            optimizer=lambda steps: keras.optimizers.SGD(0.1),
+            epochs=epochs,
+            strategy=one_device,
+            stage="",
+        )
+        return history.epochs[-1]
+
+    starved = waiting(lambda batches: batches.map(slow))
+    fed = waiting(lambda batches: batches)
+    assert 0.05 < starved["waiting"] < starved["seconds"]
+    assert fed["waiting"] < starved["waiting"] / 2
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize("stream", [Terminal, io.StringIO])
+def test_the_bar_tells_speed_and_waiting_on_a_terminal_only(stream, examples, one_device, monkeypatch):
+    told = stream()
+    monkeypatch.setattr(sys, "stderr", told)
+    model = build(one_device)
+    train.fit(
+        model,
+        lambda epoch: train.array_batches(*examples, batch_size=2),
+        loss=train.cross_entropy(),
+        optimizer=lambda steps: keras.optimizers.SGD(0.1),
+        epochs=1,
+        strategy=one_device,
+        stage="learning",
+        callbacks=[keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: time.sleep(0.02))],
+    )
+    shown = told.getvalue()
+    if stream is Terminal:
+        assert re.search(r"learning 1/1:.*/19 .*loss=.*accuracy=.*examples/s=.*waiting=\d+%", shown)
+    else:
+        assert shown == ""

@@ -17,7 +17,10 @@ from xmodal.errors import UserError, nearest
 EXPERIMENTS = ("vgg_to_bert",)
 TEXT_STYLES = ("top1", "topk", "hedged")
 TEXT_HEADS = ("finetune", "zero_shot")
-STRATEGIES = ("auto", "one_device", "mirrored")
+STRATEGIES = ("auto", "one_device", "mirrored", "multi_worker", "tpu")
+OPTIMIZERS = ("adamw", "sgd")
+SCHEDULES = ("cosine", "linear", "constant")
+PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 AUGMENTATIONS = ("flip", "shift", "rotate", "zoom")
 
 
@@ -80,13 +83,36 @@ def _count(name: str, default: int, help_: str, lower: int = 1) -> None:
 _choice("experiment", "vgg_to_bert", EXPERIMENTS, "The system to run.")
 flags.DEFINE_string("output_dir", None, "Folder of the run's files; default runs/<experiment>.")
 flags.DEFINE_string("saved_models_dir", "saved_models", "Exports go to <this>/<experiment>/<version>/.")
-flags.DEFINE_bool("overwrite", False, "Replace the run that --output_dir holds.")
+flags.DEFINE_bool("overwrite", False, "Replace the finished run that --output_dir holds.")
+flags.DEFINE_bool("restart", False, "Drop what an unfinished run left in --output_dir, and begin anew.")
+flags.DEFINE_float(
+    "checkpoint_seconds", 60.0, "Save a training when so many seconds have passed.", lower_bound=0
+)
+_count("checkpoint_steps", 0, "Save a training also every so many steps; 0 goes by the seconds.", lower=0)
+flags.DEFINE_bool(
+    "deterministic", False, "Take only operations that give the same bits in every run; may be slower."
+)
 flags.DEFINE_bool("export", True, "Export a SavedModel and compare it in a fresh process.")
 flags.DEFINE_string("record", None, "JSON file for the run's figures, with flags, commit and hardware.")
 _count("seed", 0, "Seed of splits, initial weights, orders and augmentation.", lower=0)
 _choice("strategy", "auto", STRATEGIES, "tf.distribute strategy; auto takes every GPU that it finds.")
 _count("virtual_devices", 1, "Split the CPU into this many devices, to run mirrored without GPUs.")
 flags.DEFINE_bool("offline", False, "Make no attempt to fetch anything.")
+
+# Every training.
+_choice("optimizer", "adamw", OPTIMIZERS, "Optimizer of every training; sgd has Nesterov momentum 0.9.")
+_choice("schedule", "cosine", SCHEDULES, "How the rate falls after the warm-up.")
+flags.DEFINE_float(
+    "warmup", 0.1, "Share of the steps in which the rate rises to its peak.", lower_bound=0, upper_bound=0.9
+)
+flags.DEFINE_float("weight_decay", 0.01, "Decoupled weight decay.", lower_bound=0)
+flags.DEFINE_float("clip_norm", 0.0, "Largest norm of the whole gradient; 0 does not clip.", lower_bound=0)
+_count("accumulate", 1, "Pass each global batch through in so many parts, to save memory.")
+flags.DEFINE_float(
+    "ema", 0.0, "Momentum of the average of weights that is kept; 0 keeps none.", lower_bound=0, upper_bound=1
+)
+_choice("precision", "float32", PRECISIONS, "What layers compute in; variables stay float32.")
+_choice("jit", "auto", ("auto", "on", "off"), "Compile the steps by XLA; auto does with GPUs only.")
 
 # The images.
 flags.DEFINE_string("dataset", "mnist_5k", "mnist_5k, folder:PATH, csv:PATH or tfds:NAME.")
@@ -168,12 +194,31 @@ class RunConfig:
     output_dir: Path
     saved_models_dir: Path
     overwrite: bool
+    restart: bool
+    checkpoint_seconds: float
+    checkpoint_steps: int
+    deterministic: bool
     export: bool
     record: Path | None
     seed: int
     strategy: str
     virtual_devices: int
     offline: bool
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """What is common to every training."""
+
+    optimizer: str = "adamw"
+    schedule: str = "cosine"
+    warmup: float = 0.1
+    weight_decay: float = 0.01
+    clip_norm: float = 0.0
+    accumulate: int = 1
+    ema: float = 0.0
+    precision: str = "float32"
+    jit: str = "auto"
 
 
 @dataclass(frozen=True)
@@ -238,6 +283,7 @@ class Config:
     """All that a recipe is told, and the text of the flags that say it again."""
 
     run: RunConfig
+    train: TrainConfig
     data: DataConfig
     image: ImageConfig
     text: TextConfig
@@ -293,6 +339,7 @@ def from_flags() -> Config:
 
     return Config(
         run=make(RunConfig),
+        train=make(TrainConfig),
         data=make(DataConfig),
         image=make(ImageConfig),
         text=make(TextConfig),
@@ -316,6 +363,6 @@ def _plain(value):
 def _flagfile() -> str:
     lines = []
     for flag in sorted(_own_flags(), key=lambda flag: flag.name):
-        if flag.value is not None and flag.name not in ("overwrite", "record"):
+        if flag.value is not None and flag.name not in ("overwrite", "restart", "record"):
             lines.append(flag.serialize())
     return "\n".join(lines) + "\n"

@@ -20,6 +20,13 @@ class UserError(Exception):
         super().__init__(" ".join(f"{problem}; {remedy}".split()))
 
 
+class WorkerLost(Exception):
+    """Another process of the job died or was told to stop, so that this one cannot go on either.
+
+    `xmodal.run` exits with 75: a supervisor is to start every process of the job again.
+    """
+
+
 def nearest(value: str, choices: Iterable[str]) -> str:
     """Returns a remedy that names the valid choice nearest to `value`, or all of them."""
     choices = sorted(choices)

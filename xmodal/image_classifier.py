@@ -8,7 +8,8 @@ import tensorflow as tf
 
 from xmodal import train
 from xmodal.backbones import set_trainable
-from xmodal.config import DataConfig, ImageConfig
+from xmodal.checkpoint import Checkpoints
+from xmodal.config import DataConfig, ImageConfig, TrainConfig
 from xmodal.data.images import ImageData, ImageSplit, batches
 from xmodal.heads import image_head
 
@@ -46,6 +47,8 @@ def train_image_classifier(
     seed: int,
     strategy: tf.distribute.Strategy,
     stage: str,
+    checkpoints: Checkpoints | None = None,
+    training: TrainConfig | None = None,
 ) -> ImageClassifier:
     """Trains a head on a trunk, and the trunk with it from the layer that `trainable` names.
 
@@ -62,8 +65,11 @@ def train_image_classifier(
         trainable: "head", "all", or a prefix of a trunk layer's name.
         seed: of initial weights, orders and augmentation.
         strategy: the tf.distribute strategy.
-        stage: what progress and histories call it.
+        stage: what progress, histories and checkpoints call it.
+        checkpoints: where its trainings and their outputs are kept.
+        training: optimizer, precision and what else is common to every training.
     """
+    training = training or TrainConfig()
     set_trainable(trunk, trainable)
     frozen = trainable == "head"
     views = config.epochs if frozen else 1
@@ -74,14 +80,14 @@ def train_image_classifier(
             split, data_config.image_size, 4 * config.batch_size, augment=augment, seed=seed, epoch=view
         )
 
+    def outputs(model: keras.Model, examples: tf.data.Dataset, name: str) -> np.ndarray:
+        return train.predict(model, examples, strategy, stage=f"{stage}: {name}", checkpoints=checkpoints)
+
     kept = np.concatenate(
-        [
-            train.predict(trunk, read(data.train, view), strategy, stage=f"{stage}: view {view + 1}/{views}")
-            for view in range(views)
-        ]
+        [outputs(trunk, read(data.train, view), f"view {view + 1}/{views}") for view in range(views)]
     )
     labels = np.tile(data.train.labels, views)
-    held_out = train.predict(trunk, read(data.validation), strategy)
+    held_out = outputs(trunk, read(data.validation), "validation")
     with strategy.scope():
         keras.utils.set_random_seed(seed)
         head = image_head(kept, len(data.class_names), hidden=config.hidden, dropout=config.dropout)
@@ -93,34 +99,40 @@ def train_image_classifier(
                 kept, labels, batch_size=2 * config.batch_size, shuffle_seed=(seed, epoch)
             ),
             loss=train.cross_entropy(config.label_smoothing),
-            optimizer=lambda steps: train.adamw(config.head_learning_rate, steps),
+            optimizer=train.optimizer_maker(training, config.head_learning_rate),
             epochs=config.head_epochs,
             validation=train.array_batches(held_out, data.validation.labels, batch_size=1024),
             patience=config.patience,
             strategy=strategy,
             stage=f"{stage}: head",
+            checkpoints=checkpoints,
+            config=training,
         )
     ]
     if not frozen:
-        histories.append(_train_whole(model, data, data_config, config, seed, strategy, stage))
+        histories.append(
+            _train_whole(model, data, data_config, config, seed, strategy, stage, checkpoints, training)
+        )
 
-    def logits(split: ImageSplit, outputs: np.ndarray) -> np.ndarray:
+    def logits(split: ImageSplit, features: np.ndarray, name: str) -> np.ndarray:
         if frozen:
-            return train.predict(head, train.array_batches(outputs, batch_size=1024), strategy)
-        return train.predict(model, read(split), strategy)
+            return outputs(head, train.array_batches(features, batch_size=1024), name)
+        return outputs(model, read(split), name)
 
     return ImageClassifier(
         trunk=trunk,
         head=head,
         model=model,
-        train_logits=logits(data.train, kept),
+        train_logits=logits(data.train, kept, "train logits"),
         train_labels=labels,
-        validation_logits=logits(data.validation, held_out),
+        validation_logits=logits(data.validation, held_out, "validation logits"),
         histories=tuple(histories),
     )
 
 
-def _train_whole(model, data, data_config, config, seed, strategy, stage) -> train.History:
+def _train_whole(
+    model, data, data_config, config, seed, strategy, stage, checkpoints, training
+) -> train.History:
     def examples(split: ImageSplit, **order) -> tf.data.Dataset:
         read = batches(
             split, image_size=data_config.image_size, batch_size=config.batch_size, seed=seed, **order
@@ -131,12 +143,14 @@ def _train_whole(model, data, data_config, config, seed, strategy, stage) -> tra
         model,
         lambda epoch: examples(data.train, shuffle=True, augment=config.augment, epoch=epoch),
         loss=train.cross_entropy(config.label_smoothing),
-        optimizer=lambda steps: train.adamw(config.learning_rate, steps),
+        optimizer=train.optimizer_maker(training, config.learning_rate),
         epochs=config.epochs,
         validation=examples(data.validation),
         patience=config.patience,
         strategy=strategy,
         stage=f"{stage}: network",
+        checkpoints=checkpoints,
+        config=training,
     )
 
 

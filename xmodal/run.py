@@ -2,19 +2,17 @@
 
 import importlib
 import os
-import shutil
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
-from xmodal import config, versions
+from xmodal import cluster, config, run_folder, versions
+from xmodal.checkpoint import Terminated, sigterm_raised
 from xmodal.clock import Clock
-from xmodal.errors import UserError
-from xmodal.files import folder_lock, write_text
+from xmodal.errors import UserError, WorkerLost
+from xmodal.files import folder_lock
 
-DONE, USER_ERROR, INTERRUPTED = 0, 2, 130
-# What a run leaves in its folder, and --overwrite therefore removes.
-LEFT = ("config.cfg", "metrics.json", "metrics.jsonl", "transfer.json", "report.html", "tensorboard")
+DONE, USER_ERROR, START_AGAIN, INTERRUPTED, TERMINATED = 0, 2, 75, 130, 143
+GOES_ON = "the same command goes on from the last checkpoint"
 
 
 def main(argv: Sequence[str]) -> int:
@@ -24,7 +22,8 @@ def main(argv: Sequence[str]) -> int:
         argv: the program's name, then flags.
 
     Returns:
-        The exit code: 0 done, 2 something that the user can mend, 130 interrupted.
+        The exit code: 0 done, 2 something that the user can mend, 75 another process of the job was lost,
+        130 interrupted, 143 terminated.
     """
     if {"--help", "-h", "--helpfull"} & set(argv):
         print(f"{__doc__}\n{config.help_text()}")
@@ -34,36 +33,41 @@ def main(argv: Sequence[str]) -> int:
         words = config.parse(argv)
         if words:
             raise UserError(f"{words[0]!r} is no flag", "flags start with --; see --help")
-        _run(config.from_flags())
+        with sigterm_raised():
+            _run(config.from_flags())
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return USER_ERROR
+    except WorkerLost as error:
+        print(f"error: {error}; start every process of the job again: {GOES_ON}", file=sys.stderr)
+        return START_AGAIN
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        print(f"interrupted; {GOES_ON}", file=sys.stderr)
         return INTERRUPTED
+    except Terminated:
+        print(f"terminated; {GOES_ON}", file=sys.stderr)
+        return TERMINATED
     return DONE
 
 
 def _run(settings: config.Config) -> None:
     # Read when TensorFlow is first imported, which the recipe does.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    clock = Clock()
-    folder = settings.run.output_dir
-    with folder_lock(folder, wait=False):
-        _clear(folder, settings.run.overwrite)
-        write_text(folder / "config.cfg", settings.flagfile)
-        with clock.stage("start"):
-            recipe = importlib.import_module(f"xmodal.recipes.{settings.run.experiment}")
-        recipe.run(settings, clock)
+    run = settings.run
+    # The chief alone writes and speaks.
+    if cluster.place(run.strategy).is_chief:
+        with folder_lock(run.output_dir, wait=False):
+            run_folder.begin(run.output_dir, settings.flagfile, overwrite=run.overwrite, restart=run.restart)
+            _recipe(settings, Clock())
+            run_folder.finish(run.output_dir, settings.flagfile)
+    else:
+        _recipe(settings, Clock(say=lambda line: None))
 
 
-def _clear(folder: Path, overwrite: bool) -> None:
-    if (folder / "metrics.json").exists() and not overwrite:
-        raise UserError(
-            f"--output_dir={folder} holds a finished run", "choose another folder or add --overwrite"
-        )
-    for path in (folder / name for name in LEFT if (folder / name).exists()):
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
+def _recipe(settings: config.Config, clock: Clock) -> None:
+    with clock.stage("start"):
+        recipe = importlib.import_module(f"xmodal.recipes.{settings.run.experiment}")
+    recipe.run(settings, clock)
 
 
 if __name__ == "__main__":

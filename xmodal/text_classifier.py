@@ -9,7 +9,8 @@ import tensorflow as tf
 
 from xmodal import train
 from xmodal.backbones import TextEncoder, text_encoder
-from xmodal.config import TextConfig
+from xmodal.checkpoint import Checkpoints
+from xmodal.config import TextConfig, TrainConfig
 from xmodal.heads import Similarity, text_classifier
 
 
@@ -43,7 +44,13 @@ class TextClassifier:
     history: train.History | None
 
     def logits(
-        self, texts: np.ndarray, strategy: tf.distribute.Strategy, *, batch_size: int = 64
+        self,
+        texts: np.ndarray,
+        strategy: tf.distribute.Strategy,
+        *,
+        batch_size: int = 64,
+        stage: str = "text: reading",
+        checkpoints: Checkpoints | None = None,
     ) -> np.ndarray:
         """Returns logits for texts (N,) or for P wordings of each (N, P), whose logits are averaged.
 
@@ -51,7 +58,8 @@ class TextClassifier:
         """
         distinct, place = np.unique(texts, return_inverse=True)
         tokens = train.array_batches(self.encoder.padded(distinct), batch_size=batch_size)
-        logits = train.predict(self.model, tokens, strategy, stage="text: reading")[place.ravel()]
+        read = train.predict(self.model, tokens, strategy, stage=stage, checkpoints=checkpoints)
+        logits = read[place.ravel()]
         return logits.reshape(len(texts), -1, logits.shape[-1]).mean(axis=1)
 
 
@@ -87,6 +95,8 @@ def train_text_classifier(
     seed: int,
     strategy: tf.distribute.Strategy,
     stage: str,
+    checkpoints: Checkpoints | None = None,
+    training: TrainConfig | None = None,
 ) -> TextClassifier:
     """Fine-tunes a BERT encoder with a new head on weighted texts.
 
@@ -97,8 +107,11 @@ def train_text_classifier(
         config: sequence length, epochs, batch and rate.
         seed: of the head's weights, dropout and order.
         strategy: the tf.distribute strategy.
-        stage: what progress and history call it.
+        stage: what progress, history and checkpoints call it.
+        checkpoints: where its state is kept.
+        training: optimizer, precision and what else is common to every training.
     """
+    training = training or TrainConfig()
     with strategy.scope():
         keras.utils.set_random_seed(seed)
         encoder = text_encoder(preset, config.sequence_length)
@@ -114,10 +127,12 @@ def train_text_classifier(
             shuffle_seed=(seed, epoch),
         ),
         loss=train.cross_entropy(),
-        optimizer=lambda steps: train.adamw(config.text_learning_rate, steps),
+        optimizer=train.optimizer_maker(training, config.text_learning_rate),
         epochs=config.text_epochs,
         strategy=strategy,
         stage=stage,
+        checkpoints=checkpoints,
+        config=training,
     )
     return TextClassifier(encoder, model, history)
 

@@ -14,13 +14,14 @@ import tensorflow as tf
 from xmodal import assets, export, report, train
 from xmodal.backbones import image_trunk
 from xmodal.bridge import Bridge, Style, fit_mixture, fit_temperature, mix, softmax
+from xmodal.checkpoint import Checkpoints
 from xmodal.clock import Clock
 from xmodal.config import Config, cache_folder
 from xmodal.data.images import ImageData, ImageSplit, batches, load_images
 from xmodal.data.texts import TargetMap, identity_map, read_target_map
 from xmodal.evaluate import Gain, Result, evaluate, gallery_indices, paired_gain
 from xmodal.image_classifier import ImageClassifier, pixels, train_image_classifier
-from xmodal.strategy import make_strategy
+from xmodal.strategy import make_strategy, workers
 from xmodal.text_classifier import (
     TextClassifier,
     TextExamples,
@@ -79,7 +80,17 @@ def run(config: Config, clock: Clock) -> report.Run:
     Returns:
         What was reported.
     """
-    strategy = make_strategy(config.run.strategy, config.run.virtual_devices)
+    strategy = make_strategy(
+        config.run.strategy, config.run.virtual_devices, deterministic=config.run.deterministic
+    )
+    keras.config.set_dtype_policy(config.train.precision)
+    checkpoints = Checkpoints(
+        config.run.output_dir / "checkpoints",
+        seconds=config.run.checkpoint_seconds,
+        steps=config.run.checkpoint_steps,
+        writes=workers(strategy).is_chief,
+        say=clock.say,
+    )
     with clock.stage("data"):
         data = load(config)
         question = question_of(config, data)
@@ -94,7 +105,9 @@ def run(config: Config, clock: Clock) -> report.Run:
         trunk, transfer = transferred_trunk(config, data, strategy)
     clock.say(_transfer_line(transfer))
     with clock.stage("image classifier"):
-        images, logits = train_images(config, data, trunk, config.image.trainable, strategy, "images")
+        images, logits = train_images(
+            config, data, trunk, config.image.trainable, strategy, "images", checkpoints
+        )
         temperature = fit_temperature(logits.validation, data.validation.labels)
     with clock.stage("bridge"):
         learned = sentences_of(bridge, images.train_logits, temperature)
@@ -106,20 +119,24 @@ def run(config: Config, clock: Clock) -> report.Run:
         with clock.stage("text: head"):
             targets = np.repeat(question.of_class[images.train_labels], learned.shape[1])
             said = _joined(merge(learned.ravel(), targets), written)
-            text = _train_text(config, question, preset, said, strategy, "text head")
+            text = _train_text(config, question, preset, said, strategy, "text head", checkpoints)
         with clock.stage("text: head on text alone"):
-            zero_image = _train_text(config, question, preset, written, strategy, "text head, text alone")
+            zero_image = _train_text(
+                config, question, preset, written, strategy, "text head, text alone", checkpoints
+            )
     with clock.stage("no transfer"):
         random_trunk = _trunk(config, config.image.target, "none", strategy)
-        scratch, scratch_logits = train_images(config, data, random_trunk, "all", strategy, "no transfer")
+        scratch, scratch_logits = train_images(
+            config, data, random_trunk, "all", strategy, "no transfer", checkpoints
+        )
 
     with clock.stage("evaluation"):
         truth = Held(*(question.of_class[split.labels] for split in (data.validation, data.test)))
         answers = {
             "image_only": _asked(logits, question),
-            "text": _read(text, words, strategy),
-            "zero_image": _read(zero_image, words, strategy),
-            "text_zero_shot": _read(zero_shot, words, strategy),
+            "text": _read("text", text, words, strategy, checkpoints),
+            "zero_image": _read("text alone", zero_image, words, strategy, checkpoints),
+            "text_zero_shot": _read("zero shot", zero_shot, words, strategy, checkpoints),
             "no_transfer": _asked(scratch_logits, question),
         }
         answers["fused"], image_weight = _fuse(answers["image_only"], answers["text"], truth)
@@ -146,6 +163,8 @@ def run(config: Config, clock: Clock) -> report.Run:
         },
         headline="text",
     )
+    if not workers(strategy).is_chief:
+        return run
     report.write(run, config.run.output_dir)
     if config.run.export:
         with clock.stage("export"):
@@ -222,7 +241,13 @@ def transferred_trunk(config: Config, data: ImageData, strategy) -> tuple[keras.
 
 
 def train_images(
-    config: Config, data: ImageData, trunk: keras.Model, trainable: str, strategy, stage: str
+    config: Config,
+    data: ImageData,
+    trunk: keras.Model,
+    trainable: str,
+    strategy,
+    stage: str,
+    checkpoints=None,
 ) -> tuple[ImageClassifier, Held]:
     """Trains a head on a trunk, and returns the class logits of the held-out images with it."""
     classifier = train_image_classifier(
@@ -234,9 +259,11 @@ def train_images(
         seed=config.run.seed,
         strategy=strategy,
         stage=stage,
+        checkpoints=checkpoints,
+        training=config.train,
     )
     images = pixels(data.test, config.data.image_size, 4 * config.image.batch_size)
-    test = train.predict(classifier.model, images, strategy, stage=f"{stage}: test")
+    test = train.predict(classifier.model, images, strategy, stage=f"{stage}: test", checkpoints=checkpoints)
     return classifier, Held(classifier.validation_logits, test)
 
 
@@ -278,7 +305,13 @@ def _joined(said: TextExamples, written: TextExamples) -> TextExamples:
 
 
 def _train_text(
-    config: Config, question: TargetMap, preset: str, examples: TextExamples, strategy, stage: str
+    config: Config,
+    question: TargetMap,
+    preset: str,
+    examples: TextExamples,
+    strategy,
+    stage: str,
+    checkpoints,
 ) -> TextClassifier:
     return train_text_classifier(
         preset,
@@ -288,11 +321,17 @@ def _train_text(
         seed=config.run.seed,
         strategy=strategy,
         stage=stage,
+        checkpoints=checkpoints,
+        training=config.train,
     )
 
 
-def _read(model: TextClassifier, words: Held, strategy) -> Held:
-    return Held(model.logits(words.validation, strategy), model.logits(words.test, strategy))
+def _read(name: str, model: TextClassifier, words: Held, strategy, checkpoints) -> Held:
+    def logits(texts: np.ndarray, part: str) -> np.ndarray:
+        stage = f"{name}: reading, {part}"
+        return model.logits(texts, strategy, stage=stage, checkpoints=checkpoints)
+
+    return Held(logits(words.validation, "validation"), logits(words.test, "test"))
 
 
 def _asked(logits: Held, question: TargetMap) -> Held:

@@ -1,0 +1,81 @@
+import json
+
+import pytest
+
+from xmodal import run_folder
+from xmodal.errors import UserError
+
+FLAGS = "--seed=0\n--epochs=3\n--noexport\n--output_dir=x\n"
+
+
+def begin(folder, flags=FLAGS, *, overwrite=False, restart=False):
+    return run_folder.begin(folder, flags, overwrite=overwrite, restart=restart)
+
+
+def finished(folder):
+    begin(folder)
+    (folder / "metrics.json").write_text("{}")
+    run_folder.finish(folder, FLAGS)
+
+
+def test_a_new_run_writes_its_flags(tmp_path):
+    assert begin(tmp_path) is False
+    assert (tmp_path / "config.cfg").read_text() == FLAGS
+    assert json.loads((tmp_path / "checkpoints/run.json").read_text()) == {"flags": FLAGS, "finished": False}
+
+
+def test_an_unfinished_run_is_gone_on_with(tmp_path, capsys):
+    begin(tmp_path)
+    (tmp_path / "checkpoints/state").touch()
+    assert begin(tmp_path) is True
+    assert (tmp_path / "checkpoints/state").exists()
+    assert f"going on with the unfinished run in {tmp_path}" in capsys.readouterr().out
+
+
+def test_a_run_with_metrics_whose_export_was_interrupted_is_unfinished(tmp_path):
+    begin(tmp_path)
+    (tmp_path / "metrics.json").write_text("{}")
+    # The same command, --overwrite included, goes on too.
+    assert begin(tmp_path, overwrite=True) is True
+    assert (tmp_path / "metrics.json").exists()
+
+
+def test_other_flags_are_named_and_refused(tmp_path):
+    begin(tmp_path)
+    with pytest.raises(UserError, match=r"other flags: it has --seed=0, this one --seed=1; .* add --restart"):
+        begin(tmp_path, FLAGS.replace("seed=0", "seed=1"))
+
+
+def test_flags_that_change_no_result_may_change(tmp_path):
+    begin(tmp_path)
+    assert begin(tmp_path, "--seed=0\n--epochs=3\n--export\n--output_dir=y\n--checkpoint_steps=5\n") is True
+
+
+def test_restart_drops_an_unfinished_run(tmp_path):
+    begin(tmp_path)
+    (tmp_path / "checkpoints/state").touch()
+    assert begin(tmp_path, FLAGS.replace("seed=0", "seed=1"), restart=True) is False
+    assert not (tmp_path / "checkpoints/state").exists()
+    assert "--seed=1" in (tmp_path / "config.cfg").read_text()
+
+
+def test_a_finished_run_is_refused_or_overwritten(tmp_path):
+    finished(tmp_path)
+    with pytest.raises(UserError, match="holds a finished run; choose another folder or add --overwrite"):
+        begin(tmp_path)
+    assert begin(tmp_path, overwrite=True) is False
+    assert not (tmp_path / "metrics.json").exists()
+
+
+def test_a_run_from_before_there_were_checkpoints_is_finished(tmp_path):
+    (tmp_path / "metrics.json").write_text("{}")
+    with pytest.raises(UserError, match="holds a finished run"):
+        begin(tmp_path)
+
+
+def test_a_broken_record_is_told(tmp_path):
+    begin(tmp_path)
+    (tmp_path / "checkpoints/run.json").write_text('{"flags')
+    with pytest.raises(UserError, match=r"run.json' is broken .*; add --restart"):
+        begin(tmp_path)
+    assert begin(tmp_path, restart=True) is False

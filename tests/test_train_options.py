@@ -1,0 +1,184 @@
+"""Options of every training give the same results on one device and on two."""
+
+from dataclasses import replace
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from xmodal import train
+from xmodal.config import OPTIMIZERS, SCHEDULES, TrainConfig
+
+EXAMPLES = np.random.default_rng(0).normal(size=(37, 6)).astype(np.float32)
+LABELS = (EXAMPLES[:, 0] > 0).astype(np.int32) + (EXAMPLES[:, 1] > 0)
+
+
+def fitted(strategy, config, *, peak=0.02, layers=(), epochs=3, **options):
+    with strategy.scope():
+        keras.utils.set_random_seed(0)
+        model = keras.Sequential(
+            [keras.Input((6,)), keras.layers.Dense(16, activation="relu"), *layers, keras.layers.Dense(3)]
+        )
+    history = train.fit(
+        model,
+        lambda epoch: train.array_batches(EXAMPLES, LABELS, batch_size=8, shuffle_seed=(0, epoch)),
+        loss=train.cross_entropy(),
+        optimizer=train.optimizer_maker(config, peak),
+        epochs=epochs,
+        strategy=strategy,
+        stage="",
+        config=config,
+        **options,
+    )
+    return model.get_weights(), history
+
+
+def assert_close(a, b, atol=1e-5):
+    for one, other in zip(a, b, strict=True):
+        np.testing.assert_allclose(one, other, atol=atol)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        TrainConfig(optimizer="sgd", weight_decay=0.1),
+        TrainConfig(clip_norm=0.05, optimizer="sgd"),
+        TrainConfig(accumulate=3),
+        TrainConfig(ema=0.9),
+        TrainConfig(clip_norm=0.1, accumulate=2, ema=0.5, schedule="linear"),
+    ],
+    ids=repr,
+)
+def test_two_devices_end_as_one_does(config, one_device, mirrored):
+    (one, first), (two, second) = (fitted(strategy, config) for strategy in (one_device, mirrored))
+    assert_close(one, two)
+    for a, b in zip(first.epochs, second.epochs, strict=True):
+        assert a["loss"] == pytest.approx(b["loss"], abs=1e-5)
+
+
+@pytest.mark.parametrize("parts", [2, 3, 8, 50])
+def test_accumulation_changes_nothing(parts, one_device):
+    # 37 examples in batches of 8: neither 3 parts nor the last batch of 5 come out even.
+    whole, history = fitted(one_device, TrainConfig())
+    in_parts, same = fitted(one_device, TrainConfig(accumulate=parts))
+    assert_close(whole, in_parts)
+    assert history.epochs[-1]["loss"] == pytest.approx(same.epochs[-1]["loss"], abs=1e-5)
+    assert history.epochs[-1]["accuracy"] == same.epochs[-1]["accuracy"]
+
+
+def test_the_clipped_gradient_has_the_norm_that_was_asked_for(one_device, mirrored):
+    # One step of plain descent with rate 1 moves the weights by the gradient.
+    def moved(strategy, config):
+        def weights(rate):
+            with strategy.scope():
+                keras.utils.set_random_seed(0)
+                model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(3)])
+            train.fit(
+                model,
+                lambda epoch: train.array_batches(EXAMPLES, LABELS, batch_size=64),
+                loss=train.cross_entropy(),
+                optimizer=lambda steps: keras.optimizers.SGD(rate),
+                epochs=1,
+                strategy=strategy,
+                stage="",
+                config=config,
+            )
+            return np.concatenate([weight.ravel() for weight in model.get_weights()])
+
+        return weights(1.0) - weights(0.0)
+
+    free = moved(one_device, TrainConfig())
+    assert np.linalg.norm(free) > 0.1
+    for strategy in (one_device, mirrored):
+        clipped = moved(strategy, TrainConfig(clip_norm=0.01))
+        np.testing.assert_allclose(np.linalg.norm(clipped), 0.01, rtol=1e-4)
+        np.testing.assert_allclose(clipped, free * 0.01 / np.linalg.norm(free), atol=1e-6)
+        np.testing.assert_allclose(moved(strategy, TrainConfig(clip_norm=100.0)), free, atol=1e-6)
+
+
+def test_the_average_of_weights_is_what_is_kept(one_device):
+    # With a rate of zero after the first steps, an average would be the weights themselves.
+    held_out = train.array_batches(EXAMPLES, LABELS, batch_size=10)
+    averaged, history = fitted(one_device, TrainConfig(ema=0.9), validation=held_out)
+    last, plain = fitted(one_device, TrainConfig(), validation=held_out)
+    assert max(np.abs(a - b).max() for a, b in zip(averaged, last, strict=True)) > 1e-3
+    # The average is validated, and does not disturb the training.
+    assert history.epochs[-1]["loss"] == pytest.approx(plain.epochs[-1]["loss"], abs=1e-6)
+    assert history.epochs[-1]["val_loss"] != pytest.approx(plain.epochs[-1]["val_loss"], abs=1e-4)
+
+
+@pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_mixed_precision_learns_and_keeps_float32_variables(precision, accumulate, one_device, mirrored):
+    config = TrainConfig(precision=precision, accumulate=accumulate, clip_norm=1.0)
+    exact, _ = fitted(one_device, replace(config, precision="float32"), epochs=6)
+    keras.config.set_dtype_policy(precision)
+    try:
+        for strategy in (one_device, mirrored):
+            weights, history = fitted(strategy, config, epochs=6)
+            assert history.epochs[-1]["loss"] < 0.8 * history.epochs[0]["loss"]
+            assert {weight.dtype for weight in weights} == {np.dtype(np.float32)}
+            assert_close(exact, weights, atol=0.05)
+    finally:
+        keras.config.set_dtype_policy("float32")
+
+
+def test_a_gradient_that_overflows_is_skipped_and_the_scale_halved(one_device):
+    config = TrainConfig(precision="mixed_float16")
+    made = []
+
+    def optimizer(steps):
+        made.append(train.optimizer_maker(config, 0.02)(steps))
+        return made[-1]
+
+    inputs = EXAMPLES.copy()
+    inputs[:8] = 6e4
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        with one_device.scope():
+            keras.utils.set_random_seed(0)
+            model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(3)])
+        before = model.get_weights()
+        train.fit(
+            model,
+            lambda epoch: train.array_batches(inputs[:8], LABELS[:8], batch_size=8),
+            loss=train.cross_entropy(),
+            optimizer=optimizer,
+            epochs=1,
+            strategy=one_device,
+            stage="",
+            config=config,
+        )
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert_close(before, model.get_weights(), atol=0)
+    assert float(made[0].dynamic_scale) == made[0].initial_scale / 2
+
+
+def test_compiled_steps_give_the_same(one_device):
+    plain, _ = fitted(one_device, TrainConfig(jit="off"))
+    compiled, _ = fitted(one_device, TrainConfig(jit="on"))
+    assert_close(plain, compiled)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_every_schedule_begins_and_ends_as_it_says(optimizer, schedule):
+    made = train.optimizer_maker(TrainConfig(optimizer=optimizer, schedule=schedule), 0.5)(100)
+    rate = made._learning_rate
+    rates = [float(rate(step)) for step in range(101)]
+    assert rates[0] == 0
+    assert rates[10] == pytest.approx(0.5)
+    assert rates[100] == pytest.approx(0.5 if schedule == "constant" else 0.0, abs=1e-6)
+    assert rates[55] == pytest.approx(0.5 if schedule == "constant" else 0.25, abs=1e-6)
+
+
+def test_moving_statistics_are_the_same_on_all_devices(mirrored):
+    layer = keras.layers.BatchNormalization
+    with mirrored.scope():
+        normalise = layer()
+    fitted(mirrored, TrainConfig(), layers=(normalise,))
+    first, second = (value.numpy() for value in normalise.moving_mean.value.values)
+    np.testing.assert_array_equal(first, second)
+    assert tf.reduce_any(first != 0)
