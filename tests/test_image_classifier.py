@@ -103,8 +103,8 @@ def test_a_frozen_trunk_keeps_its_weights(frozen, one_device):
 
 def test_every_view_has_its_logits_and_labels(frozen, data):
     count = len(data.train)
-    assert frozen.train_logits.shape == (3 * count, 2)
-    views = frozen.train_logits.reshape(3, count, 2)
+    assert frozen.train_logits().shape == (3 * count, 2)
+    views = frozen.train_logits().reshape(3, count, 2)
     labels = frozen.train_labels.reshape(3, count)
     for view, names in zip(views, labels, strict=True):
         np.testing.assert_array_equal(names, data.train.labels)
@@ -117,7 +117,7 @@ def test_every_view_has_its_logits_and_labels(frozen, data):
 def test_the_first_view_and_the_validation_split_are_the_images_as_they_are(frozen, data, one_device):
     count = len(data.train)
     for split, kept in (
-        (data.train, frozen.train_logits[:count]),
+        (data.train, frozen.train_logits()[:count]),
         (data.validation, frozen.validation_logits),
     ):
         whole = train.predict(frozen.model, pixels(split, 32, 8), one_device)
@@ -131,7 +131,7 @@ def test_the_joined_model_is_the_trunk_and_the_head(frozen, data):
 
 def test_the_same_seed_gives_the_same_result(frozen, data, settings, one_device):
     again = trained(data, settings, one_device)
-    np.testing.assert_allclose(again.train_logits, frozen.train_logits, atol=1e-5)
+    np.testing.assert_allclose(again.train_logits(), frozen.train_logits(), atol=1e-5)
     for a, b in zip(again.model.get_weights(), frozen.model.get_weights(), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-5)
 
@@ -141,10 +141,10 @@ def test_the_whole_network_is_trained(data, settings, one_device):
     assert changed_layers(classifier, one_device) == ["block1_conv1", "block1_conv2"]
     assert [history.stage for history in classifier.histories] == ["squares: head", "squares: network"]
     # The images pass the trained network once, as they are.
-    assert classifier.train_logits.shape == (len(data.train), 2)
+    assert classifier.train_logits().shape == (len(data.train), 2)
     np.testing.assert_array_equal(classifier.train_labels, data.train.labels)
     for split, kept in (
-        (data.train, classifier.train_logits),
+        (data.train, classifier.train_logits()),
         (data.validation, classifier.validation_logits),
     ):
         whole = train.predict(classifier.model, pixels(split, 32, 8), one_device)

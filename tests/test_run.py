@@ -16,9 +16,8 @@ from xmodal.files import folder_lock
 # Real data, weights and encoder; as few steps as there can be.
 SHRUNK = [
     "--dataset=mnist_5k",
-    "--limit=40",
+    "--limit=60",
     "--image_size=32",
-    "--features=block1_pool,block2_pool",
     "--epochs=1",
     "--head_epochs=2",
     "--batch_size=16",
@@ -54,6 +53,7 @@ def test_a_run_leaves_its_files_and_prints_the_table(finished):
         "transfer.json",
         "report.html",
         "tensorboard",
+        "checkpoints",
     }
     for name in RESULTS:
         assert f"\n{name} " in process.stdout
@@ -168,7 +168,7 @@ def test_a_folder_in_use_is_refused(tmp_path):
             ["--dataset=mnist_5k", "--target=VGG20"],
             "'VGG20' is no model of Keras Applications; did you mean 'VGG",
         ),
-        (["--dataset=mnist_5k", "--trainable=blok5", "--limit=40"], "did you mean 'block5"),
+        (["--dataset=mnist_5k", "--trainable=blok5", "--limit=60"], "did you mean 'block5"),
     ],
 )
 def test_what_the_user_can_mend_is_one_line_and_exit_2(flags, said, tmp_path):

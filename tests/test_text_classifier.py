@@ -138,9 +138,9 @@ class Counting:
     def __init__(self, encoder):
         self.encoder, self.read = encoder, []
 
-    def tokens(self, texts):
-        self.read += texts
-        return self.encoder.tokens(texts)
+    def padded(self, texts):
+        self.read += list(texts)
+        return self.encoder.padded(texts)
 
 
 @pytest.fixture
@@ -158,6 +158,18 @@ def test_each_distinct_text_is_read_once_with_the_result_of_reading_all(classifi
     assert logits.shape == (17, 3)
     np.testing.assert_allclose(logits, one_by_one, atol=1e-5)
     assert np.ptp(logits, axis=0).min() > 0.1
+
+
+def test_texts_are_padded_to_the_longest_of_them(classifier):
+    padded = classifier.encoder.padded(["a cat", "a photo of a cat"])
+    whole = {
+        name: value.numpy()
+        for name, value in classifier.encoder.tokens(["a cat", "a photo of a cat"]).items()
+    }
+    length = padded["padding_mask"].shape[1]
+    assert padded["padding_mask"].sum(axis=1).max() == length < 12
+    for name, value in padded.items():
+        np.testing.assert_array_equal(value, whole[name][:, :length])
 
 
 def test_logits_of_several_wordings_are_averaged(classifier, one_device):

@@ -111,9 +111,10 @@ def set_trainable(trunk: keras.Model, trainable: str) -> None:
         first = starts[0]
     else:
         weighted = [layer.name for layer in trunk.layers if layer.weights]
+        blocks = {name.split("_")[0] for name in weighted}
         raise UserError(
             f"--trainable={trainable} is no layer of {trunk.name!r}",
-            nearest(trainable, ["head", "all", *weighted]),
+            nearest(trainable, ["head", "all", *weighted, *blocks]),
         )
     for index, layer in enumerate(trunk.layers):
         layer.trainable = index >= first

@@ -103,7 +103,7 @@ def _prepare(settings: config.Config, clock: Clock):
     with clock.stage("sentences"):
         temperature = fit_temperature(logits.validation, data.validation.labels)
         bridge = Bridge(data.class_names, settings.text.text_style, settings.text.template[:1])
-        known = np.concatenate([images.train_logits[: len(data.train)], logits.validation])
+        known = np.concatenate([images.train_logits()[: len(data.train)], logits.validation])
         sentences = recipe.sentences_of(bridge, known, temperature)[:, 0]
     with clock.stage("text classifier"):
         question = recipe.question_of(settings, data)

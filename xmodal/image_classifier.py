@@ -1,5 +1,6 @@
 """Images -> logits: a trunk and a head, trained on kept features and then, where asked, as a whole."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import keras
@@ -22,7 +23,8 @@ class ImageClassifier:
         trunk: RGB images (B, H, W, 3) from 0 to 255 -> features (B, D).
         head: features (B, D) -> logits (B, C).
         model: the two joined.
-        train_logits: logits (M, C) of the training images, of each view when the trunk was frozen.
+        train_logits: computes logits (M, C) of the training images, of each view when the trunk was
+            frozen.
         train_labels: their labels (M,).
         validation_logits: logits of the validation split.
         histories: one for each training that it went through.
@@ -31,7 +33,7 @@ class ImageClassifier:
     trunk: keras.Model
     head: keras.Model
     model: keras.Model
-    train_logits: np.ndarray
+    train_logits: Callable[[], np.ndarray]
     train_labels: np.ndarray
     validation_logits: np.ndarray
     histories: tuple[train.History, ...]
@@ -123,7 +125,7 @@ def train_image_classifier(
         trunk=trunk,
         head=head,
         model=model,
-        train_logits=logits(data.train, kept, "train logits"),
+        train_logits=lambda: logits(data.train, kept, "train logits"),
         train_labels=labels,
         validation_logits=logits(data.validation, held_out, "validation logits"),
         histories=tuple(histories),

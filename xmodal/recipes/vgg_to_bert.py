@@ -110,7 +110,7 @@ def run(config: Config, clock: Clock) -> report.Run:
         )
         temperature = fit_temperature(logits.validation, data.validation.labels)
     with clock.stage("bridge"):
-        learned = sentences_of(bridge, images.train_logits, temperature)
+        learned = sentences_of(bridge, images.train_logits(), temperature)
         words = Held(*(sentences_of(bridge, part, temperature) for part in (logits.validation, logits.test)))
     with clock.stage("text: zero shot"):
         text = zero_image = zero_shot = zero_shot_of(config, question, preset, strategy)
