@@ -53,7 +53,6 @@ def test_a_run_leaves_its_files_and_prints_the_table(finished):
         "transfer.json",
         "report.html",
         "tensorboard",
-        "checkpoints",
     }
     for name in RESULTS:
         assert f"\n{name} " in process.stdout
