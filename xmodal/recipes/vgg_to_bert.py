@@ -339,7 +339,12 @@ def _read(name: str, model: TextClassifier, words: Held, strategy, checkpoints) 
 def _asked(logits: Held, question: TargetMap) -> Held:
     """Answers the question from class logits: an answer has the sum of its classes' probabilities."""
     of_class = np.eye(len(question.names))[question.of_class]
-    return Held(*(np.log(softmax(part, 1.0) @ of_class) for part in (logits.validation, logits.test)))
+
+    def answered(part: np.ndarray) -> np.ndarray:
+        # Far from the other classes a probability rounds to zero, and its logarithm is wanted.
+        return np.log(np.maximum(softmax(part) @ of_class, np.finfo(np.float64).tiny))
+
+    return Held(answered(logits.validation), answered(logits.test))
 
 
 def _fuse(image: Held, text: Held, truth: Held) -> tuple[Held, float]:
