@@ -17,6 +17,7 @@ import tensorflow as tf
 
 from xmodal import train
 from xmodal.checkpoint import Checkpoints
+from xmodal.config import TrainConfig
 from xmodal.data.images import augment
 from xmodal.strategy import make_strategy
 
@@ -60,7 +61,7 @@ def main(folder: str, result: str, steps: str = "1") -> None:
         model,
         batches,
         loss=train.cross_entropy(0.1),
-        optimizer=lambda steps: train.adamw(0.01, steps),
+        optimizer=train.optimizer_maker(TrainConfig(), 0.01),
         epochs=EPOCHS,
         validation=train.array_batches(images[70:], labels[70:], batch_size=20),
         patience=3,

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from xmodal import train
 from xmodal.checkpoint import Checkpoints, State
+from xmodal.config import TrainConfig
 from xmodal.errors import UserError
 
 
@@ -20,7 +21,7 @@ def fitted(folder, strategy, *, stage="head", units=4, epochs=2, examples=20, **
         model,
         lambda epoch: train.array_batches(inputs, np.arange(examples) % 3, batch_size=8),
         loss=train.cross_entropy(),
-        optimizer=lambda steps: train.adamw(0.01, steps),
+        optimizer=train.optimizer_maker(TrainConfig(), 0.01),
         epochs=epochs,
         strategy=strategy,
         stage=stage,

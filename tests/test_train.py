@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 from xmodal import train
+from xmodal.config import TrainConfig
 
 
 @pytest.fixture
@@ -32,7 +33,7 @@ def fitted(strategy, examples, *, weights=None, batch_size=8, epochs=3, optimize
         model,
         lambda epoch: train.array_batches(*examples, weights, batch_size=batch_size, shuffle_seed=(0, epoch)),
         loss=train.cross_entropy(),
-        optimizer=optimizer or (lambda steps: train.adamw(0.01, steps)),
+        optimizer=optimizer or train.optimizer_maker(TrainConfig(), 0.01),
         epochs=epochs,
         strategy=strategy,
         stage="",

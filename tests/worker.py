@@ -17,6 +17,7 @@ import tensorflow as tf
 
 from xmodal import train
 from xmodal.checkpoint import Checkpoints
+from xmodal.config import TrainConfig
 from xmodal.errors import WorkerLost
 from xmodal.strategy import make_strategy, wait_for_all, workers
 
@@ -48,7 +49,7 @@ def trained(
         model,
         lambda epoch: train.array_batches(images[:37], labels[:37], batch_size=8, shuffle_seed=(0, epoch)),
         loss=train.cross_entropy(),
-        optimizer=lambda steps: train.adamw(0.01, steps),
+        optimizer=train.optimizer_maker(TrainConfig(), 0.01),
         epochs=4,
         validation=train.array_batches(images[37:], labels[37:], batch_size=6),
         patience=3,

@@ -59,11 +59,6 @@ def one_cycle(
     )
 
 
-def adamw(peak: float, steps: int, *, weight_decay: float = 0.01) -> keras.optimizers.Optimizer:
-    """Returns AdamW (Loshchilov and Hutter 2019, arXiv:1711.05101) with a one-cycle rate."""
-    return keras.optimizers.AdamW(one_cycle(peak, steps), weight_decay=weight_decay)
-
-
 class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
     """A rate that rises linearly from 0, and then stays or falls linearly to 0.
 
@@ -89,6 +84,8 @@ class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
 
 def optimizer_maker(config: TrainConfig, peak: float) -> Callable[[int], keras.optimizers.Optimizer]:
     """Returns what `fit` takes: the number of all steps -> the optimizer that a configuration asks for.
+
+    AdamW is that of Loshchilov and Hutter 2019 (arXiv:1711.05101).
 
     Args:
         config: its optimizer, schedule, warmup, weight_decay, ema and precision.
@@ -535,7 +532,6 @@ def _distributed(batches: tf.data.Dataset, strategy: tf.distribute.Strategy, par
     """Splits each batch over the devices, after its last example has filled it up to equal parts.
 
     A device's share is filled up so that it can be cut into `parts_each` equal parts.
-
 
     TensorFlow's fused convolutions refuse an empty part. What was filled up gets zeros in the last
     element of the batch, be it weights or a mask, and so does not count. Every process reads the same
