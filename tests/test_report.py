@@ -108,6 +108,22 @@ def run():
         ),
         facts={"temperature": 0.73456789, "distinct sentences": 1234, "export": "saved_models/1"},
         headline="text",
+        tables=(report.Table(f"Rows {SCRIPT}", ("count", "accuracy"), ((20, "61.0%"), (1000, 0.98765))),),
+        plots=(
+            report.Plot(
+                f"Accuracy {SCRIPT}",
+                "examples",
+                "accuracy in %",
+                (
+                    report.Series(SCRIPT, (20, 1000), (50.0, 90.0), (40.0, 88.0), (60.0, 92.0)),
+                    *(report.Series(f"line {number}", (20, 1000), (1.0, 2.0)) for number in range(6)),
+                ),
+                log_x=True,
+            ),
+        ),
+        further_data={
+            f"documents {SCRIPT}": DataReport({"test": {"a": 7777}}, (), (), (), ("an odd document",))
+        },
     )
 
 
@@ -211,7 +227,7 @@ def test_page_shows_every_picture(run, page):
 def test_page_has_plots_tables_and_all_the_rest(run, page):
     labels = [plot["aria-label"] for plot in page.all("svg")]
     assert labels[0].endswith("image_only 98.0%; text 97.0%; no_transfer 60.0%")
-    assert [label.split(" by ")[0] for label in labels[1:]] == [
+    assert [label.split(" by ")[0] for label in labels[2:]] == [
         "loss of the image classifier",
         "accuracy of the image classifier",
         'loss of the text "head"',
@@ -235,6 +251,31 @@ def test_page_has_plots_tables_and_all_the_rest(run, page):
         "--template=b {}",
     ):
         assert words in page.text
+
+
+def test_page_shows_tables_plots_and_further_data(page, source):
+    assert "0.9877" in page.text
+    assert "61.0%" in page.text
+    assert f"documents {SCRIPT}" in page.text
+    assert "7,777" in page.text
+    assert "2 warnings about the data" in page.text
+    assert f"Accuracy {SCRIPT}" in [svg.get("aria-label") for svg in page.all("svg")]
+    assert "line 5" in page.text
+    # Eight lines and bands, and not one colour that only matplotlib knows.
+    assert "#0a0b0" not in source
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: report.Table("t", ("a", "b"), ((1,),)), "rows must have 2 cells"),
+        (lambda: report.Series("s", (1.0, 2.0), (1.0,)), "must have 2 of each"),
+        (lambda: report.Series("s", (1.0,), (1.0,), low=(0.0,)), "both ends"),
+    ],
+)
+def test_tables_and_series_are_rectangular(make, words):
+    with pytest.raises(ValueError, match=words):
+        make()
 
 
 def test_page_without_the_optional_parts(run):

@@ -10,13 +10,16 @@ from pathlib import Path
 from xmodal.files import write_json, write_text
 from xmodal.report.machine import commit, hardware, versions
 from xmodal.report.page import html
-from xmodal.report.records import GalleryItem, Run
+from xmodal.report.records import GalleryItem, Plot, Run, Series, Table
 from xmodal.report.summaries import tensorboard
 from xmodal.report.tables import console_table, epoch_lines, metrics, transfer_table
 
 __all__ = [
     "GalleryItem",
+    "Plot",
     "Run",
+    "Series",
+    "Table",
     "console_table",
     "hardware",
     "html",

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xmodal.report.records import GalleryItem
+from xmodal.report.records import GalleryItem, Plot
 from xmodal.report.wording import cut, percent, printable
 
 if TYPE_CHECKING:
@@ -29,7 +29,17 @@ if TYPE_CHECKING:
 
 # matplotlib wants colours that it knows; `_svg` puts the page's own in their place, for light and dark.
 INK, FAINT, FIRST, SECOND = "#0a0b01", "#0a0b02", "#0a0b03", "#0a0b04"
-PAGE_COLOURS = {INK: "currentColor", FAINT: "var(--rule)", FIRST: "var(--first)", SECOND: "var(--second)"}
+FURTHER = {"#0a0b05": "var(--right)", "#0a0b06": "var(--wrong)", "#0a0b07": "var(--quiet)"}
+PAGE_COLOURS = {
+    INK: "currentColor",
+    FAINT: "var(--rule)",
+    FIRST: "var(--first)",
+    SECOND: "var(--second)",
+    **FURTHER,
+}
+# After the last colour, the lines begin again with the first one and another dash.
+LINE_COLOURS = (FIRST, SECOND, *FURTHER)
+DASHES: tuple[Any, ...] = ("solid", (0, (4, 2)), (0, (1, 1)), (0, (5, 1, 1, 1)))
 PAGE_STYLE: dict[str, Any] = {
     "axes.edgecolor": FAINT,
     "axes.facecolor": "none",
@@ -91,6 +101,38 @@ def curve(history: History, quantity: str) -> str | None:
         axes.set_title(quantity + unit)
         axes.legend(loc="lower right", bbox_to_anchor=(1, 1.03), ncols=2)
         return _svg(figure, f"{quantity} of the {history.stage} by epoch")
+
+
+def lines(plot: Plot) -> str:
+    """Draws the lines of a plot, with their intervals as bands, as SVG."""
+    with _drawing(plot.caption, PAGE_STYLE):
+        figure, axes = _axes(5.2, 2.9 + 0.16 * len(plot.series))
+        _draw(axes, plot)
+        return _svg(figure, plot.caption)
+
+
+def lines_pixels(plot: Plot) -> np.ndarray:
+    """Draws the same as pixels: (H, W, 3) uint8."""
+    with _drawing(plot.caption):
+        figure, axes = _axes(6.0, 4.0)
+        _draw(axes, plot, tuple(f"C{number}" for number in range(len(LINE_COLOURS))))
+        return _pixels(figure)
+
+
+def _draw(axes: Axes, plot: Plot, colours: Sequence[str] = LINE_COLOURS) -> None:
+    for number, series in enumerate(plot.series):
+        again, colour = divmod(number, len(colours))
+        style = {"color": colours[colour], "linestyle": DASHES[again % len(DASHES)]}
+        marker = "o" if len(series.x) < 12 else None
+        axes.plot(series.x, series.y, label=printable(series.name), marker=marker, markersize=4, **style)
+        if series.low is not None and series.high is not None:
+            axes.fill_between(series.x, series.low, series.high, color=colours[colour], alpha=0.15, lw=0)
+    if plot.log_x:
+        axes.set_xscale("log")
+    axes.set_xlabel(printable(plot.x))
+    axes.set_ylabel(printable(plot.y))
+    axes.set_title("\n".join(textwrap.wrap(printable(plot.caption), 62)), loc="left")
+    axes.legend(loc="upper left", bbox_to_anchor=(0, -0.2), ncols=2)
 
 
 def intervals(results: Sequence[Result]) -> str:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from xmodal.report import figures, markup
 from xmodal.report.machine import hardware, versions
-from xmodal.report.records import GalleryItem, Run
+from xmodal.report.records import GalleryItem, Run, Table
 from xmodal.report.wording import change, confused_pairs, duration, interval, percent, plain
 
 if TYPE_CHECKING:
@@ -33,11 +34,12 @@ def html(run: Run) -> str:
     """
     sections = {
         "results": ("Results", _results(run)),
+        "findings": ("Findings", _findings(run)),
         "pictures": ("Pictures and their sentences", _pictures(run.gallery)),
         "mistakes": ("Mistakes", _mistakes(run.main_result)),
         "training": ("Training", "\n".join(_training(history) for history in run.histories)),
         "transfer": ("Transfer, layer by layer", _transfer(run.transfer) if run.transfer else ""),
-        "data": ("Data", _data(run.data)),
+        "data": ("Data", _all_data(run)),
         "time": ("Time and machine", _time(run.seconds)),
         "replay": ("Replay", _replay(run)),
     }
@@ -56,7 +58,7 @@ def html(run: Run) -> str:
 
 def _answer(run: Run) -> str:
     result = run.main_result
-    doubts = len(run.data.warnings)
+    doubts = sum(len(data.warnings) for data in (run.data, *run.further_data.values()))
     told = (
         f"of {result.n:,} answered rightly by <code>{markup.text(result.name)}</code> "
         f"(95% interval {interval(result.ci95, result.n)})"
@@ -110,6 +112,19 @@ def _results(run: Run) -> str:
             markup.facts(values),
         ]
     )
+
+
+def _findings(run: Run) -> str:
+    plots = [f"<figure>{figures.lines(plot)}</figure>" for plot in run.plots]
+    tables = [_table(table) for table in run.tables]
+    return "\n".join([*([f'<div class="plots">{"".join(plots)}</div>'] if plots else []), *tables])
+
+
+def _table(table: Table) -> str:
+    rows = [tuple(plain(cell) for cell in row) for row in table.rows]
+    columns = zip(table.head, zip(*rows, strict=True), strict=False)
+    numbers = [name for name, cells in columns if all(re.match(r"[-+]?\d", cell) for cell in cells)]
+    return markup.table(table.caption, table.head, rows, numbers=numbers)
 
 
 def _pictures(gallery: Sequence[GalleryItem]) -> str:
@@ -232,6 +247,11 @@ def _difference(report: TransferReport) -> str:
         + f"At the start the output of {report.target_model} differed from that of {report.source_model} "
         f"by at most {report.max_abs_difference:.3g} on a batch."
     )
+
+
+def _all_data(run: Run) -> str:
+    further = [f"<h3>{markup.text(title)}</h3>\n{_data(data)}" for title, data in run.further_data.items()]
+    return "\n".join([_data(run.data), *further])
 
 
 def _data(data: DataReport) -> str:

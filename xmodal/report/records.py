@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -35,6 +35,68 @@ class GalleryItem:
 
 
 @dataclass(frozen=True)
+class Table:
+    """Anything else that has rows.
+
+    Attributes:
+        caption: what it shows, a sentence without its full stop.
+        head: a name for each column; the first column names the rows.
+        rows: a cell for each column: text, or a number that is shown with four significant digits.
+    """
+
+    caption: str
+    head: tuple[str, ...]
+    rows: tuple[tuple[str | int | float, ...], ...]
+
+    def __post_init__(self):
+        for row in self.rows:
+            if len(row) != len(self.head):
+                raise ValueError(f"rows must have {len(self.head)} cells, one for a column. Received: {row}")
+
+
+@dataclass(frozen=True)
+class Series:
+    """One line of a plot.
+
+    Attributes:
+        name: what the legend says.
+        x, y: its points.
+        low, high: ends of an interval about each y, None for none.
+    """
+
+    name: str
+    x: tuple[float, ...]
+    y: tuple[float, ...]
+    low: tuple[float, ...] | None = None
+    high: tuple[float, ...] | None = None
+
+    def __post_init__(self):
+        for part in (self.y, self.low, self.high):
+            if part is not None and len(part) != len(self.x):
+                raise ValueError(f"series {self.name!r} must have {len(self.x)} of each. Received: {part}")
+        if (self.low is None) != (self.high is None):
+            raise ValueError(f"series {self.name!r} must have both ends of its intervals, or none")
+
+
+@dataclass(frozen=True)
+class Plot:
+    """Lines over an axis.
+
+    Attributes:
+        caption: what it shows, a sentence without its full stop.
+        x, y: names of the axes, with their units.
+        series: the lines.
+        log_x: the horizontal axis is logarithmic.
+    """
+
+    caption: str
+    x: str
+    y: str
+    series: tuple[Series, ...]
+    log_x: bool = False
+
+
+@dataclass(frozen=True)
 class Run:
     """Everything that a finished run has to tell.
 
@@ -53,6 +115,8 @@ class Run:
         gallery: pictures to look at.
         facts: anything else worth a line, such as temperatures and weights.
         headline: name of the result that opens the report; the first one by default.
+        tables, plots: what else there is to show, below the results.
+        further_data: title -> what was read, of a run on several data sets.
     """
 
     experiment: str
@@ -69,6 +133,9 @@ class Run:
     gallery: tuple[GalleryItem, ...]
     facts: dict[str, float | int | str]
     headline: str | None = None
+    tables: tuple[Table, ...] = ()
+    plots: tuple[Plot, ...] = ()
+    further_data: dict[str, DataReport] = field(default_factory=dict)
 
     def __post_init__(self):
         if not self.results:

@@ -38,6 +38,8 @@ def tensorboard(run: Run, folder: Path) -> None:
             tf.summary.scalar(f"accuracy/{name}", result.accuracy, step=0)
         confusion = figures.confusion(run.main_result)
         tf.summary.image(f"confusion/{run.main_result.name}", confusion[np.newaxis], step=0)
+        for plot in run.plots:
+            tf.summary.image(f"plots/{plot.caption}", figures.lines_pixels(plot)[np.newaxis], step=0)
         for kind in dict.fromkeys(item.kind for item in run.gallery):
             pictures = np.stack([figures.captioned(item) for item in run.gallery if item.kind == kind])
             tf.summary.image(f"pictures/{kind}", pictures, step=0, max_outputs=len(pictures))
