@@ -233,7 +233,7 @@ def test_page_has_plots_tables_and_all_the_rest(run, page):
         'loss of the text "head"',
         'accuracy of the text "head"',
     ]
-    assert len(page.all("table")) == len(page.all("caption")) == 5
+    assert len(page.all("table")) == len(page.all("caption")) == 7
     assert all(head.get("scope") in ("col", "row") for head in page.all("th"))
     for words in (
         "4 epochs in 8.0 s; validation accuracy 70.0% at the end, at best 70.0% after epoch 4.",
