@@ -21,7 +21,7 @@ STRATEGIES = ("auto", "one_device", "mirrored", "multi_worker", "tpu")
 OPTIMIZERS = ("adamw", "sgd")
 SCHEDULES = ("cosine", "linear", "constant")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
-AUGMENTATIONS = ("flip", "shift", "rotate", "zoom")
+AUGMENTATIONS = ("flip", "shift", "crop", "rotate", "zoom")
 
 
 class _Choice(flags.ArgumentParser):
