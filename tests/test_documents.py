@@ -143,9 +143,7 @@ def test_an_encoding_and_its_fallback(folder, load):
     data = load(f"dir:{folder}", fallback_encoding="latin-1")
     texts = [*data.train.texts, *data.validation.texts]
     assert {"señal", "marked"} < set(texts)
-    assert "files in latin-1 and not in utf-8: 1, such as 'train/sport/latin.txt'" in (
-        data.report.warnings
-    )
+    assert "files in latin-1 and not in utf-8: 1, such as 'train/sport/latin.txt'" in (data.report.warnings)
     with refuses("'train/sport/latin.txt' is not in ascii (0xf1"):
         load(f"dir:{folder}", fallback_encoding="ascii")
     latin.write_bytes("信号".encode("gb18030"))
