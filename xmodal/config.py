@@ -21,6 +21,7 @@ STRATEGIES = ("auto", "one_device", "mirrored", "multi_worker", "tpu")
 OPTIMIZERS = ("adamw", "sgd")
 SCHEDULES = ("cosine", "linear", "constant")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+CLASS_WEIGHTS = ("none", "balanced")
 AUGMENTATIONS = ("flip", "shift", "rotate", "zoom")
 
 
@@ -195,6 +196,14 @@ flags.DEFINE_string("target_map", None, "CSV with the columns description,target
 _count("sequence_length", 32, "Most tokens of a text that BERT reads.", lower=8)
 _count("text_epochs", 6, "Epochs of the text head over the distinct sentences.")
 _count("text_batch_size", 32, "Distinct sentences in a batch.")
+flags.DEFINE_string(
+    "text_trainable",
+    "all",
+    "What to train: head, all, or a layer of the encoder such as transformer_layer_3 (it and all after it).",
+)
+_number("layer_decay", 1.0, "What each layer's rate is of that of the layer above it.", upper=1.0)
+_choice("class_weights", "none", CLASS_WEIGHTS, "balanced weighs a document by how rare its class is.")
+_count("length_window", 1, "Batches whose texts are sorted by length together; 1 leaves the order random.")
 _number("text_learning_rate", 2e-4, "Peak rate of AdamW for the text head.")
 _count("text_examples", 30, "Sentences of each class written for the head that is trained on text alone.")
 _number("similarity_scale", 20.0, "Scale of the cosine in zero-shot scores.")
@@ -302,6 +311,10 @@ class TextConfig:
     text_learning_rate: float
     text_examples: int
     similarity_scale: float
+    text_trainable: str
+    layer_decay: float
+    class_weights: str
+    length_window: int
 
 
 @dataclass(frozen=True)
