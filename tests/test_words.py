@@ -3,7 +3,7 @@ import time
 import numpy as np
 import pytest
 
-from xmodal.data.words import PADDING, UNKNOWN, Vocabulary, bucketed, vocabulary_of, words_of
+from xmodal.data.words import PADDING, UNKNOWN, Vocabulary, vocabulary_of, words_of
 
 
 @pytest.fixture
@@ -46,27 +46,3 @@ def test_a_document_of_100_000_words_is_cut_and_soon_done(vocabulary):
     assert numbered.ids.shape == (20, 256)
     assert numbered.cut == 20
     assert numbered.ids[0, :4].tolist() == [2, 3, 4, 2]
-
-
-def test_batches_of_documents_of_one_length():
-    lengths = np.random.default_rng(0).integers(1, 200, 1000)
-    order = bucketed(lengths, 10, (0, 1))
-    assert sorted(order) == list(range(1000))
-    longest = lengths[order].reshape(-1, 10).max(axis=1)
-    assert longest.sum() * 10 < 1.1 * lengths.sum()
-    random = lengths.reshape(-1, 10).max(axis=1)
-    assert random.sum() * 10 > 1.5 * lengths.sum()
-    assert np.corrcoef(longest[:-1], longest[1:])[0, 1] < 0.5
-
-
-def test_the_order_follows_from_the_seed():
-    lengths = np.arange(1, 51)
-    np.testing.assert_array_equal(bucketed(lengths, 4, (0, 1)), bucketed(lengths, 4, (0, 1)))
-    assert bucketed(lengths, 4, (0, 1)).tolist() != bucketed(lengths, 4, (0, 2)).tolist()
-
-
-def test_what_does_not_fill_a_batch_is_left_out_but_never_all():
-    first, second = (set(bucketed(np.ones(11), 4, (0, epoch)).tolist()) for epoch in (0, 1))
-    assert len(first) == len(second) == 8
-    assert first != second
-    assert len(bucketed(np.ones(3), 4, (0, 0))) == 3

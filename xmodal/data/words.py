@@ -1,4 +1,4 @@
-"""Documents as numbers of words: the vocabulary, the cut, and an order of batches with little padding."""
+"""Documents as numbers of words: the vocabulary, and the cut."""
 
 import re
 from collections import Counter
@@ -13,8 +13,6 @@ import numpy as np
 WORD = re.compile(r"[^\W_]+")
 # Numbers of what is no word of the vocabulary.
 PADDING, UNKNOWN = 0, 1
-# So many batches are cut from documents that were sorted by their length.
-SORTED_BATCHES = 20
 
 
 @dataclass(frozen=True)
@@ -88,36 +86,3 @@ def vocabulary_of(texts: Iterable[str], size: int, *, least: int = 2) -> Vocabul
     # Words that are equally frequent stand in the order of the alphabet, whatever the documents' order.
     ranked = sorted((-count, word) for word, count in counts.items() if count >= least)
     return Vocabulary(tuple(word for _, word in ranked[:size]))
-
-
-def bucketed(lengths: np.ndarray, batch_size: int, seed: Sequence[int]) -> np.ndarray:
-    """Returns an order in which the documents of a batch are about equally long.
-
-    Shuffled documents are sorted by length within pools of `SORTED_BATCHES` batches, and the batches are
-    shuffled: little is padded, and each epoch has other batches. The last documents are left out when they
-    do not fill a batch; other ones in every epoch.
-
-    Args:
-        lengths: (N,) words of each document.
-        batch_size: B.
-        seed: numbers that the order follows from, such as (seed, epoch).
-
-    Returns:
-        Positions (N',), N' the largest multiple of B, or N where that is less than B.
-    """
-    random = np.random.default_rng(seed)
-    shuffled = random.permutation(len(lengths))
-    if len(shuffled) < batch_size:
-        return shuffled
-    shuffled = shuffled[: len(shuffled) // batch_size * batch_size]
-    pool = SORTED_BATCHES * batch_size
-    batches = [
-        batch
-        for start in range(0, len(shuffled), pool)
-        for batch in _by_length(shuffled[start : start + pool], lengths).reshape(-1, batch_size)
-    ]
-    return np.concatenate([batches[index] for index in random.permutation(len(batches))])
-
-
-def _by_length(positions: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    return positions[np.argsort(lengths[positions], kind="stable")]
