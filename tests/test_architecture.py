@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 ORDER = [
     "xmodal", "errors", "files", "versions", "config", "clock", "run_folder", "checkpoint", "cluster",
     "assets",
-    "data", "data.splits", "data.folders", "data.tfds", "data.audit", "data.images", "data.texts",
+    "data", "data.splits", "data.folders", "data.tfds", "data.audit", "data.images", "data.texts", "data.words",
     "data.tables", "data.documents", "data.tokens",
     "strategy", "backbones", "transfer", "bridge", "heads", "layer_rates", "train",
     "image_classifier", "text_classifier", "evaluate",

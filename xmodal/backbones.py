@@ -95,7 +95,6 @@ def image_trunk(
     return keras.Model(images, keras.layers.Concatenate(name="features")(pooled), name=name.lower())
 
 
-<<<<<<< HEAD
 def small_cnn(image_size: int) -> keras.Model:
     """Builds the convolutions of LeNet-5 (LeCun et al. 1998) for colours, with ReLU and maxima.
 
@@ -116,10 +115,7 @@ def small_cnn(image_size: int) -> keras.Model:
     return keras.Model(images, keras.layers.Flatten(name="features")(maps), name="small_cnn")
 
 
-def set_trainable(trunk: keras.Model, trainable: str) -> None:
-=======
 def set_trainable(trunk: keras.Model, trainable: str, flag: str = "trainable") -> None:
->>>>>>> news
     """Freezes a trunk up to a layer.
 
     Args:
@@ -242,8 +238,7 @@ def bert_word_vectors(preset: str, words: Sequence[str], width: int) -> np.ndarr
             f"vectors of {width} numbers cannot come from {preset!r}, whose own have {table.shape[1]}",
             "use --word_vectors=random or another --text_encoder",
         )
-    pieces = tokenizer(tf.constant(list(words)))
-    vectors = np.stack([table[row].mean(axis=0) for row in pieces.numpy()])
+    vectors = np.stack([table[pieces].mean(axis=0) for pieces in tokenizer(list(words))])
     vectors -= vectors.mean(axis=0)
     _, directions = np.linalg.eigh(vectors.T @ vectors)
     vectors = vectors @ directions[:, ::-1][:, :width]

@@ -14,7 +14,7 @@ from absl import flags
 
 from xmodal.errors import UserError, nearest
 
-EXPERIMENTS = ("vgg_to_bert",)
+EXPERIMENTS = ("vgg_to_bert", "cnn_to_text")
 TEXT_STYLES = ("top1", "topk", "hedged")
 TEXT_HEADS = ("finetune", "zero_shot")
 STRATEGIES = ("auto", "one_device", "mirrored", "multi_worker", "tpu")
@@ -22,6 +22,8 @@ OPTIMIZERS = ("adamw", "sgd")
 SCHEDULES = ("cosine", "linear", "constant")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 CLASS_WEIGHTS = ("none", "balanced")
+MOVES = ("scorer", "upper")
+WORD_VECTORS = ("bert", "random")
 AUGMENTATIONS = ("flip", "shift", "crop", "rotate", "zoom")
 
 
@@ -206,7 +208,24 @@ _choice("class_weights", "none", CLASS_WEIGHTS, "balanced weighs a document by h
 _count("length_window", 1, "Batches whose texts are sorted by length together; 1 leaves the order random.")
 _number("text_learning_rate", 2e-4, "Peak rate of AdamW for the text head.")
 _count("text_examples", 30, "Sentences of each class written for the head that is trained on text alone.")
-_number("similarity_scale", 20.0, "Scale of the cosine in zero-shot scores.")
+_number("similarity_scale", 20.0, "Scale of the cosine in scores; where it is learned, at the start.")
+
+# One scorer for images and documents.
+flags.DEFINE_list(
+    "per_class", ["20", "100", "500", "all"], "Training examples a class that transfer is measured with."
+)
+_count("seeds", 3, "Seeds that each training is repeated with: --seed and those after it.")
+_choice("move", "scorer", MOVES, "What moves between the modalities; upper is the scorer and a layer below.")
+flags.DEFINE_bool("freeze_moved", False, "Leave what moved as it is, instead of training it on.")
+_count("unseen", 3, "Classes that are left out of training, to be told by their names alone.", lower=0)
+_count("seen_per_class", 100, "Training examples of each other class in that measurement.")
+flags.DEFINE_string(
+    "class_descriptions", None, "CSV with the columns name,description: what the documents' classes are about."
+)
+_count("vocabulary", 30_000, "Most words of the documents that have a vector of their own.")
+_choice("word_vectors", "bert", WORD_VECTORS, "How these start: from BERT's word pieces, or at random.")
+_count("units", 256, "Units of each LSTM in each direction.")
+_number("text_dropout", 0.5, "Dropout between the layers of the LSTMs.", upper=0.9)
 
 
 @dataclass(frozen=True)
@@ -318,6 +337,26 @@ class TextConfig:
 
 
 @dataclass(frozen=True)
+class ScorerConfig:
+    """One scorer for images and documents, and what is measured with it.
+
+    `per_class` has 0 for all examples.
+    """
+
+    per_class: tuple[int, ...]
+    seeds: int
+    move: str
+    freeze_moved: bool
+    unseen: int
+    seen_per_class: int
+    class_descriptions: Path | None
+    vocabulary: int
+    word_vectors: str
+    units: int
+    text_dropout: float
+
+
+@dataclass(frozen=True)
 class Config:
     """All that a recipe is told, and the text of the flags that say it again."""
 
@@ -327,6 +366,7 @@ class Config:
     documents: DocumentConfig
     image: ImageConfig
     text: TextConfig
+    scorer: ScorerConfig
     flagfile: str
 
 
@@ -369,9 +409,10 @@ def from_flags() -> Config:
     unknown = [kind for kind in values["augment"] if kind not in AUGMENTATIONS]
     if unknown:
         raise UserError(f"--augment={unknown[0]} is not known", nearest(unknown[0], AUGMENTATIONS))
+    values["per_class"] = tuple(map(_examples, values["per_class"]))
     if values["output_dir"] is None:
         values["output_dir"] = str(Path("runs") / values["experiment"])
-    for name in ("output_dir", "saved_models_dir", "record", "target_map"):
+    for name in ("output_dir", "saved_models_dir", "record", "target_map", "class_descriptions"):
         values[name] = None if values[name] is None else Path(values[name])
 
     def make(cls):
@@ -384,6 +425,7 @@ def from_flags() -> Config:
         documents=make(DocumentConfig),
         image=make(ImageConfig),
         text=make(TextConfig),
+        scorer=make(ScorerConfig),
         flagfile=_flagfile(),
     )
 
@@ -395,6 +437,12 @@ def cache_folder() -> Path:
 
 def _own_flags() -> list[flags.Flag]:
     return flags.FLAGS.flags_by_module_dict()[__name__]
+
+
+def _examples(count: str) -> int:
+    if count != "all" and not (count.isdecimal() and int(count)):
+        raise UserError(f"--per_class={count} is no number of examples", "give whole numbers from 1 on, or all")
+    return 0 if count == "all" else int(count)
 
 
 def _plain(value):

@@ -1,4 +1,4 @@
-"""What stands on an encoder: classification heads and the similarity scorer."""
+"""What stands on an encoder: classification heads and the scorer s(x, c)."""
 
 import keras
 import numpy as np
@@ -110,3 +110,40 @@ class Scorer(Similarity):
     def call(self, x):
         """Encoded inputs (B, E) -> logits (B, C)."""
         return self._scores(keras.ops.matmul(x, self.projection), keras.ops.exp(self.log_scale))
+
+
+def scored_classifier(
+    encoder: keras.Model, descriptions: np.ndarray, targets: np.ndarray, *, scale: float
+) -> keras.Model:
+    """Puts the dense layers of LeNet-5 and the scorer on an encoder of any modality.
+
+    Whatever the encoder, the layers `dense_84` and `scorer` have the same shapes, and so can move.
+
+    Args:
+        encoder: inputs -> features (B, D).
+        descriptions: encoded descriptions of the classes (M, N).
+        targets: the class of each description (M,), as `Scorer` takes them.
+        scale: where the scorer's scale starts.
+
+    Returns:
+        A flat model: the encoder's inputs -> logits (B, C).
+    """
+    vectors = encoder.output
+    for units in (120, 84):
+        vectors = keras.layers.Dense(units, activation="relu", name=f"dense_{units}")(vectors)
+    logits = Scorer(descriptions, targets, scale, name="scorer")(vectors)
+    return keras.Model(encoder.input, logits, name=f"scored_{encoder.name}")
+
+
+def with_descriptions(model: keras.Model, descriptions: np.ndarray, targets: np.ndarray) -> keras.Model:
+    """Returns a model that scores other classes, with the weights of one from `scored_classifier`.
+
+    Args:
+        model: inputs -> logits of the classes that it learned.
+        descriptions, targets: of the other classes, as `Scorer` takes them.
+    """
+    learned = model.get_layer("scorer")
+    scorer = Scorer(descriptions, targets, 1.0, name="scorer")
+    other = keras.Model(model.input, scorer(learned.input), name=model.name)
+    scorer.set_weights(learned.get_weights())
+    return other

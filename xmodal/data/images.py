@@ -46,6 +46,11 @@ class ImageSplit:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def take(self, positions: np.ndarray) -> "ImageSplit":
+        """Returns the images at some positions (n,), in that order."""
+        ids = tuple(self.ids[position] for position in positions)
+        return replace(self, items=self.items[positions], labels=self.labels[positions], ids=ids)
+
 
 @dataclass(frozen=True)
 class ImageData:
