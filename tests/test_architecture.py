@@ -15,13 +15,13 @@ ROOT = Path(__file__).parents[1]
 ORDER = [
     "xmodal", "errors", "files", "versions", "config", "clock", "run_folder", "checkpoint", "cluster",
     "assets",
-    "data", "data.splits", "data.folders", "data.tfds", "data.audit", "data.images", "data.texts", "data.words",
-    "data.tables", "data.documents", "data.tokens",
-    "strategy", "backbones", "transfer", "bridge", "heads", "layer_rates", "train",
-    "image_classifier", "text_classifier", "evaluate",
+    "data", "data.splits", "data.folders", "data.tfds", "data.audit", "data.reading", "data.images",
+    "data.texts", "data.words", "data.tables", "data.documents", "data.tokens",
+    "strategy", "replicas", "backbones", "transfer", "bridge", "heads", "layer_rates", "progress", "train",
+    "image_classifier", "text_classifier", "modality", "scored_classifier", "evaluate", "repeats",
     "report.wording", "report.markup", "report.machine", "report.records", "report.tables",
     "report.figures", "report.summaries", "report.page", "report",
-    "loaded", "export", "recipes", "recipes.vgg_to_bert", "fetch", "run", "bench",
+    "loaded", "export", "recipes", "recipes.vgg_to_bert", "recipes.cnn_to_text", "fetch", "run", "bench",
 ]
 # fmt: on
 

@@ -81,7 +81,11 @@ def test_the_scorer_compares_projected_inputs(rng):
 
 
 def test_a_scorer_takes_over_the_weights_of_one_with_other_classes(rng):
-    x, seen, new = rng.normal(size=(5, 4)).astype(np.float32), rng.normal(size=(3, 8)), rng.normal(size=(6, 8))
+    x, seen, new = (
+        rng.normal(size=(5, 4)).astype(np.float32),
+        rng.normal(size=(3, 8)),
+        rng.normal(size=(6, 8)),
+    )
     first, second = Scorer(seen, np.arange(3), 12.0), Scorer(np.r_[new, seen], np.arange(9), 5.0)
     first(x), second(x)
     second.set_weights(first.get_weights())

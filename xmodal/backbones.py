@@ -205,7 +205,9 @@ def bilstm(word_vectors: np.ndarray, length: int, *, units: int, dropout: float)
     trimmed = Trim(name="trim")(ids)
     kept = trimmed != 0
     start = keras.initializers.Constant(word_vectors)
-    vectors = keras.layers.Embedding(*word_vectors.shape, embeddings_initializer=start, name="embedding")(trimmed)
+    vectors = keras.layers.Embedding(*word_vectors.shape, embeddings_initializer=start, name="embedding")(
+        trimmed
+    )
     vectors = keras.layers.Dropout(dropout, name="embedding_dropout")(vectors)
     for number in (1, 2):
         lstm = keras.layers.LSTM(units, return_sequences=True)

@@ -22,6 +22,7 @@ OPTIMIZERS = ("adamw", "sgd")
 SCHEDULES = ("cosine", "linear", "constant")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 CLASS_WEIGHTS = ("none", "balanced")
+DIRECTIONS = ("images_to_documents", "documents_to_images")
 MOVES = ("scorer", "upper")
 WORD_VECTORS = ("bert", "random")
 AUGMENTATIONS = ("flip", "shift", "crop", "rotate", "zoom")
@@ -115,6 +116,11 @@ flags.DEFINE_float(
     "ema", 0.0, "Momentum of the average of weights that is kept; 0 keeps none.", lower_bound=0, upper_bound=1
 )
 _choice("precision", "float32", PRECISIONS, "What layers compute in; variables stay float32.")
+_count(
+    "steps_per_call",
+    1,
+    "Steps between two looks at signals and callbacks; with more than 1, waiting is not told.",
+)
 _choice("jit", "auto", ("auto", "on", "off"), "Compile the steps by XLA; auto does with GPUs only.")
 
 # The data; the splits' flags count for images and documents.
@@ -216,11 +222,16 @@ flags.DEFINE_list(
 )
 _count("seeds", 3, "Seeds that each training is repeated with: --seed and those after it.")
 _choice("move", "scorer", MOVES, "What moves between the modalities; upper is the scorer and a layer below.")
+flags.DEFINE_list(
+    "directions", list(DIRECTIONS), "Where the scorer moves: any of the two; none trains each modality alone."
+)
 flags.DEFINE_bool("freeze_moved", False, "Leave what moved as it is, instead of training it on.")
 _count("unseen", 3, "Classes that are left out of training, to be told by their names alone.", lower=0)
 _count("seen_per_class", 100, "Training examples of each other class in that measurement.")
 flags.DEFINE_string(
-    "class_descriptions", None, "CSV with the columns name,description: what the documents' classes are about."
+    "class_descriptions",
+    None,
+    "CSV with the columns name,description: what the documents' classes are about.",
 )
 _count("vocabulary", 30_000, "Most words of the documents that have a vector of their own.")
 _choice("word_vectors", "bert", WORD_VECTORS, "How these start: from BERT's word pieces, or at random.")
@@ -261,6 +272,7 @@ class TrainConfig:
     ema: float = 0.0
     precision: str = "float32"
     jit: str = "auto"
+    steps_per_call: int = 1
 
 
 @dataclass(frozen=True)
@@ -340,11 +352,12 @@ class TextConfig:
 class ScorerConfig:
     """One scorer for images and documents, and what is measured with it.
 
-    `per_class` has 0 for all examples.
+    `per_class` has 0 for all examples; `directions` are pairs of a source and a target.
     """
 
     per_class: tuple[int, ...]
     seeds: int
+    directions: tuple[tuple[str, str], ...]
     move: str
     freeze_moved: bool
     unseen: int
@@ -409,6 +422,7 @@ def from_flags() -> Config:
     unknown = [kind for kind in values["augment"] if kind not in AUGMENTATIONS]
     if unknown:
         raise UserError(f"--augment={unknown[0]} is not known", nearest(unknown[0], AUGMENTATIONS))
+    values["directions"] = tuple(map(_direction, values["directions"]))
     values["per_class"] = tuple(map(_examples, values["per_class"]))
     if values["output_dir"] is None:
         values["output_dir"] = str(Path("runs") / values["experiment"])
@@ -441,8 +455,17 @@ def _own_flags() -> list[flags.Flag]:
 
 def _examples(count: str) -> int:
     if count != "all" and not (count.isdecimal() and int(count)):
-        raise UserError(f"--per_class={count} is no number of examples", "give whole numbers from 1 on, or all")
+        raise UserError(
+            f"--per_class={count} is no number of examples", "give whole numbers from 1 on, or all"
+        )
     return 0 if count == "all" else int(count)
+
+
+def _direction(words: str) -> tuple[str, str]:
+    if words not in DIRECTIONS:
+        raise UserError(f"--directions={words} is not known", nearest(words, DIRECTIONS))
+    source, _, target = words.partition("_to_")
+    return source, target
 
 
 def _plain(value):

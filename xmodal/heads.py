@@ -101,7 +101,9 @@ class Scorer(Similarity):
     def build(self, input_shape):
         """Makes the weights for inputs (B, E)."""
         self.projection = self.add_weight(
-            shape=(input_shape[-1], self._directions.shape[0]), initializer="glorot_uniform", name="projection"
+            shape=(input_shape[-1], self._directions.shape[0]),
+            initializer="glorot_uniform",
+            name="projection",
         )
         self.log_scale = self.add_weight(
             shape=(), initializer=keras.initializers.Constant(np.log(self._scale)), name="log_scale"

@@ -1,7 +1,7 @@
-"""Images and documents in one form: labelled examples, how they are encoded, and what their classes are called."""
+"""Images and documents in one form: labelled examples, how to encode them, and the names of their classes."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import keras
 import numpy as np
@@ -12,6 +12,7 @@ from xmodal.backbones import bert_word_vectors, bilstm
 from xmodal.config import DataConfig, ImageConfig, ScorerConfig, TextConfig
 from xmodal.data.documents import DocumentData
 from xmodal.data.images import ImageData, ImageSplit, batches
+from xmodal.data.reading import Batches
 from xmodal.data.splits import SPLITS
 from xmodal.data.tokens import length_order
 from xmodal.data.words import UNKNOWN, Numbered, Vocabulary, vocabulary_of
@@ -51,7 +52,8 @@ class Modality:
         texts: what the scorer compares with.
         labels: the classes of the examples, "train", "validation" and "test" (N,) each.
         encoder: makes a new encoder: inputs -> features (B, D).
-        learn: (positions in train, (seed, epoch)) -> an epoch of (inputs, labels (B,), weights (B,)).
+        learn: (positions in train (n,), their targets (n,), (seed, epoch)) -> an epoch of batches of
+            (inputs, targets (B,), weights (B,)).
         read: (split, positions in it) -> batches of inputs, and the order (n,) in which they come.
         epochs: of a training on all examples.
         learning_rate: its peak.
@@ -63,8 +65,8 @@ class Modality:
     texts: ClassTexts
     labels: dict[str, np.ndarray]
     encoder: Callable[[], keras.Model]
-    learn: Callable[[np.ndarray, tuple[int, int]], tf.data.Dataset]
-    read: Callable[[str, np.ndarray], tuple[tf.data.Dataset, np.ndarray]]
+    learn: Callable[[np.ndarray, np.ndarray, tuple[int, int]], tf.data.Dataset | Batches]
+    read: Callable[[str, np.ndarray], tuple[tf.data.Dataset | Batches, np.ndarray]]
     epochs: int
     learning_rate: float
     label_smoothing: float
@@ -89,12 +91,12 @@ def image_modality(
     """
     splits = {name: getattr(data, name) for name in SPLITS}
 
-    def examples(split: ImageSplit, **options) -> tf.data.Dataset:
+    def examples(split: ImageSplit, **options) -> Batches:
         return batches(split, image_size=data_config.image_size, **options)
 
-    def learn(positions: np.ndarray, seed: tuple[int, int]) -> tf.data.Dataset:
+    def learn(positions: np.ndarray, targets: np.ndarray, seed: tuple[int, int]) -> Batches:
         read = examples(
-            data.train.take(positions),
+            replace(data.train.take(positions), labels=targets.astype(np.int32)),
             batch_size=config.batch_size,
             seed=seed[0],
             epoch=seed[1],
@@ -103,7 +105,7 @@ def image_modality(
         )
         return read.map(_weighted)
 
-    def read(split: str, positions: np.ndarray) -> tuple[tf.data.Dataset, np.ndarray]:
+    def read(split: str, positions: np.ndarray) -> tuple[Batches, np.ndarray]:
         inputs = examples(splits[split].take(positions), batch_size=4 * config.batch_size).map(_image)
         return inputs, np.arange(len(positions))
 
@@ -150,18 +152,13 @@ def document_modality(
     numbered = {name: vocabulary.number(getattr(data, name).texts, length) for name in SPLITS}
     labels = {name: getattr(data, name).labels for name in SPLITS}
 
-    def learn(positions: np.ndarray, seed: tuple[int, int]) -> tf.data.Dataset:
+    def learn(positions: np.ndarray, targets: np.ndarray, seed: tuple[int, int]) -> tf.data.Dataset:
         lengths = numbered["train"].lengths[positions]
-        order = length_order(
-            lengths, batch_size=size, window=text_config.length_window, shuffle_seed=seed
-        )
+        order = length_order(lengths, batch_size=size, window=text_config.length_window, shuffle_seed=seed)
         if len(order) > size:
             # Other ones in each epoch: what is left over and would make a small, noisy batch.
             order = order[: len(order) // size * size]
-        chosen = positions[order]
-        return train.array_batches(
-            numbered["train"].ids[chosen], labels["train"][chosen], batch_size=size
-        )
+        return train.array_batches(numbered["train"].ids[positions[order]], targets[order], batch_size=size)
 
     def read(split: str, positions: np.ndarray) -> tuple[tf.data.Dataset, np.ndarray]:
         order = length_order(numbered[split].lengths[positions], batch_size=4 * size)

@@ -81,7 +81,7 @@ def class_texts(
         if target not in targets[known]:
             raise UserError(
                 f"the text encoder {preset!r} knows no word of the class name {name!r}",
-                "describe it in --class_descriptions, name it by --class_names, or use another --text_encoder",
+                "describe it in --class_descriptions, rename it by --class_names or use another --text_encoder",
             )
     tokens = encoder.padded([texts[index] for index in known])
     vectors = train.predict(encoder.model, train.array_batches(tokens, batch_size=64), strategy)
@@ -148,13 +148,10 @@ def train_scored(
     transfer = move(moving, model) if moving else None
     place = np.full(len(modality.class_names), -1, np.int32)
     place[classes] = np.arange(len(classes))
-
-    def placed(inputs, labels, weights):
-        return inputs, tf.gather(place, labels), weights
-
+    targets = place[modality.labels["train"][positions]]
     history = train.fit(
         model,
-        lambda epoch: modality.learn(positions, (seed, epoch)).map(placed),
+        lambda epoch: modality.learn(positions, targets, (seed, epoch)),
         loss=train.cross_entropy(modality.label_smoothing),
         optimizer=train.optimizer_maker(training, modality.learning_rate),
         epochs=epochs_for(modality, len(positions)),

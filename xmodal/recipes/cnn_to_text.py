@@ -7,9 +7,11 @@ examples, beside the same training without it.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from xmodal import assets, report
 from xmodal.backbones import image_trunk
@@ -18,11 +20,12 @@ from xmodal.checkpoint import Checkpoints
 from xmodal.clock import Clock
 from xmodal.config import Config, cache_folder
 from xmodal.data.documents import configured_documents
-from xmodal.data.images import configured_images
+from xmodal.data.audit import DataReport
+from xmodal.data.images import load_images
 from xmodal.data.texts import read_descriptions
 from xmodal.errors import UserError
 from xmodal.evaluate import Gain, Result, evaluate
-from xmodal.modality import Modality, document_modality, image_modality
+from xmodal.modality import ClassTexts, Modality, document_modality, image_modality
 from xmodal.repeats import mean_of, repeated_gain
 from xmodal.scored_classifier import (
     MOVED,
@@ -37,29 +40,49 @@ from xmodal.scored_classifier import (
 from xmodal.strategy import make_strategy, wait_for_all, workers
 
 
+Facts = dict[str, float | int | str]
+TITLE = "One scorer for images and documents"
+
+
 @dataclass(frozen=True)
 class Trial:
-    """One training: of what, with how many examples a class (0: all), started from whose scorer."""
+    """A training that is repeated with every seed.
+
+    Attributes:
+        modality: of the examples.
+        count: how many of them a class, 0 for all.
+        source: the modality that the scorer comes from, None for one that starts at random.
+    """
 
     modality: str
     count: int
-    source: str | None
+    source: str | None = None
 
     @property
     def name(self) -> str:
-        """What stages, results and tables call it."""
-        start = f", scorer of {self.source}" if self.source else ""
+        """What stages and results call it."""
+        start = f", scorer from {self.source}" if self.source else ""
         return f"{self.modality}, {_amount(self.count)} a class{start}"
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What all trainings of a run have in common."""
+    """What all trainings have in common."""
 
     config: Config
-    strategy: object
+    strategy: tf.distribute.Strategy
     checkpoints: Checkpoints
     modalities: dict[str, Modality]
+    counts: dict[str, tuple[int, ...]]
+    unseen: dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Learned:
+    """A trained classifier, and the probabilities (N, C) that it gives to the test examples."""
+
+    scored: Scored
+    probabilities: np.ndarray
 
 
 def run(config: Config, clock: Clock) -> report.Run:
@@ -84,54 +107,55 @@ def run(config: Config, clock: Clock) -> report.Run:
         say=clock.say,
     )
     with clock.stage("data"):
-        images, documents, facts, reports = modalities_of(config, strategy)
-    for data in reports:
-        for warning in data.warnings:
-            clock.say(f"warning: {warning}")
-    setting = Setting(config, strategy, checkpoints, {side.name: side for side in (images, documents)})
+        modalities, reports, facts = modalities_of(config, strategy)
+    for warning in (warning for data in reports for warning in data.warnings):
+        clock.say(f"warning: {warning}")
+    setting = Setting(
+        config,
+        strategy,
+        checkpoints,
+        modalities,
+        {name: counts_of(modality, config.scorer.per_class) for name, modality in modalities.items()},
+        {name: unseen_of(modality, config) for name, modality in modalities.items()},
+    )
 
     rights: dict[Trial, list[np.ndarray]] = {}
-    results: dict[str, Result] = {}
-    first: dict[str, Scored] = {}
+    guesses: dict[Trial, list[np.ndarray]] = {}
+    whole: dict[str, Learned] = {}
     for seed in range(config.run.seed, config.run.seed + config.scorer.seeds):
-        learned = {}
-        for trial in trials(setting):
-            with clock.stage(f"{trial.modality}: {'moved' if trial.source else 'alone'}"):
-                source = learned[trial.source].model if trial.source else None
-                scored = trained(setting, trial, source, seed)
-                logits = answers(setting, trial, scored.model, seed)
-            truth = setting.modalities[trial.modality].labels["test"]
-            rights.setdefault(trial, []).append(logits.argmax(axis=1) == truth)
-            clock.say(f"seed {seed}: {trial.name}: {rights[trial][-1].mean():.2%}")
-            if not trial.count and not trial.source:
-                learned[trial.modality] = scored
-            if not trial.count and seed == config.run.seed:
-                results[trial.name] = _result(trial, logits, setting.modalities[trial.modality])
-                first[trial.name] = scored
+        with clock.stage(f"seed {seed}"):
+            alone = {}
+            for trial in trials(setting):
+                learned = learn(setting, trial, alone, seed)
+                rights.setdefault(trial, []).append(_right(setting, trial, learned))
+                clock.say(f"seed {seed}: {trial.name}: {rights[trial][-1].mean():.2%}")
+                if not trial.count and not trial.source:
+                    alone[trial.modality] = learned.scored.model
+                if not trial.count and seed == config.run.seed:
+                    whole[trial.name] = learned
         if config.scorer.unseen:
-            with clock.stage("unseen classes"):
-                for trial, right in unseen_classes(setting, learned, seed):
-                    rights.setdefault(trial, []).append(right)
+            with clock.stage(f"seed {seed}: unseen classes"):
+                for trial in unseen_trials(setting):
+                    guesses.setdefault(trial, []).append(tell_unseen(setting, trial, alone, seed))
 
-    moved = [trial for trial in rights if trial.source and trial in trials(setting)]
     run = report.Run(
         experiment=config.run.experiment,
-        title="One scorer for images and documents",
+        title=TITLE,
         seed=config.run.seed,
         flags=config.flagfile,
         command=f"python -m xmodal.run --flagfile={config.run.output_dir / 'config.cfg'} --overwrite",
         data=reports[0],
         further_data={"documents": reports[1]},
-        results=results,
-        gains=tuple(_gain(rights, trial) for trial in moved),
+        results={name: _result(setting, name, learned) for name, learned in whole.items()},
+        gains=tuple(_gains(rights)),
         seconds=clock.seconds,
-        transfer=next((scored.transfer for scored in first.values() if scored.transfer), None),
-        histories=tuple(scored.history for scored in first.values()),
+        transfer=next((one.scored.transfer for one in whole.values() if one.scored.transfer), None),
+        histories=tuple(learned.scored.history for learned in whole.values()),
         gallery=(),
-        facts=facts | _scales(first),
-        headline=Trial("documents", 0, None).name,
-        tables=tuple(_tables(setting, rights)),
-        plots=tuple(_plots(rights)),
+        facts=facts | _scales(whole),
+        headline=Trial("documents", 0).name,
+        tables=(*_tables(rights), *_unseen_table(setting, guesses)),
+        plots=tuple(_plots(setting, rights)),
     )
     if not workers(strategy).is_chief:
         wait_for_all(strategy)
@@ -143,3 +167,282 @@ def run(config: Config, clock: Clock) -> report.Run:
     clock.say(report.console_table(run))
     wait_for_all(strategy)
     return run
+
+
+def modalities_of(config: Config, strategy) -> tuple[dict[str, Modality], tuple[DataReport, ...], Facts]:
+    """Reads images and documents, and says what became of the documents' words."""
+    cache, offline = cache_folder(), config.run.offline
+    image_data = load_images(
+        config.data.dataset,
+        cache=cache,
+        offline=offline,
+        class_names=config.data.class_names,
+        validation_fraction=config.data.validation_fraction,
+        test_fraction=config.data.test_fraction,
+        seed=config.run.seed,
+        bad_images=config.data.bad_images,
+        min_per_class=config.data.min_per_class,
+        limit=config.data.limit,
+        keep_leaks=config.data.keep_leaks,
+    )
+    # --class_names is for the images.
+    document_data = configured_documents(
+        replace(config.data, class_names=()),
+        config.documents,
+        cache=cache,
+        seed=config.run.seed,
+        offline=offline,
+    )
+    preset = assets.text_encoder_path(config.text.text_encoder, cache=cache, offline=offline)
+
+    def texts(class_names: tuple[str, ...], described: Path | None) -> ClassTexts:
+        names, targets = [readable(name) for name in class_names], np.arange(len(class_names))
+        if described:
+            more, of_class = read_descriptions(described, class_names)
+            names, targets = names + more, np.concatenate([targets, of_class])
+        return class_texts(names, targets, class_names, preset, strategy=strategy)
+
+    images = image_modality(
+        image_data,
+        texts(image_data.class_names, None),
+        lambda: image_trunk(
+            config.image.base,
+            config.data.image_size,
+            config.image.features,
+            weights=config.image.image_weights,
+            cache=cache,
+            offline=offline,
+        ),
+        data_config=config.data,
+        config=config.image,
+    )
+    documents, numbered = document_modality(
+        document_data,
+        texts(document_data.class_names, config.scorer.class_descriptions),
+        preset,
+        text_config=config.text,
+        config=config.scorer,
+        label_smoothing=config.image.label_smoothing,
+        seed=config.run.seed,
+    )
+    facts: Facts = {"longest document that is read, in words": config.text.sequence_length}
+    for split, words in numbered.items():
+        facts[f"{split} documents that were cut there"] = words.cut
+        facts[f"{split} documents without a word that is known"] = words.unknown
+    return {"images": images, "documents": documents}, (image_data.report, document_data.report), facts
+
+
+def counts_of(modality: Modality, per_class: tuple[int, ...]) -> tuple[int, ...]:
+    """Returns the counts that are less than all examples of some class, in rising order, and 0 for all."""
+    largest = np.bincount(modality.labels["train"]).max()
+    return (*sorted({count for count in per_class if 0 < count < largest}), 0)
+
+
+def unseen_of(modality: Modality, config: Config) -> np.ndarray:
+    """Draws the classes that are left out of training in the measurement of unseen classes."""
+    classes = len(modality.class_names)
+    if config.scorer.unseen > classes - 2:
+        raise UserError(
+            f"--unseen={config.scorer.unseen} leaves less than 2 of the {classes} classes of the "
+            f"{modality.name} to learn from",
+            f"give at most {classes - 2}",
+        )
+    return np.sort(np.random.default_rng(config.run.seed).permutation(classes)[: config.scorer.unseen])
+
+
+def trials(setting: Setting) -> list[Trial]:
+    """Returns all trainings of a seed: each after those that its scorer comes from."""
+    alone = [Trial(name, count) for name, counts in setting.counts.items() for count in counts]
+    moved = [
+        Trial(name, count, source)
+        for source, name in setting.config.scorer.directions
+        for count in setting.counts[name]
+    ]
+    return alone + moved
+
+
+def learn(setting: Setting, trial: Trial, alone: dict[str, keras.Model], seed: int) -> Learned:
+    """Trains, and answers for the test examples."""
+    modality = setting.modalities[trial.modality]
+    classes = np.arange(len(modality.class_names))
+    positions = subset(modality.labels["train"], classes, trial.count, seed)
+    stage = f"{trial.name}, seed {seed}"
+    scored = _train(setting, trial, positions, classes, alone, seed, stage)
+    logits = _read(setting, modality, scored.model, np.arange(len(modality.labels["test"])), stage)
+    return Learned(scored, softmax(logits))
+
+
+def unseen_trials(setting: Setting) -> list[Trial]:
+    """Returns the trainings without the unseen classes: each modality alone, then with the other's scorer."""
+    count = setting.config.scorer.seen_per_class
+    alone = [Trial(name, count) for name in setting.modalities]
+    return alone + [Trial(name, count, source) for source, name in setting.config.scorer.directions]
+
+
+def tell_unseen(setting: Setting, trial: Trial, alone: dict[str, keras.Model], seed: int) -> np.ndarray:
+    """Trains on the other classes, and tells whether each test example of an unseen one is named rightly."""
+    modality, unseen = setting.modalities[trial.modality], setting.unseen[trial.modality]
+    seen = np.setdiff1d(np.arange(len(modality.class_names)), unseen)
+    positions = subset(modality.labels["train"], seen, trial.count, seed)
+    stage = f"{trial.name}, seed {seed}, without {', '.join(modality.class_names[label] for label in unseen)}"
+    scored = _train(setting, trial, positions, seen, alone, seed, stage)
+    model = choosing_among(modality, scored.model, unseen, setting.strategy)
+    test = np.flatnonzero(np.isin(modality.labels["test"], unseen))
+    logits = _read(setting, modality, model, test, stage)
+    return unseen[logits.argmax(axis=1)] == modality.labels["test"][test]
+
+
+def _train(setting: Setting, trial: Trial, positions, classes, alone, seed: int, stage: str) -> Scored:
+    config = setting.config
+    moving = None
+    if trial.source:
+        layers = MOVED[config.scorer.move]
+        moving = Moving(alone[trial.source], layers, frozen=config.scorer.freeze_moved)
+    return train_scored(
+        setting.modalities[trial.modality],
+        positions,
+        classes,
+        scale=config.text.similarity_scale,
+        seed=seed,
+        strategy=setting.strategy,
+        stage=stage,
+        moving=moving,
+        checkpoints=setting.checkpoints,
+        training=config.train,
+    )
+
+
+def _read(setting: Setting, modality: Modality, model, positions: np.ndarray, stage: str) -> np.ndarray:
+    return read(
+        modality,
+        model,
+        "test",
+        positions,
+        strategy=setting.strategy,
+        stage=f"{stage}: test",
+        checkpoints=setting.checkpoints,
+    )
+
+
+def _right(setting: Setting, trial: Trial, learned: Learned) -> np.ndarray:
+    return learned.probabilities.argmax(axis=1) == setting.modalities[trial.modality].labels["test"]
+
+
+def _result(setting: Setting, name: str, learned: Learned) -> Result:
+    modality = setting.modalities[name.partition(",")[0]]
+    return evaluate(
+        name,
+        learned.probabilities,
+        modality.labels["test"],
+        modality.class_names,
+        note=f"trained with seed {setting.config.run.seed}",
+    )
+
+
+def _gains(rights: dict[Trial, list[np.ndarray]]) -> Iterator[Gain]:
+    for trial, right in rights.items():
+        if trial.source:
+            what = f"the scorer of the {trial.source}, at {_amount(trial.count)} {trial.modality} a class,"
+            alone = np.stack(rights[replace(trial, source=None)])
+            yield repeated_gain(np.stack(right), alone, what=what, unit=trial.modality)
+
+
+def _scales(whole: dict[str, Learned]) -> Facts:
+    return {
+        f"scale learned by {name}": float(np.exp(learned.scored.model.get_layer("scorer").log_scale.numpy()))
+        for name, learned in whole.items()
+    }
+
+
+def _tables(rights: dict[Trial, list[np.ndarray]]) -> Iterator[report.Table]:
+    moved = [trial for trial in rights if trial.source]
+    for modality in dict.fromkeys(trial.modality for trial in rights):
+        rows = []
+        for trial in rights:
+            if trial.modality == modality and not trial.source:
+                row: tuple[str, ...] = (_amount(trial.count), _accuracy(rights[trial]))
+                for other in moved:
+                    if replace(other, source=None) == trial:
+                        gain = repeated_gain(
+                            np.stack(rights[other]), np.stack(rights[trial]), what="", unit=""
+                        )
+                        row += (_accuracy(rights[other]), _points(gain))
+                rows.append(row)
+        sources = [trial.source for trial in moved if trial.modality == modality and not trial.count]
+        head = (f"{modality} a class", "scorer from random weights")
+        for source in sources:
+            head += (f"scorer of the {source}", "difference in points")
+        seeds = len(next(iter(rights.values())))
+        yield report.Table(
+            f"Test accuracy on {modality} by examples, {_seeds(seeds)}, with 95% intervals", head, tuple(rows)
+        )
+
+
+def _unseen_table(setting: Setting, guesses: dict[Trial, list[np.ndarray]]) -> Iterator[report.Table]:
+    rows = []
+    for trial, right in guesses.items():
+        modality, unseen = setting.modalities[trial.modality], setting.unseen[trial.modality]
+        rows.append(
+            (
+                trial.modality,
+                f"scorer of the {trial.source}" if trial.source else "scorer from random weights",
+                ", ".join(modality.class_names[label] for label in unseen),
+                _accuracy(right),
+                f"{1 / len(unseen):.1%}",
+            )
+        )
+    if rows:
+        head = ("examples", "start", "classes, told by their names alone", "accuracy", "chance")
+        caption = (
+            "Test examples of classes that no document or image was seen of in training, "
+            f"{setting.config.scorer.seen_per_class} examples of each other class"
+        )
+        yield report.Table(caption, head, tuple(rows))
+
+
+def _plots(setting: Setting, rights: dict[Trial, list[np.ndarray]]) -> Iterator[report.Plot]:
+    for modality in setting.modalities:
+        series = []
+        for source in dict.fromkeys(trial.source for trial in rights if trial.modality == modality):
+            points = [trial for trial in rights if (trial.modality, trial.source) == (modality, source)]
+            means = [mean_of(np.stack(rights[trial])) for trial in points]
+            name = f"scorer of the {source}" if source else "scorer from random weights"
+            series.append(
+                report.Series(
+                    name,
+                    tuple(_per_class(setting, trial) for trial in points),
+                    tuple(100 * mean.value for mean in means),
+                    low=tuple(100 * mean.ci95[0] for mean in means),
+                    high=tuple(100 * mean.ci95[1] for mean in means),
+                )
+            )
+        yield report.Plot(
+            f"Test accuracy on {modality}, with 95% intervals",
+            f"{modality} a class",
+            "accuracy, %",
+            tuple(series),
+            log_x=True,
+        )
+
+
+def _per_class(setting: Setting, trial: Trial) -> float:
+    labels = setting.modalities[trial.modality].labels["train"]
+    counts = np.bincount(labels)
+    return float(np.minimum(counts, trial.count).mean() if trial.count else counts.mean())
+
+
+def _amount(count: int) -> str:
+    return str(count) if count else "all"
+
+
+def _seeds(count: int) -> str:
+    return f"mean of {count} seeds" if count > 1 else "one seed"
+
+
+def _accuracy(rights: list[np.ndarray]) -> str:
+    mean = mean_of(np.stack(rights))
+    return f"{mean.value:.1%} ({mean.ci95[0]:.1%} to {mean.ci95[1]:.1%})"
+
+
+def _points(gain: Gain) -> str:
+    return f"{100 * gain.difference:+.1f} ({100 * gain.ci95[0]:+.1f} to {100 * gain.ci95[1]:+.1f})"
