@@ -1,6 +1,5 @@
 import time
 
-import numpy as np
 import pytest
 
 from xmodal.data.words import PADDING, UNKNOWN, Vocabulary, vocabulary_of, words_of

@@ -19,8 +19,8 @@ from xmodal.bridge import readable, softmax
 from xmodal.checkpoint import Checkpoints
 from xmodal.clock import Clock
 from xmodal.config import Config, cache_folder
-from xmodal.data.documents import configured_documents
 from xmodal.data.audit import DataReport
+from xmodal.data.documents import configured_documents
 from xmodal.data.images import load_images
 from xmodal.data.texts import read_descriptions
 from xmodal.errors import UserError
@@ -38,7 +38,6 @@ from xmodal.scored_classifier import (
     train_scored,
 )
 from xmodal.strategy import make_strategy, wait_for_all, workers
-
 
 Facts = dict[str, float | int | str]
 TITLE = "One scorer for images and documents"
