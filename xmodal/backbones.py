@@ -175,6 +175,11 @@ class MeanMaxPool(keras.layers.Layer):
     Where none is to be kept, all are zero.
     """
 
+    supports_masking = True
+
+    def compute_mask(self, *args):
+        """Returns None: what comes out has no words any more."""
+
     def call(self, vectors, kept):
         weights = keras.ops.expand_dims(keras.ops.cast(kept, vectors.dtype), axis=-1)
         count = keras.ops.maximum(keras.ops.sum(weights, axis=1), 1.0)
@@ -234,7 +239,7 @@ def bert_word_vectors(preset: str, words: Sequence[str], width: int) -> np.ndarr
         UserError: when the preset cannot be read, or its vectors are shorter than `width`.
     """
     backbone, tokenizer = _bert(preset)
-    table = keras.ops.convert_to_numpy(backbone.token_embedding.embeddings)
+    table = backbone.token_embedding.embeddings.numpy()
     if width > table.shape[1]:
         raise UserError(
             f"vectors of {width} numbers cannot come from {preset!r}, whose own have {table.shape[1]}",

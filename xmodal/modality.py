@@ -179,19 +179,22 @@ def document_modality(
     return modality, numbered
 
 
-def word_vectors(vocabulary: Vocabulary, preset: str | None, seed: int) -> np.ndarray:
-    """Returns what the words' vectors start as: (V, 100), those of no word zero.
+def word_vectors(
+    vocabulary: Vocabulary, preset: str | None, seed: int, width: int = WORD_WIDTH
+) -> np.ndarray:
+    """Returns what the words' vectors start as: (V, D), those of no word zero.
 
     Args:
         vocabulary: the words.
         preset: the BERT whose word pieces they come from; None draws them at random.
         seed: of the random ones.
+        width: numbers D of a vector.
     """
     if preset is None:
-        known = np.random.default_rng(seed).normal(size=(len(vocabulary.words), WORD_WIDTH))
+        known = np.random.default_rng(seed).normal(size=(len(vocabulary.words), width))
     else:
-        known = bert_word_vectors(preset, vocabulary.words, WORD_WIDTH)
-    return np.concatenate([np.zeros((UNKNOWN + 1, WORD_WIDTH)), SPREAD * known]).astype(np.float32)
+        known = bert_word_vectors(preset, vocabulary.words, width)
+    return np.concatenate([np.zeros((UNKNOWN + 1, width)), SPREAD * known]).astype(np.float32)
 
 
 def _image(batch):

@@ -18,7 +18,6 @@ from xmodal.transfer import TransferReport, transfer_weights
 
 # What --move names.
 MOVED = {"scorer": ("scorer",), "upper": ("dense_84", "scorer")}
-MOST_TOKENS = 64
 
 
 @dataclass(frozen=True)
@@ -52,12 +51,13 @@ class Scored:
 
 
 def class_texts(
-    texts: Sequence[str],
+    texts: list[str],
     targets: np.ndarray,
     class_names: Sequence[str],
     preset: str,
     *,
     strategy: tf.distribute.Strategy,
+    most_tokens: int = 64,
 ) -> ClassTexts:
     """Encodes what classes are called and about.
 
@@ -70,20 +70,21 @@ def class_texts(
         class_names: the C names, for messages.
         preset: the encoder, as `backbones.text_encoder` takes it.
         strategy: the tf.distribute strategy.
+        most_tokens: of a text; what comes after them is not read.
 
     Raises:
         UserError: when nothing is left of a class.
     """
     with strategy.scope():
-        encoder = text_encoder(preset, MOST_TOKENS)
+        encoder = text_encoder(preset, most_tokens)
     known = np.flatnonzero(_has_known_words(encoder.preprocessor.tokenizer, texts))
     for target, name in enumerate(class_names):
         if target not in targets[known]:
             raise UserError(
                 f"the text encoder {preset!r} knows no word of the class name {name!r}",
-                "describe it in --class_descriptions, rename it by --class_names or use another --text_encoder",
+                "describe it in --class_descriptions, rename it by --class_names or change --text_encoder",
             )
-    tokens = encoder.padded([texts[index] for index in known])
+    tokens = encoder.padded(np.array(texts, object)[known])
     vectors = train.predict(encoder.model, train.array_batches(tokens, batch_size=64), strategy)
     return ClassTexts(vectors, targets[known])
 
@@ -211,6 +212,6 @@ def choosing_among(modality: Modality, model: keras.Model, classes: np.ndarray, 
         return with_descriptions(model, texts.vectors, texts.targets)
 
 
-def _has_known_words(tokenizer, texts: Sequence[str]) -> np.ndarray:
+def _has_known_words(tokenizer, texts: list[str]) -> np.ndarray:
     unknown = tokenizer.token_to_id("[UNK]")
-    return np.array([set(pieces) - {unknown} != set() for pieces in tokenizer(list(texts))])
+    return np.array([set(pieces) - {unknown} != set() for pieces in tokenizer(texts)])

@@ -98,6 +98,8 @@ def run(config: Config, clock: Clock) -> report.Run:
         config.run.strategy, config.run.virtual_devices, deterministic=config.run.deterministic
     )
     keras.config.set_dtype_policy(config.train.precision)
+    # Each training has functions of its own; to TensorFlow this looks like tracing one again and again.
+    tf.get_logger().addFilter(lambda record: "retracing" not in record.getMessage())
     checkpoints = Checkpoints(
         config.run.output_dir / "checkpoints",
         seconds=config.run.checkpoint_seconds,
@@ -123,7 +125,7 @@ def run(config: Config, clock: Clock) -> report.Run:
     whole: dict[str, Learned] = {}
     for seed in range(config.run.seed, config.run.seed + config.scorer.seeds):
         with clock.stage(f"seed {seed}"):
-            alone = {}
+            alone: dict[str, keras.Model] = {}
             for trial in trials(setting):
                 learned = learn(setting, trial, alone, seed)
                 rights.setdefault(trial, []).append(_right(setting, trial, learned))
@@ -368,7 +370,7 @@ def _tables(rights: dict[Trial, list[np.ndarray]]) -> Iterator[report.Table]:
                         row += (_accuracy(rights[other]), _points(gain))
                 rows.append(row)
         sources = [trial.source for trial in moved if trial.modality == modality and not trial.count]
-        head = (f"{modality} a class", "scorer from random weights")
+        head: tuple[str, ...] = (f"{modality} a class", "scorer from random weights")
         for source in sources:
             head += (f"scorer of the {source}", "difference in points")
         seeds = len(next(iter(rights.values())))
