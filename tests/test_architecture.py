@@ -18,7 +18,7 @@ ORDER = [
     "data", "data.splits", "data.folders", "data.tfds", "data.audit", "data.reading", "data.images",
     "data.texts", "data.words", "data.tables", "data.documents", "data.tokens",
     "strategy", "replicas", "backbones", "transfer", "bridge", "heads", "layer_rates", "progress", "train",
-    "image_classifier", "text_classifier", "modality", "scored_classifier", "evaluate", "repeats",
+    "image_classifier", "text_classifier", "modality", "scored_classifier", "trials", "evaluate", "repeats",
     "report.wording", "report.markup", "report.machine", "report.records", "report.tables",
     "report.figures", "report.summaries", "report.page", "report",
     "loaded", "export", "recipes", "recipes.vgg_to_bert", "recipes.cnn_to_text", "fetch", "run", "bench",

@@ -227,9 +227,22 @@ def test_mean_and_maximum_of_what_is_kept():
 
 def test_word_vectors_of_bert_have_a_meaning():
     preset = str(assets.locate("minilm_l6", cache=CACHE))
-    words = "baseball hockey islam christianity floppy diskette the of a on in it".split()
+    words = [
+        "baseball",
+        "hockey",
+        "islam",
+        "christianity",
+        "floppy",
+        "diskette",
+        "the",
+        "of",
+        "a",
+        "on",
+        "in",
+        "it",
+    ]
     vectors = bert_word_vectors(preset, words, 8)
-    assert vectors.shape == (12, 8)
+    assert vectors.shape == (10, 8)
     assert np.mean(vectors**2) == pytest.approx(1, rel=1e-4)
     unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     likeness = unit @ unit.T

@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from xmodal import assets, report
 from xmodal.backbones import image_trunk
-from xmodal.bridge import readable, softmax
+from xmodal.bridge import readable
 from xmodal.checkpoint import Checkpoints
 from xmodal.clock import Clock
 from xmodal.config import Config, cache_folder
@@ -23,65 +23,42 @@ from xmodal.data.audit import DataReport
 from xmodal.data.documents import configured_documents
 from xmodal.data.images import load_images
 from xmodal.data.texts import read_descriptions
-from xmodal.errors import UserError
 from xmodal.evaluate import Gain, Result, evaluate
 from xmodal.modality import ClassTexts, Modality, document_modality, image_modality
 from xmodal.repeats import mean_of, repeated_gain
-from xmodal.scored_classifier import (
-    MOVED,
-    Moving,
-    Scored,
-    choosing_among,
-    class_texts,
-    read,
-    subset,
-    train_scored,
-)
+from xmodal.scored_classifier import class_texts
 from xmodal.strategy import make_strategy, wait_for_all, workers
+from xmodal.trials import (
+    Learned,
+    Setting,
+    Trial,
+    amount,
+    counts_of,
+    learn,
+    tell_unseen,
+    trials,
+    truth_of,
+    unseen_of,
+    unseen_trials,
+)
 
 Facts = dict[str, float | int | str]
 TITLE = "One scorer for images and documents"
 
 
 @dataclass(frozen=True)
-class Trial:
-    """A training that is repeated with every seed.
+class Measured:
+    """What was measured.
 
     Attributes:
-        modality: of the examples.
-        count: how many of them a class, 0 for all.
-        source: the modality that the scorer comes from, None for one that starts at random.
+        rights: for each training, with each seed, whether each test example was answered rightly (N,).
+        guesses: the same of test examples of the unseen classes, of trainings without these.
+        whole: what was learned from all examples with the first seed, by the trainings' names.
     """
 
-    modality: str
-    count: int
-    source: str | None = None
-
-    @property
-    def name(self) -> str:
-        """What stages and results call it."""
-        start = f", scorer from {self.source}" if self.source else ""
-        return f"{self.modality}, {_amount(self.count)} a class{start}"
-
-
-@dataclass(frozen=True)
-class Setting:
-    """What all trainings have in common."""
-
-    config: Config
-    strategy: tf.distribute.Strategy
-    checkpoints: Checkpoints
-    modalities: dict[str, Modality]
-    counts: dict[str, tuple[int, ...]]
-    unseen: dict[str, np.ndarray]
-
-
-@dataclass(frozen=True)
-class Learned:
-    """A trained classifier, and the probabilities (N, C) that it gives to the test examples."""
-
-    scored: Scored
-    probabilities: np.ndarray
+    rights: dict[Trial, list[np.ndarray]]
+    guesses: dict[Trial, list[np.ndarray]]
+    whole: dict[str, Learned]
 
 
 def run(config: Config, clock: Clock) -> report.Run:
@@ -116,30 +93,56 @@ def run(config: Config, clock: Clock) -> report.Run:
         strategy,
         checkpoints,
         modalities,
-        {name: counts_of(modality, config.scorer.per_class) for name, modality in modalities.items()},
-        {name: unseen_of(modality, config) for name, modality in modalities.items()},
+        counts={name: counts_of(side, config.scorer.per_class) for name, side in modalities.items()},
+        unseen={name: unseen_of(side, config) for name, side in modalities.items()},
     )
+    measured = measure(setting, clock)
+    run = reported(setting, measured, reports, facts, clock.seconds)
+    if workers(strategy).is_chief:
+        report.write(run, config.run.output_dir)
+        report.tensorboard(run, config.run.output_dir / "tensorboard")
+        if config.run.record:
+            report.record(run, config.run.record, clock.wall_seconds())
+        clock.say(report.console_table(run))
+    wait_for_all(strategy)
+    return run
 
-    rights: dict[Trial, list[np.ndarray]] = {}
-    guesses: dict[Trial, list[np.ndarray]] = {}
-    whole: dict[str, Learned] = {}
-    for seed in range(config.run.seed, config.run.seed + config.scorer.seeds):
+
+def measure(setting: Setting, clock: Clock) -> Measured:
+    """Trains everything with every seed, and asks all of it about the test examples."""
+    measured = Measured({}, {}, {})
+    first = setting.config.run.seed
+    for seed in range(first, first + setting.config.scorer.seeds):
+        alone: dict[str, keras.Model] = {}
         with clock.stage(f"seed {seed}"):
-            alone: dict[str, keras.Model] = {}
             for trial in trials(setting):
                 learned = learn(setting, trial, alone, seed)
-                rights.setdefault(trial, []).append(_right(setting, trial, learned))
-                clock.say(f"seed {seed}: {trial.name}: {rights[trial][-1].mean():.2%}")
+                right = learned.probabilities.argmax(axis=1) == truth_of(setting, trial)
+                measured.rights.setdefault(trial, []).append(right)
+                clock.say(f"{trial.name}: {right.mean():.2%}")
                 if not trial.count and not trial.source:
                     alone[trial.modality] = learned.scored.model
-                if not trial.count and seed == config.run.seed:
-                    whole[trial.name] = learned
-        if config.scorer.unseen:
+                if not trial.count and seed == first:
+                    measured.whole[trial.name] = learned
+        if setting.config.scorer.unseen:
             with clock.stage(f"seed {seed}: unseen classes"):
                 for trial in unseen_trials(setting):
-                    guesses.setdefault(trial, []).append(tell_unseen(setting, trial, alone, seed))
+                    right = tell_unseen(setting, trial, alone, seed)
+                    measured.guesses.setdefault(trial, []).append(right)
+    return measured
 
-    run = report.Run(
+
+def reported(
+    setting: Setting,
+    measured: Measured,
+    reports: tuple[DataReport, ...],
+    facts: Facts,
+    seconds: dict[str, float],
+) -> report.Run:
+    """Puts what was measured into tables, plots and sentences."""
+    config = setting.config
+    whole = measured.whole
+    return report.Run(
         experiment=config.run.experiment,
         title=TITLE,
         seed=config.run.seed,
@@ -148,26 +151,16 @@ def run(config: Config, clock: Clock) -> report.Run:
         data=reports[0],
         further_data={"documents": reports[1]},
         results={name: _result(setting, name, learned) for name, learned in whole.items()},
-        gains=tuple(_gains(rights)),
-        seconds=clock.seconds,
+        gains=tuple(_gains(measured.rights)),
+        seconds=seconds,
         transfer=next((one.scored.transfer for one in whole.values() if one.scored.transfer), None),
         histories=tuple(learned.scored.history for learned in whole.values()),
         gallery=(),
         facts=facts | _scales(whole),
         headline=Trial("documents", 0).name,
-        tables=(*_tables(rights), *_unseen_table(setting, guesses)),
-        plots=tuple(_plots(setting, rights)),
+        tables=(*_tables(measured.rights), *_unseen_table(setting, measured.guesses)),
+        plots=tuple(_plots(setting, measured.rights)),
     )
-    if not workers(strategy).is_chief:
-        wait_for_all(strategy)
-        return run
-    report.write(run, config.run.output_dir)
-    report.tensorboard(run, config.run.output_dir / "tensorboard")
-    if config.run.record:
-        report.record(run, config.run.record, clock.wall_seconds())
-    clock.say(report.console_table(run))
-    wait_for_all(strategy)
-    return run
 
 
 def modalities_of(config: Config, strategy) -> tuple[dict[str, Modality], tuple[DataReport, ...], Facts]:
@@ -233,102 +226,6 @@ def modalities_of(config: Config, strategy) -> tuple[dict[str, Modality], tuple[
     return {"images": images, "documents": documents}, (image_data.report, document_data.report), facts
 
 
-def counts_of(modality: Modality, per_class: tuple[int, ...]) -> tuple[int, ...]:
-    """Returns the counts that are less than all examples of some class, in rising order, and 0 for all."""
-    largest = np.bincount(modality.labels["train"]).max()
-    return (*sorted({count for count in per_class if 0 < count < largest}), 0)
-
-
-def unseen_of(modality: Modality, config: Config) -> np.ndarray:
-    """Draws the classes that are left out of training in the measurement of unseen classes."""
-    classes = len(modality.class_names)
-    if config.scorer.unseen > classes - 2:
-        raise UserError(
-            f"--unseen={config.scorer.unseen} leaves less than 2 of the {classes} classes of the "
-            f"{modality.name} to learn from",
-            f"give at most {classes - 2}",
-        )
-    return np.sort(np.random.default_rng(config.run.seed).permutation(classes)[: config.scorer.unseen])
-
-
-def trials(setting: Setting) -> list[Trial]:
-    """Returns all trainings of a seed: each after those that its scorer comes from."""
-    alone = [Trial(name, count) for name, counts in setting.counts.items() for count in counts]
-    moved = [
-        Trial(name, count, source)
-        for source, name in setting.config.scorer.directions
-        for count in setting.counts[name]
-    ]
-    return alone + moved
-
-
-def learn(setting: Setting, trial: Trial, alone: dict[str, keras.Model], seed: int) -> Learned:
-    """Trains, and answers for the test examples."""
-    modality = setting.modalities[trial.modality]
-    classes = np.arange(len(modality.class_names))
-    positions = subset(modality.labels["train"], classes, trial.count, seed)
-    stage = f"{trial.name}, seed {seed}"
-    scored = _train(setting, trial, positions, classes, alone, seed, stage)
-    logits = _read(setting, modality, scored.model, np.arange(len(modality.labels["test"])), stage)
-    return Learned(scored, softmax(logits))
-
-
-def unseen_trials(setting: Setting) -> list[Trial]:
-    """Returns the trainings without the unseen classes: each modality alone, then with the other's scorer."""
-    count = setting.config.scorer.seen_per_class
-    alone = [Trial(name, count) for name in setting.modalities]
-    return alone + [Trial(name, count, source) for source, name in setting.config.scorer.directions]
-
-
-def tell_unseen(setting: Setting, trial: Trial, alone: dict[str, keras.Model], seed: int) -> np.ndarray:
-    """Trains on the other classes, and tells whether each test example of an unseen one is named rightly."""
-    modality, unseen = setting.modalities[trial.modality], setting.unseen[trial.modality]
-    seen = np.setdiff1d(np.arange(len(modality.class_names)), unseen)
-    positions = subset(modality.labels["train"], seen, trial.count, seed)
-    stage = f"{trial.name}, seed {seed}, without {', '.join(modality.class_names[label] for label in unseen)}"
-    scored = _train(setting, trial, positions, seen, alone, seed, stage)
-    model = choosing_among(modality, scored.model, unseen, setting.strategy)
-    test = np.flatnonzero(np.isin(modality.labels["test"], unseen))
-    logits = _read(setting, modality, model, test, stage)
-    return unseen[logits.argmax(axis=1)] == modality.labels["test"][test]
-
-
-def _train(setting: Setting, trial: Trial, positions, classes, alone, seed: int, stage: str) -> Scored:
-    config = setting.config
-    moving = None
-    if trial.source:
-        layers = MOVED[config.scorer.move]
-        moving = Moving(alone[trial.source], layers, frozen=config.scorer.freeze_moved)
-    return train_scored(
-        setting.modalities[trial.modality],
-        positions,
-        classes,
-        scale=config.text.similarity_scale,
-        seed=seed,
-        strategy=setting.strategy,
-        stage=stage,
-        moving=moving,
-        checkpoints=setting.checkpoints,
-        training=config.train,
-    )
-
-
-def _read(setting: Setting, modality: Modality, model, positions: np.ndarray, stage: str) -> np.ndarray:
-    return read(
-        modality,
-        model,
-        "test",
-        positions,
-        strategy=setting.strategy,
-        stage=f"{stage}: test",
-        checkpoints=setting.checkpoints,
-    )
-
-
-def _right(setting: Setting, trial: Trial, learned: Learned) -> np.ndarray:
-    return learned.probabilities.argmax(axis=1) == setting.modalities[trial.modality].labels["test"]
-
-
 def _result(setting: Setting, name: str, learned: Learned) -> Result:
     modality = setting.modalities[name.partition(",")[0]]
     return evaluate(
@@ -343,7 +240,7 @@ def _result(setting: Setting, name: str, learned: Learned) -> Result:
 def _gains(rights: dict[Trial, list[np.ndarray]]) -> Iterator[Gain]:
     for trial, right in rights.items():
         if trial.source:
-            what = f"the scorer of the {trial.source}, at {_amount(trial.count)} {trial.modality} a class,"
+            what = f"the scorer of the {trial.source}, at {amount(trial.count)} {trial.modality} a class,"
             alone = np.stack(rights[replace(trial, source=None)])
             yield repeated_gain(np.stack(right), alone, what=what, unit=trial.modality)
 
@@ -361,7 +258,7 @@ def _tables(rights: dict[Trial, list[np.ndarray]]) -> Iterator[report.Table]:
         rows = []
         for trial in rights:
             if trial.modality == modality and not trial.source:
-                row: tuple[str, ...] = (_amount(trial.count), _accuracy(rights[trial]))
+                row: tuple[str, ...] = (amount(trial.count), _accuracy(rights[trial]))
                 for other in moved:
                     if replace(other, source=None) == trial:
                         gain = repeated_gain(
@@ -430,10 +327,6 @@ def _per_class(setting: Setting, trial: Trial) -> float:
     labels = setting.modalities[trial.modality].labels["train"]
     counts = np.bincount(labels)
     return float(np.minimum(counts, trial.count).mean() if trial.count else counts.mean())
-
-
-def _amount(count: int) -> str:
-    return str(count) if count else "all"
 
 
 def _seeds(count: int) -> str:
