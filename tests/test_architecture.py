@@ -15,13 +15,13 @@ ROOT = Path(__file__).parents[1]
 ORDER = [
     "xmodal", "errors", "files", "versions", "config", "clock", "run_folder", "checkpoint", "cluster",
     "assets",
-    "data", "data.splits", "data.folders", "data.tfds", "data.audit", "data.images", "data.texts",
-    "data.tables", "data.documents", "data.tokens",
-    "strategy", "backbones", "transfer", "bridge", "heads", "layer_rates", "train",
+    "data", "data.splits", "data.folders", "data.tfds", "data.audit", "data.reading", "data.images",
+    "data.texts", "data.tables", "data.documents", "data.tokens", "data.personal", "data.scrub",
+    "strategy", "replicas", "backbones", "transfer", "bridge", "heads", "layer_rates", "progress", "train",
     "image_classifier", "text_classifier", "evaluate",
     "report.wording", "report.markup", "report.machine", "report.records", "report.tables",
     "report.figures", "report.summaries", "report.page", "report",
-    "loaded", "export", "recipes", "recipes.vgg_to_bert", "fetch", "run", "bench",
+    "loaded", "export", "recipes", "recipes.vgg_to_bert", "known_spans", "fetch", "run", "bench",
 ]
 # fmt: on
 

@@ -89,7 +89,9 @@ def scrub_documents(data: DocumentData, *, batch_size: int = 64) -> Scrubbed:
         splits[name] = replace(split, texts=texts)
         for mark, count in zip(MARKS, found.sum(axis=0).tolist(), strict=True):
             counts[mark][name] = count
-    return Scrubbed(replace(data, **splits), counts)
+    return Scrubbed(
+        replace(data, train=splits["train"], validation=splits["validation"], test=splits["test"]), counts
+    )
 
 
 def scrub_texts(texts: Iterable[str], *, batch_size: int = 64) -> tuple[np.ndarray, np.ndarray]:
