@@ -14,7 +14,7 @@ from absl import flags
 
 from xmodal.errors import UserError, nearest
 
-EXPERIMENTS = ("vgg_to_bert",)
+EXPERIMENTS = ("vgg_to_bert", "bert_news")
 TEXT_STYLES = ("top1", "topk", "hedged")
 TEXT_HEADS = ("finetune", "zero_shot")
 STRATEGIES = ("auto", "one_device", "mirrored", "multi_worker", "tpu")
@@ -147,6 +147,9 @@ flags.DEFINE_string(
     "fallback_encoding", None, "Encoding of files that are not in --encoding; without it they are an error."
 )
 
+_count("baseline_words", 30_000, "Most words that the TF-IDF baseline knows, the most frequent ones.")
+flags.DEFINE_bool("scrub", True, "Put marks such as [EMAIL] in the place of personal data.")
+
 # The image classifier.
 flags.DEFINE_string("base", "VGG16", "Keras Applications model that the weights come from.")
 flags.DEFINE_string("target", "VGG19", "Keras Applications model that they are copied into.")
@@ -275,6 +278,8 @@ class DocumentConfig:
     split_column: str
     encoding: str
     fallback_encoding: str | None
+    baseline_words: int
+    scrub: bool
 
 
 @dataclass(frozen=True)

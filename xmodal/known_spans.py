@@ -12,7 +12,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from xmodal.data.personal import MARKS
-from xmodal.data.scrub import scrub_texts
+from xmodal.data.scrub import prepare_texts
 from xmodal.errors import UserError
 
 LANGUAGES = ("en", "zh")
@@ -76,12 +76,12 @@ def scrub_figures(count: int, seed: int) -> dict[str, float | int]:
         Documents, pieces, recall and precision by language and by mark, and documents a second.
     """
     documents = known_documents(count, seed)
-    scrub_texts([document.text for document in documents[:64]])  # traces the function
+    prepare_texts([document.text for document in documents[:64]])  # traces the function
     started = time.perf_counter()
-    texts, _ = scrub_texts([document.text for document in documents])
+    texts, _ = prepare_texts([document.text for document in documents])
     seconds = time.perf_counter() - started
     # What cleaning alone changes is no matter of what is found.
-    expected, _ = scrub_texts([document.expected for document in documents])
+    expected, _ = prepare_texts([document.expected for document in documents])
     outcomes: Counter[tuple[str, str, str]] = Counter()
     for document, text, wanted in zip(documents, texts, expected, strict=True):
         for mark, outcome in compared(wanted, text):

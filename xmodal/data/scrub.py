@@ -1,13 +1,13 @@
 """Clean texts without personal data: the same TensorFlow ops at training, evaluation and in the export."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_text as tf_text
 
-from xmodal.data.documents import DocumentData, DocumentSplit
+from xmodal.data.documents import DocumentData
 from xmodal.data.personal import KINDS, MARKS, Kind
 
 # Cleaning leaves no control characters, so that these can stand around what is looked at.
@@ -63,8 +63,8 @@ def scrubbed(texts: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 
 
 @dataclass(frozen=True)
-class Scrubbed:
-    """Documents without personal data, and what was taken out.
+class Prepared:
+    """Clean documents, and what was taken out of them.
 
     Attributes:
         data: the documents.
@@ -75,30 +75,50 @@ class Scrubbed:
     counts: dict[str, dict[str, int]]
 
 
-def scrub_documents(data: DocumentData, *, batch_size: int = 64) -> Scrubbed:
-    """Scrubs all splits; nothing of what was found is kept but its number.
+def preparation(scrub: bool) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
+    """Returns what is done to documents (B,) before they are read: `scrubbed`, or `cleaned` without marks."""
+    return scrubbed if scrub else _without_marks
+
+
+def _without_marks(texts: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    return cleaned(texts), tf.zeros((tf.size(texts), len(MARKS)), tf.int32)
+
+
+def prepare_documents(data: DocumentData, *, scrub: bool, batch_size: int = 64) -> Prepared:
+    """Cleans all splits; nothing of what was found is kept but its number.
 
     Args:
         data: the documents.
+        scrub: put marks in the place of personal data too.
         batch_size: documents that are read together.
     """
-    counts: dict[str, dict[str, int]] = {mark: {} for mark in MARKS}
-    splits: dict[str, DocumentSplit] = {}
-    for name, split in (("train", data.train), ("validation", data.validation), ("test", data.test)):
-        texts, found = scrub_texts(split.texts, batch_size=batch_size)
-        splits[name] = replace(split, texts=texts)
-        for mark, count in zip(MARKS, found.sum(axis=0).tolist(), strict=True):
-            counts[mark][name] = count
-    return Scrubbed(
-        replace(data, train=splits["train"], validation=splits["validation"], test=splits["test"]), counts
+    splits = {"train": data.train, "validation": data.validation, "test": data.test}
+    # All in one go: TensorFlow traces the many rules once.
+    texts, found = prepare_texts(
+        np.concatenate([split.texts for split in splits.values()]), scrub=scrub, batch_size=batch_size
+    )
+    ends = np.cumsum([len(split) for split in splits.values()])[:-1]
+    parts = dict(zip(splits, np.split(texts, ends), strict=True))
+    sums = {name: part.sum(axis=0) for name, part in zip(splits, np.split(found, ends), strict=True)}
+    return Prepared(
+        replace(
+            data,
+            train=replace(data.train, texts=parts["train"]),
+            validation=replace(data.validation, texts=parts["validation"]),
+            test=replace(data.test, texts=parts["test"]),
+        ),
+        {mark: {name: int(count[place]) for name, count in sums.items()} for place, mark in enumerate(MARKS)},
     )
 
 
-def scrub_texts(texts: Iterable[str], *, batch_size: int = 64) -> tuple[np.ndarray, np.ndarray]:
-    """Scrubs texts on all cores.
+def prepare_texts(
+    texts: Iterable[str], *, scrub: bool = True, batch_size: int = 64
+) -> tuple[np.ndarray, np.ndarray]:
+    """Cleans texts on all cores.
 
     Args:
         texts: N of them.
+        scrub: put marks in the place of personal data too.
         batch_size: how many are read together.
 
     Returns:
@@ -107,7 +127,7 @@ def scrub_texts(texts: Iterable[str], *, batch_size: int = 64) -> tuple[np.ndarr
     # A lone surrogate, which Python's strings may hold, is no UTF-8.
     encoded = [text.encode("utf-8", "replace") for text in texts]
     batches = tf.data.Dataset.from_tensor_slices(tf.constant(encoded, tf.string)).batch(batch_size)
-    read = batches.map(scrubbed, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    read = batches.map(preparation(scrub), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     parts = list(read.as_numpy_iterator())
     found = np.empty(len(encoded), object)
     found[:] = [text.decode() for part, _ in parts for text in part]
