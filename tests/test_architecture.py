@@ -18,7 +18,7 @@ ORDER = [
     "data", "data.splits", "data.folders", "data.tfds", "data.audit", "data.reading", "data.images",
     "data.texts", "data.tables", "data.documents", "data.tokens", "data.personal", "data.scrub",
     "strategy", "replicas", "backbones", "transfer", "bridge", "heads", "layer_rates", "progress", "train",
-    "image_classifier", "text_classifier", "tfidf", "evaluate",
+    "features", "image_classifier", "text_classifier", "tfidf", "evaluate",
     "report.wording", "report.markup", "report.machine", "report.records", "report.tables",
     "report.figures", "report.summaries", "report.page", "report",
     "loaded", "export", "recipes", "recipes.vgg_to_bert", "recipes.bert_news", "known_spans",

@@ -99,6 +99,12 @@ _count("seed", 0, "Seed of splits, initial weights, orders and augmentation.", l
 _choice("strategy", "auto", STRATEGIES, "tf.distribute strategy; auto takes every GPU that it finds.")
 _count("virtual_devices", 1, "Split the CPU into this many devices, to run mirrored without GPUs.")
 flags.DEFINE_bool("offline", False, "Make no attempt to fetch anything.")
+flags.DEFINE_float(
+    "feature_cache_gb",
+    10.0,
+    "Most GB of kept features of frozen trunks; 0 keeps none.",
+    lower_bound=0,
+)
 
 # Every training.
 _choice("optimizer", "adamw", OPTIMIZERS, "Optimizer of every training; sgd has Nesterov momentum 0.9.")
@@ -235,6 +241,7 @@ class RunConfig:
     strategy: str
     virtual_devices: int
     offline: bool
+    feature_cache_gb: float
 
 
 @dataclass(frozen=True)

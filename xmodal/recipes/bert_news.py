@@ -133,7 +133,7 @@ def run(config: Config, clock: Clock) -> report.Run:
     report.write(run, config.run.output_dir)
     if config.run.export:
         with clock.stage("export"):
-            facts = export_checked(config, bert, measured["bert"], original)
+            facts = export_checked(config, bert, measured["bert"], original, checkpoints)
         run = replace(run, facts=run.facts | facts)
         report.write(run, config.run.output_dir)
     report.tensorboard(run, config.run.output_dir / "tensorboard")
@@ -221,12 +221,18 @@ def personal_data(config: Config, prepared: Prepared) -> tuple[report.Table, ...
     if not config.documents.scrub:
         return ()
     splits = ("train", "validation", "test")
-    rows = tuple((mark, *(count[split] for split in splits)) for mark, count in prepared.counts.items())
-    return (report.Table("Personal data that marks stand for", ("mark", *splits), rows),)
+    rows: list[tuple[str | int, ...]] = [
+        (mark, *(count[split] for split in splits)) for mark, count in prepared.counts.items()
+    ]
+    return (report.Table("Personal data that marks stand for", ("mark", *splits), tuple(rows)),)
 
 
 def export_checked(
-    config: Config, bert: TextClassifier, measured: Measured, original: DocumentData
+    config: Config,
+    bert: TextClassifier,
+    measured: Measured,
+    original: DocumentData,
+    checkpoints: Checkpoints,
 ) -> dict[str, float | int | str]:
     """Exports the model, and compares it on test documents as they were written, in a fresh process."""
     prepare = preparation(config.documents.scrub)
@@ -236,7 +242,8 @@ def export_checked(
         prepare=lambda texts: prepare(texts)[0],
         names=original.class_names,
     )
-    exported = export.export(served, config.run.saved_models_dir / config.run.experiment)
+    folder = config.run.saved_models_dir / config.run.experiment
+    exported = export.export(served, folder, checkpoints.stage("export"))
     texts = original.test.texts[:CHECKED_DOCUMENTS]
     difference = export.check(
         exported,
