@@ -16,12 +16,14 @@ ORDER = [
     "xmodal", "errors", "files", "versions", "config", "clock", "run_folder", "checkpoint", "cluster",
     "assets",
     "data", "data.splits", "data.folders", "data.tfds", "data.audit", "data.reading", "data.images",
-    "data.texts", "data.words", "data.tables", "data.documents", "data.tokens",
+    "data.texts", "data.words", "data.tables", "data.documents", "data.tokens", "data.personal", "data.scrub",
     "strategy", "replicas", "backbones", "transfer", "bridge", "heads", "layer_rates", "progress", "train",
-    "image_classifier", "text_classifier", "modality", "scored_classifier", "trials", "evaluate", "repeats",
+    "features", "image_classifier", "text_classifier", "modality", "scored_classifier", "trials", "tfidf",
+    "evaluate", "repeats",
     "report.wording", "report.markup", "report.machine", "report.records", "report.tables",
     "report.figures", "report.summaries", "report.page", "report",
-    "loaded", "export", "recipes", "recipes.vgg_to_bert", "recipes.cnn_to_text", "fetch", "run", "bench",
+    "loaded", "export", "recipes", "recipes.vgg_to_bert", "recipes.cnn_to_text", "recipes.bert_news",
+    "known_spans", "fetch", "run", "bench",
 ]
 # fmt: on
 

@@ -140,9 +140,9 @@ def manifest(names: Iterable[str], *, cache: Path, offline: bool = False) -> lis
     return entries
 
 
-def needed(image_weights: str, dataset: str, text_encoder: str) -> list[str]:
-    """Returns the named assets that a run with these three flags uses, each once."""
-    return list(dict.fromkeys(value for value in (image_weights, dataset, text_encoder) if value in ASSETS))
+def needed(*values: str) -> list[str]:
+    """Returns the named assets among the values of a run's flags, each once."""
+    return list(dict.fromkeys(value for value in values if value in ASSETS))
 
 
 def text_encoder_path(name_or_path: str, *, cache: Path, offline: bool = False) -> str:

@@ -14,7 +14,7 @@ from absl import flags
 
 from xmodal.errors import UserError, nearest
 
-EXPERIMENTS = ("vgg_to_bert", "cnn_to_text")
+EXPERIMENTS = ("vgg_to_bert", "cnn_to_text", "bert_news")
 TEXT_STYLES = ("top1", "topk", "hedged")
 TEXT_HEADS = ("finetune", "zero_shot")
 STRATEGIES = ("auto", "one_device", "mirrored", "multi_worker", "tpu")
@@ -102,6 +102,12 @@ _count("seed", 0, "Seed of splits, initial weights, orders and augmentation.", l
 _choice("strategy", "auto", STRATEGIES, "tf.distribute strategy; auto takes every GPU that it finds.")
 _count("virtual_devices", 1, "Split the CPU into this many devices, to run mirrored without GPUs.")
 flags.DEFINE_bool("offline", False, "Make no attempt to fetch anything.")
+flags.DEFINE_float(
+    "feature_cache_gb",
+    10.0,
+    "Most GB of kept features of frozen trunks; 0 keeps none.",
+    lower_bound=0,
+)
 
 # Every training.
 _choice("optimizer", "adamw", OPTIMIZERS, "Optimizer of every training; sgd has Nesterov momentum 0.9.")
@@ -149,6 +155,9 @@ flags.DEFINE_string("encoding", "utf-8", "Encoding of the documents.")
 flags.DEFINE_string(
     "fallback_encoding", None, "Encoding of files that are not in --encoding; without it they are an error."
 )
+
+_count("baseline_words", 30_000, "Most words that the TF-IDF baseline knows, the most frequent ones.")
+flags.DEFINE_bool("scrub", True, "Put marks such as [EMAIL] in the place of personal data.")
 
 # The image classifier.
 flags.DEFINE_string("base", "VGG16", "Keras Applications model that the weights come from.")
@@ -257,6 +266,7 @@ class RunConfig:
     strategy: str
     virtual_devices: int
     offline: bool
+    feature_cache_gb: float
 
 
 @dataclass(frozen=True)
@@ -300,6 +310,8 @@ class DocumentConfig:
     split_column: str
     encoding: str
     fallback_encoding: str | None
+    baseline_words: int
+    scrub: bool
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Texts -> logits of the target question: BERT with a trained head, or with similarities alone."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import keras
 import numpy as np
@@ -89,6 +89,19 @@ def merge(texts: Iterable[str], targets: np.ndarray, weights: np.ndarray | None 
     )
 
 
+def balanced(examples: TextExamples, classes: int) -> TextExamples:
+    """Gives every class that occurs the same weight in all, and the examples the mean weight that they had.
+
+    Args:
+        examples: U of them.
+        classes: the number of targets C.
+    """
+    of_class = np.bincount(examples.targets, examples.weights, minlength=classes)
+    share = of_class.sum() / (np.count_nonzero(of_class) * np.maximum(of_class, np.finfo(np.float32).tiny))
+    weights = examples.weights * share[examples.targets]
+    return replace(examples, weights=weights.astype(np.float32))
+
+
 def train_text_classifier(
     preset: str,
     examples: TextExamples,
@@ -126,6 +139,8 @@ def train_text_classifier(
         encoder = text_encoder(preset, config.sequence_length)
         model = text_classifier(encoder.model, classes)
         set_trainable(encoder.model, config.text_trainable, flag="text_trainable")
+    if config.class_weights == "balanced":
+        examples = balanced(examples, classes)
     learn = _train_head if config.text_trainable == "head" else _train_whole
     history = learn(
         encoder,

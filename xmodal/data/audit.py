@@ -95,7 +95,11 @@ def audit(
     leaked = _leaked(usable)
     warnings = _content_warnings(len(examples), usable, dropped, duplicates, leaked, keep_leaks, things)
     gone = set() if keep_leaks else {name for name, _ in leaked}
-    kept = [example for example, _ in usable if example.split == "test" or example.id not in gone]
+    kept = [
+        example._replace(digest=digest)
+        for example, digest in usable
+        if example.split == "test" or example.id not in gone
+    ]
     counts = _counts(kept, class_names)
     _require_enough(counts, {example.split for example in examples}, min_per_class, dropped, things)
     return kept, DataReport(counts, dropped, duplicates, leaked, warnings + _count_warnings(counts, things))

@@ -36,13 +36,20 @@ class ImageSplit:
         items: (N,) objects: file paths (str), or encoded images (bytes) when `in_memory`.
         labels: (N,) int32, positions in the class names.
         ids: how reports name each image: its path in the data set, or such as "mnist_5k/123".
+        digests: of the pixels of each image.
         in_memory: the items are encoded images and not file paths.
     """
 
     items: np.ndarray
     labels: np.ndarray
     ids: tuple[str, ...]
+    digests: tuple[bytes, ...]
     in_memory: bool
+
+    def __post_init__(self):
+        sizes = {len(part) for part in (self.items, self.labels, self.ids, self.digests)}
+        if len(sizes) > 1:
+            raise ValueError(f"items, labels, ids and digests must be as many. Received: {sorted(sizes)}")
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -404,4 +411,6 @@ def _read_tfds(name: str, cache: Path, offline: bool) -> _Listing:
 
 def _image_split(examples: Sequence[Example], split: str, class_names: Sequence[str]) -> ImageSplit:
     items, labels, ids = columns(examples, split, class_names)
-    return ImageSplit(items, labels, ids, in_memory=len(items) > 0 and isinstance(items[0], bytes))
+    digests = tuple(example.digest for example in examples if example.split == split)
+    in_memory = len(items) > 0 and isinstance(items[0], bytes)
+    return ImageSplit(items, labels, ids, digests=digests, in_memory=in_memory)

@@ -22,12 +22,16 @@ SPLIT_WORDS = {
 
 
 class Example(NamedTuple):
-    """One example: its content or its file's path, its name in reports, its class and its split."""
+    """One example: its content or its file's path, its name in reports, its class and its split.
+
+    The audit adds the digest of its content.
+    """
 
     item: str | bytes
     id: str
     class_name: str
     split: str
+    digest: bytes = b""
 
 
 @dataclass(frozen=True)
