@@ -56,8 +56,13 @@ class ImageSplit:
 
     def take(self, positions: np.ndarray) -> "ImageSplit":
         """Returns the images at some positions (n,), in that order."""
-        ids = tuple(self.ids[position] for position in positions)
-        return replace(self, items=self.items[positions], labels=self.labels[positions], ids=ids)
+        return replace(
+            self,
+            items=self.items[positions],
+            labels=self.labels[positions],
+            ids=tuple(self.ids[position] for position in positions),
+            digests=tuple(self.digests[position] for position in positions),
+        )
 
 
 @dataclass(frozen=True)
