@@ -21,8 +21,8 @@ ORDER = [
     "features", "image_classifier", "text_classifier", "tfidf", "evaluate",
     "report.wording", "report.markup", "report.machine", "report.records", "report.tables",
     "report.figures", "report.summaries", "report.page", "report",
-    "loaded", "export", "recipes", "recipes.vgg_to_bert", "recipes.bert_news", "known_spans",
-    "fetch", "run", "bench",
+    "loaded", "export", "recipes", "recipes.vgg_to_bert", "recipes.bert_news", "fetch", "run",
+    "bench", "bench.pairs", "bench.text_stage", "bench.engine", "bench.scrub", "bench.__main__",
 ]
 # fmt: on
 

@@ -17,6 +17,7 @@ from xmodal.errors import UserError, nearest
 EXPERIMENTS = ("vgg_to_bert", "bert_news")
 TEXT_STYLES = ("top1", "topk", "hedged")
 TEXT_HEADS = ("finetune", "zero_shot")
+BENCHES = ("engine", "text_stage", "scrub")
 STRATEGIES = ("auto", "one_device", "mirrored", "multi_worker", "tpu")
 OPTIMIZERS = ("adamw", "sgd")
 SCHEDULES = ("cosine", "linear", "constant")
@@ -94,6 +95,7 @@ flags.DEFINE_bool(
     "deterministic", False, "Take only operations that give the same bits in every run; may be slower."
 )
 flags.DEFINE_bool("export", True, "Export a SavedModel and compare it in a fresh process.")
+_choice("bench", "engine", BENCHES, "What python -m xmodal.bench measures.")
 flags.DEFINE_string("record", None, "JSON file for the run's figures, with flags, commit and hardware.")
 _count("seed", 0, "Seed of splits, initial weights, orders and augmentation.", lower=0)
 _choice("strategy", "auto", STRATEGIES, "tf.distribute strategy; auto takes every GPU that it finds.")
@@ -237,6 +239,7 @@ class RunConfig:
     deterministic: bool
     export: bool
     record: Path | None
+    bench: str
     seed: int
     strategy: str
     virtual_devices: int
@@ -422,6 +425,6 @@ def _plain(value):
 def _flagfile() -> str:
     lines = []
     for flag in sorted(_own_flags(), key=lambda flag: flag.name):
-        if flag.value is not None and flag.name not in ("overwrite", "restart", "record"):
+        if flag.value is not None and flag.name not in ("bench", "overwrite", "restart", "record"):
             lines.append(flag.serialize())
     return "\n".join(lines) + "\n"
