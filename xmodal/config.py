@@ -17,7 +17,7 @@ from xmodal.errors import UserError, nearest
 EXPERIMENTS = ("vgg_to_bert", "cnn_to_text", "bert_news")
 TEXT_STYLES = ("top1", "topk", "hedged")
 TEXT_HEADS = ("finetune", "zero_shot")
-BENCHES = ("engine", "text_stage")
+BENCHES = ("engine", "text_stage", "scrub")
 STRATEGIES = ("auto", "one_device", "mirrored", "multi_worker", "tpu")
 OPTIMIZERS = ("adamw", "sgd")
 SCHEDULES = ("cosine", "linear", "constant")

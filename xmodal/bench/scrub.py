@@ -11,11 +11,14 @@ import time
 from collections import Counter
 from dataclasses import dataclass
 
+from xmodal.clock import Clock
+from xmodal.config import Config
 from xmodal.data.personal import MARKS
 from xmodal.data.scrub import prepare_texts
 from xmodal.errors import UserError
 
 LANGUAGES = ("en", "zh")
+DOCUMENTS = 2000
 WORDS = 200
 _IBAN_LOCALES = ("en_GB", "de_DE", "fr_FR", "es_ES", "it_IT", "nl_NL", "pl_PL", "tr_TR")
 _FRAMES = {
@@ -61,6 +64,17 @@ def known_documents(count: int, seed: int) -> list[KnownDocument]:
         fake.seed_instance(seed)
     chance = random.Random(seed)
     return [_document(fakes, chance, LANGUAGES[number % 2]) for number in range(count)]
+
+
+def measure(settings: Config, clock: Clock) -> dict[str, float | int]:
+    """Scrubs 2,000 documents; see `scrub_figures`.
+
+    Args:
+        settings: give the seed.
+        clock: times the benchmark.
+    """
+    with clock.stage("scrub"):
+        return scrub_figures(DOCUMENTS, settings.run.seed)
 
 
 def scrub_figures(count: int, seed: int) -> dict[str, float | int]:
