@@ -16,7 +16,7 @@ ORDER = [
     "xmodal", "errors", "files", "versions", "config", "clock", "run_folder", "checkpoint", "cluster",
     "assets",
     "data", "data.audit", "data.images", "data.texts",
-    "strategy", "backbones", "transfer", "bridge", "heads", "train",
+    "strategy", "e5", "backbones", "transfer", "bridge", "heads", "train",
     "image_classifier", "text_classifier", "evaluate",
     "report.wording", "report.markup", "report.machine", "report.records", "report.tables",
     "report.figures", "report.summaries", "report.page", "report",
