@@ -195,7 +195,7 @@ def test_a_wheel_of_another_platform(index, cache, monkeypatch):
     wheel = index / "tiny_asset-1.0-py3-none-any.whl"
     wheel.rename(index / "tiny_asset-1.0-py3-none-win_arm64.whl")
     monkeypatch.setitem(assets.ASSETS, "tiny", asset)
-    with pytest.raises(UserError, match="No matching distribution found for tiny-asset==1.0"):
+    with pytest.raises(UserError, match=r"No matching distribution found for tiny-asset==1\.0"):
         assets.locate("tiny", cache=cache)
     monkeypatch.setitem(assets.ASSETS, "tiny", dataclasses.replace(asset, platform="win_arm64"))
     assert (assets.locate("tiny", cache=cache) / "words.txt").read_bytes() == b"cat\ndog\n"
