@@ -4,9 +4,11 @@ import math
 import struct
 from pathlib import Path
 
+import keras_nlp
 import numpy as np
 import pytest
 import tensorflow as tf
+from sentencepiece.sentencepiece_model_pb2 import ModelProto
 
 from xmodal import assets, config, e5
 from xmodal.backbones import text_encoder
@@ -77,7 +79,6 @@ def test_what_the_file_holds(tiny):
     assert read.sizes == e5.Sizes(HIDDEN, 1, HEADS, INTERMEDIATE, len(PIECES), LENGTH, 2)
     assert read.vocabulary.pieces == tuple(PIECES)
     np.testing.assert_allclose(read.vocabulary.scores, SCORES)
-    assert (read.vocabulary.start, read.vocabulary.end, read.vocabulary.pad) == (0, 2, 1)
     assert read.vocabulary.replaced == REPLACED
     assert set(read.tensors) == set(tensors())
     for name, tensor in tensors().items():
@@ -108,7 +109,19 @@ def test_a_file_of_another_kind(tmp_path):
         e5.read(path)
 
 
+def test_a_vocabulary_with_other_ids(tiny, tmp_path):
+    content = bytearray(tiny.read_bytes())
+    content[48:52] = struct.pack("<i", 7)
+    (tmp_path / "other").write_bytes(content)
+    with pytest.raises(ValueError, match=r"must begin with <s>, <pad>, .* of 32 and the ids 7, 1, 2, 3"):
+        e5.read(tmp_path / "other")
+
+
 # The tokenizer.
+
+
+def preprocessor_of(path: Path) -> e5.Preprocessor:
+    return e5.Preprocessor(e5.tokenizer_model(e5.read(path).vocabulary), LENGTH)
 
 
 @pytest.mark.parametrize(
@@ -130,7 +143,7 @@ def test_a_file_of_another_kind(tmp_path):
     ],
 )
 def test_pieces_of_a_text(tiny, text, pieces):
-    tokens = e5.Preprocessor(e5.read(tiny).vocabulary, LENGTH)(tf.constant([text]))
+    tokens = preprocessor_of(tiny)(tf.constant([text]))
     ids = tokens["token_ids"].numpy()[0]
     expected = ["<s>", "▁query", ":", *pieces, "</s>"]
     assert [PIECES[index] for index in ids[: len(expected)]] == expected
@@ -142,7 +155,7 @@ def test_pieces_of_a_text(tiny, text, pieces):
 
 
 def test_invalid_bytes_are_unknown_and_long_texts_are_cut(tiny):
-    preprocessor = e5.Preprocessor(e5.read(tiny).vocabulary, LENGTH)
+    preprocessor = preprocessor_of(tiny)
     ids = preprocessor(tf.constant([b"b\xff\xfe", b"ab " * 100_000]))["token_ids"].numpy()
     assert [PIECES[index] for index in ids[0, :6]] == ["<s>", "▁query", ":", "▁", "b", "<unk>"]
     assert [PIECES[index] for index in ids[1]] == ["<s>", "▁query", ":", *["▁ab"] * (LENGTH - 4), "</s>"]
@@ -150,7 +163,7 @@ def test_invalid_bytes_are_unknown_and_long_texts_are_cut(tiny):
 
 def test_the_tokenizer_runs_in_a_pipeline_and_in_an_export(tiny, tmp_path):
     served = tf.Module()
-    served.preprocessor = e5.Preprocessor(e5.read(tiny).vocabulary, LENGTH)
+    served.preprocessor = preprocessor_of(tiny)
     served.read = tf.function(served.preprocessor, [tf.TensorSpec([None], tf.string)])
     tf.saved_model.save(served, str(tmp_path / "saved"))
     texts = tf.constant(["ab", "be\u0301 x"])
@@ -158,6 +171,32 @@ def test_the_tokenizer_runs_in_a_pipeline_and_in_an_export(tiny, tmp_path):
     for tokens in (mapped, tf.saved_model.load(str(tmp_path / "saved")).read(texts)):
         for name, expected in served.preprocessor(texts).items():
             np.testing.assert_array_equal(tokens[name], expected)
+
+
+def test_a_tokenizer_outlives_a_seed_and_another_tokenizer(tiny):
+    texts = tf.constant(["ab", "ba"])
+    first = preprocessor_of(tiny)
+    expected = first(texts)["token_ids"].numpy()
+    second = preprocessor_of(tiny)
+    tf.random.set_seed(1)
+    del second
+    np.testing.assert_array_equal(first(texts)["token_ids"], expected)
+
+
+def test_the_official_model_is_put_into_the_order_of_the_ids(tiny):
+    ours = ModelProto.FromString(e5.tokenizer_model(e5.read(tiny).vocabulary))
+    official = ModelProto(normalizer_spec=ours.normalizer_spec)
+    kinds = ModelProto.SentencePiece
+    official.pieces.add(piece="<unk>", type=kinds.UNKNOWN)
+    official.pieces.add(piece="<s>", type=kinds.CONTROL)
+    official.pieces.add(piece="</s>", type=kinds.CONTROL)
+    official.pieces.extend(list(ours.pieces)[4:-1])
+    assert ModelProto.FromString(e5.reordered(official.SerializeToString())).pieces == ours.pieces
+    texts = ["ab ba \N{GRINNING FACE} bé", ""]
+    theirs = keras_nlp.models.XLMRobertaTokenizer(official.SerializeToString())
+    packed = e5.Preprocessor(e5.reordered(official.SerializeToString()), LENGTH, prefix="")(texts)
+    for ids, expected in zip(packed["token_ids"].numpy(), theirs(texts), strict=True):
+        assert ids[ids != e5.PAD].tolist() == [e5.START, *expected, e5.END]
 
 
 # The encoder.

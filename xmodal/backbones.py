@@ -184,7 +184,13 @@ def text_encoder(preset: str, sequence_length: int) -> TextEncoder:
             "check the name and the network, or use --text_encoder=minilm_l6",
         ) from error
     _check_length(sequence_length, backbone.max_sequence_length, preset)
-    preprocessor = keras_nlp.models.BertTextClassifierPreprocessor(tokenizer, sequence_length=sequence_length)
+    if isinstance(tokenizer, keras_nlp.models.XLMRobertaTokenizer):
+        # Among BERTs, only multilingual-e5-small has it.
+        preprocessor = e5.Preprocessor(e5.reordered(tokenizer.proto), sequence_length)
+    else:
+        preprocessor = keras_nlp.models.BertTextClassifierPreprocessor(
+            tokenizer, sequence_length=sequence_length
+        )
     if backbone.vocabulary_size > MULTILINGUAL_VOCABULARY:
         # Else the languages in the training data move away from all others, and the optimizer keeps
         # three copies of a table that is larger than the rest of the network.
@@ -196,7 +202,7 @@ def _multilingual_e5(container: Path, sequence_length: int) -> TextEncoder:
     loaded = e5.read(container)
     _check_length(sequence_length, loaded.sizes.max_sequence_length, str(container.parent))
     model = e5.encoder_model(loaded)
-    preprocessor = e5.Preprocessor(loaded.vocabulary, sequence_length)
+    preprocessor = e5.Preprocessor(e5.tokenizer_model(loaded.vocabulary), sequence_length)
     return TextEncoder(preprocessor, _sentence_encoder(model.input, model.output))
 
 

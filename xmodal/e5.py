@@ -19,12 +19,15 @@ import numpy as np
 import sentencepiece
 import tensorflow as tf
 import tensorflow_text
-from sentencepiece import sentencepiece_model_pb2 as sentencepiece_pb2
+from sentencepiece.sentencepiece_model_pb2 import ModelProto, TrainerSpec
 
 # What the encoder was trained to see before a text that stands alone, as against a passage to be found.
 PREFIX = "query: "
 
 DROPOUT = 0.1
+
+# The ids of XLM-R's pieces that stand for no text; <mask> is the last piece.
+START, PAD, END, UNKNOWN = 0, 1, 2, 3
 
 _MAGIC = b"E5S1"
 _HEADER = struct.Struct("<4sI7ifi5iQ")
@@ -66,16 +69,11 @@ class Vocabulary:
     Attributes:
         pieces: the pieces, in the order of their ids.
         scores: their log probabilities.
-        start, end, pad, unknown: ids of the pieces that stand for no text.
         replaced: character -> what stands for it before the text is cut.
     """
 
     pieces: tuple[str, ...]
     scores: tuple[float, ...]
-    start: int
-    end: int
-    pad: int
-    unknown: int
     replaced: dict[str, str]
 
 
@@ -110,8 +108,11 @@ def read(path: Path) -> Container:
     if content[:4] != _MAGIC:
         raise ValueError(f"The file must begin with {_MAGIC!r}. Received: {path} with {content[:4]!r}")
     _, _, *sizes, epsilon, block, count, start, end, pad, unknown, length = _HEADER.unpack_from(content)
-    if block != 32:
-        raise ValueError(f"A block of Q4_0 must hold 32 weights. Received: {path} with {block}")
+    if (block, start, pad, end, unknown) != (32, START, PAD, END, UNKNOWN):
+        raise ValueError(
+            "Q4_0 must have blocks of 32 weights, the vocabulary must begin with <s>, <pad>, </s>, <unk>. "
+            f"Received: {path} with blocks of {block} and the ids {start}, {pad}, {end}, {unknown}"
+        )
     cuts = np.frombuffer(content, "<u4", count + 1, _HEADER.size)
     scores = np.frombuffer(content, "<f4", count, _HEADER.size + cuts.nbytes)
     pieces_at = _HEADER.size + cuts.nbytes + scores.nbytes
@@ -120,7 +121,7 @@ def read(path: Path) -> Container:
     return Container(
         sizes=Sizes(*sizes),
         epsilon=epsilon,
-        vocabulary=Vocabulary(pieces, tuple(scores.tolist()), start, end, pad, unknown, replaced),
+        vocabulary=Vocabulary(pieces, tuple(scores.tolist()), replaced),
         tensors=dict(_read_tensors(content, directory_at)),
     )
 
@@ -169,21 +170,10 @@ def dequantised(blocks: np.ndarray) -> np.ndarray:
 
 
 def tokenizer_model(vocabulary: Vocabulary) -> bytes:
-    """Puts a vocabulary into a serialized SentencePiece `ModelProto`, with the ids as they are."""
-    kinds = sentencepiece_pb2.ModelProto.SentencePiece
-    model = sentencepiece_pb2.ModelProto()
-    model.trainer_spec.model_type = sentencepiece_pb2.TrainerSpec.UNIGRAM
-    model.trainer_spec.unk_id = vocabulary.unknown
-    model.trainer_spec.bos_id = vocabulary.start
-    model.trainer_spec.eos_id = vocabulary.end
-    model.trainer_spec.pad_id = vocabulary.pad
+    """Puts a vocabulary into a serialized SentencePiece `ModelProto`, with its ids."""
+    model = ModelProto()
     for piece, score in zip(vocabulary.pieces, vocabulary.scores, strict=True):
         model.pieces.add(piece=piece, score=score)
-    # A text that says "<s>" or "<mask>" must not become that piece.
-    controls = [vocabulary.start, vocabulary.end, vocabulary.pad, vocabulary.pieces.index("<mask>")]
-    for index in controls:
-        model.pieces[index].type = kinds.CONTROL
-    model.pieces[vocabulary.unknown].type = kinds.UNKNOWN
     normalizer = sentencepiece.SentencePieceNormalizer(
         norm_map=[*_composed(vocabulary.replaced), *vocabulary.replaced.items()],
         add_dummy_prefix=True,
@@ -191,6 +181,32 @@ def tokenizer_model(vocabulary: Vocabulary) -> bytes:
         escape_whitespaces=True,
     )
     model.normalizer_spec.ParseFromString(normalizer.serialized_normalizer_spec())
+    return _marked(model)
+
+
+def reordered(xlm_roberta: bytes) -> bytes:
+    """Puts XLM-R's own `ModelProto` into the order of ids that its encoders were trained with.
+
+    That model begins with <unk>, <s>, </s>, and has no <pad> and no <mask>.
+    """
+    model = ModelProto.FromString(xlm_roberta)
+    texts = list(model.pieces)[3:]
+    del model.pieces[:]
+    for piece in ("<s>", "<pad>", "</s>", "<unk>"):
+        model.pieces.add(piece=piece, score=0.0)
+    model.pieces.extend(texts)
+    model.pieces.add(piece="<mask>", score=0.0)
+    return _marked(model)
+
+
+def _marked(model: ModelProto) -> bytes:
+    """Says which pieces stand for no text: one that says "<s>" or "<mask>" must not become that piece."""
+    spec = model.trainer_spec
+    spec.model_type = TrainerSpec.UNIGRAM
+    spec.bos_id, spec.pad_id, spec.eos_id, spec.unk_id = START, PAD, END, UNKNOWN
+    for index in (START, PAD, END, len(model.pieces) - 1):
+        model.pieces[index].type = ModelProto.SentencePiece.CONTROL
+    model.pieces[UNKNOWN].type = ModelProto.SentencePiece.UNKNOWN
     return model.SerializeToString(deterministic=True)
 
 
@@ -217,34 +233,30 @@ def _composed(replaced: dict[str, str]) -> Iterator[tuple[str, str]]:
 class Preprocessor(tf.Module):
     """Strings (B,) -> token_ids, segment_ids, padding_mask, each (B, T); runs in-graph.
 
-    The tokenizer is kept in an export, as a constant of its graph.
+    An export keeps the tokenizer as a constant of its graph.
 
     Args:
-        vocabulary: of the tokenizer.
+        model: a serialized SentencePiece `ModelProto` with the ids of the encoder.
         sequence_length: the number of tokens T; longer texts are cut.
         prefix: what is put before each text.
     """
 
-    def __init__(self, vocabulary: Vocabulary, sequence_length: int, prefix: str = PREFIX):
+    def __init__(self, model: bytes, sequence_length: int, prefix: str = PREFIX):
         super().__init__()
+        self._model = model
         self._prefix = prefix
-        self._pad = vocabulary.pad
-        self._tokenizer = tensorflow_text.SentencepieceTokenizer(tokenizer_model(vocabulary), tf.int32)
         self._packer = keras_nlp.layers.MultiSegmentPacker(
-            sequence_length,
-            start_value=vocabulary.start,
-            end_value=vocabulary.end,
-            pad_value=vocabulary.pad,
+            sequence_length, start_value=START, end_value=END, pad_value=PAD
         )
 
-    def __call__(self, texts) -> dict[str, tf.Tensor]:
-        pieces = self._tokenizer.tokenize(tf.strings.join([self._prefix, texts]))
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="texts")])
+    def __call__(self, texts):
+        # A tokenizer made outside of a graph is lost when a seed is set, since TensorFlow then empties
+        # the cache that holds it (keras-team/keras-hub#1573). A graph makes its own, once.
+        tokenizer = tensorflow_text.SentencepieceTokenizer(self._model, tf.int32)
+        pieces = tokenizer.tokenize(tf.strings.join([self._prefix, texts]))
         token_ids, segment_ids = self._packer(pieces)
-        return {
-            "token_ids": token_ids,
-            "segment_ids": segment_ids,
-            "padding_mask": token_ids != self._pad,
-        }
+        return {"token_ids": token_ids, "segment_ids": segment_ids, "padding_mask": token_ids != PAD}
 
 
 class Q4Embedding(keras.layers.Layer):
