@@ -15,8 +15,8 @@ ROOT = Path(__file__).parents[1]
 ORDER = [
     "xmodal", "errors", "files", "versions", "config", "clock", "run_folder", "checkpoint", "cluster",
     "assets",
-    "data", "data.audit", "data.images", "data.texts",
-    "strategy", "e5", "backbones", "transfer", "bridge", "heads", "train",
+    "data", "data.audit", "data.reading", "data.images", "data.texts",
+    "strategy", "replicas", "e5", "backbones", "transfer", "bridge", "heads", "progress", "train",
     "image_classifier", "text_classifier", "evaluate",
     "report.wording", "report.markup", "report.machine", "report.records", "report.tables",
     "report.figures", "report.summaries", "report.page", "report",

@@ -13,7 +13,7 @@ import tensorflow as tf
 from xmodal.config import cache_folder
 from xmodal.data import images
 from xmodal.data.audit import scan
-from xmodal.data.images import augment, batches, decode, load_images
+from xmodal.data.images import augmented, batches, decode, draws, load_images
 from xmodal.errors import UserError
 
 
@@ -549,7 +549,11 @@ def pets(folder, load):
 
 
 def read(split, **options):
-    return list(batches(split, image_size=16, **options).as_numpy_iterator())
+    return list(batches(split, image_size=16, **options).dataset().as_numpy_iterator())
+
+
+def augment(images, kinds, seed):
+    return augmented(images, kinds, draws(tf.shape(images)[0], seed))
 
 
 def joined(epoch, name):
@@ -564,7 +568,8 @@ def test_batches_in_order(pets):
     with open(pets.items[11], "rb") as file:
         np.testing.assert_array_equal(epoch[1]["image"][3], decode(file.read(), 16))
     assert len(read(pets, batch_size=8, drop_remainder=True)) == 3
-    spec = batches(pets, image_size=16, batch_size=8, seed=0, shuffle=True, augment=("shift",)).element_spec
+    moved = batches(pets, image_size=16, batch_size=8, seed=0, shuffle=True, augment=("shift",))
+    spec = moved.dataset().element_spec
     assert {name: (part.shape.as_list(), part.dtype) for name, part in spec.items()} == {
         "image": ([None, 16, 16, 3], tf.float32),
         "label": ([None], tf.int32),

@@ -112,6 +112,11 @@ flags.DEFINE_float(
     "ema", 0.0, "Momentum of the average of weights that is kept; 0 keeps none.", lower_bound=0, upper_bound=1
 )
 _choice("precision", "float32", PRECISIONS, "What layers compute in; variables stay float32.")
+_count(
+    "steps_per_call",
+    1,
+    "Steps between two looks at signals and callbacks; with more than 1, waiting is not told.",
+)
 _choice("jit", "auto", ("auto", "on", "off"), "Compile the steps by XLA; auto does with GPUs only.")
 
 # The images.
@@ -219,6 +224,7 @@ class TrainConfig:
     ema: float = 0.0
     precision: str = "float32"
     jit: str = "auto"
+    steps_per_call: int = 1
 
 
 @dataclass(frozen=True)

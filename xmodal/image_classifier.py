@@ -12,6 +12,7 @@ from xmodal.backbones import set_trainable
 from xmodal.checkpoint import Checkpoints
 from xmodal.config import DataConfig, ImageConfig, TrainConfig
 from xmodal.data.images import ImageData, ImageSplit, batches
+from xmodal.data.reading import Batches
 from xmodal.heads import image_head
 
 
@@ -76,13 +77,13 @@ def train_image_classifier(
     frozen = trainable == "head"
     views = config.epochs if frozen else 1
 
-    def read(split: ImageSplit, view: int = 0) -> tf.data.Dataset:
+    def read(split: ImageSplit, view: int = 0) -> Batches:
         augment = config.augment if view else ()
         return pixels(
             split, data_config.image_size, 4 * config.batch_size, augment=augment, seed=seed, epoch=view
         )
 
-    def outputs(model: keras.Model, examples: tf.data.Dataset, name: str) -> np.ndarray:
+    def outputs(model: keras.Model, examples: tf.data.Dataset | Batches, name: str) -> np.ndarray:
         return train.predict(model, examples, strategy, stage=f"{stage}: {name}", checkpoints=checkpoints)
 
     kept = np.concatenate(
@@ -135,7 +136,7 @@ def train_image_classifier(
 def _train_whole(
     model, data, data_config, config, seed, strategy, stage, checkpoints, training
 ) -> train.History:
-    def examples(split: ImageSplit, **order) -> tf.data.Dataset:
+    def examples(split: ImageSplit, **order) -> Batches:
         read = batches(
             split, image_size=data_config.image_size, batch_size=config.batch_size, seed=seed, **order
         )
@@ -156,7 +157,7 @@ def _train_whole(
     )
 
 
-def pixels(split: ImageSplit, image_size: int, batch_size: int, **options) -> tf.data.Dataset:
+def pixels(split: ImageSplit, image_size: int, batch_size: int, **options) -> Batches:
     """Returns batches of the images alone (B, H, W, 3); options as `data.images.batches` takes them."""
     read = batches(split, image_size=image_size, batch_size=batch_size, **options)
     return read.map(_image)
