@@ -174,6 +174,7 @@ def tokenizer_model(vocabulary: Vocabulary) -> bytes:
     model = ModelProto()
     for piece, score in zip(vocabulary.pieces, vocabulary.scores, strict=True):
         model.pieces.add(piece=piece, score=score)
+    sentencepiece.set_min_log_level(1)  # else it tells of every table that it builds
     normalizer = sentencepiece.SentencePieceNormalizer(
         norm_map=[*_composed(vocabulary.replaced), *vocabulary.replaced.items()],
         add_dummy_prefix=True,
