@@ -15,12 +15,14 @@ ROOT = Path(__file__).parents[1]
 ORDER = [
     "xmodal", "errors", "files", "versions", "config", "clock", "run_folder", "checkpoint", "cluster",
     "assets",
-    "data", "data.audit", "data.reading", "data.images", "data.texts",
-    "strategy", "replicas", "e5", "backbones", "transfer", "bridge", "heads", "progress", "train",
-    "image_classifier", "text_classifier", "evaluate",
+    "data", "data.splits", "data.folders", "data.tfds", "data.audit", "data.reading", "data.images",
+    "data.texts", "data.tables", "data.documents", "data.tokens", "data.personal", "data.scrub",
+    "strategy", "replicas", "e5", "backbones", "transfer", "bridge", "heads", "layer_rates", "progress", "train",
+    "features", "image_classifier", "text_classifier", "tfidf", "evaluate",
     "report.wording", "report.markup", "report.machine", "report.records", "report.tables",
     "report.figures", "report.summaries", "report.page", "report",
-    "loaded", "export", "recipes", "recipes.vgg_to_bert", "fetch", "run", "bench",
+    "loaded", "export", "recipes", "recipes.vgg_to_bert", "recipes.bert_news", "fetch", "run",
+    "bench", "bench.pairs", "bench.text_stage", "bench.engine", "bench.scrub", "bench.__main__",
 ]
 # fmt: on
 

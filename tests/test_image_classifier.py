@@ -11,6 +11,7 @@ from absl.testing import flagsaver
 from xmodal import config, train
 from xmodal.backbones import image_trunk
 from xmodal.data.images import ImageData, load_images
+from xmodal.features import FeatureCache
 from xmodal.image_classifier import ImageClassifier, pixels, train_image_classifier
 
 FLAGS = (
@@ -56,7 +57,7 @@ def new_trunk(strategy, features=("block1_pool",)) -> keras.Model:
         return image_trunk("VGG16", 32, features, cache=None)
 
 
-def trained(data, settings, strategy, *, trainable="head", features=("block1_pool",), **changes):
+def trained(data, settings, strategy, *, trainable="head", features=("block1_pool",), cache=None, **changes):
     trunk = new_trunk(strategy, features)
     return train_image_classifier(
         trunk,
@@ -67,6 +68,7 @@ def trained(data, settings, strategy, *, trainable="head", features=("block1_poo
         seed=1,
         strategy=strategy,
         stage="squares",
+        cache=cache,
     )
 
 
@@ -99,6 +101,18 @@ def test_a_head_on_a_frozen_trunk_learns(frozen, data, one_device):
 def test_a_frozen_trunk_keeps_its_weights(frozen, one_device):
     assert changed_layers(frozen, one_device) == []
     assert frozen.trunk.trainable_weights == []
+
+
+@pytest.mark.parametrize("trainable", ["head", "all"])
+def test_kept_features_give_the_same_weights(trainable, frozen, data, settings, one_device, tmp_path):
+    cache = FeatureCache(tmp_path / "features", 1.0)
+    options = {"trainable": trainable, "cache": cache}
+    first, second = (trained(data, settings, one_device, **options) for _ in range(2))
+    without = frozen if trainable == "head" else trained(data, settings, one_device, trainable="all")
+    assert list((tmp_path / "features").rglob("*.npy"))
+    for classifier in (first, second):
+        for a, b in zip(classifier.model.get_weights(), without.model.get_weights(), strict=True):
+            np.testing.assert_array_equal(a, b)
 
 
 def test_every_view_has_its_logits_and_labels(frozen, data):

@@ -29,7 +29,7 @@ def broken(tmp_path):
         if number > 3:
             place.write_bytes(tf.io.encode_png(np.full((4, 4, 3), number, np.uint8)).numpy())
     items = np.array([str(place) for place in places], object)
-    return ImageSplit(items, np.arange(8, dtype=np.int32), tuple(map(str, items)), False)
+    return ImageSplit(items, np.arange(8, dtype=np.int32), tuple(map(str, items)), (b"",) * 8, False)
 
 
 def test_what_is_skipped_is_not_read(broken):

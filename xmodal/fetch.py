@@ -57,12 +57,16 @@ def _run(argv: Sequence[str]) -> None:
 
 def _of_run(settings: config.Config) -> list[str]:
     """The named assets of a run; what else its flags name is said, since it is not fetched here."""
+    encoder = {"text_encoder": settings.text.text_encoder}
     flags = {
-        "image_weights": settings.image.image_weights,
-        "dataset": settings.data.dataset,
-        "text_encoder": settings.text.text_encoder,
-    }
-    names = assets.needed(**flags)
+        "vgg_to_bert": {
+            "image_weights": settings.image.image_weights,
+            "dataset": settings.data.dataset,
+            **encoder,
+        },
+        "bert_news": {"documents": settings.documents.documents, **encoder},
+    }[settings.run.experiment]
+    names = assets.needed(*flags.values())
     for flag, value in flags.items():
         if value not in names and value != "none":
             print(f"--{flag}={value} is no named asset: left to the run itself", file=sys.stderr)

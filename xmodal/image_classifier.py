@@ -13,6 +13,7 @@ from xmodal.checkpoint import Checkpoints
 from xmodal.config import DataConfig, ImageConfig, TrainConfig
 from xmodal.data.images import ImageData, ImageSplit, batches
 from xmodal.data.reading import Batches
+from xmodal.features import FeatureCache, features
 from xmodal.heads import image_head
 
 
@@ -51,6 +52,7 @@ def train_image_classifier(
     strategy: tf.distribute.Strategy,
     stage: str,
     checkpoints: Checkpoints | None = None,
+    cache: FeatureCache | None = None,
     training: TrainConfig | None = None,
 ) -> ImageClassifier:
     """Trains a head on a trunk, and the trunk with it from the layer that `trainable` names.
@@ -70,6 +72,7 @@ def train_image_classifier(
         strategy: the tf.distribute strategy.
         stage: what progress, histories and checkpoints call it.
         checkpoints: where its trainings and their outputs are kept.
+        cache: where the trunk's features are kept for other runs; with the checkpoints without it.
         training: optimizer, precision and what else is common to every training.
     """
     training = training or TrainConfig()
@@ -86,11 +89,21 @@ def train_image_classifier(
     def outputs(model: keras.Model, examples: tf.data.Dataset | Batches, name: str) -> np.ndarray:
         return train.predict(model, examples, strategy, stage=f"{stage}: {name}", checkpoints=checkpoints)
 
+    def trunk_outputs(split: ImageSplit, name: str, view: int = 0) -> np.ndarray:
+        if cache is None:
+            return outputs(trunk, read(split, view), name)
+        facts: dict[str, object] = {"image_size": data_config.image_size, "batch_size": 4 * config.batch_size}
+        if view:
+            facts |= {"augment": list(config.augment), "seed": seed, "view": view}
+        return features(
+            trunk, split, read(split, view), strategy, cache=cache, facts=facts, stage=f"{stage}: {name}"
+        )
+
     kept = np.concatenate(
-        [outputs(trunk, read(data.train, view), f"view {view + 1}/{views}") for view in range(views)]
+        [trunk_outputs(data.train, f"view {view + 1}/{views}", view) for view in range(views)]
     )
     labels = np.tile(data.train.labels, views)
-    held_out = outputs(trunk, read(data.validation), "validation")
+    held_out = trunk_outputs(data.validation, "validation")
     with strategy.scope():
         keras.utils.set_random_seed(seed)
         head = image_head(kept, len(data.class_names), hidden=config.hidden, dropout=config.dropout)

@@ -1,6 +1,6 @@
 """Work that the devices of a strategy share: equal parts of each batch, and what comes of them joined."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import keras
@@ -73,8 +73,10 @@ class Stopped(Exception):
     """A run over a data set was told to stop."""
 
 
-def mapped(function: Callable, strategy: tf.distribute.Strategy) -> Callable[..., tuple[np.ndarray, ...]]:
-    """Returns what runs a function on the devices and joins what it gives, in the order of the examples.
+def streamed(
+    function: Callable, strategy: tf.distribute.Strategy
+) -> Callable[..., Iterator[tuple[np.ndarray, ...]]]:
+    """Returns what runs a function on the devices and yields what it gives, batch by batch, in order.
 
     Args:
         function: a batch -> a tuple of outputs (B, ...). It is traced once.
@@ -82,7 +84,7 @@ def mapped(function: Callable, strategy: tf.distribute.Strategy) -> Callable[...
 
     Returns:
         A function of batches, of a name for the progress bar ("" shows none) and of what tells between
-        two batches whether to raise `Stopped`, which gives the outputs (N, ...).
+        two batches whether to raise `Stopped`.
     """
 
     @tf.function(reduce_retracing=True)
@@ -99,18 +101,26 @@ def mapped(function: Callable, strategy: tf.distribute.Strategy) -> Callable[...
 
     def run(
         batches: tf.data.Dataset | Batches, stage: str = "", stopped: Callable[[], bool] = lambda: False
-    ) -> tuple[np.ndarray, ...]:
-        joined = []
+    ) -> Iterator[tuple[np.ndarray, ...]]:
         with progress_bar(stage, int(batches.cardinality()), strategy) as bar, lost_workers_noticed(strategy):
             for share in distributed(batches, strategy):
                 *outputs, real = (output.numpy() for output in step(share))
-                joined.append([output[real.astype(bool)] for output in outputs])
+                yield tuple(output[real.astype(bool)] for output in outputs)
                 bar.update()
                 if stopped():
                     raise Stopped
-        return tuple(map(np.concatenate, zip(*joined, strict=True)))
 
     return run
+
+
+def mapped(function: Callable, strategy: tf.distribute.Strategy) -> Callable[..., tuple[np.ndarray, ...]]:
+    """Returns what runs a function on the devices and joins what it gives: as `streamed`, (N, ...)."""
+    run = streamed(function, strategy)
+
+    def joined(*arguments, **options) -> tuple[np.ndarray, ...]:
+        return tuple(map(np.concatenate, zip(*run(*arguments, **options), strict=True)))
+
+    return joined
 
 
 def from_chief(array: np.ndarray, strategy: tf.distribute.Strategy) -> np.ndarray:

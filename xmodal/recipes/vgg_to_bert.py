@@ -4,6 +4,7 @@ A base's weights move into a larger target, the target learns the images' classe
 become sentences, and BERT answers the target question from the sentences alone.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from xmodal.config import Config, cache_folder
 from xmodal.data.images import ImageData, ImageSplit, batches, load_images
 from xmodal.data.texts import TargetMap, identity_map, read_target_map
 from xmodal.evaluate import Gain, Result, evaluate, gallery_indices, paired_gain
+from xmodal.features import FeatureCache
 from xmodal.image_classifier import ImageClassifier, pixels, train_image_classifier
 from xmodal.strategy import make_strategy, wait_for_all, workers
 from xmodal.text_classifier import (
@@ -91,6 +93,7 @@ def run(config: Config, clock: Clock) -> report.Run:
         writes=workers(strategy).is_chief,
         say=clock.say,
     )
+    cache = feature_cache(config, workers(strategy).is_chief, clock.say)
     with clock.stage("data"):
         data = load(config)
         question = question_of(config, data)
@@ -106,7 +109,7 @@ def run(config: Config, clock: Clock) -> report.Run:
     clock.say(_transfer_line(transfer))
     with clock.stage("image classifier"):
         images, logits = train_images(
-            config, data, trunk, config.image.trainable, strategy, "images", checkpoints
+            config, data, trunk, config.image.trainable, strategy, "images", checkpoints, cache
         )
         temperature = fit_temperature(logits.validation, data.validation.labels)
     with clock.stage("bridge"):
@@ -127,7 +130,7 @@ def run(config: Config, clock: Clock) -> report.Run:
     with clock.stage("no transfer"):
         random_trunk = _trunk(config, config.image.target, "none", strategy)
         scratch, scratch_logits = train_images(
-            config, data, random_trunk, "all", strategy, "no transfer", checkpoints
+            config, data, random_trunk, "all", strategy, "no transfer", checkpoints, cache
         )
 
     with clock.stage("evaluation"):
@@ -178,7 +181,7 @@ def run(config: Config, clock: Clock) -> report.Run:
                 text_temperature=measured["text"].temperature,
                 names=question.names,
             )
-            facts = _export(config, served, data.test, measured["text"].probabilities)
+            facts = _export(config, served, data.test, measured["text"].probabilities, checkpoints)
         run = replace(run, facts=run.facts | facts)
         report.write(run, config.run.output_dir)
     report.tensorboard(run, config.run.output_dir / "tensorboard")
@@ -187,6 +190,12 @@ def run(config: Config, clock: Clock) -> report.Run:
     clock.say(report.console_table(run))
     wait_for_all(strategy)
     return run
+
+
+def feature_cache(config: Config, writes: bool, say: Callable[[str], None]) -> FeatureCache | None:
+    """Returns where features of frozen trunks are kept for other runs, None for a size of 0."""
+    gigabytes = config.run.feature_cache_gb
+    return FeatureCache(cache_folder() / "features", gigabytes, writes, say) if gigabytes > 0 else None
 
 
 def load(config: Config) -> ImageData:
@@ -250,6 +259,7 @@ def train_images(
     strategy,
     stage: str,
     checkpoints=None,
+    cache: FeatureCache | None = None,
 ) -> tuple[ImageClassifier, Held]:
     """Trains a head on a trunk, and returns the class logits of the held-out images with it."""
     classifier = train_image_classifier(
@@ -262,6 +272,7 @@ def train_images(
         strategy=strategy,
         stage=stage,
         checkpoints=checkpoints,
+        cache=cache,
         training=config.train,
     )
     images = pixels(data.test, config.data.image_size, 4 * config.image.batch_size)
@@ -400,8 +411,11 @@ def _encoded(split: ImageSplit, index: int) -> bytes:
     return item if split.in_memory else Path(item).read_bytes()
 
 
-def _export(config: Config, served: export.Served, test: ImageSplit, probabilities) -> dict[str, float | str]:
-    exported = export.export(served, config.run.saved_models_dir / config.run.experiment)
+def _export(
+    config: Config, served: export.Served, test: ImageSplit, probabilities, checkpoints: Checkpoints
+) -> dict[str, float | str]:
+    folder = config.run.saved_models_dir / config.run.experiment
+    exported = export.export(served, folder, checkpoints.stage("export"))
     images = [_encoded(test, index) for index in range(min(CHECKED_IMAGES, len(test)))]
     difference = export.check(exported, images, probabilities[: len(images)])
     return {"export": str(exported), "largest difference of the export in a fresh process": difference}
