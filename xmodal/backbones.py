@@ -127,7 +127,16 @@ def set_trainable(trunk: keras.Model, trainable: str, flag: str = "trainable") -
             nearest(trainable, ["head", "all", *weighted, *blocks]),
         )
     for index, layer in enumerate(trunk.layers):
-        layer.trainable = index >= first
+        layer.trainable = index >= first and not _is_multilingual_table(layer)
+
+
+def _is_multilingual_table(layer: keras.Layer) -> bool:
+    """Tells whether a layer must stay as it is, whatever else is trained.
+
+    The languages in the training data would move away from all others, and the optimizer would keep
+    two more copies of what is larger than the rest of the network.
+    """
+    return isinstance(layer, keras.layers.Embedding) and layer.input_dim > MULTILINGUAL_VOCABULARY
 
 
 class MeanPool(keras.layers.Layer):
@@ -200,11 +209,9 @@ def text_encoder(preset: str, sequence_length: int) -> TextEncoder:
         preprocessor = keras_nlp.models.BertTextClassifierPreprocessor(
             tokenizer, sequence_length=sequence_length
         )
-    if backbone.vocabulary_size > MULTILINGUAL_VOCABULARY:
-        # Else the languages in the training data move away from all others, and the optimizer keeps
-        # three copies of a table that is larger than the rest of the network.
-        backbone.token_embedding.trainable = False
-    return TextEncoder(preprocessor, _sentence_encoder(backbone.input, backbone.output["sequence_output"]))
+    model = _sentence_encoder(backbone.input, backbone.output["sequence_output"])
+    set_trainable(model, "all")
+    return TextEncoder(preprocessor, model)
 
 
 def _multilingual_e5(container: Path, sequence_length: int) -> TextEncoder:
