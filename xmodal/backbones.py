@@ -1,5 +1,6 @@
 """Image trunks, a BiLSTM for documents, and BERT encoders from keras-nlp, all without heads."""
 
+import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,8 +10,11 @@ import keras_nlp
 import numpy as np
 import tensorflow as tf
 
-from xmodal import assets
+from xmodal import assets, e5
 from xmodal.errors import UserError, nearest
+
+# Encoders with more pieces than this know many languages; BERT in English has 30,522.
+MULTILINGUAL_VOCABULARY = 100_000
 
 
 class Preprocess(keras.layers.Layer):
@@ -148,7 +152,16 @@ def set_trainable(trunk: keras.Model, trainable: str, flag: str = "trainable") -
             nearest(trainable, ["head", "all", *weighted, *blocks]),
         )
     for index, layer in enumerate(trunk.layers):
-        layer.trainable = index >= first
+        layer.trainable = index >= first and not _is_multilingual_table(layer)
+
+
+def _is_multilingual_table(layer: keras.Layer) -> bool:
+    """Tells whether a layer must stay as it is, whatever else is trained.
+
+    The languages in the training data would move away from all others, and the optimizer would keep
+    two more copies of what is larger than the rest of the network.
+    """
+    return isinstance(layer, keras.layers.Embedding) and layer.input_dim > MULTILINGUAL_VOCABULARY
 
 
 class MeanPool(keras.layers.Layer):
@@ -265,10 +278,12 @@ class TextEncoder:
         preprocessor: strings (B,) -> token_ids, segment_ids, padding_mask, each (B, T); runs in-graph.
         model: those three -> sentence vectors (B, D), the mean over the tokens (Reimers and Gurevych
             2019, arXiv:1908.10084).
+        unknown: the token of a word that is not known; None where there are pieces for nearly everything.
     """
 
-    preprocessor: keras.layers.Layer
+    preprocessor: keras.layers.Layer | e5.Preprocessor
     model: keras.Model
+    unknown: int | None = None
 
     def tokens(self, texts) -> dict[str, tf.Tensor]:
         """Returns the encoder's inputs for texts (B,), in-graph or eagerly."""
@@ -283,27 +298,64 @@ class TextEncoder:
         length = int(tokens["padding_mask"].sum(axis=1).max())
         return {name: value[:, :length] for name, value in tokens.items()}
 
+    def knows(self, texts: Iterable[str]) -> np.ndarray:
+        """Tells of each text (N,) whether one word of it is known, in part at least."""
+        tokens = self.padded(texts)
+        # Between the first and the last, which mark the ends.
+        inner = np.cumsum(tokens["padding_mask"], axis=1)
+        inner = (inner > 1) & (inner < inner[:, -1:])
+        return (inner & (tokens["token_ids"] != self.unknown)).any(axis=1)
+
 
 def text_encoder(preset: str, sequence_length: int) -> TextEncoder:
     """Loads a BERT encoder.
 
     Args:
-        preset: a folder or a handle that `keras_nlp.models.BertBackbone.from_preset` reads.
+        preset: what `assets.text_encoder_path` returned: a folder or a handle that
+            `keras_nlp.models.BertBackbone.from_preset` reads, or the folder of `multilingual_e5_small`.
         sequence_length: the number of tokens T; longer texts are cut.
 
     Raises:
         UserError: when the preset cannot be read, or is shorter than `sequence_length`.
     """
+    container = Path(preset) / assets.E5_FILE
+    if container.is_file():
+        return _multilingual_e5(container, sequence_length)
     backbone, tokenizer = _bert(preset)
-    if sequence_length > backbone.max_sequence_length:
+    unknown = None
+    _check_length(sequence_length, backbone.max_sequence_length, preset)
+    if isinstance(tokenizer, keras_nlp.models.XLMRobertaTokenizer):
+        # Among BERTs, only multilingual-e5-small has it.
+        preprocessor = e5.Preprocessor(e5.reordered(tokenizer.proto), sequence_length)
+    else:
+        preprocessor = keras_nlp.models.BertTextClassifierPreprocessor(
+            tokenizer, sequence_length=sequence_length
+        )
+        unknown = tokenizer.token_to_id("[UNK]")
+    model = _sentence_encoder(backbone.input, backbone.output["sequence_output"])
+    set_trainable(model, "all")
+    return TextEncoder(preprocessor, model, unknown)
+
+
+def _multilingual_e5(container: Path, sequence_length: int) -> TextEncoder:
+    loaded = e5.read(container)
+    _check_length(sequence_length, loaded.sizes.max_sequence_length, str(container.parent))
+    model = e5.encoder_model(loaded)
+    preprocessor = e5.Preprocessor(e5.tokenizer_model(loaded.vocabulary), sequence_length)
+    return TextEncoder(preprocessor, _sentence_encoder(model.input, model.output))
+
+
+def _sentence_encoder(inputs: dict[str, keras.KerasTensor], vectors: keras.KerasTensor) -> keras.Model:
+    pooled = MeanPool(name="mean_pool")(vectors, inputs["padding_mask"])
+    return keras.Model(inputs, pooled, name="sentence_encoder")
+
+
+def _check_length(sequence_length: int, longest: int, preset: str) -> None:
+    if sequence_length > longest:
         raise UserError(
-            f"--sequence_length={sequence_length} is more than the {backbone.max_sequence_length} tokens "
-            f"that {preset!r} reads",
+            f"--sequence_length={sequence_length} is more than the {longest} tokens that {preset!r} reads",
             "choose a smaller one",
         )
-    preprocessor = keras_nlp.models.BertTextClassifierPreprocessor(tokenizer, sequence_length=sequence_length)
-    vectors = MeanPool(name="mean_pool")(backbone.output["sequence_output"], backbone.input["padding_mask"])
-    return TextEncoder(preprocessor, keras.Model(backbone.input, vectors, name="sentence_encoder"))
 
 
 def _bert(preset: str) -> tuple[keras.Model, keras.layers.Layer]:
@@ -312,7 +364,8 @@ def _bert(preset: str) -> tuple[keras.Model, keras.layers.Layer]:
         tokenizer = keras_nlp.models.BertTokenizer.from_preset(preset)
     except Exception as error:
         raise UserError(
-            f"the text encoder {preset!r} could not be loaded ({type(error).__name__}: {error})",
+            f"the text encoder {preset!r} could not be loaded "
+            f"({type(error).__name__}: {textwrap.shorten(str(error), 200)})",
             "check the name and the network, or use --text_encoder=minilm_l6",
         ) from error
     return backbone, tokenizer

@@ -77,7 +77,7 @@ def class_texts(
     """
     with strategy.scope():
         encoder = text_encoder(preset, most_tokens)
-    known = np.flatnonzero(_has_known_words(encoder.preprocessor.tokenizer, texts))
+    known = np.flatnonzero(encoder.knows(texts))
     for target, name in enumerate(class_names):
         if target not in targets[known]:
             raise UserError(
@@ -210,8 +210,3 @@ def choosing_among(modality: Modality, model: keras.Model, classes: np.ndarray, 
     texts = modality.texts.take(classes)
     with strategy.scope():
         return with_descriptions(model, texts.vectors, texts.targets)
-
-
-def _has_known_words(tokenizer, texts: list[str]) -> np.ndarray:
-    unknown = tokenizer.token_to_id("[UNK]")
-    return np.array([set(pieces) - {unknown} != set() for pieces in tokenizer(texts)])
