@@ -193,11 +193,11 @@ def fit(
         checkpoints: where the state is saved. What is found there is gone on with, to the same end
             as if it had not been interrupted; a finished training is not run again. SIGTERM and
             Ctrl-C wait for the step's end and save.
-        config: its clip_norm, accumulate, steps_per_call and jit are for here: the norm that the gradient
-            of the whole global batch is clipped to (0: none); parts in which a device passes its share of
-            a batch through, which changes memory and no result but batch normalisation and dropout;
-            steps that TensorFlow takes without coming back to Python, between which no callback is called
-            and nothing is saved; XLA.
+        config: its clip_norm, accumulate, steps_per_call, data_service and jit are for here: the norm that
+            the gradient of the whole global batch is clipped to (0: none); parts in which a device passes
+            its share of a batch through, which changes memory and no result but batch normalisation and
+            dropout; steps that TensorFlow takes without coming back to Python, between which no callback
+            is called and nothing is saved; who reads the batches; XLA.
 
     Returns:
         The `History`.
@@ -289,7 +289,8 @@ def _train_epoch(run: _Training, take_steps: Callable, batches, interrupted: Cal
     started, before = time.perf_counter(), (progress.sums, progress.waiting)
     with progress_bar(name, steps, run.strategy) as bar, lost_workers_noticed(run.strategy):
         bar.update(progress.step)
-        shares = iter(distributed(batches.skip(progress.step), run.strategy, run.config.accumulate))
+        rest = batches.skip(progress.step)
+        shares = iter(distributed(rest, run.strategy, run.config.accumulate, run.config.data_service))
         while progress.step < steps:
             count = min(run.config.steps_per_call, steps - progress.step)
             run.listeners.on_train_batch_begin(progress.step)
