@@ -129,6 +129,7 @@ _count(
     1,
     "Steps between two looks at signals and callbacks; with more than 1, waiting is not told.",
 )
+flags.DEFINE_string("data_service", "", "HOST:PORT of a tf.data service that reads what is trained on.")
 _choice("jit", "auto", ("auto", "on", "off"), "Compile the steps by XLA; auto does with GPUs only.")
 
 # The data; the splits' flags count for images and documents.
@@ -286,6 +287,7 @@ class TrainConfig:
     precision: str = "float32"
     jit: str = "auto"
     steps_per_call: int = 1
+    data_service: str = ""
 
 
 @dataclass(frozen=True)
@@ -439,6 +441,11 @@ def from_flags() -> Config:
         raise UserError(f"--augment={unknown[0]} is not known", nearest(unknown[0], AUGMENTATIONS))
     values["directions"] = tuple(map(_direction, values["directions"]))
     values["per_class"] = tuple(map(_examples, values["per_class"]))
+    if values["data_service"] and values["deterministic"]:
+        raise UserError(
+            f"--data_service={values['data_service']} brings batches in no fixed order",
+            "leave it or --deterministic out",
+        )
     if values["output_dir"] is None:
         values["output_dir"] = str(Path("runs") / values["experiment"])
     for name in ("output_dir", "saved_models_dir", "record", "target_map", "class_descriptions"):

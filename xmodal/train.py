@@ -170,6 +170,7 @@ def fit(
     validation: tf.data.Dataset | Batches | None = None,
     patience: int | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
+    metrics: Sequence[keras.metrics.Metric] = (),
     checkpoints: Checkpoints | None = None,
     config: TrainConfig | None = None,
 ) -> History:
@@ -190,14 +191,16 @@ def fit(
             best epoch are restored in any case. None trains to the end and keeps the last weights.
         callbacks: Keras callbacks; their logs are the entries of the history. What they hold
             themselves is not saved: `on_train_begin` is called anew when a training goes on.
+        metrics: Keras metrics of labels (N,) and logits (N, C), taken over the whole validation data: the
+            history has val_NAME of each.
         checkpoints: where the state is saved. What is found there is gone on with, to the same end
             as if it had not been interrupted; a finished training is not run again. SIGTERM and
             Ctrl-C wait for the step's end and save.
-        config: its clip_norm, accumulate, steps_per_call and jit are for here: the norm that the gradient
-            of the whole global batch is clipped to (0: none); parts in which a device passes its share of
-            a batch through, which changes memory and no result but batch normalisation and dropout;
-            steps that TensorFlow takes without coming back to Python, between which no callback is called
-            and nothing is saved; XLA.
+        config: its clip_norm, accumulate, steps_per_call, data_service and jit are for here: the norm that
+            the gradient of the whole global batch is clipped to (0: none); parts in which a device passes
+            its share of a batch through, which changes memory and no result but batch normalisation and
+            dropout; steps that TensorFlow takes without coming back to Python, between which no callback
+            is called and nothing is saved; who reads the batches; XLA.
 
     Returns:
         The `History`.
@@ -223,7 +226,7 @@ def fit(
     listeners = keras.callbacks.CallbackList(list(callbacks), model=model, epochs=epochs, steps=steps)
     run = _Training(model, applied, strategy, stage, (steps, epochs), progress, kept, listeners, config)
     take_steps = _step_taker(run, loss)
-    validate = validator(model, strategy)
+    validate = validator(model, strategy, metrics)
     model.stop_training = False
     listeners.on_train_begin()
     with deferred_signals() if kept else nullcontext(lambda: False) as interrupted:
@@ -289,7 +292,8 @@ def _train_epoch(run: _Training, take_steps: Callable, batches, interrupted: Cal
     started, before = time.perf_counter(), (progress.sums, progress.waiting)
     with progress_bar(name, steps, run.strategy) as bar, lost_workers_noticed(run.strategy):
         bar.update(progress.step)
-        shares = iter(distributed(batches.skip(progress.step), run.strategy, run.config.accumulate))
+        rest = batches.skip(progress.step)
+        shares = iter(distributed(rest, run.strategy, run.config.accumulate, run.config.data_service))
         while progress.step < steps:
             count = min(run.config.steps_per_call, steps - progress.step)
             run.listeners.on_train_batch_begin(progress.step)
@@ -380,26 +384,34 @@ def predict(
     return array
 
 
-def validator(model: Callable, strategy: tf.distribute.Strategy) -> Callable[..., dict[str, float]]:
+def validator(
+    model: Callable, strategy: tf.distribute.Strategy, metrics: Sequence[keras.metrics.Metric] = ()
+) -> Callable[..., dict[str, float]]:
     """Returns a function of (inputs, labels, weights) batches that gives val_loss, in nats, and val_accuracy.
 
-    Both are weighted means. The function is traced once, however often it is called. It also takes what
-    tells between two batches whether to raise `Stopped`.
+    Both are weighted means. Keras metrics of labels, logits and weights are updated in every process with
+    the outputs of all devices, so that they need not know of any. The function is traced once, however
+    often it is called. It also takes what tells between two batches whether to raise `Stopped`.
     """
     loss = cross_entropy()
 
     def outcomes(batch):
         inputs, labels, weights = batch
         logits = tf.cast(model(inputs, training=False), tf.float32)
-        return loss(labels, logits), tf.argmax(logits, axis=1, output_type=labels.dtype) == labels, weights
+        hits = tf.argmax(logits, axis=1, output_type=labels.dtype) == labels
+        return loss(labels, logits), hits, weights, *((labels, logits) if metrics else ())
 
     run = mapped(outcomes, strategy)
 
     def validate(batches, stopped: Callable[[], bool] = lambda: False) -> dict[str, float]:
-        losses, hits, weights = run(batches, stopped=stopped)
+        losses, hits, weights, *answers = run(batches, stopped=stopped)
+        for metric in metrics:
+            metric.reset_state()
+            metric.update_state(*answers, sample_weight=weights)
         return {
             "val_loss": float(np.average(losses, weights=weights)),
             "val_accuracy": float(np.average(hits, weights=weights)),
+            **{f"val_{metric.name}": float(metric.result()) for metric in metrics},
         }
 
     return validate
