@@ -16,12 +16,14 @@ ORDER = [
     "xmodal", "errors", "files", "versions", "config", "clock", "run_folder", "checkpoint", "cluster",
     "assets",
     "data", "data.splits", "data.folders", "data.tfds", "data.audit", "data.reading", "data.images",
-    "data.texts", "data.tables", "data.documents", "data.tokens", "data.personal", "data.scrub",
+    "data.texts", "data.words", "data.tables", "data.documents", "data.tokens", "data.personal", "data.scrub",
     "strategy", "replicas", "e5", "backbones", "transfer", "bridge", "heads", "layer_rates", "progress", "steps",
-    "train", "features", "image_classifier", "text_classifier", "tfidf", "evaluate",
+    "train", "features", "image_classifier", "text_classifier", "modality", "scored_classifier", "trials",
+    "tfidf", "evaluate", "repeats",
     "report.wording", "report.markup", "report.machine", "report.records", "report.tables",
     "report.figures", "report.summaries", "report.page", "report",
-    "loaded", "export", "recipes", "recipes.vgg_to_bert", "recipes.bert_news", "fetch", "run",
+    "loaded", "export", "recipes", "recipes.vgg_to_bert", "recipes.cnn_to_text", "recipes.bert_news",
+    "fetch", "run",
     "bench", "bench.pairs", "bench.text_stage", "bench.engine", "bench.scrub", "bench.__main__",
 ]
 # fmt: on
