@@ -64,6 +64,12 @@ def _of_run(settings: config.Config) -> list[str]:
             "dataset": settings.data.dataset,
             **encoder,
         },
+        "cnn_to_text": {
+            "image_weights": settings.image.image_weights,
+            "dataset": settings.data.dataset,
+            "documents": settings.documents.documents,
+            **encoder,
+        },
         "bert_news": {"documents": settings.documents.documents, **encoder},
     }[settings.run.experiment]
     names = assets.needed(*flags.values())

@@ -205,7 +205,7 @@ def measure_elsewhere(
     validation: np.ndarray,
     others: dict[str, DocumentData],
     strategy,
-    checkpoints: Checkpoints,
+    checkpoints: Checkpoints | None,
 ) -> dict[str, Result]:
     """Evaluates BERT on other test sets; nothing of them was learned or chosen by.
 
