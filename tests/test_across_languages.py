@@ -38,7 +38,7 @@ def folder(tmp_path_factory) -> Path:
 
 def test_each_other_test_set_has_the_result_of_its_own_documents(folder, one_device):
     others = [f"--test_documents={name}=tsv:{folder / name}.tsv" for name in ("near", "far")]
-    settings = parsed(f"--documents=tsv:{folder / 'home.tsv'}", "--noscrub", *others)
+    settings = parsed(f"--documents=tsv:{folder / 'home.tsv'}", "--min_per_class=1", "--noscrub", *others)
     original = bert_news.documents_of(settings)
     data = other_test_documents(original, settings.documents, cache=folder, offline=True)
     encoder = text_encoder(save_tiny_bert(folder / "bert"), 12)
