@@ -91,6 +91,7 @@ COMMAND_LINES = [
     ["--template=a photo of {}, taken at night", "--template={}", "--template=# {} -- \"x\" 'y' = z"],
     ['--class_names=cat,"dog, wild","5"" disk",señal,犬', "--target_map=some where/é.csv"],
     ["--output_dir=my runs/a=b", "--saved_models_dir=/tmp/--x"],
+    ["--test_documents=swahili=tsv:data/swh", "--test_documents=thai=dir:a=b"],
     ["--learning_rate=1e-05", "--dropout=0", "--validation_fraction=0.123456789", "--similarity_scale=7"],
     ["--seed=12345678901", "--limit=7", "--text_style=topk", "--strategy=mirrored"],
 ]
@@ -109,6 +110,7 @@ def test_the_flagfile_gives_every_flag_but_what_a_replay_must_not_repeat():
         "--output_dir=b",
         "--record=c.json",
         "--fallback_encoding=latin-1",
+        "--test_documents=d=tsv:e.tsv",
         "--class_descriptions=d.csv",
     ).flagfile.splitlines()
     told = {line.removeprefix("--").partition("=")[0] for line in lines}
@@ -174,6 +176,18 @@ def test_an_error_names_the_flag_its_value_and_the_remedy(argument, text):
     assert str(caught.value).startswith(text)
     assert "; " in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("item", ["tsv:data/swahili", "=tsv:data/swahili", "swahili=", "south africa=dir:za"])
+def test_another_test_set_without_a_name(item):
+    with pytest.raises(UserError, match=f"--test_documents={item} has no name; write NAME=SOURCE, such as"):
+        parsed(f"--test_documents={item}")
+
+
+def test_two_test_sets_of_one_name():
+    given = ["--test_documents=zh=tsv:simplified", "--test_documents=zh=tsv:traditional"]
+    with pytest.raises(UserError, match="--test_documents names 'zh' twice; give each a name of its own"):
+        parsed(*given)
 
 
 def test_an_unknown_augmentation():

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from xmodal.config import cache_folder
-from xmodal.data.documents import load_documents
+from xmodal.config import DocumentConfig, cache_folder
+from xmodal.data.documents import load_documents, other_test_documents
 from xmodal.errors import UserError
 
 
@@ -386,3 +386,51 @@ def test_the_standard_splits(name, train, test, classes, first):
     assert found[f"{name}/train/0"][0] == first[0]
     assert found[f"{name}/train/0"][1].startswith(first[1])
     assert set(data.test.ids) == {f"{name}/test/{number}" for number in range(test)}
+
+
+# Other test sets.
+
+
+def other_tests(load, folder, cache, *sources: str):
+    flags = DocumentConfig(f"dir:{folder}", sources, "text", "label", "split", "utf-8", None, 100, True)
+    return other_test_documents(load(f"dir:{folder}"), flags, cache=cache, offline=True)
+
+
+def test_other_test_sets_have_their_own_test_split_and_the_same_training_documents(folder, load, tmp_path):
+    table = write(tmp_path / "de.tsv", "label\ttext\nworld\teine Nachricht\nsport\tein Spiel\nsport\t \n")
+    french = tmp_path / "fr"
+    write_classes(french / "train", 100, {"sport": 2, "art": 1})
+    write_classes(french / "test", 200, {"sport": 1})
+    others = other_tests(load, folder, tmp_path, f"german=tsv:{table}", f"french=dir:{french}")
+    original = load(f"dir:{folder}")
+    assert list(others) == ["german", "french"]
+    german, french = others.values()
+    assert german.test.texts.tolist() == ["eine Nachricht", "ein Spiel"]
+    assert german.test.labels.tolist() == [1, 0]
+    assert german.report.counts["test"] == {"sport": 1, "world": 1}
+    assert german.report.dropped == (("de.tsv:4", "empty"),)
+    assert french.test.texts.tolist() == [words(200)]
+    for other in (german, french):
+        assert other.train.ids == original.train.ids
+        assert other.report.counts["train"] == original.report.counts["train"]
+        assert not set(other.report.warnings) & set(original.report.warnings)
+
+
+def test_a_training_document_in_another_test_set_is_told(folder, load, tmp_path):
+    table = write(tmp_path / "more.csv", f"label,text\nsport,{words(3)}\nworld,other words\n")
+    [other] = other_tests(load, folder, tmp_path, f"more=csv:{table}").values()
+    assert [test for _, test in other.report.leaked] == ["more.csv:2"]
+
+
+def test_another_test_set_with_a_class_of_its_own(folder, load, tmp_path):
+    table = write(tmp_path / "more.csv", "label,text\nart,a painting\n")
+    with refuses(
+        f"--test_documents=more=csv:{table}: class 'art' ('more.csv:2') does not stand in train; "
+        "its classes must be among sport, world"
+    ):
+        other_tests(load, folder, tmp_path, f"more=csv:{table}")
+
+
+def test_another_test_set_that_is_not_there(folder, load, tmp_path):
+    with refuses("--test_documents=swahili=tsv:nowhere: the file 'nowhere' does not exist"):
+        other_tests(load, folder, tmp_path, "swahili=tsv:nowhere")

@@ -277,7 +277,7 @@ class TextEncoder:
     Attributes:
         preprocessor: strings (B,) -> token_ids, segment_ids, padding_mask, each (B, T); runs in-graph.
         model: those three -> sentence vectors (B, D), the mean over the tokens (Reimers and Gurevych
-            2019, arXiv:1908.10084).
+            2019, arXiv:1908.10084); those of multilingual-e5-small have the length sqrt(D).
         unknown: the token of a word that is not known; None where there are pieces for nearly everything.
     """
 
@@ -324,15 +324,16 @@ def text_encoder(preset: str, sequence_length: int) -> TextEncoder:
     backbone, tokenizer = _bert(preset)
     unknown = None
     _check_length(sequence_length, backbone.max_sequence_length, preset)
-    if isinstance(tokenizer, keras_nlp.models.XLMRobertaTokenizer):
-        # Among BERTs, only multilingual-e5-small has it.
+    # Among BERTs, only multilingual-e5-small has it.
+    is_e5 = isinstance(tokenizer, keras_nlp.models.XLMRobertaTokenizer)
+    if is_e5:
         preprocessor = e5.Preprocessor(e5.reordered(tokenizer.proto), sequence_length)
     else:
         preprocessor = keras_nlp.models.BertTextClassifierPreprocessor(
             tokenizer, sequence_length=sequence_length
         )
         unknown = tokenizer.token_to_id("[UNK]")
-    model = _sentence_encoder(backbone.input, backbone.output["sequence_output"])
+    model = _sentence_encoder(backbone.input, backbone.output["sequence_output"], of_one_length=is_e5)
     set_trainable(model, "all")
     return TextEncoder(preprocessor, model, unknown)
 
@@ -342,11 +343,17 @@ def _multilingual_e5(container: Path, sequence_length: int) -> TextEncoder:
     _check_length(sequence_length, loaded.sizes.max_sequence_length, str(container.parent))
     model = e5.encoder_model(loaded)
     preprocessor = e5.Preprocessor(e5.tokenizer_model(loaded.vocabulary), sequence_length)
-    return TextEncoder(preprocessor, _sentence_encoder(model.input, model.output))
+    return TextEncoder(preprocessor, _sentence_encoder(model.input, model.output, of_one_length=True))
 
 
-def _sentence_encoder(inputs: dict[str, keras.KerasTensor], vectors: keras.KerasTensor) -> keras.Model:
+def _sentence_encoder(
+    inputs: dict[str, keras.KerasTensor], vectors: keras.KerasTensor, *, of_one_length: bool
+) -> keras.Model:
     pooled = MeanPool(name="mean_pool")(vectors, inputs["padding_mask"])
+    if of_one_length:
+        # E5's vectors are meant to have one length; with this one, a head reads features of size 1.
+        pooled = keras.layers.UnitNormalization(name="one_length")(pooled)
+        pooled = keras.layers.Rescaling(vectors.shape[-1] ** 0.5, name="feature_size")(pooled)
     return keras.Model(inputs, pooled, name="sentence_encoder")
 
 

@@ -151,6 +151,11 @@ flags.DEFINE_string(
     "reuters_r8",
     "20newsgroups, reuters_r8, reuters_r52, dir:PATH, csv:PATH, tsv:PATH, jsonl:PATH or tfds:NAME.",
 )
+flags.DEFINE_multi_string(
+    "test_documents",
+    [],
+    "More documents of the same classes to test on, in another language perhaps: NAME=SOURCE; repeat.",
+)
 flags.DEFINE_string("text_column", "text", "Column, key or feature of a document's text.")
 flags.DEFINE_string("label_column", "label", "Column, key or feature of a document's class.")
 flags.DEFINE_string("split_column", "split", "Column or key of a document's split; a table may lack it.")
@@ -310,6 +315,7 @@ class DocumentConfig:
     """Which documents, and how they are read; `DataConfig` says how they are split and checked."""
 
     documents: str
+    test_documents: tuple[str, ...]
     text_column: str
     label_column: str
     split_column: str
@@ -439,6 +445,7 @@ def from_flags() -> Config:
     unknown = [kind for kind in values["augment"] if kind not in AUGMENTATIONS]
     if unknown:
         raise UserError(f"--augment={unknown[0]} is not known", nearest(unknown[0], AUGMENTATIONS))
+    _require_named(values["test_documents"])
     values["directions"] = tuple(map(_direction, values["directions"]))
     values["per_class"] = tuple(map(_examples, values["per_class"]))
     if values["data_service"] and values["deterministic"]:
@@ -464,6 +471,17 @@ def from_flags() -> Config:
         scorer=make(ScorerConfig),
         flagfile=_flagfile(),
     )
+
+
+def _require_named(test_documents: Sequence[str]) -> None:
+    names = [item.partition("=")[0] for item in test_documents]
+    for name, item in zip(names, test_documents, strict=True):
+        if not name.isidentifier() or not item.partition("=")[2]:
+            raise UserError(
+                f"--test_documents={item} has no name", "write NAME=SOURCE, such as swahili=tsv:data/swahili"
+            )
+        if names.count(name) > 1:
+            raise UserError(f"--test_documents names {name!r} twice", "give each a name of its own")
 
 
 def cache_folder() -> Path:

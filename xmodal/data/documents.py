@@ -173,6 +173,79 @@ def configured_documents(
     )
 
 
+def other_test_documents(
+    original: DocumentData, documents: DocumentConfig, *, cache: Path, offline: bool
+) -> dict[str, DocumentData]:
+    """Loads the other test sets that the flags of a run name, for a model trained on the original.
+
+    Of each, the test split is taken, or everything where it has none; what else it holds is not looked at.
+
+    Args:
+        original: the documents to learn from, as they were read.
+        documents: the flags.
+        cache: folder of downloaded data.
+        offline: reach for nothing.
+
+    Returns:
+        Name -> the original with that test split in place of its own, and a report on both.
+
+    Raises:
+        UserError: when one is not there, or has a class that there is nothing to learn of.
+    """
+    reading = _reading(documents)
+    others = {}
+    for item in documents.test_documents:
+        name, _, source = item.partition("=")
+        try:
+            examples = _read(source, reading, cache, offline).examples
+            others[name] = _with_test(original, examples)
+        except UserError as error:
+            raise UserError(f"--test_documents={item}: {error.problem}", error.remedy) from error
+    return others
+
+
+def _with_test(original: DocumentData, examples: list[Example]) -> DocumentData:
+    names = original.class_names
+    tested = [example for example in examples if example.split == "test"] or examples
+    for example in tested:
+        if example.class_name not in names:
+            raise UserError(
+                f"class {example.class_name!r} ({example.id!r}) does not stand in train",
+                f"its classes must be among {', '.join(names)}",
+            )
+    learned = [
+        Example(text, document, names[label], split_name)
+        for split_name, split in (("train", original.train), ("validation", original.validation))
+        for text, label, document in zip(split.texts, split.labels, split.ids, strict=True)
+    ]
+    both = learned + [example._replace(split="test") for example in tested]
+    kept, report = audit(
+        both,
+        [_scan(str(example.item)) for example in both],
+        things=DOCUMENTS,
+        class_names=names,
+        min_per_class=0,
+        keep_leaks=True,
+    )
+    # What was said of the training documents before need not be said again.
+    warnings = tuple(line for line in report.warnings if line not in original.report.warnings)
+    return replace(
+        original,
+        test=DocumentSplit(*columns(kept, "test", names)),
+        report=replace(report, warnings=warnings),
+    )
+
+
+def _reading(documents: DocumentConfig) -> Reading:
+    return Reading(
+        documents.encoding,
+        documents.fallback_encoding,
+        documents.text_column,
+        documents.label_column,
+        documents.split_column,
+    )
+
+
 def _scan(text: str) -> Scan:
     # Line ends and indentation differ between copies of one document.
     words = " ".join(text.split())

@@ -13,8 +13,13 @@ from xmodal.bridge import fit_temperature, softmax
 from xmodal.checkpoint import Checkpoints
 from xmodal.clock import Clock
 from xmodal.config import Config, cache_folder
-from xmodal.data.documents import DocumentData, DocumentSplit, configured_documents
-from xmodal.data.scrub import Prepared, preparation, prepare_documents
+from xmodal.data.documents import (
+    DocumentData,
+    DocumentSplit,
+    configured_documents,
+    other_test_documents,
+)
+from xmodal.data.scrub import Prepared, preparation, prepare_documents, prepare_texts
 from xmodal.evaluate import Result, evaluate, hardest, paired_gain
 from xmodal.strategy import make_strategy, wait_for_all, workers
 from xmodal.text_classifier import TextClassifier, TextExamples, merge, train_text_classifier
@@ -61,11 +66,17 @@ def run(config: Config, clock: Clock) -> report.Run:
     )
     with clock.stage("data"):
         original = documents_of(config)
+        others = other_test_documents(
+            original, config.documents, cache=cache_folder(), offline=config.run.offline
+        )
         preset = assets.text_encoder_path(
             config.text.text_encoder, cache=cache_folder(), offline=config.run.offline
         )
     for warning in original.report.warnings:
         clock.say(f"warning: {warning}")
+    for name, other in others.items():
+        for warning in other.report.warnings:
+            clock.say(f"warning: {name}: {warning}")
     with clock.stage("cleaning"):
         prepared = prepare_documents(original, scrub=config.documents.scrub)
         data = prepared.data
@@ -91,6 +102,10 @@ def run(config: Config, clock: Clock) -> report.Run:
             for name, split in (("validation", data.validation), ("test", data.test))
         )
         measured = {"bert": measure("bert", held_out, test, data, clock.seconds["bert"])}
+    elsewhere = {}
+    if others:
+        with clock.stage("bert: reading other test sets"):
+            elsewhere = measure_elsewhere(config, bert, held_out, others, strategy, checkpoints)
     with clock.stage("tf_idf"):
         baseline = train_baseline(
             train,
@@ -113,13 +128,14 @@ def run(config: Config, clock: Clock) -> report.Run:
         flags=config.flagfile,
         command=f"python -m xmodal.run --flagfile={config.run.output_dir / 'config.cfg'} --overwrite",
         data=data.report,
-        results={name: item.result for name, item in measured.items()},
+        results={name: item.result for name, item in measured.items()} | elsewhere,
         gains=(paired_gain(right["bert"], right["tf_idf"], what="BERT, against TF-IDF,", unit="documents"),),
         seconds=clock.seconds,
         transfer=None,
         histories=tuple(history for history in (bert.history, baseline.history) if history),
         gallery=(),
-        facts={"temperature of BERT": measured["bert"].temperature},
+        facts=mean_elsewhere(elsewhere) | {"temperature of BERT": measured["bert"].temperature},
+        further_data={name: other.report for name, other in others.items()},
         tables=(
             *class_reports(measured),
             hardest_documents(measured["bert"].probabilities, data),
@@ -161,7 +177,12 @@ def examples_of(split: DocumentSplit) -> TextExamples:
 
 
 def measure(
-    name: str, validation: np.ndarray, test: np.ndarray, data: DocumentData, seconds: float
+    name: str,
+    validation: np.ndarray,
+    test: np.ndarray,
+    data: DocumentData,
+    seconds: float | None,
+    note: str = "",
 ) -> Measured:
     """Calibrates logits by those of the validation split, and evaluates those of the test split (N, C)."""
     temperature = fit_temperature(validation, data.validation.labels)
@@ -172,10 +193,50 @@ def measure(
         data.test.labels,
         data.class_names,
         uncalibrated=softmax(test),
-        note=NOTES[name],
+        note=note or NOTES[name],
         seconds=seconds,
     )
     return Measured(result, probabilities, temperature)
+
+
+def measure_elsewhere(
+    config: Config,
+    bert: TextClassifier,
+    validation: np.ndarray,
+    others: dict[str, DocumentData],
+    strategy,
+    checkpoints: Checkpoints | None,
+) -> dict[str, Result]:
+    """Evaluates BERT on other test sets; nothing of them was learned or chosen by.
+
+    Args:
+        config: all flags.
+        bert: the trained classifier.
+        validation: its logits of the validation split (V, C), which calibrate all others.
+        others: name -> documents with that test split.
+        strategy, checkpoints: as everywhere.
+
+    Returns:
+        "bert_" and the name -> result.
+    """
+    sizes = [len(other.test) for other in others.values()]
+    original = np.concatenate([other.test.texts for other in others.values()])
+    texts, _ = prepare_texts(original, scrub=config.documents.scrub)
+    logits = bert.logits(texts, strategy, stage="bert: other test sets", checkpoints=checkpoints)
+    parts = np.split(logits, np.cumsum(sizes)[:-1])
+    results = {}
+    for (name, other), part in zip(others.items(), parts, strict=True):
+        note = f"the same BERT on {name}, of which it saw nothing before"
+        results[f"bert_{name}"] = measure(f"bert_{name}", validation, part, other, None, note).result
+    return results
+
+
+def mean_elsewhere(elsewhere: dict[str, Result]) -> dict[str, float | int | str]:
+    """Returns the mean accuracy over other test sets as a fact, none when there are none."""
+    if not elsewhere:
+        return {}
+    mean = float(np.mean([result.accuracy for result in elsewhere.values()]))
+    return {f"mean accuracy of BERT on {len(elsewhere)} other test sets": mean}
 
 
 def class_reports(measured: dict[str, Measured]) -> tuple[report.Table, ...]:
