@@ -235,7 +235,9 @@ _number("similarity_scale", 20.0, "Scale of the cosine in scores; where it is le
 
 # One scorer for images and documents.
 flags.DEFINE_list(
-    "per_class", ["20", "100", "500", "all"], "Training examples a class that transfer is measured with."
+    "per_class",
+    ["20", "100", "500", "all"],
+    "Training examples a class that transfer is measured with; all is always among them.",
 )
 _count("seeds", 3, "Seeds that each training is repeated with: --seed and those after it.")
 _choice("move", "scorer", MOVES, "What moves between the modalities; upper is the scorer and a layer below.")
