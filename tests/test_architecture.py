@@ -20,7 +20,7 @@ ORDER = [
     "image_classifier", "text_classifier", "evaluate",
     "report.wording", "report.markup", "report.machine", "report.records", "report.tables",
     "report.figures", "report.summaries", "report.page", "report",
-    "loaded", "export", "recipes", "recipes.vgg_to_bert", "fetch", "run", "bench",
+    "loaded", "export", "recipes", "recipes.vgg_to_bert", "recipes.vgg_to_vgg", "fetch", "run", "bench",
 ]
 # fmt: on
 

@@ -140,8 +140,8 @@ def manifest(names: Iterable[str], *, cache: Path, offline: bool = False) -> lis
     return entries
 
 
-def needed(image_weights: str, dataset: str, text_encoder: str) -> list[str]:
-    """Returns the named assets that a run with these three flags uses, each once."""
+def needed(image_weights: str, dataset: str, text_encoder: str = "") -> list[str]:
+    """Returns the named assets that a run with these flags uses, each once."""
     return list(dict.fromkeys(value for value in (image_weights, dataset, text_encoder) if value in ASSETS))
 
 

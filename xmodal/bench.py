@@ -88,12 +88,13 @@ def _prepare(settings: config.Config, clock: Clock):
     # TensorFlow is imported after the flags were found to be good.
     from xmodal import assets
     from xmodal.bridge import Bridge, fit_temperature
+    from xmodal.data.images import configured_images
     from xmodal.recipes import vgg_to_bert as recipe
     from xmodal.strategy import make_strategy
 
     strategy = make_strategy(settings.run.strategy, settings.run.virtual_devices)
     with clock.stage("data"):
-        data = recipe.load(settings)
+        data = configured_images(settings)
         preset = assets.text_encoder_path(
             settings.text.text_encoder, cache=config.cache_folder(), offline=settings.run.offline
         )

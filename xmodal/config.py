@@ -14,7 +14,7 @@ from absl import flags
 
 from xmodal.errors import UserError, nearest
 
-EXPERIMENTS = ("vgg_to_bert",)
+EXPERIMENTS = ("vgg_to_bert", "vgg_to_vgg")
 TEXT_STYLES = ("top1", "topk", "hedged")
 TEXT_HEADS = ("finetune", "zero_shot")
 STRATEGIES = ("auto", "one_device", "mirrored", "multi_worker", "tpu")
@@ -126,6 +126,12 @@ _count("min_per_class", 5, "Fewest training images that a class may have.")
 _count(
     "limit", 0, "Use at most this many training images (and test images in proportion); 0 is all.", lower=0
 )
+_count(
+    "train_examples",
+    0,
+    "Use at most this many training images, those held out for validation among them; 0 is all.",
+    lower=0,
+)
 
 # The image classifier.
 flags.DEFINE_string("base", "VGG16", "Keras Applications model that the weights come from.")
@@ -160,6 +166,11 @@ _count(
     "epochs",
     2,
     "Times that each training image is shown to the network; a frozen trunk's outputs are kept.",
+)
+_count(
+    "validations_per_epoch",
+    1,
+    "Equal parts of an epoch of the network after which the validation split is looked at.",
 )
 _number("learning_rate", 3e-4, "Peak rate of AdamW through the whole network.")
 _count("batch_size", 64, "Global batch of images.")
@@ -234,6 +245,7 @@ class DataConfig:
     keep_leaks: bool
     min_per_class: int
     limit: int
+    train_examples: int
 
 
 @dataclass(frozen=True)
@@ -255,6 +267,7 @@ class ImageConfig:
     label_smoothing: float
     head_learning_rate: float
     epochs: int
+    validations_per_epoch: int
     learning_rate: float
     batch_size: int
     patience: int

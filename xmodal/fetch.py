@@ -62,6 +62,8 @@ def _of_run(settings: config.Config) -> list[str]:
         "dataset": settings.data.dataset,
         "text_encoder": settings.text.text_encoder,
     }
+    if settings.run.experiment == "vgg_to_vgg":
+        del flags["text_encoder"]
     names = assets.needed(**flags)
     for flag, value in flags.items():
         if value not in names and value != "none":

@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from xmodal import assets
-from xmodal.config import AUGMENTATIONS
+from xmodal.config import AUGMENTATIONS, Config, cache_folder
 from xmodal.data.audit import SPLITS, DataReport, Example, audit
 from xmodal.errors import UserError, nearest
 
@@ -51,6 +51,11 @@ class ImageSplit:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def encoded(self, index: int) -> bytes:
+        """Returns the bytes of one image."""
+        item = self.items[index]
+        return item if self.in_memory else Path(item).read_bytes()
+
 
 @dataclass(frozen=True)
 class ImageData:
@@ -61,6 +66,24 @@ class ImageData:
     test: ImageSplit
     class_names: tuple[str, ...]
     report: DataReport
+
+
+def configured_images(config: Config) -> ImageData:
+    """Reads, splits and audits the images that a configuration asks for, see `load_images`."""
+    return load_images(
+        config.data.dataset,
+        cache=cache_folder(),
+        offline=config.run.offline,
+        class_names=config.data.class_names,
+        validation_fraction=config.data.validation_fraction,
+        test_fraction=config.data.test_fraction,
+        seed=config.run.seed,
+        bad_images=config.data.bad_images,
+        min_per_class=config.data.min_per_class,
+        limit=config.data.limit,
+        train_examples=config.data.train_examples,
+        keep_leaks=config.data.keep_leaks,
+    )
 
 
 def load_images(
@@ -75,6 +98,7 @@ def load_images(
     bad_images: str = "skip",
     min_per_class: int = 2,
     limit: int = 0,
+    train_examples: int = 0,
     keep_leaks: bool = True,
 ) -> ImageData:
     """Lists, splits and audits a set of images. No pixels are kept.
@@ -97,6 +121,8 @@ def load_images(
         bad_images: what to do with unreadable files: "skip" or "fail".
         min_per_class: fewest training images that a class may have.
         limit: most training images, classes kept in proportion; validation and test shrink alike. 0 is all.
+        train_examples: most images that train has before validation is cut from it, classes kept in
+            proportion; a split that the data comes with stays whole. 0 is all.
         keep_leaks: keep train and validation images that stand in test too; reported in any case.
 
     Returns:
@@ -117,6 +143,8 @@ def load_images(
     rename = dict(zip(original_names, names, strict=True))
     examples = [example._replace(class_name=rename[example.class_name]) for example in listing.examples]
     examples = _cut(examples, "test", test_fraction, seed)
+    if train_examples:
+        examples = _fewer(examples, train_examples, min_per_class, len(names), seed)
     examples = _cut(examples, "validation", validation_fraction, seed)
     if limit:
         examples = _limited(examples, limit, min_per_class, len(names), seed)
@@ -167,9 +195,10 @@ def batches(
     shuffle: bool = False,
     augment: Sequence[str] = (),
     epoch: int = 0,
+    part: tuple[int, int] = (0, 1),
     drop_remainder: bool = False,
 ) -> tf.data.Dataset:
-    """One epoch of a split, decoded as it is read.
+    """One epoch of a split, or a part of it, decoded as it is read.
 
     The order and the augmentation follow from (seed, epoch) alone, so that a resumed run can take up
     any epoch.
@@ -182,6 +211,7 @@ def batches(
         shuffle: bring the images in a random order, instead of that of the split.
         augment: kinds of augmentation, see `augment`.
         epoch: number of the epoch; each has its own order and augmentation.
+        part: (i, n) for the i-th of n parts of the epoch, see `part_limits`; joined they are the epoch.
         drop_remainder: leave out the last images when they do not fill a batch.
 
     Returns:
@@ -191,6 +221,9 @@ def batches(
     order = np.arange(len(split))
     if shuffle:
         order = np.random.default_rng((seed, epoch)).permutation(order)
+    limits = part_limits(-(-len(split) // batch_size), part[1])
+    first = limits[part[0]]
+    order = order[first * batch_size : limits[part[0] + 1] * batch_size]
     # Bytes stay as they are, and paths keep names that are not UTF-8.
     items = tf.constant([os.fsencode(item) for item in split.items[order]], tf.string)
 
@@ -202,12 +235,20 @@ def batches(
     data = data.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     data = data.batch(batch_size, drop_remainder=drop_remainder)
     if augment:
-        data = data.enumerate().map(
+        data = data.enumerate(start=first).map(
             _augmenter(augment, (seed, epoch)),
             num_parallel_calls=tf.data.AUTOTUNE,
             deterministic=True,
         )
     return data.prefetch(tf.data.AUTOTUNE)
+
+
+def part_limits(batch_count: int, parts: int) -> list[int]:
+    """Returns the first batch of each of n parts of an epoch, and the end of the last one (n + 1,).
+
+    The parts differ by one batch at most, and the first one is never the smaller.
+    """
+    return [-(-batch_count * part // parts) for part in range(parts + 1)]
 
 
 def _augmenter(kinds: Sequence[str], seed: tuple[int, int]) -> Callable:
@@ -525,6 +566,27 @@ def _limited(
     for split in SPLITS:
         kept |= _stratified(examples, split, limit / trained, seed, purpose="limit", least=least[split])
     return [examples[position] for position in sorted(kept)]
+
+
+def _fewer(
+    examples: list[Example], count: int, min_per_class: int, class_count: int, seed: int
+) -> list[Example]:
+    """Keeps `count` training images, and the other splits whole; a smaller count keeps some of the same."""
+    trained = sum(example.split == "train" for example in examples)
+    if count >= trained:
+        return examples
+    if count < class_count * min_per_class:
+        raise UserError(
+            f"--train_examples={count} is too few for {class_count} classes "
+            f"of --min_per_class={min_per_class} images",
+            f"give at least {class_count * min_per_class}",
+        )
+    kept = _stratified(
+        examples, "train", count / trained, seed, purpose="train_examples", least=min_per_class
+    )
+    return [
+        example for position, example in enumerate(examples) if example.split != "train" or position in kept
+    ]
 
 
 def _stratified(
