@@ -18,7 +18,7 @@ import tensorflow as tf
 from xmodal import train
 from xmodal.checkpoint import Checkpoints
 from xmodal.config import TrainConfig
-from xmodal.data.images import augment
+from xmodal.data.images import augmented, draws
 from xmodal.strategy import make_strategy
 
 EPOCHS = 5
@@ -52,7 +52,11 @@ def main(folder: str, result: str, steps: str = "1") -> None:
         read = train.array_batches(images[:70], labels[:70], batch_size=8, shuffle_seed=(0, epoch))
         return read.enumerate().map(
             lambda number, batch: (
-                augment(batch[0], ("shift", "rotate"), tf.stack([epoch, tf.cast(number, tf.int32)])),
+                augmented(
+                    batch[0],
+                    ("shift", "rotate"),
+                    draws(tf.shape(batch[0])[0], tf.stack([epoch, tf.cast(number, tf.int32)])),
+                ),
                 *batch[1:],
             )
         )

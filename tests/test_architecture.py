@@ -15,12 +15,13 @@ ROOT = Path(__file__).parents[1]
 ORDER = [
     "xmodal", "errors", "files", "versions", "config", "clock", "run_folder", "checkpoint", "cluster",
     "assets",
-    "data", "data.audit", "data.images", "data.texts",
-    "strategy", "backbones", "transfer", "bridge", "heads", "train",
+    "data", "data.audit", "data.reading", "data.images", "data.texts",
+    "strategy", "replicas", "backbones", "transfer", "bridge", "heads", "progress", "train", "features",
     "image_classifier", "text_classifier", "evaluate",
     "report.wording", "report.markup", "report.machine", "report.records", "report.tables",
     "report.figures", "report.summaries", "report.page", "report",
-    "loaded", "export", "recipes", "recipes.vgg_to_bert", "recipes.vgg_to_vgg", "fetch", "run", "bench",
+    "loaded", "export", "recipes", "recipes.vgg_to_bert", "recipes.vgg_to_vgg", "fetch", "run",
+    "bench", "bench.pairs", "bench.text_stage", "bench.engine", "bench.__main__",
 ]
 # fmt: on
 

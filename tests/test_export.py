@@ -2,6 +2,7 @@
 
 import base64
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ from tiny_bert import save_tiny_bert
 from xmodal import export, loaded
 from xmodal.backbones import image_trunk, text_encoder
 from xmodal.bridge import Bridge
+from xmodal.checkpoint import Checkpoints
 from xmodal.data.images import decode
 from xmodal.heads import text_classifier
 from xmodal.text_classifier import TextClassifier
@@ -219,6 +221,24 @@ def test_the_command_answers_for_a_folder(exported, served, tmp_path):
         (tmp_path / f"{number}").write_bytes(image)
     answers = loaded.answer(exported, tmp_path)
     np.testing.assert_allclose(answers["probabilities"], in_memory(served, images), atol=1e-4)
+
+
+def test_a_run_that_goes_on_exports_no_second_version(served, exported, tmp_path):
+    def again(folder: str) -> Path:
+        kept = Checkpoints(tmp_path / folder).stage("export")
+        return export.export(served, exported.parent, kept)
+
+    first = again("one run")
+    assert first != exported
+    assert again("one run") == first
+    # Killed when the version was chosen, and not yet there.
+    shutil.rmtree(first)
+    assert again("one run") == first
+    assert (first / "saved_model.pb").exists()
+    assert again("another run") not in (first, exported)
+    for path in exported.parent.iterdir():
+        if path != exported:
+            shutil.rmtree(path)
 
 
 def test_versions_count_up_and_are_whole(served, exported):

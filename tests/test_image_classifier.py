@@ -11,7 +11,8 @@ from absl.testing import flagsaver
 from xmodal import config, train
 from xmodal.backbones import image_trunk
 from xmodal.data.images import ImageData, load_images
-from xmodal.image_classifier import ImageClassifier, pixels, steps_of, train_image_classifier
+from xmodal.features import FeatureCache
+from xmodal.image_classifier import ImageClassifier, parts_of_pass, pixels, train_image_classifier
 
 FLAGS = (
     "--image_size=32",
@@ -56,7 +57,7 @@ def new_trunk(strategy, features=("block1_pool",)) -> keras.Model:
         return image_trunk("VGG16", 32, features, cache=None)
 
 
-def trained(data, settings, strategy, *, trainable="head", features=("block1_pool",), **changes):
+def trained(data, settings, strategy, *, trainable="head", features=("block1_pool",), cache=None, **changes):
     trunk = new_trunk(strategy, features)
     return train_image_classifier(
         trunk,
@@ -67,6 +68,7 @@ def trained(data, settings, strategy, *, trainable="head", features=("block1_poo
         seed=1,
         strategy=strategy,
         stage="squares",
+        cache=cache,
     )
 
 
@@ -99,6 +101,18 @@ def test_a_head_on_a_frozen_trunk_learns(frozen, data, one_device):
 def test_a_frozen_trunk_keeps_its_weights(frozen, one_device):
     assert changed_layers(frozen, one_device) == []
     assert frozen.trunk.trainable_weights == []
+
+
+@pytest.mark.parametrize("trainable", ["head", "all"])
+def test_kept_features_give_the_same_weights(trainable, frozen, data, settings, one_device, tmp_path):
+    cache = FeatureCache(tmp_path / "features", 1.0)
+    options = {"trainable": trainable, "cache": cache}
+    first, second = (trained(data, settings, one_device, **options) for _ in range(2))
+    without = frozen if trainable == "head" else trained(data, settings, one_device, trainable="all")
+    assert list((tmp_path / "features").rglob("*.npy"))
+    for classifier in (first, second):
+        for a, b in zip(classifier.model.get_weights(), without.model.get_weights(), strict=True):
+            np.testing.assert_array_equal(a, b)
 
 
 def test_every_view_has_its_logits_and_labels(frozen, data):
@@ -162,13 +176,12 @@ def test_only_the_layers_from_a_prefix_on_are_trained(data, settings, one_device
 def test_the_validation_split_is_looked_at_within_an_epoch(data, settings, one_device):
     options = {"trainable": "all", "epochs": 2, "head_epochs": 1, "patience": 9}
     whole = trained(data, settings, one_device, **options)
-    parts = trained(data, settings, one_device, validations_per_epoch=2, **options)
+    parts = trained(data, settings, one_device, validations_per_epoch=3, **options)
+    # 26 images in batches of 8 are 4 steps; three equal parts would leave one out.
+    assert parts_of_pass(len(data.train), settings.image) == (1, 4)
+    changed = dataclasses.replace(settings.image, validations_per_epoch=3)
+    assert parts_of_pass(len(data.train), changed) == (2, 2)
     assert [len(made.histories[-1].epochs) for made in (whole, parts)] == [2, 4]
-    images, image = len(data.train), settings.image
-    assert images == 26
-    assert steps_of(whole.histories[-1], images, image) == [4, 8]
-    image = dataclasses.replace(image, validations_per_epoch=2)
-    assert steps_of(parts.histories[-1], images, image) == [2, 4, 6, 8]
     # The batches are the same; only the split is looked at more often.
     for a, b in zip(whole.histories[-1].epochs, parts.histories[-1].epochs[1::2], strict=True):
         assert a["val_loss"] == pytest.approx(b["val_loss"], rel=1e-3)

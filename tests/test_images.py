@@ -13,7 +13,7 @@ import tensorflow as tf
 from xmodal.config import cache_folder
 from xmodal.data import images
 from xmodal.data.audit import scan
-from xmodal.data.images import augment, batches, decode, load_images
+from xmodal.data.images import augmented, batches, decode, draws, load_images
 from xmodal.errors import UserError
 
 
@@ -573,7 +573,11 @@ def pets(folder, load):
 
 
 def read(split, **options):
-    return list(batches(split, image_size=16, **options).as_numpy_iterator())
+    return list(batches(split, image_size=16, **options).dataset().as_numpy_iterator())
+
+
+def augment(images, kinds, seed):
+    return augmented(images, kinds, draws(tf.shape(images)[0], seed))
 
 
 def joined(epoch, name):
@@ -588,7 +592,8 @@ def test_batches_in_order(pets):
     with open(pets.items[11], "rb") as file:
         np.testing.assert_array_equal(epoch[1]["image"][3], decode(file.read(), 16))
     assert len(read(pets, batch_size=8, drop_remainder=True)) == 3
-    spec = batches(pets, image_size=16, batch_size=8, seed=0, shuffle=True, augment=("shift",)).element_spec
+    moved = batches(pets, image_size=16, batch_size=8, seed=0, shuffle=True, augment=("shift",))
+    spec = moved.dataset().element_spec
     assert {name: (part.shape.as_list(), part.dtype) for name, part in spec.items()} == {
         "image": ([None, 16, 16, 3], tf.float32),
         "label": ([None], tf.int32),
@@ -630,17 +635,32 @@ def test_epochs_and_batches_are_augmented_apart(tmp_path, load):
     assert len({image.tobytes() for image in shown}) == 16
 
 
-@pytest.mark.parametrize("parts", [1, 3, 4])
+@pytest.mark.parametrize("parts", [1, 2, 4])
 def test_the_parts_of_an_epoch_are_the_epoch(pets, parts):
     options = {"batch_size": 8, "seed": 3, "shuffle": True, "augment": ("shift",), "epoch": 1}
     whole = read(pets, **options)
     cut = [read(pets, part=(number, parts), **options) for number in range(parts)]
     # 30 images are 4 batches.
-    assert [len(part) for part in cut] == {1: [4], 3: [2, 1, 1], 4: [1, 1, 1, 1]}[parts]
+    assert [len(part) for part in cut] == [4 // parts] * parts
     for name in ("image", "label", "index"):
         np.testing.assert_array_equal(
             np.concatenate([joined(part, name) for part in cut]), joined(whole, name)
         )
+
+
+def test_parts_that_do_not_divide_an_epoch_leave_out_its_end(pets):
+    options = {"batch_size": 8, "seed": 3, "shuffle": True}
+    cut = [read(pets, part=(number, 3), **options) for number in range(3)]
+    assert [len(part) for part in cut] == [1, 1, 1]
+    left = np.concatenate([joined(part, "index") for part in cut])
+    np.testing.assert_array_equal(left, joined(read(pets, **options), "index")[:24])
+
+
+@pytest.mark.parametrize(
+    ("batch_count", "most", "parts"), [(8, 4, 4), (57, 4, 4), (7, 4, 1), (15, 4, 3), (2, 4, 2), (1, 9, 1)]
+)
+def test_equal_parts_leave_out_little(batch_count, most, parts):
+    assert images.equal_parts(batch_count, most) == parts
 
 
 def test_augmentation_without_shuffling_keeps_the_order(pets):

@@ -182,3 +182,22 @@ def test_moving_statistics_are_the_same_on_all_devices(mirrored):
     first, second = (value.numpy() for value in normalise.moving_mean.value.values)
     np.testing.assert_array_equal(first, second)
     assert tf.reduce_any(first != 0)
+
+
+@pytest.mark.parametrize("several", [2, 3, 50])
+def test_several_steps_a_call_change_nothing(several, one_device, mirrored):
+    # 37 examples in batches of 8 are 5 steps: the last call takes fewer, and 50 is more than an epoch has.
+    called = []
+    listener = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: called.append(batch))
+    one, first = fitted(one_device, TrainConfig())
+    for strategy in (one_device, mirrored):
+        config = TrainConfig(steps_per_call=several)
+        other, second = fitted(strategy, config, callbacks=[listener])
+        assert_close(one, other, atol=0 if strategy is one_device else 1e-5)
+        assert [epoch["loss"] for epoch in second.epochs] == pytest.approx(
+            [epoch["loss"] for epoch in first.epochs], abs=1e-5
+        )
+        assert "waiting" in first.epochs[0]
+        assert "waiting" not in second.epochs[0]
+    ends = {2: [1, 3, 4], 3: [2, 4], 50: [4]}[several]
+    assert called == 2 * 3 * ends

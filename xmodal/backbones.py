@@ -23,6 +23,11 @@ class Preprocess(keras.layers.Layer):
     def call(self, images):
         return self._preprocess_input(images)
 
+    def get_config(self):
+        """Returns the layer's name, and that of its function."""
+        function = self._preprocess_input
+        return {"name": self.name, "preprocess_input": f"{function.__module__}.{function.__qualname__}"}
+
     def compute_output_shape(self, input_shape):
         return input_shape
 

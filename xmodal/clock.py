@@ -1,33 +1,47 @@
 """Wall seconds by stage, said as the stages go by."""
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
+
+from xmodal.files import write_json
 
 
 class Clock:
-    """Times the stages of a run.
+    """Times the stages of a run, also of one that was interrupted and went on.
 
     Args:
         say: where lines about progress go.
+        kept: a file that keeps the times between interruptions, None for none. What passed since the
+            last stage ended is lost when the process is killed.
 
     Attributes:
-        seconds: stage -> wall seconds.
+        seconds: stage -> wall seconds, in all processes that worked on it.
     """
 
-    def __init__(self, say: Callable[[str], None] = print):
+    def __init__(self, say: Callable[[str], None] = print, kept: Path | None = None):
         self.say = say
-        self.seconds: dict[str, float] = {}
+        self._kept = kept
+        before = json.loads(kept.read_text()) if kept and kept.exists() else {}
+        self.seconds: dict[str, float] = before.get("seconds", {})
+        self._before: float = before.get("wall", 0.0)
         self._started = time.perf_counter()
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Times a block under `name`."""
         started = time.perf_counter()
-        yield
-        self.seconds[name] = round(time.perf_counter() - started, 3)
+        try:
+            yield
+        finally:
+            taken = time.perf_counter() - started
+            self.seconds[name] = round(self.seconds.get(name, 0.0) + taken, 3)
+            if self._kept:
+                write_json(self._kept, {"seconds": self.seconds, "wall": self.wall_seconds()})
         self.say(f"{name:<28} {self.seconds[name]:8.1f} s")
 
     def wall_seconds(self) -> float:
-        """Returns the seconds since the clock was made."""
-        return round(time.perf_counter() - self._started, 3)
+        """Returns the seconds since the clock was made, and those of the processes before this one."""
+        return round(self._before + time.perf_counter() - self._started, 3)

@@ -17,6 +17,7 @@ from xmodal.errors import UserError, nearest
 EXPERIMENTS = ("vgg_to_bert", "vgg_to_vgg")
 TEXT_STYLES = ("top1", "topk", "hedged")
 TEXT_HEADS = ("finetune", "zero_shot")
+BENCHES = ("engine", "text_stage")
 STRATEGIES = ("auto", "one_device", "mirrored", "multi_worker", "tpu")
 OPTIMIZERS = ("adamw", "sgd")
 SCHEDULES = ("cosine", "linear", "constant")
@@ -93,11 +94,18 @@ flags.DEFINE_bool(
     "deterministic", False, "Take only operations that give the same bits in every run; may be slower."
 )
 flags.DEFINE_bool("export", True, "Export a SavedModel and compare it in a fresh process.")
+_choice("bench", "engine", BENCHES, "What python -m xmodal.bench measures.")
 flags.DEFINE_string("record", None, "JSON file for the run's figures, with flags, commit and hardware.")
 _count("seed", 0, "Seed of splits, initial weights, orders and augmentation.", lower=0)
 _choice("strategy", "auto", STRATEGIES, "tf.distribute strategy; auto takes every GPU that it finds.")
 _count("virtual_devices", 1, "Split the CPU into this many devices, to run mirrored without GPUs.")
 flags.DEFINE_bool("offline", False, "Make no attempt to fetch anything.")
+flags.DEFINE_float(
+    "feature_cache_gb",
+    10.0,
+    "Most GB of kept features of frozen trunks; 0 keeps none.",
+    lower_bound=0,
+)
 
 # Every training.
 _choice("optimizer", "adamw", OPTIMIZERS, "Optimizer of every training; sgd has Nesterov momentum 0.9.")
@@ -112,6 +120,11 @@ flags.DEFINE_float(
     "ema", 0.0, "Momentum of the average of weights that is kept; 0 keeps none.", lower_bound=0, upper_bound=1
 )
 _choice("precision", "float32", PRECISIONS, "What layers compute in; variables stay float32.")
+_count(
+    "steps_per_call",
+    1,
+    "Steps between two looks at signals and callbacks; with more than 1, waiting is not told.",
+)
 _choice("jit", "auto", ("auto", "on", "off"), "Compile the steps by XLA; auto does with GPUs only.")
 
 # The images.
@@ -170,7 +183,8 @@ _count(
 _count(
     "validations_per_epoch",
     1,
-    "Equal parts of an epoch of the network after which the validation split is looked at.",
+    "Most equal parts of an epoch of the network after which the validation split is looked at; "
+    "up to 5% of an epoch's batches may be left out so that they are equal.",
 )
 _number("learning_rate", 3e-4, "Peak rate of AdamW through the whole network.")
 _count("batch_size", 64, "Global batch of images.")
@@ -211,10 +225,12 @@ class RunConfig:
     deterministic: bool
     export: bool
     record: Path | None
+    bench: str
     seed: int
     strategy: str
     virtual_devices: int
     offline: bool
+    feature_cache_gb: float
 
 
 @dataclass(frozen=True)
@@ -230,6 +246,7 @@ class TrainConfig:
     ema: float = 0.0
     precision: str = "float32"
     jit: str = "auto"
+    steps_per_call: int = 1
 
 
 @dataclass(frozen=True)
@@ -376,6 +393,6 @@ def _plain(value):
 def _flagfile() -> str:
     lines = []
     for flag in sorted(_own_flags(), key=lambda flag: flag.name):
-        if flag.value is not None and flag.name not in ("overwrite", "restart", "record"):
+        if flag.value is not None and flag.name not in ("bench", "overwrite", "restart", "record"):
             lines.append(flag.serialize())
     return "\n".join(lines) + "\n"

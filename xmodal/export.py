@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from xmodal import loaded
 from xmodal.bridge import Bridge
+from xmodal.checkpoint import Stage, State
 from xmodal.data.images import decode
 from xmodal.files import whole_folder
 from xmodal.text_classifier import TextClassifier
@@ -88,24 +89,37 @@ class Served(tf.Module):
         }
 
 
-def export(served: Served, folder: Path) -> Path:
+def export(served: Served, folder: Path, kept: Stage | None = None) -> Path:
     """Saves a model as the next version in a folder, the layout that TensorFlow Serving watches.
 
     Args:
         served: the model.
         folder: such as saved_models/vgg_to_bert.
+        kept: remembers the version, so that a run that goes on does not export a second one.
 
     Returns:
         The folder of the new version, <folder>/<version>.
     """
-    versions = [int(path.name) for path in folder.glob("*") if path.name.isdecimal()]
-    destination = folder / str(max(versions, default=0) + 1)
+    destination = _destination(folder, kept)
+    if destination.exists():
+        return destination
     with whole_folder(destination) as temporary:
         tf.saved_model.save(
             served,
             str(temporary),
             signatures={"serving_default": served.answer_images, "text": served.answer_texts},
         )
+    return destination
+
+
+def _destination(folder: Path, kept: Stage | None) -> Path:
+    found = kept.newest() if kept else None
+    if found:
+        return Path(found[0].facts["destination"])
+    versions = [int(path.name) for path in folder.glob("*") if path.name.isdecimal()]
+    destination = folder / str(max(versions, default=0) + 1)
+    if kept:
+        kept.save(0, State({}, {"destination": str(destination)}))
     return destination
 
 

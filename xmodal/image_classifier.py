@@ -11,7 +11,9 @@ from xmodal import train
 from xmodal.backbones import image_trunk, set_trainable
 from xmodal.checkpoint import Checkpoints
 from xmodal.config import Config, DataConfig, ImageConfig, TrainConfig, cache_folder
-from xmodal.data.images import ImageData, ImageSplit, batches, part_limits
+from xmodal.data.images import ImageData, ImageSplit, batches, equal_parts
+from xmodal.data.reading import Batches
+from xmodal.features import FeatureCache, features
 from xmodal.heads import image_head
 
 
@@ -69,6 +71,7 @@ def train_image_classifier(
     strategy: tf.distribute.Strategy,
     stage: str,
     checkpoints: Checkpoints | None = None,
+    cache: FeatureCache | None = None,
     training: TrainConfig | None = None,
 ) -> ImageClassifier:
     """Trains a head on a trunk, and the trunk with it from the layer that `trainable` names.
@@ -88,6 +91,7 @@ def train_image_classifier(
         strategy: the tf.distribute strategy.
         stage: what progress, histories and checkpoints call it.
         checkpoints: where its trainings and their outputs are kept.
+        cache: where the trunk's features are kept for other runs; with the checkpoints without it.
         training: optimizer, precision and what else is common to every training.
     """
     training = training or TrainConfig()
@@ -95,20 +99,30 @@ def train_image_classifier(
     frozen = trainable == "head"
     views = config.epochs if frozen else 1
 
-    def read(split: ImageSplit, view: int = 0) -> tf.data.Dataset:
+    def read(split: ImageSplit, view: int = 0) -> Batches:
         augment = config.augment if view else ()
         return pixels(
             split, data_config.image_size, 4 * config.batch_size, augment=augment, seed=seed, epoch=view
         )
 
-    def outputs(model: keras.Model, examples: tf.data.Dataset, name: str) -> np.ndarray:
+    def outputs(model: keras.Model, examples: tf.data.Dataset | Batches, name: str) -> np.ndarray:
         return train.predict(model, examples, strategy, stage=f"{stage}: {name}", checkpoints=checkpoints)
 
+    def trunk_outputs(split: ImageSplit, name: str, view: int = 0) -> np.ndarray:
+        if cache is None:
+            return outputs(trunk, read(split, view), name)
+        facts: dict[str, object] = {"image_size": data_config.image_size, "batch_size": 4 * config.batch_size}
+        if view:
+            facts |= {"augment": list(config.augment), "seed": seed, "view": view}
+        return features(
+            trunk, split, read(split, view), strategy, cache=cache, facts=facts, stage=f"{stage}: {name}"
+        )
+
     kept = np.concatenate(
-        [outputs(trunk, read(data.train, view), f"view {view + 1}/{views}") for view in range(views)]
+        [trunk_outputs(data.train, f"view {view + 1}/{views}", view) for view in range(views)]
     )
     labels = np.tile(data.train.labels, views)
-    held_out = outputs(trunk, read(data.validation), "validation")
+    held_out = trunk_outputs(data.validation, "validation")
     with strategy.scope():
         keras.utils.set_random_seed(seed)
         head = image_head(kept, len(data.class_names), hidden=config.hidden, dropout=config.dropout)
@@ -187,17 +201,17 @@ def fine_tune(
         training: optimizer, precision and what else is common to every training.
 
     Returns:
-        The history, with an entry for each of the `config.validations_per_epoch` parts of a pass.
+        The history, with an entry for each part of a pass, see `parts_of_pass`.
     """
-    parts = _parts(len(data.train), config)
+    parts, _ = parts_of_pass(len(data.train), config)
 
-    def examples(split: ImageSplit, **order) -> tf.data.Dataset:
+    def examples(split: ImageSplit, **order) -> Batches:
         read = batches(
             split, image_size=data_config.image_size, batch_size=config.batch_size, seed=seed, **order
         )
         return read.map(_weighted)
 
-    def part_of_pass(number: int) -> tf.data.Dataset:
+    def part_of_pass(number: int) -> Batches:
         epoch, part = divmod(number, parts)
         return examples(data.train, shuffle=True, augment=config.augment, epoch=epoch, part=(part, parts))
 
@@ -217,25 +231,14 @@ def fine_tune(
     )
 
 
-def steps_of(history: train.History, images: int, config: ImageConfig) -> list[int]:
-    """Returns the training steps that each entry of a history of `fine_tune` was made after.
-
-    Args:
-        history: what `fine_tune` returned.
-        images: the number of training images.
-        config: as it was given to `fine_tune`.
-    """
-    parts, steps = _parts(images, config), -(-images // config.batch_size)
-    ends = part_limits(steps, parts)[1:]
-    return [number // parts * steps + ends[number % parts] for number in range(len(history.epochs))]
+def parts_of_pass(images: int, config: ImageConfig) -> tuple[int, int]:
+    """Returns the parts that a pass over so many training images is cut into, and the steps of each."""
+    steps = -(-images // config.batch_size)
+    parts = equal_parts(steps, config.validations_per_epoch)
+    return parts, steps // parts
 
 
-def _parts(images: int, config: ImageConfig) -> int:
-    """Returns the parts of a pass, of which each has a batch at least."""
-    return min(config.validations_per_epoch, -(-images // config.batch_size))
-
-
-def pixels(split: ImageSplit, image_size: int, batch_size: int, **options) -> tf.data.Dataset:
+def pixels(split: ImageSplit, image_size: int, batch_size: int, **options) -> Batches:
     """Returns batches of the images alone (B, H, W, 3); options as `data.images.batches` takes them."""
     read = batches(split, image_size=image_size, batch_size=batch_size, **options)
     return read.map(_image)

@@ -58,7 +58,7 @@ def _run(settings: config.Config) -> None:
     if cluster.place(run.strategy).is_chief:
         with folder_lock(run.output_dir, wait=False):
             run_folder.begin(run.output_dir, settings.flagfile, overwrite=run.overwrite, restart=run.restart)
-            _recipe(settings, Clock())
+            _recipe(settings, Clock(kept=run.output_dir / run_folder.CHECKPOINTS / "seconds.json"))
             run_folder.finish(run.output_dir, settings.flagfile)
     else:
         _recipe(settings, Clock(say=lambda line: None))

@@ -20,7 +20,16 @@ LEFT = (
     "tensorboard",
 )
 # Flags that change no result: a run may go on with others.
-FREE = ("output_dir", "saved_models_dir", "export", "offline", "checkpoint_seconds", "checkpoint_steps")
+FREE = (
+    "output_dir",
+    "saved_models_dir",
+    "export",
+    "offline",
+    "feature_cache_gb",
+    "checkpoint_seconds",
+    "checkpoint_steps",
+    "steps_per_call",
+)
 
 
 def begin(

@@ -4,12 +4,11 @@ Keras' own `fit` does not run under every tf.distribute strategy with Keras 3 (k
 loops call the strategy themselves and let the Keras optimizer apply the reduced gradients.
 """
 
-import io
-import json
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -17,9 +16,21 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from xmodal.checkpoint import RESTART, Checkpoints, Stage, State, deferred_signals
+from xmodal.checkpoint import Checkpoints, Stage, State, deferred_signals
 from xmodal.config import TrainConfig
-from xmodal.errors import UserError, WorkerLost
+from xmodal.data.reading import Batches
+from xmodal.errors import WorkerLost
+from xmodal.progress import (
+    SUMS,
+    Progress,
+    foreign,
+    newest,
+    progress_state,
+    result_state,
+    take_progress,
+    take_result,
+)
+from xmodal.replicas import Stopped, distributed, mapped, moving_statistics, progress_bar
 from xmodal.strategy import lost_workers_noticed, workers
 
 Loss = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
@@ -29,8 +40,8 @@ Loss = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 class History:
     """What a training left: one dict an epoch.
 
-    It has epoch, seconds, waiting (how many of them went by waiting for input), loss, accuracy, val_loss
-    and val_accuracy.
+    It has epoch, seconds, waiting (how many of them went by waiting for input; not with several steps a
+    call), loss, accuracy, val_loss and val_accuracy.
     """
 
     stage: str
@@ -149,14 +160,14 @@ def array_batches(
 
 def fit(
     model: keras.Model,
-    train: Callable[[int], tf.data.Dataset],
+    train: Callable[[int], tf.data.Dataset | Batches],
     *,
     loss: Loss,
     optimizer: Callable[[int], keras.optimizers.Optimizer],
     epochs: int,
     strategy: tf.distribute.Strategy,
     stage: str,
-    validation: tf.data.Dataset | None = None,
+    validation: tf.data.Dataset | Batches | None = None,
     patience: int | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     checkpoints: Checkpoints | None = None,
@@ -182,9 +193,11 @@ def fit(
         checkpoints: where the state is saved. What is found there is gone on with, to the same end
             as if it had not been interrupted; a finished training is not run again. SIGTERM and
             Ctrl-C wait for the step's end and save.
-        config: its clip_norm, accumulate and jit are for here: the norm that the gradient of the whole
-            global batch is clipped to (0: none); parts in which a device passes its share of a batch
-            through, which changes memory and no result but batch normalisation and dropout; XLA.
+        config: its clip_norm, accumulate, steps_per_call and jit are for here: the norm that the gradient
+            of the whole global batch is clipped to (0: none); parts in which a device passes its share of
+            a batch through, which changes memory and no result but batch normalisation and dropout;
+            steps that TensorFlow takes without coming back to Python, between which no callback is called
+            and nothing is saved; XLA.
 
     Returns:
         The `History`.
@@ -193,58 +206,34 @@ def fit(
         UserError: when what is found belongs to another training or cannot be used.
         WorkerLost: when another process of the job died, or was told to stop.
     """
+    config = config or TrainConfig()
     kept = checkpoints.stage(stage) if checkpoints else None
-    found = _newest(kept, strategy) if kept else None
+    found = newest(kept, strategy) if kept else None
     if found and found[1]:
-        return _take_result(found[0], model, strategy, stage)
+        return History(stage, take_result(found[0], model, strategy, stage))
     steps = int(train(0).cardinality())
+    if steps < 1:
+        raise ValueError(f"an epoch needs a known number of batches. Received: {steps}")
     with strategy.scope():
         applied = optimizer(steps * epochs)
         applied.build(model.trainable_variables)
-    progress = _Progress()
+    progress = Progress()
     if found:
-        progress = _take_progress(found[0], model, applied, strategy, stage, (steps, epochs))
-    config = config or TrainConfig()
-    step = _train_step(model, loss, applied, strategy, config)
-    validate = validator(model, strategy)
+        progress = take_progress(found[0], model, applied, strategy, stage, (steps, epochs))
     listeners = keras.callbacks.CallbackList(list(callbacks), model=model, epochs=epochs, steps=steps)
+    run = _Training(model, applied, strategy, stage, (steps, epochs), progress, kept, listeners, config)
+    take_steps = _step_taker(run, loss)
+    validate = validator(model, strategy)
     model.stop_training = False
     listeners.on_train_begin()
     with deferred_signals() if kept else nullcontext(lambda: False) as interrupted:
-
-        def save() -> None:
-            number = progress.epoch * steps + progress.step
-            if kept:
-                kept.save(number, _progress_state(progress, model, applied, stage, (steps, epochs)))
-
-        def step_ended() -> None:
-            if kept and kept.due(progress.epoch * steps + progress.step):
-                save()
-
-        while progress.epoch < epochs and not progress.stopped:
-            started = time.perf_counter() - progress.seconds
-            name = f"{stage} {progress.epoch + 1}/{epochs}" if stage else ""
-            with progress_bar(name, steps, strategy) as bar, lost_workers_noticed(strategy):
-                batches = _distributed(train(progress.epoch).skip(progress.step), strategy, config.accumulate)
-                stop = _train_epoch(
-                    step, batches, strategy, progress, listeners, bar, step_ended, interrupted
-                )
-            progress.seconds = time.perf_counter() - started
-            if stop:
-                break
-            logs = _means(progress.sums)
-            with _averaged(model, applied, strategy):
-                if validation is not None:
-                    logs |= validate(validation)
-                listeners.on_epoch_end(progress.epoch, logs)
-                progress.seconds = time.perf_counter() - started
-                _end_epoch(progress, logs, model, patience)
-            if kept and kept.due(progress.epoch * steps, epoch_ended=True):
-                save()
-        else:
-            stop = False
+        stop = False
+        while progress.epoch < epochs and not progress.stopped and not stop:
+            progress.begin()
+            stop = _train_epoch(run, take_steps, train(progress.epoch), interrupted)
+            stop = stop or _end_epoch(run, validate, validation, patience, interrupted)
         if stop or interrupted():
-            save()
+            run.save()
     if stop:
         raise WorkerLost("another process of the job was told to stop")
     if progress.best_weights is not None:
@@ -254,53 +243,86 @@ def fit(
             applied.finalize_variable_values(model.trainable_variables)
     listeners.on_train_end()
     if kept:
-        kept.finish(_result_state(progress, model, stage))
+        kept.finish(result_state(progress, model, stage))
     return History(stage, tuple(progress.history))
 
 
-@dataclass
-class _Progress:
-    """How far a training is.
+@dataclass(frozen=True)
+class _Training:
+    """A training under way: what the parts of `fit` share."""
 
-    Attributes:
-        epoch: the epoch that is trained, from 0.
-        step: its next step.
-        sums: over its steps so far: loss, hits and weights of the examples, and processes that are to
-            stop (4,).
-        seconds: that it took so far.
-        waiting: how many of them went by waiting for input.
-        history: of the epochs before it.
-        best: the lowest validation loss so far.
-        best_weights: those that gave it.
-        wait: epochs since then.
-        stopped: no further epoch is to follow.
-    """
+    model: keras.Model
+    optimizer: keras.optimizers.Optimizer
+    strategy: tf.distribute.Strategy
+    stage: str
+    size: tuple[int, int]
+    progress: Progress
+    kept: Stage | None
+    listeners: keras.callbacks.CallbackList
+    config: TrainConfig
 
-    epoch: int = 0
-    step: int = 0
-    sums: tf.Tensor = field(default_factory=lambda: tf.zeros(4))
-    seconds: float = 0.0
-    waiting: float = 0.0
-    history: list[dict[str, float]] = field(default_factory=list)
-    best: float = float("inf")
-    best_weights: list[np.ndarray] | None = None
-    wait: int = 0
-    stopped: bool = False
+    @property
+    def number(self) -> int:
+        """Steps since the training began."""
+        return self.progress.epoch * self.size[0] + self.progress.step
+
+    def save(self) -> None:
+        if self.kept:
+            self.progress.tick()
+            state = progress_state(self.progress, self.model, self.optimizer, self.stage, self.size)
+            self.kept.save(self.number, state)
+
+    def save_if_due(self, **when: bool) -> None:
+        if self.kept and self.kept.due(self.number, **when):
+            self.save()
 
 
-def _end_epoch(progress: _Progress, logs: dict[str, float], model: keras.Model, patience: int | None) -> None:
-    progress.history.append(
-        {"epoch": progress.epoch, "seconds": progress.seconds, "waiting": progress.waiting, **logs}
-    )
-    if patience is not None and "val_loss" in logs:
-        if logs["val_loss"] < progress.best:
-            progress.best, progress.best_weights, progress.wait = logs["val_loss"], model.get_weights(), 0
-        else:
-            progress.wait += 1
-        progress.stopped = progress.wait >= patience
-    progress.stopped |= bool(model.stop_training)
-    progress.epoch, progress.step = progress.epoch + 1, 0
-    progress.seconds, progress.waiting, progress.sums = 0.0, 0.0, tf.zeros(4)
+def _train_epoch(run: _Training, take_steps: Callable, batches, interrupted: Callable[[], bool]) -> bool:
+    """Trains the rest of an epoch, and returns whether the training is to stop."""
+    progress, (steps, epochs) = run.progress, run.size
+    several = workers(run.strategy).workers > 1
+    # Processes stop after the same step: after the one that told all of them that one is to.
+    stop, go = tf.constant(1.0), tf.constant(0.0)
+    if progress.step == 0:
+        run.listeners.on_epoch_begin(progress.epoch)
+    name = f"{run.stage} {progress.epoch + 1}/{epochs}" if run.stage else ""
+    started, before = time.perf_counter(), (progress.sums, progress.waiting)
+    with progress_bar(name, steps, run.strategy) as bar, lost_workers_noticed(run.strategy):
+        bar.update(progress.step)
+        shares = iter(distributed(batches.skip(progress.step), run.strategy, run.config.accumulate))
+        while progress.step < steps:
+            count = min(run.config.steps_per_call, steps - progress.step)
+            run.listeners.on_train_batch_begin(progress.step)
+            sums, waited = take_steps(shares, count, stop if interrupted() else go)
+            progress.sums += sums
+            progress.waiting += waited
+            progress.step += count
+            run.listeners.on_train_batch_end(progress.step - 1)
+            if not bar.disable and progress.step % 10 <= count:
+                _tell(bar, progress, before, time.perf_counter() - started)
+            bar.update(count)
+            run.save_if_due()
+            if progress.stop_asked() if several else interrupted():
+                return True
+    return False
+
+
+def _end_epoch(run: _Training, validate, validation, patience, interrupted: Callable[[], bool]) -> bool:
+    """Validates, and returns whether the training is to stop before that has ended."""
+    progress = run.progress
+    logs = progress.means()
+    # Processes that share the work must not leave each other alone with it.
+    alone = workers(run.strategy).workers == 1
+    with _averaged(run.model, run.optimizer, run.strategy):
+        if validation is not None:
+            try:
+                logs |= validate(validation, interrupted if alone else lambda: False)
+            except Stopped:
+                return True
+        run.listeners.on_epoch_end(progress.epoch, logs)
+        progress.end_epoch(logs, run.model, patience)
+    run.save_if_due(epoch_ended=True)
+    return False
 
 
 @contextmanager
@@ -317,125 +339,9 @@ def _averaged(model: keras.Model, optimizer, strategy: tf.distribute.Strategy) -
             variable.assign(array)
 
 
-def _progress_state(progress: _Progress, model, optimizer, stage: str, size: tuple[int, int]) -> State:
-    arrays = {
-        **_numbered("model", [variable.numpy() for variable in model.variables]),
-        **_numbered("optimizer", [variable.numpy() for variable in optimizer.variables]),
-        **_numbered("best", progress.best_weights or []),
-        "sums": progress.sums.numpy() * [1, 1, 1, 0],
-    }
-    facts = {
-        "stage": stage,
-        "size": list(size),
-        "epoch": progress.epoch,
-        "step": progress.step,
-        "seconds": progress.seconds,
-        "waiting": progress.waiting,
-        "history": progress.history,
-        "best": progress.best,
-        "wait": progress.wait,
-        "stopped": progress.stopped,
-    }
-    return State(arrays, facts)
-
-
-def _take_progress(state: State, model, optimizer, strategy, stage: str, size: tuple[int, int]) -> _Progress:
-    facts = state.facts
-    if facts.get("stage") != stage or facts.get("size") != list(size):
-        raise _foreign(
-            stage,
-            f"it is of {facts.get('stage')!r} with {facts.get('size')} steps an epoch and epochs, "
-            f"not of {list(size)}",
-        )
-    _assign(model.variables, _listed(state, "model"), strategy, stage)
-    _assign(optimizer.variables, _listed(state, "optimizer"), strategy, stage)
-    taken = ("epoch", "step", "seconds", "waiting", "history", "best", "wait", "stopped")
-    return _Progress(
-        sums=tf.constant(state.arrays["sums"], tf.float32),
-        best_weights=_listed(state, "best") or None,
-        **{name: facts[name] for name in taken},
-    )
-
-
-def _result_state(progress: _Progress, model: keras.Model, stage: str) -> State:
-    arrays = _numbered("model", [variable.numpy() for variable in model.variables])
-    return State(arrays, {"stage": stage, "history": progress.history})
-
-
-def _take_result(state: State, model: keras.Model, strategy, stage: str) -> History:
-    if state.facts.get("stage") != stage:
-        raise _foreign(stage, f"it is of {state.facts.get('stage')!r}")
-    _assign(model.variables, _listed(state, "model"), strategy, stage)
-    return History(stage, tuple(state.facts["history"]))
-
-
-def _newest(kept: Stage, strategy: tf.distribute.Strategy) -> tuple[State, bool] | None:
-    """Reads what the chief finds, in every process: only the chief needs to see the files."""
-    place = workers(strategy)
-    found = kept.newest() if place.is_chief else None
-    if place.workers == 1:
-        return found
-    text = b""
-    if found:
-        file = io.BytesIO()
-        np.savez(file, **dict[str, Any](found[0].arrays))
-        facts = json.dumps({"facts": found[0].facts, "finished": found[1]}).encode()
-        text = len(facts).to_bytes(8) + facts + file.getvalue()
-    with lost_workers_noticed(strategy):
-        size = int(_from_chief(np.array([len(text)], np.int64), strategy)[0])
-        if size == 0:
-            # TensorFlow crashes when it reduces an empty array across processes.
-            return None
-        words = np.zeros(-(-size // 4), np.int32)
-        words.view(np.uint8)[: len(text)] = np.frombuffer(text, np.uint8)
-        text = _from_chief(words, strategy).tobytes()[:size]
-    end = 8 + int.from_bytes(text[:8])
-    told = json.loads(text[8:end])
-    with np.load(io.BytesIO(text[end:])) as arrays:
-        return State(dict(arrays), told["facts"]), told["finished"]
-
-
-def _from_chief(array: np.ndarray, strategy: tf.distribute.Strategy) -> np.ndarray:
-    """Returns the chief's array, in every process; the others give one of its shape."""
-
-    @tf.function
-    def summed(own):
-        def replica(own):
-            first = tf.distribute.get_replica_context().replica_id_in_sync_group == 0
-            return own * tf.cast(first, own.dtype)
-
-        return strategy.reduce(tf.distribute.ReduceOp.SUM, strategy.run(replica, (own,)), axis=None)
-
-    return summed(tf.constant(array)).numpy()
-
-
-def _numbered(kind: str, arrays: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
-    return {f"{kind}/{number}": array for number, array in enumerate(arrays)}
-
-
-def _listed(state: State, kind: str) -> list[np.ndarray]:
-    count = sum(name.startswith(f"{kind}/") for name in state.arrays)
-    return [state.arrays[f"{kind}/{number}"] for number in range(count)]
-
-
-def _assign(variables, arrays: Sequence[np.ndarray], strategy, stage: str) -> None:
-    if len(variables) != len(arrays):
-        raise _foreign(stage, f"it has {len(arrays)} arrays for {len(variables)} variables")
-    for variable, array in zip(variables, arrays, strict=True):
-        if tuple(variable.shape) != array.shape:
-            raise _foreign(stage, f"its {array.shape} stands for {variable.path} {tuple(variable.shape)}")
-    with strategy.scope():
-        for variable, array in zip(variables, arrays, strict=True):
-            variable.assign(array)
-
-
-def _foreign(stage: str, why: str) -> UserError:
-    return UserError(f"the checkpoint of {stage!r} belongs to another training: {why}", RESTART)
-
-
 def predict(
     model: Callable,
-    batches: tf.data.Dataset,
+    batches: tf.data.Dataset | Batches,
     strategy: tf.distribute.Strategy,
     *,
     stage: str = "",
@@ -457,39 +363,40 @@ def predict(
         UserError: when what is kept belongs to another prediction or cannot be used.
     """
     kept = checkpoints.stage(stage) if checkpoints else None
-    found = _newest(kept, strategy) if kept else None
+    found = newest(kept, strategy) if kept else None
     facts = {"stage": stage, "batches": int(batches.cardinality())}
     if found:
         if found[0].facts != facts:
-            raise _foreign(stage, f"it is of {found[0].facts}")
+            raise foreign(stage, f"it is of {found[0].facts}")
         return found[0].arrays["outputs"]
 
-    def outputs(*batch):
-        return (model(batch[0], training=False),)
+    def outputs(batch):
+        inputs = batch[0] if isinstance(batch, tuple) else batch
+        return (model(inputs, training=False),)
 
-    array = _mapper(outputs, strategy)(batches, stage)[0]
+    (array,) = mapped(outputs, strategy)(batches, stage)
     if kept:
         kept.finish(State({"outputs": array}, facts))
     return array
 
 
-def validator(
-    model: Callable, strategy: tf.distribute.Strategy
-) -> Callable[[tf.data.Dataset], dict[str, float]]:
+def validator(model: Callable, strategy: tf.distribute.Strategy) -> Callable[..., dict[str, float]]:
     """Returns a function of (inputs, labels, weights) batches that gives val_loss, in nats, and val_accuracy.
 
-    Both are weighted means. The function is traced once, however often it is called.
+    Both are weighted means. The function is traced once, however often it is called. It also takes what
+    tells between two batches whether to raise `Stopped`.
     """
     loss = cross_entropy()
 
-    def outcomes(inputs, labels, weights):
+    def outcomes(batch):
+        inputs, labels, weights = batch
         logits = tf.cast(model(inputs, training=False), tf.float32)
         return loss(labels, logits), tf.argmax(logits, axis=1, output_type=labels.dtype) == labels, weights
 
-    run = _mapper(outcomes, strategy)
+    run = mapped(outcomes, strategy)
 
-    def validate(batches: tf.data.Dataset) -> dict[str, float]:
-        losses, hits, weights = run(batches)
+    def validate(batches, stopped: Callable[[], bool] = lambda: False) -> dict[str, float]:
+        losses, hits, weights = run(batches, stopped=stopped)
         return {
             "val_loss": float(np.average(losses, weights=weights)),
             "val_accuracy": float(np.average(hits, weights=weights)),
@@ -498,87 +405,15 @@ def validator(
     return validate
 
 
-def _mapper(function: Callable, strategy: tf.distribute.Strategy) -> Callable[..., tuple[np.ndarray, ...]]:
-    """Returns what runs a function of batches on the devices and joins its outputs (B, ...), in order."""
+def _step_taker(run: _Training, loss: Loss) -> Callable:
+    """Returns a function of shares of batches, of a number of steps and of whether this process is to stop.
 
-    @tf.function(reduce_retracing=True)
-    def step(batch):
-        def replica(*batch):
-            # Truth values and half precision cannot be gathered.
-            narrow = (tf.bool, tf.bfloat16, tf.float16)
-            outputs = function(*batch[:-1])
-            wide = [tf.cast(output, tf.float32) if output.dtype in narrow else output for output in outputs]
-            return *wide, batch[-1]
-
-        # Each process gets the outputs of all.
-        return [strategy.gather(output, axis=0) for output in strategy.run(replica, batch)]
-
-    def with_mask(*batch):
-        return *batch, tf.ones(tf.shape(tf.nest.flatten(batch)[0])[0], tf.int32)
-
-    def run(batches: tf.data.Dataset, stage: str = "") -> tuple[np.ndarray, ...]:
-        joined = []
-        with progress_bar(stage, int(batches.cardinality()), strategy) as bar, lost_workers_noticed(strategy):
-            for batch in _distributed(batches.map(with_mask), strategy):
-                *outputs, real = (output.numpy() for output in step(batch))
-                joined.append([output[real.astype(bool)] for output in outputs])
-                bar.update()
-        return tuple(map(np.concatenate, zip(*joined, strict=True)))
-
-    return run
-
-
-def _distributed(batches: tf.data.Dataset, strategy: tf.distribute.Strategy, parts_each: int = 1):
-    """Splits each batch over the devices, after its last example has filled it up to equal parts.
-
-    A device's share is filled up so that it can be cut into `parts_each` equal parts.
-
-    TensorFlow's fused convolutions refuse an empty part. What was filled up gets zeros in the last
-    element of the batch, be it weights or a mask, and so does not count. Every process reads the same
-    batches and takes its own rows: which rows a device gets does not depend on how TensorFlow would
-    shard the data set.
+    It takes the steps and gives the `Progress.sums` of them, and the seconds that it waited for input: NaN
+    when several steps are taken at once.
     """
+    model, optimizer, strategy, config = run.model, run.optimizer, run.strategy, run.config
     replicas = strategy.num_replicas_in_sync
-
-    def filled(*batch):
-        size = tf.shape(batch[-1])[0]
-        index = tf.range(size + -size % (replicas * parts_each))
-        rows = tf.nest.map_structure(lambda part: tf.gather(part, tf.minimum(index, size - 1)), batch)
-        real = tf.cast(index < size, tf.float32)
-        return *rows[:-1], tf.cast(tf.cast(rows[-1], tf.float32) * real, batch[-1].dtype)
-
-    def own_parts(context: tf.distribute.InputContext) -> tf.data.Dataset:
-        local = replicas // context.num_input_pipelines
-        first = context.input_pipeline_id * local
-
-        def parts(*batch):
-            size = tf.shape(batch[-1])[0] // replicas
-            rows = tf.range(first * size, (first + local) * size)
-
-            def cut(part):
-                shape = tf.concat([[local, size], tf.shape(part)[1:]], axis=0)
-                return tf.ensure_shape(
-                    tf.reshape(tf.gather(part, rows), shape), [local, None, *part.shape[1:]]
-                )
-
-            return tf.nest.map_structure(cut, batch)
-
-        return batches.map(filled).map(parts).unbatch().prefetch(2 * local)
-
-    if replicas == 1:
-        return strategy.experimental_distribute_dataset(batches.map(filled) if parts_each > 1 else batches)
-    return strategy.distribute_datasets_from_function(own_parts)
-
-
-def _train_step(
-    model, loss: Loss, optimizer, strategy: tf.distribute.Strategy, config: TrainConfig
-) -> Callable:
-    """Returns a function of a batch and of whether this process is to stop.
-
-    It gives the sums over the batch of loss, hits and weights, and how many processes are to stop.
-    """
-    replicas = strategy.num_replicas_in_sync
-    statistics = _moving_statistics(model) if replicas > 1 else []
+    statistics = moving_statistics(model) if replicas > 1 else []
     scaled = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
     whole = config.accumulate > 1 or config.clip_norm > 0
 
@@ -595,21 +430,24 @@ def _train_step(
                 tf.zeros(variable.shape) if gradient is None else tf.convert_to_tensor(gradient)
                 for gradient, variable in zip(gradients, model.trainable_variables, strict=True)
             ]
-        hits = tf.cast(tf.argmax(logits, axis=1, output_type=labels.dtype) == labels, weights.dtype)
+        hits = tf.cast(tf.argmax(logits, axis=1, output_type=labels.dtype) == labels, tf.float32)
         return gradients, tf.stack([weighted, tf.reduce_sum(hits * weights), tf.reduce_sum(weights)])
 
     if config.jit == "on" or (config.jit == "auto" and tf.config.list_physical_devices("GPU")):
         differentiate = tf.function(differentiate, jit_compile=True)
 
-    def replica(inputs, labels, weights, stop):
+    def replica(batch, real, stop):
+        inputs, labels, weights = batch
+        # What fills a batch up does not count.
+        weights *= real
         context = tf.distribute.get_replica_context()
         total = context.all_reduce(tf.distribute.ReduceOp.SUM, tf.reduce_sum(weights))
         if config.accumulate == 1:
             gradients, sums = differentiate(inputs, labels, weights, total)
         else:
             shapes = [variable.shape for variable in model.trainable_variables]
-            batch = (inputs, labels, weights)
-            gradients, sums = _in_parts(differentiate, batch, total, shapes, config.accumulate)
+            own = (inputs, labels, weights)
+            gradients, sums = _in_parts(differentiate, own, total, shapes, config.accumulate)
         if config.clip_norm:
             limit = config.clip_norm * (optimizer.dynamic_scale.value if scaled else 1.0)
             gradients = context.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
@@ -619,14 +457,29 @@ def _train_step(
         for variable in statistics:
             own = tf.convert_to_tensor(variable.value)
             variable.assign(context.all_reduce(tf.distribute.ReduceOp.MEAN, own))
-        return tf.concat([sums, [stop]], axis=0)
+        return tf.concat([sums, [tf.reduce_sum(real), stop]], axis=0)
 
     @tf.function
-    def step(batch, stop):
-        outcomes = strategy.run(replica, (*batch, stop))
+    def one_step(share, stop):
+        outcomes = strategy.run(replica, (*share, stop))
         return strategy.reduce(tf.distribute.ReduceOp.SUM, outcomes, axis=None)
 
-    return step
+    @tf.function
+    def several_steps(shares, count, stop):
+        sums = tf.zeros(SUMS)
+        for _ in tf.range(count):
+            sums += one_step(next(shares), stop)
+        return sums
+
+    def take_steps(shares, count: int, stop) -> tuple[tf.Tensor, float]:
+        if config.steps_per_call > 1:
+            # Operations that read a clock are refused where all must be deterministic.
+            return several_steps(shares, tf.constant(count), stop), math.nan
+        asked = time.perf_counter()
+        share = next(shares)
+        return one_step(share, stop), time.perf_counter() - asked
+
+    return take_steps
 
 
 def _in_parts(differentiate: Callable, batch, total, shapes, parts: int):
@@ -650,70 +503,10 @@ def _in_parts(differentiate: Callable, batch, total, shapes, parts: int):
     return gradients, sums
 
 
-def _moving_statistics(model: keras.Model) -> list[keras.Variable]:
-    """What batch normalisation learns from the data that its own device sees, to be averaged over all."""
-    return [
-        variable
-        for layer in model._flatten_layers()
-        if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable
-        for variable in (layer.moving_mean, layer.moving_variance)
-    ]
-
-
-def _train_epoch(step, batches, strategy, progress, listeners, bar, step_ended, interrupted) -> bool:
-    """Trains the rest of an epoch, and returns whether it was to stop before the next one."""
-    several = workers(strategy).workers > 1
-    # Processes stop after the same step: after the one that told all of them that one is to.
-    stop, go = tf.constant(1.0), tf.constant(0.0)
-    if progress.step == 0:
-        listeners.on_epoch_begin(progress.epoch)
-    bar.update(progress.step)
-    started, waited, examples = time.perf_counter(), 0.0, 0
-    for batch, seconds in _timed(batches):
-        waited += seconds
-        progress.waiting += seconds
-        listeners.on_train_batch_begin(progress.step)
-        progress.sums += step(batch, stop if interrupted() else go)
-        listeners.on_train_batch_end(progress.step)
-        progress.step += 1
-        if not bar.disable:
-            rows = strategy.experimental_local_results(batch[1])
-            examples += sum(len(part) for part in rows) * workers(strategy).workers
-            if progress.step % 10 == 1:
-                _tell(bar, progress.sums, examples, waited, time.perf_counter() - started)
-        bar.update()
-        step_ended()
-        if (progress.sums[3].numpy() > 0) if several else interrupted():
-            return True
-    return False
-
-
-def _timed(batches) -> Iterator[tuple[Any, float]]:
-    """Yields each batch, and the seconds that were waited for it."""
-    iterator = iter(batches)
-    while True:
-        started = time.perf_counter()
-        try:
-            batch = next(iterator)
-        except StopIteration:
-            return
-        yield batch, time.perf_counter() - started
-
-
-def _tell(bar: tqdm, sums: tf.Tensor, examples: int, waited: float, seconds: float) -> None:
-    means = {name: f"{value:.3g}" for name, value in _means(sums).items()}
-    bar.set_postfix(
-        means | {"examples/s": f"{examples / seconds:.3g}", "waiting": f"{waited / seconds:.0%}"},
-        refresh=False,
-    )
-
-
-def _means(sums: tf.Tensor) -> dict[str, float]:
-    loss, hits, weight, _ = sums.numpy()
-    return {"loss": float(loss / weight), "accuracy": float(hits / weight)}
-
-
-def progress_bar(name: str, steps: int, strategy: tf.distribute.Strategy) -> tqdm:
-    """Returns a progress bar on the chief's terminal, and a silent one elsewhere or without a name."""
-    shown = name and workers(strategy).is_chief
-    return tqdm(total=steps, desc=name, leave=False, disable=None if shown else True)
+def _tell(bar: tqdm, progress: Progress, before: tuple[tf.Tensor, float], seconds: float) -> None:
+    told = {name: f"{value:.3g}" for name, value in progress.means().items()}
+    told["examples/s"] = f"{float((progress.sums - before[0])[3]) / seconds:.3g}"
+    waited = progress.waiting - before[1]
+    if math.isfinite(waited):
+        told["waiting"] = f"{waited / seconds:.0%}"
+    bar.set_postfix(told, refresh=False)

@@ -30,12 +30,16 @@ SIGNATURES = {
 
 
 class Example(NamedTuple):
-    """One image: a file path or the encoded bytes, its name in reports, its class and its split."""
+    """One image: a file path or the encoded bytes, its name in reports, its class and its split.
+
+    The audit adds the digest of its pixels.
+    """
 
     item: str | bytes
     id: str
     class_name: str
     split: str
+    digest: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -98,7 +102,11 @@ def audit(
     leaked = _leaked(readable)
     warnings = _content_warnings(len(examples), readable, dropped, duplicates, leaked, keep_leaks)
     gone = set() if keep_leaks else {name for name, _ in leaked}
-    kept = [example for example, _ in readable if example.split == "test" or example.id not in gone]
+    kept = [
+        example._replace(digest=digest)
+        for example, digest in readable
+        if example.split == "test" or example.id not in gone
+    ]
     counts = _counts(kept, class_names)
     _require_enough(counts, {example.split for example in examples}, min_per_class, dropped)
     return kept, DataReport(counts, dropped, duplicates, leaked, warnings + _count_warnings(counts))

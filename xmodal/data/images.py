@@ -17,11 +17,15 @@ import tensorflow as tf
 from xmodal import assets
 from xmodal.config import AUGMENTATIONS, Config, cache_folder
 from xmodal.data.audit import SPLITS, DataReport, Example, audit
+from xmodal.data.reading import Batches
 from xmodal.errors import UserError, nearest
 
 SHIFT = 0.08  # of the side
 ROTATION = np.pi / 18  # 10 degrees
 ZOOM = 0.1
+# Share of an epoch's batches that may be in none of its parts; each epoch has others there.
+LEFT_OUT = 0.05
+DRAWS = 5  # for each image
 
 SPLIT_FOLDERS = {
     "train": "train",
@@ -40,13 +44,20 @@ class ImageSplit:
         items: (N,) objects: file paths (str), or encoded images (bytes) when `in_memory`.
         labels: (N,) int32, positions in the class names.
         ids: how reports name each image: its path in the data set, or such as "mnist_5k/123".
+        digests: of the pixels of each image.
         in_memory: the items are encoded images and not file paths.
     """
 
     items: np.ndarray
     labels: np.ndarray
     ids: tuple[str, ...]
+    digests: tuple[bytes, ...]
     in_memory: bool
+
+    def __post_init__(self):
+        sizes = {len(part) for part in (self.items, self.labels, self.ids, self.digests)}
+        if len(sizes) > 1:
+            raise ValueError(f"items, labels, ids and digests must be as many. Received: {sorted(sizes)}")
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -197,7 +208,7 @@ def batches(
     epoch: int = 0,
     part: tuple[int, int] = (0, 1),
     drop_remainder: bool = False,
-) -> tf.data.Dataset:
+) -> Batches:
     """One epoch of a split, or a part of it, decoded as it is read.
 
     The order and the augmentation follow from (seed, epoch) alone, so that a resumed run can take up
@@ -209,57 +220,69 @@ def batches(
         batch_size: B.
         seed: of the order and the augmentation.
         shuffle: bring the images in a random order, instead of that of the split.
-        augment: kinds of augmentation, see `augment`.
+        augment: kinds of augmentation, see `augmented`.
         epoch: number of the epoch; each has its own order and augmentation.
-        part: (i, n) for the i-th of n parts of the epoch, see `part_limits`; joined they are the epoch.
+        part: (i, n) for the i-th of n parts of the epoch that have equal numbers of batches; batches
+            that are left over at its end are in none, see `equal_parts`.
         drop_remainder: leave out the last images when they do not fill a batch.
 
     Returns:
-        A data set of {"image": (B, H, W, 3) float32 RGB 0 to 255, "label": (B,) int32,
+        Batches of {"image": (B, H, W, 3) float32 RGB 0 to 255, "label": (B,) int32,
         "index": (B,) int64, the position in the split}.
     """
     order = np.arange(len(split))
     if shuffle:
         order = np.random.default_rng((seed, epoch)).permutation(order)
-    limits = part_limits(-(-len(split) // batch_size), part[1])
-    first = limits[part[0]]
-    order = order[first * batch_size : limits[part[0] + 1] * batch_size]
+    number, parts = part
+    count = -(-len(split) // batch_size) // parts
+    first = number * count
+    order = order[first * batch_size : (first + count) * batch_size]
     # Bytes stay as they are, and paths keep names that are not UTF-8.
     items = tf.constant([os.fsencode(item) for item in split.items[order]], tf.string)
 
-    def load(item: tf.Tensor, label: tf.Tensor, index: tf.Tensor) -> dict[str, tf.Tensor]:
-        encoded = item if split.in_memory else tf.io.read_file(item)
-        return {"image": decode(encoded, image_size), "label": label, "index": index}
+    def read(rows: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        images = tf.map_fn(load, rows["item"], fn_output_signature=pixels)
+        if augment:
+            images = augmented(images, augment, rows["draws"])
+        return {"image": images, "label": rows["label"], "index": rows["index"]}
 
-    data = tf.data.Dataset.from_tensor_slices((items, split.labels[order], order.astype(np.int64)))
-    data = data.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    data = data.batch(batch_size, drop_remainder=drop_remainder)
-    if augment:
-        data = data.enumerate(start=first).map(
-            _augmenter(augment, (seed, epoch)),
-            num_parallel_calls=tf.data.AUTOTUNE,
-            deterministic=True,
-        )
-    return data.prefetch(tf.data.AUTOTUNE)
+    def load(item: tf.Tensor) -> tf.Tensor:
+        return decode(item if split.in_memory else tf.io.read_file(item), image_size)
 
-
-def part_limits(batch_count: int, parts: int) -> list[int]:
-    """Returns the first batch of each of n parts of an epoch, and the end of the last one (n + 1,).
-
-    The parts differ by one batch at most, and the first one is never the smaller.
-    """
-    return [-(-batch_count * part // parts) for part in range(parts + 1)]
+    pixels = tf.TensorSpec((image_size, image_size, 3), tf.float32)
+    columns = {"item": items, "label": split.labels[order], "index": order.astype(np.int64)}
+    rows = tf.data.Dataset.from_tensor_slices(columns).batch(batch_size, drop_remainder=drop_remainder)
+    return Batches(rows.enumerate(start=first).map(_with_draws((seed, epoch))) if augment else rows, read)
 
 
-def _augmenter(kinds: Sequence[str], seed: tuple[int, int]) -> Callable:
-    def apply(number: tf.Tensor, batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+def equal_parts(batch_count: int, most: int) -> int:
+    """Returns the largest number of equal parts, up to `most`, that leave out at most 5% of the batches."""
+    return next(parts for parts in range(most, 0, -1) if batch_count % parts <= LEFT_OUT * batch_count)
+
+
+def _with_draws(seed: tuple[int, int]) -> Callable:
+    # Drawn for the whole batch before devices share it: so an image gets the same on any number of them.
+    def add(number: tf.Tensor, rows: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         batch_seed = tf.random.fold_in(seed, number, alg="philox")
-        return batch | {"image": augment(batch["image"], kinds, batch_seed)}
+        return rows | {"draws": draws(tf.shape(rows["label"])[0], batch_seed)}
 
-    return apply
+    return add
 
 
-def augment(images: tf.Tensor, kinds: Sequence[str], seed: Sequence[int] | tf.Tensor) -> tf.Tensor:
+def draws(count: int | tf.Tensor, seed: Sequence[int] | tf.Tensor) -> tf.Tensor:
+    """Draws what `augmented` takes.
+
+    Args:
+        count: B.
+        seed: (2,) integers. The same seed gives the same numbers.
+
+    Returns:
+        (B, 5) float32 from -1 to 1.
+    """
+    return tf.random.stateless_uniform((count, DRAWS), seed, minval=-1.0, alg="philox")
+
+
+def augmented(images: tf.Tensor, kinds: Sequence[str], draws: tf.Tensor) -> tf.Tensor:
     """Moves each image a little, by one random affine map, so that it is resampled once.
 
     Where the map reaches outside the image, the pixel at the edge goes on: black would make wedges that
@@ -269,8 +292,7 @@ def augment(images: tf.Tensor, kinds: Sequence[str], seed: Sequence[int] | tf.Te
         images: (B, H, W, 3) float32.
         kinds: any of "flip" (left to right, one image in two), "shift" (up to 8% of the side each way),
             "rotate" (up to 10 degrees) and "zoom" (up to 10% in or out).
-        seed: (2,) integers. The same seed gives the same images, and a kind draws the same amounts
-            whatever other kinds stand beside it.
+        draws: (B, 5) from `draws`: a kind takes the same ones whatever other kinds stand beside it.
 
     Returns:
         (B, H, W, 3) float32.
@@ -281,8 +303,7 @@ def augment(images: tf.Tensor, kinds: Sequence[str], seed: Sequence[int] | tf.Te
     for kind in kinds:
         if kind not in AUGMENTATIONS:
             raise UserError(f"unknown augmentation {kind!r}", nearest(kind, AUGMENTATIONS))
-    count, height, width = tf.unstack(tf.shape(images)[:3])
-    draws = tf.random.stateless_uniform((count, 5), seed, minval=-1.0, alg="philox")
+    height, width = tf.unstack(tf.shape(images)[1:3])
     flip, right, down, turn, scale = tf.unstack(draws, axis=1)
     flip = tf.where(flip < 0, -1.0, 1.0) if "flip" in kinds else tf.ones_like(flip)
     shift, rotation, zoom = (
@@ -643,5 +664,6 @@ def _image_split(examples: Sequence[Example], split: str, class_names: Sequence[
         items=items,
         labels=np.array([label[example.class_name] for example in chosen], np.int32),
         ids=tuple(example.id for example in chosen),
+        digests=tuple(example.digest for example in chosen),
         in_memory=bool(chosen) and isinstance(chosen[0].item, bytes),
     )

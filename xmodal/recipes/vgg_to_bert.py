@@ -18,6 +18,7 @@ from xmodal.config import Config, cache_folder
 from xmodal.data.images import ImageData, ImageSplit, batches, configured_images
 from xmodal.data.texts import TargetMap, identity_map, read_target_map
 from xmodal.evaluate import Gain, Result, evaluate, gallery_indices, paired_gain
+from xmodal.features import FeatureCache, feature_cache
 from xmodal.image_classifier import ImageClassifier, build_trunk, pixels, train_image_classifier
 from xmodal.strategy import make_strategy, wait_for_all, workers
 from xmodal.text_classifier import (
@@ -89,6 +90,7 @@ def run(config: Config, clock: Clock) -> report.Run:
         writes=workers(strategy).is_chief,
         say=clock.say,
     )
+    cache = feature_cache(config, workers(strategy).is_chief, clock.say)
     with clock.stage("data"):
         data = configured_images(config)
         question = question_of(config, data)
@@ -104,7 +106,7 @@ def run(config: Config, clock: Clock) -> report.Run:
     clock.say(transfer.line())
     with clock.stage("image classifier"):
         images, logits = train_images(
-            config, data, trunk, config.image.trainable, strategy, "images", checkpoints
+            config, data, trunk, config.image.trainable, strategy, "images", checkpoints, cache
         )
         temperature = fit_temperature(logits.validation, data.validation.labels)
     with clock.stage("bridge"):
@@ -125,7 +127,7 @@ def run(config: Config, clock: Clock) -> report.Run:
     with clock.stage("no transfer"):
         random_trunk = build_trunk(config, config.image.target, "none", strategy)
         scratch, scratch_logits = train_images(
-            config, data, random_trunk, "all", strategy, "no transfer", checkpoints
+            config, data, random_trunk, "all", strategy, "no transfer", checkpoints, cache
         )
 
     with clock.stage("evaluation"):
@@ -176,7 +178,7 @@ def run(config: Config, clock: Clock) -> report.Run:
                 text_temperature=measured["text"].temperature,
                 names=question.names,
             )
-            facts = _export(config, served, data.test, measured["text"].probabilities)
+            facts = _export(config, served, data.test, measured["text"].probabilities, checkpoints)
         run = replace(run, facts=run.facts | facts)
         report.write(run, config.run.output_dir)
     report.tensorboard(run, config.run.output_dir / "tensorboard")
@@ -218,6 +220,7 @@ def train_images(
     strategy,
     stage: str,
     checkpoints=None,
+    cache: FeatureCache | None = None,
 ) -> tuple[ImageClassifier, Held]:
     """Trains a head on a trunk, and returns the class logits of the held-out images with it."""
     classifier = train_image_classifier(
@@ -230,6 +233,7 @@ def train_images(
         strategy=strategy,
         stage=stage,
         checkpoints=checkpoints,
+        cache=cache,
         training=config.train,
     )
     images = pixels(data.test, config.data.image_size, 4 * config.image.batch_size)
@@ -363,8 +367,11 @@ def _gallery(config, data: ImageData, probabilities, truth, sentences, question)
     )
 
 
-def _export(config: Config, served: export.Served, test: ImageSplit, probabilities) -> dict[str, float | str]:
-    exported = export.export(served, config.run.saved_models_dir / config.run.experiment)
+def _export(
+    config: Config, served: export.Served, test: ImageSplit, probabilities, checkpoints: Checkpoints
+) -> dict[str, float | str]:
+    folder = config.run.saved_models_dir / config.run.experiment
+    exported = export.export(served, folder, checkpoints.stage("export"))
     images = [test.encoded(index) for index in range(min(CHECKED_IMAGES, len(test)))]
     difference = export.check(exported, images, probabilities[: len(images)])
     return {"export": str(exported), "largest difference of the export in a fresh process": difference}

@@ -19,7 +19,15 @@ from xmodal.config import Config
 from xmodal.data.images import ImageData, batches, configured_images
 from xmodal.errors import UserError
 from xmodal.evaluate import Gain, Result, evaluate, paired_gain
-from xmodal.image_classifier import build_trunk, fine_tune, joined, pixels, steps_of, train_image_classifier
+from xmodal.features import FeatureCache, feature_cache
+from xmodal.image_classifier import (
+    build_trunk,
+    fine_tune,
+    joined,
+    parts_of_pass,
+    pixels,
+    train_image_classifier,
+)
 from xmodal.strategy import make_strategy, wait_for_all, workers
 from xmodal.transfer import Growth, TransferReport, transfer_weights
 
@@ -93,6 +101,7 @@ class Bench:
     data: ImageData
     strategy: tf.distribute.Strategy
     checkpoints: Checkpoints
+    cache: FeatureCache | None
     clock: Clock
 
 
@@ -123,7 +132,8 @@ def run(config: Config, clock: Clock) -> report.Run:
         clock.say(f"warning: {warning}")
     if config.run.export:
         clock.say("--export: this experiment has nothing to export; vgg_to_bert exports the target")
-    networks = compare(Bench(config, data, strategy, checkpoints, clock))
+    cache = feature_cache(config, workers(strategy).is_chief, clock.say)
+    networks = compare(Bench(config, data, strategy, checkpoints, cache, clock))
     run = report_of(config, clock, data, networks)
     if workers(strategy).is_chief:
         report.write(run, config.run.output_dir)
@@ -196,6 +206,7 @@ def with_new_head(bench: Bench, name: str, architecture: str, weights: str) -> N
             strategy=bench.strategy,
             stage=name,
             checkpoints=bench.checkpoints,
+            cache=bench.cache,
             training=config.train,
         )
         network = Network(
@@ -364,13 +375,13 @@ def _table(networks: list[Network]) -> report.Table:
 
 def _plot(config: Config, data: ImageData, networks: list[Network]) -> report.Plot:
     def series(network: Network) -> report.Series:
-        history = network.histories[-1]
-        steps = steps_of(history, len(data.train), config.image)
+        looks = [epoch["val_accuracy"] for epoch in network.histories[-1].epochs]
+        looks.insert(0, network.measured[0].validation_accuracy)
         return report.Series(
-            network.name,
-            (0, *steps),
-            (network.measured[0].validation_accuracy, *(epoch["val_accuracy"] for epoch in history.epochs)),
+            network.name, tuple(steps * number for number in range(len(looks))), tuple(looks)
         )
+
+    _, steps = parts_of_pass(len(data.train), config.image)
 
     return report.Plot(
         f"Accuracy on the {len(data.validation):,} validation images while a network is trained as a whole",

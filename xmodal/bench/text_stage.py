@@ -1,51 +1,19 @@
-"""Measures what the design promises about cost: `python -m xmodal.bench --dataset=folder:PATH --record=FILE`.
-
-Pairs run in turn in one process on the same inputs, and medians are compared.
-"""
+"""BERT on the sentences of a data set: each distinct one once, against one pass an image."""
 
 import statistics
-import sys
-import time
-from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from xmodal import config, report, train, versions
+from xmodal import assets, config, train
+from xmodal.bench.pairs import REPEATS, timed
+from xmodal.bridge import Bridge, fit_temperature
 from xmodal.clock import Clock
-from xmodal.errors import UserError
-from xmodal.files import write_json
-
-REPEATS = 3
-
-
-def main(argv: Sequence[str]) -> int:
-    """Runs the benchmark; flags are those of a run. Returns the exit code, 2 for what the user can mend."""
-    try:
-        versions.check()
-        config.parse(argv)
-        settings = config.from_flags()
-        clock = Clock()
-        figures = text_stage(settings, clock)
-        for name, value in figures.items():
-            print(f"{name}: {value}")
-        if settings.run.record:
-            machine = {
-                "hardware": report.hardware(),
-                "versions": report.versions(),
-                "commit": report.commit(),
-            }
-            flags = settings.flagfile.splitlines()
-            wall = {"seconds": clock.seconds, "wall_seconds": clock.wall_seconds()}
-            write_json(
-                settings.run.record, {"bench": "text_stage", **figures, **machine, "flags": flags, **wall}
-            )
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+from xmodal.data.images import configured_images
+from xmodal.recipes import vgg_to_bert as recipe
+from xmodal.strategy import make_strategy
 
 
-def text_stage(settings: config.Config, clock: Clock) -> dict[str, float | int]:
+def measure(settings: config.Config, clock: Clock) -> dict[str, float | int]:
     """Times BERT on the sentences of a data set's training and validation images, each distinct one once.
 
     It is compared with one BERT pass an image, the same classifier on the same tokens in batches of 64.
@@ -68,7 +36,7 @@ def text_stage(settings: config.Config, clock: Clock) -> dict[str, float | int]:
         return train.predict(classifier.model, tokens, strategy)
 
     with clock.stage("comparison"):
-        once, image = zip(*((_timed(each_once), _timed(each_image)) for _ in range(REPEATS)), strict=True)
+        once, image = zip(*((timed(each_once), timed(each_image)) for _ in range(REPEATS)), strict=True)
     ratios = [slow / fast for (fast, _), (slow, _) in zip(once, image, strict=True)]
     return {
         "repeats": REPEATS,
@@ -85,13 +53,6 @@ def text_stage(settings: config.Config, clock: Clock) -> dict[str, float | int]:
 
 
 def _prepare(settings: config.Config, clock: Clock):
-    # TensorFlow is imported after the flags were found to be good.
-    from xmodal import assets
-    from xmodal.bridge import Bridge, fit_temperature
-    from xmodal.data.images import configured_images
-    from xmodal.recipes import vgg_to_bert as recipe
-    from xmodal.strategy import make_strategy
-
     strategy = make_strategy(settings.run.strategy, settings.run.virtual_devices)
     with clock.stage("data"):
         data = configured_images(settings)
@@ -110,13 +71,3 @@ def _prepare(settings: config.Config, clock: Clock):
         question = recipe.question_of(settings, data)
         classifier = recipe.zero_shot_of(settings, question, preset, strategy)
     return sentences, classifier, strategy
-
-
-def _timed(function: Callable[[], np.ndarray]) -> tuple[float, np.ndarray]:
-    started = time.perf_counter()
-    result = function()
-    return time.perf_counter() - started, result
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv))

@@ -1,0 +1,46 @@
+"""Measures what a part of the project costs: `python -m xmodal.bench --bench=engine --record=FILE`."""
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+from xmodal import config, report, versions
+from xmodal.clock import Clock
+from xmodal.errors import UserError
+from xmodal.files import write_json
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs a benchmark with the flags of a run. Returns the exit code, 2 for what the user can mend."""
+    if {"--help", "-h", "--helpfull"} & set(argv):
+        print(f"{__doc__}\n{config.help_text()}")
+        return 0
+    try:
+        versions.check()
+        config.parse(argv)
+        settings = config.from_flags()
+        clock = Clock()
+        measure = importlib.import_module(f"xmodal.bench.{settings.run.bench}").measure
+        figures = measure(settings, clock)
+        for name, value in figures.items():
+            print(f"{name}: {value}")
+        if settings.run.record:
+            record = {
+                "bench": settings.run.bench,
+                **figures,
+                "hardware": report.hardware(),
+                "versions": report.versions(),
+                "commit": report.commit(),
+                "flags": settings.flagfile.splitlines(),
+                "seconds": clock.seconds,
+                "wall_seconds": clock.wall_seconds(),
+            }
+            write_json(settings.run.record, record)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv))

@@ -1,0 +1,225 @@
+"""The training loop: cached features, waiting for input, two workers, and Keras' own `fit`."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from xmodal import config, train
+from xmodal.backbones import image_trunk, set_trainable
+from xmodal.bench import pairs
+from xmodal.clock import Clock
+from xmodal.config import TrainConfig
+from xmodal.data.images import ImageData, batches, configured_images, load_images
+from xmodal.data.reading import Batches
+from xmodal.heads import image_head
+from xmodal.strategy import make_strategy, wait_for_all
+
+BATCH = 64
+HEAD_EPOCHS = 10
+PHOTOGRAPHS, PHOTOGRAPH_SIZE = 256, (768, 1024)
+
+
+def measure(settings: config.Config, clock: Clock) -> dict[str, object]:
+    """Measures the training loop on images of a data set, with a VGG19 at the size that the flags give.
+
+    Args:
+        settings: as for a run of vgg_to_bert.
+        clock: times the parts.
+
+    Returns:
+        For each part what `pairs.compared` gives, or the share of waiting.
+    """
+    strategy = make_strategy(settings.run.strategy, settings.run.virtual_devices)
+    with clock.stage("data"):
+        data = configured_images(settings)
+    size = settings.data.image_size
+    figures: dict[str, object] = {"images": len(data.train), "batch_size": BATCH, "repeats": pairs.REPEATS}
+    with clock.stage("head from cached features against through the trunk"):
+        figures["cached_head"] = cached_head(settings, data, strategy)
+    with clock.stage("our loop against Keras fit"):
+        figures["loop"] = {
+            name: against_keras(model, strategy)
+            for name, model in (("VGG19", network(size, strategy)), ("one layer", one_layer(strategy)))
+        }
+    with clock.stage("waiting for input"):
+        figures["waiting"] = {
+            "small images": waiting(examples(data, size), network(size, strategy), strategy),
+            "photographs": waiting_for_photographs(size, strategy),
+        }
+    with clock.stage("two workers against one process"):
+        figures["workers"] = two_workers(size)
+    return figures
+
+
+def network(size: int, strategy) -> keras.Model:
+    """Returns a VGG19 of random weights with a head for ten classes: images (B, size, size, 3) -> (B, 10)."""
+    with strategy.scope():
+        keras.utils.set_random_seed(0)
+        trunk = image_trunk("VGG19", size, ("block5_pool",), cache=Path())
+        return keras.Model(trunk.input, keras.layers.Dense(10)(trunk.output))
+
+
+def one_layer(strategy) -> keras.Model:
+    """Returns a model whose steps cost next to nothing, so that the loop itself is what takes time."""
+    with strategy.scope():
+        keras.utils.set_random_seed(0)
+        return keras.Sequential([keras.Input((32,)), keras.layers.Dense(10)])
+
+
+def examples(data: ImageData, size: int) -> Batches:
+    """Returns an epoch of training images (B, size, size, 3), with labels and weights."""
+    read = batches(data.train, image_size=size, batch_size=BATCH, shuffle=True, augment=("flip", "shift"))
+    return read.map(
+        lambda batch: (batch["image"], batch["label"] % 10, tf.ones_like(batch["label"], tf.float32))
+    )
+
+
+def _fit(model: keras.Model, epoch, strategy, epochs: int = 1, **options) -> train.History:
+    return train.fit(
+        model,
+        lambda number: epoch,
+        loss=train.cross_entropy(),
+        optimizer=train.optimizer_maker(TrainConfig(optimizer="sgd"), 1e-3),
+        epochs=epochs,
+        strategy=strategy,
+        stage="",
+        **options,
+    )
+
+
+def _rate(history: train.History, examples_each: int) -> float:
+    """Returns examples a second, without the first epoch, in which TensorFlow traces and compiles."""
+    later = history.epochs[1:]
+    return examples_each * len(later) / sum(epoch["seconds"] for epoch in later)
+
+
+def cached_head(settings: config.Config, data: ImageData, strategy) -> dict[str, float]:
+    """Compares training a head on kept features with training it through the frozen trunk."""
+    size = settings.data.image_size
+    with strategy.scope():
+        trunk = image_trunk(settings.image.target, size, settings.image.features, cache=Path())
+        set_trainable(trunk, "head")
+    epoch = examples(data, size)
+    in_order = batches(data.train, image_size=size, batch_size=BATCH).map(lambda batch: batch["image"])
+    kept = train.predict(trunk, in_order, strategy)
+    labels = data.train.labels % 10
+    with strategy.scope():
+        head = image_head(kept, 10, hidden=settings.image.hidden, dropout=settings.image.dropout)
+        whole = keras.Model(trunk.input, head(trunk.output))
+
+    def from_cache() -> float:
+        rows = train.array_batches(kept, labels, batch_size=BATCH)
+        return _rate(_fit(head, rows, strategy, HEAD_EPOCHS), len(kept))
+
+    def through_trunk() -> float:
+        return _rate(_fit(whole, epoch, strategy, 2), len(kept))
+
+    return pairs.compared(from_cache, through_trunk)
+
+
+def against_keras(model: keras.Model, strategy) -> dict[str, float]:
+    """Compares our loop with Keras' `fit`: same model, same batches, held in memory."""
+    rng = np.random.default_rng(0)
+    deep = len(model.input_shape) == 4
+    count = (256 if deep else 256 * BATCH) // BATCH * BATCH
+    inputs = rng.uniform(0, 255, (count, *model.input_shape[1:])).astype(np.float32)
+    labels = rng.integers(0, 10, count).astype(np.int32)
+    epoch = train.array_batches(inputs, labels, batch_size=BATCH)
+
+    def ours() -> float:
+        return _rate(_fit(model, epoch, strategy, 3), count)
+
+    seconds: list[float] = []
+    clock = keras.callbacks.LambdaCallback(
+        on_epoch_begin=lambda *_: seconds.append(-time.perf_counter()),
+        on_epoch_end=lambda *_: seconds.append(seconds.pop() + time.perf_counter()),
+    )
+
+    def theirs() -> float:
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        sgd = train.optimizer_maker(TrainConfig(optimizer="sgd"), 1e-3)(3 * count // BATCH)
+        model.compile(sgd, loss, metrics=["accuracy"], jit_compile=False)
+        seconds.clear()
+        model.fit(epoch, epochs=3, verbose=0, callbacks=[clock])
+        return count * 2 / sum(seconds[1:])
+
+    return pairs.compared(ours, theirs)
+
+
+def waiting(epoch: Batches, model: keras.Model, strategy) -> float:
+    """Returns the share of a training's time that went by waiting for input."""
+    last = _fit(model, epoch, strategy, 2).epochs[-1]
+    return last["waiting"] / last["seconds"]
+
+
+def waiting_for_photographs(size: int, strategy) -> float:
+    """As `waiting`, with large photographs on disk that are shrunk as they are read."""
+    rng = np.random.default_rng(0)
+    with tempfile.TemporaryDirectory() as folder:
+        for number in range(PHOTOGRAPHS):
+            # Smooth enough that JPEG has something to do, as with a photograph.
+            coarse = rng.uniform(0, 255, (24, 32, 3)).astype(np.float32)
+            pixels = tf.cast(tf.image.resize(coarse, PHOTOGRAPH_SIZE, "bicubic"), tf.float32)
+            noisy = tf.clip_by_value(
+                pixels + tf.random.stateless_normal(pixels.shape, (number, 0), stddev=8), 0, 255
+            )
+            path = Path(folder) / f"class {number % 2}" / f"{number}.jpg"
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(tf.io.encode_jpeg(tf.cast(noisy, tf.uint8)).numpy())
+        data = load_images(f"folder:{folder}", cache=Path(folder))
+        return waiting(examples(data, size), network(size, strategy), strategy)
+
+
+def two_workers(size: int) -> dict[str, float]:
+    """Compares two worker processes of one thread each with one process of two, same global batch."""
+
+    def alone() -> float:
+        return _worker_rates(size, 1, threads=2)[0]
+
+    def both() -> float:
+        return min(_worker_rates(size, 2, threads=1))
+
+    return pairs.compared(both, alone)
+
+
+def _worker_rates(size: int, count: int, threads: int) -> list[float]:
+    """Trains in so many processes at once, and returns the examples a second that each saw."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    hosts = [f"127.0.0.1:{opened.getsockname()[1]}" for opened in sockets]
+    for opened in sockets:
+        opened.close()
+    processes = []
+    for index in range(count):
+        told = {"cluster": {"worker": hosts}, "task": {"type": "worker", "index": index}}
+        environment = os.environ | {"TF_NUM_INTRAOP_THREADS": str(threads), "TF_CPP_MIN_LOG_LEVEL": "2"}
+        if count > 1:
+            environment["TF_CONFIG"] = json.dumps(told)
+        command = [sys.executable, "-m", __name__, str(size)]
+        processes.append(subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True))
+    outputs = [process.communicate()[0] for process in processes]
+    if any(process.returncode for process in processes):
+        raise RuntimeError(f"a worker of the benchmark failed: {outputs}")
+    return [float(output.splitlines()[-1]) for output in outputs]
+
+
+def _worker(size: int) -> float:
+    strategy = make_strategy("multi_worker" if "TF_CONFIG" in os.environ else "one_device")
+    rng = np.random.default_rng(0)
+    inputs = rng.uniform(0, 255, (4 * BATCH, size, size, 3)).astype(np.float32)
+    epoch = train.array_batches(inputs, rng.integers(0, 10, len(inputs)), batch_size=BATCH)
+    rate = _rate(_fit(network(size, strategy), epoch, strategy, 3), len(inputs))
+    wait_for_all(strategy)
+    return rate
+
+
+if __name__ == "__main__":
+    print(_worker(int(sys.argv[1])))

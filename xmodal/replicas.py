@@ -1,0 +1,168 @@
+"""Work that the devices of a strategy share: equal parts of each batch, and what comes of them joined."""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from xmodal.data.reading import Batches, read_ahead
+from xmodal.strategy import lost_workers_noticed, workers
+
+
+def distributed(
+    batches: tf.data.Dataset | Batches, strategy: tf.distribute.Strategy, parts_each: int = 1
+) -> Iterable[Any]:
+    """Splits each batch over the devices, after its last example has filled it up to equal parts.
+
+    TensorFlow's fused convolutions refuse an empty part. Every process lists the same batches and reads
+    its own rows: which rows a device gets does not depend on how TensorFlow would shard the data set.
+
+    Args:
+        batches: batches of (B, ...).
+        strategy: the tf.distribute strategy.
+        parts_each: a device's share is filled up so that it can be cut into this many equal parts.
+
+    Returns:
+        What gives each device pairs of (its share of the batch, 1.0 for a real example and 0.0 for one
+        that fills up (b,)).
+    """
+    replicas = strategy.num_replicas_in_sync
+    rows = batches.rows if isinstance(batches, Batches) else batches
+
+    def read(shares: tf.data.Dataset) -> tf.data.Dataset:
+        if isinstance(batches, Batches):
+            return read_ahead(shares, lambda row, real: (batches.read(row), real))
+        return shares
+
+    def filled(*row):
+        row = row[0] if len(row) == 1 else row
+        size = tf.shape(tf.nest.flatten(row)[0])[0]
+        if replicas * parts_each == 1:
+            return row, tf.ones(size)
+        index = tf.range(size + -size % (replicas * parts_each))
+        real = tf.cast(index < size, tf.float32)
+        return tf.nest.map_structure(lambda part: tf.gather(part, tf.minimum(index, size - 1)), row), real
+
+    def own_parts(context: tf.distribute.InputContext) -> tf.data.Dataset:
+        local = replicas // context.num_input_pipelines
+        first = context.input_pipeline_id * local
+
+        def parts(row, real):
+            size = tf.shape(real)[0] // replicas
+            taken = tf.range(first * size, (first + local) * size)
+
+            def cut(part):
+                shape = tf.concat([[local, size], tf.shape(part)[1:]], axis=0)
+                return tf.ensure_shape(
+                    tf.reshape(tf.gather(part, taken), shape), [local, None, *part.shape[1:]]
+                )
+
+            return tf.nest.map_structure(cut, (row, real))
+
+        return read(rows.map(filled).map(parts).unbatch()).prefetch(2 * local)
+
+    if replicas == 1:
+        return strategy.experimental_distribute_dataset(read(rows.map(filled)))
+    return strategy.distribute_datasets_from_function(own_parts)
+
+
+class Stopped(Exception):
+    """A run over a data set was told to stop."""
+
+
+def streamed(
+    function: Callable, strategy: tf.distribute.Strategy
+) -> Callable[..., Iterator[tuple[np.ndarray, ...]]]:
+    """Returns what runs a function on the devices and yields what it gives, batch by batch, in order.
+
+    Args:
+        function: a batch -> a tuple of outputs (B, ...). It is traced once.
+        strategy: the tf.distribute strategy.
+
+    Returns:
+        A function of batches, of a name for the progress bar ("" shows none) and of what tells between
+        two batches whether to raise `Stopped`.
+    """
+
+    @tf.function(reduce_retracing=True)
+    def step(share):
+        def replica(batch, real):
+            # Truth values and half precision cannot be gathered.
+            narrow = (tf.bool, tf.bfloat16, tf.float16)
+            outputs = function(batch)
+            wide = [tf.cast(output, tf.float32) if output.dtype in narrow else output for output in outputs]
+            return *wide, real
+
+        # Each process gets the outputs of all.
+        return [strategy.gather(output, axis=0) for output in strategy.run(replica, share)]
+
+    def run(
+        batches: tf.data.Dataset | Batches, stage: str = "", stopped: Callable[[], bool] = lambda: False
+    ) -> Iterator[tuple[np.ndarray, ...]]:
+        with progress_bar(stage, int(batches.cardinality()), strategy) as bar, lost_workers_noticed(strategy):
+            for share in distributed(batches, strategy):
+                *outputs, real = (output.numpy() for output in step(share))
+                yield tuple(output[real.astype(bool)] for output in outputs)
+                bar.update()
+                if stopped():
+                    raise Stopped
+
+    return run
+
+
+def mapped(function: Callable, strategy: tf.distribute.Strategy) -> Callable[..., tuple[np.ndarray, ...]]:
+    """Returns what runs a function on the devices and joins what it gives: as `streamed`, (N, ...)."""
+    run = streamed(function, strategy)
+
+    def joined(*arguments, **options) -> tuple[np.ndarray, ...]:
+        return tuple(map(np.concatenate, zip(*run(*arguments, **options), strict=True)))
+
+    return joined
+
+
+def from_chief(array: np.ndarray, strategy: tf.distribute.Strategy) -> np.ndarray:
+    """Returns the chief's array, in every process; the others give one of its shape."""
+
+    @tf.function
+    def summed(own):
+        def replica(own):
+            first = tf.distribute.get_replica_context().replica_id_in_sync_group == 0
+            return own * tf.cast(first, own.dtype)
+
+        return strategy.reduce(tf.distribute.ReduceOp.SUM, strategy.run(replica, (own,)), axis=None)
+
+    return summed(tf.constant(array)).numpy()
+
+
+def bytes_from_chief(text: bytes, strategy: tf.distribute.Strategy) -> bytes:
+    """Returns the chief's bytes, in every process; what the others give does not count."""
+    if workers(strategy).workers == 1:
+        return text
+    with lost_workers_noticed(strategy):
+        size = int(from_chief(np.array([len(text)], np.int64), strategy)[0])
+        if size == 0:
+            # TensorFlow crashes when it reduces an empty array across processes.
+            return b""
+        words = np.zeros(-(-size // 4), np.int32)
+        given = np.frombuffer(text, np.uint8)[:size]
+        words.view(np.uint8)[: len(given)] = given
+        return from_chief(words, strategy).tobytes()[:size]
+
+
+def moving_statistics(model: keras.Model) -> list[keras.Variable]:
+    """Returns what batch normalisation learns from the data that its own device sees."""
+    return [
+        variable
+        for layer in model._flatten_layers()
+        if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable
+        for variable in (layer.moving_mean, layer.moving_variance)
+    ]
+
+
+def progress_bar(name: str, steps: int, strategy: tf.distribute.Strategy) -> tqdm:
+    """Returns a progress bar on the chief's terminal, and a silent one elsewhere or without a name."""
+    shown = name and workers(strategy).is_chief
+    return tqdm(total=steps, desc=name, leave=False, disable=None if shown else True)
