@@ -15,13 +15,15 @@ ROOT = Path(__file__).parents[1]
 ORDER = [
     "xmodal", "errors", "files", "versions", "config", "clock", "run_folder", "checkpoint", "cluster",
     "assets",
-    "data", "data.audit", "data.reading", "data.images", "data.texts",
-    "strategy", "replicas", "backbones", "transfer", "bridge", "heads", "progress", "train", "features",
-    "image_classifier", "text_classifier", "evaluate",
+    "data", "data.splits", "data.folders", "data.tfds", "data.audit", "data.reading", "data.images",
+    "data.texts", "data.tables", "data.documents", "data.tokens", "data.personal", "data.scrub",
+    "strategy", "replicas", "e5", "backbones", "transfer", "bridge", "heads", "layer_rates", "progress",
+    "steps", "train", "features", "image_classifier", "text_classifier", "tfidf", "evaluate",
     "report.wording", "report.markup", "report.machine", "report.records", "report.tables",
     "report.figures", "report.summaries", "report.page", "report",
-    "loaded", "export", "recipes", "recipes.vgg_to_bert", "recipes.vgg_to_vgg", "fetch", "run",
-    "bench", "bench.pairs", "bench.text_stage", "bench.engine", "bench.__main__",
+    "loaded", "export", "recipes", "recipes.vgg_to_bert", "recipes.vgg_to_vgg", "recipes.bert_news",
+    "fetch", "run",
+    "bench", "bench.pairs", "bench.text_stage", "bench.engine", "bench.scrub", "bench.__main__",
 ]
 # fmt: on
 

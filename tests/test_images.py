@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 from xmodal.config import cache_folder
-from xmodal.data import images
+from xmodal.data import images, splits
 from xmodal.data.audit import scan
 from xmodal.data.images import augmented, batches, decode, draws, load_images
 from xmodal.errors import UserError
@@ -304,7 +304,7 @@ def test_limit_leaves_enough_of_a_rare_class(folder, load):
     ],
 )
 def test_shares_are_exact(counts, fraction, expected):
-    assert images._shares(np.array(counts), fraction, least=1, spare=1).tolist() == expected
+    assert splits._shares(np.array(counts), fraction, least=1, spare=1).tolist() == expected
 
 
 # The audit.

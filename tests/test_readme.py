@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from xmodal.cluster import Place, place
+
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 
@@ -45,6 +47,20 @@ def test_ci_runs_the_commands_of_the_readme():
     install, test = re.search(r"^(pip install .*'\.\[test\]') && (pytest)$", README, re.MULTILINE).groups()
     assert install.removeprefix("pip install") in ci.replace("--quiet ", "")
     assert f"\n{test}\n" in ci
+
+
+def test_the_hosts_of_the_readme_and_of_the_manifest_find_their_places():
+    told = re.findall(r"TF_CONFIG='(.*?)'", README)
+    assert [place("multi_worker", {"TF_CONFIG": config}) for config in told] == [Place(0, 2), Place(1, 2)]
+    manifest = (ROOT / "experiments/kubernetes.yaml").read_text()
+    template = re.search(r"value: >-\n(.*?)\n +volumeMounts", manifest, re.DOTALL)[1]
+    for index in range(2):
+        config = template.replace("$(INDEX)", str(index))
+        assert place("multi_worker", {"TF_CONFIG": config}) == Place(index, 2)
+    # The names are those that Kubernetes gives the pods of an indexed job.
+    assert [f"xmodal-{index}.xmodal:9000" in template for index in range(3)] == [True, True, False]
+    assert manifest.count("\n  name: xmodal\n") == 2
+    assert "subdomain: xmodal\n" in manifest
 
 
 def test_every_flag_and_file_that_the_readme_names_exists():

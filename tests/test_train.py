@@ -252,3 +252,21 @@ def test_the_bar_tells_speed_and_waiting_on_a_terminal_only(stream, examples, on
         assert re.search(r"learning 1/1:.*/19 .*loss=.*accuracy=.*examples/s=.*waiting=\d+%", shown)
     else:
         assert shown == ""
+
+
+def test_keras_metrics_are_those_of_the_whole_validation_data(examples, one_device, mirrored):
+    inputs, labels = examples
+    weights = np.arange(37) % 3
+    # 37 examples in batches of 7: devices share the last 2, and a mean of batches would be another one.
+    validation = train.array_batches(inputs, labels, weights, batch_size=7)
+    for strategy in (one_device, mirrored):
+        metrics = [
+            keras.metrics.SparseTopKCategoricalAccuracy(2, name="top_2"),
+            keras.metrics.SparseCategoricalCrossentropy(from_logits=True, name="entropy"),
+        ]
+        model, history = fitted(strategy, examples, epochs=2, validation=validation, metrics=metrics)
+        logits = model(inputs).numpy()
+        order = np.argsort(-logits, axis=1)[:, :2]
+        top_2 = np.average((order == labels[:, None]).any(axis=1), weights=weights)
+        assert history.epochs[-1]["val_top_2"] == pytest.approx(top_2, abs=1e-6)
+        assert history.epochs[-1]["val_entropy"] == pytest.approx(history.epochs[-1]["val_loss"], abs=1e-6)

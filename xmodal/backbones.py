@@ -1,5 +1,6 @@
 """Image trunks from Keras Applications and BERT encoders from keras-nlp, without heads."""
 
+import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,8 +10,11 @@ import keras_nlp
 import numpy as np
 import tensorflow as tf
 
-from xmodal import assets
+from xmodal import assets, e5
 from xmodal.errors import UserError, nearest
+
+# Encoders with more pieces than this know many languages; BERT in English has 30,522.
+MULTILINGUAL_VOCABULARY = 100_000
 
 
 class Preprocess(keras.layers.Layer):
@@ -95,13 +99,14 @@ def image_trunk(
     return keras.Model(images, keras.layers.Concatenate(name="features")(pooled), name=name.lower())
 
 
-def set_trainable(trunk: keras.Model, trainable: str) -> None:
+def set_trainable(trunk: keras.Model, trainable: str, flag: str = "trainable") -> None:
     """Freezes a trunk up to a layer.
 
     Args:
-        trunk: an image trunk.
+        trunk: an image trunk, or a sentence encoder.
         trainable: "head" freezes all of it, "all" nothing; a prefix of a layer's name, such as
             "block5", trains that layer and every one after it.
+        flag: the flag that says so.
 
     Raises:
         UserError: when no layer of the trunk has that prefix.
@@ -118,11 +123,20 @@ def set_trainable(trunk: keras.Model, trainable: str) -> None:
         weighted = [layer.name for layer in trunk.layers if layer.weights]
         blocks = {name.split("_")[0] for name in weighted}
         raise UserError(
-            f"--trainable={trainable} is no layer of {trunk.name!r}",
+            f"--{flag}={trainable} is no layer of {trunk.name!r}",
             nearest(trainable, ["head", "all", *weighted, *blocks]),
         )
     for index, layer in enumerate(trunk.layers):
-        layer.trainable = index >= first
+        layer.trainable = index >= first and not _is_multilingual_table(layer)
+
+
+def _is_multilingual_table(layer: keras.Layer) -> bool:
+    """Tells whether a layer must stay as it is, whatever else is trained.
+
+    The languages in the training data would move away from all others, and the optimizer would keep
+    two more copies of what is larger than the rest of the network.
+    """
+    return isinstance(layer, keras.layers.Embedding) and layer.input_dim > MULTILINGUAL_VOCABULARY
 
 
 class MeanPool(keras.layers.Layer):
@@ -147,7 +161,7 @@ class TextEncoder:
             2019, arXiv:1908.10084).
     """
 
-    preprocessor: keras.layers.Layer
+    preprocessor: keras.layers.Layer | e5.Preprocessor
     model: keras.Model
 
     def tokens(self, texts) -> dict[str, tf.Tensor]:
@@ -156,7 +170,10 @@ class TextEncoder:
 
     def padded(self, texts: Iterable[str]) -> dict[str, np.ndarray]:
         """Returns the inputs of known texts (N,), padded to the longest of them and not to the limit."""
-        tokens = {name: value.numpy() for name, value in self.tokens(list(texts)).items()}
+        batches = tf.data.Dataset.from_tensor_slices(tf.constant(list(texts), tf.string)).batch(64)
+        read = batches.map(self.tokens, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        parts = list(read.as_numpy_iterator())
+        tokens = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         length = int(tokens["padding_mask"].sum(axis=1).max())
         return {name: value[:, :length] for name, value in tokens.items()}
 
@@ -165,29 +182,57 @@ def text_encoder(preset: str, sequence_length: int) -> TextEncoder:
     """Loads a BERT encoder.
 
     Args:
-        preset: a folder or a handle that `keras_nlp.models.BertBackbone.from_preset` reads.
+        preset: what `assets.text_encoder_path` returned: a folder or a handle that
+            `keras_nlp.models.BertBackbone.from_preset` reads, or the folder of `multilingual_e5_small`.
         sequence_length: the number of tokens T; longer texts are cut.
 
     Raises:
         UserError: when the preset cannot be read, or is shorter than `sequence_length`.
     """
+    container = Path(preset) / assets.E5_FILE
+    if container.is_file():
+        return _multilingual_e5(container, sequence_length)
     try:
         backbone = keras_nlp.models.BertBackbone.from_preset(preset)
         tokenizer = keras_nlp.models.BertTokenizer.from_preset(preset)
     except Exception as error:
         raise UserError(
-            f"the text encoder {preset!r} could not be loaded ({type(error).__name__}: {error})",
+            f"the text encoder {preset!r} could not be loaded "
+            f"({type(error).__name__}: {textwrap.shorten(str(error), 200)})",
             "check the name and the network, or use --text_encoder=minilm_l6",
         ) from error
-    if sequence_length > backbone.max_sequence_length:
+    _check_length(sequence_length, backbone.max_sequence_length, preset)
+    if isinstance(tokenizer, keras_nlp.models.XLMRobertaTokenizer):
+        # Among BERTs, only multilingual-e5-small has it.
+        preprocessor = e5.Preprocessor(e5.reordered(tokenizer.proto), sequence_length)
+    else:
+        preprocessor = keras_nlp.models.BertTextClassifierPreprocessor(
+            tokenizer, sequence_length=sequence_length
+        )
+    model = _sentence_encoder(backbone.input, backbone.output["sequence_output"])
+    set_trainable(model, "all")
+    return TextEncoder(preprocessor, model)
+
+
+def _multilingual_e5(container: Path, sequence_length: int) -> TextEncoder:
+    loaded = e5.read(container)
+    _check_length(sequence_length, loaded.sizes.max_sequence_length, str(container.parent))
+    model = e5.encoder_model(loaded)
+    preprocessor = e5.Preprocessor(e5.tokenizer_model(loaded.vocabulary), sequence_length)
+    return TextEncoder(preprocessor, _sentence_encoder(model.input, model.output))
+
+
+def _sentence_encoder(inputs: dict[str, keras.KerasTensor], vectors: keras.KerasTensor) -> keras.Model:
+    pooled = MeanPool(name="mean_pool")(vectors, inputs["padding_mask"])
+    return keras.Model(inputs, pooled, name="sentence_encoder")
+
+
+def _check_length(sequence_length: int, longest: int, preset: str) -> None:
+    if sequence_length > longest:
         raise UserError(
-            f"--sequence_length={sequence_length} is more than the {backbone.max_sequence_length} tokens "
-            f"that {preset!r} reads",
+            f"--sequence_length={sequence_length} is more than the {longest} tokens that {preset!r} reads",
             "choose a smaller one",
         )
-    preprocessor = keras_nlp.models.BertTextClassifierPreprocessor(tokenizer, sequence_length=sequence_length)
-    vectors = MeanPool(name="mean_pool")(backbone.output["sequence_output"], backbone.input["padding_mask"])
-    return TextEncoder(preprocessor, keras.Model(backbone.input, vectors, name="sentence_encoder"))
 
 
 def _application(name: str) -> tuple[Callable, Callable]:

@@ -14,14 +14,15 @@ from absl import flags
 
 from xmodal.errors import UserError, nearest
 
-EXPERIMENTS = ("vgg_to_bert", "vgg_to_vgg")
+EXPERIMENTS = ("vgg_to_bert", "vgg_to_vgg", "bert_news")
 TEXT_STYLES = ("top1", "topk", "hedged")
 TEXT_HEADS = ("finetune", "zero_shot")
-BENCHES = ("engine", "text_stage")
+BENCHES = ("engine", "text_stage", "scrub")
 STRATEGIES = ("auto", "one_device", "mirrored", "multi_worker", "tpu")
 OPTIMIZERS = ("adamw", "sgd")
 SCHEDULES = ("cosine", "linear", "constant")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+CLASS_WEIGHTS = ("none", "balanced")
 AUGMENTATIONS = ("flip", "shift", "rotate", "zoom")
 
 
@@ -125,26 +126,44 @@ _count(
     1,
     "Steps between two looks at signals and callbacks; with more than 1, waiting is not told.",
 )
+flags.DEFINE_string("data_service", "", "HOST:PORT of a tf.data service that reads what is trained on.")
 _choice("jit", "auto", ("auto", "on", "off"), "Compile the steps by XLA; auto does with GPUs only.")
 
-# The images.
+# The data; the splits' flags count for images and documents.
 flags.DEFINE_string("dataset", "mnist_5k", "mnist_5k, folder:PATH, csv:PATH or tfds:NAME.")
 flags.DEFINE_list("class_names", [], "Names of the classes in order, instead of the data's own.")
 _count("image_size", 32, "Side, in pixels, of the square that images are resized to.", lower=32)
-_fraction("validation_fraction", 0.1, "Share of the training images held out to choose on.")
+_fraction("validation_fraction", 0.1, "Share of the training examples held out to choose on.")
 _fraction("test_fraction", 0.2, "Share held out for testing, where the data comes without a test split.")
-flags.DEFINE_bool("keep_leaks", True, "Keep training images whose pixels stand in the test split too.")
+flags.DEFINE_bool("keep_leaks", True, "Keep training examples that stand in the test split too.")
 _choice("bad_images", "skip", ("skip", "fail"), "What to do with unreadable or truncated images.")
-_count("min_per_class", 5, "Fewest training images that a class may have.")
+_count("min_per_class", 5, "Fewest training examples that a class may have.")
 _count(
-    "limit", 0, "Use at most this many training images (and test images in proportion); 0 is all.", lower=0
+    "limit", 0, "Use at most this many training examples (and test ones in proportion); 0 is all.", lower=0
 )
 _count(
     "train_examples",
     0,
-    "Use at most this many training images, those held out for validation among them; 0 is all.",
+    "Use at most this many training examples, those held out for validation among them; 0 is all.",
     lower=0,
 )
+
+# The documents.
+flags.DEFINE_string(
+    "documents",
+    "reuters_r8",
+    "20newsgroups, reuters_r8, reuters_r52, dir:PATH, csv:PATH, tsv:PATH, jsonl:PATH or tfds:NAME.",
+)
+flags.DEFINE_string("text_column", "text", "Column, key or feature of a document's text.")
+flags.DEFINE_string("label_column", "label", "Column, key or feature of a document's class.")
+flags.DEFINE_string("split_column", "split", "Column or key of a document's split; a table may lack it.")
+flags.DEFINE_string("encoding", "utf-8", "Encoding of the documents.")
+flags.DEFINE_string(
+    "fallback_encoding", None, "Encoding of files that are not in --encoding; without it they are an error."
+)
+
+_count("baseline_words", 30_000, "Most words that the TF-IDF baseline knows, the most frequent ones.")
+flags.DEFINE_bool("scrub", True, "Put marks such as [EMAIL] in the place of personal data.")
 
 # The image classifier.
 flags.DEFINE_string("base", "VGG16", "Keras Applications model that the weights come from.")
@@ -206,6 +225,14 @@ flags.DEFINE_string("target_map", None, "CSV with the columns description,target
 _count("sequence_length", 32, "Most tokens of a text that BERT reads.", lower=8)
 _count("text_epochs", 6, "Epochs of the text head over the distinct sentences.")
 _count("text_batch_size", 32, "Distinct sentences in a batch.")
+flags.DEFINE_string(
+    "text_trainable",
+    "all",
+    "What to train: head, all, or a layer of the encoder such as transformer_layer_3 (it and all after it).",
+)
+_number("layer_decay", 1.0, "What each layer's rate is of that of the layer above it.", upper=1.0)
+_choice("class_weights", "none", CLASS_WEIGHTS, "balanced weighs a document by how rare its class is.")
+_count("length_window", 1, "Batches whose texts are sorted by length together; 1 leaves the order random.")
 _number("text_learning_rate", 2e-4, "Peak rate of AdamW for the text head.")
 _count("text_examples", 30, "Sentences of each class written for the head that is trained on text alone.")
 _number("similarity_scale", 20.0, "Scale of the cosine in zero-shot scores.")
@@ -247,6 +274,7 @@ class TrainConfig:
     precision: str = "float32"
     jit: str = "auto"
     steps_per_call: int = 1
+    data_service: str = ""
 
 
 @dataclass(frozen=True)
@@ -263,6 +291,20 @@ class DataConfig:
     min_per_class: int
     limit: int
     train_examples: int
+
+
+@dataclass(frozen=True)
+class DocumentConfig:
+    """Which documents, and how they are read; `DataConfig` says how they are split and checked."""
+
+    documents: str
+    text_column: str
+    label_column: str
+    split_column: str
+    encoding: str
+    fallback_encoding: str | None
+    baseline_words: int
+    scrub: bool
 
 
 @dataclass(frozen=True)
@@ -306,6 +348,10 @@ class TextConfig:
     text_learning_rate: float
     text_examples: int
     similarity_scale: float
+    text_trainable: str
+    layer_decay: float
+    class_weights: str
+    length_window: int
 
 
 @dataclass(frozen=True)
@@ -315,6 +361,7 @@ class Config:
     run: RunConfig
     train: TrainConfig
     data: DataConfig
+    documents: DocumentConfig
     image: ImageConfig
     text: TextConfig
     flagfile: str
@@ -359,6 +406,11 @@ def from_flags() -> Config:
     unknown = [kind for kind in values["augment"] if kind not in AUGMENTATIONS]
     if unknown:
         raise UserError(f"--augment={unknown[0]} is not known", nearest(unknown[0], AUGMENTATIONS))
+    if values["data_service"] and values["deterministic"]:
+        raise UserError(
+            f"--data_service={values['data_service']} brings batches in no fixed order",
+            "leave it or --deterministic out",
+        )
     if values["output_dir"] is None:
         values["output_dir"] = str(Path("runs") / values["experiment"])
     for name in ("output_dir", "saved_models_dir", "record", "target_map"):
@@ -371,6 +423,7 @@ def from_flags() -> Config:
         run=make(RunConfig),
         train=make(TrainConfig),
         data=make(DataConfig),
+        documents=make(DocumentConfig),
         image=make(ImageConfig),
         text=make(TextConfig),
         flagfile=_flagfile(),

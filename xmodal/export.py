@@ -4,7 +4,9 @@ import json
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -77,19 +79,64 @@ class Served(tf.Module):
         """Texts (B,) -> label, probability and probabilities (B, T)."""
         return self._answer(self._read(text))
 
+    def signatures(self) -> dict[str, Any]:
+        """Returns the functions that are served, by name."""
+        return {"serving_default": self.answer_images, "text": self.answer_texts}
+
     def _read(self, texts):
         return self._text_model(self._preprocessor(texts), training=False)
 
     def _answer(self, logits):
-        probabilities = tf.nn.softmax(logits / self._text_temperature)
-        return {
-            "label": tf.gather(self._names, tf.argmax(probabilities, axis=1)),
-            "probability": tf.reduce_max(probabilities, axis=1),
-            "probabilities": probabilities,
-        }
+        return _answer(logits / self._text_temperature, self._names)
 
 
-def export(served: Served, folder: Path, kept: Stage | None = None) -> Path:
+class ServedDocuments(tf.Module):
+    """The path from a document, as it is written, to an answer, as a SavedModel keeps it.
+
+    Args:
+        text: texts -> logits of the classes (B, C).
+        temperature: calibrates these.
+        prepare: documents (B,) -> texts (B,), such as `xmodal.data.scrub.scrubbed` or `cleaned`, in-graph.
+        names: the classes, C of them.
+    """
+
+    def __init__(
+        self,
+        *,
+        text: TextClassifier,
+        temperature: float,
+        prepare: Callable[[tf.Tensor], tf.Tensor],
+        names: tuple[str, ...],
+    ):
+        super().__init__()
+        self._model = text.model
+        self._preprocessor = text.encoder.preprocessor
+        self._temperature = temperature
+        self._prepare = prepare
+        self._names = tf.constant(names)
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="text")])
+    def answer_texts(self, text):
+        """Documents (B,) -> label, probability, probabilities (B, C) and what was read of them (B,)."""
+        read = self._prepare(text)
+        logits = self._model(self._preprocessor(read), training=False)
+        return _answer(logits / self._temperature, self._names) | {"read": read}
+
+    def signatures(self) -> dict[str, Any]:
+        """Returns the functions that are served, by name."""
+        return {"serving_default": self.answer_texts}
+
+
+def _answer(logits, names):
+    probabilities = tf.nn.softmax(logits)
+    return {
+        "label": tf.gather(names, tf.argmax(probabilities, axis=1)),
+        "probability": tf.reduce_max(probabilities, axis=1),
+        "probabilities": probabilities,
+    }
+
+
+def export(served: Served | ServedDocuments, folder: Path, kept: Stage | None = None) -> Path:
     """Saves a model as the next version in a folder, the layout that TensorFlow Serving watches.
 
     Args:
@@ -107,7 +154,7 @@ def export(served: Served, folder: Path, kept: Stage | None = None) -> Path:
         tf.saved_model.save(
             served,
             str(temporary),
-            signatures={"serving_default": served.answer_images, "text": served.answer_texts},
+            signatures=served.signatures(),
         )
     return destination
 
@@ -123,12 +170,12 @@ def _destination(folder: Path, kept: Stage | None) -> Path:
     return destination
 
 
-def check(exported: Path, images: list[bytes], probabilities: np.ndarray) -> float:
+def check(exported: Path, inputs: list[bytes], probabilities: np.ndarray) -> float:
     """Loads an export in a fresh process and compares its answers with those of the model in memory.
 
     Args:
         exported: folder of the SavedModel.
-        images: encoded images, N of them.
+        inputs: encoded images or texts, N of them.
         probabilities: what the model in memory answers (N, T).
 
     Returns:
@@ -138,7 +185,7 @@ def check(exported: Path, images: list[bytes], probabilities: np.ndarray) -> flo
         RuntimeError: when the export cannot be loaded, or differs by more than `TOLERANCE`.
     """
     with tempfile.TemporaryDirectory() as folder:
-        for number, encoded in enumerate(images):
+        for number, encoded in enumerate(inputs):
             (Path(folder) / f"{number:06d}").write_bytes(encoded)
         process = subprocess.run(
             [sys.executable, loaded.__file__, str(exported), folder], capture_output=True, text=True

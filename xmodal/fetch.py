@@ -57,14 +57,14 @@ def _run(argv: Sequence[str]) -> None:
 
 def _of_run(settings: config.Config) -> list[str]:
     """The named assets of a run; what else its flags name is said, since it is not fetched here."""
+    encoder = {"text_encoder": settings.text.text_encoder}
+    images = {"image_weights": settings.image.image_weights, "dataset": settings.data.dataset}
     flags = {
-        "image_weights": settings.image.image_weights,
-        "dataset": settings.data.dataset,
-        "text_encoder": settings.text.text_encoder,
-    }
-    if settings.run.experiment == "vgg_to_vgg":
-        del flags["text_encoder"]
-    names = assets.needed(**flags)
+        "vgg_to_bert": {**images, **encoder},
+        "vgg_to_vgg": images,
+        "bert_news": {"documents": settings.documents.documents, **encoder},
+    }[settings.run.experiment]
+    names = assets.needed(*flags.values())
     for flag, value in flags.items():
         if value not in names and value != "none":
             print(f"--{flag}={value} is no named asset: left to the run itself", file=sys.stderr)

@@ -1,6 +1,6 @@
-"""Answers images with a SavedModel: needs TensorFlow and tensorflow_text, and nothing of xmodal.
+"""Answers images or texts with a SavedModel: needs TensorFlow and tensorflow_text, and nothing of xmodal.
 
-    python loaded.py MODEL_FOLDER IMAGE_FOLDER
+    python loaded.py MODEL_FOLDER INPUT_FOLDER
 
 prints one JSON object of the outputs for the folder's files, in the order of their names. The export
 check runs it as a process of its own.
@@ -14,11 +14,12 @@ import tensorflow as tf
 import tensorflow_text  # noqa: F401  registers the ops of the tokenizer
 
 
-def answer(model: Path, images: Path) -> dict[str, list]:
+def answer(model: Path, inputs: Path) -> dict[str, list]:
     """Returns the outputs of `serving_default` for every file in a folder, by output name."""
     serve = tf.saved_model.load(str(model)).signatures["serving_default"]
-    encoded = tf.constant([path.read_bytes() for path in sorted(images.iterdir())])
-    outputs = serve(image_bytes=encoded)
+    encoded = tf.constant([path.read_bytes() for path in sorted(inputs.iterdir())])
+    (name,) = serve.structured_input_signature[1]
+    outputs = serve(**{name: encoded})
     return {
         name: [v.decode() for v in value.numpy()] if value.dtype == tf.string else value.numpy().tolist()
         for name, value in outputs.items()

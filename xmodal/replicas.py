@@ -11,9 +11,14 @@ from tqdm import tqdm
 from xmodal.data.reading import Batches, read_ahead
 from xmodal.strategy import lost_workers_noticed, workers
 
+SHARD_HINT = tf.data.experimental.SHARD_HINT
+
 
 def distributed(
-    batches: tf.data.Dataset | Batches, strategy: tf.distribute.Strategy, parts_each: int = 1
+    batches: tf.data.Dataset | Batches,
+    strategy: tf.distribute.Strategy,
+    parts_each: int = 1,
+    data_service: str = "",
 ) -> Iterable[Any]:
     """Splits each batch over the devices, after its last example has filled it up to equal parts.
 
@@ -24,6 +29,8 @@ def distributed(
         batches: batches of (B, ...).
         strategy: the tf.distribute strategy.
         parts_each: a device's share is filled up so that it can be cut into this many equal parts.
+        data_service: address of a tf.data service whose workers read the rows in the place of this
+            process, HOST:PORT; in no fixed order then.
 
     Returns:
         What gives each device pairs of (its share of the batch, 1.0 for a real example and 0.0 for one
@@ -31,11 +38,14 @@ def distributed(
     """
     replicas = strategy.num_replicas_in_sync
     rows = batches.rows if isinstance(batches, Batches) else batches
+    if data_service:
+        # Each worker of the service reads batches of its own, and no two the same.
+        rows = rows.shard(SHARD_HINT, SHARD_HINT)
 
     def read(shares: tf.data.Dataset) -> tf.data.Dataset:
         if isinstance(batches, Batches):
-            return read_ahead(shares, lambda row, real: (batches.read(row), real))
-        return shares
+            shares = read_ahead(shares, lambda row, real: (batches.read(row), real))
+        return shares.apply(_served(data_service)) if data_service else shares
 
     def filled(*row):
         row = row[0] if len(row) == 1 else row
@@ -67,6 +77,11 @@ def distributed(
     if replicas == 1:
         return strategy.experimental_distribute_dataset(read(rows.map(filled)))
     return strategy.distribute_datasets_from_function(own_parts)
+
+
+def _served(address: str) -> Callable[[tf.data.Dataset], tf.data.Dataset]:
+    service = tf.data.experimental.service
+    return service.distribute(service.ShardingPolicy.HINT, f"grpc://{address}")
 
 
 class Stopped(Exception):

@@ -1,6 +1,7 @@
 """Runs one experiment: `python -m xmodal.run --flagfile=experiments/vgg_to_bert.cfg`."""
 
 import importlib
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -53,6 +54,8 @@ def main(argv: Sequence[str]) -> int:
 def _run(settings: config.Config) -> None:
     # Read when TensorFlow is first imported, which the recipe does.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    # It warns of retracing whenever several models are run one after the other.
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
     run = settings.run
     # The chief alone writes and speaks.
     if cluster.place(run.strategy).is_chief:

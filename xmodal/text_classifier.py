@@ -1,17 +1,19 @@
 """Texts -> logits of the target question: BERT with a trained head, or with similarities alone."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from xmodal import train
-from xmodal.backbones import TextEncoder, text_encoder
+from xmodal.backbones import TextEncoder, set_trainable, text_encoder
 from xmodal.checkpoint import Checkpoints
 from xmodal.config import TextConfig, TrainConfig
+from xmodal.data.tokens import length_order, token_batches, token_lengths
 from xmodal.heads import Similarity, text_classifier
+from xmodal.layer_rates import layer_scales, with_layer_rates
 
 
 @dataclass(frozen=True)
@@ -57,8 +59,9 @@ class TextClassifier:
         Each distinct text is read by BERT once.
         """
         distinct, place = np.unique(texts, return_inverse=True)
-        tokens = train.array_batches(self.encoder.padded(distinct), batch_size=batch_size)
-        read = train.predict(self.model, tokens, strategy, stage=stage, checkpoints=checkpoints)
+        read = _outputs(
+            self.model, self.encoder.padded(distinct), strategy, stage, checkpoints, batch_size=batch_size
+        )
         logits = read[place.ravel()]
         return logits.reshape(len(texts), -1, logits.shape[-1]).mean(axis=1)
 
@@ -86,6 +89,19 @@ def merge(texts: Iterable[str], targets: np.ndarray, weights: np.ndarray | None 
     )
 
 
+def balanced(examples: TextExamples, classes: int) -> TextExamples:
+    """Gives every class that occurs the same weight in all, and the examples the mean weight that they had.
+
+    Args:
+        examples: U of them.
+        classes: the number of targets C.
+    """
+    of_class = np.bincount(examples.targets, examples.weights, minlength=classes)
+    share = of_class.sum() / (np.count_nonzero(of_class) * np.maximum(of_class, np.finfo(np.float32).tiny))
+    weights = examples.weights * share[examples.targets]
+    return replace(examples, weights=weights.astype(np.float32))
+
+
 def train_text_classifier(
     preset: str,
     examples: TextExamples,
@@ -95,19 +111,25 @@ def train_text_classifier(
     seed: int,
     strategy: tf.distribute.Strategy,
     stage: str,
+    validation: TextExamples | None = None,
+    patience: int | None = None,
     checkpoints: Checkpoints | None = None,
     training: TrainConfig | None = None,
 ) -> TextClassifier:
-    """Fine-tunes a BERT encoder with a new head on weighted texts.
+    """Trains a new head on a BERT encoder, and with it the encoder from the layer that the flags name.
+
+    Of a frozen encoder every text is read once, and the head learns on what is kept.
 
     Args:
         preset: the encoder, as `backbones.text_encoder` takes it.
         examples: what to learn.
         classes: the number of targets C.
-        config: sequence length, epochs, batch and rate.
+        config: sequence length, what is trained, epochs, batch and rates.
         seed: of the head's weights, dropout and order.
         strategy: the tf.distribute strategy.
         stage: what progress, history and checkpoints call it.
+        validation: what to stop by, kept out of training.
+        patience: epochs without a lower validation loss before training stops.
         checkpoints: where its state is kept.
         training: optimizer, precision and what else is common to every training.
     """
@@ -116,11 +138,89 @@ def train_text_classifier(
         keras.utils.set_random_seed(seed)
         encoder = text_encoder(preset, config.sequence_length)
         model = text_classifier(encoder.model, classes)
-    tokens = encoder.padded(examples.texts)
-    history = train.fit(
+        set_trainable(encoder.model, config.text_trainable, flag="text_trainable")
+    if config.class_weights == "balanced":
+        examples = balanced(examples, classes)
+    learn = _train_head if config.text_trainable == "head" else _train_whole
+    history = learn(
+        encoder,
         model,
+        examples,
+        validation,
+        config=config,
+        seed=seed,
+        strategy=strategy,
+        stage=stage,
+        checkpoints=checkpoints,
+        training=training,
+        patience=patience,
+    )
+    return TextClassifier(encoder, model, history)
+
+
+def _train_whole(
+    encoder, model, examples, validation, *, config, seed, strategy, stage, checkpoints, training, patience
+) -> train.History:
+    tokens = encoder.padded(examples.texts)
+    lengths = token_lengths(tokens)
+    size = config.text_batch_size
+    held_out = None
+    if validation is not None:
+        kept = encoder.padded(validation.texts)
+        held_out = token_batches(
+            kept,
+            validation.targets,
+            validation.weights,
+            batch_size=2 * size,
+            order=length_order(token_lengths(kept), batch_size=2 * size),
+        )
+
+    def epoch_batches(epoch: int) -> tf.data.Dataset:
+        order = length_order(
+            lengths, batch_size=size, window=config.length_window, shuffle_seed=(seed, epoch)
+        )
+        return token_batches(tokens, examples.targets, examples.weights, batch_size=size, order=order)
+
+    optimizer = train.optimizer_maker(training, config.text_learning_rate)
+    if config.layer_decay != 1:
+        optimizer = with_layer_rates(optimizer, layer_scales(model, config.layer_decay))
+    return train.fit(
+        model,
+        epoch_batches,
+        loss=train.cross_entropy(),
+        optimizer=optimizer,
+        epochs=config.text_epochs,
+        validation=held_out,
+        patience=patience if validation is not None else None,
+        strategy=strategy,
+        stage=stage,
+        checkpoints=checkpoints,
+        config=training,
+    )
+
+
+def _train_head(
+    encoder, model, examples, validation, *, config, seed, strategy, stage, checkpoints, training, patience
+) -> train.History:
+    def vectors(texts: np.ndarray, name: str) -> np.ndarray:
+        tokens = encoder.padded(texts)
+        return _outputs(encoder.model, tokens, strategy, f"{stage}: {name}", checkpoints)
+
+    kept = vectors(examples.texts, "vectors")
+    held_out = None
+    if validation is not None:
+        held_out = train.array_batches(
+            vectors(validation.texts, "validation vectors"),
+            validation.targets,
+            validation.weights,
+            batch_size=1024,
+        )
+    with strategy.scope():
+        head = keras.Model(encoder.model.output, model.output, name="head")
+    return train.fit(
+        head,
         lambda epoch: train.array_batches(
-            tokens,
+            kept,
             examples.targets,
             examples.weights,
             batch_size=config.text_batch_size,
@@ -129,12 +229,23 @@ def train_text_classifier(
         loss=train.cross_entropy(),
         optimizer=train.optimizer_maker(training, config.text_learning_rate),
         epochs=config.text_epochs,
+        validation=held_out,
+        patience=patience if validation is not None else None,
         strategy=strategy,
         stage=stage,
         checkpoints=checkpoints,
         config=training,
     )
-    return TextClassifier(encoder, model, history)
+
+
+def _outputs(
+    model: keras.Model, tokens, strategy, stage: str, checkpoints: Checkpoints | None, batch_size: int = 64
+) -> np.ndarray:
+    """Returns a model's outputs for tokenized texts, which it reads in the order of their lengths."""
+    order = length_order(token_lengths(tokens), batch_size=batch_size)
+    batches = token_batches(tokens, batch_size=batch_size, order=order)
+    outputs = train.predict(model, batches, strategy, stage=stage, checkpoints=checkpoints)
+    return outputs[np.argsort(order)]
 
 
 def zero_shot_classifier(
@@ -156,8 +267,7 @@ def zero_shot_classifier(
     """
     with strategy.scope():
         encoder = text_encoder(preset, config.sequence_length)
-    tokens = train.array_batches(encoder.padded(descriptions), batch_size=64)
-    vectors = train.predict(encoder.model, tokens, strategy)
+    vectors = _outputs(encoder.model, encoder.padded(descriptions), strategy, "", None)
     with strategy.scope():
         logits = Similarity(vectors, targets, config.similarity_scale, name="logits")(encoder.model.output)
         model = keras.Model(encoder.model.input, logits, name="zero_shot_classifier")

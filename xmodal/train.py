@@ -21,7 +21,6 @@ from xmodal.config import TrainConfig
 from xmodal.data.reading import Batches
 from xmodal.errors import WorkerLost
 from xmodal.progress import (
-    SUMS,
     Progress,
     foreign,
     newest,
@@ -30,10 +29,9 @@ from xmodal.progress import (
     take_progress,
     take_result,
 )
-from xmodal.replicas import Stopped, distributed, mapped, moving_statistics, progress_bar
+from xmodal.replicas import Stopped, distributed, mapped, progress_bar
+from xmodal.steps import Loss, step_taker
 from xmodal.strategy import lost_workers_noticed, workers
-
-Loss = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
 
 @dataclass(frozen=True)
@@ -170,6 +168,7 @@ def fit(
     validation: tf.data.Dataset | Batches | None = None,
     patience: int | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
+    metrics: Sequence[keras.metrics.Metric] = (),
     checkpoints: Checkpoints | None = None,
     config: TrainConfig | None = None,
 ) -> History:
@@ -190,14 +189,16 @@ def fit(
             best epoch are restored in any case. None trains to the end and keeps the last weights.
         callbacks: Keras callbacks; their logs are the entries of the history. What they hold
             themselves is not saved: `on_train_begin` is called anew when a training goes on.
+        metrics: Keras metrics of labels (N,) and logits (N, C), taken over the whole validation data: the
+            history has val_NAME of each.
         checkpoints: where the state is saved. What is found there is gone on with, to the same end
             as if it had not been interrupted; a finished training is not run again. SIGTERM and
             Ctrl-C wait for the step's end and save.
-        config: its clip_norm, accumulate, steps_per_call and jit are for here: the norm that the gradient
-            of the whole global batch is clipped to (0: none); parts in which a device passes its share of
-            a batch through, which changes memory and no result but batch normalisation and dropout;
-            steps that TensorFlow takes without coming back to Python, between which no callback is called
-            and nothing is saved; XLA.
+        config: its clip_norm, accumulate, steps_per_call, data_service and jit are for here: the norm that
+            the gradient of the whole global batch is clipped to (0: none); parts in which a device passes
+            its share of a batch through, which changes memory and no result but batch normalisation and
+            dropout; steps that TensorFlow takes without coming back to Python, between which no callback
+            is called and nothing is saved; who reads the batches; XLA.
 
     Returns:
         The `History`.
@@ -222,8 +223,8 @@ def fit(
         progress = take_progress(found[0], model, applied, strategy, stage, (steps, epochs))
     listeners = keras.callbacks.CallbackList(list(callbacks), model=model, epochs=epochs, steps=steps)
     run = _Training(model, applied, strategy, stage, (steps, epochs), progress, kept, listeners, config)
-    take_steps = _step_taker(run, loss)
-    validate = validator(model, strategy)
+    take_steps = step_taker(model, applied, strategy, loss, config)
+    validate = validator(model, strategy, metrics)
     model.stop_training = False
     listeners.on_train_begin()
     with deferred_signals() if kept else nullcontext(lambda: False) as interrupted:
@@ -289,7 +290,8 @@ def _train_epoch(run: _Training, take_steps: Callable, batches, interrupted: Cal
     started, before = time.perf_counter(), (progress.sums, progress.waiting)
     with progress_bar(name, steps, run.strategy) as bar, lost_workers_noticed(run.strategy):
         bar.update(progress.step)
-        shares = iter(distributed(batches.skip(progress.step), run.strategy, run.config.accumulate))
+        rest = batches.skip(progress.step)
+        shares = iter(distributed(rest, run.strategy, run.config.accumulate, run.config.data_service))
         while progress.step < steps:
             count = min(run.config.steps_per_call, steps - progress.step)
             run.listeners.on_train_batch_begin(progress.step)
@@ -380,127 +382,37 @@ def predict(
     return array
 
 
-def validator(model: Callable, strategy: tf.distribute.Strategy) -> Callable[..., dict[str, float]]:
+def validator(
+    model: Callable, strategy: tf.distribute.Strategy, metrics: Sequence[keras.metrics.Metric] = ()
+) -> Callable[..., dict[str, float]]:
     """Returns a function of (inputs, labels, weights) batches that gives val_loss, in nats, and val_accuracy.
 
-    Both are weighted means. The function is traced once, however often it is called. It also takes what
-    tells between two batches whether to raise `Stopped`.
+    Both are weighted means. Keras metrics of labels, logits and weights are updated in every process with
+    the outputs of all devices, so that they need not know of any. The function is traced once, however
+    often it is called. It also takes what tells between two batches whether to raise `Stopped`.
     """
     loss = cross_entropy()
 
     def outcomes(batch):
         inputs, labels, weights = batch
         logits = tf.cast(model(inputs, training=False), tf.float32)
-        return loss(labels, logits), tf.argmax(logits, axis=1, output_type=labels.dtype) == labels, weights
+        hits = tf.argmax(logits, axis=1, output_type=labels.dtype) == labels
+        return loss(labels, logits), hits, weights, *((labels, logits) if metrics else ())
 
     run = mapped(outcomes, strategy)
 
     def validate(batches, stopped: Callable[[], bool] = lambda: False) -> dict[str, float]:
-        losses, hits, weights = run(batches, stopped=stopped)
+        losses, hits, weights, *answers = run(batches, stopped=stopped)
+        for metric in metrics:
+            metric.reset_state()
+            metric.update_state(*answers, sample_weight=weights)
         return {
             "val_loss": float(np.average(losses, weights=weights)),
             "val_accuracy": float(np.average(hits, weights=weights)),
+            **{f"val_{metric.name}": float(metric.result()) for metric in metrics},
         }
 
     return validate
-
-
-def _step_taker(run: _Training, loss: Loss) -> Callable:
-    """Returns a function of shares of batches, of a number of steps and of whether this process is to stop.
-
-    It takes the steps and gives the `Progress.sums` of them, and the seconds that it waited for input: NaN
-    when several steps are taken at once.
-    """
-    model, optimizer, strategy, config = run.model, run.optimizer, run.strategy, run.config
-    replicas = strategy.num_replicas_in_sync
-    statistics = moving_statistics(model) if replicas > 1 else []
-    scaled = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
-    whole = config.accumulate > 1 or config.clip_norm > 0
-
-    def differentiate(inputs, labels, weights, total):
-        with tf.GradientTape() as tape:
-            logits = tf.cast(model(inputs, training=True), tf.float32)
-            weighted = tf.reduce_sum(loss(labels, logits) * weights)
-            # The optimizer sums the gradients of the replicas.
-            objective = optimizer.scale_loss(weighted / total) if scaled else weighted / total
-        gradients = tape.gradient(objective, [variable.value for variable in model.trainable_variables])
-        if whole:
-            # Rows of embeddings are added up, and what has no part in the loss has a gradient of zero.
-            gradients = [
-                tf.zeros(variable.shape) if gradient is None else tf.convert_to_tensor(gradient)
-                for gradient, variable in zip(gradients, model.trainable_variables, strict=True)
-            ]
-        hits = tf.cast(tf.argmax(logits, axis=1, output_type=labels.dtype) == labels, tf.float32)
-        return gradients, tf.stack([weighted, tf.reduce_sum(hits * weights), tf.reduce_sum(weights)])
-
-    if config.jit == "on" or (config.jit == "auto" and tf.config.list_physical_devices("GPU")):
-        differentiate = tf.function(differentiate, jit_compile=True)
-
-    def replica(batch, real, stop):
-        inputs, labels, weights = batch
-        # What fills a batch up does not count.
-        weights *= real
-        context = tf.distribute.get_replica_context()
-        total = context.all_reduce(tf.distribute.ReduceOp.SUM, tf.reduce_sum(weights))
-        if config.accumulate == 1:
-            gradients, sums = differentiate(inputs, labels, weights, total)
-        else:
-            shapes = [variable.shape for variable in model.trainable_variables]
-            own = (inputs, labels, weights)
-            gradients, sums = _in_parts(differentiate, own, total, shapes, config.accumulate)
-        if config.clip_norm:
-            limit = config.clip_norm * (optimizer.dynamic_scale.value if scaled else 1.0)
-            gradients = context.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
-            gradients, _ = tf.clip_by_global_norm(gradients, limit)
-            gradients = [gradient / replicas for gradient in gradients]
-        optimizer.apply(gradients, model.trainable_variables)
-        for variable in statistics:
-            own = tf.convert_to_tensor(variable.value)
-            variable.assign(context.all_reduce(tf.distribute.ReduceOp.MEAN, own))
-        return tf.concat([sums, [tf.reduce_sum(real), stop]], axis=0)
-
-    @tf.function
-    def one_step(share, stop):
-        outcomes = strategy.run(replica, (*share, stop))
-        return strategy.reduce(tf.distribute.ReduceOp.SUM, outcomes, axis=None)
-
-    @tf.function
-    def several_steps(shares, count, stop):
-        sums = tf.zeros(SUMS)
-        for _ in tf.range(count):
-            sums += one_step(next(shares), stop)
-        return sums
-
-    def take_steps(shares, count: int, stop) -> tuple[tf.Tensor, float]:
-        if config.steps_per_call > 1:
-            # Operations that read a clock are refused where all must be deterministic.
-            return several_steps(shares, tf.constant(count), stop), math.nan
-        asked = time.perf_counter()
-        share = next(shares)
-        return one_step(share, stop), time.perf_counter() - asked
-
-    return take_steps
-
-
-def _in_parts(differentiate: Callable, batch, total, shapes, parts: int):
-    """Adds up what `differentiate` gives for equal parts of a batch, one after the other."""
-
-    def cut(rows):
-        return tf.reshape(rows, tf.concat([[parts, tf.shape(rows)[0] // parts], tf.shape(rows)[1:]], axis=0))
-
-    held = tf.nest.map_structure(cut, batch)
-
-    def add(number, gradients, sums):
-        part = tf.nest.map_structure(
-            lambda rows, whole: tf.ensure_shape(rows[number], [None, *whole.shape[1:]]), held, batch
-        )
-        more, counted = differentiate(*part, total)
-        return number + 1, [a + b for a, b in zip(gradients, more, strict=True)], sums + counted
-
-    start = (tf.constant(0), [tf.zeros(shape) for shape in shapes], tf.zeros(3))
-    # One at a time, or nothing would be saved.
-    _, gradients, sums = tf.while_loop(lambda number, *_: number < parts, add, start, parallel_iterations=1)
-    return gradients, sums
 
 
 def _tell(bar: tqdm, progress: Progress, before: tuple[tf.Tensor, float], seconds: float) -> None:

@@ -146,10 +146,11 @@ def against_keras(model: keras.Model, strategy) -> dict[str, float]:
 
     def theirs() -> float:
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-        sgd = train.optimizer_maker(TrainConfig(optimizer="sgd"), 1e-3)(3 * count // BATCH)
-        model.compile(sgd, loss, metrics=["accuracy"], jit_compile=False)
         seconds.clear()
-        model.fit(epoch, epochs=3, verbose=0, callbacks=[clock])
+        with strategy.scope():
+            sgd = train.optimizer_maker(TrainConfig(optimizer="sgd"), 1e-3)(3 * count // BATCH)
+            model.compile(sgd, loss, metrics=["accuracy"], jit_compile=False)
+            model.fit(epoch, epochs=3, verbose=0, callbacks=[clock])
         return count * 2 / sum(seconds[1:])
 
     return pairs.compared(ours, theirs)

@@ -1,4 +1,4 @@
-"""What is wrong with a set of images, found before training and not after it."""
+"""What is wrong with a set of examples, found before training and not after it."""
 
 import hashlib
 import os
@@ -11,13 +11,12 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from xmodal.data.splits import SPLITS, Example, Things
 from xmodal.errors import UserError
 
-SPLITS = ("train", "validation", "test")
-
-# A class with fewer training images than this is worth a warning, and so is a largest class with
-# this many times the images of the smallest.
-FEW_IMAGES = 20
+# A class with fewer training examples than this is worth a warning, and so is a largest class with
+# this many times the examples of the smallest.
+FEW = 20
 IMBALANCE = 10
 
 SIGNATURES = {
@@ -29,28 +28,15 @@ SIGNATURES = {
 }
 
 
-class Example(NamedTuple):
-    """One image: a file path or the encoded bytes, its name in reports, its class and its split.
-
-    The audit adds the digest of its pixels.
-    """
-
-    item: str | bytes
-    id: str
-    class_name: str
-    split: str
-    digest: bytes = b""
-
-
 @dataclass(frozen=True)
 class DataReport:
     """What was read, what was left out and what is doubtful; goes into metrics.json and report.html.
 
     Attributes:
-        counts: split -> class name -> images.
-        dropped: (id, reason) of the unreadable files that were left out.
-        duplicates: (id, id) of two images of one split with the same pixels.
-        leaked: (train or validation id, test id) of two images with the same pixels.
+        counts: split -> class name -> examples.
+        dropped: (id, reason) of the examples that cannot be used and were left out.
+        duplicates: (id, id) of two examples of one split with the same content.
+        leaked: (train or validation id, test id) of two examples with the same content.
         warnings: one readable line each.
     """
 
@@ -61,62 +47,62 @@ class DataReport:
     warnings: tuple[str, ...]
 
 
+class Scan(NamedTuple):
+    """What looking at an example found: a digest of its content, or why it cannot be used."""
+
+    digest: bytes
+    problem: str
+
+
 def audit(
     examples: Sequence[Example],
+    scans: Sequence[Scan],
     *,
-    pixels: Callable[[bytes], tf.Tensor],
+    things: Things,
     class_names: Sequence[str],
-    bad_images: str,
     min_per_class: int,
     keep_leaks: bool,
+    bad_images: str = "skip",
 ) -> tuple[list[Example], DataReport]:
-    """Decodes every image, leaves out what cannot be used, and reports on the rest.
+    """Leaves out what cannot be used, and reports on the rest.
 
     Args:
-        examples: the images of all splits.
-        pixels: decodes the bytes of an image; the same code that training reads images with, so that
-            whatever passes here cannot stop an epoch later.
+        examples: those of all splits, N of them.
+        scans: what was found of each.
+        things: what the examples are.
         class_names: every class, in order.
-        bad_images: what to do with unreadable files: "skip" or "fail".
-        min_per_class: fewest readable training images that a class may have.
-        keep_leaks: keep train and validation images that stand in test too; without it they are left
+        min_per_class: fewest usable training examples that a class may have.
+        keep_leaks: keep train and validation examples that stand in test too; without it they are left
             out, and test stays as it is, comparable with other people's figures.
+        bad_images: what to do with what cannot be used: "skip" or "fail".
 
     Returns:
         The examples that are left, in their order, and the report.
 
     Raises:
-        UserError: for unreadable files with `bad_images="fail"`, a class with too few images, or a split
-            in which nothing is left.
+        UserError: for unusable examples with `bad_images="fail"`, a class with too few examples, or a
+            split in which nothing is left.
     """
-    scans = scan([example.item for example in examples], pixels)
     scanned = list(zip(examples, scans, strict=True))
     dropped = tuple((example.id, found.problem) for example, found in scanned if found.problem)
     if dropped and bad_images == "fail":
         raise UserError(
-            f"{_images(len(dropped))} cannot be read: {_reasons(dropped)}",
+            f"{_count(len(dropped), things)} {things.cannot}: {_reasons(dropped)}",
             "mend or remove them, or pass --bad_images=skip",
         )
-    readable = [(example, found.digest) for example, found in scanned if not found.problem]
-    duplicates = _duplicates(readable)
-    leaked = _leaked(readable)
-    warnings = _content_warnings(len(examples), readable, dropped, duplicates, leaked, keep_leaks)
+    usable = [(example, found.digest) for example, found in scanned if not found.problem]
+    duplicates = _duplicates(usable)
+    leaked = _leaked(usable)
+    warnings = _content_warnings(len(examples), usable, dropped, duplicates, leaked, keep_leaks, things)
     gone = set() if keep_leaks else {name for name, _ in leaked}
     kept = [
         example._replace(digest=digest)
-        for example, digest in readable
+        for example, digest in usable
         if example.split == "test" or example.id not in gone
     ]
     counts = _counts(kept, class_names)
-    _require_enough(counts, {example.split for example in examples}, min_per_class, dropped)
-    return kept, DataReport(counts, dropped, duplicates, leaked, warnings + _count_warnings(counts))
-
-
-class Scan(NamedTuple):
-    """What decoding an image found: a digest of its pixels, or why it has none."""
-
-    digest: bytes
-    problem: str
+    _require_enough(counts, {example.split for example in examples}, min_per_class, dropped, things)
+    return kept, DataReport(counts, dropped, duplicates, leaked, warnings + _count_warnings(counts, things))
 
 
 def scan(items: Sequence[str | bytes], pixels: Callable[[bytes], tf.Tensor]) -> list[Scan]:
@@ -160,21 +146,21 @@ def _why_undecodable(encoded: bytes) -> str:
     return "not an image"
 
 
-def _duplicates(readable: Iterable[tuple[Example, bytes]]) -> tuple[tuple[str, str], ...]:
+def _duplicates(usable: Iterable[tuple[Example, bytes]]) -> tuple[tuple[str, str], ...]:
     first: dict[tuple[str, bytes], Example] = {}
     pairs = []
-    for example, digest in readable:
+    for example, digest in usable:
         original = first.setdefault((example.split, digest), example)
         if original is not example:
             pairs.append((original.id, example.id))
     return tuple(pairs)
 
 
-def _leaked(readable: Sequence[tuple[Example, bytes]]) -> tuple[tuple[str, str], ...]:
-    tested = {digest: example.id for example, digest in reversed(readable) if example.split == "test"}
+def _leaked(usable: Sequence[tuple[Example, bytes]]) -> tuple[tuple[str, str], ...]:
+    tested = {digest: example.id for example, digest in reversed(usable) if example.split == "test"}
     return tuple(
         (example.id, tested[digest])
-        for example, digest in readable
+        for example, digest in usable
         if example.split != "test" and digest in tested
     )
 
@@ -189,79 +175,85 @@ def _require_enough(
     listed_splits: Iterable[str],
     min_per_class: int,
     dropped: Sequence[tuple[str, str]],
+    things: Things,
 ) -> None:
-    after = f" besides {len(dropped)} unreadable, such as {_reasons(dropped[:1])}" if dropped else ""
+    after = f" besides {len(dropped)} un{things.able}, such as {_reasons(dropped[:1])}" if dropped else ""
     for split in sorted(listed_splits):
         if not any(counts[split].values()):
-            raise UserError(f"no readable {split} images{after}", "check the files of the data set")
+            raise UserError(
+                f"no {things.able} {split} {things.noun}s{after}", "check the files of the data set"
+            )
     short = [f"{name!r} ({count})" for name, count in counts["train"].items() if count < min_per_class]
     if short:
         raise UserError(
-            f"fewer than --min_per_class={min_per_class} training images in class {_some(short)}{after}",
-            "add images, remove the class, or lower --min_per_class",
+            f"fewer than --min_per_class={min_per_class} training {things.noun}s in class "
+            f"{_some(short)}{after}",
+            f"add {things.noun}s, remove the class, or lower --min_per_class",
         )
 
 
 def _content_warnings(
     listed: int,
-    readable: Sequence[tuple[Example, bytes]],
+    usable: Sequence[tuple[Example, bytes]],
     dropped: Sequence[tuple[str, str]],
     duplicates: Sequence[tuple[str, str]],
     leaked: Sequence[tuple[str, str]],
     keep_leaks: bool,
+    things: Things,
 ) -> tuple[str, ...]:
     lines = []
     if dropped:
         lines.append(
-            f"{len(dropped)} of {_images(listed)} cannot be read and were left out: {_reasons(dropped)}"
+            f"{len(dropped)} of {_count(listed, things)} {things.cannot} and were left out: "
+            f"{_reasons(dropped)}"
         )
     if leaked:
         names = _some([f"{name!r} = {test!r}" for name, test in leaked])
         kept = "were kept" if keep_leaks else "were left out of training"
-        lines.append(f"{_images(len(leaked))} of train or validation also in test {kept}: {names}")
-    trained = {digest for example, digest in readable if example.split == "train"}
+        lines.append(f"{_count(len(leaked), things)} of train or validation also in test {kept}: {names}")
+    trained = {digest for example, digest in usable if example.split == "train"}
     overlap = [
-        repr(example.id)
-        for example, digest in readable
-        if example.split == "validation" and digest in trained
+        repr(example.id) for example, digest in usable if example.split == "validation" and digest in trained
     ]
     if overlap:
-        lines.append(f"{_images(len(overlap))} of validation also in train: {_some(overlap)}")
+        lines.append(f"{_count(len(overlap), things)} of validation also in train: {_some(overlap)}")
     if duplicates:
         names = _some([f"{name!r} = {again!r}" for name, again in duplicates])
-        lines.append(f"{_images(len(duplicates))} repeated within a split: {names}")
+        lines.append(f"{_count(len(duplicates), things)} repeated within a split: {names}")
     first: dict[bytes, Example] = {}
     conflicts = [
         f"{original.id!r} = {example.id!r}"
-        for example, digest in readable
+        for example, digest in usable
         if (original := first.setdefault(digest, example)).class_name != example.class_name
     ]
     if conflicts:
-        lines.append(f"{_images(len(conflicts))} with the same pixels in two classes: {_some(conflicts)}")
+        lines.append(
+            f"{_count(len(conflicts), things)} with {things.same} in two classes: {_some(conflicts)}"
+        )
     return tuple(lines)
 
 
-def _count_warnings(counts: dict[str, dict[str, int]]) -> tuple[str, ...]:
+def _count_warnings(counts: dict[str, dict[str, int]], things: Things) -> tuple[str, ...]:
     train = counts["train"]
     lines = []
-    few = [f"{name!r} ({count})" for name, count in train.items() if count < FEW_IMAGES]
+    few = [f"{name!r} ({count})" for name, count in train.items() if count < FEW]
     if few:
-        lines.append(f"fewer than {FEW_IMAGES} training images in class {_some(few)}")
+        lines.append(f"fewer than {FEW} training {things.noun}s in class {_some(few)}")
     largest, smallest = max(train, key=train.__getitem__), min(train, key=train.__getitem__)
     if train[largest] >= IMBALANCE * train[smallest]:
         lines.append(
-            f"strong imbalance: class {largest!r} has {_images(train[largest])} in train, "
+            f"strong imbalance: class {largest!r} has {_count(train[largest], things)} in train, "
             f"class {smallest!r} has {train[smallest]}"
         )
     for split in ("validation", "test"):
         absent = [repr(name) for name, count in counts[split].items() if not count]
         if absent:
-            lines.append(f"no {split} images in class {_some(absent)}")
+            lines.append(f"no {split} {things.noun}s in class {_some(absent)}")
     return tuple(lines)
 
 
-def _images(count: int) -> str:
-    return f"{count} image" if count == 1 else f"{count} images"
+def _count(count: int, things: Things) -> str:
+    return f"{count} {things.noun}" if count == 1 else f"{count} {things.noun}s"
 
 
 def _reasons(dropped: Sequence[tuple[str, str]]) -> str:

@@ -5,7 +5,6 @@ the exported SavedModel all call it.
 """
 
 import csv
-import hashlib
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -16,8 +15,11 @@ import tensorflow as tf
 
 from xmodal import assets
 from xmodal.config import AUGMENTATIONS, Config, cache_folder
-from xmodal.data.audit import SPLITS, DataReport, Example, audit
+from xmodal.data.audit import DataReport, audit, scan
+from xmodal.data.folders import files_under, printable, split_folders, subfolders
 from xmodal.data.reading import Batches
+from xmodal.data.splits import IMAGES, SPLITS, Example, columns, divide, parsed_split
+from xmodal.data.tfds import prepared_builder, require_features, tfds_examples
 from xmodal.errors import UserError, nearest
 
 SHIFT = 0.08  # of the side
@@ -26,14 +28,6 @@ ZOOM = 0.1
 # Share of an epoch's batches that may be in none of its parts; each epoch has others there.
 LEFT_OUT = 0.05
 DRAWS = 5  # for each image
-
-SPLIT_FOLDERS = {
-    "train": "train",
-    "val": "validation",
-    "valid": "validation",
-    "validation": "validation",
-    "test": "test",
-}
 
 
 @dataclass(frozen=True)
@@ -148,20 +142,23 @@ def load_images(
         raise UserError(
             f"{str(error.filename)!r} cannot be read ({error.strerror})", "allow reading it"
         ) from error
-    original_names = listing.class_names or _class_order({example.class_name for example in listing.examples})
-    _require_learnable(dataset, listing.examples, original_names)
-    names = _renamed(original_names, class_names)
-    rename = dict(zip(original_names, names, strict=True))
-    examples = [example._replace(class_name=rename[example.class_name]) for example in listing.examples]
-    examples = _cut(examples, "test", test_fraction, seed)
-    if train_examples:
-        examples = _fewer(examples, train_examples, min_per_class, len(names), seed)
-    examples = _cut(examples, "validation", validation_fraction, seed)
-    if limit:
-        examples = _limited(examples, limit, min_per_class, len(names), seed)
+    examples, names = divide(
+        listing.examples,
+        dataset=dataset,
+        things=IMAGES,
+        own_names=listing.class_names,
+        class_names=class_names,
+        validation_fraction=validation_fraction,
+        test_fraction=test_fraction,
+        limit=limit,
+        train_examples=train_examples,
+        min_per_class=min_per_class,
+        seed=seed,
+    )
     examples, report = audit(
         examples,
-        pixels=_pixels,
+        scan([example.item for example in examples], _pixels),
+        things=IMAGES,
         class_names=names,
         bad_images=bad_images,
         min_per_class=min_per_class,
@@ -375,69 +372,26 @@ def _digits(table: Path) -> list[Example]:
 def _read_folder(root: Path) -> _Listing:
     if not root.is_dir():
         raise UserError(f"the folder {str(root)!r} does not exist", "check the path of --dataset")
-    splits, warnings = _split_folders(root)
+    splits, warnings = split_folders(root)
     examples = []
     for split, folder in splits.items():
-        class_folders = _subfolders(folder)
+        class_folders = subfolders(folder)
         if not class_folders:
             raise UserError(
                 f"the folder {str(folder)!r} holds no class folders",
                 "put the images of each class in a folder of its own",
             )
         for class_folder in class_folders:
-            files = _files(class_folder)
+            files = files_under(class_folder)
             if not files and split == "train":
                 raise UserError(
                     f"the class folder {str(class_folder)!r} is empty", "add images to it or remove it"
                 )
             examples += [
-                Example(str(path), _printable(path.relative_to(root)), class_folder.name, split)
+                Example(str(path), printable(path.relative_to(root)), class_folder.name, split)
                 for path in files
             ]
     return _Listing(examples, warnings=warnings)
-
-
-def _split_folders(root: Path) -> tuple[dict[str, Path], tuple[str, ...]]:
-    # A folder named train that holds images and no folders is a class of its own.
-    if not (root / "train").is_dir() or not _subfolders(root / "train"):
-        return {"train": root}, ()
-    splits: dict[str, Path] = {}
-    unread = []
-    for folder in _subfolders(root):
-        split = SPLIT_FOLDERS.get(folder.name)
-        if split is None:
-            unread.append(repr(folder.name))
-        elif split in splits:
-            raise UserError(
-                f"{str(root)!r} holds both {splits[split].name!r} and {folder.name!r}",
-                f"keep one {split} folder",
-            )
-        else:
-            splits[split] = folder
-    warnings = (f"not read, beside train/: {', '.join(unread)}",) if unread else ()
-    return splits, warnings
-
-
-def _subfolders(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-
-
-def _files(folder: Path) -> list[Path]:
-    """Returns the files at any depth, in an order that no file system changes; hidden ones are left out."""
-
-    def refuse(error: OSError) -> None:
-        raise error
-
-    found = []
-    for parent, folders, files in os.walk(folder, onerror=refuse):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [Path(parent, name) for name in files if not name.startswith(".")]
-    return sorted(found)
-
-
-def _printable(path: Path) -> str:
-    """Returns a path for reports, which are UTF-8 where file names need not be."""
-    return path.as_posix().encode("utf-8", "backslashreplace").decode()
 
 
 def _read_csv(path: Path) -> _Listing:
@@ -469,201 +423,20 @@ def _csv_example(row: dict[str, str | None], path: Path, line: int) -> Example:
     )
     if not image or not label:
         raise UserError(f"line {line} of {str(path)!r} lacks an image or a label", "fill it in or remove it")
-    if split not in SPLIT_FOLDERS:
-        raise UserError(f"unknown split {split!r} in line {line} of {str(path)!r}", nearest(split, SPLITS))
-    return Example(str(path.parent / image), image, label, SPLIT_FOLDERS[split])
+    return Example(
+        str(path.parent / image), image, label, parsed_split(split, f"line {line} of {str(path)!r}")
+    )
 
 
 def _read_tfds(name: str, cache: Path, offline: bool) -> _Listing:
-    try:
-        import tensorflow_datasets as tfds
-    except ImportError as error:
-        raise UserError(
-            f"--dataset='tfds:{name}' needs the package tensorflow-datasets ({error})",
-            "run pip install tensorflow-datasets, or give a folder: or a csv:",
-        ) from error
-    remedy = "check the name and the network, or give the images as folder:PATH"
-    if offline and ":" in name:
-        raise UserError(f"the TFDS name {name!r} is looked up on the network, and --offline is on", remedy)
-    # TFDS's failures (network, checksums, missing packages, unknown names) have no class in common.
-    try:
-        builders = [tfds.builder(name, data_dir=folder) for folder in (cache / "tfds", None)]
-        builder = next((builder for builder in builders if builder.is_prepared()), builders[0])
-        if not offline:
-            builder.download_and_prepare()
-    except Exception as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise UserError(
-            f"the TFDS data set {name!r} cannot be had: {type(error).__name__}: {reason}", remedy
-        ) from error
-    if not builder.is_prepared():
-        raise UserError(
-            f"the TFDS data set {name!r} is neither in {str(cache / 'tfds')!r} nor in TFDS's own folder, "
-            "and --offline is on",
-            "run once without --offline",
-        )
-    features = dict(builder.info.features)
-    if not isinstance(features.get("label"), tfds.features.ClassLabel) or "image" not in features:
-        raise UserError(
-            f"the TFDS data set {name!r} has no features named image and label",
-            "choose one for classification",
-        )
-    decoders = {"image": tfds.decode.SkipDecoding()}
-    class_names = tuple(features["label"].names)
-    examples = []
-    for split in [split for split in SPLITS if split in builder.info.splits]:
-        rows = builder.as_dataset(split=split, decoders=decoders).as_numpy_iterator()
-        for number, row in enumerate(rows):
-            if row["label"] < 0:
-                raise UserError(
-                    f"the {split} split of the TFDS data set {name!r} has no labels",
-                    "choose another data set",
-                )
-            examples.append(
-                Example(row["image"], f"{name}/{split}/{number}", class_names[row["label"]], split)
-            )
-    return _Listing(examples, class_names)
-
-
-def _class_order(names: set[str]) -> tuple[str, ...]:
-    return tuple(sorted(names, key=int) if all(name.isdecimal() for name in names) else sorted(names))
-
-
-def _require_learnable(dataset: str, examples: Sequence[Example], class_names: Sequence[str]) -> None:
-    trained = {example.class_name for example in examples if example.split == "train"}
-    if not trained:
-        raise UserError(f"{dataset!r} holds no training images", "add some")
-    for example in examples:
-        if example.class_name not in trained:
-            raise UserError(
-                f"class {example.class_name!r} stands in {example.split} ({example.id!r}) but not in train",
-                "add training images of it, or remove it",
-            )
-    if len(class_names) < 2:
-        raise UserError(
-            f"{dataset!r} holds one class only, {class_names[0]!r}", "there must be two to tell apart"
-        )
-
-
-def _renamed(names: tuple[str, ...], given: Sequence[str]) -> tuple[str, ...]:
-    if not given:
-        return names
-    if len(given) != len(names):
-        raise UserError(
-            f"--class_names gives {len(given)} names, the data has {len(names)} classes ({', '.join(names)})",
-            "give one name a class, in this order",
-        )
-    repeated = [name for name in given if given.count(name) > 1]
-    if repeated:
-        raise UserError(f"--class_names repeats {repeated[0]!r}", "give each class a name of its own")
-    return tuple(given)
-
-
-def _cut(examples: list[Example], split: str, fraction: float, seed: int) -> list[Example]:
-    """Moves a stratified share of train to `split`, unless the data came with that split."""
-    if any(example.split == split for example in examples):
-        return examples
-    chosen = _stratified(examples, "train", fraction, seed, purpose=split, least=1, spare=1)
-    return [
-        example._replace(split=split) if position in chosen else example
-        for position, example in enumerate(examples)
-    ]
-
-
-def _limited(
-    examples: list[Example], limit: int, min_per_class: int, class_count: int, seed: int
-) -> list[Example]:
-    """Keeps `limit` training images, and the same share of the other splits."""
-    trained = sum(example.split == "train" for example in examples)
-    if limit >= trained:
-        return examples
-    if limit < class_count * min_per_class:
-        raise UserError(
-            f"--limit={limit} is too few for {class_count} classes of --min_per_class={min_per_class} images",
-            f"give at least {class_count * min_per_class}",
-        )
-    least = {"train": min_per_class, "validation": 1, "test": 1}
-    kept: set[int] = set()
-    for split in SPLITS:
-        kept |= _stratified(examples, split, limit / trained, seed, purpose="limit", least=least[split])
-    return [examples[position] for position in sorted(kept)]
-
-
-def _fewer(
-    examples: list[Example], count: int, min_per_class: int, class_count: int, seed: int
-) -> list[Example]:
-    """Keeps `count` training images, and the other splits whole; a smaller count keeps some of the same."""
-    trained = sum(example.split == "train" for example in examples)
-    if count >= trained:
-        return examples
-    if count < class_count * min_per_class:
-        raise UserError(
-            f"--train_examples={count} is too few for {class_count} classes "
-            f"of --min_per_class={min_per_class} images",
-            f"give at least {class_count * min_per_class}",
-        )
-    kept = _stratified(
-        examples, "train", count / trained, seed, purpose="train_examples", least=min_per_class
-    )
-    return [
-        example for position, example in enumerate(examples) if example.split != "train" or position in kept
-    ]
-
-
-def _stratified(
-    examples: Sequence[Example],
-    split: str,
-    fraction: float,
-    seed: int,
-    *,
-    purpose: str,
-    least: int,
-    spare: int = 0,
-) -> set[int]:
-    """Returns the positions of a share of a split's images, classes in proportion.
-
-    A class gives at least `least` images but keeps `spare`. The images of a class are ranked by a hash of
-    the seed and their id: unlike a random generator's stream, it never changes with a library's version,
-    and files that come or go do not reshuffle the others.
-    """
-    members: dict[str, list[int]] = {}
-    for position, example in enumerate(examples):
-        if example.split == split:
-            members.setdefault(example.class_name, []).append(position)
-
-    def rank(position: int) -> bytes:
-        return hashlib.blake2b(f"{purpose}/{seed}/{examples[position].id}".encode()).digest()
-
-    counts = np.array([len(positions) for positions in members.values()], int)
-    shares = _shares(counts, fraction, least, spare)
-    return {
-        position
-        for positions, share in zip(members.values(), shares, strict=True)
-        for position in sorted(positions, key=rank)[:share]
-    }
-
-
-def _shares(counts: np.ndarray, fraction: float, least: int, spare: int) -> np.ndarray:
-    """Divides a share of a whole among its (C,) parts; the sum is exact unless `least` makes it larger."""
-    if not fraction:
-        return np.zeros_like(counts)
-    quotas = counts * fraction
-    shares = np.minimum(least, counts - spare)
-    for _ in range(int(quotas.sum() + 0.5) - shares.sum()):
-        wanting = np.where(shares < counts - spare, quotas - shares, -np.inf)
-        shares[wanting.argmax()] += 1
-    return shares
+    instead = "give the images as folder:PATH"
+    builder = prepared_builder(name, cache=cache, offline=offline, flag="dataset", instead=instead)
+    require_features(builder, name, "image", "label")
+    return _Listing(*tfds_examples(builder, name, "image", "label", encoded=True))
 
 
 def _image_split(examples: Sequence[Example], split: str, class_names: Sequence[str]) -> ImageSplit:
-    label = {name: position for position, name in enumerate(class_names)}
-    chosen = [example for example in examples if example.split == split]
-    items = np.empty(len(chosen), object)
-    items[:] = [example.item for example in chosen]
-    return ImageSplit(
-        items=items,
-        labels=np.array([label[example.class_name] for example in chosen], np.int32),
-        ids=tuple(example.id for example in chosen),
-        digests=tuple(example.digest for example in chosen),
-        in_memory=bool(chosen) and isinstance(chosen[0].item, bytes),
-    )
+    items, labels, ids = columns(examples, split, class_names)
+    digests = tuple(example.digest for example in examples if example.split == split)
+    in_memory = len(items) > 0 and isinstance(items[0], bytes)
+    return ImageSplit(items, labels, ids, digests=digests, in_memory=in_memory)

@@ -1,0 +1,241 @@
+"""How much personal data scrubbing finds, and how much else it takes for that, on documents made by faker.
+
+What stands where is known, in English and in Chinese; between it stand numbers and names that look alike
+and are none: dates, prices, versions, orders, ISBNs, card numbers with a wrong checksum, plain URLs.
+"""
+
+import difflib
+import random
+import re
+import time
+from collections import Counter
+from dataclasses import dataclass
+
+from xmodal.clock import Clock
+from xmodal.config import Config
+from xmodal.data.personal import MARKS
+from xmodal.data.scrub import prepare_texts
+from xmodal.errors import UserError
+
+LANGUAGES = ("en", "zh")
+DOCUMENTS = 2000
+WORDS = 200
+_IBAN_LOCALES = ("en_GB", "de_DE", "fr_FR", "es_ES", "it_IT", "nl_NL", "pl_PL", "tr_TR")
+_FRAMES = {
+    "en": (" Please use {} for this.", " ({})", " It is {}, as agreed.", ' He wrote "{}" twice.', " No: {}."),
+    "zh": ("联系方式是{}，请保密。", "（{}）", "请使用 {} 办理。", "其中“{}”已经登记。", "编号：{}；"),  # noqa: RUF001
+}
+
+
+@dataclass(frozen=True)
+class KnownDocument:
+    """A document, and the same with marks in the place of its personal data.
+
+    Attributes:
+        text: as it is read.
+        expected: as it is to be after scrubbing.
+        language: "en" or "zh".
+    """
+
+    text: str
+    expected: str
+    language: str
+
+
+def known_documents(count: int, seed: int) -> list[KnownDocument]:
+    """Makes documents of about 200 words with 3 to 6 pieces of personal data, half of them Chinese.
+
+    Args:
+        count: how many.
+        seed: of all that is random.
+
+    Raises:
+        UserError: when faker is not installed.
+    """
+    try:
+        import faker
+    except ImportError as error:
+        raise UserError(
+            f"this benchmark needs the package faker ({error})", "pip install -e '.[bench]'"
+        ) from error
+    locales = ("en_US", "en_GB", "zh_CN", *_IBAN_LOCALES)
+    fakes = {locale: faker.Faker(locale, use_weighting=False) for locale in dict.fromkeys(locales)}
+    for fake in fakes.values():
+        fake.seed_instance(seed)
+    chance = random.Random(seed)
+    return [_document(fakes, chance, LANGUAGES[number % 2]) for number in range(count)]
+
+
+def measure(settings: Config, clock: Clock) -> dict[str, float | int]:
+    """Scrubs 2,000 documents; see `scrub_figures`.
+
+    Args:
+        settings: give the seed.
+        clock: times the benchmark.
+    """
+    with clock.stage("scrub"):
+        return scrub_figures(DOCUMENTS, settings.run.seed)
+
+
+def scrub_figures(count: int, seed: int) -> dict[str, float | int]:
+    """Scrubs made documents, and compares with what is known.
+
+    A piece counts as found when its mark, and nothing else, stands in its place.
+
+    Args:
+        count: documents.
+        seed: of all that is random.
+
+    Returns:
+        Documents, pieces, recall and precision by language and by mark, and documents a second.
+    """
+    documents = known_documents(count, seed)
+    prepare_texts([document.text for document in documents[:64]])  # traces the function
+    started = time.perf_counter()
+    texts, _ = prepare_texts([document.text for document in documents])
+    seconds = time.perf_counter() - started
+    # What cleaning alone changes is no matter of what is found.
+    expected, _ = prepare_texts([document.expected for document in documents])
+    outcomes: Counter[tuple[str, str, str]] = Counter()
+    for document, text, wanted in zip(documents, texts, expected, strict=True):
+        for mark, outcome in compared(wanted, text):
+            outcomes[document.language, mark, outcome] += 1
+    figures: dict[str, float | int] = {
+        "documents": count,
+        "words_a_document": WORDS,
+        "documents_a_second": count / seconds,
+    }
+    for place, names in ((0, LANGUAGES), (1, MARKS)):
+        for name in names:
+            found, missed, wrong = (
+                sum(n for key, n in outcomes.items() if key[place] == name and key[2] == outcome)
+                for outcome in ("found", "missed", "wrong")
+            )
+            figures[f"{name} pieces"] = found + missed
+            figures[f"{name} recall"] = found / max(1, found + missed)
+            figures[f"{name} precision"] = found / max(1, found + wrong)
+    return figures
+
+
+def compared(expected: str, text: str) -> list[tuple[str, str]]:
+    """Returns (mark, "found", "missed" or "wrong") for every mark in either of two scrubbed texts."""
+    parts = [_parts(expected), _parts(text)]
+    outcomes = []
+    matcher = difflib.SequenceMatcher(a=parts[0], b=parts[1], autojunk=False)
+    for kind, start, end, other_start, other_end in matcher.get_opcodes():
+        if kind == "equal":
+            outcomes += [(part, "found") for part in parts[0][start:end] if part in MARKS]
+        else:
+            outcomes += [(part, "missed") for part in parts[0][start:end] if part in MARKS]
+            outcomes += [(part, "wrong") for part in parts[1][other_start:other_end] if part in MARKS]
+    return outcomes
+
+
+def _parts(text: str) -> list[str]:
+    marks = "|".join(map(re.escape, MARKS))
+    return re.findall(rf"{marks}|\w+|\W", text)
+
+
+def _document(fakes, chance: random.Random, language: str) -> KnownDocument:
+    local = fakes["zh_CN"] if language == "zh" else fakes["en_US"]
+    text = expected = ""
+    marks = [chance.choice(MARKS) for _ in range(chance.randint(3, 6))]
+    for mark in chance.sample([*marks, *[""] * 6], len(marks) + 6):
+        said = local.sentence(nb_words=WORDS // (len(marks) + 6))
+        piece = _piece(fakes, chance, language, mark) if mark else _alike(fakes, chance)
+        before, after = chance.choice(_FRAMES[language]).split("{}")
+        end = " " if language == "en" else ""
+        text += said + before + piece + after + end
+        expected += said + before + (mark or piece) + after + end
+    return KnownDocument(text, expected, language)
+
+
+def _piece(fakes, chance: random.Random, language: str, mark: str) -> str:
+    """Makes a piece of personal data in one of the forms in which people write it."""
+    local = fakes["zh_CN" if language == "zh" else chance.choice(("en_US", "en_GB"))]
+    match mark:
+        case "[URL]":
+            return _secret_url(local, chance)
+        case "[EMAIL]":
+            return chance.choice((local.email, local.company_email, local.ascii_free_email))()
+        case "[IBAN]":
+            number = fakes[chance.choice(_IBAN_LOCALES)].iban()
+            return _grouped(number, (4,) * 9, " ") if chance.random() < 0.5 else number
+        case "[CARD]":
+            number = local.credit_card_number()
+            groups = {16: (4, 4, 4, 4), 15: (4, 6, 5), 14: (4, 6, 4)}.get(len(number))
+            return (
+                _grouped(number, groups, chance.choice(" -")) if groups and chance.random() < 0.5 else number
+            )
+        case "[ID]":
+            return local.ssn()
+        case "[IP]":
+            return chance.choice((local.ipv4, local.ipv6))()
+        case _:
+            return _telephone(local, chance, language)
+
+
+def _secret_url(local, chance: random.Random) -> str:
+    host = local.domain_name()
+    if chance.random() < 0.4:
+        return f"https://{local.user_name()}:{local.password(special_chars=False)}@{host}/{local.uri_path()}"
+    key = chance.choice(("token", "api_key", "access_token", "password", "signature", "secret"))
+    return f"https://{host}/{local.uri_path()}?id={chance.randint(1, 99)}&{key}={local.sha1()}"
+
+
+def _telephone(local, chance: random.Random, language: str) -> str:
+    number = local.phone_number()
+    if language == "en" or chance.random() < 0.3:
+        return number
+    grouped = _grouped(number, (3, 4, 4), chance.choice(" -"))
+    line = f"{chance.choice(('010', '021', '0755', '0571'))}-{chance.randint(20_000_000, 89_999_999)}"
+    return chance.choice((grouped, f"+86 {grouped}", f"+86{number}", line))
+
+
+def _grouped(number: str, groups: tuple[int, ...], separator: str) -> str:
+    parts = []
+    for size in groups:
+        parts.append(number[:size])
+        number = number[size:]
+    return separator.join(part for part in [*parts, number] if part)
+
+
+def _alike(fakes, chance: random.Random) -> str:
+    """Makes what looks like personal data and is none."""
+    fake = fakes["en_US"]
+    digits = str(chance.randrange(10**15, 10**16))
+    wrong_card = (
+        "4" + digits[1:15] + next(last for last in "0123456789" if not _luhn("4" + digits[1:15] + last))
+    )
+    return chance.choice(
+        (
+            lambda: fake.date(),
+            lambda: fake.date_time().strftime("%Y-%m-%d %H:%M:%S"),
+            lambda: fake.date_time().strftime("%d/%m/%Y, %I:%M"),
+            lambda: f"${chance.randrange(10**7):,}.{chance.randrange(100):02d}",
+            lambda: f"{chance.randrange(1000)}.{chance.randrange(10**6)}%",
+            lambda: f"v{chance.randrange(9)}.{chance.randrange(99)}.{chance.randrange(99)}",
+            lambda: f"ORD-{chance.randrange(10**7, 10**8)}",
+            lambda: f"{chance.randrange(10**5, 10**6)}",
+            lambda: f"{chance.randrange(1900, 2030)}-{chance.randrange(1900, 2030)}",
+            lambda: fake.isbn13(),
+            lambda: fake.isbn10(),
+            lambda: fake.ean13(),
+            lambda: wrong_card,
+            lambda: fake.uuid4(),
+            lambda: fake.uri(),
+            lambda: f"@{fake.user_name()}",
+            lambda: f"{fake.latitude()}, {fake.longitude()}",
+            lambda: fake.hex_color(),
+            lambda: fake.postcode(),
+            lambda: f"{chance.randrange(200)}:{chance.randrange(200)}",
+            lambda: fake.license_plate(),
+            lambda: fake.file_path(),
+            lambda: fake.name(),
+        )
+    )()
+
+
+def _luhn(number: str) -> bool:
+    digits = [int(digit) for digit in reversed(number)]
+    return sum(digits[::2] + [sum(divmod(2 * digit, 10)) for digit in digits[1::2]]) % 10 == 0

@@ -1,0 +1,259 @@
+"""Examples of any kind, cut into splits: which ones follows from the seed and their ids alone."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from xmodal.errors import UserError, nearest
+
+SPLITS = ("train", "validation", "test")
+# What folders, files and columns call them.
+SPLIT_WORDS = {
+    "train": "train",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
+    "dev": "validation",
+    "test": "test",
+}
+
+
+class Example(NamedTuple):
+    """One example: its content or its file's path, its name in reports, its class and its split.
+
+    The audit adds the digest of its content.
+    """
+
+    item: str | bytes
+    id: str
+    class_name: str
+    split: str
+    digest: bytes = b""
+
+
+@dataclass(frozen=True)
+class Things:
+    """What the examples of a data set are, in the words of messages.
+
+    Attributes:
+        noun: the singular.
+        able: those that can be learned from, such as "readable"; with "un" before it, the others.
+        cannot: what is said of these others.
+        same: what two that are the same have in common.
+    """
+
+    noun: str
+    able: str
+    cannot: str
+    same: str
+
+
+IMAGES = Things("image", "readable", "cannot be read", "the same pixels")
+DOCUMENTS = Things("document", "usable", "cannot be used", "the same words")
+
+
+def divide(
+    examples: list[Example],
+    *,
+    dataset: str,
+    things: Things,
+    own_names: Sequence[str],
+    class_names: Sequence[str],
+    validation_fraction: float,
+    test_fraction: float,
+    limit: int,
+    train_examples: int,
+    min_per_class: int,
+    seed: int,
+) -> tuple[list[Example], tuple[str, ...]]:
+    """Names the classes and cuts the splits that the data comes without.
+
+    Splits that the data comes with are taken as they are. Otherwise test, then validation, are cut from
+    train: the same share of each class, and at least one example of each.
+
+    Args:
+        examples: those that the data came with.
+        dataset: how messages name the data.
+        things: what the examples are.
+        own_names: the classes in the data's own order; empty for `class_order`.
+        class_names: names in place of the data's own, in that order; empty to keep them.
+        validation_fraction: share of train that becomes validation.
+        test_fraction: share of train that becomes test.
+        limit: most training examples, classes kept in proportion; the other splits shrink alike. 0 is all.
+        train_examples: most examples that train has before validation is cut from it, classes kept in
+            proportion; a split that the data comes with stays whole. 0 is all.
+        min_per_class: fewest training examples of a class that both leave.
+        seed: of the cuts and of both.
+
+    Returns:
+        The examples with their splits and class names, and the names of the C classes in order.
+
+    Raises:
+        UserError: when the data cannot be learned from, or the names or the limit do not fit it.
+    """
+    original = tuple(own_names) or class_order({example.class_name for example in examples})
+    _require_learnable(dataset, examples, original, things)
+    names = _renamed(original, class_names)
+    rename = dict(zip(original, names, strict=True))
+    examples = [example._replace(class_name=rename[example.class_name]) for example in examples]
+    examples = _cut(examples, "test", test_fraction, seed)
+    if train_examples:
+        least = {"train": min_per_class}
+        examples = _limited(examples, train_examples, least, things, seed, flag="train_examples")
+    examples = _cut(examples, "validation", validation_fraction, seed)
+    if limit:
+        least = {"train": min_per_class, "validation": 1, "test": 1}
+        examples = _limited(examples, limit, least, things, seed, flag="limit")
+    return examples, names
+
+
+def columns(
+    examples: Sequence[Example], split: str, class_names: Sequence[str]
+) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
+    """Returns the items (N,) objects, labels (N,) int32 and ids of one split.
+
+    Args:
+        examples: those of all splits.
+        split: one of `SPLITS`.
+        class_names: the classes in order; a label is a position in them.
+    """
+    label = {name: position for position, name in enumerate(class_names)}
+    chosen = [example for example in examples if example.split == split]
+    items = np.empty(len(chosen), object)
+    items[:] = [example.item for example in chosen]
+    labels = np.array([label[example.class_name] for example in chosen], np.int32)
+    return items, labels, tuple(example.id for example in chosen)
+
+
+def parsed_split(word: str, where: str) -> str:
+    """Returns the split that a word of a table names, such as "val".
+
+    Args:
+        word: as the table has it.
+        where: how a message names the place.
+
+    Raises:
+        UserError: for any other word.
+    """
+    if word not in SPLIT_WORDS:
+        raise UserError(f"unknown split {word!r} in {where}", nearest(word, SPLITS))
+    return SPLIT_WORDS[word]
+
+
+def class_order(names: set[str]) -> tuple[str, ...]:
+    """Returns class names in order: by value when all are whole numbers, else alphabetical."""
+    return tuple(sorted(names, key=int) if all(name.isdecimal() for name in names) else sorted(names))
+
+
+def _require_learnable(
+    dataset: str, examples: Sequence[Example], class_names: Sequence[str], things: Things
+) -> None:
+    trained = {example.class_name for example in examples if example.split == "train"}
+    if not trained:
+        raise UserError(f"{dataset!r} holds no training {things.noun}s", "add some")
+    for example in examples:
+        if example.class_name not in trained:
+            raise UserError(
+                f"class {example.class_name!r} stands in {example.split} ({example.id!r}) but not in train",
+                f"add training {things.noun}s of it, or remove it",
+            )
+    if len(class_names) < 2:
+        raise UserError(
+            f"{dataset!r} holds one class only, {class_names[0]!r}", "there must be two to tell apart"
+        )
+
+
+def _renamed(names: tuple[str, ...], given: Sequence[str]) -> tuple[str, ...]:
+    if not given:
+        return names
+    if len(given) != len(names):
+        raise UserError(
+            f"--class_names gives {len(given)} names, the data has {len(names)} classes ({', '.join(names)})",
+            "give one name a class, in this order",
+        )
+    repeated = [name for name in given if given.count(name) > 1]
+    if repeated:
+        raise UserError(f"--class_names repeats {repeated[0]!r}", "give each class a name of its own")
+    return tuple(given)
+
+
+def _cut(examples: list[Example], split: str, fraction: float, seed: int) -> list[Example]:
+    """Moves a stratified share of train to `split`, unless the data came with that split."""
+    if any(example.split == split for example in examples):
+        return examples
+    chosen = _stratified(examples, "train", fraction, seed, purpose=split, least=1, spare=1)
+    return [
+        example._replace(split=split) if position in chosen else example
+        for position, example in enumerate(examples)
+    ]
+
+
+def _limited(
+    examples: list[Example], count: int, least: Mapping[str, int], things: Things, seed: int, *, flag: str
+) -> list[Example]:
+    """Keeps `count` training examples, the same share of the other splits of `least`, and the rest whole.
+
+    Of each class, `least` are kept in a split; with a smaller count, some of the same examples.
+    """
+    trained = [example.class_name for example in examples if example.split == "train"]
+    if count >= len(trained):
+        return examples
+    classes = len(set(trained))
+    if count < classes * least["train"]:
+        raise UserError(
+            f"--{flag}={count} is too few for {classes} classes "
+            f"of --min_per_class={least['train']} {things.noun}s",
+            f"give at least {classes * least['train']}",
+        )
+    kept = {position for position, example in enumerate(examples) if example.split not in least}
+    for split, fewest in least.items():
+        kept |= _stratified(examples, split, count / len(trained), seed, purpose=flag, least=fewest)
+    return [examples[position] for position in sorted(kept)]
+
+
+def _stratified(
+    examples: Sequence[Example],
+    split: str,
+    fraction: float,
+    seed: int,
+    *,
+    purpose: str,
+    least: int,
+    spare: int = 0,
+) -> set[int]:
+    """Returns the positions of a share of a split, classes in proportion.
+
+    A class gives at least `least` examples but keeps `spare`. Those of a class are ranked by a hash of
+    the seed and their id: unlike a random generator's stream, it never changes with a library's version,
+    and files that come or go do not reshuffle the others.
+    """
+    members: dict[str, list[int]] = {}
+    for position, example in enumerate(examples):
+        if example.split == split:
+            members.setdefault(example.class_name, []).append(position)
+
+    def rank(position: int) -> bytes:
+        return hashlib.blake2b(f"{purpose}/{seed}/{examples[position].id}".encode()).digest()
+
+    counts = np.array([len(positions) for positions in members.values()], int)
+    shares = _shares(counts, fraction, least, spare)
+    return {
+        position
+        for positions, share in zip(members.values(), shares, strict=True)
+        for position in sorted(positions, key=rank)[:share]
+    }
+
+
+def _shares(counts: np.ndarray, fraction: float, least: int, spare: int) -> np.ndarray:
+    """Divides a share of a whole among its (C,) parts; the sum is exact unless `least` makes it larger."""
+    if not fraction:
+        return np.zeros_like(counts)
+    quotas = counts * fraction
+    shares = np.minimum(least, counts - spare)
+    for _ in range(int(quotas.sum() + 0.5) - shares.sum()):
+        wanting = np.where(shares < counts - spare, quotas - shares, -np.inf)
+        shares[wanting.argmax()] += 1
+    return shares

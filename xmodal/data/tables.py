@@ -1,0 +1,240 @@
+"""Texts and their classes from CSV, TSV and JSON Lines, and the decoding of any text."""
+
+import codecs
+import contextlib
+import csv
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import IO
+
+from xmodal.data.splits import SPLIT_WORDS, Example, parsed_split
+from xmodal.errors import UserError
+
+# No document is longer; what is, is a file of another kind, and it would fill the memory.
+MOST_BYTES = 16 * 2**20
+TABLES = ("csv", "tsv", "jsonl")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How files are decoded, and the names of their columns.
+
+    Attributes:
+        encoding: of the files.
+        fallback: of files that are not in `encoding`, or None to refuse these.
+        text, label, split: columns of a table, or keys.
+    """
+
+    encoding: str
+    fallback: str | None
+    text: str
+    label: str
+    split: str
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What was found: examples, classes in the data's own order or none, and warnings."""
+
+    examples: list[Example]
+    class_names: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+def require_encodings(reading: Reading) -> None:
+    """Refuses encodings that Python does not know, with a `UserError`."""
+    for flag, name in (("encoding", reading.encoding), ("fallback_encoding", reading.fallback)):
+        try:
+            "".encode(name or "utf-8")
+        except LookupError as error:
+            raise UserError(f"--{flag}={name} is not known", "utf-8, latin-1 and gb18030 are some") from error
+
+
+def decoded(content: bytes, name: str, reading: Reading, fallen: list[str]) -> str:
+    """Decodes a document.
+
+    Args:
+        content: its bytes.
+        name: how messages name it.
+        reading: the encodings.
+        fallen: collects the names of those that needed the fallback.
+
+    Raises:
+        UserError: when it is in neither encoding.
+    """
+    try:
+        return content.decode(_without_mark(reading.encoding))
+    except UnicodeDecodeError as error:
+        if not reading.fallback:
+            raise _not_in(name, reading, error) from error
+    try:
+        text = content.decode(reading.fallback)
+    except UnicodeDecodeError as error:
+        raise _not_in(name, replace(reading, encoding=reading.fallback), error) from error
+    fallen.append(name)
+    return text
+
+
+def _without_mark(encoding: str) -> str:
+    """UTF-8 may begin with a byte order mark, which is no part of a text."""
+    return "utf-8-sig" if codecs.lookup(encoding).name == "utf-8" else encoding
+
+
+def _not_in(name: str, reading: Reading, error: UnicodeDecodeError) -> UserError:
+    return UserError(
+        f"{name!r} is not in {reading.encoding} (0x{error.object[error.start]:02x} does not fit there)",
+        "save it in UTF-8, or give its encoding with --encoding or --fallback_encoding",
+    )
+
+
+def fallen_warning(fallen: Sequence[str], reading: Reading) -> tuple[str, ...]:
+    """Returns a warning of the names that `decoded` collected, or nothing."""
+    if not fallen:
+        return ()
+    return (
+        f"files in {reading.fallback} and not in {reading.encoding}: {len(fallen)}, such as {fallen[0]!r}",
+    )
+
+
+def read_tables(kind: str, path: Path, reading: Reading) -> Listing:
+    """Reads a table, or a folder with one for each split.
+
+    Args:
+        kind: one of `TABLES`.
+        path: the file, with a column for the split or none, or the folder.
+        reading: encodings and columns.
+
+    Raises:
+        UserError: when it is not there, not in its encoding, or not such a table.
+    """
+    if path.is_file():
+        return _read_table(kind, path, "", reading)
+    if not path.is_dir():
+        raise UserError(f"the file {str(path)!r} does not exist", "check the path of --documents")
+    files = {
+        file: SPLIT_WORDS[file.stem] for file in sorted(path.glob(f"*.{kind}")) if file.stem in SPLIT_WORDS
+    }
+    if "train" not in files.values():
+        raise UserError(f"the folder {str(path)!r} holds no train.{kind}", "add it, or name one file")
+    twice = [file.name for file, split in files.items() if list(files.values()).count(split) > 1]
+    if twice:
+        raise UserError(f"{str(path)!r} holds both {twice[0]!r} and {twice[1]!r}", "keep one of them")
+    listings = [_read_table(kind, file, split, reading) for file, split in files.items()]
+    return Listing(
+        [example for listing in listings for example in listing.examples],
+        warnings=tuple(warning for listing in listings for warning in listing.warnings),
+    )
+
+
+def _read_table(kind: str, path: Path, split: str, reading: Reading) -> Listing:
+    """Reads a table, all of whose rows belong to `split`, or, when that is "", to the one that each names."""
+    try:
+        return Listing(_rows_in(kind, path, split, reading))
+    except UnicodeDecodeError as error:
+        if not reading.fallback:
+            raise _not_in(str(path), reading, error) from error
+    fallback = replace(reading, encoding=reading.fallback)
+    try:
+        examples = _rows_in(kind, path, split, fallback)
+    except UnicodeDecodeError as error:
+        raise _not_in(str(path), fallback, error) from error
+    return Listing(examples, warnings=fallen_warning([path.name], reading))
+
+
+def _rows_in(kind: str, path: Path, split: str, reading: Reading) -> list[Example]:
+    with open(path, newline="", encoding=_without_mark(reading.encoding)) as file:
+        lines = _bounded_lines(path, file)
+        if kind == "jsonl":
+            return [
+                _json_example(line, path, number, split, reading)
+                for number, line in enumerate(lines, start=1)
+                if line.strip()
+            ]
+        with _long_fields():
+            table = csv.DictReader(lines, delimiter="\t" if kind == "tsv" else ",", restval="", strict=True)
+            return _separated_examples(table, path, split, reading)
+
+
+def _bounded_lines(path: Path, file: IO[str]) -> Iterator[str]:
+    """Yields lines without ever holding one that is too long for a document."""
+    while line := file.readline(MOST_BYTES):
+        if len(line) == MOST_BYTES:
+            raise _too_long(path)
+        yield line
+
+
+def _too_long(path: Path) -> UserError:
+    return UserError(
+        f"{str(path)!r} holds a row of more than {MOST_BYTES // 2**20} MB",
+        "check that it is a table with a document a row",
+    )
+
+
+@contextlib.contextmanager
+def _long_fields() -> Iterator[None]:
+    """The csv module's own limit, 128 kB, is short for a document."""
+    before = csv.field_size_limit(MOST_BYTES)
+    try:
+        yield
+    finally:
+        csv.field_size_limit(before)
+
+
+def _separated_examples(table: csv.DictReader, path: Path, split: str, reading: Reading) -> list[Example]:
+    try:
+        found = table.fieldnames or ()
+        missing = [name for name in (reading.text, reading.label) if name not in found]
+        if missing:
+            raise UserError(
+                f"{str(path)!r} has no column {missing[0]!r} among {', '.join(map(repr, found)) or 'none'}",
+                "name its columns with --text_column and --label_column",
+            )
+        examples = []
+        for row in table:
+            if None in row:
+                raise UserError(
+                    f"line {table.line_num} of {str(path)!r} has more fields than columns",
+                    'put "quotes" around a text that holds the separator',
+                )
+            examples.append(_example(row, path, table.line_num, split, reading))
+    except csv.Error as error:
+        if "limit" in str(error):
+            raise _too_long(path) from error
+        raise UserError(
+            f"line {table.line_num} of {str(path)!r} is not well formed ({error})",
+            'put "quotes" around a text, and double those within it',
+        ) from error
+    return examples
+
+
+def _json_example(line: str, path: Path, number: int, split: str, reading: Reading) -> Example:
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"line {number} of {str(path)!r} is not JSON", "write an object a line") from error
+    if not isinstance(row, dict):
+        raise UserError(f"line {number} of {str(path)!r} is no JSON object", "write an object a line")
+    names = {reading.text: (str,), reading.label: (str, int), reading.split: (str,)}
+    for name, kinds in names.items():
+        value = row.get(name)
+        if name == reading.split and name not in row:
+            continue
+        if value is None or isinstance(value, bool) or not isinstance(value, kinds):
+            given = f"{name!r} is {type(value).__name__}" if name in row else f"there is no {name!r}"
+            raise UserError(
+                f"line {number} of {str(path)!r}: {given}",
+                f"give {name!r} as {' or '.join({str: 'a string', int: 'a number'}[kind] for kind in kinds)}",
+            )
+    return _example({name: str(row[name]) for name in names if name in row}, path, number, split, reading)
+
+
+def _example(row: dict[str, str], path: Path, line: int, split: str, reading: Reading) -> Example:
+    label = row[reading.label].strip()
+    where = f"line {line} of {str(path)!r}"
+    if not label:
+        raise UserError(f"{where} has no label in {reading.label!r}", "fill it in or remove the line")
+    if not split:
+        split = parsed_split(row.get(reading.split, "train").strip(), where)
+    return Example(row[reading.text], f"{path.name}:{line}", label, split)

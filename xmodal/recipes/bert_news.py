@@ -1,0 +1,253 @@
+"""Documents -> clean text without personal data -> BERT -> a class, against TF-IDF on the same text.
+
+From a folder of .txt files to a model that takes them as they are written.
+"""
+
+from dataclasses import dataclass, replace
+
+import keras
+import numpy as np
+
+from xmodal import assets, export, report
+from xmodal.bridge import fit_temperature, softmax
+from xmodal.checkpoint import Checkpoints
+from xmodal.clock import Clock
+from xmodal.config import Config, cache_folder
+from xmodal.data.documents import DocumentData, DocumentSplit, configured_documents
+from xmodal.data.scrub import Prepared, preparation, prepare_documents
+from xmodal.evaluate import Result, evaluate, hardest, paired_gain
+from xmodal.strategy import make_strategy, wait_for_all, workers
+from xmodal.text_classifier import TextClassifier, TextExamples, merge, train_text_classifier
+from xmodal.tfidf import train_baseline
+
+NOTES = {
+    "bert": "BERT and a head, trained on the documents",
+    "tf_idf": "logistic regression on TF-IDF of the same documents",
+}
+HARDEST = 20
+SHOWN_CHARACTERS = 160
+CHECKED_DOCUMENTS = 32
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A result, the calibrated probabilities (N, C) of the test documents, and their temperature."""
+
+    result: Result
+    probabilities: np.ndarray
+    temperature: float
+
+
+def run(config: Config, clock: Clock) -> report.Run:
+    """Runs the experiment and leaves its files in `config.run.output_dir`.
+
+    Args:
+        config: all flags, as dataclasses.
+        clock: times the stages, and says how it goes.
+
+    Returns:
+        What was reported.
+    """
+    strategy = make_strategy(
+        config.run.strategy, config.run.virtual_devices, deterministic=config.run.deterministic
+    )
+    keras.config.set_dtype_policy(config.train.precision)
+    checkpoints = Checkpoints(
+        config.run.output_dir / "checkpoints",
+        seconds=config.run.checkpoint_seconds,
+        steps=config.run.checkpoint_steps,
+        writes=workers(strategy).is_chief,
+        say=clock.say,
+    )
+    with clock.stage("data"):
+        original = documents_of(config)
+        preset = assets.text_encoder_path(
+            config.text.text_encoder, cache=cache_folder(), offline=config.run.offline
+        )
+    for warning in original.report.warnings:
+        clock.say(f"warning: {warning}")
+    with clock.stage("cleaning"):
+        prepared = prepare_documents(original, scrub=config.documents.scrub)
+        data = prepared.data
+        train, validation = examples_of(data.train), examples_of(data.validation)
+
+    with clock.stage("bert"):
+        bert = train_text_classifier(
+            preset,
+            train,
+            len(data.class_names),
+            config=config.text,
+            seed=config.run.seed,
+            strategy=strategy,
+            stage="bert",
+            validation=validation,
+            patience=config.image.patience,
+            checkpoints=checkpoints,
+            training=config.train,
+        )
+    with clock.stage("bert: reading"):
+        held_out, test = (
+            bert.logits(split.texts, strategy, stage=f"bert: {name}", checkpoints=checkpoints)
+            for name, split in (("validation", data.validation), ("test", data.test))
+        )
+        measured = {"bert": measure("bert", held_out, test, data, clock.seconds["bert"])}
+    with clock.stage("tf_idf"):
+        baseline = train_baseline(
+            train,
+            validation,
+            len(data.class_names),
+            words=config.documents.baseline_words,
+            seed=config.run.seed,
+            strategy=strategy,
+            stage="tf_idf",
+            checkpoints=checkpoints,
+        )
+        held_out, test = (baseline.logits(split.texts, strategy) for split in (data.validation, data.test))
+    measured["tf_idf"] = measure("tf_idf", held_out, test, data, clock.seconds["tf_idf"])
+
+    right = {name: item.probabilities.argmax(axis=1) == data.test.labels for name, item in measured.items()}
+    run = report.Run(
+        experiment=config.run.experiment,
+        title="Documents to BERT",
+        seed=config.run.seed,
+        flags=config.flagfile,
+        command=f"python -m xmodal.run --flagfile={config.run.output_dir / 'config.cfg'} --overwrite",
+        data=data.report,
+        results={name: item.result for name, item in measured.items()},
+        gains=(paired_gain(right["bert"], right["tf_idf"], what="BERT, against TF-IDF,", unit="documents"),),
+        seconds=clock.seconds,
+        transfer=None,
+        histories=tuple(history for history in (bert.history, baseline.history) if history),
+        gallery=(),
+        facts={"temperature of BERT": measured["bert"].temperature},
+        tables=(
+            *class_reports(measured),
+            hardest_documents(measured["bert"].probabilities, data),
+            *personal_data(config, prepared),
+        ),
+        headline="bert",
+    )
+    if not workers(strategy).is_chief:
+        wait_for_all(strategy)
+        return run
+    report.write(run, config.run.output_dir)
+    if config.run.export:
+        with clock.stage("export"):
+            facts = export_checked(config, bert, measured["bert"], original, checkpoints)
+        run = replace(run, facts=run.facts | facts)
+        report.write(run, config.run.output_dir)
+    report.tensorboard(run, config.run.output_dir / "tensorboard")
+    if config.run.record:
+        report.record(run, config.run.record, clock.wall_seconds())
+    clock.say(report.console_table(run))
+    wait_for_all(strategy)
+    return run
+
+
+def documents_of(config: Config) -> DocumentData:
+    """Reads, splits and audits the documents that the flags name."""
+    return configured_documents(
+        config.data,
+        config.documents,
+        cache=cache_folder(),
+        seed=config.run.seed,
+        offline=config.run.offline,
+    )
+
+
+def examples_of(split: DocumentSplit) -> TextExamples:
+    """Returns a split's distinct pairs of text and class, each with the weight of its occurrences."""
+    return merge(split.texts, split.labels)
+
+
+def measure(
+    name: str, validation: np.ndarray, test: np.ndarray, data: DocumentData, seconds: float
+) -> Measured:
+    """Calibrates logits by those of the validation split, and evaluates those of the test split (N, C)."""
+    temperature = fit_temperature(validation, data.validation.labels)
+    probabilities = softmax(test, temperature)
+    result = evaluate(
+        name,
+        probabilities,
+        data.test.labels,
+        data.class_names,
+        uncalibrated=softmax(test),
+        note=NOTES[name],
+        seconds=seconds,
+    )
+    return Measured(result, probabilities, temperature)
+
+
+def class_reports(measured: dict[str, Measured]) -> tuple[report.Table, ...]:
+    """Returns a table for each result: precision, recall and F1 of every class."""
+    tables = []
+    for name, item in measured.items():
+        confusion = np.array(item.result.confusion)
+        right, truths, answers = confusion.diagonal(), confusion.sum(axis=1), confusion.sum(axis=0)
+        rows = tuple(
+            (
+                class_name,
+                int(truths[place]),
+                float(right[place] / max(1, answers[place])),
+                float(right[place] / max(1, truths[place])),
+                float(2 * right[place] / max(1, answers[place] + truths[place])),
+            )
+            for place, class_name in enumerate(item.result.class_names)
+        )
+        head = ("class", "test documents", "precision", "recall", "F1")
+        caption = f"The classes, {name} (macro F1 {item.result.macro_f1:.4f})"
+        tables.append(report.Table(caption, head, rows))
+    return tuple(tables)
+
+
+def hardest_documents(probabilities: np.ndarray, data: DocumentData) -> report.Table:
+    """Returns a table of the test documents whose class got the least probability, as BERT read them."""
+    rows: tuple[tuple[str | float, ...], ...] = tuple(
+        (
+            data.test.ids[place],
+            data.class_names[data.test.labels[place]],
+            data.class_names[probabilities[place].argmax()],
+            float(probabilities[place, data.test.labels[place]]),
+            str(data.test.texts[place])[:SHOWN_CHARACTERS],
+        )
+        for place in hardest(probabilities, data.test.labels, HARDEST).tolist()
+    )
+    head = ("document", "class", "answer of bert", "probability of the class", "begins")
+    return report.Table("The hardest test documents", head, rows)
+
+
+def personal_data(config: Config, prepared: Prepared) -> tuple[report.Table, ...]:
+    """Returns a table of what was replaced in each split, empty when nothing was to be."""
+    if not config.documents.scrub:
+        return ()
+    splits = ("train", "validation", "test")
+    rows: list[tuple[str | int, ...]] = [
+        (mark, *(count[split] for split in splits)) for mark, count in prepared.counts.items()
+    ]
+    return (report.Table("Personal data that marks stand for", ("mark", *splits), tuple(rows)),)
+
+
+def export_checked(
+    config: Config,
+    bert: TextClassifier,
+    measured: Measured,
+    original: DocumentData,
+    checkpoints: Checkpoints,
+) -> dict[str, float | int | str]:
+    """Exports the model, and compares it on test documents as they were written, in a fresh process."""
+    prepare = preparation(config.documents.scrub)
+    served = export.ServedDocuments(
+        text=bert,
+        temperature=measured.temperature,
+        prepare=lambda texts: prepare(texts)[0],
+        names=original.class_names,
+    )
+    folder = config.run.saved_models_dir / config.run.experiment
+    exported = export.export(served, folder, checkpoints.stage("export"))
+    texts = original.test.texts[:CHECKED_DOCUMENTS]
+    difference = export.check(
+        exported,
+        [text.encode("utf-8", "replace") for text in texts],
+        measured.probabilities[:CHECKED_DOCUMENTS],
+    )
+    return {"export": str(exported), "export: largest difference of a probability": difference}
