@@ -8,7 +8,16 @@ import tensorflow as tf
 from tiny_bert import save_tiny_bert
 
 from xmodal import assets, backbones, config
-from xmodal.backbones import MeanPool, Preprocess, image_trunk, set_trainable, text_encoder
+from xmodal.backbones import (
+    MeanMaxPool,
+    MeanPool,
+    Preprocess,
+    bert_word_vectors,
+    bilstm,
+    image_trunk,
+    set_trainable,
+    text_encoder,
+)
 from xmodal.errors import UserError
 
 CACHE = config.cache_folder()
@@ -150,6 +159,105 @@ def test_an_unknown_layer_to_train_from(trainable, remedy):
     assert str(caught.value) == f"--trainable={trainable} is no layer of 'vgg16'; {remedy}"
 
 
+# The small CNN.
+
+
+def test_the_small_cnn_is_that_of_lenet(images):
+    model = trunk("small_cnn")
+    assert [layer.count_params() for layer in model.layers if layer.weights] == [
+        3 * 25 * 6 + 6,
+        6 * 25 * 16 + 16,
+    ]
+    features = model(images).numpy()
+    assert features.shape == (3, 5 * 5 * 16)
+    assert features.min() == 0 < features.max()
+
+
+def test_weights_of_a_file_for_the_small_cnn(tmp_path, images):
+    first = trunk("small_cnn")
+    with warnings.catch_warnings():
+        # As above.
+        warnings.filterwarnings("ignore", "__array__ implementation", DeprecationWarning)
+        first.save_weights(tmp_path / "small.weights.h5")
+    keras.utils.set_random_seed(1)
+    again = image_trunk("small_cnn", 32, (), weights=str(tmp_path / "small.weights.h5"), cache=CACHE)
+    np.testing.assert_array_equal(first(images), again(images))
+
+
+# Documents.
+
+
+@pytest.fixture(scope="module")
+def documents_encoder():
+    keras.utils.set_random_seed(0)
+    return bilstm(np.random.default_rng(0).normal(size=(20, 6)), 12, units=5, dropout=0.5)
+
+
+def test_what_stands_beside_a_document_changes_nothing(documents_encoder):
+    ids = np.zeros((3, 12), np.int32)
+    ids[0, :3], ids[1, :12], ids[2, :1] = [4, 2, 9], 7, 1
+    together = documents_encoder(ids)
+    assert together.shape == (3, 4 * 5)
+    for row in range(3):
+        np.testing.assert_allclose(documents_encoder(ids[row : row + 1])[0], together[row], atol=1e-6)
+
+
+def test_both_ends_and_the_order_of_a_document_matter(documents_encoder):
+    ids = np.array([[4, 2, 9], [9, 2, 4], [4, 2, 3], [3, 2, 9]], np.int32)
+    features = documents_encoder(np.pad(ids, ((0, 0), (0, 9)))).numpy()
+    assert np.abs(features[:, None] - features[None]).max(axis=-1)[np.triu_indices(4, 1)].min() > 1e-3
+
+
+def test_only_training_drops_anything(documents_encoder):
+    ids = np.full((2, 12), 3, np.int32)
+    np.testing.assert_array_equal(documents_encoder(ids), documents_encoder(ids))
+    assert not np.array_equal(documents_encoder(ids, training=True), documents_encoder(ids, training=True))
+
+
+def test_mean_and_maximum_of_what_is_kept():
+    vectors = np.random.default_rng(0).normal(size=(3, 4, 2)).astype(np.float32)
+    kept = np.array([[1, 1, 0, 0], [1, 1, 1, 1], [0, 0, 0, 0]], bool)
+    expected = [
+        [*vectors[0, :2].mean(axis=0), *vectors[0, :2].max(axis=0)],
+        [*vectors[1].mean(axis=0), *vectors[1].max(axis=0)],
+        [0] * 4,
+    ]
+    np.testing.assert_allclose(MeanMaxPool()(vectors, kept), expected, atol=1e-6)
+
+
+def test_word_vectors_of_bert_have_a_meaning():
+    preset = str(assets.locate("minilm_l6", cache=CACHE))
+    words = [
+        "baseball",
+        "hockey",
+        "islam",
+        "christianity",
+        "floppy",
+        "diskette",
+        "the",
+        "of",
+        "a",
+        "on",
+        "in",
+        "it",
+    ]
+    vectors = bert_word_vectors(preset, words, 8)
+    assert vectors.shape == (10, 8)
+    assert np.mean(vectors**2) == pytest.approx(1, rel=1e-4)
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    likeness = unit @ unit.T
+    assert likeness[0, 1] > likeness[0, 2:6].max()
+    assert likeness[2, 3] > max(likeness[2, 4], likeness[2, 0])
+
+
+def test_word_vectors_wider_than_those_of_bert(tmp_path):
+    preset = save_tiny_bert(tmp_path / "bert")
+    with pytest.raises(
+        UserError, match=r"vectors of 17 numbers cannot come from '.*', whose own have 16; use "
+    ):
+        bert_word_vectors(preset, ["cat"], 17)
+
+
 # Text encoders.
 
 
@@ -185,6 +293,10 @@ def test_tokens_in_a_graph_are_those_of_eager_execution(minilm):
     # [CLS] surely a photo of a cat [SEP], in the vocabulary of BERT.
     assert eager["token_ids"][0, :8].numpy().tolist() == [101, 7543, 1037, 6302, 1997, 1037, 4937, 102]
     assert eager["padding_mask"].numpy().sum(axis=1).tolist()[:3] == [8, 16, 2]
+
+
+def test_texts_without_a_known_word(minilm):
+    assert minilm.knows(["cat", "犬 ☃ cat", "☃", "☃ ☃", ""]).tolist() == [True, True, False, False, False]
 
 
 def test_sentence_vectors_have_a_meaning(minilm):

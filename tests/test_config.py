@@ -21,6 +21,7 @@ PARTS = (
     config.DocumentConfig,
     config.ImageConfig,
     config.TextConfig,
+    config.ScorerConfig,
 )
 FLAGS = {flag.name: flag for flag in flags.FLAGS.flags_by_module_dict()[config.__name__]}
 
@@ -108,6 +109,7 @@ def test_the_flagfile_gives_every_flag_but_what_a_replay_must_not_repeat():
         "--output_dir=b",
         "--record=c.json",
         "--fallback_encoding=latin-1",
+        "--class_descriptions=d.csv",
     ).flagfile.splitlines()
     told = {line.removeprefix("--").partition("=")[0] for line in lines}
     unsaid = {name for name in FLAGS if not {name, f"no{name}"} & told}
@@ -214,3 +216,33 @@ def test_flags_need_no_tensorflow():
         [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=60
     )
     assert done.stdout == "3 []\n", done.stderr
+
+
+# One scorer for images and documents.
+
+
+def test_amounts_of_examples_and_directions():
+    settings = parsed("--per_class=20,all", "--directions=documents_to_images").scorer
+    assert settings.per_class == (20, 0)
+    assert settings.directions == (("documents", "images"),)
+    assert parsed("--directions=").scorer.directions == ()
+
+
+@pytest.mark.parametrize(
+    ("flag", "problem"),
+    [
+        (
+            "--per_class=20,few",
+            "--per_class=few is no number of examples; give whole numbers from 1 on, or all",
+        ),
+        ("--per_class=0", "--per_class=0 is no number of examples; give whole numbers from 1 on, or all"),
+        (
+            "--directions=image_to_documents",
+            "--directions=image_to_documents is not known; did you mean 'images_to_documents'?",
+        ),
+    ],
+)
+def test_amounts_and_directions_that_are_none(flag, problem):
+    with pytest.raises(UserError) as caught:
+        parsed(flag)
+    assert str(caught.value) == problem

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from xmodal.heads import Similarity, image_head, text_classifier
+from xmodal.heads import Scorer, Similarity, image_head, text_classifier
 
 
 @pytest.fixture
@@ -63,6 +63,48 @@ def test_similarity_is_a_layer_of_a_model():
     model = keras.Model(inputs, Similarity(np.eye(3), np.array([0, 1, 1]), 2.0)(inputs))
     assert model.output_shape == (None, 2)
     np.testing.assert_allclose(model(np.eye(3, dtype=np.float32))[0], [2, np.log(2)], atol=1e-6)
+
+
+# The scorer that learns.
+
+
+def test_the_scorer_compares_projected_inputs(rng):
+    x, descriptions = rng.normal(size=(5, 4)).astype(np.float32), rng.normal(size=(3, 8))
+    scorer = Scorer(descriptions, np.array([0, 1, 1]), 12.0)
+    logits = scorer(x)
+    projection, log_scale = scorer.get_weights()
+    assert projection.shape == (4, 8)
+    assert np.exp(log_scale) == pytest.approx(12.0)
+    np.testing.assert_allclose(
+        logits, Similarity(descriptions, np.array([0, 1, 1]), 12.0)(x @ projection), atol=1e-4
+    )
+
+
+def test_a_scorer_takes_over_the_weights_of_one_with_other_classes(rng):
+    x, seen, new = (
+        rng.normal(size=(5, 4)).astype(np.float32),
+        rng.normal(size=(3, 8)),
+        rng.normal(size=(6, 8)),
+    )
+    first, second = Scorer(seen, np.arange(3), 12.0), Scorer(np.r_[new, seen], np.arange(9), 5.0)
+    first(x), second(x)
+    second.set_weights(first.get_weights())
+    np.testing.assert_allclose(second(x)[:, 6:], first(x), atol=1e-5)
+
+
+def test_the_scorer_learns_its_scale_and_projection(rng):
+    x = tf.constant(rng.normal(size=(4, 8)).astype(np.float32))
+    scorer = Scorer(rng.normal(size=(3, 6)), np.arange(3), 10.0)
+    with tf.GradientTape() as tape:
+        loss = tf.nn.sparse_softmax_cross_entropy_with_logits([0, 1, 0, 1], scorer(x))
+    gradients = tape.gradient(loss, [weight.value for weight in scorer.trainable_weights])
+    assert len(gradients) == 2
+    assert all(np.abs(gradient).max() > 0 for gradient in gradients)
+
+
+def test_an_input_of_zeros_has_no_preference(rng):
+    logits = Scorer(rng.normal(size=(3, 6)), np.arange(3), 10.0)(np.zeros((1, 4), np.float32))
+    np.testing.assert_array_equal(logits, np.zeros((1, 3)))
 
 
 # The image head.

@@ -755,6 +755,22 @@ def test_augment_is_stateless_and_kinds_are_independent():
     assert Counter(np.isclose(alone[:, 0], with_flip[:, 0], atol=0.05)).keys() == {True, False}
 
 
+def test_crop_moves_by_whole_pixels_up_to_an_eighth_of_the_side():
+    away = centres(augment(blobs(200), ("crop",), (0, 1))) - centres(blobs(1))
+    np.testing.assert_allclose(away, away.round(), atol=1e-3)
+    for axis in range(2):
+        assert set(away[:, axis].round().astype(int)) == set(range(-6, 7))  # of 48
+
+
+def test_crop_changes_nothing_of_what_other_kinds_draw():
+    alone, with_crop = (
+        centres(augment(blobs(32), kinds, (1, 2))) for kinds in (("shift",), ("shift", "crop"))
+    )
+    moved = with_crop - alone
+    np.testing.assert_allclose(moved, moved.round(), atol=0.05)
+    assert np.abs(moved).max() > 0.5
+
+
 def test_unknown_augmentation():
     with refuses("unknown augmentation 'rotat'; did you mean 'rotate'?"):
         augment(blobs(1), ("rotat",), (0, 0))

@@ -1,11 +1,13 @@
+import csv
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from xmodal.data.texts import identity_map, read_target_map
+from xmodal.data.texts import identity_map, read_descriptions, read_target_map
 from xmodal.errors import UserError
 
+ROOT = Path(__file__).parents[1]
 CLASSES = ("cat", "dog", "oak")
 GOOD = "description,target\ncat,animal\ndog,animal\noak,plant\n"
 
@@ -95,3 +97,42 @@ def test_the_shipped_question_answers_for_every_digit():
     path = Path(__file__).parents[1] / "experiments" / "digits_parity.csv"
     question = read_target_map(path, tuple("0123456789"))
     assert [question.names[answer] for answer in question.of_class] == ["even", "odd"] * 5
+
+
+# What classes are about.
+
+
+def test_descriptions_of_classes(tmp_path):
+    path = written(tmp_path, "name,description\nsci.med,medicine\nsci.space,rockets\nsci.med,doctors\n")
+    texts, targets = read_descriptions(path, ("rec.autos", "sci.med", "sci.space"))
+    assert texts == ["medicine", "rockets", "doctors"]
+    assert targets.tolist() == [1, 2, 1]
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (
+            "name,description\nsci.mde,x\n",
+            "line 2 describes 'sci.mde', which is no class; did you mean 'sci.med'?",
+        ),
+        ("name,description\nsci.med,\n", "line 2 lacks a name or a description; fill in both"),
+        (
+            "name,text\nsci.med,x\n",
+            "has no rows with the columns name and description; add a header and rows",
+        ),
+    ],
+)
+def test_descriptions_that_cannot_be_used(tmp_path, content, problem):
+    path = written(tmp_path, content)
+    with pytest.raises(UserError) as caught:
+        read_descriptions(path, ("sci.med", "sci.space"))
+    assert str(caught.value) == f"--class_descriptions={path} {problem}"
+
+
+def test_the_shipped_descriptions_are_of_every_newsgroup():
+    with open(ROOT / "experiments/newsgroups.csv") as file:
+        names = [row["name"] for row in csv.DictReader(file)]
+    texts, targets = read_descriptions(ROOT / "experiments/newsgroups.csv", names)
+    assert len(names) == len(set(texts)) == 20
+    assert targets.tolist() == list(range(20))

@@ -1,4 +1,4 @@
-"""Image trunks from Keras Applications and BERT encoders from keras-nlp, without heads."""
+"""Image trunks, a BiLSTM for documents, and BERT encoders from keras-nlp, all without heads."""
 
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
@@ -45,14 +45,14 @@ def image_trunk(
     cache: Path,
     offline: bool = False,
 ) -> keras.Model:
-    """Builds a Keras Applications model up to its pooled features.
+    """Builds a Keras Applications model up to its pooled features, or a small CNN.
 
     The feature maps of each layer in `features` are averaged and maximised over their positions, and
     all of these vectors joined: several depths together transfer better than the last one alone
     (Yosinski et al. 2014, arXiv:1411.1792).
 
     Args:
-        name: such as "VGG16": any model of `keras.applications`.
+        name: such as "VGG16": any model of `keras.applications`; or "small_cnn", which is read as it ends.
         image_size: side of the input in pixels.
         features: names of the layers to read.
         weights: a named asset, "imagenet" (fetched by Keras Applications), a `.weights.h5` file of
@@ -66,6 +66,11 @@ def image_trunk(
     Raises:
         UserError: for an unknown model, layer or weights, or weights that cannot be had.
     """
+    if name == "small_cnn":
+        model = small_cnn(image_size)
+        if weights != "none":
+            _load_weights(model, weights, cache=cache, offline=offline)
+        return model
     build, preprocess_input = _application(name)
     if not features or len(set(features)) < len(features):
         raise UserError(
@@ -97,6 +102,26 @@ def image_trunk(
         _load_weights(model, weights, cache=cache, offline=offline)
     pooled = [pool(_layer(model, layer).output) for layer in features for pool in _pools(layer)]
     return keras.Model(images, keras.layers.Concatenate(name="features")(pooled), name=name.lower())
+
+
+def small_cnn(image_size: int) -> keras.Model:
+    """Builds the convolutions of LeNet-5 (LeCun et al. 1998) for colours, with ReLU and maxima.
+
+    Two 5x5 convolutions of 6 and 16 kernels, each followed by 2x2 pooling.
+
+    Args:
+        image_size: side of the input in pixels.
+
+    Returns:
+        A flat model: RGB images (B, image_size, image_size, 3) from 0 to 255 -> features (B, D), 400
+        for sides of 32.
+    """
+    images = keras.Input((image_size, image_size, 3), name="image")
+    maps = keras.layers.Rescaling(1 / 127.5, offset=-1, name="preprocess")(images)
+    for number, kernels in enumerate((6, 16), start=1):
+        maps = keras.layers.Conv2D(kernels, 5, activation="relu", name=f"conv{number}")(maps)
+        maps = keras.layers.MaxPooling2D(name=f"pool{number}")(maps)
+    return keras.Model(images, keras.layers.Flatten(name="features")(maps), name="small_cnn")
 
 
 def set_trainable(trunk: keras.Model, trainable: str, flag: str = "trainable") -> None:
@@ -151,6 +176,100 @@ class MeanPool(keras.layers.Layer):
         return (vectors_shape[0], vectors_shape[2])
 
 
+class Trim(keras.layers.Layer):
+    """Word numbers (B, L) with zeros at the end -> (B, T), T the most words that one of the batch has."""
+
+    def call(self, ids):
+        longest = keras.ops.max(keras.ops.sum(keras.ops.cast(ids != 0, "int32"), axis=1))
+        return ids[:, :longest]
+
+    def compute_output_shape(self, input_shape):
+        return (input_shape[0], None)
+
+
+class MeanMaxPool(keras.layers.Layer):
+    """Mean and maximum of word vectors (B, T, D) over the words that are to be kept (B, T) -> (B, 2 D).
+
+    Where none is to be kept, all are zero.
+    """
+
+    supports_masking = True
+
+    def compute_mask(self, *args):
+        """Returns None: what comes out has no words any more."""
+
+    def call(self, vectors, kept):
+        weights = keras.ops.expand_dims(keras.ops.cast(kept, vectors.dtype), axis=-1)
+        count = keras.ops.maximum(keras.ops.sum(weights, axis=1), 1.0)
+        highest = keras.ops.max(keras.ops.where(weights > 0, vectors, -np.inf), axis=1)
+        highest = keras.ops.where(keras.ops.isfinite(highest), highest, 0.0)
+        return keras.ops.concatenate([keras.ops.sum(vectors * weights, axis=1) / count, highest], axis=-1)
+
+    def compute_output_shape(self, vectors_shape, kept_shape):
+        return (vectors_shape[0], 2 * vectors_shape[2])
+
+
+def bilstm(word_vectors: np.ndarray, length: int, *, units: int, dropout: float) -> keras.Model:
+    """Builds an encoder of documents: two bidirectional LSTMs, the mean and the maximum of their outputs.
+
+    Padding is masked: it changes nothing, and what stands beside a document in its batch does not either.
+    The maximum is that of Conneau et al. 2017 (arXiv:1705.02364).
+
+    Args:
+        word_vectors: what the embedding starts as (V, D), a row for each word's number.
+        length: the most words L of a document.
+        units: of each LSTM, in each direction.
+        dropout: the rate behind the embedding and behind each LSTM.
+
+    Returns:
+        A flat model: numbers of words (B, L), each 0 behind a document's end -> features (B, 4 * units).
+    """
+    ids = keras.Input((length,), dtype="int32", name="words")
+    trimmed = Trim(name="trim")(ids)
+    kept = trimmed != 0
+    start = keras.initializers.Constant(word_vectors)
+    vectors = keras.layers.Embedding(*word_vectors.shape, embeddings_initializer=start, name="embedding")(
+        trimmed
+    )
+    vectors = keras.layers.Dropout(dropout, name="embedding_dropout")(vectors)
+    for number in (1, 2):
+        lstm = keras.layers.LSTM(units, return_sequences=True)
+        vectors = keras.layers.Bidirectional(lstm, name=f"lstm{number}")(vectors, mask=kept)
+        vectors = keras.layers.Dropout(dropout, name=f"lstm{number}_dropout")(vectors)
+    return keras.Model(ids, MeanMaxPool(name="features")(vectors, kept), name="bilstm")
+
+
+def bert_word_vectors(preset: str, words: Sequence[str], width: int) -> np.ndarray:
+    """Returns vectors of words from a BERT's own table of word pieces.
+
+    A word has the mean of its pieces' vectors; of these the `width` principal components are taken, and
+    scaled to a mean square of 1.
+
+    Args:
+        preset: a folder or a handle that `keras_nlp.models.BertBackbone.from_preset` reads.
+        words: V of them.
+        width: numbers D of a vector.
+
+    Returns:
+        (V, D) float32.
+
+    Raises:
+        UserError: when the preset cannot be read, or its vectors are shorter than `width`.
+    """
+    backbone, tokenizer = _bert(preset)
+    table = backbone.token_embedding.embeddings.numpy()
+    if width > table.shape[1]:
+        raise UserError(
+            f"vectors of {width} numbers cannot come from {preset!r}, whose own have {table.shape[1]}",
+            "use --word_vectors=random or another --text_encoder",
+        )
+    vectors = np.stack([table[pieces].mean(axis=0) for pieces in tokenizer(list(words))])
+    vectors -= vectors.mean(axis=0)
+    _, directions = np.linalg.eigh(vectors.T @ vectors)
+    vectors = vectors @ directions[:, ::-1][:, :width]
+    return (vectors / np.sqrt(np.mean(vectors**2))).astype(np.float32)
+
+
 @dataclass(frozen=True)
 class TextEncoder:
     """A BERT encoder and the tokenizer that belongs to it.
@@ -159,10 +278,12 @@ class TextEncoder:
         preprocessor: strings (B,) -> token_ids, segment_ids, padding_mask, each (B, T); runs in-graph.
         model: those three -> sentence vectors (B, D), the mean over the tokens (Reimers and Gurevych
             2019, arXiv:1908.10084).
+        unknown: the token of a word that is not known; None where there are pieces for nearly everything.
     """
 
     preprocessor: keras.layers.Layer | e5.Preprocessor
     model: keras.Model
+    unknown: int | None = None
 
     def tokens(self, texts) -> dict[str, tf.Tensor]:
         """Returns the encoder's inputs for texts (B,), in-graph or eagerly."""
@@ -176,6 +297,14 @@ class TextEncoder:
         tokens = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         length = int(tokens["padding_mask"].sum(axis=1).max())
         return {name: value[:, :length] for name, value in tokens.items()}
+
+    def knows(self, texts: Iterable[str]) -> np.ndarray:
+        """Tells of each text (N,) whether one word of it is known, in part at least."""
+        tokens = self.padded(texts)
+        # Between the first and the last, which mark the ends.
+        inner = np.cumsum(tokens["padding_mask"], axis=1)
+        inner = (inner > 1) & (inner < inner[:, -1:])
+        return (inner & (tokens["token_ids"] != self.unknown)).any(axis=1)
 
 
 def text_encoder(preset: str, sequence_length: int) -> TextEncoder:
@@ -192,15 +321,8 @@ def text_encoder(preset: str, sequence_length: int) -> TextEncoder:
     container = Path(preset) / assets.E5_FILE
     if container.is_file():
         return _multilingual_e5(container, sequence_length)
-    try:
-        backbone = keras_nlp.models.BertBackbone.from_preset(preset)
-        tokenizer = keras_nlp.models.BertTokenizer.from_preset(preset)
-    except Exception as error:
-        raise UserError(
-            f"the text encoder {preset!r} could not be loaded "
-            f"({type(error).__name__}: {textwrap.shorten(str(error), 200)})",
-            "check the name and the network, or use --text_encoder=minilm_l6",
-        ) from error
+    backbone, tokenizer = _bert(preset)
+    unknown = None
     _check_length(sequence_length, backbone.max_sequence_length, preset)
     if isinstance(tokenizer, keras_nlp.models.XLMRobertaTokenizer):
         # Among BERTs, only multilingual-e5-small has it.
@@ -209,9 +331,10 @@ def text_encoder(preset: str, sequence_length: int) -> TextEncoder:
         preprocessor = keras_nlp.models.BertTextClassifierPreprocessor(
             tokenizer, sequence_length=sequence_length
         )
+        unknown = tokenizer.token_to_id("[UNK]")
     model = _sentence_encoder(backbone.input, backbone.output["sequence_output"])
     set_trainable(model, "all")
-    return TextEncoder(preprocessor, model)
+    return TextEncoder(preprocessor, model, unknown)
 
 
 def _multilingual_e5(container: Path, sequence_length: int) -> TextEncoder:
@@ -233,6 +356,19 @@ def _check_length(sequence_length: int, longest: int, preset: str) -> None:
             f"--sequence_length={sequence_length} is more than the {longest} tokens that {preset!r} reads",
             "choose a smaller one",
         )
+
+
+def _bert(preset: str) -> tuple[keras.Model, keras.layers.Layer]:
+    try:
+        backbone = keras_nlp.models.BertBackbone.from_preset(preset)
+        tokenizer = keras_nlp.models.BertTokenizer.from_preset(preset)
+    except Exception as error:
+        raise UserError(
+            f"the text encoder {preset!r} could not be loaded "
+            f"({type(error).__name__}: {textwrap.shorten(str(error), 200)})",
+            "check the name and the network, or use --text_encoder=minilm_l6",
+        ) from error
+    return backbone, tokenizer
 
 
 def _application(name: str) -> tuple[Callable, Callable]:

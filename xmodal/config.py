@@ -14,7 +14,7 @@ from absl import flags
 
 from xmodal.errors import UserError, nearest
 
-EXPERIMENTS = ("vgg_to_bert", "vgg_to_vgg", "bert_news")
+EXPERIMENTS = ("vgg_to_bert", "vgg_to_vgg", "cnn_to_text", "bert_news")
 TEXT_STYLES = ("top1", "topk", "hedged")
 TEXT_HEADS = ("finetune", "zero_shot")
 BENCHES = ("engine", "text_stage", "scrub")
@@ -23,7 +23,10 @@ OPTIMIZERS = ("adamw", "sgd")
 SCHEDULES = ("cosine", "linear", "constant")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 CLASS_WEIGHTS = ("none", "balanced")
-AUGMENTATIONS = ("flip", "shift", "rotate", "zoom")
+DIRECTIONS = ("images_to_documents", "documents_to_images")
+MOVES = ("scorer", "upper")
+WORD_VECTORS = ("bert", "random")
+AUGMENTATIONS = ("flip", "shift", "crop", "rotate", "zoom")
 
 
 class _Choice(flags.ArgumentParser):
@@ -235,7 +238,29 @@ _choice("class_weights", "none", CLASS_WEIGHTS, "balanced weighs a document by h
 _count("length_window", 1, "Batches whose texts are sorted by length together; 1 leaves the order random.")
 _number("text_learning_rate", 2e-4, "Peak rate of AdamW for the text head.")
 _count("text_examples", 30, "Sentences of each class written for the head that is trained on text alone.")
-_number("similarity_scale", 20.0, "Scale of the cosine in zero-shot scores.")
+_number("similarity_scale", 20.0, "Scale of the cosine in scores; where it is learned, at the start.")
+
+# One scorer for images and documents.
+flags.DEFINE_list(
+    "per_class", ["20", "100", "500", "all"], "Training examples a class that transfer is measured with."
+)
+_count("seeds", 3, "Seeds that each training is repeated with: --seed and those after it.")
+_choice("move", "scorer", MOVES, "What moves between the modalities; upper is the scorer and a layer below.")
+flags.DEFINE_list(
+    "directions", list(DIRECTIONS), "Where the scorer moves: any of the two; none trains each modality alone."
+)
+flags.DEFINE_bool("freeze_moved", False, "Leave what moved as it is, instead of training it on.")
+_count("unseen", 3, "Classes that are left out of training, to be told by their names alone.", lower=0)
+_count("seen_per_class", 100, "Training examples of each other class in that measurement.")
+flags.DEFINE_string(
+    "class_descriptions",
+    None,
+    "CSV with the columns name,description: what the documents' classes are about.",
+)
+_count("vocabulary", 30_000, "Most words of the documents that have a vector of their own.")
+_choice("word_vectors", "bert", WORD_VECTORS, "How these start: from BERT's word pieces, or at random.")
+_count("units", 256, "Units of each LSTM in each direction.")
+_number("text_dropout", 0.5, "Dropout between the layers of the LSTMs.", upper=0.9)
 
 
 @dataclass(frozen=True)
@@ -355,6 +380,27 @@ class TextConfig:
 
 
 @dataclass(frozen=True)
+class ScorerConfig:
+    """One scorer for images and documents, and what is measured with it.
+
+    `per_class` has 0 for all examples; `directions` are pairs of a source and a target.
+    """
+
+    per_class: tuple[int, ...]
+    seeds: int
+    directions: tuple[tuple[str, str], ...]
+    move: str
+    freeze_moved: bool
+    unseen: int
+    seen_per_class: int
+    class_descriptions: Path | None
+    vocabulary: int
+    word_vectors: str
+    units: int
+    text_dropout: float
+
+
+@dataclass(frozen=True)
 class Config:
     """All that a recipe is told, and the text of the flags that say it again."""
 
@@ -364,6 +410,7 @@ class Config:
     documents: DocumentConfig
     image: ImageConfig
     text: TextConfig
+    scorer: ScorerConfig
     flagfile: str
 
 
@@ -406,6 +453,8 @@ def from_flags() -> Config:
     unknown = [kind for kind in values["augment"] if kind not in AUGMENTATIONS]
     if unknown:
         raise UserError(f"--augment={unknown[0]} is not known", nearest(unknown[0], AUGMENTATIONS))
+    values["directions"] = tuple(map(_direction, values["directions"]))
+    values["per_class"] = tuple(map(_examples, values["per_class"]))
     if values["data_service"] and values["deterministic"]:
         raise UserError(
             f"--data_service={values['data_service']} brings batches in no fixed order",
@@ -413,7 +462,7 @@ def from_flags() -> Config:
         )
     if values["output_dir"] is None:
         values["output_dir"] = str(Path("runs") / values["experiment"])
-    for name in ("output_dir", "saved_models_dir", "record", "target_map"):
+    for name in ("output_dir", "saved_models_dir", "record", "target_map", "class_descriptions"):
         values[name] = None if values[name] is None else Path(values[name])
 
     def make(cls):
@@ -426,6 +475,7 @@ def from_flags() -> Config:
         documents=make(DocumentConfig),
         image=make(ImageConfig),
         text=make(TextConfig),
+        scorer=make(ScorerConfig),
         flagfile=_flagfile(),
     )
 
@@ -437,6 +487,21 @@ def cache_folder() -> Path:
 
 def _own_flags() -> list[flags.Flag]:
     return flags.FLAGS.flags_by_module_dict()[__name__]
+
+
+def _examples(count: str) -> int:
+    if count != "all" and not (count.isdecimal() and int(count)):
+        raise UserError(
+            f"--per_class={count} is no number of examples", "give whole numbers from 1 on, or all"
+        )
+    return 0 if count == "all" else int(count)
+
+
+def _direction(words: str) -> tuple[str, str]:
+    if words not in DIRECTIONS:
+        raise UserError(f"--directions={words} is not known", nearest(words, DIRECTIONS))
+    source, _, target = words.partition("_to_")
+    return source, target
 
 
 def _plain(value):

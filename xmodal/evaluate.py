@@ -259,7 +259,24 @@ def paired_gain(
     only_a, only_b = int((a_right & ~b_right).sum()), int((b_right & ~a_right).sum())
     difference = (only_a - only_b) / n
     ci95 = _newcombe_interval(int((a_right & b_right).sum()), only_a, only_b, n)
-    return Gain(difference, ci95, n, only_a, only_b, _gain_sentence(difference, ci95, n, what, unit))
+    return Gain(difference, ci95, n, only_a, only_b, gain_sentence(difference, ci95, n, what, unit))
+
+
+def gain_sentence(difference: float, ci95: tuple[float, float], n: int, what: str, unit: str) -> str:
+    """Says whether something helped, hurt or made no difference that can be shown.
+
+    Args:
+        difference: of the accuracies.
+        ci95: its interval.
+        n: the number of examples.
+        what, unit: what was tried, and what the examples are.
+    """
+    figures = f"{100 * difference:+.1f} points (95% {100 * ci95[0]:.1f} to {100 * ci95[1]:.1f})"
+    if ci95[0] > 0:
+        return f"{what} helped: {figures}"
+    if ci95[1] < 0:
+        return f"{what} hurt: {figures}"
+    return f"{what} made no difference that {n:,} {unit} can show: {figures}"
 
 
 def hardest(probabilities: np.ndarray, labels: np.ndarray, k: int) -> np.ndarray:
@@ -347,15 +364,6 @@ def _newcombe_interval(both: int, only_a: int, only_b: int, n: int) -> tuple[flo
     up = math.sqrt(above_a**2 - 2 * phi * above_a * below_b + below_b**2)
     difference = (only_a - only_b) / n
     return difference - down, difference + up
-
-
-def _gain_sentence(difference: float, ci95: tuple[float, float], n: int, what: str, unit: str) -> str:
-    figures = f"{100 * difference:+.1f} points (95% {100 * ci95[0]:.1f} to {100 * ci95[1]:.1f})"
-    if ci95[0] > 0:
-        return f"{what} helped: {figures}"
-    if ci95[1] < 0:
-        return f"{what} hurt: {figures}"
-    return f"{what} made no difference that {n:,} {unit} can show: {figures}"
 
 
 def _classes_in_turn(indices: np.ndarray, labels: np.ndarray, random: np.random.Generator) -> np.ndarray:

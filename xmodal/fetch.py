@@ -62,6 +62,7 @@ def _of_run(settings: config.Config) -> list[str]:
     flags = {
         "vgg_to_bert": {**images, **encoder},
         "vgg_to_vgg": images,
+        "cnn_to_text": {**images, "documents": settings.documents.documents, **encoder},
         "bert_news": {"documents": settings.documents.documents, **encoder},
     }[settings.run.experiment]
     names = assets.needed(*flags.values())

@@ -1,4 +1,4 @@
-"""What stands on an encoder: classification heads and the similarity scorer."""
+"""What stands on an encoder: classification heads and the scorer s(x, c)."""
 
 import keras
 import numpy as np
@@ -62,7 +62,8 @@ class Similarity(keras.layers.Layer):
         if len(missing):
             raise ValueError(f"every class needs a description. Received none for: {missing.tolist()}")
         unit = descriptions / np.linalg.norm(descriptions, axis=1, keepdims=True)
-        self._directions = scale * unit.T.astype(np.float32)
+        self._scale = scale
+        self._directions = unit.T.astype(np.float32)
         # Added to scores (B, 1, M): keeps a description for its own class (C, M) only.
         self._mask = np.where(classes[:, None] == np.asarray(targets)[None, :], 0.0, -np.inf).astype(
             np.float32
@@ -70,8 +71,81 @@ class Similarity(keras.layers.Layer):
 
     def call(self, x):
         """Encoded inputs (B, D) -> logits (B, C)."""
-        scores = keras.ops.matmul(keras.ops.normalize(x), self._directions)
-        return keras.ops.logsumexp(scores[:, None, :] + self._mask, axis=-1)
+        return self._scores(x, self._scale)
 
     def compute_output_shape(self, input_shape):
         return (input_shape[0], self._mask.shape[0])
+
+    def _scores(self, x, scale):
+        scores = keras.ops.matmul(scale * keras.ops.normalize(x), self._directions)
+        return keras.ops.logsumexp(scores[:, None, :] + self._mask, axis=-1)
+
+
+class Scorer(Similarity):
+    """The scorer s(x, c) that learns: inputs are projected into the space of the descriptions' vectors.
+
+    s(x, c) = scale * cos(W x, d_c), where W (E, D) and the scale are weights. They do not depend on the
+    classes: a scorer with other descriptions, for inputs of another modality with E numbers each, can
+    take them over. The scale is kept as its logarithm (Radford et al. 2021, arXiv:2103.00020, section 2.3).
+
+    Args:
+        descriptions: encoded descriptions (M, D).
+        targets: the class of each (M,), from 0 to C - 1, every class at least once.
+        scale: what the cosine is multiplied by at the start.
+    """
+
+    def __init__(self, descriptions: np.ndarray, targets: np.ndarray, scale: float, **kwargs):
+        # Cosines in half precision would make ties of close classes.
+        super().__init__(descriptions, targets, scale, dtype="float32", **kwargs)
+
+    def build(self, input_shape):
+        """Makes the weights for inputs (B, E)."""
+        self.projection = self.add_weight(
+            shape=(input_shape[-1], self._directions.shape[0]),
+            initializer="glorot_uniform",
+            name="projection",
+        )
+        self.log_scale = self.add_weight(
+            shape=(), initializer=keras.initializers.Constant(np.log(self._scale)), name="log_scale"
+        )
+
+    def call(self, x):
+        """Encoded inputs (B, E) -> logits (B, C)."""
+        return self._scores(keras.ops.matmul(x, self.projection), keras.ops.exp(self.log_scale))
+
+
+def scored_classifier(
+    encoder: keras.Model, descriptions: np.ndarray, targets: np.ndarray, *, scale: float
+) -> keras.Model:
+    """Puts the dense layers of LeNet-5 and the scorer on an encoder of any modality.
+
+    Whatever the encoder, the layers `dense_84` and `scorer` have the same shapes, and so can move.
+
+    Args:
+        encoder: inputs -> features (B, D).
+        descriptions: encoded descriptions of the classes (M, N).
+        targets: the class of each description (M,), as `Scorer` takes them.
+        scale: where the scorer's scale starts.
+
+    Returns:
+        A flat model: the encoder's inputs -> logits (B, C).
+    """
+    vectors = encoder.output
+    for units in (120, 84):
+        vectors = keras.layers.Dense(units, activation="relu", name=f"dense_{units}")(vectors)
+    logits = Scorer(descriptions, targets, scale, name="scorer")(vectors)
+    return keras.Model(encoder.input, logits, name=f"scored_{encoder.name}")
+
+
+def with_descriptions(model: keras.Model, descriptions: np.ndarray, targets: np.ndarray) -> keras.Model:
+    """Returns a model that scores other classes, with the weights of one from `scored_classifier`.
+
+    Args:
+        model: inputs -> logits of the classes that it learned.
+        descriptions, targets: of the other classes, as `Scorer` takes them.
+    """
+    learned = model.get_layer("scorer")
+    scorer = Scorer(descriptions, targets, 1.0, name="scorer")
+    other = keras.Model(model.input, scorer(learned.input), name=model.name)
+    scorer.set_weights(learned.get_weights())
+    return other

@@ -23,11 +23,11 @@ from xmodal.data.tfds import prepared_builder, require_features, tfds_examples
 from xmodal.errors import UserError, nearest
 
 SHIFT = 0.08  # of the side
+CROP = 1 / 8  # of the side: 4 pixels of 32
 ROTATION = np.pi / 18  # 10 degrees
 ZOOM = 0.1
 # Share of an epoch's batches that may be in none of its parts; each epoch has others there.
 LEFT_OUT = 0.05
-DRAWS = 5  # for each image
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,16 @@ class ImageSplit:
         """Returns the bytes of one image."""
         item = self.items[index]
         return item if self.in_memory else Path(item).read_bytes()
+
+    def take(self, positions: np.ndarray) -> "ImageSplit":
+        """Returns the images at some positions (n,), in that order."""
+        return replace(
+            self,
+            items=self.items[positions],
+            labels=self.labels[positions],
+            ids=tuple(self.ids[position] for position in positions),
+            digests=tuple(self.digests[position] for position in positions),
+        )
 
 
 @dataclass(frozen=True)
@@ -274,9 +284,15 @@ def draws(count: int | tf.Tensor, seed: Sequence[int] | tf.Tensor) -> tf.Tensor:
         seed: (2,) integers. The same seed gives the same numbers.
 
     Returns:
-        (B, 5) float32 from -1 to 1.
+        (B, 7) float32 from -1 to 1.
     """
-    return tf.random.stateless_uniform((count, DRAWS), seed, minval=-1.0, alg="philox")
+    # Two shapes, because each shape has numbers of its own: what was added leaves the others as they were.
+    seeds = (seed, tf.random.fold_in(seed, 1, alg="philox"))
+    drawn = [
+        tf.random.stateless_uniform((count, size), part, minval=-1.0, alg="philox")
+        for size, part in zip((5, 2), seeds, strict=True)
+    ]
+    return tf.concat(drawn, axis=1)
 
 
 def augmented(images: tf.Tensor, kinds: Sequence[str], draws: tf.Tensor) -> tf.Tensor:
@@ -288,8 +304,9 @@ def augmented(images: tf.Tensor, kinds: Sequence[str], draws: tf.Tensor) -> tf.T
     Args:
         images: (B, H, W, 3) float32.
         kinds: any of "flip" (left to right, one image in two), "shift" (up to 8% of the side each way),
-            "rotate" (up to 10 degrees) and "zoom" (up to 10% in or out).
-        draws: (B, 5) from `draws`: a kind takes the same ones whatever other kinds stand beside it.
+            "crop" (up to an eighth of the side each way in whole pixels, as by padding the image and cutting
+            it out again), "rotate" (up to 10 degrees) and "zoom" (up to 10% in or out).
+        draws: (B, 7) from `draws`: a kind takes the same ones whatever other kinds stand beside it.
 
     Returns:
         (B, H, W, 3) float32.
@@ -301,7 +318,7 @@ def augmented(images: tf.Tensor, kinds: Sequence[str], draws: tf.Tensor) -> tf.T
         if kind not in AUGMENTATIONS:
             raise UserError(f"unknown augmentation {kind!r}", nearest(kind, AUGMENTATIONS))
     height, width = tf.unstack(tf.shape(images)[1:3])
-    flip, right, down, turn, scale = tf.unstack(draws, axis=1)
+    flip, right, down, turn, scale, cut_right, cut_down = tf.unstack(draws, axis=1)
     flip = tf.where(flip < 0, -1.0, 1.0) if "flip" in kinds else tf.ones_like(flip)
     shift, rotation, zoom = (
         most * (kind in kinds) for kind, most in (("shift", SHIFT), ("rotate", ROTATION), ("zoom", ZOOM))
@@ -315,6 +332,9 @@ def augmented(images: tf.Tensor, kinds: Sequence[str], draws: tf.Tensor) -> tf.T
     yx, yy = flip * tf.sin(angle) / size, tf.cos(angle) / size
     x0 = centre_x - xx * centre_x - xy * centre_y + right * shift * tf.cast(width, tf.float32)
     y0 = centre_y - yx * centre_x - yy * centre_y + down * shift * tf.cast(height, tf.float32)
+    if "crop" in kinds:
+        x0 += tf.round(cut_right * CROP * tf.cast(width, tf.float32))
+        y0 += tf.round(cut_down * CROP * tf.cast(height, tf.float32))
     none = tf.zeros_like(xx)
     moved = tf.raw_ops.ImageProjectiveTransformV3(
         images=images,

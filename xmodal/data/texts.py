@@ -1,13 +1,13 @@
-"""Texts read from files: here the target map, a question put in words alone."""
+"""Texts read from files: the target map, a question put in words alone, and what classes are about."""
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from xmodal.errors import UserError
+from xmodal.errors import UserError, nearest
 
 
 @dataclass(frozen=True)
@@ -48,20 +48,8 @@ def read_target_map(path: Path, class_names: Sequence[str]) -> TargetMap:
             a class out or has fewer than two answers.
     """
     flag = f"--target_map={path}"
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{flag} cannot be read ({error})", "give a CSV file in UTF-8") from error
-    if not rows or not {"description", "target"} <= set(rows[0]):
-        raise UserError(
-            f"{flag} has no rows with the columns description and target", "add a header and rows"
-        )
     answers: dict[str, str] = {}
-    for line, row in enumerate(rows, start=2):
-        description, target = (row["description"] or "").strip(), (row["target"] or "").strip()
-        if not description or not target:
-            raise UserError(f"{flag} line {line} lacks a description or a target", "fill in both")
+    for line, (description, target) in _pairs(path, flag, "description", "target"):
         if answers.setdefault(description, target) != target:
             raise UserError(
                 f"{flag} line {line} answers {description!r} with {target!r} after {answers[description]!r}",
@@ -83,3 +71,43 @@ def read_target_map(path: Path, class_names: Sequence[str]) -> TargetMap:
         targets=np.array([index[answer] for answer in answers.values()]),
         of_class=np.array([index[answers[name]] for name in class_names]),
     )
+
+
+def read_descriptions(path: Path, class_names: Sequence[str]) -> tuple[list[str], np.ndarray]:
+    """Reads a CSV with the columns name,description: in words, what classes are about.
+
+    Args:
+        path: the file, in UTF-8; several lines may describe one class, and a class may have none.
+        class_names: the names of the C classes.
+
+    Returns:
+        The descriptions, and the class of each, as an index into `class_names` (M,).
+
+    Raises:
+        UserError: when the file cannot be read, lacks a column or names a class that is not there.
+    """
+    flag = f"--class_descriptions={path}"
+    index = {name: position for position, name in enumerate(class_names)}
+    texts, targets = [], []
+    for line, (name, description) in _pairs(path, flag, "name", "description"):
+        if name not in index:
+            raise UserError(f"{flag} line {line} describes {name!r}, which is no class", nearest(name, index))
+        texts.append(description)
+        targets.append(index[name])
+    return texts, np.array(targets, np.int64)
+
+
+def _pairs(path: Path, flag: str, first: str, second: str) -> Iterator[tuple[int, tuple[str, str]]]:
+    """Yields what two columns of a CSV hold in each line, with the line's number."""
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{flag} cannot be read ({error})", "give a CSV file in UTF-8") from error
+    if not rows or not {first, second} <= set(rows[0]):
+        raise UserError(f"{flag} has no rows with the columns {first} and {second}", "add a header and rows")
+    for line, row in enumerate(rows, start=2):
+        pair = (row[first] or "").strip(), (row[second] or "").strip()
+        if not all(pair):
+            raise UserError(f"{flag} line {line} lacks a {first} or a {second}", "fill in both")
+        yield line, pair

@@ -1,0 +1,205 @@
+"""Images and documents in one form: labelled examples, how to encode them, and the names of their classes."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from xmodal import train
+from xmodal.backbones import bert_word_vectors, bilstm
+from xmodal.config import DataConfig, ImageConfig, ScorerConfig, TextConfig
+from xmodal.data.documents import DocumentData
+from xmodal.data.images import ImageData, ImageSplit, batches
+from xmodal.data.reading import Batches
+from xmodal.data.splits import SPLITS
+from xmodal.data.tokens import length_order
+from xmodal.data.words import UNKNOWN, Numbered, Vocabulary, vocabulary_of
+
+# Numbers of a word's vector, and their root mean square at the start.
+WORD_WIDTH = 100
+SPREAD = 0.5
+
+
+@dataclass(frozen=True)
+class ClassTexts:
+    """What classes are called and about, encoded.
+
+    Attributes:
+        vectors: (M, N), one for each text.
+        targets: the class of each (M,), every class at least once.
+    """
+
+    vectors: np.ndarray
+    targets: np.ndarray
+
+    def take(self, classes: np.ndarray) -> "ClassTexts":
+        """Returns the texts of some classes (K,), whose new numbers are their places among these."""
+        place = np.full(self.targets.max() + 1, -1)
+        place[classes] = np.arange(len(classes))
+        targets = place[self.targets]
+        return ClassTexts(self.vectors[targets >= 0], targets[targets >= 0])
+
+
+@dataclass(frozen=True)
+class Modality:
+    """Examples of one kind, C classes of them.
+
+    Attributes:
+        name: what they are, such as "images".
+        class_names: the C names.
+        texts: what the scorer compares with.
+        labels: the classes of the examples, "train", "validation" and "test" (N,) each.
+        encoder: makes a new encoder: inputs -> features (B, D).
+        learn: (positions in train (n,), their targets (n,), (seed, epoch)) -> an epoch of batches of
+            (inputs, targets (B,), weights (B,)).
+        read: (split, positions in it) -> batches of inputs, and the order (n,) in which they come.
+        epochs: of a training on all examples.
+        learning_rate: its peak.
+        label_smoothing: of its loss.
+    """
+
+    name: str
+    class_names: tuple[str, ...]
+    texts: ClassTexts
+    labels: dict[str, np.ndarray]
+    encoder: Callable[[], keras.Model]
+    learn: Callable[[np.ndarray, np.ndarray, tuple[int, int]], tf.data.Dataset | Batches]
+    read: Callable[[str, np.ndarray], tuple[tf.data.Dataset | Batches, np.ndarray]]
+    epochs: int
+    learning_rate: float
+    label_smoothing: float
+
+
+def image_modality(
+    data: ImageData,
+    texts: ClassTexts,
+    encoder: Callable[[], keras.Model],
+    *,
+    data_config: DataConfig,
+    config: ImageConfig,
+) -> Modality:
+    """Returns images as a modality.
+
+    Args:
+        data: the splits.
+        texts: what the classes are called.
+        encoder: makes a trunk: RGB images (B, H, W, 3) from 0 to 255 -> features (B, D).
+        data_config: gives the image size.
+        config: batch, augmentation, epochs and rate.
+    """
+    splits = {name: getattr(data, name) for name in SPLITS}
+
+    def examples(split: ImageSplit, **options) -> Batches:
+        return batches(split, image_size=data_config.image_size, **options)
+
+    def learn(positions: np.ndarray, targets: np.ndarray, seed: tuple[int, int]) -> Batches:
+        read = examples(
+            replace(data.train.take(positions), labels=targets.astype(np.int32)),
+            batch_size=config.batch_size,
+            seed=seed[0],
+            epoch=seed[1],
+            shuffle=True,
+            augment=config.augment,
+        )
+        return read.map(_weighted)
+
+    def read(split: str, positions: np.ndarray) -> tuple[Batches, np.ndarray]:
+        inputs = examples(splits[split].take(positions), batch_size=4 * config.batch_size).map(_image)
+        return inputs, np.arange(len(positions))
+
+    return Modality(
+        name="images",
+        class_names=data.class_names,
+        texts=texts,
+        labels={name: split.labels for name, split in splits.items()},
+        encoder=encoder,
+        learn=learn,
+        read=read,
+        epochs=config.epochs,
+        learning_rate=config.learning_rate,
+        label_smoothing=config.label_smoothing,
+    )
+
+
+def document_modality(
+    data: DocumentData,
+    texts: ClassTexts,
+    preset: str,
+    *,
+    text_config: TextConfig,
+    config: ScorerConfig,
+    label_smoothing: float,
+    seed: int,
+) -> tuple[Modality, dict[str, Numbered]]:
+    """Returns documents as a modality, and what became of each split's words.
+
+    The vocabulary is that of all training documents, whichever of them a training may see the labels of.
+
+    Args:
+        data: the splits.
+        texts: what the classes are called and about.
+        preset: the BERT whose word pieces the words' vectors may start from.
+        text_config: length, batch, epochs and rate.
+        config: the vocabulary and the LSTMs.
+        label_smoothing: of the loss.
+        seed: of word vectors that start at random.
+    """
+    vocabulary = vocabulary_of(data.train.texts, config.vocabulary)
+    vectors = word_vectors(vocabulary, preset if config.word_vectors == "bert" else None, seed)
+    length, size = text_config.sequence_length, text_config.text_batch_size
+    numbered = {name: vocabulary.number(getattr(data, name).texts, length) for name in SPLITS}
+    labels = {name: getattr(data, name).labels for name in SPLITS}
+
+    def learn(positions: np.ndarray, targets: np.ndarray, seed: tuple[int, int]) -> tf.data.Dataset:
+        lengths = numbered["train"].lengths[positions]
+        order = length_order(lengths, batch_size=size, window=text_config.length_window, shuffle_seed=seed)
+        if len(order) > size:
+            # Other ones in each epoch: what is left over and would make a small, noisy batch.
+            order = order[: len(order) // size * size]
+        return train.array_batches(numbered["train"].ids[positions[order]], targets[order], batch_size=size)
+
+    def read(split: str, positions: np.ndarray) -> tuple[tf.data.Dataset, np.ndarray]:
+        order = length_order(numbered[split].lengths[positions], batch_size=4 * size)
+        return train.array_batches(numbered[split].ids[positions[order]], batch_size=4 * size), order
+
+    modality = Modality(
+        name="documents",
+        class_names=data.class_names,
+        texts=texts,
+        labels=labels,
+        encoder=lambda: bilstm(vectors, length, units=config.units, dropout=config.text_dropout),
+        learn=learn,
+        read=read,
+        epochs=text_config.text_epochs,
+        learning_rate=text_config.text_learning_rate,
+        label_smoothing=label_smoothing,
+    )
+    return modality, numbered
+
+
+def word_vectors(
+    vocabulary: Vocabulary, preset: str | None, seed: int, width: int = WORD_WIDTH
+) -> np.ndarray:
+    """Returns what the words' vectors start as: (V, D), those of no word zero.
+
+    Args:
+        vocabulary: the words.
+        preset: the BERT whose word pieces they come from; None draws them at random.
+        seed: of the random ones.
+        width: numbers D of a vector.
+    """
+    if preset is None:
+        known = np.random.default_rng(seed).normal(size=(len(vocabulary.words), width))
+    else:
+        known = bert_word_vectors(preset, vocabulary.words, width)
+    return np.concatenate([np.zeros((UNKNOWN + 1, width)), SPREAD * known]).astype(np.float32)
+
+
+def _image(batch):
+    return batch["image"]
+
+
+def _weighted(batch):
+    return batch["image"], batch["label"], tf.ones_like(batch["label"], tf.float32)

@@ -1,0 +1,212 @@
+"""Any modality -> logits by the shared scorer s(x, c), alone or with weights that moved from another one."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from xmodal import train
+from xmodal.backbones import text_encoder
+from xmodal.checkpoint import Checkpoints
+from xmodal.config import TrainConfig
+from xmodal.errors import UserError
+from xmodal.heads import scored_classifier, with_descriptions
+from xmodal.modality import ClassTexts, Modality
+from xmodal.transfer import TransferReport, transfer_weights
+
+# What --move names.
+MOVED = {"scorer": ("scorer",), "upper": ("dense_84", "scorer")}
+
+
+@dataclass(frozen=True)
+class Moving:
+    """Weights that a training starts from.
+
+    Attributes:
+        source: a model of another modality, as `train_scored` made it.
+        layers: names of the layers that move.
+        frozen: leave them as they are, instead of training them on.
+    """
+
+    source: keras.Model
+    layers: tuple[str, ...]
+    frozen: bool
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A trained classifier.
+
+    Attributes:
+        model: inputs -> logits of the classes that it learned.
+        history: of its training.
+        transfer: what moved into it, None when it started alone.
+    """
+
+    model: keras.Model
+    history: train.History
+    transfer: TransferReport | None
+
+
+def class_texts(
+    texts: list[str],
+    targets: np.ndarray,
+    class_names: Sequence[str],
+    preset: str,
+    *,
+    strategy: tf.distribute.Strategy,
+    most_tokens: int = 64,
+) -> ClassTexts:
+    """Encodes what classes are called and about.
+
+    A text of which the encoder knows no word at all would have the same vector as any other such text:
+    it is left out.
+
+    Args:
+        texts: names and descriptions (M,).
+        targets: the class of each (M,).
+        class_names: the C names, for messages.
+        preset: the encoder, as `backbones.text_encoder` takes it.
+        strategy: the tf.distribute strategy.
+        most_tokens: of a text; what comes after them is not read.
+
+    Raises:
+        UserError: when nothing is left of a class.
+    """
+    with strategy.scope():
+        encoder = text_encoder(preset, most_tokens)
+    known = np.flatnonzero(encoder.knows(texts))
+    for target, name in enumerate(class_names):
+        if target not in targets[known]:
+            raise UserError(
+                f"the text encoder {preset!r} knows no word of the class name {name!r}",
+                "describe it in --class_descriptions, rename it by --class_names or change --text_encoder",
+            )
+    tokens = encoder.padded(np.array(texts, object)[known])
+    vectors = train.predict(encoder.model, train.array_batches(tokens, batch_size=64), strategy)
+    return ClassTexts(vectors, targets[known])
+
+
+def subset(labels: np.ndarray, classes: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """Returns the positions of at most `count` examples of each class, 0 for all, in the order of the split.
+
+    A smaller count takes some of what a larger one takes.
+
+    Args:
+        labels: (N,).
+        classes: the classes that are wanted (K,).
+        count: examples of each.
+        seed: which ones.
+    """
+    order = np.random.default_rng(seed).permutation(len(labels))
+    chosen = [order[labels[order] == label][: count or None] for label in classes]
+    return np.sort(np.concatenate(chosen))
+
+
+def epochs_for(modality: Modality, examples: int) -> int:
+    """Returns the epochs of a training on some of the examples.
+
+    A training on a part of them, 1/r, is repeated sqrt(r) times as often: with the epochs of all, few
+    examples would give few steps, and with the steps of all they would be learned by heart.
+    """
+    return round(modality.epochs * float(np.sqrt(len(modality.labels["train"]) / examples)))
+
+
+def train_scored(
+    modality: Modality,
+    positions: np.ndarray,
+    classes: np.ndarray,
+    *,
+    scale: float,
+    seed: int,
+    strategy: tf.distribute.Strategy,
+    stage: str,
+    moving: Moving | None = None,
+    checkpoints: Checkpoints | None = None,
+    training: TrainConfig | None = None,
+) -> Scored:
+    """Trains an encoder and the scorer, from random weights or with layers that move in.
+
+    Args:
+        modality: what to learn from.
+        positions: the training examples (n,), all of them of `classes`.
+        classes: those that the scorer chooses among (K,).
+        scale: where its scale starts.
+        seed: of initial weights, orders and augmentation.
+        strategy: the tf.distribute strategy.
+        stage: what progress, history and checkpoints call it.
+        moving: what moves in from another modality.
+        checkpoints: where its state is kept.
+        training: optimizer, precision and what else is common to every training.
+    """
+    training = training or TrainConfig()
+    texts = modality.texts.take(classes)
+    with strategy.scope():
+        keras.utils.set_random_seed(seed)
+        model = scored_classifier(modality.encoder(), texts.vectors, texts.targets, scale=scale)
+    transfer = move(moving, model) if moving else None
+    place = np.full(len(modality.class_names), -1, np.int32)
+    place[classes] = np.arange(len(classes))
+    targets = place[modality.labels["train"][positions]]
+    history = train.fit(
+        model,
+        lambda epoch: modality.learn(positions, targets, (seed, epoch)),
+        loss=train.cross_entropy(modality.label_smoothing),
+        optimizer=train.optimizer_maker(training, modality.learning_rate),
+        epochs=epochs_for(modality, len(positions)),
+        strategy=strategy,
+        stage=stage,
+        checkpoints=checkpoints,
+        config=training,
+    )
+    return Scored(model, history, transfer)
+
+
+def move(moving: Moving, target: keras.Model) -> TransferReport:
+    """Copies layers of one modality's model into another's, and freezes them where that is asked for.
+
+    Raises:
+        UserError: when the names of their classes are encoded as vectors of different width.
+    """
+    widths = [model.get_layer("scorer").projection.shape[1] for model in (moving.source, target)]
+    if widths[0] != widths[1]:
+        raise UserError(
+            f"the scorer of {moving.source.name!r} compares vectors of {widths[0]} numbers, "
+            f"that of {target.name!r} vectors of {widths[1]}",
+            "encode the class names of both by the same --text_encoder",
+        )
+
+    def staying(model: keras.Model) -> list[str]:
+        return [layer.name for layer in model.layers if layer.name not in moving.layers]
+
+    report = transfer_weights(
+        moving.source, target, growth="random", leave=staying(target), drop=staying(moving.source)
+    )
+    for name in moving.layers:
+        target.get_layer(name).trainable = not moving.frozen
+    return report
+
+
+def read(
+    modality: Modality,
+    model: keras.Model,
+    split: str,
+    positions: np.ndarray,
+    *,
+    strategy: tf.distribute.Strategy,
+    stage: str,
+    checkpoints: Checkpoints | None = None,
+) -> np.ndarray:
+    """Returns the logits (n, K) of some examples of a split."""
+    inputs, order = modality.read(split, positions)
+    logits = train.predict(model, inputs, strategy, stage=stage, checkpoints=checkpoints)
+    return logits[np.argsort(order)]
+
+
+def choosing_among(modality: Modality, model: keras.Model, classes: np.ndarray, strategy) -> keras.Model:
+    """Returns a model that scores other classes of its modality, by their names alone."""
+    texts = modality.texts.take(classes)
+    with strategy.scope():
+        return with_descriptions(model, texts.vectors, texts.targets)
