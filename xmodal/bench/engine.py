@@ -150,7 +150,7 @@ def against_keras(model: keras.Model, strategy) -> dict[str, float]:
         with strategy.scope():
             sgd = train.optimizer_maker(TrainConfig(optimizer="sgd"), 1e-3)(3 * count // BATCH)
             model.compile(sgd, loss, metrics=["accuracy"], jit_compile=False)
-            model.fit(epoch, epochs=3, verbose=0, callbacks=[clock])
+            model.fit(epoch, epochs=3, verbose=0, shuffle=False, callbacks=[clock])
         return count * 2 / sum(seconds[1:])
 
     return pairs.compared(ours, theirs)
@@ -189,7 +189,7 @@ def two_workers(size: int) -> dict[str, float]:
     def both() -> float:
         return min(_worker_rates(size, 2, threads=1))
 
-    return pairs.compared(both, alone)
+    return pairs.compared(both, alone, warm_up=False)
 
 
 def _worker_rates(size: int, count: int, threads: int) -> list[float]:

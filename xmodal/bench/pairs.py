@@ -15,16 +15,20 @@ def timed(function: Callable[[], Any]) -> tuple[float, Any]:
     return time.perf_counter() - started, result
 
 
-def compared(first: Callable[[], float], second: Callable[[], float]) -> dict[str, float]:
+def compared(
+    first: Callable[[], float], second: Callable[[], float], *, warm_up: bool = True
+) -> dict[str, float]:
     """Compares two rates, measured in turn.
 
     Args:
         first, second: each does its work once and returns a rate, such as examples a second.
+        warm_up: do each once before; not needed where each is done in new processes.
 
     Returns:
         The median rates, and of the ratios first/second of each pair the median, least and most.
     """
-    first(), second()
+    if warm_up:
+        first(), second()
     pairs = [(first(), second()) for _ in range(REPEATS)]
     ratios = [a / b for a, b in pairs]
     return {
