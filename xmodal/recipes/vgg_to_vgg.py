@@ -175,14 +175,16 @@ def compare(bench: Bench) -> list[Network]:
 
 
 def require_match(config: Config, strategy: tf.distribute.Strategy) -> None:
-    """Moves weights once before anything is trained, so that a mistake is told in seconds.
+    """Moves weights there and back before anything is trained, so that a mistake is told in seconds.
 
     Raises:
         UserError: when the layers do not match, or the head would not fit both trunks.
     """
     image = config.image
     base, target = (build_trunk(config, name, "none", strategy) for name in (image.base, image.target))
-    transfer_weights(base, target, growth=image.growth, grow=image.grow, drop=image.drop)
+    there = transfer_weights(base, target, growth=image.growth, grow=image.grow, drop=image.drop)
+    if there.names("grown"):
+        transfer_weights(target, base, growth=image.growth, grow=image.drop, drop=image.grow)
     if base.output.shape != target.output.shape:
         raise UserError(
             f"--features={','.join(image.features)} are {base.output.shape[-1]} numbers in {image.base} and "
