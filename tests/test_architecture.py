@@ -22,7 +22,7 @@ ORDER = [
     "modality", "scored_classifier", "trials",
     "tfidf", "evaluate", "repeats",
     "report.wording", "report.markup", "report.machine", "report.records", "report.tables",
-    "report.figures", "report.summaries", "report.page", "report",
+    "report.figures", "report.summaries", "report.page", "report", "job",
     "loaded", "export", "recipes", "recipes.vgg_to_bert", "recipes.vgg_to_vgg",
     "recipes.cnn_to_text", "recipes.bert_news",
     "fetch", "run",

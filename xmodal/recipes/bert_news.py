@@ -3,9 +3,8 @@
 From a folder of .txt files to a model that takes them as they are written.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-import keras
 import numpy as np
 
 from xmodal import assets, export, report
@@ -21,7 +20,7 @@ from xmodal.data.documents import (
 )
 from xmodal.data.scrub import Prepared, preparation, prepare_documents, prepare_texts
 from xmodal.evaluate import Result, evaluate, hardest, paired_gain
-from xmodal.strategy import make_strategy, wait_for_all, workers
+from xmodal.job import begin, finish
 from xmodal.text_classifier import TextClassifier, TextExamples, merge, train_text_classifier
 from xmodal.tfidf import train_baseline
 
@@ -53,17 +52,8 @@ def run(config: Config, clock: Clock) -> report.Run:
     Returns:
         What was reported.
     """
-    strategy = make_strategy(
-        config.run.strategy, config.run.virtual_devices, deterministic=config.run.deterministic
-    )
-    keras.config.set_dtype_policy(config.train.precision)
-    checkpoints = Checkpoints(
-        config.run.output_dir / "checkpoints",
-        seconds=config.run.checkpoint_seconds,
-        steps=config.run.checkpoint_steps,
-        writes=workers(strategy).is_chief,
-        say=clock.say,
-    )
+    job = begin(config, clock)
+    strategy, checkpoints = job.strategy, job.checkpoints
     with clock.stage("data"):
         original = documents_of(config)
         others = other_test_documents(
@@ -72,11 +62,9 @@ def run(config: Config, clock: Clock) -> report.Run:
         preset = assets.text_encoder_path(
             config.text.text_encoder, cache=cache_folder(), offline=config.run.offline
         )
-    for warning in original.report.warnings:
-        clock.say(f"warning: {warning}")
+    job.warn(original.report)
     for name, other in others.items():
-        for warning in other.report.warnings:
-            clock.say(f"warning: {name}: {warning}")
+        job.warn(other.report, name)
     with clock.stage("cleaning"):
         prepared = prepare_documents(original, scrub=config.documents.scrub)
         data = prepared.data
@@ -122,15 +110,11 @@ def run(config: Config, clock: Clock) -> report.Run:
 
     right = {name: item.probabilities.argmax(axis=1) == data.test.labels for name, item in measured.items()}
     run = report.Run(
-        experiment=config.run.experiment,
+        **job.told(),
         title="Documents to BERT",
-        seed=config.run.seed,
-        flags=config.flagfile,
-        command=f"python -m xmodal.run --flagfile={config.run.output_dir / 'config.cfg'} --overwrite",
         data=data.report,
         results={name: item.result for name, item in measured.items()} | elsewhere,
         gains=(paired_gain(right["bert"], right["tf_idf"], what="BERT, against TF-IDF,", unit="documents"),),
-        seconds=clock.seconds,
         transfer=None,
         histories=tuple(history for history in (bert.history, baseline.history) if history),
         gallery=(),
@@ -143,21 +127,7 @@ def run(config: Config, clock: Clock) -> report.Run:
         ),
         headline="bert",
     )
-    if not workers(strategy).is_chief:
-        wait_for_all(strategy)
-        return run
-    report.write(run, config.run.output_dir)
-    if config.run.export:
-        with clock.stage("export"):
-            facts = export_checked(config, bert, measured["bert"], original, checkpoints)
-        run = replace(run, facts=run.facts | facts)
-        report.write(run, config.run.output_dir)
-    report.tensorboard(run, config.run.output_dir / "tensorboard")
-    if config.run.record:
-        report.record(run, config.run.record, clock.wall_seconds())
-    clock.say(report.console_table(run))
-    wait_for_all(strategy)
-    return run
+    return finish(job, run, lambda: export_checked(config, bert, measured["bert"], original, checkpoints))
 
 
 def documents_of(config: Config) -> DocumentData:

@@ -11,12 +11,10 @@ from pathlib import Path
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from xmodal import assets, report
 from xmodal.backbones import image_trunk
 from xmodal.bridge import readable
-from xmodal.checkpoint import Checkpoints
 from xmodal.clock import Clock
 from xmodal.config import Config, cache_folder
 from xmodal.data.audit import DataReport
@@ -24,10 +22,10 @@ from xmodal.data.documents import configured_documents
 from xmodal.data.images import configured_images
 from xmodal.data.texts import read_descriptions
 from xmodal.evaluate import Gain, Result, evaluate
+from xmodal.job import Job, begin, finish
 from xmodal.modality import ClassTexts, Modality, document_modality, image_modality
 from xmodal.repeats import mean_of, repeated_gain
 from xmodal.scored_classifier import class_texts
-from xmodal.strategy import make_strategy, wait_for_all, workers
 from xmodal.trials import (
     Learned,
     Setting,
@@ -71,23 +69,12 @@ def run(config: Config, clock: Clock) -> report.Run:
     Returns:
         What was reported.
     """
-    strategy = make_strategy(
-        config.run.strategy, config.run.virtual_devices, deterministic=config.run.deterministic
-    )
-    keras.config.set_dtype_policy(config.train.precision)
-    # Each training has functions of its own; to TensorFlow this looks like tracing one again and again.
-    tf.get_logger().addFilter(lambda record: "retracing" not in record.getMessage())
-    checkpoints = Checkpoints(
-        config.run.output_dir / "checkpoints",
-        seconds=config.run.checkpoint_seconds,
-        steps=config.run.checkpoint_steps,
-        writes=workers(strategy).is_chief,
-        say=clock.say,
-    )
+    job = begin(config, clock)
+    strategy, checkpoints = job.strategy, job.checkpoints
     with clock.stage("data"):
         modalities, reports, facts = modalities_of(config, strategy)
-    for warning in (warning for data in reports for warning in data.warnings):
-        clock.say(f"warning: {warning}")
+    for data in reports:
+        job.warn(data)
     setting = Setting(
         config,
         strategy,
@@ -97,15 +84,8 @@ def run(config: Config, clock: Clock) -> report.Run:
         unseen={name: unseen_of(side, config) for name, side in modalities.items()},
     )
     measured = measure(setting, clock)
-    run = reported(setting, measured, reports, facts, clock.seconds)
-    if workers(strategy).is_chief:
-        report.write(run, config.run.output_dir)
-        report.tensorboard(run, config.run.output_dir / "tensorboard")
-        if config.run.record:
-            report.record(run, config.run.record, clock.wall_seconds())
-        clock.say(report.console_table(run))
-    wait_for_all(strategy)
-    return run
+    run = reported(job, setting, measured, reports, facts)
+    return finish(job, run)
 
 
 def measure(setting: Setting, clock: Clock) -> Measured:
@@ -133,26 +113,21 @@ def measure(setting: Setting, clock: Clock) -> Measured:
 
 
 def reported(
+    job: Job,
     setting: Setting,
     measured: Measured,
     reports: tuple[DataReport, ...],
     facts: Facts,
-    seconds: dict[str, float],
 ) -> report.Run:
     """Puts what was measured into tables, plots and sentences."""
-    config = setting.config
     whole = measured.whole
     return report.Run(
-        experiment=config.run.experiment,
+        **job.told(),
         title=TITLE,
-        seed=config.run.seed,
-        flags=config.flagfile,
-        command=f"python -m xmodal.run --flagfile={config.run.output_dir / 'config.cfg'} --overwrite",
         data=reports[0],
         further_data={"documents": reports[1]},
         results={name: _result(setting, name, learned) for name, learned in whole.items()},
         gains=tuple(_gains(measured.rights)),
-        seconds=seconds,
         transfer=next((one.scored.transfer for one in whole.values() if one.scored.transfer), None),
         histories=tuple(learned.scored.history for learned in whole.values()),
         gallery=(),

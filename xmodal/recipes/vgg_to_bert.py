@@ -4,7 +4,7 @@ A base's weights move into a larger target, the target learns the images' classe
 become sentences, and BERT answers the target question from the sentences alone.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import keras
 import numpy as np
@@ -20,7 +20,8 @@ from xmodal.data.texts import TargetMap, identity_map, read_target_map
 from xmodal.evaluate import Gain, Result, evaluate, gallery_indices, paired_gain
 from xmodal.features import FeatureCache, feature_cache
 from xmodal.image_classifier import ImageClassifier, build_trunk, pixels, train_image_classifier
-from xmodal.strategy import make_strategy, wait_for_all, workers
+from xmodal.job import begin, finish
+from xmodal.strategy import workers
 from xmodal.text_classifier import (
     TextClassifier,
     TextExamples,
@@ -79,17 +80,8 @@ def run(config: Config, clock: Clock) -> report.Run:
     Returns:
         What was reported.
     """
-    strategy = make_strategy(
-        config.run.strategy, config.run.virtual_devices, deterministic=config.run.deterministic
-    )
-    keras.config.set_dtype_policy(config.train.precision)
-    checkpoints = Checkpoints(
-        config.run.output_dir / "checkpoints",
-        seconds=config.run.checkpoint_seconds,
-        steps=config.run.checkpoint_steps,
-        writes=workers(strategy).is_chief,
-        say=clock.say,
-    )
+    job = begin(config, clock)
+    strategy, checkpoints = job.strategy, job.checkpoints
     cache = feature_cache(config, workers(strategy).is_chief, clock.say)
     with clock.stage("data"):
         data = configured_images(config)
@@ -98,8 +90,7 @@ def run(config: Config, clock: Clock) -> report.Run:
             config.text.text_encoder, cache=cache_folder(), offline=config.run.offline
         )
         bridge = Bridge(data.class_names, config.text.text_style, config.text.template, config.text.top_k)
-    for warning in data.report.warnings:
-        clock.say(f"warning: {warning}")
+    job.warn(data.report)
 
     with clock.stage("transfer"):
         trunk, transfer = transferred_trunk(config, data, strategy)
@@ -143,15 +134,11 @@ def run(config: Config, clock: Clock) -> report.Run:
         seconds = _seconds(clock.seconds)
         measured = {name: _measure(name, answers[name], truth, question, seconds[name]) for name in NOTES}
     run = report.Run(
-        experiment=config.run.experiment,
+        **job.told(),
         title=f"{config.image.base} to {config.image.target} to text to BERT",
-        seed=config.run.seed,
-        flags=config.flagfile,
-        command=f"python -m xmodal.run --flagfile={config.run.output_dir / 'config.cfg'} --overwrite",
         data=data.report,
         results={name: item.result for name, item in measured.items()},
         gains=_gains(measured, truth),
-        seconds=clock.seconds,
         transfer=transfer,
         histories=_histories(images, scratch, text, zero_image),
         gallery=_gallery(config, data, measured["text"].probabilities, truth.test, words.test, question),
@@ -163,30 +150,20 @@ def run(config: Config, clock: Clock) -> report.Run:
         },
         headline="text",
     )
-    if not workers(strategy).is_chief:
-        wait_for_all(strategy)
-        return run
-    report.write(run, config.run.output_dir)
-    if config.run.export:
-        with clock.stage("export"):
-            served = export.Served(
-                image_model=images.model,
-                image_size=config.data.image_size,
-                temperature=temperature,
-                bridge=bridge,
-                text=text,
-                text_temperature=measured["text"].temperature,
-                names=question.names,
-            )
-            facts = _export(config, served, data.test, measured["text"].probabilities, checkpoints)
-        run = replace(run, facts=run.facts | facts)
-        report.write(run, config.run.output_dir)
-    report.tensorboard(run, config.run.output_dir / "tensorboard")
-    if config.run.record:
-        report.record(run, config.run.record, clock.wall_seconds())
-    clock.say(report.console_table(run))
-    wait_for_all(strategy)
-    return run
+
+    def exported() -> dict[str, float | int | str]:
+        served = export.Served(
+            image_model=images.model,
+            image_size=config.data.image_size,
+            temperature=temperature,
+            bridge=bridge,
+            text=text,
+            text_temperature=measured["text"].temperature,
+            names=question.names,
+        )
+        return _export(config, served, data.test, measured["text"].probabilities, checkpoints)
+
+    return finish(job, run, exported)
 
 
 def question_of(config: Config, data: ImageData) -> TargetMap:
@@ -369,7 +346,7 @@ def _gallery(config, data: ImageData, probabilities, truth, sentences, question)
 
 def _export(
     config: Config, served: export.Served, test: ImageSplit, probabilities, checkpoints: Checkpoints
-) -> dict[str, float | str]:
+) -> dict[str, float | int | str]:
     folder = config.run.saved_models_dir / config.run.experiment
     exported = export.export(served, folder, checkpoints.stage("export"))
     images = [test.encoded(index) for index in range(min(CHECKED_IMAGES, len(test)))]

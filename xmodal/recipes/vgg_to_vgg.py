@@ -28,7 +28,8 @@ from xmodal.image_classifier import (
     pixels,
     train_image_classifier,
 )
-from xmodal.strategy import make_strategy, wait_for_all, workers
+from xmodal.job import Job, begin, finish
+from xmodal.strategy import workers
 from xmodal.transfer import Growth, TransferReport, transfer_weights
 
 PROBE_IMAGES = 64
@@ -115,34 +116,17 @@ def run(config: Config, clock: Clock) -> report.Run:
     Returns:
         What was reported.
     """
-    strategy = make_strategy(
-        config.run.strategy, config.run.virtual_devices, deterministic=config.run.deterministic
-    )
-    keras.config.set_dtype_policy(config.train.precision)
-    checkpoints = Checkpoints(
-        config.run.output_dir / "checkpoints",
-        seconds=config.run.checkpoint_seconds,
-        steps=config.run.checkpoint_steps,
-        writes=workers(strategy).is_chief,
-        say=clock.say,
-    )
+    job = begin(config, clock)
+    strategy, checkpoints = job.strategy, job.checkpoints
     with clock.stage("data"):
         data = configured_images(config)
-    for warning in data.report.warnings:
-        clock.say(f"warning: {warning}")
+    job.warn(data.report)
     if config.run.export:
         clock.say("--export: this experiment has nothing to export; vgg_to_bert exports the target")
     cache = feature_cache(config, workers(strategy).is_chief, clock.say)
     networks = compare(Bench(config, data, strategy, checkpoints, cache, clock))
-    run = report_of(config, clock, data, networks)
-    if workers(strategy).is_chief:
-        report.write(run, config.run.output_dir)
-        report.tensorboard(run, config.run.output_dir / "tensorboard")
-        if config.run.record:
-            report.record(run, config.run.record, clock.wall_seconds())
-        clock.say(report.console_table(run))
-    wait_for_all(strategy)
-    return run
+    run = report_of(job, data, networks)
+    return finish(job, run)
 
 
 def compare(bench: Bench) -> list[Network]:
@@ -293,25 +277,22 @@ def measure(bench: Bench, network: Network, suffix: str = "") -> Measured:
     )
 
 
-def report_of(config: Config, clock: Clock, data: ImageData, networks: list[Network]) -> report.Run:
+def report_of(job: Job, data: ImageData, networks: list[Network]) -> report.Run:
     """Puts what was measured into the records of a report."""
+    config, clock = job.config, job.clock
     measured = {item.result.name: item for network in networks for item in network.measured}
     # What a network became stands before what it started as.
     names = sorted(measured, key=lambda name: name.endswith(START))
     target = networks[1]
     assert target.transfer is not None
     return report.Run(
-        experiment=config.run.experiment,
+        **job.told(),
         title=f"{config.image.base} to {config.image.target}",
-        seed=config.run.seed,
-        flags=config.flagfile,
-        command=f"python -m xmodal.run --flagfile={config.run.output_dir / 'config.cfg'} --overwrite",
         data=data.report,
         results={
             name: replace(measured[name].result, seconds=_seconds(name, clock.seconds)) for name in names
         },
         gains=_gains(config, measured),
-        seconds=clock.seconds,
         transfer=target.transfer,
         histories=tuple(history for network in networks for history in network.histories),
         gallery=(),

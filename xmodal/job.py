@@ -1,0 +1,100 @@
+"""What every recipe begins and ends with."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from xmodal import report
+from xmodal.checkpoint import Checkpoints
+from xmodal.clock import Clock
+from xmodal.config import Config
+from xmodal.data.audit import DataReport
+from xmodal.strategy import make_strategy, wait_for_all, workers
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run under way.
+
+    Attributes:
+        config: all flags, as dataclasses.
+        clock: times the stages, and says how it goes.
+        strategy: what its models are built and trained in.
+        checkpoints: keeps the state of its stages.
+    """
+
+    config: Config
+    clock: Clock
+    strategy: tf.distribute.Strategy
+    checkpoints: Checkpoints
+
+    def warn(self, data: DataReport, what: str = "") -> None:
+        """Says what is doubtful about a data set, by its name where there are several."""
+        for warning in data.warnings:
+            self.clock.say(f"warning: {what}: {warning}" if what else f"warning: {warning}")
+
+    def told(self) -> dict[str, Any]:
+        """Returns what a `report.Run` says of itself, whatever was measured."""
+        run = self.config.run
+        return {
+            "experiment": run.experiment,
+            "seed": run.seed,
+            "flags": self.config.flagfile,
+            "command": f"python -m xmodal.run --flagfile={run.output_dir / 'config.cfg'} --overwrite",
+            "seconds": self.clock.seconds,
+        }
+
+
+def begin(config: Config, clock: Clock) -> Job:
+    """Makes the strategy and finds the checkpoints of a run.
+
+    Raises:
+        UserError: when the devices that the flags ask for are not there.
+    """
+    strategy = make_strategy(
+        config.run.strategy, config.run.virtual_devices, deterministic=config.run.deterministic
+    )
+    keras.config.set_dtype_policy(config.train.precision)
+    checkpoints = Checkpoints(
+        config.run.output_dir / "checkpoints",
+        seconds=config.run.checkpoint_seconds,
+        steps=config.run.checkpoint_steps,
+        writes=workers(strategy).is_chief,
+        say=clock.say,
+    )
+    return Job(config, clock, strategy, checkpoints)
+
+
+def finish(
+    job: Job, run: report.Run, export: Callable[[], dict[str, float | int | str]] | None = None
+) -> report.Run:
+    """Writes all files of a run, the chief alone, and waits for the other processes of the job.
+
+    Args:
+        job: the run that ends.
+        run: what was measured.
+        export: exports the model and returns facts about that; called unless --noexport.
+
+    Returns:
+        The run, with the facts of the export.
+
+    Raises:
+        UserError: when there is no space, or no permission to write.
+    """
+    settings, clock = job.config.run, job.clock
+    if workers(job.strategy).is_chief:
+        report.write(run, settings.output_dir)
+        if export and settings.export:
+            with clock.stage("export"):
+                facts = export()
+            run = replace(run, facts=run.facts | facts)
+            report.write(run, settings.output_dir)
+        report.tensorboard(run, settings.output_dir / "tensorboard")
+        if settings.record:
+            report.record(run, settings.record, clock.wall_seconds())
+        clock.say(report.console_table(run))
+    wait_for_all(job.strategy)
+    return run
