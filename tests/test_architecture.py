@@ -23,7 +23,8 @@ ORDER = [
     "tfidf", "evaluate", "repeats",
     "report.wording", "report.markup", "report.machine", "report.records", "report.tables",
     "report.figures", "report.summaries", "report.page", "report",
-    "loaded", "export", "recipes", "recipes.vgg_to_bert", "recipes.cnn_to_text", "recipes.bert_news",
+    "loaded", "export", "recipes", "recipes.vgg_to_bert", "recipes.vgg_to_vgg",
+    "recipes.cnn_to_text", "recipes.bert_news",
     "fetch", "run",
     "bench", "bench.pairs", "bench.text_stage", "bench.engine", "bench.scrub", "bench.__main__",
 ]

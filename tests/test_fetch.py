@@ -68,6 +68,12 @@ def test_flagfile_tells_what_a_run_needs(flagfile):
     assert done.stderr.endswith("--text_encoder=hf://org/bert is no named asset: left to the run itself\n")
 
 
+def test_a_run_without_texts_needs_no_text_encoder():
+    done = fetch("--flagfile=experiments/vgg_to_vgg.cfg", "--image_weights=none", "--json")
+    assert names(done) == ["mnist_5k"]
+    assert done.stderr == ""
+
+
 def test_flags_override_the_flagfile(flagfile):
     assert names(fetch(flagfile, "--dataset=folder:photos", "--json")) == []
 

@@ -12,7 +12,7 @@ from xmodal import config, train
 from xmodal.backbones import image_trunk
 from xmodal.data.images import ImageData, load_images
 from xmodal.features import FeatureCache
-from xmodal.image_classifier import ImageClassifier, pixels, train_image_classifier
+from xmodal.image_classifier import ImageClassifier, parts_of_pass, pixels, train_image_classifier
 
 FLAGS = (
     "--image_size=32",
@@ -171,3 +171,17 @@ def test_only_the_layers_from_a_prefix_on_are_trained(data, settings, one_device
         data, settings, one_device, trainable="block2", features=features, epochs=1, head_epochs=1
     )
     assert changed_layers(classifier, one_device, features) == ["block2_conv1", "block2_conv2"]
+
+
+def test_the_validation_split_is_looked_at_within_an_epoch(data, settings, one_device):
+    options = {"trainable": "all", "epochs": 2, "head_epochs": 1, "patience": 9}
+    whole = trained(data, settings, one_device, **options)
+    parts = trained(data, settings, one_device, validations_per_epoch=3, **options)
+    # 26 images in batches of 8 are 4 steps; three equal parts would leave one out.
+    assert parts_of_pass(len(data.train), settings.image) == (1, 4)
+    changed = dataclasses.replace(settings.image, validations_per_epoch=3)
+    assert parts_of_pass(len(data.train), changed) == (2, 2)
+    assert [len(made.histories[-1].epochs) for made in (whole, parts)] == [2, 4]
+    # The batches are the same; only the split is looked at more often.
+    for a, b in zip(whole.histories[-1].epochs, parts.histories[-1].epochs[1::2], strict=True):
+        assert a["val_loss"] == pytest.approx(b["val_loss"], rel=1e-3)

@@ -266,6 +266,28 @@ def test_limit_keeps_classes_in_proportion(folder, load):
     assert len(whole.train) == 18
 
 
+def test_train_examples_leave_the_test_split_whole(folder, load):
+    options = {"test_fraction": 0.2, "validation_fraction": 0.25}
+    data, more, whole = (load(f"folder:{folder}", train_examples=count, **options) for count in (12, 18, 24))
+    assert data.report.counts == {
+        "train": {"cat": 6, "dog": 3},
+        "validation": {"cat": 2, "dog": 1},
+        "test": {"cat": 4, "dog": 2},
+    }
+    assert data.test.ids == more.test.ids == whole.test.ids
+    learned = [{*some.train.ids, *some.validation.ids} for some in (data, more, whole)]
+    assert learned[0] < learned[1] < learned[2]
+    assert len(learned[2]) == 24
+
+
+def test_train_examples_leave_a_validation_split_that_came_with_the_data_whole(tmp_path, load):
+    free = write_classes(tmp_path / "train", {"cat": 10, "dog": 10})
+    free = write_classes(tmp_path / "val", {"cat": 3, "dog": 3}, free)
+    write_classes(tmp_path / "test", {"cat": 1, "dog": 1}, free)
+    data = load(f"folder:{tmp_path}", train_examples=8)
+    assert [len(split) for split in (data.train, data.validation, data.test)] == [8, 6, 2]
+
+
 def test_limit_leaves_enough_of_a_rare_class(folder, load):
     data = load(f"folder:{folder}", limit=9, min_per_class=4)
     assert data.report.counts["train"] == {"cat": 5, "dog": 4}
@@ -497,6 +519,8 @@ def test_class_names_and_limits_that_do_not_fit(folder, load):
         load(f"folder:{folder}", class_names=("pet", "pet"))
     with refuses("--limit=3 is too few for 2 classes of --min_per_class=2 images; give at least 4"):
         load(f"folder:{folder}", limit=3)
+    with refuses("--train_examples=3 is too few for 2 classes of --min_per_class=2 images; give at least 4"):
+        load(f"folder:{folder}", train_examples=3)
 
 
 # Decoding.
@@ -609,6 +633,34 @@ def test_epochs_and_batches_are_augmented_apart(tmp_path, load):
     )
     shown = np.concatenate([joined(first, "image"), joined(second, "image")])
     assert len({image.tobytes() for image in shown}) == 16
+
+
+@pytest.mark.parametrize("parts", [1, 2, 4])
+def test_the_parts_of_an_epoch_are_the_epoch(pets, parts):
+    options = {"batch_size": 8, "seed": 3, "shuffle": True, "augment": ("shift",), "epoch": 1}
+    whole = read(pets, **options)
+    cut = [read(pets, part=(number, parts), **options) for number in range(parts)]
+    # 30 images are 4 batches.
+    assert [len(part) for part in cut] == [4 // parts] * parts
+    for name in ("image", "label", "index"):
+        np.testing.assert_array_equal(
+            np.concatenate([joined(part, name) for part in cut]), joined(whole, name)
+        )
+
+
+def test_parts_that_do_not_divide_an_epoch_leave_out_its_end(pets):
+    options = {"batch_size": 8, "seed": 3, "shuffle": True}
+    cut = [read(pets, part=(number, 3), **options) for number in range(3)]
+    assert [len(part) for part in cut] == [1, 1, 1]
+    left = np.concatenate([joined(part, "index") for part in cut])
+    np.testing.assert_array_equal(left, joined(read(pets, **options), "index")[:24])
+
+
+@pytest.mark.parametrize(
+    ("batch_count", "most", "parts"), [(8, 4, 4), (57, 4, 4), (7, 4, 1), (15, 4, 3), (2, 4, 2), (1, 9, 1)]
+)
+def test_equal_parts_leave_out_little(batch_count, most, parts):
+    assert images.equal_parts(batch_count, most) == parts
 
 
 def test_augmentation_without_shuffling_keeps_the_order(pets):

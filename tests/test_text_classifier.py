@@ -11,7 +11,13 @@ from tiny_bert import save_tiny_bert
 from xmodal import assets, config, train
 from xmodal.backbones import text_encoder
 from xmodal.heads import text_classifier
-from xmodal.text_classifier import TextClassifier, merge, train_text_classifier, zero_shot_classifier
+from xmodal.text_classifier import (
+    TextClassifier,
+    balanced,
+    merge,
+    train_text_classifier,
+    zero_shot_classifier,
+)
 
 TEXTS = (
     ["surely a red cat"] * 7
@@ -262,3 +268,55 @@ def test_zero_shot_ranks_what_is_obvious(settings, one_device):
     assert logits.argmax(axis=1)[:4].tolist() == [0, 0, 1, 2]
     assert logits[4].argmin() == 0
     assert model.history is None
+
+
+# Parts of the encoder, and stopping.
+
+
+def test_a_frozen_encoder_stays_as_it_was_and_the_head_learns(preset, settings, one_device):
+    texts, targets = zip(*TOY, strict=True)
+    examples = merge(texts, np.array(targets))
+    frozen = train_text_classifier(
+        preset,
+        examples,
+        2,
+        config=dataclasses.replace(settings, text_epochs=40, text_trainable="head"),
+        seed=3,
+        strategy=one_device,
+        stage="frozen",
+        validation=examples,
+        patience=40,
+    )
+    before = text_encoder(preset, 12).model
+    for layer in before.layers:
+        for weight, kept in zip(
+            layer.get_weights(), frozen.model.get_layer(layer.name).get_weights(), strict=True
+        ):
+            np.testing.assert_array_equal(weight, kept)
+    logits = frozen.logits(np.array(texts, object), one_device)
+    assert (logits.argmax(axis=1) == targets).mean() > 0.9
+    assert "val_loss" in frozen.history.epochs[0]
+
+
+def test_training_stops_when_the_validation_loss_rises(preset, settings, one_device):
+    texts, targets = zip(*TOY, strict=True)
+    # What is learned is the opposite of what is asked.
+    history = train_text_classifier(
+        preset,
+        merge(texts, np.array(targets)),
+        2,
+        config=dataclasses.replace(settings, text_epochs=12, length_window=2, layer_decay=0.5),
+        seed=3,
+        strategy=one_device,
+        stage="stopped",
+        validation=merge(texts, 1 - np.array(targets)),
+        patience=1,
+    ).history
+    assert len(history.epochs) < 12
+
+
+def test_balanced_classes_have_the_same_weight():
+    examples = merge(["a", "b", "c", "d", "d"], np.array([0, 0, 0, 2, 2]))
+    weights = balanced(examples, 4).weights
+    np.testing.assert_allclose(weights, [5 / 6, 5 / 6, 5 / 6, 2.5])
+    assert weights.sum() == pytest.approx(examples.weights.sum())

@@ -201,30 +201,35 @@ def test_label_smoothing_is_that_of_keras():
 def test_waiting_for_input_is_told_apart(one_device):
     inputs, labels = np.ones((6, 6), np.float32), np.zeros(6, np.int64)
 
-    def slow(*batch):
-        # Some tenths of a second of work that no step can hide.
-        square = tf.random.stateless_uniform((1500, 1500), [0, tf.cast(tf.reduce_sum(batch[2]), tf.int32)])
+    def work(number):
+        # Some tenths of a second that nothing can hide.
+        square = tf.random.stateless_uniform((1500, 1500), [0, tf.cast(number, tf.int32)])
         for _ in range(4):
             square = tf.linalg.matmul(square, square) / 1500
-        return batch[0] + 0 * square[0, 0], *batch[1:]
+        return 0 * square[0, 0]
 
-    def waiting(map_, epochs=1):
-        model = build(one_device)
+    def slow_batch(*batch):
+        return batch[0] + work(tf.reduce_sum(batch[2])), *batch[1:]
+
+    def slow_loss(labels, logits):
+        return train.cross_entropy()(labels, logits) + work(tf.reduce_sum(logits) * 0)
+
+    def epoch(map_=lambda batches: batches, loss=None):
         history = train.fit(
-            model,
+            build(one_device),
             lambda epoch: map_(train.array_batches(inputs, labels, batch_size=1)),
-            loss=train.cross_entropy(),
+            loss=loss or train.cross_entropy(),
             optimizer=lambda steps: keras.optimizers.SGD(0.1),
-            epochs=epochs,
+            epochs=2,
             strategy=one_device,
             stage="",
         )
         return history.epochs[-1]
 
-    starved = waiting(lambda batches: batches.map(slow))
-    fed = waiting(lambda batches: batches)
-    assert 0.05 < starved["waiting"] < starved["seconds"]
-    assert fed["waiting"] < starved["waiting"] / 2
+    starved = epoch(lambda batches: batches.map(slow_batch))
+    busy = epoch(loss=slow_loss)
+    assert starved["seconds"] / 2 < starved["waiting"] < starved["seconds"]
+    assert busy["waiting"] < busy["seconds"] / 2
 
 
 class Terminal(io.StringIO):

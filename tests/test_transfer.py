@@ -126,3 +126,13 @@ def test_dense_layers_grow_too():
     source, target = dense("a"), dense("a", "new")
     transfer_weights(source, target, grow=["new"])
     assert output_difference(source, target, np.ones((1, 5), np.float32)) == 0.0
+
+
+def test_the_account_in_one_line(probe):
+    source, target = convolutions("a", "old", name="one"), convolutions("a", "new", name="two")
+    report = transfer_weights(source, target, grow=["new"], drop=["old"], probe=probe)
+    assert report.names("copied") == ["a"]
+    assert report.line() == (
+        "one -> two: 1 layers copied (148 parameters), 1 grown by identity, no place for old; "
+        f"largest difference of the outputs on a batch: {report.max_abs_difference}"
+    )

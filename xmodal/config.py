@@ -14,7 +14,7 @@ from absl import flags
 
 from xmodal.errors import UserError, nearest
 
-EXPERIMENTS = ("vgg_to_bert", "cnn_to_text", "bert_news")
+EXPERIMENTS = ("vgg_to_bert", "vgg_to_vgg", "cnn_to_text", "bert_news")
 TEXT_STYLES = ("top1", "topk", "hedged")
 TEXT_HEADS = ("finetune", "zero_shot")
 BENCHES = ("engine", "text_stage", "scrub")
@@ -144,6 +144,12 @@ _count("min_per_class", 5, "Fewest training examples that a class may have.")
 _count(
     "limit", 0, "Use at most this many training examples (and test ones in proportion); 0 is all.", lower=0
 )
+_count(
+    "train_examples",
+    0,
+    "Use at most this many training examples, those held out for validation among them; 0 is all.",
+    lower=0,
+)
 
 # The documents.
 flags.DEFINE_string(
@@ -201,6 +207,12 @@ _count(
     2,
     "Times that each training image is shown to the network; a frozen trunk's outputs are kept.",
 )
+_count(
+    "validations_per_epoch",
+    1,
+    "Most equal parts of an epoch of the network after which the validation split is looked at; "
+    "up to 5% of an epoch's batches may be left out so that they are equal.",
+)
 _number("learning_rate", 3e-4, "Peak rate of AdamW through the whole network.")
 _count("batch_size", 64, "Global batch of images.")
 _count("patience", 5, "Epochs without a better validation loss before training stops.")
@@ -235,7 +247,9 @@ _number("similarity_scale", 20.0, "Scale of the cosine in scores; where it is le
 
 # One scorer for images and documents.
 flags.DEFINE_list(
-    "per_class", ["20", "100", "500", "all"], "Training examples a class that transfer is measured with."
+    "per_class",
+    ["20", "100", "500", "all"],
+    "Training examples a class that transfer is measured with; all is always among them.",
 )
 _count("seeds", 3, "Seeds that each training is repeated with: --seed and those after it.")
 _choice("move", "scorer", MOVES, "What moves between the modalities; upper is the scorer and a layer below.")
@@ -308,6 +322,7 @@ class DataConfig:
     keep_leaks: bool
     min_per_class: int
     limit: int
+    train_examples: int
 
 
 @dataclass(frozen=True)
@@ -344,6 +359,7 @@ class ImageConfig:
     label_smoothing: float
     head_learning_rate: float
     epochs: int
+    validations_per_epoch: int
     learning_rate: float
     batch_size: int
     patience: int

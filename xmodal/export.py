@@ -115,7 +115,7 @@ class ServedDocuments(tf.Module):
         self._prepare = prepare
         self._names = tf.constant(names)
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="text")])
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="text")], autograph=False)
     def answer_texts(self, text):
         """Documents (B,) -> label, probability, probabilities (B, C) and what was read of them (B,)."""
         read = self._prepare(text)

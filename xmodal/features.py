@@ -14,6 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from xmodal.config import Config, cache_folder
 from xmodal.data import images
 from xmodal.data.images import ImageSplit
 from xmodal.data.reading import Batches
@@ -40,6 +41,12 @@ class FeatureCache:
     gigabytes: float
     writes: bool = True
     say: Callable[[str], None] = print
+
+
+def feature_cache(config: Config, writes: bool, say: Callable[[str], None]) -> FeatureCache | None:
+    """Returns where features of frozen trunks are kept for other runs, None for a size of 0."""
+    gigabytes = config.run.feature_cache_gb
+    return FeatureCache(cache_folder() / "features", gigabytes, writes, say) if gigabytes > 0 else None
 
 
 def features(

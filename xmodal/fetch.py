@@ -58,18 +58,11 @@ def _run(argv: Sequence[str]) -> None:
 def _of_run(settings: config.Config) -> list[str]:
     """The named assets of a run; what else its flags name is said, since it is not fetched here."""
     encoder = {"text_encoder": settings.text.text_encoder}
+    images = {"image_weights": settings.image.image_weights, "dataset": settings.data.dataset}
     flags = {
-        "vgg_to_bert": {
-            "image_weights": settings.image.image_weights,
-            "dataset": settings.data.dataset,
-            **encoder,
-        },
-        "cnn_to_text": {
-            "image_weights": settings.image.image_weights,
-            "dataset": settings.data.dataset,
-            "documents": settings.documents.documents,
-            **encoder,
-        },
+        "vgg_to_bert": {**images, **encoder},
+        "vgg_to_vgg": images,
+        "cnn_to_text": {**images, "documents": settings.documents.documents, **encoder},
         "bert_news": {"documents": settings.documents.documents, **encoder},
     }[settings.run.experiment]
     names = assets.needed(*flags.values())

@@ -8,10 +8,10 @@ import numpy as np
 import tensorflow as tf
 
 from xmodal import train
-from xmodal.backbones import set_trainable
+from xmodal.backbones import image_trunk, set_trainable
 from xmodal.checkpoint import Checkpoints
-from xmodal.config import DataConfig, ImageConfig, TrainConfig
-from xmodal.data.images import ImageData, ImageSplit, batches
+from xmodal.config import Config, DataConfig, ImageConfig, TrainConfig, cache_folder
+from xmodal.data.images import ImageData, ImageSplit, batches, equal_parts
 from xmodal.data.reading import Batches
 from xmodal.features import FeatureCache, features
 from xmodal.heads import image_head
@@ -39,6 +39,25 @@ class ImageClassifier:
     train_labels: np.ndarray
     validation_logits: np.ndarray
     histories: tuple[train.History, ...]
+
+
+def build_trunk(config: Config, name: str, weights: str, strategy: tf.distribute.Strategy) -> keras.Model:
+    """Builds a trunk that a configuration asks for, see `image_trunk`; the seed sets its initial weights."""
+    with strategy.scope():
+        keras.utils.set_random_seed(config.run.seed)
+        return image_trunk(
+            name,
+            config.data.image_size,
+            config.image.features,
+            weights=weights,
+            cache=cache_folder(),
+            offline=config.run.offline,
+        )
+
+
+def joined(trunk: keras.Model, head: keras.Model) -> keras.Model:
+    """Puts a head on a trunk: RGB images (B, H, W, 3) -> logits (B, C)."""
+    return keras.Model(trunk.input, head(trunk.output), name=trunk.name)
 
 
 def train_image_classifier(
@@ -107,7 +126,7 @@ def train_image_classifier(
     with strategy.scope():
         keras.utils.set_random_seed(seed)
         head = image_head(kept, len(data.class_names), hidden=config.hidden, dropout=config.dropout)
-        model = keras.Model(trunk.input, head(trunk.output), name="image_classifier")
+        model = joined(trunk, head)
     histories = [
         train.fit(
             head,
@@ -127,7 +146,17 @@ def train_image_classifier(
     ]
     if not frozen:
         histories.append(
-            _train_whole(model, data, data_config, config, seed, strategy, stage, checkpoints, training)
+            fine_tune(
+                model,
+                data,
+                data_config=data_config,
+                config=config,
+                seed=seed,
+                strategy=strategy,
+                stage=f"{stage}: network",
+                checkpoints=checkpoints,
+                training=training,
+            )
         )
 
     def logits(split: ImageSplit, features: np.ndarray, name: str) -> np.ndarray:
@@ -146,28 +175,67 @@ def train_image_classifier(
     )
 
 
-def _train_whole(
-    model, data, data_config, config, seed, strategy, stage, checkpoints, training
+def fine_tune(
+    model: keras.Model,
+    data: ImageData,
+    *,
+    data_config: DataConfig,
+    config: ImageConfig,
+    seed: int,
+    strategy: tf.distribute.Strategy,
+    stage: str,
+    checkpoints: Checkpoints | None = None,
+    training: TrainConfig | None = None,
 ) -> train.History:
+    """Trains what is trainable of an image classifier for `config.epochs` passes over the images.
+
+    Args:
+        model: RGB images (B, H, W, 3) from 0 to 255 -> logits (B, C), built in the strategy's scope.
+        data: the splits; the weights that were best on the validation split are kept.
+        data_config: gives the image size.
+        config: epochs, rate and the rest.
+        seed: of orders and augmentation.
+        strategy: the tf.distribute strategy.
+        stage: what progress, history and checkpoints call it.
+        checkpoints: where it is kept.
+        training: optimizer, precision and what else is common to every training.
+
+    Returns:
+        The history, with an entry for each part of a pass, see `parts_of_pass`.
+    """
+    parts, _ = parts_of_pass(len(data.train), config)
+
     def examples(split: ImageSplit, **order) -> Batches:
         read = batches(
             split, image_size=data_config.image_size, batch_size=config.batch_size, seed=seed, **order
         )
         return read.map(_weighted)
 
+    def part_of_pass(number: int) -> Batches:
+        epoch, part = divmod(number, parts)
+        return examples(data.train, shuffle=True, augment=config.augment, epoch=epoch, part=(part, parts))
+
+    training = training or TrainConfig()
     return train.fit(
         model,
-        lambda epoch: examples(data.train, shuffle=True, augment=config.augment, epoch=epoch),
+        part_of_pass,
         loss=train.cross_entropy(config.label_smoothing),
         optimizer=train.optimizer_maker(training, config.learning_rate),
-        epochs=config.epochs,
+        epochs=config.epochs * parts,
         validation=examples(data.validation),
-        patience=config.patience,
+        patience=config.patience * parts,
         strategy=strategy,
-        stage=f"{stage}: network",
+        stage=stage,
         checkpoints=checkpoints,
         config=training,
     )
+
+
+def parts_of_pass(images: int, config: ImageConfig) -> tuple[int, int]:
+    """Returns the parts that a pass over so many training images is cut into, and the steps of each."""
+    steps = -(-images // config.batch_size)
+    parts = equal_parts(steps, config.validations_per_epoch)
+    return parts, steps // parts
 
 
 def pixels(split: ImageSplit, image_size: int, batch_size: int, **options) -> Batches:

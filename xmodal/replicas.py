@@ -33,28 +33,30 @@ def distributed(
             process, HOST:PORT; in no fixed order then.
 
     Returns:
-        What gives each device pairs of (its share of the batch, 1.0 for a real example and 0.0 for one
-        that fills up (b,)).
+        What gives each device its share of every batch, as `share_of` takes it.
     """
     replicas = strategy.num_replicas_in_sync
     rows = batches.rows if isinstance(batches, Batches) else batches
     if data_service:
         # Each worker of the service reads batches of its own, and no two the same.
         rows = rows.shard(SHARD_HINT, SHARD_HINT)
+    if not _filled(strategy, parts_each):
+        read = _served(read_ahead(rows, batches.read) if isinstance(batches, Batches) else rows, data_service)
+        # To distribute to a single CPU does nothing, and takes a fifth of a second for each epoch.
+        alone = not tf.config.list_logical_devices("GPU") and workers(strategy).workers == 1
+        return read if alone else strategy.experimental_distribute_dataset(read)
 
-    def read(shares: tf.data.Dataset) -> tf.data.Dataset:
-        if isinstance(batches, Batches):
-            shares = read_ahead(shares, lambda row, real: (batches.read(row), real))
-        return shares.apply(_served(data_service)) if data_service else shares
-
-    def filled(*row):
+    def fill(*row):
         row = row[0] if len(row) == 1 else row
         size = tf.shape(tf.nest.flatten(row)[0])[0]
-        if replicas * parts_each == 1:
-            return row, tf.ones(size)
         index = tf.range(size + -size % (replicas * parts_each))
         real = tf.cast(index < size, tf.float32)
         return tf.nest.map_structure(lambda part: tf.gather(part, tf.minimum(index, size - 1)), row), real
+
+    def read_shares(shares: tf.data.Dataset) -> tf.data.Dataset:
+        if isinstance(batches, Batches):
+            shares = read_ahead(shares, lambda row, real: (batches.read(row), real))
+        return _served(shares, data_service)
 
     def own_parts(context: tf.distribute.InputContext) -> tf.data.Dataset:
         local = replicas // context.num_input_pipelines
@@ -72,16 +74,29 @@ def distributed(
 
             return tf.nest.map_structure(cut, (row, real))
 
-        return read(rows.map(filled).map(parts).unbatch()).prefetch(2 * local)
+        return read_shares(rows.map(fill).map(parts).unbatch()).prefetch(2 * local)
 
     if replicas == 1:
-        return strategy.experimental_distribute_dataset(read(rows.map(filled)))
+        return strategy.experimental_distribute_dataset(read_shares(rows.map(fill)))
     return strategy.distribute_datasets_from_function(own_parts)
 
 
-def _served(address: str) -> Callable[[tf.data.Dataset], tf.data.Dataset]:
+def share_of(share: Any, strategy: tf.distribute.Strategy, parts_each: int = 1) -> tuple[Any, tf.Tensor]:
+    """Returns a device's part of a batch, and 1.0 for a real example and 0.0 for one that fills up (b,)."""
+    if _filled(strategy, parts_each):
+        return share
+    return share, tf.ones(tf.shape(tf.nest.flatten(share)[0])[0])
+
+
+def _filled(strategy: tf.distribute.Strategy, parts_each: int) -> bool:
+    return strategy.num_replicas_in_sync * parts_each > 1
+
+
+def _served(shares: tf.data.Dataset, address: str) -> tf.data.Dataset:
     service = tf.data.experimental.service
-    return service.distribute(service.ShardingPolicy.HINT, f"grpc://{address}")
+    if not address:
+        return shares
+    return shares.apply(service.distribute(service.ShardingPolicy.HINT, f"grpc://{address}"))
 
 
 class Stopped(Exception):
@@ -104,7 +119,8 @@ def streamed(
 
     @tf.function(reduce_retracing=True)
     def step(share):
-        def replica(batch, real):
+        def replica(share):
+            batch, real = share_of(share, strategy)
             # Truth values and half precision cannot be gathered.
             narrow = (tf.bool, tf.bfloat16, tf.float16)
             outputs = function(batch)
@@ -112,7 +128,7 @@ def streamed(
             return *wide, real
 
         # Each process gets the outputs of all.
-        return [strategy.gather(output, axis=0) for output in strategy.run(replica, share)]
+        return [strategy.gather(output, axis=0) for output in strategy.run(replica, (share,))]
 
     def run(
         batches: tf.data.Dataset | Batches, stage: str = "", stopped: Callable[[], bool] = lambda: False

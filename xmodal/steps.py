@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from xmodal.config import TrainConfig
 from xmodal.progress import SUMS
-from xmodal.replicas import moving_statistics
+from xmodal.replicas import moving_statistics, share_of
 
 Loss = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
@@ -50,8 +50,8 @@ def step_taker(
     if config.jit == "on" or (config.jit == "auto" and tf.config.list_physical_devices("GPU")):
         differentiate = tf.function(differentiate, jit_compile=True)
 
-    def replica(batch, real, stop):
-        inputs, labels, weights = batch
+    def replica(share, stop):
+        (inputs, labels, weights), real = share_of(share, strategy, config.accumulate)
         # What fills a batch up does not count.
         weights *= real
         context = tf.distribute.get_replica_context()
@@ -75,7 +75,7 @@ def step_taker(
 
     @tf.function
     def one_step(share, stop):
-        outcomes = strategy.run(replica, (*share, stop))
+        outcomes = strategy.run(replica, (share, stop))
         return strategy.reduce(tf.distribute.ReduceOp.SUM, outcomes, axis=None)
 
     @tf.function
@@ -91,7 +91,8 @@ def step_taker(
             return several_steps(shares, tf.constant(count), stop), math.nan
         asked = time.perf_counter()
         share = next(shares)
-        return one_step(share, stop), time.perf_counter() - asked
+        waited = time.perf_counter() - asked
+        return one_step(share, stop), waited
 
     return take_steps
 

@@ -61,6 +61,20 @@ class TransferReport:
         """Returns the number of parameters in the layers of one action."""
         return sum(layer.parameters for layer in self.layers if layer.action == action)
 
+    def names(self, action: str) -> list[str]:
+        """Returns the target layers of one action."""
+        return [layer.target for layer in self.layers if layer.action == action]
+
+    def line(self) -> str:
+        """Returns the account in one line."""
+        told = (
+            f"{self.source_model} -> {self.target_model}: {len(self.names('copied'))} layers copied "
+            f"({self.parameters('copied'):,} parameters), {len(self.names('grown'))} grown by {self.growth}"
+        )
+        if self.unmatched_source:
+            told += f", no place for {', '.join(self.unmatched_source)}"
+        return f"{told}; largest difference of the outputs on a batch: {self.max_abs_difference}"
+
 
 def transfer_weights(
     source: keras.Model,

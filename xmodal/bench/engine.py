@@ -18,10 +18,9 @@ from xmodal.backbones import image_trunk, set_trainable
 from xmodal.bench import pairs
 from xmodal.clock import Clock
 from xmodal.config import TrainConfig
-from xmodal.data.images import ImageData, batches, load_images
+from xmodal.data.images import ImageData, batches, configured_images, load_images
 from xmodal.data.reading import Batches
 from xmodal.heads import image_head
-from xmodal.recipes import vgg_to_bert as recipe
 from xmodal.strategy import make_strategy, wait_for_all
 
 BATCH = 64
@@ -41,7 +40,7 @@ def measure(settings: config.Config, clock: Clock) -> dict[str, object]:
     """
     strategy = make_strategy(settings.run.strategy, settings.run.virtual_devices)
     with clock.stage("data"):
-        data = recipe.load(settings)
+        data = configured_images(settings)
     size = settings.data.image_size
     figures: dict[str, object] = {"images": len(data.train), "batch_size": BATCH, "repeats": pairs.REPEATS}
     with clock.stage("head from cached features against through the trunk"):

@@ -8,6 +8,7 @@ from xmodal import assets, config, train
 from xmodal.bench.pairs import REPEATS, timed
 from xmodal.bridge import Bridge, fit_temperature
 from xmodal.clock import Clock
+from xmodal.data.images import configured_images
 from xmodal.recipes import vgg_to_bert as recipe
 from xmodal.strategy import make_strategy
 
@@ -54,7 +55,7 @@ def measure(settings: config.Config, clock: Clock) -> dict[str, float | int]:
 def _prepare(settings: config.Config, clock: Clock):
     strategy = make_strategy(settings.run.strategy, settings.run.virtual_devices)
     with clock.stage("data"):
-        data = recipe.load(settings)
+        data = configured_images(settings)
         preset = assets.text_encoder_path(
             settings.text.text_encoder, cache=config.cache_folder(), offline=settings.run.offline
         )

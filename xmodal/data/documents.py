@@ -68,6 +68,7 @@ def load_documents(
     seed: int = 0,
     min_per_class: int = 2,
     limit: int = 0,
+    train_examples: int = 0,
     keep_leaks: bool = True,
     encoding: str = "utf-8",
     fallback_encoding: str | None = None,
@@ -96,6 +97,8 @@ def load_documents(
         seed: of the cuts and of `limit`.
         min_per_class: fewest training documents that a class may have.
         limit: most training documents, classes kept in proportion; the other splits shrink alike. 0 is all.
+        train_examples: most documents that train has before validation is cut from it, classes kept in
+            proportion; a split that the data comes with stays whole. 0 is all.
         keep_leaks: keep train and validation documents that stand in test too; reported in any case.
         encoding: of the files.
         fallback_encoding: of files that are not in `encoding`; without it they are an error.
@@ -126,6 +129,7 @@ def load_documents(
         validation_fraction=validation_fraction,
         test_fraction=test_fraction,
         limit=limit,
+        train_examples=train_examples,
         min_per_class=min_per_class,
         seed=seed,
     )
@@ -164,6 +168,7 @@ def configured_documents(
         seed=seed,
         min_per_class=data.min_per_class,
         limit=data.limit,
+        train_examples=data.train_examples,
         keep_leaks=data.keep_leaks,
         encoding=documents.encoding,
         fallback_encoding=documents.fallback_encoding,

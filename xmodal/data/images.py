@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from xmodal import assets
-from xmodal.config import AUGMENTATIONS
+from xmodal.config import AUGMENTATIONS, Config, cache_folder
 from xmodal.data.audit import DataReport, audit, scan
 from xmodal.data.folders import files_under, printable, split_folders, subfolders
 from xmodal.data.reading import Batches
@@ -26,6 +26,8 @@ SHIFT = 0.08  # of the side
 CROP = 1 / 8  # of the side: 4 pixels of 32
 ROTATION = np.pi / 18  # 10 degrees
 ZOOM = 0.1
+# Share of an epoch's batches that may be in none of its parts; each epoch has others there.
+LEFT_OUT = 0.05
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,11 @@ class ImageSplit:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def encoded(self, index: int) -> bytes:
+        """Returns the bytes of one image."""
+        item = self.items[index]
+        return item if self.in_memory else Path(item).read_bytes()
+
     def take(self, positions: np.ndarray) -> "ImageSplit":
         """Returns the images at some positions (n,), in that order."""
         return replace(
@@ -76,6 +83,24 @@ class ImageData:
     report: DataReport
 
 
+def configured_images(config: Config) -> ImageData:
+    """Reads, splits and audits the images that a configuration asks for, see `load_images`."""
+    return load_images(
+        config.data.dataset,
+        cache=cache_folder(),
+        offline=config.run.offline,
+        class_names=config.data.class_names,
+        validation_fraction=config.data.validation_fraction,
+        test_fraction=config.data.test_fraction,
+        seed=config.run.seed,
+        bad_images=config.data.bad_images,
+        min_per_class=config.data.min_per_class,
+        limit=config.data.limit,
+        train_examples=config.data.train_examples,
+        keep_leaks=config.data.keep_leaks,
+    )
+
+
 def load_images(
     dataset: str,
     *,
@@ -88,6 +113,7 @@ def load_images(
     bad_images: str = "skip",
     min_per_class: int = 2,
     limit: int = 0,
+    train_examples: int = 0,
     keep_leaks: bool = True,
 ) -> ImageData:
     """Lists, splits and audits a set of images. No pixels are kept.
@@ -110,6 +136,8 @@ def load_images(
         bad_images: what to do with unreadable files: "skip" or "fail".
         min_per_class: fewest training images that a class may have.
         limit: most training images, classes kept in proportion; validation and test shrink alike. 0 is all.
+        train_examples: most images that train has before validation is cut from it, classes kept in
+            proportion; a split that the data comes with stays whole. 0 is all.
         keep_leaks: keep train and validation images that stand in test too; reported in any case.
 
     Returns:
@@ -133,6 +161,7 @@ def load_images(
         validation_fraction=validation_fraction,
         test_fraction=test_fraction,
         limit=limit,
+        train_examples=train_examples,
         min_per_class=min_per_class,
         seed=seed,
     )
@@ -184,9 +213,10 @@ def batches(
     shuffle: bool = False,
     augment: Sequence[str] = (),
     epoch: int = 0,
+    part: tuple[int, int] = (0, 1),
     drop_remainder: bool = False,
 ) -> Batches:
-    """One epoch of a split, decoded as it is read.
+    """One epoch of a split, or a part of it, decoded as it is read.
 
     The order and the augmentation follow from (seed, epoch) alone, so that a resumed run can take up
     any epoch.
@@ -199,6 +229,8 @@ def batches(
         shuffle: bring the images in a random order, instead of that of the split.
         augment: kinds of augmentation, see `augmented`.
         epoch: number of the epoch; each has its own order and augmentation.
+        part: (i, n) for the i-th of n parts of the epoch that have equal numbers of batches; batches
+            that are left over at its end are in none, see `equal_parts`.
         drop_remainder: leave out the last images when they do not fill a batch.
 
     Returns:
@@ -208,6 +240,10 @@ def batches(
     order = np.arange(len(split))
     if shuffle:
         order = np.random.default_rng((seed, epoch)).permutation(order)
+    number, parts = part
+    count = -(-len(split) // batch_size) // parts
+    first = number * count
+    order = order[first * batch_size : (first + count) * batch_size]
     # Bytes stay as they are, and paths keep names that are not UTF-8.
     items = tf.constant([os.fsencode(item) for item in split.items[order]], tf.string)
 
@@ -223,7 +259,12 @@ def batches(
     pixels = tf.TensorSpec((image_size, image_size, 3), tf.float32)
     columns = {"item": items, "label": split.labels[order], "index": order.astype(np.int64)}
     rows = tf.data.Dataset.from_tensor_slices(columns).batch(batch_size, drop_remainder=drop_remainder)
-    return Batches(rows.enumerate().map(_with_draws((seed, epoch))) if augment else rows, read)
+    return Batches(rows.enumerate(start=first).map(_with_draws((seed, epoch))) if augment else rows, read)
+
+
+def equal_parts(batch_count: int, most: int) -> int:
+    """Returns the largest number of equal parts, up to `most`, that leave out at most 5% of the batches."""
+    return next(parts for parts in range(most, 0, -1) if batch_count % parts <= LEFT_OUT * batch_count)
 
 
 def _with_draws(seed: tuple[int, int]) -> Callable:

@@ -75,13 +75,14 @@ def iban(numbers: tf.Tensor) -> tf.Tensor:
     plain = tf.strings.regex_replace(numbers, r"\s", "")
     turned = tf.strings.regex_replace(plain, "^(.{4})(.*)$", r"\2\1")
     codes = tf.cast(tf.io.decode_raw(turned, tf.uint8, fixed_length=36), tf.int32)
-    rest = tf.zeros_like(codes[:, 0])
-    for place in range(36):
-        code = codes[:, place]
-        value = tf.where(code >= ord("A"), code - ord("A") + 10, code - ord("0"))
-        longer = (rest * tf.where(value > 9, 100, 10) + value) % 97
-        rest = tf.where(code > 0, longer, rest)
-    return rest == 1
+    # A letter stands for two digits, 10 to 35. What a character counts, modulo 97, follows from the
+    # number of digits after it.
+    value = tf.where(codes >= ord("A"), codes - ord("A") + 10, codes - ord("0"))
+    digits = tf.where(codes > 0, tf.where(value > 9, 2, 1), 0)
+    after = tf.cumsum(digits, axis=1, exclusive=True, reverse=True)
+    powers = tf.constant([pow(10, exponent, 97) for exponent in range(73)])
+    counted = tf.where(codes > 0, value * tf.gather(powers, after), 0)
+    return tf.reduce_sum(counted, axis=1) % 97 == 1
 
 
 def resident_id(numbers: tf.Tensor) -> tf.Tensor:

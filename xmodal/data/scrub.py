@@ -1,6 +1,8 @@
 """Clean texts without personal data: the same TensorFlow ops at training, evaluation and in the export."""
 
+import os
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -93,7 +95,6 @@ def prepare_documents(data: DocumentData, *, scrub: bool, batch_size: int = 64) 
         batch_size: documents that are read together.
     """
     splits = {"train": data.train, "validation": data.validation, "test": data.test}
-    # All in one go: TensorFlow traces the many rules once.
     texts, found = prepare_texts(
         np.concatenate([split.texts for split in splits.values()]), scrub=scrub, batch_size=batch_size
     )
@@ -126,12 +127,18 @@ def prepare_texts(
     """
     # A lone surrogate, which Python's strings may hold, is no UTF-8.
     encoded = [text.encode("utf-8", "replace") for text in texts]
-    batches = tf.data.Dataset.from_tensor_slices(tf.constant(encoded, tf.string)).batch(batch_size)
-    read = batches.map(preparation(scrub), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    parts = list(read.as_numpy_iterator())
-    found = np.empty(len(encoded), object)
-    found[:] = [text.decode() for part, _ in parts for text in part]
-    return found, np.concatenate([counts for _, counts in parts])
+    parts = [encoded[start : start + batch_size] for start in range(0, len(encoded), batch_size)]
+    prepare = _SCRUBBED if scrub else _CLEANED
+
+    def read(part: list[bytes]) -> tuple[list[str], np.ndarray]:
+        found, counts = prepare(tf.constant(part, tf.string))
+        return [text.decode() for text in found.numpy()], counts.numpy()
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        done = list(pool.map(read, parts))
+    texts = np.empty(len(encoded), object)
+    texts[:] = [text for part, _ in done for text in part]
+    return texts, np.concatenate([counts for _, counts in done])
 
 
 def _plain(texts: tf.Tensor, tag: str) -> tf.Tensor:
@@ -160,3 +167,10 @@ def _replaced(texts: tf.Tensor, kind: Kind) -> tuple[tf.Tensor, tf.Tensor]:
     joined = pieces.with_flat_values(tf.where(found, kind.mark, flat))
     counts = tf.reduce_sum(pieces.with_flat_values(tf.cast(found, tf.int32)), axis=1)
     return tf.strings.reduce_join(joined, axis=1), counts
+
+
+def _traced_once(prepare: Callable) -> Callable:
+    return tf.function(prepare, input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
+
+
+_SCRUBBED, _CLEANED = _traced_once(scrubbed), _traced_once(_without_marks)

@@ -1,7 +1,7 @@
 """Examples of any kind, cut into splits: which ones follows from the seed and their ids alone."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -65,6 +65,7 @@ def divide(
     validation_fraction: float,
     test_fraction: float,
     limit: int,
+    train_examples: int,
     min_per_class: int,
     seed: int,
 ) -> tuple[list[Example], tuple[str, ...]]:
@@ -82,8 +83,10 @@ def divide(
         validation_fraction: share of train that becomes validation.
         test_fraction: share of train that becomes test.
         limit: most training examples, classes kept in proportion; the other splits shrink alike. 0 is all.
-        min_per_class: fewest training examples of a class that `limit` leaves.
-        seed: of the cuts and of `limit`.
+        train_examples: most examples that train has before validation is cut from it, classes kept in
+            proportion; a split that the data comes with stays whole. 0 is all.
+        min_per_class: fewest training examples of a class that both leave.
+        seed: of the cuts and of both.
 
     Returns:
         The examples with their splits and class names, and the names of the C classes in order.
@@ -97,9 +100,13 @@ def divide(
     rename = dict(zip(original, names, strict=True))
     examples = [example._replace(class_name=rename[example.class_name]) for example in examples]
     examples = _cut(examples, "test", test_fraction, seed)
+    if train_examples:
+        least = {"train": min_per_class}
+        examples = _limited(examples, train_examples, least, things, seed, flag="train_examples")
     examples = _cut(examples, "validation", validation_fraction, seed)
     if limit:
-        examples = _limited(examples, limit, min_per_class, len(names), things, seed)
+        least = {"train": min_per_class, "validation": 1, "test": 1}
+        examples = _limited(examples, limit, least, things, seed, flag="limit")
     return examples, names
 
 
@@ -185,22 +192,25 @@ def _cut(examples: list[Example], split: str, fraction: float, seed: int) -> lis
 
 
 def _limited(
-    examples: list[Example], limit: int, min_per_class: int, class_count: int, things: Things, seed: int
+    examples: list[Example], count: int, least: Mapping[str, int], things: Things, seed: int, *, flag: str
 ) -> list[Example]:
-    """Keeps `limit` training examples, and the same share of the other splits."""
-    trained = sum(example.split == "train" for example in examples)
-    if limit >= trained:
+    """Keeps `count` training examples, the same share of the other splits of `least`, and the rest whole.
+
+    Of each class, `least` are kept in a split; with a smaller count, some of the same examples.
+    """
+    trained = [example.class_name for example in examples if example.split == "train"]
+    if count >= len(trained):
         return examples
-    if limit < class_count * min_per_class:
+    classes = len(set(trained))
+    if count < classes * least["train"]:
         raise UserError(
-            f"--limit={limit} is too few for {class_count} classes "
-            f"of --min_per_class={min_per_class} {things.noun}s",
-            f"give at least {class_count * min_per_class}",
+            f"--{flag}={count} is too few for {classes} classes "
+            f"of --min_per_class={least['train']} {things.noun}s",
+            f"give at least {classes * least['train']}",
         )
-    least = {"train": min_per_class, "validation": 1, "test": 1}
-    kept: set[int] = set()
-    for split in SPLITS:
-        kept |= _stratified(examples, split, limit / trained, seed, purpose="limit", least=least[split])
+    kept = {position for position, example in enumerate(examples) if example.split not in least}
+    for split, fewest in least.items():
+        kept |= _stratified(examples, split, count / len(trained), seed, purpose=flag, least=fewest)
     return [examples[position] for position in sorted(kept)]
 
 

@@ -21,7 +21,7 @@ from xmodal.clock import Clock
 from xmodal.config import Config, cache_folder
 from xmodal.data.audit import DataReport
 from xmodal.data.documents import configured_documents
-from xmodal.data.images import load_images
+from xmodal.data.images import configured_images
 from xmodal.data.texts import read_descriptions
 from xmodal.evaluate import Gain, Result, evaluate
 from xmodal.modality import ClassTexts, Modality, document_modality, image_modality
@@ -166,19 +166,7 @@ def reported(
 def modalities_of(config: Config, strategy) -> tuple[dict[str, Modality], tuple[DataReport, ...], Facts]:
     """Reads images and documents, and says what became of the documents' words."""
     cache, offline = cache_folder(), config.run.offline
-    image_data = load_images(
-        config.data.dataset,
-        cache=cache,
-        offline=offline,
-        class_names=config.data.class_names,
-        validation_fraction=config.data.validation_fraction,
-        test_fraction=config.data.test_fraction,
-        seed=config.run.seed,
-        bad_images=config.data.bad_images,
-        min_per_class=config.data.min_per_class,
-        limit=config.data.limit,
-        keep_leaks=config.data.keep_leaks,
-    )
+    image_data = configured_images(config)
     # --class_names is for the images.
     document_data = configured_documents(
         replace(config.data, class_names=()),

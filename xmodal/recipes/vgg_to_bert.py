@@ -4,25 +4,22 @@ A base's weights move into a larger target, the target learns the images' classe
 become sentences, and BERT answers the target question from the sentences alone.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from xmodal import assets, export, report, train
-from xmodal.backbones import image_trunk
 from xmodal.bridge import Bridge, Style, fit_mixture, fit_temperature, mix, softmax
 from xmodal.checkpoint import Checkpoints
 from xmodal.clock import Clock
 from xmodal.config import Config, cache_folder
-from xmodal.data.images import ImageData, ImageSplit, batches, load_images
+from xmodal.data.images import ImageData, ImageSplit, batches, configured_images
 from xmodal.data.texts import TargetMap, identity_map, read_target_map
 from xmodal.evaluate import Gain, Result, evaluate, gallery_indices, paired_gain
-from xmodal.features import FeatureCache
-from xmodal.image_classifier import ImageClassifier, pixels, train_image_classifier
+from xmodal.features import FeatureCache, feature_cache
+from xmodal.image_classifier import ImageClassifier, build_trunk, pixels, train_image_classifier
 from xmodal.strategy import make_strategy, wait_for_all, workers
 from xmodal.text_classifier import (
     TextClassifier,
@@ -95,7 +92,7 @@ def run(config: Config, clock: Clock) -> report.Run:
     )
     cache = feature_cache(config, workers(strategy).is_chief, clock.say)
     with clock.stage("data"):
-        data = load(config)
+        data = configured_images(config)
         question = question_of(config, data)
         preset = assets.text_encoder_path(
             config.text.text_encoder, cache=cache_folder(), offline=config.run.offline
@@ -106,7 +103,7 @@ def run(config: Config, clock: Clock) -> report.Run:
 
     with clock.stage("transfer"):
         trunk, transfer = transferred_trunk(config, data, strategy)
-    clock.say(_transfer_line(transfer))
+    clock.say(transfer.line())
     with clock.stage("image classifier"):
         images, logits = train_images(
             config, data, trunk, config.image.trainable, strategy, "images", checkpoints, cache
@@ -128,7 +125,7 @@ def run(config: Config, clock: Clock) -> report.Run:
                 config, question, preset, written, strategy, "text head, text alone", checkpoints
             )
     with clock.stage("no transfer"):
-        random_trunk = _trunk(config, config.image.target, "none", strategy)
+        random_trunk = build_trunk(config, config.image.target, "none", strategy)
         scratch, scratch_logits = train_images(
             config, data, random_trunk, "all", strategy, "no transfer", checkpoints, cache
         )
@@ -192,29 +189,6 @@ def run(config: Config, clock: Clock) -> report.Run:
     return run
 
 
-def feature_cache(config: Config, writes: bool, say: Callable[[str], None]) -> FeatureCache | None:
-    """Returns where features of frozen trunks are kept for other runs, None for a size of 0."""
-    gigabytes = config.run.feature_cache_gb
-    return FeatureCache(cache_folder() / "features", gigabytes, writes, say) if gigabytes > 0 else None
-
-
-def load(config: Config) -> ImageData:
-    """Reads, splits and audits the images."""
-    return load_images(
-        config.data.dataset,
-        cache=cache_folder(),
-        offline=config.run.offline,
-        class_names=config.data.class_names,
-        validation_fraction=config.data.validation_fraction,
-        test_fraction=config.data.test_fraction,
-        seed=config.run.seed,
-        bad_images=config.data.bad_images,
-        min_per_class=config.data.min_per_class,
-        limit=config.data.limit,
-        keep_leaks=config.data.keep_leaks,
-    )
-
-
 def question_of(config: Config, data: ImageData) -> TargetMap:
     """Returns the question of --target_map, by default the images' own classes."""
     if config.text.target_map is None:
@@ -222,23 +196,10 @@ def question_of(config: Config, data: ImageData) -> TargetMap:
     return read_target_map(config.text.target_map, data.class_names)
 
 
-def _trunk(config: Config, name: str, weights: str, strategy) -> keras.Model:
-    with strategy.scope():
-        keras.utils.set_random_seed(config.run.seed)
-        return image_trunk(
-            name,
-            config.data.image_size,
-            config.image.features,
-            weights=weights,
-            cache=cache_folder(),
-            offline=config.run.offline,
-        )
-
-
 def transferred_trunk(config: Config, data: ImageData, strategy) -> tuple[keras.Model, TransferReport]:
     """Builds the target's trunk with the base's weights, and proves it on a batch of training images."""
-    base = _trunk(config, config.image.base, config.image.image_weights, strategy)
-    target = _trunk(config, config.image.target, "none", strategy)
+    base = build_trunk(config, config.image.base, config.image.image_weights, strategy)
+    target = build_trunk(config, config.image.target, "none", strategy)
     probe = batches(data.train, image_size=config.data.image_size, batch_size=PROBE_IMAGES)
     transfer = transfer_weights(
         base,
@@ -393,7 +354,7 @@ def _gallery(config, data: ImageData, probabilities, truth, sentences, question)
     picked = gallery_indices(probabilities, truth, GALLERY_EACH, config.run.seed)
     return tuple(
         report.GalleryItem(
-            png=_encoded(data.test, index),
+            png=data.test.encoded(index),
             id=data.test.ids[index],
             truth=question.names[truth[index]],
             predicted=question.names[probabilities[index].argmax()],
@@ -406,30 +367,14 @@ def _gallery(config, data: ImageData, probabilities, truth, sentences, question)
     )
 
 
-def _encoded(split: ImageSplit, index: int) -> bytes:
-    item = split.items[index]
-    return item if split.in_memory else Path(item).read_bytes()
-
-
 def _export(
     config: Config, served: export.Served, test: ImageSplit, probabilities, checkpoints: Checkpoints
 ) -> dict[str, float | str]:
     folder = config.run.saved_models_dir / config.run.experiment
     exported = export.export(served, folder, checkpoints.stage("export"))
-    images = [_encoded(test, index) for index in range(min(CHECKED_IMAGES, len(test)))]
+    images = [test.encoded(index) for index in range(min(CHECKED_IMAGES, len(test)))]
     difference = export.check(exported, images, probabilities[: len(images)])
     return {"export": str(exported), "largest difference of the export in a fresh process": difference}
-
-
-def _transfer_line(transfer: TransferReport) -> str:
-    copied, grown = (
-        sum(layer.action == action for layer in transfer.layers) for action in ("copied", "grown")
-    )
-    return (
-        f"{transfer.source_model} -> {transfer.target_model}: {copied} layers copied "
-        f"({transfer.parameters('copied'):,} parameters), {grown} grown by {transfer.growth}; "
-        f"largest difference of the outputs on a batch: {transfer.max_abs_difference}"
-    )
 
 
 def _seconds(stages: dict[str, float]) -> dict[str, float]:

@@ -1,0 +1,130 @@
+"""The recipe of documents, run as a user does, with a tiny BERT and documents of its few words."""
+
+import json
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tiny_bert import save_tiny_bert
+
+ANIMALS, PLANTS = ("cat", "dog", "bird"), ("oak", "fir", "plant")
+
+
+def write_documents(root: Path) -> None:
+    chance = random.Random(0)
+    for split, count in (("train", 30), ("val", 8), ("test", 12)):
+        for label, names in (("animals", ANIMALS), ("plants", PLANTS)):
+            for number in range(count):
+                words = [chance.choice(names), chance.choice(("red", "green")), chance.choice(("one", "two"))]
+                path = root / split / label / f"{number}.txt"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(f"<p>a photo of {' '.join(words)}, {number} a{number}@example.org</p>")
+
+
+def run(*flags, cwd):
+    return subprocess.run(
+        [sys.executable, "-m", "xmodal.run", "--experiment=bert_news", *flags],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+    )
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    cwd = tmp_path_factory.mktemp("run")
+    write_documents(cwd / "news")
+    save_tiny_bert(cwd / "bert")
+    flags = [
+        "--documents=dir:news",
+        "--text_encoder=./bert",
+        "--sequence_length=16",
+        "--text_epochs=8",
+        "--text_batch_size=8",
+        "--text_learning_rate=0.01",
+        "--layer_decay=0.5",
+        "--class_weights=balanced",
+        "--length_window=4",
+        "--record=record.json",
+    ]
+    process = run(*flags, cwd=cwd)
+    assert process.returncode == 0, process.stderr
+    return cwd, process
+
+
+def test_a_run_leaves_its_files_and_prints_the_table(finished):
+    cwd, process = finished
+    folder = cwd / "runs/bert_news"
+    names = {path.name for path in folder.iterdir()}
+    assert {"config.cfg", "metrics.json", "metrics.jsonl", "report.html", "tensorboard"} <= names
+    assert "transfer.json" not in names
+    assert "\nbert " in process.stdout
+    assert "\ntf_idf " in process.stdout
+    assert (cwd / "record.json").is_file()
+
+
+def test_metrics_hold_results_tables_and_what_was_replaced(finished):
+    cwd, _ = finished
+    metrics = json.loads((cwd / "runs/bert_news/metrics.json").read_text())
+    assert list(metrics["results"]) == ["bert", "tf_idf"]
+    for result in metrics["results"].values():
+        assert result["n"] == 24
+        assert result["accuracy"] > 0.9
+        assert result["macro_f1"] > 0.9
+        assert result["loss"] > 0
+    captions = [table["caption"] for table in metrics["tables"]]
+    assert len(captions) == 4
+    report, _, hardest, personal = metrics["tables"]
+    assert report["head"] == ["class", "test documents", "precision", "recall", "F1"]
+    assert [row[:2] for row in report["rows"]] == [["animals", 12], ["plants", 12]]
+    assert len(hardest["rows"]) == 20
+    assert all("[EMAIL]" in row[-1] for row in hardest["rows"])
+    assert [row for row in personal["rows"] if row[0] == "[EMAIL]"] == [["[EMAIL]", 60, 16, 24]]
+    assert metrics["facts"]["export: largest difference of a probability"] <= 1e-4
+
+
+def test_nothing_personal_is_printed_or_kept(finished):
+    cwd, process = finished
+    assert "@example.org" not in process.stdout + process.stderr
+    for path in (cwd / "runs").rglob("*"):
+        if path.is_file():
+            assert b"@example.org" not in path.read_bytes(), path
+
+
+def test_the_export_takes_documents_as_they_are_written(finished):
+    cwd, _ = finished
+    script = (
+        "import sys, tensorflow as tf, tensorflow_text\n"
+        "serve = tf.saved_model.load('saved_models/bert_news/1').signatures['serving_default']\n"
+        "texts = ['<b>a photo of oak fir plant</b> x@example.org', '', 'cat ' * 100_000,\n"
+        "         b'\\xff\\xfe\\x00 dog \\xe2\\x80\\xae\\xe2\\x80\\x8b bird']\n"
+        "out = serve(text=tf.constant(texts))\n"
+        "print([label.decode() for label in out['label'].numpy()], out['read'].numpy()[0].decode())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=cwd, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    labels, _, read = done.stdout.strip().rpartition("] ")
+    assert read == "a photo of oak fir plant [EMAIL]"
+    first, _, third, fourth = (label.strip(" '") for label in labels.lstrip("[").split(","))
+    assert (first, third, fourth) == ("plants", "animals", "animals")
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        (["--documents=dir:nowhere"], "error: the folder 'nowhere' does not exist; check the path of"),
+        (["--documents=reuters"], "error: unknown --documents='reuters' (there are 20newsgroups,"),
+        (
+            ["--documents=dir:news", "--text_encoder=./bert", "--text_trainable=transformer_layr_0"],
+            "error: --text_trainable=transformer_layr_0 is no layer of 'sentence_encoder'; did you mean",
+        ),
+    ],
+)
+def test_one_line_and_exit_code_2(finished, flags, told, tmp_path):
+    cwd, _ = finished
+    done = run(*flags, "--sequence_length=16", f"--output_dir={tmp_path / 'out'}", cwd=cwd)
+    assert done.returncode == 2
+    assert [line for line in done.stderr.splitlines() if line.startswith(told)]
+    assert "Traceback" not in done.stderr
