@@ -10,9 +10,11 @@ import pytest
 import tensorflow as tf
 from sentencepiece.sentencepiece_model_pb2 import ModelProto
 
-from xmodal import assets, config, e5
+from xmodal import assets, config, e5, export
 from xmodal.backbones import text_encoder
 from xmodal.errors import UserError
+from xmodal.heads import text_classifier
+from xmodal.text_classifier import TextClassifier
 
 DATA = Path(__file__).parent / "data"
 # The pieces that stand for no text come first, as in XLM-R; "▁" stands for a space.
@@ -217,6 +219,19 @@ def test_an_encoder_reads_at_most_what_it_has_positions_for(tiny):
     assert encoder.model(encoder.tokens(["ab", ""])).shape == (2, HIDDEN)
     with pytest.raises(UserError, match=r"--sequence_length=13 is more than the 12 tokens that '.*' reads"):
         text_encoder(str(tiny.parent), LENGTH + 1)
+
+
+def test_an_export_answers_in_a_process_that_has_neither_the_file_nor_this_package(tiny, tmp_path):
+    encoder = text_encoder(str(tiny.parent), LENGTH)
+    bert = TextClassifier(encoder, text_classifier(encoder.model, 3), None)
+    served = export.ServedDocuments(
+        text=bert, temperature=1.0, prepare=tf.identity, names=("one", "two", "three")
+    )
+    texts = ["ab ba", "be\u0301", "b\N{GRINNING FACE}", ""]
+    probabilities = served.answer_texts(tf.constant(texts))["probabilities"].numpy()
+    assert np.ptp(probabilities, axis=0).max() > 0.01
+    exported = export.export(served, tmp_path / "saved")
+    assert export.check(exported, [text.encode() for text in texts], probabilities) < 1e-5
 
 
 def test_a_layer_computes_what_the_equations_of_bert_say(tiny):
