@@ -78,8 +78,8 @@ def _scrub(record: dict) -> list[str]:
         for language, name in (("en", "in English"), ("zh", "in Chinese"))
     ]
     return [
-        f"Personal data in {record['documents']:,} documents of about {record['words_a_document']} words that "
-        f"faker made: {'; '.join(figures)}. {record['documents_a_second']:,.0f} documents a second."
+        f"Personal data in {record['documents']:,} documents of about {record['words_a_document']} words "
+        f"that faker made: {'; '.join(figures)}. {record['documents_a_second']:,.0f} documents a second."
     ]
 
 
