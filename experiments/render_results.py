@@ -29,9 +29,10 @@ def _section(path: Path) -> str:
     record = json.loads(path.read_text())
     lines = [_origin(path.stem, record), ""]
     if "bench" in record:
-        return "\n".join([*lines, *_text_stage(record), ""])
+        render_bench = {"text_stage": _text_stage, "scrub": _scrub}[record["bench"]]
+        return "\n".join([*lines, *render_bench(record), ""])
     lines += [
-        "| result | accuracy | 95% interval | images | log loss | seconds |",
+        f"| result | accuracy | 95% interval | {_source(record)[1]} | log loss | seconds |",
         "| --- | ---: | ---: | ---: | ---: | ---: |",
     ]
     for name, result in record["results"].items():
@@ -45,14 +46,41 @@ def _section(path: Path) -> str:
 
 
 def _origin(name: str, record: dict) -> str:
-    flags = dict(flag.removeprefix("--").partition("=")[::2] for flag in record["flags"])
+    flags = _flags(record)
+    flag, _ = _source(record)
+    flags |= {"bench": record.get("bench", "")}
     # The folder of a data set is of one machine.
-    dataset = re.sub(r"(folder|csv):.*/", r"\1:", flags["dataset"])
+    source = re.sub(r"(folder|dir|csv|tsv|jsonl):.*/", r"\1:", flags[flag])
     machine, minutes = record["hardware"], record["wall_seconds"] / 60
     return (
-        f"**{name}**: `--dataset={dataset}`, seed {flags['seed']}, commit {record['commit'][:12]}, "
+        f"**{name}**: `--{flag}={source}`, seed {flags['seed']}, commit {record['commit'][:12]}, "
         f"{machine['cores']} cores of {machine['cpu']}, {minutes:.1f} minutes in all."
     )
+
+
+def _flags(record: dict) -> dict[str, str]:
+    return dict(flag.removeprefix("--").partition("=")[::2] for flag in record["flags"])
+
+
+def _source(record: dict) -> tuple[str, str]:
+    """Returns the flag that names what was read, and what it consists of."""
+    if record.get("bench") == "scrub":
+        return "bench", "documents"
+    if _flags(record)["experiment"] == "bert_news":
+        return "documents", "documents"
+    return "dataset", "images"
+
+
+def _scrub(record: dict) -> list[str]:
+    figures = [
+        f"{name} {record[f'{language} recall']:.2%} of {record[f'{language} pieces']:,} pieces found, "
+        f"{record[f'{language} precision']:.2%} of what was marked is one"
+        for language, name in (("en", "in English"), ("zh", "in Chinese"))
+    ]
+    return [
+        f"Personal data in {record['documents']:,} documents of about {record['words_a_document']} words "
+        f"that faker made: {'; '.join(figures)}. {record['documents_a_second']:,.0f} documents a second."
+    ]
 
 
 def _text_stage(record: dict) -> list[str]:

@@ -280,12 +280,12 @@ def test_a_frozen_encoder_stays_as_it_was_and_the_head_learns(preset, settings, 
         preset,
         examples,
         2,
-        config=dataclasses.replace(settings, text_epochs=40, text_trainable="head"),
+        config=dataclasses.replace(settings, text_epochs=100, text_learning_rate=0.1, text_trainable="head"),
         seed=3,
         strategy=one_device,
         stage="frozen",
         validation=examples,
-        patience=40,
+        patience=100,
     )
     before = text_encoder(preset, 12).model
     for layer in before.layers:
