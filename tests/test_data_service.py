@@ -17,12 +17,13 @@ service = tf.data.experimental.service
 
 @pytest.fixture(scope="module")
 def address():
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
-    ports = [opened.getsockname()[1] for opened in sockets]
+    # All at once, or the dispatcher could be given the port of a worker.
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(3)]
+    own, *ports = [opened.getsockname()[1] for opened in sockets]
     for opened in sockets:
         opened.close()
     workers = [f"localhost:{port}" for port in ports]
-    dispatcher = service.DispatchServer(service.DispatcherConfig(worker_addresses=workers))
+    dispatcher = service.DispatchServer(service.DispatcherConfig(port=own, worker_addresses=workers))
     place = dispatcher.target.removeprefix("grpc://")
     started = [
         service.WorkerServer(service.WorkerConfig(dispatcher_address=place, worker_address=worker, port=port))
