@@ -26,6 +26,21 @@ def made(kind, virtual_devices):
 
 print(json.dumps([made(*asked) for asked in json.loads(sys.argv[1])]))
 """
+TWICE = """
+import tensorflow as tf
+from xmodal.strategy import make_strategy
+
+for size in (10, 20):
+    strategy = make_strategy("mirrored", virtual_devices=2)
+
+    @tf.function
+    def summed():
+        return strategy.run(
+            lambda: tf.distribute.get_replica_context().all_reduce("SUM", tf.ones([size]))
+        )
+
+    assert strategy.experimental_local_results(summed())[0].shape == [size]
+"""
 ONE, TWO = ["OneDeviceStrategy", 1, 1.0], ["MirroredStrategy", 2, 2.0]
 TOO_LATE = "--virtual_devices=3 came after TensorFlow had started; set it in a new process"
 
@@ -56,3 +71,8 @@ def test_strategies_of_a_process_in_turn(asked, expected):
     )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout.splitlines()[-1]) == expected
+
+
+def test_two_mirrored_runs_of_a_process_do_not_meet():
+    done = subprocess.run([sys.executable, "-c", TWICE], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr

@@ -15,6 +15,7 @@ from xmodal.recipes import vgg_to_vgg
 ROOT = Path(__file__).parents[1]
 GROWN = [
     f"--flagfile={ROOT / 'experiments/vgg_to_vgg.cfg'}",
+    "--strategy=one_device",
     "--limit=90",
     "--batch_size=16",
     "--epochs=2",

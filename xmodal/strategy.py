@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 
 import tensorflow as tf
 
@@ -45,7 +46,7 @@ def make_strategy(
     devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
     names = [device.name for device in devices]
     if kind == "mirrored" or (kind == "auto" and len(names) > 1):
-        return tf.distribute.MirroredStrategy(names)
+        return _mirrored(*names)
     return tf.distribute.OneDeviceStrategy(names[0])
 
 
@@ -86,6 +87,12 @@ def wait_for_all(strategy: tf.distribute.Strategy) -> None:
 
     with lost_workers_noticed(strategy):
         meet()
+
+
+@cache
+def _mirrored(*devices: str) -> tf.distribute.Strategy:
+    # One for a process: two of them number their collective operations alike, which then meet each other's.
+    return tf.distribute.MirroredStrategy(devices)
 
 
 def _multi_worker() -> tf.distribute.Strategy:
