@@ -41,8 +41,28 @@ def _section(path: Path) -> str:
             f"| {name}: {result['note']} | {result['accuracy']:.2%} | {low:.2%} to {high:.2%} "
             f"| {result['n']:,} | {result['loss']:.3f} | {result['seconds']:.0f} |"
         )
-    sentences = " ".join(f"{gain['sentence'].capitalize()}." for gain in record["gains"])
-    return "\n".join([*lines, "", sentences, ""])
+    # Names within a sentence keep their capitals.
+    sentences = " ".join(f"{gain['sentence'][:1].upper()}{gain['sentence'][1:]}." for gain in record["gains"])
+    attacks = [table for table in record.get("tables", []) if table["rows"][-1][0] == "seconds of training"]
+    return "\n".join([*lines, "", sentences, "", *(line for table in attacks for line in _attacked(table))])
+
+
+def _attacked(table: dict) -> list[str]:
+    """Renders a table of `xmodal.robustness`: accuracies, each with the ends of its interval."""
+    names = table["head"][1::3]
+    lines = [
+        f"{table['caption']}:",
+        "",
+        f"| {table['head'][0]} | {' | '.join(names)} |",
+        f"| --- |{' ---: |' * len(names)}",
+    ]
+    for name, *cells in table["rows"]:
+        told = [
+            f"{value:.0f}" if low == "" else f"{value:.1%} ({low:.1%} to {high:.1%})"
+            for value, low, high in zip(cells[::3], cells[1::3], cells[2::3], strict=True)
+        ]
+        lines.append(f"| {name} | {' | '.join(told)} |")
+    return [*lines, ""]
 
 
 def _origin(name: str, record: dict) -> str:
