@@ -48,6 +48,10 @@ def finished(tmp_path_factory):
         "--class_weights=balanced",
         "--length_window=4",
         "--record=record.json",
+        "--robust",
+        "--attacked_examples=8",
+        "--slips=0.1",
+        "--changed_words=0.2",
     ]
     process = run(*flags, cwd=cwd)
     assert process.returncode == 0, process.stderr
@@ -68,21 +72,44 @@ def test_a_run_leaves_its_files_and_prints_the_table(finished):
 def test_metrics_hold_results_tables_and_what_was_replaced(finished):
     cwd, _ = finished
     metrics = json.loads((cwd / "runs/bert_news/metrics.json").read_text())
-    assert list(metrics["results"]) == ["bert", "tf_idf"]
+    assert list(metrics["results"]) == ["bert", "bert_robust", "tf_idf"]
     for result in metrics["results"].values():
         assert result["n"] == 24
         assert result["accuracy"] > 0.9
         assert result["macro_f1"] > 0.9
         assert result["loss"] > 0
-    captions = [table["caption"] for table in metrics["tables"]]
-    assert len(captions) == 4
-    report, _, hardest, personal = metrics["tables"]
+    tables = metrics["tables"]
+    report, hardest, personal = tables[0], *tables[-2:]
+    assert hardest["caption"] == "The hardest test documents"
     assert report["head"] == ["class", "test documents", "precision", "recall", "F1"]
     assert [row[:2] for row in report["rows"]] == [["animals", 12], ["plants", 12]]
     assert len(hardest["rows"]) == 20
     assert all("[EMAIL]" in row[-1] for row in hardest["rows"])
     assert [row for row in personal["rows"] if row[0] == "[EMAIL]"] == [["[EMAIL]", 60, 16, 24]]
     assert metrics["facts"]["export: largest difference of a probability"] <= 1e-4
+
+
+def test_both_berts_are_attacked_on_the_same_documents(finished):
+    cwd, _ = finished
+    metrics = json.loads((cwd / "runs/bert_news/metrics.json").read_text())
+    [table] = [
+        table for table in metrics["tables"] if table["caption"].startswith("Accuracy on 8 test documents")
+    ]
+    assert table["head"][1::3] == ["bert", "bert_robust"]
+    rows = {row[0]: row[1::3] for row in table["rows"]}
+    assert list(rows) == [
+        "as they are",
+        "typing noise in 10% of the letters",
+        "misspelt words, at most 20% of them",
+        "near words, at most 20% of them",
+        "seconds of training",
+    ]
+    assert rows["as they are"] == [1.0, 1.0]
+    # The one word that tells is misspelt, and unknown.
+    assert rows["misspelt words, at most 20% of them"][0] < 1
+    assert rows["seconds of training"] == [round(metrics["seconds"][name], 1) for name in table["head"][1::3]]
+    sentences = [gain["sentence"] for gain in metrics["gains"]]
+    assert sum(sentence.startswith("bert_robust in the place of bert, ") for sentence in sentences) == 4
 
 
 def test_nothing_personal_is_printed_or_kept(finished):
