@@ -10,6 +10,11 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
+# Flags that are told where they differ from these.
+USUAL = {"precision": "float32", "train_examples": "0", "text_encoder": "minilm_l6"}
+# How the captions of tables begin that are shown; the others stand in a run's report.
+SHOWN = ("Test accuracy on",)
+ATTACKED = "Accuracy on"
 README = ROOT / "README.md"
 BEGIN, END = "<!-- results: begin -->\n", "<!-- results: end -->\n"
 
@@ -29,7 +34,7 @@ def _section(path: Path) -> str:
     record = json.loads(path.read_text())
     lines = [_origin(path.stem, record), ""]
     if "bench" in record:
-        render_bench = {"text_stage": _text_stage, "scrub": _scrub}[record["bench"]]
+        render_bench = {"text_stage": _text_stage, "scrub": _scrub, "engine": _engine}[record["bench"]]
         return "\n".join([*lines, *render_bench(record), ""])
     lines += [
         f"| result | accuracy | 95% interval | {_source(record)[1]} | log loss | seconds |",
@@ -41,28 +46,32 @@ def _section(path: Path) -> str:
             f"| {name}: {result['note']} | {result['accuracy']:.2%} | {low:.2%} to {high:.2%} "
             f"| {result['n']:,} | {result['loss']:.3f} | {result['seconds']:.0f} |"
         )
+    for table in record.get("tables", ()):
+        if table["caption"].startswith(SHOWN):
+            lines += ["", *_table(table)]
+        elif table["caption"].startswith(ATTACKED):
+            lines += ["", *_table(_with_intervals(table))]
     # Names within a sentence keep their capitals.
     sentences = " ".join(f"{gain['sentence'][:1].upper()}{gain['sentence'][1:]}." for gain in record["gains"])
-    attacks = [table for table in record.get("tables", []) if table["rows"][-1][0] == "seconds of training"]
-    return "\n".join([*lines, "", sentences, "", *(line for table in attacks for line in _attacked(table))])
+    return "\n".join([*lines, "", sentences, ""])
 
 
-def _attacked(table: dict) -> list[str]:
-    """Renders a table of `xmodal.robustness`: accuracies, each with the ends of its interval."""
-    names = table["head"][1::3]
-    lines = [
-        f"{table['caption']}:",
-        "",
-        f"| {table['head'][0]} | {' | '.join(names)} |",
-        f"| --- |{' ---: |' * len(names)}",
-    ]
-    for name, *cells in table["rows"]:
-        told = [
-            f"{value:.0f}" if low == "" else f"{value:.1%} ({low:.1%} to {high:.1%})"
-            for value, low, high in zip(cells[::3], cells[1::3], cells[2::3], strict=True)
-        ]
-        lines.append(f"| {name} | {' | '.join(told)} |")
-    return [*lines, ""]
+def _with_intervals(table: dict) -> dict:
+    """Writes each accuracy of a table of `xmodal.robustness` with the ends of its interval."""
+
+    def told(value: float, low: float | str, high: float | str) -> str:
+        return f"{value:.0f}" if low == "" else f"{value:.1%} ({low:.1%} to {high:.1%})"
+
+    rows = [[name, *map(told, cells[::3], cells[1::3], cells[2::3])] for name, *cells in table["rows"]]
+    return {"caption": table["caption"], "head": [table["head"][0], *table["head"][1::3]], "rows": rows}
+
+
+def _table(table: dict) -> list[str]:
+    def row(cells) -> str:
+        return f"| {' | '.join(str(cell).replace('|', '/') for cell in cells)} |"
+
+    rule = "| --- |" + " ---: |" * (len(table["head"]) - 1)
+    return [f"{table['caption']}:", "", row(table["head"]), rule, *map(row, table["rows"])]
 
 
 def _origin(name: str, record: dict) -> str:
@@ -71,9 +80,11 @@ def _origin(name: str, record: dict) -> str:
     flags |= {"bench": record.get("bench", "")}
     # The folder of a data set is of one machine.
     source = re.sub(r"(folder|dir|csv|tsv|jsonl):.*/", r"\1:", flags[flag])
+    told = [f"`--{flag}={source}`"]
+    told += [f"`--{name}={flags[name]}`" for name, usual in USUAL.items() if flags.get(name, usual) != usual]
     machine, minutes = record["hardware"], record["wall_seconds"] / 60
     return (
-        f"**{name}**: `--{flag}={source}`, seed {flags['seed']}, commit {record['commit'][:12]}, "
+        f"**{name}**: {', '.join(told)}, seed {flags['seed']}, commit {record['commit'][:12]}, "
         f"{machine['cores']} cores of {machine['cpu']}, {minutes:.1f} minutes in all."
     )
 
@@ -111,6 +122,30 @@ def _text_stage(record: dict) -> list[str]:
         f"({record['ratio_least']:.0f} to {record['ratio_most']:.0f} in {record['repeats']} pairs). Largest "
         f"difference of a logit: {record['largest_difference']:.1e}; answers that differ: "
         f"{record['answers_that_differ']}."
+    ]
+
+
+def _engine(record: dict) -> list[str]:
+    rows = [
+        ("training a head on kept features, against through the frozen trunk", record["cached_head"]),
+        *((f"our loop against Keras fit, {name}", pair) for name, pair in record["loop"].items()),
+        ("two workers of one thread against one process of two threads", record["workers"]),
+    ]
+    lines = [
+        "| images or rows a second | first | second | ratio | least to most |",
+        "| --- | ---: | ---: | ---: | ---: |",
+    ]
+    for name, pair in rows:
+        lines.append(
+            f"| {name} | {pair['first']:,.0f} | {pair['second']:,.0f} | {pair['ratio']:.3g} "
+            f"| {pair['ratio_least']:.3g} to {pair['ratio_most']:.3g} |"
+        )
+    waits = " and ".join(f"{share:.2%} with {name}" for name, share in record["waiting"].items())
+    return [
+        *lines,
+        "",
+        f"VGG19, batches of {record['batch_size']}, {record['repeats']} pairs in turn. Of the time of a "
+        f"training of every layer, waiting for input took {waits}.",
     ]
 
 
