@@ -11,7 +11,7 @@ from absl.testing import flagsaver
 from xmodal import config, train
 from xmodal.data.images import ImageData, load_images
 from xmodal.errors import UserError
-from xmodal.image_attack import attack_images, require_library
+from xmodal.image_attack import attack_images, library, require_library
 from xmodal.image_classifier import fgsm, fine_tune, pixels
 
 FLAGS = (
@@ -109,21 +109,19 @@ def test_accuracy_falls_with_the_budget_and_more_under_pgd(plain, data, settings
 
 
 def test_our_fgsm_is_that_of_the_library(plain, data):
-    from art.attacks.evasion import FastGradientMethod
-    from art.estimators.classification import TensorFlowV2Classifier
-
+    fast_gradient, _, tensorflow_classifier = library()
     model, _ = plain
     images = next(iter(pixels(data.test, 32, 16))).numpy()
     labels = data.test.labels[: len(images)]
     ours = fgsm(model, train.cross_entropy(), 7.0)(tf.constant(images), tf.constant(labels)).numpy()
-    classifier = TensorFlowV2Classifier(
+    classifier = tensorflow_classifier(
         model=model,
         nb_classes=2,
         input_shape=(32, 32, 3),
         loss_object=keras.losses.CategoricalCrossentropy(from_logits=True),
         clip_values=(0.0, 255.0),
     )
-    theirs = FastGradientMethod(classifier, eps=7.0, batch_size=16).generate(
+    theirs = fast_gradient(classifier, eps=7.0, batch_size=16).generate(
         images, np.eye(2, dtype=np.float32)[labels]
     )
     np.testing.assert_allclose(ours, theirs, atol=1e-4)

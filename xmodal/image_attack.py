@@ -4,6 +4,7 @@ Goodfellow et al. 2015 (arXiv:1412.6572) and Madry et al. 2018 (arXiv:1706.06083
 of an image within a budget of what it was (the L-infinity norm).
 """
 
+import warnings
 from collections.abc import Mapping
 from functools import partial
 
@@ -29,15 +30,28 @@ def require_library(config: AttackConfig) -> None:
     Raises:
         UserError: when it is not installed.
     """
-    if not config.attacked_examples:
-        return
+    if config.attacked_examples:
+        library()
+
+
+def library() -> tuple[type, type, type]:
+    """Returns the library's FGSM, its PGD, and its classifier, which is imported at the first call.
+
+    Raises:
+        UserError: when it is not installed.
+    """
     try:
-        import art.attacks.evasion  # noqa: F401
+        with warnings.catch_warnings():
+            # It says that it does not find PyTorch, which nothing here needs.
+            warnings.filterwarnings("ignore", "PyTorch not found", UserWarning)
+            from art.attacks.evasion import FastGradientMethod, ProjectedGradientDescent
+            from art.estimators.classification import TensorFlowV2Classifier
     except ImportError as error:
         raise UserError(
             f"--attacked_examples needs the package adversarial-robustness-toolbox for images ({error})",
             "pip install -c constraints.txt -e '.[attacks]', or leave it at 0",
         ) from error
+    return FastGradientMethod, ProjectedGradientDescent, TensorFlowV2Classifier
 
 
 def attack_classifiers(
@@ -100,11 +114,9 @@ def attack_images(
         config: budgets and steps.
         seed: of where PGD starts within its budgets.
     """
-    from art.attacks.evasion import FastGradientMethod, ProjectedGradientDescent
-    from art.estimators.classification import TensorFlowV2Classifier
-
+    fast_gradient, projected_gradient, tensorflow_classifier = library()
     images = np.concatenate([batch.numpy() for batch in pixels(split, image_size, batch_size)])
-    classifier = TensorFlowV2Classifier(
+    classifier = tensorflow_classifier(
         model=model,
         nb_classes=classes,
         input_shape=images.shape[1:],
@@ -117,11 +129,11 @@ def attack_images(
 
     def within(method: str, budget: float) -> np.ndarray:
         if method == "FGSM":
-            attack = FastGradientMethod(classifier, eps=budget, batch_size=batch_size)
+            attack = fast_gradient(classifier, eps=budget, batch_size=batch_size)
         else:
             # The library starts by NumPy's own state.
             keras.utils.set_random_seed(seed)
-            attack = ProjectedGradientDescent(
+            attack = projected_gradient(
                 classifier,
                 eps=budget,
                 eps_step=REACH * budget / config.attack_steps,

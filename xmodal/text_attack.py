@@ -29,7 +29,8 @@ KNOWN_WORDS = 20_000
 SEEN_OFTEN = 3
 SHOWN = 5
 
-Read = Callable[[Sequence[str]], np.ndarray]
+Texts = Sequence[str] | np.ndarray
+Read = Callable[[Texts], np.ndarray]
 Forms = Callable[[str], Sequence[str]]
 
 
@@ -121,7 +122,7 @@ def reader(classifier: TextClassifier, strategy: tf.distribute.Strategy) -> Read
 
 
 def ranked_words(
-    read: Read, texts: Sequence[str], labels: np.ndarray, longest: int, batch: int = 4096
+    read: Read, texts: Texts, labels: np.ndarray, longest: int, batch: int = 4096
 ) -> list[np.ndarray]:
     """Ranks the words of each document by what its label's probability loses when a word is left out.
 
@@ -156,7 +157,7 @@ def words_of(pieces: Sequence[str]) -> list[int]:
 
 def mislead(
     read: Read,
-    texts: Sequence[str],
+    texts: Texts,
     labels: np.ndarray,
     ranked: Sequence[np.ndarray],
     forms: Forms,
@@ -176,7 +177,7 @@ def mislead(
     words = np.array([len(own) for own in ranked])
     most = budget(words, share)
     cut = [pieces_of(text) for text in texts]
-    before = read(list(texts))
+    before = read(texts)
     left = before[np.arange(len(labels)), labels]
     edits: list[list[tuple[str, str]]] = [[] for _ in cut]
     changed = np.where(before.argmax(axis=1) == labels, -1, 0)

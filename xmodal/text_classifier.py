@@ -68,7 +68,7 @@ class TextClassifier:
         logits = read[place.ravel()]
         return logits.reshape(len(texts), -1, logits.shape[-1]).mean(axis=1)
 
-    def reader(self, strategy: tf.distribute.Strategy) -> Callable[[Sequence[str]], np.ndarray]:
+    def reader(self, strategy: tf.distribute.Strategy) -> Callable[[Iterable[str]], np.ndarray]:
         """Returns a function of texts (N,) that gives logits (N, C), for many calls: it is traced once."""
 
         def outputs(batch):
@@ -76,7 +76,7 @@ class TextClassifier:
 
         run = mapped(outputs, strategy)
 
-        def logits(texts: Sequence[str]) -> np.ndarray:
+        def logits(texts: Iterable[str]) -> np.ndarray:
             tokens = self.encoder.padded(texts)
             order = length_order(token_lengths(tokens), batch_size=64)
             (read,) = run(token_batches(tokens, batch_size=64, order=order))

@@ -42,7 +42,7 @@ def pieces_of(text: str) -> list[str]:
     return _PIECES.split(text)
 
 
-def mistyped(texts: Sequence[str], rates: float | np.ndarray, seed: Sequence[int]) -> np.ndarray:
+def mistyped(texts: Sequence[str] | np.ndarray, rates: float | np.ndarray, seed: Sequence[int]) -> np.ndarray:
     """Puts slips into texts; what is no letter stays, and marks such as [EMAIL] do.
 
     Args:

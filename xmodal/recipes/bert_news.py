@@ -74,7 +74,8 @@ def run(config: Config, clock: Clock) -> report.Run:
         data = prepared.data
         train, validation = examples_of(data.train), examples_of(data.validation)
 
-    berts, measured = {}, {}
+    berts: dict[str, TextClassifier] = {}
+    measured: dict[str, Measured] = {}
     for name, noise in noises(config).items():
         with clock.stage(name):
             berts[name] = train_text_classifier(
@@ -135,7 +136,9 @@ def run(config: Config, clock: Clock) -> report.Run:
             *foiled,
         ),
         transfer=None,
-        histories=tuple(item.history for item in (*berts.values(), baseline) if item.history),
+        histories=tuple(
+            history for history in (*(item.history for item in berts.values()), baseline.history) if history
+        ),
         gallery=(),
         facts=mean_elsewhere(elsewhere) | {"temperature of BERT": measured[shipped].temperature},
         further_data={name: other.report for name, other in others.items()},
