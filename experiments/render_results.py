@@ -129,7 +129,10 @@ def _engine(record: dict) -> list[str]:
     rows = [
         ("training a head on kept features, against through the frozen trunk", record["cached_head"]),
         *((f"our loop against Keras fit, {name}", pair) for name, pair in record["loop"].items()),
-        ("two workers of one thread against one process of two threads", record["workers"]),
+        *(
+            (f"two workers of one thread against one process of two, {name}", pair)
+            for name, pair in record["workers"].items()
+        ),
     ]
     lines = [
         "| images or rows a second | first | second | ratio | least to most |",
