@@ -59,8 +59,8 @@ def _section(path: Path) -> str:
 def _with_intervals(table: dict) -> dict:
     """Writes each accuracy of a table of `xmodal.robustness` with the ends of its interval."""
 
-    def told(value: float, low: float | str, high: float | str) -> str:
-        return f"{value:.0f}" if low == "" else f"{value:.1%} ({low:.1%} to {high:.1%})"
+    def told(value: float, low: float, high: float) -> str:
+        return f"{value:.1%} ({low:.1%} to {high:.1%})"
 
     rows = [[name, *map(told, cells[::3], cells[1::3], cells[2::3])] for name, *cells in table["rows"]]
     return {"caption": table["caption"], "head": [table["head"][0], *table["head"][1::3]], "rows": rows}

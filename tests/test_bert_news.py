@@ -102,12 +102,13 @@ def test_both_berts_are_attacked_on_the_same_documents(finished):
         "typing noise in 10% of the letters",
         "misspelt words, at most 20% of them",
         "near words, at most 20% of them",
-        "seconds of training",
     ]
     assert rows["as they are"] == [1.0, 1.0]
     # The one word that tells is misspelt, and unknown.
     assert rows["misspelt words, at most 20% of them"][0] < 1
-    assert rows["seconds of training"] == [round(metrics["seconds"][name], 1) for name in table["head"][1::3]]
+    seconds = metrics["seconds"]
+    cost = metrics["facts"]["training of bert_robust, times as long as of bert"]
+    assert cost == pytest.approx(seconds["bert_robust"] / seconds["bert"], abs=0.01)
     sentences = [gain["sentence"] for gain in metrics["gains"]]
     assert sum(sentence.startswith("bert_robust in the place of bert, ") for sentence in sentences) == 4
 

@@ -55,7 +55,7 @@ def library() -> tuple[type, type, type]:
 
 
 def attack_classifiers(
-    job: Job, models: Mapping[str, keras.Model], data: ImageData, seconds: Mapping[str, float]
+    job: Job, models: Mapping[str, keras.Model], data: ImageData
 ) -> tuple[tuple[Gain, ...], tuple[report.Table, ...]]:
     """Attacks classifiers on some of the test images, where the flags ask for it.
 
@@ -63,7 +63,6 @@ def attack_classifiers(
         job: the run.
         models: name -> RGB images (B, H, W, 3) from 0 to 255 -> logits (B, C); first the plain one.
         data: its test split is drawn from.
-        seconds: name -> wall seconds of the training.
 
     Returns:
         What the attacks cost, and a table of the models side by side; nothing without --attacked_examples.
@@ -90,7 +89,7 @@ def attack_classifiers(
                     seed=config.run.seed,
                 ),
             )
-    return attack_gains(attacked, "images"), (attack_table(attacked, seconds, "images"),)
+    return attack_gains(attacked, "images"), (attack_table(attacked, "images"),)
 
 
 def attack_images(

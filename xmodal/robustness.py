@@ -60,12 +60,11 @@ def once(job: Job, stage: str, attack: Callable[[], Attacked]) -> Attacked:
     return attacked
 
 
-def attack_table(attacked: Mapping[str, Attacked], seconds: Mapping[str, float], unit: str) -> report.Table:
-    """Puts classifiers side by side: accuracy with its 95% interval by change, and what training took.
+def attack_table(attacked: Mapping[str, Attacked], unit: str) -> report.Table:
+    """Puts classifiers side by side: accuracy with its 95% interval by change.
 
     Args:
         attacked: name of a classifier -> what it answers, for the same examples and changes.
-        seconds: name of a classifier -> wall seconds of its training.
         unit: what the examples are.
     """
     first = next(iter(attacked.values()))
@@ -78,10 +77,18 @@ def attack_table(attacked: Mapping[str, Attacked], seconds: Mapping[str, float],
         for kind, found in first.changed.items()
         for budget in found
     ]
-    taken = [cell for name in attacked for cell in (round(seconds[name], 1), "", "")]
-    rows.append(("seconds of training", *taken))
     caption = f"Accuracy on {len(first.clean):,} test {unit}, as they are and changed to mislead"
     return report.Table(caption, tuple(head), tuple(rows))
+
+
+def training_cost(name: str, plain: str, seconds: Mapping[str, float]) -> dict[str, float]:
+    """Returns as a fact how many times as long a robust training took as the plain one.
+
+    Args:
+        name, plain: of the classifiers.
+        seconds: name of a classifier -> wall seconds of its training.
+    """
+    return {f"training of {name}, times as long as of {plain}": round(seconds[name] / seconds[plain], 2)}
 
 
 def misled_table(attacked: Attacked, name: str, unit: str) -> report.Table:

@@ -22,7 +22,7 @@ from xmodal.data.documents import (
 from xmodal.data.scrub import Prepared, preparation, prepare_documents, prepare_texts
 from xmodal.evaluate import Gain, Result, evaluate, hardest, paired_gain
 from xmodal.job import Job, begin, finish
-from xmodal.robustness import attack_gains, attack_table, attacked_examples, misled_table, once
+from xmodal.robustness import attack_gains, attack_table, attacked_examples, misled_table, once, training_cost
 from xmodal.text_attack import attack_documents, known_words
 from xmodal.text_classifier import TextClassifier, TextExamples, merge, train_text_classifier
 from xmodal.tfidf import train_baseline
@@ -140,7 +140,9 @@ def run(config: Config, clock: Clock) -> report.Run:
             history for history in (*(item.history for item in berts.values()), baseline.history) if history
         ),
         gallery=(),
-        facts=mean_elsewhere(elsewhere) | {"temperature of BERT": measured[shipped].temperature},
+        facts=mean_elsewhere(elsewhere)
+        | {"temperature of BERT": measured[shipped].temperature}
+        | (training_cost(shipped, "bert", clock.seconds) if shipped != "bert" else {}),
         further_data={name: other.report for name, other in others.items()},
         tables=(
             *class_reports(measured),
@@ -198,7 +200,7 @@ def attack(
                 ),
             )
     return attack_gains(attacked, "documents"), (
-        attack_table(attacked, clock.seconds, "documents"),
+        attack_table(attacked, "documents"),
         *(misled_table(item, name, "words") for name, item in attacked.items() if item.misled),
     )
 

@@ -22,6 +22,7 @@ from xmodal.features import FeatureCache, feature_cache
 from xmodal.image_attack import attack_classifiers, require_library
 from xmodal.image_classifier import ImageClassifier, build_trunk, pixels, train_image_classifier
 from xmodal.job import begin, finish
+from xmodal.robustness import training_cost
 from xmodal.strategy import workers
 from xmodal.text_classifier import (
     TextClassifier,
@@ -153,7 +154,7 @@ def run(config: Config, clock: Clock) -> report.Run:
             for name in NOTES
             if name in answers
         }
-    foiled, under_attack = attack_classifiers(job, models, data, seconds)
+    foiled, under_attack = attack_classifiers(job, models, data)
     run = report.Run(
         **job.told(),
         title=f"{config.image.base} to {config.image.target} to text to BERT",
@@ -164,6 +165,7 @@ def run(config: Config, clock: Clock) -> report.Run:
         histories=_histories(images, scratch, text, zero_image),
         gallery=_gallery(config, data, measured["text"].probabilities, truth.test, words.test, question),
         facts={
+            **(training_cost("image_only", "image_plain", seconds) if budget else {}),
             "temperature of the image classifier": temperature,
             "weight of the image in fused": image_weight,
             "sentences": words.validation.size + words.test.size,

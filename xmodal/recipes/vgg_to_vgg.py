@@ -30,6 +30,7 @@ from xmodal.image_classifier import (
     train_image_classifier,
 )
 from xmodal.job import Job, begin, finish
+from xmodal.robustness import training_cost
 from xmodal.strategy import workers
 from xmodal.transfer import Growth, TransferReport, transfer_weights
 
@@ -134,8 +135,7 @@ def run(config: Config, clock: Clock) -> report.Run:
     models = {
         network.name: network.model for network in networks if network.name in ("target", "target_robust")
     }
-    seconds = {name: result.seconds or 0.0 for name, result in run.results.items()}
-    foiled, under_attack = attack_classifiers(job, models, data, seconds)
+    foiled, under_attack = attack_classifiers(job, models, data)
     return finish(job, replace(run, gains=run.gains + foiled, tables=run.tables + under_attack))
 
 
@@ -319,7 +319,7 @@ def report_of(job: Job, data: ImageData, networks: list[Network]) -> report.Run:
         transfer=target.transfer,
         histories=tuple(history for network in networks for history in network.histories),
         gallery=(),
-        facts=_facts(networks),
+        facts=_facts(networks, clock.seconds),
         headline=target.name,
         tables=(_table(networks),),
         plots=(_plot(config, data, networks),),
@@ -359,8 +359,10 @@ def _gains(config: Config, measured: dict[str, Measured]) -> tuple[Gain, ...]:
     )
 
 
-def _facts(networks: list[Network]) -> dict[str, float | int | str]:
-    return {
+def _facts(networks: list[Network], stages: dict[str, float]) -> dict[str, float | int | str]:
+    robust = {name: stages.get(f"{name}: training", 0.0) for name in ("target", "target_robust")}
+    cost = training_cost("target_robust", "target", robust) if robust["target_robust"] else {}
+    return cost | {
         f"layers without a place in {network.name}": ", ".join(network.transfer.unmatched_source)
         for network in networks
         if network.transfer and network.transfer.unmatched_source
