@@ -81,7 +81,7 @@ def attack_table(attacked: Mapping[str, Attacked], unit: str) -> report.Table:
     return report.Table(caption, tuple(head), tuple(rows))
 
 
-def training_cost(name: str, plain: str, seconds: Mapping[str, float]) -> dict[str, float]:
+def training_cost(name: str, plain: str, seconds: Mapping[str, float]) -> dict[str, float | int | str]:
     """Returns as a fact how many times as long a robust training took as the plain one.
 
     Args:
