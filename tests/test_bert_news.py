@@ -113,6 +113,29 @@ def test_both_berts_are_attacked_on_the_same_documents(finished):
     assert sum(sentence.startswith("bert_robust in the place of bert, ") for sentence in sentences) == 4
 
 
+def test_config_cfg_replays_the_run_to_the_same_metrics(finished):
+    cwd, _ = finished
+    replay = subprocess.run(
+        [
+            *(sys.executable, "-m", "xmodal.run", "--flagfile=runs/bert_news/config.cfg"),
+            *("--output_dir=replay", "--noexport"),
+        ],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+    )
+    assert replay.returncode == 0, replay.stderr
+    first, second = (
+        json.loads((cwd / folder / "metrics.json").read_text()) for folder in ("runs/bert_news", "replay")
+    )
+    for name, result in first["results"].items():
+        assert second["results"][name]["confusion"] == result["confusion"]
+        # Threads may add up in another order.
+        assert second["results"][name]["loss"] == pytest.approx(result["loss"], rel=1e-5), name
+    assert second["data"] == first["data"]
+    assert second["tables"] == first["tables"]
+
+
 def test_nothing_personal_is_printed_or_kept(finished):
     cwd, process = finished
     assert "@example.org" not in process.stdout + process.stderr

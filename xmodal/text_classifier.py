@@ -18,6 +18,9 @@ from xmodal.heads import Similarity, text_classifier
 from xmodal.layer_rates import layer_scales, with_layer_rates
 from xmodal.replicas import mapped
 
+# Of AdamW, for a head alone on a frozen encoder.
+HEAD_LEARNING_RATE = 1e-3
+
 
 @dataclass(frozen=True)
 class TextExamples:
@@ -138,7 +141,9 @@ def train_text_classifier(
 ) -> TextClassifier:
     """Trains a new head on a BERT encoder, and with it the encoder from the layer that the flags name.
 
-    Of a frozen encoder every text is read once, and the head learns on what is kept.
+    Of a frozen encoder every text is read once, and the head learns on what is kept. With `text_head_epochs`
+    a head learns like that first, so that its random weights do not distort what the encoder knows of
+    texts unlike those trained on (Kumar et al. 2022, arXiv:2202.10054).
 
     Args:
         preset: the encoder, as `backbones.text_encoder` takes it.
@@ -163,22 +168,29 @@ def train_text_classifier(
         set_trainable(encoder.model, config.text_trainable, flag="text_trainable")
     if config.class_weights == "balanced":
         examples = balanced(examples, classes)
-    learn = _train_head if config.text_trainable == "head" else _train_whole
-    history = learn(
-        encoder,
-        model,
-        examples,
-        validation,
-        config=config,
-        seed=seed,
-        strategy=strategy,
-        stage=stage,
-        checkpoints=checkpoints,
-        training=training,
-        patience=patience,
-        noise=noise,
-    )
-    return TextClassifier(encoder, model, history)
+
+    def learn(how: Callable[..., train.History], config: TextConfig, stage: str) -> train.History:
+        return how(
+            encoder,
+            model,
+            examples,
+            validation,
+            config=config,
+            seed=seed,
+            strategy=strategy,
+            stage=stage,
+            checkpoints=checkpoints,
+            training=training,
+            patience=patience,
+            noise=noise,
+        )
+
+    if config.text_trainable == "head":
+        return TextClassifier(encoder, model, learn(_train_head, config, stage))
+    if config.text_head_epochs:
+        of_head = replace(config, text_epochs=config.text_head_epochs, text_learning_rate=HEAD_LEARNING_RATE)
+        learn(_train_head, of_head, stage and f"{stage}: head")
+    return TextClassifier(encoder, model, learn(_train_whole, config, stage))
 
 
 def _with_slips(texts: np.ndarray, noise: float, seed: Sequence[int]) -> np.ndarray:
