@@ -47,6 +47,7 @@ def finished(tmp_path_factory):
         "--layer_decay=0.5",
         "--class_weights=balanced",
         "--length_window=4",
+        "--small",
         "--record=record.json",
     ]
     process = run(*flags, cwd=cwd)
@@ -75,14 +76,34 @@ def test_metrics_hold_results_tables_and_what_was_replaced(finished):
         assert result["macro_f1"] > 0.9
         assert result["loss"] > 0
     captions = [table["caption"] for table in metrics["tables"]]
-    assert len(captions) == 4
-    report, _, hardest, personal = metrics["tables"]
+    assert len(captions) == 5
+    report, _, hardest, personal, _ = metrics["tables"]
     assert report["head"] == ["class", "test documents", "precision", "recall", "F1"]
     assert [row[:2] for row in report["rows"]] == [["animals", 12], ["plants", 12]]
     assert len(hardest["rows"]) == 20
     assert all("[EMAIL]" in row[-1] for row in hardest["rows"])
     assert [row for row in personal["rows"] if row[0] == "[EMAIL]"] == [["[EMAIL]", 60, 16, 24]]
     assert metrics["facts"]["export: largest difference of a probability"] <= 1e-4
+
+
+def test_small_forms_are_measured_and_stand_beside_the_export(finished):
+    cwd, _ = finished
+    metrics = json.loads((cwd / "runs/bert_news/metrics.json").read_text())
+    table = metrics["tables"][-1]
+    assert table["caption"].startswith("Small forms, on 24 test documents")
+    float32, *forms = (dict(zip(table["head"], row, strict=True)) for row in table["rows"])
+    # That of the export, which answers in a process of its own.
+    assert float32["accuracy"] == metrics["results"]["bert"]["accuracy"]
+    assert [form["form"] for form in forms] == ["int8, Keras", "LiteRT, int8 weights"]
+    for form in forms:
+        assert form["accuracy"] > 0.9
+        assert form["ms a document, one by one"] > 0
+    assert (cwd / "saved_models/bert_news_int8/1/saved_model.pb").is_file()
+    assert {path.name for path in (cwd / "saved_models/bert_news_litert/1").iterdir()} == {
+        "inputs",
+        "labels.txt",
+        "model.tflite",
+    }
 
 
 def test_nothing_personal_is_printed_or_kept(finished):
