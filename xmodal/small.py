@@ -179,7 +179,7 @@ def small_images(
         kept = chosen(tried, validation.labels)
         with whole_folder(form_folder(exported, "litert")) as folder:
             shutil.copytree(folders[kept], folder, dirs_exist_ok=True)
-    choice = small_table(tried, validation.labels, "image", f"validation: kept is {kept!r}")
+    choice = small_table(tried, validation.labels, "image", "validation", f"; {kept} is kept")
     return small_table(tested, test.labels, "image"), choice
 
 
@@ -261,7 +261,8 @@ def lite_model(
             activations are float32 between the layers.
     """
     module = tf.Module()
-    module.model = model
+    # Not the model: its own functions may assign the variables, which then stay what they are, in float32.
+    module.weights = [variable.value for variable in model.variables]
     module.call = tf.function(answers, autograph=False)
     with tempfile.TemporaryDirectory() as folder:
         signature = module.call.get_concrete_function(**inputs)
@@ -298,7 +299,9 @@ def measured(folder: Path, inputs: list[bytes]) -> Form:
     return Form(size, np.array(told["probabilities"]), told["alone"], told["together"])
 
 
-def small_table(forms: dict[str, Form], labels: np.ndarray, unit: str, split: str = "test") -> Table:
+def small_table(
+    forms: dict[str, Form], labels: np.ndarray, unit: str, split: str = "test", note: str = ""
+) -> Table:
     """Returns the table of forms, "float32" among them, that answered for the same examples (N,)."""
     base = forms[FLOAT32]
     rows = []
@@ -329,7 +332,7 @@ def small_table(forms: dict[str, Form], labels: np.ndarray, unit: str, split: st
         f"ms a {unit}, one by one",
         f"ms a {unit}, in batches of {BATCH}",
     )
-    return Table(f"Small forms, on {len(labels):,} {split} {unit}s as they come", head, tuple(rows))
+    return Table(f"Small forms, on {len(labels):,} {split} {unit}s as they come{note}", head, tuple(rows))
 
 
 def _write_lite(folder: Path, model: bytes, names: tuple[str, ...]) -> None:
