@@ -92,7 +92,6 @@ def test_small_forms_are_measured_and_stand_beside_the_export(finished):
     table = metrics["tables"][-1]
     assert table["caption"].startswith("Small forms, on 24 test documents")
     float32, *forms = (dict(zip(table["head"], row, strict=True)) for row in table["rows"])
-    # That of the export, which answers in a process of its own.
     assert float32["accuracy"] == metrics["results"]["bert"]["accuracy"]
     assert [form["form"] for form in forms] == ["int8, Keras", "LiteRT, int8 weights"]
     for form in forms:

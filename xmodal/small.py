@@ -25,6 +25,8 @@ from xmodal.text_classifier import TextClassifier
 # Of more test examples than these, so many are drawn.
 MOST = 2500
 BATCH = 32
+# Examples by which a form is timed whose answers are known.
+TIMED = 8 * BATCH
 FLOAT32, LITE_WEIGHTS, LITE_ACTIVATIONS = "float32", "LiteRT, int8 weights", "LiteRT, int8 throughout"
 # What Keras quantizes in the networks of this package.
 QUANTIZED = (keras.layers.Dense, keras.layers.EinsumDense, keras.layers.Embedding)
@@ -87,16 +89,20 @@ def small_documents(
     prepare: Callable[[tf.Tensor], tf.Tensor],
     names: tuple[str, ...],
     test: Examples,
+    probabilities: np.ndarray,
 ) -> tuple[Table, ...]:
     """Makes small forms of a classifier of documents, and measures them beside its export.
 
     Args:
-        exported: the folder of its export.
+        exported: the folder of its export, which was compared with the model in memory.
         text, temperature, prepare, names: as `ServedDocuments` takes them.
         test: what is measured on.
+        probabilities: what the model in memory answered for these (N, C); the export is only timed.
     """
     folders = document_forms(exported, text, temperature=temperature, prepare=prepare, names=names)
-    forms = {name: measured(folder, test.inputs) for name, folder in folders.items()}
+    float32 = measured(folders.pop(FLOAT32), test.inputs[:TIMED])
+    forms = {FLOAT32: replace(float32, probabilities=probabilities)}
+    forms |= {name: measured(folder, test.inputs) for name, folder in folders.items()}
     return (small_table(forms, test.labels, "document"),)
 
 

@@ -311,4 +311,5 @@ def small_forms(
         prepare=text_of(config),
         names=original.class_names,
         test=Examples(texts, original.test.labels[places]),
+        probabilities=measured.probabilities[places],
     )
