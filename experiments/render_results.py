@@ -10,6 +10,10 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
+# Flags that are told where they differ from these.
+USUAL = {"precision": "float32", "train_examples": "0", "text_encoder": "minilm_l6"}
+# How the captions of tables begin that are shown; the others stand in a run's report.
+SHOWN = ("Test accuracy on",)
 README = ROOT / "README.md"
 BEGIN, END = "<!-- results: begin -->\n", "<!-- results: end -->\n"
 
@@ -29,7 +33,7 @@ def _section(path: Path) -> str:
     record = json.loads(path.read_text())
     lines = [_origin(path.stem, record), ""]
     if "bench" in record:
-        render_bench = {"text_stage": _text_stage, "scrub": _scrub}[record["bench"]]
+        render_bench = {"text_stage": _text_stage, "scrub": _scrub, "engine": _engine}[record["bench"]]
         return "\n".join([*lines, *render_bench(record), ""])
     lines += [
         f"| result | accuracy | 95% interval | {_source(record)[1]} | log loss | seconds |",
@@ -41,6 +45,9 @@ def _section(path: Path) -> str:
             f"| {name}: {result['note']} | {result['accuracy']:.2%} | {low:.2%} to {high:.2%} "
             f"| {result['n']:,} | {result['loss']:.3f} | {result['seconds']:.0f} |"
         )
+    for table in record.get("tables", ()):
+        if table["caption"].startswith(SHOWN):
+            lines += ["", *_table(table)]
     sentences = " ".join(f"{gain['sentence'].capitalize()}." for gain in record["gains"])
     small = [table for table in record.get("tables", []) if table["head"][0] == "form"]
     return "\n".join([*lines, "", sentences, "", *(line for table in small for line in _small(table))])
@@ -66,15 +73,25 @@ def _small_cell(column: str, value: str | float) -> str:
     return format(value, forms.get(column, ".1f"))
 
 
+def _table(table: dict) -> list[str]:
+    def row(cells) -> str:
+        return f"| {' | '.join(str(cell).replace('|', '/') for cell in cells)} |"
+
+    rule = "| --- |" + " ---: |" * (len(table["head"]) - 1)
+    return [f"{table['caption']}:", "", row(table["head"]), rule, *map(row, table["rows"])]
+
+
 def _origin(name: str, record: dict) -> str:
     flags = _flags(record)
     flag, _ = _source(record)
     flags |= {"bench": record.get("bench", "")}
     # The folder of a data set is of one machine.
     source = re.sub(r"(folder|dir|csv|tsv|jsonl):.*/", r"\1:", flags[flag])
+    told = [f"`--{flag}={source}`"]
+    told += [f"`--{name}={flags[name]}`" for name, usual in USUAL.items() if flags.get(name, usual) != usual]
     machine, minutes = record["hardware"], record["wall_seconds"] / 60
     return (
-        f"**{name}**: `--{flag}={source}`, seed {flags['seed']}, commit {record['commit'][:12]}, "
+        f"**{name}**: {', '.join(told)}, seed {flags['seed']}, commit {record['commit'][:12]}, "
         f"{machine['cores']} cores of {machine['cpu']}, {minutes:.1f} minutes in all."
     )
 
@@ -112,6 +129,33 @@ def _text_stage(record: dict) -> list[str]:
         f"({record['ratio_least']:.0f} to {record['ratio_most']:.0f} in {record['repeats']} pairs). Largest "
         f"difference of a logit: {record['largest_difference']:.1e}; answers that differ: "
         f"{record['answers_that_differ']}."
+    ]
+
+
+def _engine(record: dict) -> list[str]:
+    rows = [
+        ("training a head on kept features, against through the frozen trunk", record["cached_head"]),
+        *((f"our loop against Keras fit, {name}", pair) for name, pair in record["loop"].items()),
+        *(
+            (f"two workers of one thread against one process of two, {name}", pair)
+            for name, pair in record["workers"].items()
+        ),
+    ]
+    lines = [
+        "| images or rows a second | first | second | ratio | least to most |",
+        "| --- | ---: | ---: | ---: | ---: |",
+    ]
+    for name, pair in rows:
+        lines.append(
+            f"| {name} | {pair['first']:,.0f} | {pair['second']:,.0f} | {pair['ratio']:.3g} "
+            f"| {pair['ratio_least']:.3g} to {pair['ratio_most']:.3g} |"
+        )
+    waits = " and ".join(f"{share:.2%} with {name}" for name, share in record["waiting"].items())
+    return [
+        *lines,
+        "",
+        f"VGG19, batches of {record['batch_size']}, {record['repeats']} pairs in turn. Of the time of a "
+        f"training of every layer, waiting for input took {waits}.",
     ]
 
 

@@ -21,6 +21,15 @@ def test_they_are_read_in_order_and_mapped_after_that():
     assert int(read.cardinality()) == 3
 
 
+def test_an_iteration_does_not_wait_for_a_tuner(one_device):
+    listed = tf.data.Dataset.range(5).batch(2)
+    for read in (
+        numbers(5, 2).dataset(),
+        *(distributed(given, one_device) for given in (listed, numbers(5, 2))),
+    ):
+        assert read.options().autotune.enabled is False
+
+
 @pytest.fixture
 def broken(tmp_path):
     """Eight images of which the files behind the first four are gone."""

@@ -74,5 +74,7 @@ def test_strategies_of_a_process_in_turn(asked, expected):
 
 
 def test_two_mirrored_runs_of_a_process_do_not_meet():
-    done = subprocess.run([sys.executable, "-c", TWICE], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-c", TWICE], cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
     assert done.returncode == 0, done.stderr

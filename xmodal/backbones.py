@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from xmodal import assets, e5
+from xmodal.data.reading import untuned
 from xmodal.errors import UserError, nearest
 
 # Encoders with more pieces than this know many languages; BERT in English has 30,522.
@@ -293,7 +294,7 @@ class TextEncoder:
         """Returns the inputs of known texts (N,), padded to the longest of them and not to the limit."""
         batches = tf.data.Dataset.from_tensor_slices(tf.constant(list(texts), tf.string)).batch(64)
         read = batches.map(self.tokens, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-        parts = list(read.as_numpy_iterator())
+        parts = list(untuned(read).as_numpy_iterator())
         tokens = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         length = int(tokens["padding_mask"].sum(axis=1).max())
         return {name: value[:, :length] for name, value in tokens.items()}

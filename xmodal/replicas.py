@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from xmodal.data.reading import Batches, read_ahead
+from xmodal.data.reading import Batches, read_ahead, untuned
 from xmodal.strategy import lost_workers_noticed, workers
 
 SHARD_HINT = tf.data.experimental.SHARD_HINT
@@ -36,7 +36,7 @@ def distributed(
         What gives each device its share of every batch, as `share_of` takes it.
     """
     replicas = strategy.num_replicas_in_sync
-    rows = batches.rows if isinstance(batches, Batches) else batches
+    rows = untuned(batches.rows if isinstance(batches, Batches) else batches)
     if data_service:
         # Each worker of the service reads batches of its own, and no two the same.
         rows = rows.shard(SHARD_HINT, SHARD_HINT)

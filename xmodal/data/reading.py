@@ -36,7 +36,7 @@ class Batches:
 
     def dataset(self) -> tf.data.Dataset:
         """Returns the batches as they are read."""
-        return read_ahead(self.rows, self.read)
+        return untuned(read_ahead(self.rows, self.read))
 
     def __iter__(self) -> Iterator[Any]:
         return iter(self.dataset())
@@ -46,3 +46,15 @@ def read_ahead(rows: tf.data.Dataset, read: Callable[..., Any]) -> tf.data.Datas
     """Reads rows on all cores, in their order, ahead of their use."""
     read_rows = rows.map(read, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     return read_rows.prefetch(tf.data.AUTOTUNE)
+
+
+def untuned(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    """Returns a data set whose iteration ends when its last element is done.
+
+    tf.data tunes how many threads read while they do, at intervals that double up to a minute. The end of
+    an iteration can miss that thread asleep and waits for it: up to as long again as the whole epoch took.
+    Without the tuning there are as many threads as cores.
+    """
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return dataset.with_options(options)
