@@ -105,6 +105,30 @@ def test_small_forms_are_measured_and_stand_beside_the_export(finished):
     }
 
 
+def test_config_cfg_replays_the_run_to_the_same_metrics(finished):
+    cwd, _ = finished
+    replay = subprocess.run(
+        [
+            *(sys.executable, "-m", "xmodal.run", "--flagfile=runs/bert_news/config.cfg"),
+            *("--output_dir=replay", "--noexport", "--nosmall"),
+        ],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+    )
+    assert replay.returncode == 0, replay.stderr
+    first, second = (
+        json.loads((cwd / folder / "metrics.json").read_text()) for folder in ("runs/bert_news", "replay")
+    )
+    for name, result in first["results"].items():
+        assert second["results"][name]["confusion"] == result["confusion"]
+        # Threads may add up in another order.
+        assert second["results"][name]["loss"] == pytest.approx(result["loss"], rel=1e-5), name
+    assert second["data"] == first["data"]
+    # But for that of the small forms.
+    assert second["tables"] == first["tables"][:-1]
+
+
 def test_nothing_personal_is_printed_or_kept(finished):
     cwd, process = finished
     assert "@example.org" not in process.stdout + process.stderr

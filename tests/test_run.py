@@ -101,6 +101,7 @@ def test_tensorboard_reads_what_the_run_wrote(finished):
     assert any("confusion" in tag for tag in tags["tensors"])
 
 
+@pytest.mark.slow
 def test_config_cfg_replays_the_run_to_the_same_metrics(finished):
     cwd, _ = finished
     first = json.loads((cwd / "runs/vgg_to_bert/metrics.json").read_text())
@@ -128,6 +129,10 @@ def test_a_mirrored_run_answers_a_target_map_without_training(finished, tmp_path
         "--text_style=top1",
         "--strategy=mirrored",
         "--virtual_devices=2",
+        # A small network: what is tested is how its parts go together.
+        "--image_weights=none",
+        "--features=block1_pool,block2_pool",
+        "--noexport",
         "--offline",
         cwd=tmp_path,
     )

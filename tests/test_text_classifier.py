@@ -298,6 +298,24 @@ def test_a_frozen_encoder_stays_as_it_was_and_the_head_learns(preset, settings, 
     assert "val_loss" in frozen.history.epochs[0]
 
 
+def test_a_head_can_learn_before_the_encoder_does(preset, settings, one_device):
+    texts, targets = zip(*TOY, strict=True)
+
+    def loss_at_the_start(head_epochs: int) -> float:
+        return train_text_classifier(
+            preset,
+            merge(texts, np.array(targets)),
+            2,
+            config=dataclasses.replace(settings, text_head_epochs=head_epochs, text_epochs=1),
+            seed=3,
+            strategy=one_device,
+            stage="head first",
+        ).history.epochs[0]["loss"]
+
+    first, alone = loss_at_the_start(200), loss_at_the_start(0)
+    assert first < 0.9 * alone, (first, alone)
+
+
 def test_training_stops_when_the_validation_loss_rises(preset, settings, one_device):
     texts, targets = zip(*TOY, strict=True)
     # What is learned is the opposite of what is asked.

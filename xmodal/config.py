@@ -243,6 +243,12 @@ flags.DEFINE_string(
     "all",
     "What to train: head, all, or a layer of the encoder such as transformer_layer_3 (it and all after it).",
 )
+_count(
+    "text_head_epochs",
+    0,
+    "Epochs of a new head on what the frozen encoder gives, before the encoder learns with it.",
+    lower=0,
+)
 _number("layer_decay", 1.0, "What each layer's rate is of that of the layer above it.", upper=1.0)
 _choice("class_weights", "none", CLASS_WEIGHTS, "balanced weighs a document by how rare its class is.")
 _count("length_window", 1, "Batches whose texts are sorted by length together; 1 leaves the order random.")
@@ -388,6 +394,7 @@ class TextConfig:
     text_examples: int
     similarity_scale: float
     text_trainable: str
+    text_head_epochs: int
     layer_decay: float
     class_weights: str
     length_window: int

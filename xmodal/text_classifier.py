@@ -1,6 +1,6 @@
 """Texts -> logits of the target question: BERT with a trained head, or with similarities alone."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 import keras
@@ -14,6 +14,9 @@ from xmodal.config import TextConfig, TrainConfig
 from xmodal.data.tokens import length_order, token_batches, token_lengths
 from xmodal.heads import Similarity, text_classifier
 from xmodal.layer_rates import layer_scales, with_layer_rates
+
+# Of AdamW, for a head alone on a frozen encoder.
+HEAD_LEARNING_RATE = 1e-3
 
 
 @dataclass(frozen=True)
@@ -118,7 +121,9 @@ def train_text_classifier(
 ) -> TextClassifier:
     """Trains a new head on a BERT encoder, and with it the encoder from the layer that the flags name.
 
-    Of a frozen encoder every text is read once, and the head learns on what is kept.
+    Of a frozen encoder every text is read once, and the head learns on what is kept. With `text_head_epochs`
+    a head learns like that first, so that its random weights do not distort what the encoder knows of
+    texts unlike those trained on (Kumar et al. 2022, arXiv:2202.10054).
 
     Args:
         preset: the encoder, as `backbones.text_encoder` takes it.
@@ -141,21 +146,28 @@ def train_text_classifier(
         set_trainable(encoder.model, config.text_trainable, flag="text_trainable")
     if config.class_weights == "balanced":
         examples = balanced(examples, classes)
-    learn = _train_head if config.text_trainable == "head" else _train_whole
-    history = learn(
-        encoder,
-        model,
-        examples,
-        validation,
-        config=config,
-        seed=seed,
-        strategy=strategy,
-        stage=stage,
-        checkpoints=checkpoints,
-        training=training,
-        patience=patience,
-    )
-    return TextClassifier(encoder, model, history)
+
+    def learn(how: Callable[..., train.History], config: TextConfig, stage: str) -> train.History:
+        return how(
+            encoder,
+            model,
+            examples,
+            validation,
+            config=config,
+            seed=seed,
+            strategy=strategy,
+            stage=stage,
+            checkpoints=checkpoints,
+            training=training,
+            patience=patience,
+        )
+
+    if config.text_trainable == "head":
+        return TextClassifier(encoder, model, learn(_train_head, config, stage))
+    if config.text_head_epochs:
+        of_head = replace(config, text_epochs=config.text_head_epochs, text_learning_rate=HEAD_LEARNING_RATE)
+        learn(_train_head, of_head, stage and f"{stage}: head")
+    return TextClassifier(encoder, model, learn(_train_whole, config, stage))
 
 
 def _train_whole(
