@@ -53,7 +53,28 @@ def _section(path: Path) -> str:
             lines += ["", *_table(_with_intervals(table))]
     # Names within a sentence keep their capitals.
     sentences = " ".join(f"{gain['sentence'][:1].upper()}{gain['sentence'][1:]}." for gain in record["gains"])
-    return "\n".join([*lines, "", sentences, ""])
+    small = [table for table in record.get("tables", []) if table["head"][0] == "form"]
+    return "\n".join([*lines, "", sentences, "", *(line for table in small for line in _small(table))])
+
+
+def _small(table: dict) -> list[str]:
+    """Renders a table of `xmodal.small`: its columns are known by their names."""
+    rows = [[_small_cell(*cell) for cell in zip(table["head"], row, strict=True)] for row in table["rows"]]
+    return [
+        f"{table['caption']}:",
+        "",
+        f"| {' | '.join(table['head'])} |",
+        f"| --- |{' ---: |' * (len(table['head']) - 1)}",
+        *(f"| {' | '.join(row)} |" for row in rows),
+        "",
+    ]
+
+
+def _small_cell(column: str, value: str | float) -> str:
+    if isinstance(value, str):
+        return value
+    forms = {"MB": ".1f", "size to float32": ".1%", "accuracy": ".2%", "points to float32": "+.2f"}
+    return format(value, forms.get(column, ".1f"))
 
 
 def _with_intervals(table: dict) -> dict:

@@ -25,7 +25,7 @@ ORDER = [
     "report.wording", "report.markup", "report.machine", "report.records", "report.tables",
     "report.figures", "report.summaries", "report.page", "report", "job",
     "robustness", "text_attack", "image_attack",
-    "loaded", "export", "recipes", "recipes.vgg_to_bert", "recipes.vgg_to_vgg",
+    "loaded", "timed", "export", "small", "recipes", "recipes.vgg_to_bert", "recipes.vgg_to_vgg",
     "recipes.cnn_to_text", "recipes.bert_news",
     "fetch", "run",
     "bench", "bench.pairs", "bench.text_stage", "bench.engine", "bench.scrub", "bench.__main__",
@@ -132,14 +132,16 @@ def test_nothing_that_runs_code_from_data_or_keeps_a_graph_from_being_served(mod
     assert used & forbidden == set()
 
 
-def test_loaded_needs_nothing_of_xmodal():
-    assert {name.partition(".")[0] for name in imports("loaded")} == {
-        "json",
-        "sys",
-        "pathlib",
-        "tensorflow",
-        "tensorflow_text",
-    }
+@pytest.mark.parametrize(
+    ("module", "standard"),
+    [
+        ("loaded", {"json", "sys", "pathlib"}),
+        ("timed", {"collections", "json", "os", "sys", "pathlib", "time", "warnings"}),
+    ],
+)
+def test_what_a_fresh_process_runs_needs_nothing_of_xmodal(module, standard):
+    found = {name.partition(".")[0] for name in imports(module)}
+    assert found == {*standard, "tensorflow", "tensorflow_text"}
 
 
 def test_run_stays_small():

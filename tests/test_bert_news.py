@@ -47,6 +47,7 @@ def finished(tmp_path_factory):
         "--layer_decay=0.5",
         "--class_weights=balanced",
         "--length_window=4",
+        "--small",
         "--record=record.json",
         "--robust",
         "--attacked_examples=8",
@@ -79,7 +80,7 @@ def test_metrics_hold_results_tables_and_what_was_replaced(finished):
         assert result["macro_f1"] > 0.9
         assert result["loss"] > 0
     tables = metrics["tables"]
-    report, hardest, personal = tables[0], *tables[-2:]
+    report, hardest, personal = tables[0], *tables[-3:-1]
     assert hardest["caption"] == "The hardest test documents"
     assert report["head"] == ["class", "test documents", "precision", "recall", "F1"]
     assert [row[:2] for row in report["rows"]] == [["animals", 12], ["plants", 12]]
@@ -113,12 +114,31 @@ def test_both_berts_are_attacked_on_the_same_documents(finished):
     assert sum(sentence.startswith("bert_robust in the place of bert, ") for sentence in sentences) == 4
 
 
+def test_small_forms_are_measured_and_stand_beside_the_export(finished):
+    cwd, _ = finished
+    metrics = json.loads((cwd / "runs/bert_news/metrics.json").read_text())
+    table = metrics["tables"][-1]
+    assert table["caption"].startswith("Small forms, on 24 test documents")
+    float32, *forms = (dict(zip(table["head"], row, strict=True)) for row in table["rows"])
+    assert float32["accuracy"] == metrics["results"]["bert_robust"]["accuracy"]
+    assert [form["form"] for form in forms] == ["int8, Keras", "LiteRT, int8 weights"]
+    for form in forms:
+        assert form["accuracy"] > 0.9
+        assert form["ms, one by one"] > 0
+    assert (cwd / "saved_models/bert_news_int8/1/saved_model.pb").is_file()
+    assert {path.name for path in (cwd / "saved_models/bert_news_litert/1").iterdir()} == {
+        "inputs",
+        "labels.txt",
+        "model.tflite",
+    }
+
+
 def test_config_cfg_replays_the_run_to_the_same_metrics(finished):
     cwd, _ = finished
     replay = subprocess.run(
         [
             *(sys.executable, "-m", "xmodal.run", "--flagfile=runs/bert_news/config.cfg"),
-            *("--output_dir=replay", "--noexport"),
+            *("--output_dir=replay", "--noexport", "--nosmall"),
         ],
         cwd=cwd,
         capture_output=True,
@@ -133,7 +153,8 @@ def test_config_cfg_replays_the_run_to_the_same_metrics(finished):
         # Threads may add up in another order.
         assert second["results"][name]["loss"] == pytest.approx(result["loss"], rel=1e-5), name
     assert second["data"] == first["data"]
-    assert second["tables"] == first["tables"]
+    # But for that of the small forms.
+    assert second["tables"] == first["tables"][:-1]
 
 
 def test_nothing_personal_is_printed_or_kept(finished):

@@ -191,6 +191,23 @@ def test_two_test_sets_of_one_name():
         parsed(*given)
 
 
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        (["--experiment=vgg_to_vgg"], "--small is of no use to --experiment=vgg_to_vgg; add --nosmall"),
+        (["--noexport"], "--small makes small forms of the export, and --noexport makes none; add --nosmall"),
+        (
+            ["--precision=mixed_bfloat16"],
+            "--small makes small forms of float32, and --precision=mixed_bfloat16",
+        ),
+    ],
+)
+def test_small_forms_of_nothing(flags, told):
+    with pytest.raises(UserError, match=told):
+        parsed("--small", *flags)
+    parsed("--nosmall", *flags)
+
+
 def test_an_unknown_augmentation():
     with pytest.raises(UserError, match=r"--augment=rotat is not known; did you mean 'rotate'\?"):
         parsed("--augment=flip,rotat")

@@ -52,6 +52,18 @@ def test_what_was_attacked_is_rendered_side_by_side(render_results, tmp_path):
     assert "| PGD within 8/255 | 2.0% (0.4% to 10.5%) | 60.0% (46.2% to 72.4%) |" in rendered
 
 
+def test_a_table_of_small_forms_is_rendered(render_results, tmp_path):
+    record = json.loads((ROOT / "experiments/results/vgg_to_bert.json").read_text())
+    head = ["form", "MB", "size to float32", "accuracy", "points to float32", "ms, one by one"]
+    row = ["LiteRT, int8 weights", 25.92, 0.27503, 0.97, -0.1, 12.34]
+    other = {"caption": "The classes", "head": ["class", "F1"], "rows": [["a", 0.9]]}
+    record["tables"] = [other, {"caption": "Small forms", "head": head, "rows": [row]}]
+    (tmp_path / "vgg_to_bert.json").write_text(json.dumps(record))
+    rendered = render_results.render(tmp_path)
+    assert "| LiteRT, int8 weights | 25.9 | 27.5% | 97.00% | -0.10 | 12.3 |" in rendered
+    assert "The classes" not in rendered
+
+
 def test_every_record_can_be_traced():
     for path in (ROOT / "experiments/results").glob("*.json"):
         record = json.loads(path.read_text())

@@ -8,13 +8,15 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from absl import flags
 
 from xmodal.errors import UserError, nearest
 
 EXPERIMENTS = ("vgg_to_bert", "vgg_to_vgg", "cnn_to_text", "bert_news")
+# What --small makes forms of.
+SHRUNK = ("bert_news", "vgg_to_bert")
 TEXT_STYLES = ("top1", "topk", "hedged")
 TEXT_HEADS = ("finetune", "zero_shot")
 BENCHES = ("engine", "text_stage", "scrub")
@@ -98,6 +100,9 @@ flags.DEFINE_bool(
     "deterministic", False, "Take only operations that give the same bits in every run; may be slower."
 )
 flags.DEFINE_bool("export", True, "Export a SavedModel and compare it in a fresh process.")
+flags.DEFINE_bool(
+    "small", False, "Make int8 and LiteRT forms of the export of bert_news or vgg_to_bert, and measure them."
+)
 _choice("bench", "engine", BENCHES, "What python -m xmodal.bench measures.")
 flags.DEFINE_string("record", None, "JSON file for the run's figures, with flags, commit and hardware.")
 _count("seed", 0, "Seed of splits, initial weights, orders and augmentation.", lower=0)
@@ -302,6 +307,7 @@ class RunConfig:
     checkpoint_steps: int
     deterministic: bool
     export: bool
+    small: bool
     record: Path | None
     bench: str
     seed: int
@@ -504,6 +510,8 @@ def from_flags() -> Config:
             f"--data_service={values['data_service']} brings batches in no fixed order",
             "leave it or --deterministic out",
         )
+    if values["small"]:
+        _require_float32_export(values)
     if values["output_dir"] is None:
         values["output_dir"] = str(Path("runs") / values["experiment"])
     for name in ("output_dir", "saved_models_dir", "record", "target_map", "class_descriptions"):
@@ -523,6 +531,24 @@ def from_flags() -> Config:
         attack=make(AttackConfig),
         flagfile=_flagfile(),
     )
+
+
+def _require_float32_export(values: dict[str, Any]) -> None:
+    if values["experiment"] not in SHRUNK:
+        raise UserError(
+            f"--small is of no use to --experiment={values['experiment']}",
+            f"add --nosmall; it is for {' and '.join(SHRUNK)}",
+        )
+    if not values["export"]:
+        raise UserError(
+            "--small makes small forms of the export, and --noexport makes none",
+            "add --nosmall, or leave out --noexport",
+        )
+    if values["precision"] != "float32":
+        raise UserError(
+            f"--small makes small forms of float32, and --precision={values['precision']} is another one",
+            "add --nosmall, or leave out --precision",
+        )
 
 
 def _require_named(test_documents: Sequence[str]) -> None:

@@ -21,6 +21,8 @@ from xmodal.text_classifier import TextClassifier
 
 # Largest difference of a probability between the model in memory and the export.
 TOLERANCE = 1e-4
+# Small forms of an export, each in a folder beside its own.
+FORMS = ("int8", "litert")
 
 
 class Served(tf.Module):
@@ -159,11 +161,19 @@ def export(served: Served | ServedDocuments, folder: Path, kept: Stage | None = 
     return destination
 
 
+def form_folder(exported: Path, form: str) -> Path:
+    """Returns the folder of a small form: saved_models/bert_news_int8/1 for saved_models/bert_news/1."""
+    folder = exported.parent
+    return folder.with_name(f"{folder.name}_{form}") / exported.name
+
+
 def _destination(folder: Path, kept: Stage | None) -> Path:
     found = kept.newest() if kept else None
     if found:
         return Path(found[0].facts["destination"])
-    versions = [int(path.name) for path in folder.glob("*") if path.name.isdecimal()]
+    # A number belongs to one run, in all forms.
+    taken = [folder, *(folder.with_name(f"{folder.name}_{form}") for form in FORMS)]
+    versions = [int(path.name) for own in taken for path in own.glob("*") if path.name.isdecimal()]
     destination = folder / str(max(versions, default=0) + 1)
     if kept:
         kept.save(0, State({}, {"destination": str(destination)}))

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -69,17 +70,21 @@ def begin(config: Config, clock: Clock) -> Job:
 
 
 def finish(
-    job: Job, run: report.Run, export: Callable[[], dict[str, float | int | str]] | None = None
+    job: Job,
+    run: report.Run,
+    export: Callable[[], dict[str, float | int | str]] | None = None,
+    shrink: Callable[[Path], tuple[report.Table, ...]] | None = None,
 ) -> report.Run:
     """Writes all files of a run, the chief alone, and waits for the other processes of the job.
 
     Args:
         job: the run that ends.
         run: what was measured.
-        export: exports the model and returns facts about that; called unless --noexport.
+        export: exports the model and returns facts about that, "export" its folder; called unless --noexport.
+        shrink: makes small forms of that export, and returns tables about them; called with --small.
 
     Returns:
-        The run, with the facts of the export.
+        The run, with the facts of the export and these tables.
 
     Raises:
         UserError: when there is no space, or no permission to write.
@@ -92,6 +97,10 @@ def finish(
                 facts = export()
             run = replace(run, facts=run.facts | facts)
             report.write(run, settings.output_dir)
+            if shrink and settings.small:
+                with clock.stage("small forms"):
+                    run = replace(run, tables=run.tables + shrink(Path(str(facts["export"]))))
+                report.write(run, settings.output_dir)
         report.tensorboard(run, settings.output_dir / "tensorboard")
         if settings.record:
             report.record(run, settings.record, clock.wall_seconds())

@@ -24,6 +24,7 @@ FREE = (
     "output_dir",
     "saved_models_dir",
     "export",
+    "small",
     "offline",
     "feature_cache_gb",
     "checkpoint_seconds",

@@ -3,10 +3,13 @@
 From a folder of .txt files to a model that takes them as they are written.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import numpy as np
+import tensorflow as tf
 
 from xmodal import assets, export, report
 from xmodal.bridge import fit_temperature, softmax
@@ -23,6 +26,7 @@ from xmodal.data.scrub import Prepared, preparation, prepare_documents, prepare_
 from xmodal.evaluate import Gain, Result, evaluate, hardest, paired_gain
 from xmodal.job import Job, begin, finish
 from xmodal.robustness import attack_gains, attack_table, attacked_examples, misled_table, once, training_cost
+from xmodal.small import Examples, drawn, small_documents
 from xmodal.text_attack import attack_documents, known_words
 from xmodal.text_classifier import TextClassifier, TextExamples, merge, train_text_classifier
 from xmodal.tfidf import train_baseline
@@ -152,7 +156,12 @@ def run(config: Config, clock: Clock) -> report.Run:
         ),
         headline=shipped,
     )
-    return finish(job, run, lambda: export_checked(config, bert, measured[shipped], original, checkpoints))
+    return finish(
+        job,
+        run,
+        lambda: export_checked(config, bert, measured[shipped], original, checkpoints),
+        lambda exported: small_forms(config, bert, measured[shipped], original, exported),
+    )
 
 
 def documents_of(config: Config) -> DocumentData:
@@ -330,11 +339,10 @@ def export_checked(
     checkpoints: Checkpoints,
 ) -> dict[str, float | int | str]:
     """Exports the model, and compares it on test documents as they were written, in a fresh process."""
-    prepare = preparation(config.documents.scrub)
     served = export.ServedDocuments(
         text=bert,
         temperature=measured.temperature,
-        prepare=lambda texts: prepare(texts)[0],
+        prepare=text_of(config),
         names=original.class_names,
     )
     folder = config.run.saved_models_dir / config.run.experiment
@@ -346,3 +354,26 @@ def export_checked(
         measured.probabilities[:CHECKED_DOCUMENTS],
     )
     return {"export": str(exported), "export: largest difference of a probability": difference}
+
+
+def text_of(config: Config) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Returns what makes the texts (B,) that BERT reads of documents (B,) as they were written, in-graph."""
+    prepare = preparation(config.documents.scrub)
+    return lambda documents: prepare(documents)[0]
+
+
+def small_forms(
+    config: Config, bert: TextClassifier, measured: Measured, original: DocumentData, exported: Path
+) -> tuple[report.Table, ...]:
+    """Makes small forms of the export, and measures them on test documents as they were written."""
+    places = drawn(len(original.test), config.run.seed)
+    texts = [text.encode("utf-8", "replace") for text in original.test.texts[places]]
+    return small_documents(
+        exported,
+        bert,
+        temperature=measured.temperature,
+        prepare=text_of(config),
+        names=original.class_names,
+        test=Examples(texts, original.test.labels[places]),
+        probabilities=measured.probabilities[places],
+    )

@@ -5,6 +5,7 @@ become sentences, and BERT answers the target question from the sentences alone.
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -23,6 +24,7 @@ from xmodal.image_attack import attack_classifiers, require_library
 from xmodal.image_classifier import ImageClassifier, build_trunk, pixels, train_image_classifier
 from xmodal.job import begin, finish
 from xmodal.robustness import training_cost
+from xmodal.small import Examples, drawn, representative_images, small_images
 from xmodal.strategy import workers
 from xmodal.text_classifier import (
     TextClassifier,
@@ -187,7 +189,9 @@ def run(config: Config, clock: Clock) -> report.Run:
         )
         return _export(config, served, data.test, measured["text"].probabilities, checkpoints)
 
-    return finish(job, run, exported)
+    return finish(
+        job, run, exported, lambda folder: _small_forms(config, images.model, temperature, data, folder)
+    )
 
 
 def question_of(config: Config, data: ImageData) -> TargetMap:
@@ -379,6 +383,25 @@ def _export(
     images = [test.encoded(index) for index in range(min(CHECKED_IMAGES, len(test)))]
     difference = export.check(exported, images, probabilities[: len(images)])
     return {"export": str(exported), "largest difference of the export in a fresh process": difference}
+
+
+def _small_forms(
+    config: Config, model: keras.Model, temperature: float, data: ImageData, exported: Path
+) -> tuple[report.Table, ...]:
+    def examples(split: ImageSplit) -> Examples:
+        places = drawn(len(split), config.run.seed)
+        return Examples([split.encoded(place) for place in places], split.labels[places])
+
+    return small_images(
+        exported,
+        model,
+        image_size=config.data.image_size,
+        temperature=temperature,
+        names=data.class_names,
+        representative=representative_images(data.train, config.run.seed),
+        validation=examples(data.validation),
+        test=examples(data.test),
+    )
 
 
 def _seconds(stages: dict[str, float]) -> dict[str, float]:
