@@ -35,16 +35,17 @@ def distributed(
     Returns:
         What gives each device its share of every batch, as `share_of` takes it.
     """
-    replicas = strategy.num_replicas_in_sync
+    replicas, place = strategy.num_replicas_in_sync, workers(strategy)
+    # A single CPU takes batches as they are. What tf.distribute puts around them costs a fifth of a second
+    # for each epoch, and has a tuner of its own that an epoch waits for; see `untuned`.
+    single = replicas == place.workers and not tf.config.list_logical_devices("GPU")
     rows = untuned(batches.rows if isinstance(batches, Batches) else batches)
     if data_service:
         # Each worker of the service reads batches of its own, and no two the same.
         rows = rows.shard(SHARD_HINT, SHARD_HINT)
     if not _filled(strategy, parts_each):
         read = _served(read_ahead(rows, batches.read) if isinstance(batches, Batches) else rows, data_service)
-        # To distribute to a single CPU does nothing, and takes a fifth of a second for each epoch.
-        alone = not tf.config.list_logical_devices("GPU") and workers(strategy).workers == 1
-        return read if alone else strategy.experimental_distribute_dataset(read)
+        return read if single else strategy.experimental_distribute_dataset(read)
 
     def fill(*row):
         row = row[0] if len(row) == 1 else row
@@ -77,7 +78,10 @@ def distributed(
         return read_shares(rows.map(fill).map(parts).unbatch()).prefetch(2 * local)
 
     if replicas == 1:
-        return strategy.experimental_distribute_dataset(read_shares(rows.map(fill)))
+        shares = read_shares(rows.map(fill))
+        return shares if single else strategy.experimental_distribute_dataset(shares)
+    if single:
+        return own_parts(tf.distribute.InputContext(place.workers, place.index, replicas))
     return strategy.distribute_datasets_from_function(own_parts)
 
 
