@@ -14,6 +14,7 @@ ROOT = Path(__file__).parent.parent
 USUAL = {"precision": "float32", "train_examples": "0", "text_encoder": "minilm_l6"}
 # How the captions of tables begin that are shown; the others stand in a run's report.
 SHOWN = ("Test accuracy on",)
+ATTACKED = "Accuracy on"
 README = ROOT / "README.md"
 BEGIN, END = "<!-- results: begin -->\n", "<!-- results: end -->\n"
 
@@ -48,7 +49,10 @@ def _section(path: Path) -> str:
     for table in record.get("tables", ()):
         if table["caption"].startswith(SHOWN):
             lines += ["", *_table(table)]
-    sentences = " ".join(f"{gain['sentence'].capitalize()}." for gain in record["gains"])
+        elif table["caption"].startswith(ATTACKED):
+            lines += ["", *_table(_with_intervals(table))]
+    # Names within a sentence keep their capitals.
+    sentences = " ".join(f"{gain['sentence'][:1].upper()}{gain['sentence'][1:]}." for gain in record["gains"])
     small = [table for table in record.get("tables", []) if table["head"][0] == "form"]
     return "\n".join([*lines, "", sentences, "", *(line for table in small for line in _small(table))])
 
@@ -71,6 +75,16 @@ def _small_cell(column: str, value: str | float) -> str:
         return value
     forms = {"MB": ".1f", "size to float32": ".1%", "accuracy": ".2%", "points to float32": "+.2f"}
     return format(value, forms.get(column, ".1f"))
+
+
+def _with_intervals(table: dict) -> dict:
+    """Writes each accuracy of a table of `xmodal.robustness` with the ends of its interval."""
+
+    def told(value: float, low: float, high: float) -> str:
+        return f"{value:.1%} ({low:.1%} to {high:.1%})"
+
+    rows = [[name, *map(told, cells[::3], cells[1::3], cells[2::3])] for name, *cells in table["rows"]]
+    return {"caption": table["caption"], "head": [table["head"][0], *table["head"][1::3]], "rows": rows}
 
 
 def _table(table: dict) -> list[str]:

@@ -49,6 +49,10 @@ def finished(tmp_path_factory):
         "--length_window=4",
         "--small",
         "--record=record.json",
+        "--robust",
+        "--attacked_examples=8",
+        "--slips=0.1",
+        "--changed_words=0.2",
     ]
     process = run(*flags, cwd=cwd)
     assert process.returncode == 0, process.stderr
@@ -69,15 +73,15 @@ def test_a_run_leaves_its_files_and_prints_the_table(finished):
 def test_metrics_hold_results_tables_and_what_was_replaced(finished):
     cwd, _ = finished
     metrics = json.loads((cwd / "runs/bert_news/metrics.json").read_text())
-    assert list(metrics["results"]) == ["bert", "tf_idf"]
+    assert list(metrics["results"]) == ["bert", "bert_robust", "tf_idf"]
     for result in metrics["results"].values():
         assert result["n"] == 24
         assert result["accuracy"] > 0.9
         assert result["macro_f1"] > 0.9
         assert result["loss"] > 0
-    captions = [table["caption"] for table in metrics["tables"]]
-    assert len(captions) == 5
-    report, _, hardest, personal, _ = metrics["tables"]
+    tables = metrics["tables"]
+    report, hardest, personal = tables[0], *tables[-3:-1]
+    assert hardest["caption"] == "The hardest test documents"
     assert report["head"] == ["class", "test documents", "precision", "recall", "F1"]
     assert [row[:2] for row in report["rows"]] == [["animals", 12], ["plants", 12]]
     assert len(hardest["rows"]) == 20
@@ -86,13 +90,37 @@ def test_metrics_hold_results_tables_and_what_was_replaced(finished):
     assert metrics["facts"]["export: largest difference of a probability"] <= 1e-4
 
 
+def test_both_berts_are_attacked_on_the_same_documents(finished):
+    cwd, _ = finished
+    metrics = json.loads((cwd / "runs/bert_news/metrics.json").read_text())
+    [table] = [
+        table for table in metrics["tables"] if table["caption"].startswith("Accuracy on 8 test documents")
+    ]
+    assert table["head"][1::3] == ["bert", "bert_robust"]
+    rows = {row[0]: row[1::3] for row in table["rows"]}
+    assert list(rows) == [
+        "as they are",
+        "typing noise in 10% of the letters",
+        "misspelt words, at most 20% of them",
+        "near words, at most 20% of them",
+    ]
+    assert rows["as they are"] == [1.0, 1.0]
+    # The one word that tells is misspelt, and unknown.
+    assert rows["misspelt words, at most 20% of them"][0] < 1
+    seconds = metrics["seconds"]
+    cost = metrics["facts"]["training of bert_robust, times as long as of bert"]
+    assert cost == pytest.approx(seconds["bert_robust"] / seconds["bert"], abs=0.01)
+    sentences = [gain["sentence"] for gain in metrics["gains"]]
+    assert sum(sentence.startswith("bert_robust in the place of bert, ") for sentence in sentences) == 4
+
+
 def test_small_forms_are_measured_and_stand_beside_the_export(finished):
     cwd, _ = finished
     metrics = json.loads((cwd / "runs/bert_news/metrics.json").read_text())
     table = metrics["tables"][-1]
     assert table["caption"].startswith("Small forms, on 24 test documents")
     float32, *forms = (dict(zip(table["head"], row, strict=True)) for row in table["rows"])
-    assert float32["accuracy"] == metrics["results"]["bert"]["accuracy"]
+    assert float32["accuracy"] == metrics["results"]["bert_robust"]["accuracy"]
     assert [form["form"] for form in forms] == ["int8, Keras", "LiteRT, int8 weights"]
     for form in forms:
         assert form["accuracy"] > 0.9

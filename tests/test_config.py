@@ -22,6 +22,7 @@ PARTS = (
     config.ImageConfig,
     config.TextConfig,
     config.ScorerConfig,
+    config.AttackConfig,
 )
 FLAGS = {flag.name: flag for flag in flags.FLAGS.flags_by_module_dict()[config.__name__]}
 
@@ -274,6 +275,28 @@ def test_amounts_of_examples_and_directions():
     ],
 )
 def test_amounts_and_directions_that_are_none(flag, problem):
+    with pytest.raises(UserError) as caught:
+        parsed(flag)
+    assert str(caught.value) == problem
+
+
+def test_budgets_of_attacks():
+    settings = parsed("--slips=0.1,0.02", "--pixel_budgets=8", "--changed_words=1").attack
+    assert settings.slips == (0.02, 0.1)
+    assert settings.pixel_budgets == (8.0,)
+    assert settings.changed_words == (1.0,)
+
+
+@pytest.mark.parametrize(
+    ("flag", "problem"),
+    [
+        ("--slips=0.1,few", "--slips=few is no number above 0 and up to 1; give such numbers"),
+        ("--changed_words=20", "--changed_words=20 is no number above 0 and up to 1; give such numbers"),
+        ("--pixel_budgets=nan", "--pixel_budgets=nan is no number above 0 and up to 255; give such numbers"),
+        ("--pixel_budgets=", "--pixel_budgets= is empty; give numbers above 0 and up to 255"),
+    ],
+)
+def test_budgets_of_attacks_that_are_none(flag, problem):
     with pytest.raises(UserError) as caught:
         parsed(flag)
     assert str(caught.value) == problem

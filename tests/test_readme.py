@@ -1,13 +1,16 @@
 """The README's figures are those of the records, and its commands are those of CI."""
 
+import dataclasses
 import importlib.util
 import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from xmodal.cluster import Place, place
+from xmodal.robustness import Attacked, attack_table
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -31,6 +34,22 @@ def test_a_changed_record_is_noticed(render_results, tmp_path):
     record["results"]["text"]["accuracy"] = 0.123
     (tmp_path / "vgg_to_bert.json").write_text(json.dumps(record))
     assert "12.30%" in render_results.render(tmp_path)
+
+
+def test_what_was_attacked_is_rendered_side_by_side(render_results, tmp_path):
+    record = json.loads((ROOT / "experiments/results/vgg_to_bert.json").read_text())
+    right = np.arange(50) < 40
+    attacked = {
+        name: Attacked(right, {"PGD": {"within 8/255": np.arange(50) < count}})
+        for name, count in (("plain", 1), ("robust", 30))
+    }
+    table = attack_table(attacked, "images")
+    record["tables"] = [json.loads(json.dumps(dataclasses.asdict(table)))]
+    (tmp_path / "attacked.json").write_text(json.dumps(record))
+    rendered = render_results.render(tmp_path)
+    assert "Accuracy on 50 test images, as they are and changed to mislead:\n\n" in rendered
+    assert "| test images | plain | robust |\n| --- | ---: | ---: |\n" in rendered
+    assert "| PGD within 8/255 | 2.0% (0.4% to 10.5%) | 60.0% (46.2% to 72.4%) |" in rendered
 
 
 def test_a_table_of_small_forms_is_rendered(render_results, tmp_path):

@@ -27,6 +27,7 @@ GROWN = [
     "--features=block3_pool",
     "--grow=block3_conv4",
 ]
+ATTACKED = ["--robust", "--attacked_examples=10", "--pixel_budgets=8", "--attack_steps=3"]
 SHRUNK = [*GROWN, "--base=VGG19", "--target=VGG16", "--image_weights=none", "--grow=", "--drop=block3_conv4"]
 
 
@@ -46,7 +47,7 @@ def folder(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def grown(folder):
-    return run(folder, *GROWN)
+    return run(folder, *GROWN, *ATTACKED)
 
 
 def test_the_target_starts_as_the_trained_base(grown):
@@ -70,7 +71,7 @@ def test_random_growth_starts_lower(grown):
 def test_every_layer_of_every_network_is_trained_for_as_many_steps(grown):
     report, _ = grown
     [plot] = report.plots
-    names = ["base", "target", "random_growth", "random_weights", "back"]
+    names = ["base", "target", "target_robust", "random_growth", "random_weights", "back"]
     assert [series.name for series in plot.series] == names
     histories = {history.stage: history for history in report.histories}
     for series in plot.series:
@@ -89,6 +90,26 @@ def test_the_way_back_names_what_has_no_place_and_measures_the_loss(grown):
     assert [row[0] for row in report.tables[0].rows] == list(vgg_to_vgg.NOTES)
 
 
+def test_the_target_and_the_one_trained_on_fgsm_are_attacked(grown):
+    report, _ = grown
+    table = report.tables[1]
+    assert table.caption == "Accuracy on 10 test images, as they are and changed to mislead"
+    assert table.head[1::3] == ("target", "target_robust")
+    rows = {row[0]: row[1::3] for row in table.rows}
+    assert list(rows) == [
+        "as they are",
+        "FGSM within 8/255",
+        "PGD of 3 steps within 8/255",
+    ]
+    assert rows["PGD of 3 steps within 8/255"][0] <= rows["as they are"][0]
+    results = report.results
+    assert report.facts["training of target_robust, times as long as of target"] > 0
+    assert results["target_robust_start"].confusion == results["target_start"].confusion
+    assert results["target_robust"].note.endswith("images of FGSM within 8/255 too")
+    losses = {history.stage: history.epochs[-1]["loss"] for history in report.histories}
+    assert losses["target_robust: network"] > losses["target: network"]
+
+
 def test_results_count_the_seconds_of_their_source(grown):
     results, seconds = grown[0].results, grown[0].seconds
     assert results["base"].seconds == seconds["base: start"] + seconds["base: training"]
@@ -98,7 +119,7 @@ def test_results_count_the_seconds_of_their_source(grown):
 
 def test_what_is_kept_is_not_trained_again(grown, folder):
     report, _ = grown
-    again, _ = run(folder, *GROWN)
+    again, _ = run(folder, *GROWN, *ATTACKED)
     assert sum(again.seconds.values()) < sum(report.seconds.values()) / 2
     assert [r.confusion for r in again.results.values()] == [r.confusion for r in report.results.values()]
     assert json.loads((folder / "metrics.json").read_text())["results"].keys() == report.results.keys()

@@ -1,8 +1,11 @@
 """Image trunks, a BiLSTM for documents, and BERT encoders from keras-nlp, all without heads."""
 
+import os
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import keras
@@ -11,7 +14,6 @@ import numpy as np
 import tensorflow as tf
 
 from xmodal import assets, e5
-from xmodal.data.reading import untuned
 from xmodal.errors import UserError, nearest
 
 # Encoders with more pieces than this know many languages; BERT in English has 30,522.
@@ -292,12 +294,19 @@ class TextEncoder:
 
     def padded(self, texts: Iterable[str]) -> dict[str, np.ndarray]:
         """Returns the inputs of known texts (N,), padded to the longest of them and not to the limit."""
-        batches = tf.data.Dataset.from_tensor_slices(tf.constant(list(texts), tf.string)).batch(64)
-        read = batches.map(self.tokens, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-        parts = list(untuned(read).as_numpy_iterator())
+        texts = list(texts)
+        batches = [tf.constant(texts[start : start + 64], tf.string) for start in range(0, len(texts), 64)]
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            parts = list(pool.map(self._traced, batches))
         tokens = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         length = int(tokens["padding_mask"].sum(axis=1).max())
         return {name: value[:, :length] for name, value in tokens.items()}
+
+    @cached_property
+    def _traced(self) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
+        # Traced once for all calls: a search asks for few texts many times.
+        signature = [tf.TensorSpec([None], tf.string)]
+        return tf.function(self.preprocessor, input_signature=signature, autograph=False)
 
     def knows(self, texts: Iterable[str]) -> np.ndarray:
         """Tells of each text (N,) whether one word of it is known, in part at least."""

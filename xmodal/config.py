@@ -280,6 +280,19 @@ _choice("word_vectors", "bert", WORD_VECTORS, "How these start: from BERT's word
 _count("units", 256, "Units of each LSTM in each direction.")
 _number("text_dropout", 0.5, "Dropout between the layers of the LSTMs.", upper=0.9)
 
+# How hard it is to fool.
+_count("attacked_examples", 0, "Test examples that are attacked; 0 attacks none.", lower=0)
+flags.DEFINE_bool(
+    "robust",
+    False,
+    "Train on examples like the attacks' too (slips of the keyboard; FGSM), beside a training without them; "
+    "the robust model is the one that is exported.",
+)
+flags.DEFINE_list("slips", ["0.02", "0.05", "0.1"], "Shares of the letters that typing noise falls on.")
+flags.DEFINE_list("changed_words", ["0.05", "0.1", "0.2"], "Most shares of the words that an attack changes.")
+flags.DEFINE_list("pixel_budgets", ["2", "8"], "Most that an attack changes a pixel by, of 255.")
+_count("attack_steps", 10, "Steps of PGD.")
+
 
 @dataclass(frozen=True)
 class RunConfig:
@@ -422,6 +435,18 @@ class ScorerConfig:
 
 
 @dataclass(frozen=True)
+class AttackConfig:
+    """How hard it is to fool: what is measured, and what is trained for it. Shares are from 0 to 1."""
+
+    attacked_examples: int
+    robust: bool
+    slips: tuple[float, ...]
+    changed_words: tuple[float, ...]
+    pixel_budgets: tuple[float, ...]
+    attack_steps: int
+
+
+@dataclass(frozen=True)
 class Config:
     """All that a recipe is told, and the text of the flags that say it again."""
 
@@ -432,6 +457,7 @@ class Config:
     image: ImageConfig
     text: TextConfig
     scorer: ScorerConfig
+    attack: AttackConfig
     flagfile: str
 
 
@@ -477,6 +503,8 @@ def from_flags() -> Config:
     _require_named(values["test_documents"])
     values["directions"] = tuple(map(_direction, values["directions"]))
     values["per_class"] = tuple(map(_examples, values["per_class"]))
+    for name, most in (("slips", 1), ("changed_words", 1), ("pixel_budgets", 255)):
+        values[name] = _rising(name, values[name], most)
     if values["data_service"] and values["deterministic"]:
         raise UserError(
             f"--data_service={values['data_service']} brings batches in no fixed order",
@@ -500,6 +528,7 @@ def from_flags() -> Config:
         image=make(ImageConfig),
         text=make(TextConfig),
         scorer=make(ScorerConfig),
+        attack=make(AttackConfig),
         flagfile=_flagfile(),
     )
 
@@ -548,6 +577,20 @@ def _examples(count: str) -> int:
             f"--per_class={count} is no number of examples", "give whole numbers from 1 on, or all"
         )
     return 0 if count == "all" else int(count)
+
+
+def _rising(name: str, words: Sequence[str], most: int) -> tuple[float, ...]:
+    """Reads numbers above 0 and up to `most`, and sorts them."""
+    for word in words:
+        try:
+            fits = 0 < float(word) <= most
+        except ValueError:
+            fits = False
+        if not fits:
+            raise UserError(f"--{name}={word} is no number above 0 and up to {most}", "give such numbers")
+    if not words:
+        raise UserError(f"--{name}= is empty", f"give numbers above 0 and up to {most}")
+    return tuple(sorted({float(word) for word in words}))
 
 
 def _direction(words: str) -> tuple[str, str]:

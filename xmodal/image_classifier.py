@@ -15,6 +15,7 @@ from xmodal.data.images import ImageData, ImageSplit, batches, equal_parts
 from xmodal.data.reading import Batches
 from xmodal.features import FeatureCache, features
 from xmodal.heads import image_head
+from xmodal.steps import Adversary, Loss
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,7 @@ def train_image_classifier(
     checkpoints: Checkpoints | None = None,
     cache: FeatureCache | None = None,
     training: TrainConfig | None = None,
+    budget: float = 0.0,
 ) -> ImageClassifier:
     """Trains a head on a trunk, and the trunk with it from the layer that `trainable` names.
 
@@ -93,10 +95,13 @@ def train_image_classifier(
         checkpoints: where its trainings and their outputs are kept.
         cache: where the trunk's features are kept for other runs; with the checkpoints without it.
         training: optimizer, precision and what else is common to every training.
+        budget: learn on images of `fgsm` within this budget too, for `config.epochs` passes, the head of a
+            frozen trunk included; 0 does not.
     """
     training = training or TrainConfig()
     set_trainable(trunk, trainable)
-    frozen = trainable == "head"
+    # What misleads a classifier changes as it learns, and so cannot be kept.
+    frozen = trainable == "head" and not budget
     views = config.epochs if frozen else 1
 
     def read(split: ImageSplit, view: int = 0) -> Batches:
@@ -156,6 +161,7 @@ def train_image_classifier(
                 stage=f"{stage}: network",
                 checkpoints=checkpoints,
                 training=training,
+                budget=budget,
             )
         )
 
@@ -186,6 +192,7 @@ def fine_tune(
     stage: str,
     checkpoints: Checkpoints | None = None,
     training: TrainConfig | None = None,
+    budget: float = 0.0,
 ) -> train.History:
     """Trains what is trainable of an image classifier for `config.epochs` passes over the images.
 
@@ -199,6 +206,7 @@ def fine_tune(
         stage: what progress, history and checkpoints call it.
         checkpoints: where it is kept.
         training: optimizer, precision and what else is common to every training.
+        budget: train on the images of `fgsm` with this budget too; 0 does not.
 
     Returns:
         The history, with an entry for each part of a pass, see `parts_of_pass`.
@@ -216,10 +224,11 @@ def fine_tune(
         return examples(data.train, shuffle=True, augment=config.augment, epoch=epoch, part=(part, parts))
 
     training = training or TrainConfig()
+    loss = train.cross_entropy(config.label_smoothing)
     return train.fit(
         model,
         part_of_pass,
-        loss=train.cross_entropy(config.label_smoothing),
+        loss=loss,
         optimizer=train.optimizer_maker(training, config.learning_rate),
         epochs=config.epochs * parts,
         validation=examples(data.validation),
@@ -228,6 +237,7 @@ def fine_tune(
         stage=stage,
         checkpoints=checkpoints,
         config=training,
+        adversary=fgsm(model, loss, budget) if budget else None,
     )
 
 
@@ -236,6 +246,27 @@ def parts_of_pass(images: int, config: ImageConfig) -> tuple[int, int]:
     steps = -(-images // config.batch_size)
     parts = equal_parts(steps, config.validations_per_epoch)
     return parts, steps // parts
+
+
+def fgsm(model: keras.Model, loss: Loss, budget: float) -> Adversary:
+    """Returns what moves every value of an image by the budget to where the loss rises, at once.
+
+    The fast gradient sign method: Goodfellow et al. 2015 (arXiv:1412.6572), equation 1 of section 4.
+
+    Args:
+        model: images (B, H, W, 3) from 0 to 255 -> logits (B, C).
+        loss: (labels, logits) -> losses (B,).
+        budget: the most that a value changes by, of 255.
+    """
+
+    def changed(images, labels):
+        with tf.GradientTape() as tape:
+            tape.watch(images)
+            losses = loss(labels, tf.cast(model(images, training=False), tf.float32))
+        moved = images + budget * tf.sign(tape.gradient(losses, images))
+        return tf.clip_by_value(moved, 0.0, 255.0)
+
+    return changed
 
 
 def pixels(split: ImageSplit, image_size: int, batch_size: int, **options) -> Batches:

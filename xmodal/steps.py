@@ -12,6 +12,7 @@ from xmodal.progress import SUMS
 from xmodal.replicas import moving_statistics, share_of
 
 Loss = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+Adversary = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
 
 def step_taker(
@@ -20,6 +21,7 @@ def step_taker(
     strategy: tf.distribute.Strategy,
     loss: Loss,
     config: TrainConfig,
+    adversary: Adversary | None = None,
 ) -> Callable:
     """Returns a function of shares of batches, of a number of steps and of whether this process is to stop.
 
@@ -32,9 +34,14 @@ def step_taker(
     whole = config.accumulate > 1 or config.clip_norm > 0
 
     def differentiate(inputs, labels, weights, total):
+        changed = None if adversary is None else adversary(inputs, labels)
         with tf.GradientTape() as tape:
             logits = tf.cast(model(inputs, training=True), tf.float32)
-            weighted = tf.reduce_sum(loss(labels, logits) * weights)
+            losses = loss(labels, logits)
+            if adversary is not None:
+                misled = tf.cast(model(changed, training=True), tf.float32)
+                losses = (losses + loss(labels, misled)) / 2
+            weighted = tf.reduce_sum(losses * weights)
             # The optimizer sums the gradients of the replicas.
             objective = optimizer.scale_loss(weighted / total) if scaled else weighted / total
         gradients = tape.gradient(objective, [variable.value for variable in model.trainable_variables])

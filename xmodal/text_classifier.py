@@ -1,7 +1,8 @@
 """Texts -> logits of the target question: BERT with a trained head, or with similarities alone."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import keras
 import numpy as np
@@ -12,8 +13,10 @@ from xmodal.backbones import TextEncoder, set_trainable, text_encoder
 from xmodal.checkpoint import Checkpoints
 from xmodal.config import TextConfig, TrainConfig
 from xmodal.data.tokens import length_order, token_batches, token_lengths
+from xmodal.data.typos import mistyped, training_rates
 from xmodal.heads import Similarity, text_classifier
 from xmodal.layer_rates import layer_scales, with_layer_rates
+from xmodal.replicas import mapped
 
 # Of AdamW, for a head alone on a frozen encoder.
 HEAD_LEARNING_RATE = 1e-3
@@ -68,6 +71,22 @@ class TextClassifier:
         logits = read[place.ravel()]
         return logits.reshape(len(texts), -1, logits.shape[-1]).mean(axis=1)
 
+    def reader(self, strategy: tf.distribute.Strategy) -> Callable[[Iterable[str]], np.ndarray]:
+        """Returns a function of texts (N,) that gives logits (N, C), for many calls: it is traced once."""
+
+        def outputs(batch):
+            return (self.model(batch[0], training=False),)
+
+        run = mapped(outputs, strategy)
+
+        def logits(texts: Iterable[str]) -> np.ndarray:
+            tokens = self.encoder.padded(texts)
+            order = length_order(token_lengths(tokens), batch_size=64)
+            (read,) = run(token_batches(tokens, batch_size=64, order=order))
+            return read[np.argsort(order)]
+
+        return logits
+
 
 def merge(texts: Iterable[str], targets: np.ndarray, weights: np.ndarray | None = None) -> TextExamples:
     """Merges identical (text, target) pairs into weighted examples, in a fixed order.
@@ -118,6 +137,7 @@ def train_text_classifier(
     patience: int | None = None,
     checkpoints: Checkpoints | None = None,
     training: TrainConfig | None = None,
+    noise: float = 0.0,
 ) -> TextClassifier:
     """Trains a new head on a BERT encoder, and with it the encoder from the layer that the flags name.
 
@@ -137,6 +157,8 @@ def train_text_classifier(
         patience: epochs without a lower validation loss before training stops.
         checkpoints: where its state is kept.
         training: optimizer, precision and what else is common to every training.
+        noise: the highest rate of typing slips in what is learned from, see `training_rates`; other texts
+            in each epoch, as they are for a frozen encoder and once more with slips.
     """
     training = training or TrainConfig()
     with strategy.scope():
@@ -160,6 +182,7 @@ def train_text_classifier(
             checkpoints=checkpoints,
             training=training,
             patience=patience,
+            noise=noise,
         )
 
     if config.text_trainable == "head":
@@ -170,11 +193,29 @@ def train_text_classifier(
     return TextClassifier(encoder, model, learn(_train_whole, config, stage))
 
 
+def _with_slips(texts: np.ndarray, noise: float, seed: Sequence[int]) -> np.ndarray:
+    return mistyped(texts, training_rates(len(texts), noise, seed), seed)
+
+
 def _train_whole(
-    encoder, model, examples, validation, *, config, seed, strategy, stage, checkpoints, training, patience
+    encoder,
+    model,
+    examples,
+    validation,
+    *,
+    config,
+    seed,
+    strategy,
+    stage,
+    checkpoints,
+    training,
+    patience,
+    noise,
 ) -> train.History:
-    tokens = encoder.padded(examples.texts)
-    lengths = token_lengths(tokens)
+    @lru_cache(maxsize=1)
+    def tokens_of(epoch: int) -> dict[str, np.ndarray]:
+        return encoder.padded(_with_slips(examples.texts, noise, (seed, epoch)))
+
     size = config.text_batch_size
     held_out = None
     if validation is not None:
@@ -188,8 +229,9 @@ def _train_whole(
         )
 
     def epoch_batches(epoch: int) -> tf.data.Dataset:
+        tokens = tokens_of(epoch if noise else 0)
         order = length_order(
-            lengths, batch_size=size, window=config.length_window, shuffle_seed=(seed, epoch)
+            token_lengths(tokens), batch_size=size, window=config.length_window, shuffle_seed=(seed, epoch)
         )
         return token_batches(tokens, examples.targets, examples.weights, batch_size=size, order=order)
 
@@ -212,8 +254,26 @@ def _train_whole(
 
 
 def _train_head(
-    encoder, model, examples, validation, *, config, seed, strategy, stage, checkpoints, training, patience
+    encoder,
+    model,
+    examples,
+    validation,
+    *,
+    config,
+    seed,
+    strategy,
+    stage,
+    checkpoints,
+    training,
+    patience,
+    noise,
 ) -> train.History:
+    if noise:
+        views = (examples.texts, _with_slips(examples.texts, noise, (seed, 0)))
+        examples = TextExamples(
+            np.concatenate(views), np.tile(examples.targets, 2), np.tile(examples.weights, 2)
+        )
+
     def vectors(texts: np.ndarray, name: str) -> np.ndarray:
         tokens = encoder.padded(texts)
         return _outputs(encoder.model, tokens, strategy, f"{stage}: {name}", checkpoints)

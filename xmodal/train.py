@@ -30,7 +30,7 @@ from xmodal.progress import (
     take_result,
 )
 from xmodal.replicas import Stopped, distributed, mapped, progress_bar
-from xmodal.steps import Loss, step_taker
+from xmodal.steps import Adversary, Loss, step_taker
 from xmodal.strategy import lost_workers_noticed, workers
 
 
@@ -171,6 +171,7 @@ def fit(
     metrics: Sequence[keras.metrics.Metric] = (),
     checkpoints: Checkpoints | None = None,
     config: TrainConfig | None = None,
+    adversary: Adversary | None = None,
 ) -> History:
     """Trains a model.
 
@@ -199,6 +200,8 @@ def fit(
             its share of a batch through, which changes memory and no result but batch normalisation and
             dropout; steps that TensorFlow takes without coming back to Python, between which no callback
             is called and nothing is saved; who reads the batches; XLA.
+        adversary: inputs, labels -> inputs that mislead the model as it is; a step then minimises the mean
+            of the losses on both (adversarial training: Goodfellow et al. 2015, arXiv:1412.6572, section 6).
 
     Returns:
         The `History`.
@@ -223,7 +226,7 @@ def fit(
         progress = take_progress(found[0], model, applied, strategy, stage, (steps, epochs))
     listeners = keras.callbacks.CallbackList(list(callbacks), model=model, epochs=epochs, steps=steps)
     run = _Training(model, applied, strategy, stage, (steps, epochs), progress, kept, listeners, config)
-    take_steps = step_taker(model, applied, strategy, loss, config)
+    take_steps = step_taker(model, applied, strategy, loss, config, adversary)
     validate = validator(model, strategy, metrics)
     model.stop_training = False
     listeners.on_train_begin()

@@ -5,6 +5,7 @@ From a folder of .txt files to a model that takes them as they are written.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,14 +23,17 @@ from xmodal.data.documents import (
     other_test_documents,
 )
 from xmodal.data.scrub import Prepared, preparation, prepare_documents, prepare_texts
-from xmodal.evaluate import Result, evaluate, hardest, paired_gain
-from xmodal.job import begin, finish
+from xmodal.evaluate import Gain, Result, evaluate, hardest, paired_gain
+from xmodal.job import Job, begin, finish
+from xmodal.robustness import attack_gains, attack_table, attacked_examples, misled_table, once, training_cost
 from xmodal.small import Examples, drawn, small_documents
+from xmodal.text_attack import attack_documents, known_words
 from xmodal.text_classifier import TextClassifier, TextExamples, merge, train_text_classifier
 from xmodal.tfidf import train_baseline
 
 NOTES = {
     "bert": "BERT and a head, trained on the documents",
+    "bert_robust": "the same, trained on documents with typing noise too",
     "tf_idf": "logistic regression on TF-IDF of the same documents",
 }
 HARDEST = 20
@@ -74,26 +78,32 @@ def run(config: Config, clock: Clock) -> report.Run:
         data = prepared.data
         train, validation = examples_of(data.train), examples_of(data.validation)
 
-    with clock.stage("bert"):
-        bert = train_text_classifier(
-            preset,
-            train,
-            len(data.class_names),
-            config=config.text,
-            seed=config.run.seed,
-            strategy=strategy,
-            stage="bert",
-            validation=validation,
-            patience=config.image.patience,
-            checkpoints=checkpoints,
-            training=config.train,
-        )
-    with clock.stage("bert: reading"):
-        held_out, test = (
-            bert.logits(split.texts, strategy, stage=f"bert: {name}", checkpoints=checkpoints)
-            for name, split in (("validation", data.validation), ("test", data.test))
-        )
-        measured = {"bert": measure("bert", held_out, test, data, clock.seconds["bert"])}
+    berts: dict[str, TextClassifier] = {}
+    measured: dict[str, Measured] = {}
+    for name, noise in noises(config).items():
+        with clock.stage(name):
+            berts[name] = train_text_classifier(
+                preset,
+                train,
+                len(data.class_names),
+                config=config.text,
+                seed=config.run.seed,
+                strategy=strategy,
+                stage=name,
+                validation=validation,
+                patience=config.image.patience,
+                checkpoints=checkpoints,
+                training=config.train,
+                noise=noise,
+            )
+        with clock.stage(f"{name}: reading"):
+            held_out, test = (
+                berts[name].logits(split.texts, strategy, stage=f"{name}: {part}", checkpoints=checkpoints)
+                for part, split in (("validation", data.validation), ("test", data.test))
+            )
+            measured[name] = measure(name, held_out, test, data, clock.seconds[name])
+    # The last one is what is asked elsewhere, and exported.
+    shipped, bert = [*berts.items()][-1]
     elsewhere = {}
     if others:
         with clock.stage("bert: reading other test sets"):
@@ -112,30 +122,45 @@ def run(config: Config, clock: Clock) -> report.Run:
         held_out, test = (baseline.logits(split.texts, strategy) for split in (data.validation, data.test))
     measured["tf_idf"] = measure("tf_idf", held_out, test, data, clock.seconds["tf_idf"])
 
+    foiled, under_attack = attack(job, berts, data)
     right = {name: item.probabilities.argmax(axis=1) == data.test.labels for name, item in measured.items()}
     run = report.Run(
         **job.told(),
         title="Documents to BERT",
         data=data.report,
         results={name: item.result for name, item in measured.items()} | elsewhere,
-        gains=(paired_gain(right["bert"], right["tf_idf"], what="BERT, against TF-IDF,", unit="documents"),),
+        gains=(
+            paired_gain(right["bert"], right["tf_idf"], what="BERT, against TF-IDF,", unit="documents"),
+            *(
+                paired_gain(
+                    right[name], right["bert"], what=f"{name} in the place of bert,", unit="documents"
+                )
+                for name in [*berts][1:]
+            ),
+            *foiled,
+        ),
         transfer=None,
-        histories=tuple(history for history in (bert.history, baseline.history) if history),
+        histories=tuple(
+            history for history in (*(item.history for item in berts.values()), baseline.history) if history
+        ),
         gallery=(),
-        facts=mean_elsewhere(elsewhere) | {"temperature of BERT": measured["bert"].temperature},
+        facts=mean_elsewhere(elsewhere)
+        | {"temperature of BERT": measured[shipped].temperature}
+        | (training_cost(shipped, "bert", clock.seconds) if shipped != "bert" else {}),
         further_data={name: other.report for name, other in others.items()},
         tables=(
             *class_reports(measured),
-            hardest_documents(measured["bert"].probabilities, data),
+            *under_attack,
+            hardest_documents(measured[shipped].probabilities, data),
             *personal_data(config, prepared),
         ),
-        headline="bert",
+        headline=shipped,
     )
     return finish(
         job,
         run,
-        lambda: export_checked(config, bert, measured["bert"], original, checkpoints),
-        lambda exported: small_forms(config, bert, measured["bert"], original, exported),
+        lambda: export_checked(config, bert, measured[shipped], original, checkpoints),
+        lambda exported: small_forms(config, bert, measured[shipped], original, exported),
     )
 
 
@@ -147,6 +172,45 @@ def documents_of(config: Config) -> DocumentData:
         cache=cache_folder(),
         seed=config.run.seed,
         offline=config.run.offline,
+    )
+
+
+def noises(config: Config) -> dict[str, float]:
+    """Returns the highest rate of typing noise that each BERT is trained with, by the BERT's name."""
+    return {"bert": 0.0} | ({"bert_robust": max(config.attack.slips)} if config.attack.robust else {})
+
+
+def attack(
+    job: Job, berts: dict[str, TextClassifier], data: DocumentData
+) -> tuple[tuple[Gain, ...], tuple[report.Table, ...]]:
+    """Attacks some of the test documents, where the flags ask for it: what that cost, and the tables."""
+    config, clock = job.config, job.clock
+    picked = attacked_examples(len(data.test), config.attack.attacked_examples, config.run.seed)
+    if not len(picked):
+        return (), ()
+    known = known_words(data.train.texts)
+    attacked = {}
+    for name, bert in berts.items():
+        with clock.stage(f"{name}: under attack"):
+            attacked[name] = once(
+                job,
+                f"{name}: under attack",
+                partial(
+                    attack_documents,
+                    bert,
+                    data.test.texts[picked],
+                    data.test.labels[picked],
+                    [data.test.ids[index] for index in picked],
+                    known,
+                    config=config.attack,
+                    longest=config.text.sequence_length,
+                    seed=config.run.seed,
+                    strategy=job.strategy,
+                ),
+            )
+    return attack_gains(attacked, "documents"), (
+        attack_table(attacked, "documents"),
+        *(misled_table(item, name, "words") for name, item in attacked.items() if item.misled),
     )
 
 

@@ -20,8 +20,10 @@ from xmodal.data.images import ImageData, ImageSplit, batches, configured_images
 from xmodal.data.texts import TargetMap, identity_map, read_target_map
 from xmodal.evaluate import Gain, Result, evaluate, gallery_indices, paired_gain
 from xmodal.features import FeatureCache, feature_cache
+from xmodal.image_attack import attack_classifiers, require_library
 from xmodal.image_classifier import ImageClassifier, build_trunk, pixels, train_image_classifier
 from xmodal.job import begin, finish
+from xmodal.robustness import training_cost
 from xmodal.small import Examples, drawn, representative_images, small_images
 from xmodal.strategy import workers
 from xmodal.text_classifier import (
@@ -45,10 +47,13 @@ NOTES = {
     "fused": "image and text scores pooled, with a weight chosen on the validation split",
     "zero_image": "BERT trained on written sentences alone, with no image of the question",
     "text_zero_shot": "BERT as it comes: similarity of the sentence to the descriptions",
+    "image_plain": "the image classifier as it is without --robust: not trained on images of FGSM",
     "no_transfer": "the same target network from random weights, every layer trained, the same epochs",
 }
 COMPARISONS = (
-    ("image_only", "no_transfer", "transfer of weights"),
+    # Without --robust, image_plain is image_only.
+    ("image_plain", "no_transfer", "transfer of weights"),
+    ("image_only", "image_plain", "training on images of FGSM too"),
     ("text", "image_only", "answering through text"),
     ("fused", "image_only", "adding the text's scores"),
     ("zero_image", "image_only", "training the answer on text alone"),
@@ -82,6 +87,7 @@ def run(config: Config, clock: Clock) -> report.Run:
     Returns:
         What was reported.
     """
+    require_library(config.attack)
     job = begin(config, clock)
     strategy, checkpoints = job.strategy, job.checkpoints
     cache = feature_cache(config, workers(strategy).is_chief, clock.say)
@@ -97,9 +103,10 @@ def run(config: Config, clock: Clock) -> report.Run:
     with clock.stage("transfer"):
         trunk, transfer = transferred_trunk(config, data, strategy)
     clock.say(transfer.line())
+    budget = max(config.attack.pixel_budgets) if config.attack.robust else 0.0
     with clock.stage("image classifier"):
         images, logits = train_images(
-            config, data, trunk, config.image.trainable, strategy, "images", checkpoints, cache
+            config, data, trunk, config.image.trainable, strategy, "images", checkpoints, cache, budget
         )
         temperature = fit_temperature(logits.validation, data.validation.labels)
     with clock.stage("bridge"):
@@ -123,6 +130,14 @@ def run(config: Config, clock: Clock) -> report.Run:
             config, data, random_trunk, "all", strategy, "no transfer", checkpoints, cache
         )
 
+    models = {"image_only": images.model}
+    if budget:
+        with clock.stage("plain image classifier"):
+            trunk, _ = transferred_trunk(config, data, strategy)
+            plain, plain_logits = train_images(
+                config, data, trunk, config.image.trainable, strategy, "plain images", checkpoints, cache
+            )
+        models = {"image_plain": plain.model} | models
     with clock.stage("evaluation"):
         truth = Held(*(question.of_class[split.labels] for split in (data.validation, data.test)))
         answers = {
@@ -132,25 +147,34 @@ def run(config: Config, clock: Clock) -> report.Run:
             "text_zero_shot": _read("zero shot", zero_shot, words, strategy, checkpoints),
             "no_transfer": _asked(scratch_logits, question),
         }
+        if budget:
+            answers["image_plain"] = _asked(plain_logits, question)
         answers["fused"], image_weight = _fuse(answers["image_only"], answers["text"], truth)
         seconds = _seconds(clock.seconds)
-        measured = {name: _measure(name, answers[name], truth, question, seconds[name]) for name in NOTES}
+        measured = {
+            name: _measure(name, answers[name], truth, question, seconds[name])
+            for name in NOTES
+            if name in answers
+        }
+    foiled, under_attack = attack_classifiers(job, models, data)
     run = report.Run(
         **job.told(),
         title=f"{config.image.base} to {config.image.target} to text to BERT",
         data=data.report,
         results={name: item.result for name, item in measured.items()},
-        gains=_gains(measured, truth),
+        gains=_gains(measured, truth) + foiled,
         transfer=transfer,
         histories=_histories(images, scratch, text, zero_image),
         gallery=_gallery(config, data, measured["text"].probabilities, truth.test, words.test, question),
         facts={
+            **(training_cost("image_only", "image_plain", seconds) if budget else {}),
             "temperature of the image classifier": temperature,
             "weight of the image in fused": image_weight,
             "sentences": words.validation.size + words.test.size,
             "distinct sentences": len(np.unique(np.concatenate([words.validation, words.test]))),
         },
         headline="text",
+        tables=under_attack,
     )
 
     def exported() -> dict[str, float | int | str]:
@@ -202,6 +226,7 @@ def train_images(
     stage: str,
     checkpoints=None,
     cache: FeatureCache | None = None,
+    budget: float = 0.0,
 ) -> tuple[ImageClassifier, Held]:
     """Trains a head on a trunk, and returns the class logits of the held-out images with it."""
     classifier = train_image_classifier(
@@ -216,6 +241,7 @@ def train_images(
         checkpoints=checkpoints,
         cache=cache,
         training=config.train,
+        budget=budget,
     )
     images = pixels(data.test, config.data.image_size, 4 * config.image.batch_size)
     test = train.predict(classifier.model, images, strategy, stage=f"{stage}: test", checkpoints=checkpoints)
@@ -328,7 +354,8 @@ def _measure(name: str, logits: Held, truth: Held, question: TargetMap, seconds:
 
 def _gains(measured: dict[str, Measured], truth: Held) -> tuple[Gain, ...]:
     right = {name: item.probabilities.argmax(axis=1) == truth.test for name, item in measured.items()}
-    return tuple(paired_gain(right[a], right[b], what=what) for a, b, what in COMPARISONS)
+    right.setdefault("image_plain", right["image_only"])
+    return tuple(paired_gain(right[a], right[b], what=what) for a, b, what in COMPARISONS if b in measured)
 
 
 def _gallery(config, data: ImageData, probabilities, truth, sentences, question):
@@ -387,6 +414,7 @@ def _seconds(stages: dict[str, float]) -> dict[str, float]:
         "fused": text,
         "zero_image": image + stages["bridge"] + stages.get("text: head on text alone", 0.0),
         "text_zero_shot": image + stages["bridge"] + stages["text: zero shot"],
+        "image_plain": stages["transfer"] + stages.get("plain image classifier", 0.0),
         "no_transfer": stages["no transfer"],
     }
 

@@ -20,6 +20,7 @@ from xmodal.data.images import ImageData, batches, configured_images
 from xmodal.errors import UserError
 from xmodal.evaluate import Gain, Result, evaluate, paired_gain
 from xmodal.features import FeatureCache, feature_cache
+from xmodal.image_attack import attack_classifiers, require_library
 from xmodal.image_classifier import (
     build_trunk,
     fine_tune,
@@ -29,6 +30,7 @@ from xmodal.image_classifier import (
     train_image_classifier,
 )
 from xmodal.job import Job, begin, finish
+from xmodal.robustness import training_cost
 from xmodal.strategy import workers
 from xmodal.transfer import Growth, TransferReport, transfer_weights
 
@@ -38,7 +40,8 @@ PROBE_IMAGES = 64
 NOTES = {
     "base": "{base} with a new head, trained as a whole",
     "target": "{target} with the weights of the trained base, then trained",
-    "random_growth": "the same, but the layers that {base} lacks start from random weights",
+    "target_robust": "the same, trained on images of FGSM within {budget:.3g}/255 too",
+    "random_growth": "target, but the layers that {base} lacks start from random weights",
     "random_weights": "{target} from random weights, every layer trained, with as many passes",
     "back": "{base} with what it can take of the trained target, then trained",
     "back_random_growth": "{base} with what it can take of random_growth",
@@ -46,6 +49,7 @@ NOTES = {
 # Where the weights of a network come from.
 SOURCES = {
     "target": "base",
+    "target_robust": "base",
     "random_growth": "base",
     "back": "target",
     "back_random_growth": "random_growth",
@@ -55,6 +59,7 @@ COMPARISONS = (
     ("target", "random_weights", "transfer of weights"),
     ("target_start", "base", "the move into {target}, as long as nothing is trained there,"),
     ("target", "base", "the move into {target} and training there"),
+    ("target_robust", "target", "training on images of FGSM too"),
     ("target", "random_growth", "growth by identity in the place of random weights"),
     ("back_start", "target", "leaving out the layers that {base} lacks"),
     ("back_random_growth_start", "random_growth", "leaving out the same layers of random_growth"),
@@ -116,6 +121,7 @@ def run(config: Config, clock: Clock) -> report.Run:
     Returns:
         What was reported.
     """
+    require_library(config.attack)
     job = begin(config, clock)
     strategy, checkpoints = job.strategy, job.checkpoints
     with clock.stage("data"):
@@ -126,7 +132,11 @@ def run(config: Config, clock: Clock) -> report.Run:
     cache = feature_cache(config, workers(strategy).is_chief, clock.say)
     networks = compare(Bench(config, data, strategy, checkpoints, cache, clock))
     run = report_of(job, data, networks)
-    return finish(job, run)
+    models = {
+        network.name: network.model for network in networks if network.name in ("target", "target_robust")
+    }
+    foiled, under_attack = attack_classifiers(job, models, data)
+    return finish(job, replace(run, gains=run.gains + foiled, tables=run.tables + under_attack))
 
 
 def compare(bench: Bench) -> list[Network]:
@@ -146,15 +156,20 @@ def compare(bench: Bench) -> list[Network]:
     target = trained(bench, there("target", image.growth), image.trainable)
     bench.clock.say(f"Target accuracy: {_accuracy(target)}")
     networks = [base, target]
+    if bench.config.attack.robust:
+        budget = max(bench.config.attack.pixel_budgets)
+        robust = there("target_robust", image.growth)
+        networks.append(trained(bench, robust, image.trainable, budget))
     grown = bool(target.transfer and target.transfer.names("grown"))
     if grown and image.growth == "identity":
-        networks.append(trained(bench, there("random_growth", "random"), image.trainable))
+        random_growth = trained(bench, there("random_growth", "random"), image.trainable)
+        networks.append(random_growth)
     random = with_new_head(bench, "random_weights", image.target, "none")
     networks.append(trained(bench, random, "all"))
     if grown:
         networks.append(trained(bench, back("back", target), image.trainable))
     if grown and image.growth == "identity":
-        networks.append(back("back_random_growth", networks[2]))
+        networks.append(back("back_random_growth", random_growth))
     return networks
 
 
@@ -225,8 +240,15 @@ def moved(
         return replace(network, measured=(measure(bench, network, START),))
 
 
-def trained(bench: Bench, network: Network, trainable: str) -> Network:
-    """Trains a network as a whole, from the layer that `trainable` names, and measures it."""
+def trained(bench: Bench, network: Network, trainable: str, budget: float = 0.0) -> Network:
+    """Trains a network as a whole, from the layer that `trainable` names, and measures it.
+
+    Args:
+        bench: what networks share.
+        network: what is trained.
+        trainable: as `set_trainable` takes it.
+        budget: of the images of FGSM that it is trained on too; 0 for none.
+    """
     config = bench.config
     with bench.clock.stage(f"{network.name}: training"):
         set_trainable(network.trunk, trainable)
@@ -240,6 +262,7 @@ def trained(bench: Bench, network: Network, trainable: str) -> Network:
             stage=f"{network.name}: network",
             checkpoints=bench.checkpoints,
             training=config.train,
+            budget=budget,
         )
         return replace(
             network,
@@ -296,7 +319,7 @@ def report_of(job: Job, data: ImageData, networks: list[Network]) -> report.Run:
         transfer=target.transfer,
         histories=tuple(history for network in networks for history in network.histories),
         gallery=(),
-        facts=_facts(networks),
+        facts=_facts(networks, clock.seconds),
         headline=target.name,
         tables=(_table(networks),),
         plots=(_plot(config, data, networks),),
@@ -308,7 +331,8 @@ def _accuracy(network: Network) -> str:
 
 
 def _told(config: Config, text: str) -> str:
-    return text.format(base=config.image.base, target=config.image.target)
+    budget = max(config.attack.pixel_budgets)
+    return text.format(base=config.image.base, target=config.image.target, budget=budget)
 
 
 def _note(config: Config, name: str) -> str:
@@ -335,8 +359,10 @@ def _gains(config: Config, measured: dict[str, Measured]) -> tuple[Gain, ...]:
     )
 
 
-def _facts(networks: list[Network]) -> dict[str, float | int | str]:
-    return {
+def _facts(networks: list[Network], stages: dict[str, float]) -> dict[str, float | int | str]:
+    robust = {name: stages.get(f"{name}: training", 0.0) for name in ("target", "target_robust")}
+    cost = training_cost("target_robust", "target", robust) if robust["target_robust"] else {}
+    return cost | {
         f"layers without a place in {network.name}": ", ".join(network.transfer.unmatched_source)
         for network in networks
         if network.transfer and network.transfer.unmatched_source
