@@ -208,6 +208,12 @@ def test_small_forms_of_nothing(flags, told):
     parsed("--nosmall", *flags)
 
 
+@pytest.mark.parametrize("flag", ["--robust", "--attacked_examples=3"])
+def test_what_is_not_attacked(flag):
+    with pytest.raises(UserError, match="--experiment=cnn_to_text is not attacked; leave out --robust"):
+        parsed("--experiment=cnn_to_text", flag)
+
+
 def test_an_unknown_augmentation():
     with pytest.raises(UserError, match=r"--augment=rotat is not known; did you mean 'rotate'\?"):
         parsed("--augment=flip,rotat")

@@ -512,6 +512,10 @@ def from_flags() -> Config:
         )
     if values["small"]:
         _require_float32_export(values)
+    if values["experiment"] == "cnn_to_text" and (values["robust"] or values["attacked_examples"]):
+        raise UserError(
+            "--experiment=cnn_to_text is not attacked", "leave out --robust and --attacked_examples"
+        )
     if values["output_dir"] is None:
         values["output_dir"] = str(Path("runs") / values["experiment"])
     for name in ("output_dir", "saved_models_dir", "record", "target_map", "class_descriptions"):
