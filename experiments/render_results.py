@@ -42,19 +42,22 @@ def _section(path: Path) -> str:
     ]
     for name, result in record["results"].items():
         low, high = result["ci95"]
+        seconds = "" if result["seconds"] is None else f"{result['seconds']:.0f}"
         lines.append(
             f"| {name}: {result['note']} | {result['accuracy']:.2%} | {low:.2%} to {high:.2%} "
-            f"| {result['n']:,} | {result['loss']:.3f} | {result['seconds']:.0f} |"
+            f"| {result['n']:,} | {result['loss']:.3f} | {seconds} |"
         )
     for table in record.get("tables", ()):
-        if table["caption"].startswith(SHOWN):
+        # With a single row it says no more than the results do.
+        if table["caption"].startswith(SHOWN) and len(table["rows"]) > 1:
             lines += ["", *_table(table)]
         elif table["caption"].startswith(ATTACKED):
             lines += ["", *_table(_with_intervals(table))]
     # Names within a sentence keep their capitals.
     sentences = " ".join(f"{gain['sentence'][:1].upper()}{gain['sentence'][1:]}." for gain in record["gains"])
     small = [table for table in record.get("tables", []) if table["head"][0] == "form"]
-    return "\n".join([*lines, "", sentences, "", *(line for table in small for line in _small(table))])
+    lines += ["", *([sentences, ""] if sentences else [])]
+    return "\n".join([*lines, *(line for table in small for line in _small(table))])
 
 
 def _small(table: dict) -> list[str]:
@@ -120,7 +123,7 @@ def _source(record: dict) -> tuple[str, str]:
         return "bench", "documents"
     if _flags(record)["experiment"] == "bert_news":
         return "documents", "documents"
-    return "dataset", "images"
+    return "dataset", "examples" if _flags(record)["experiment"] == "cnn_to_text" else "images"
 
 
 def _scrub(record: dict) -> list[str]:
