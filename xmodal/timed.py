@@ -34,9 +34,8 @@ def loaded(model: Path) -> Callable:
     with warnings.catch_warnings():
         # It is to move to a package of its own, which does the same.
         warnings.filterwarnings("ignore", r"\s*Warning: tf.lite.Interpreter is deprecated")
-        interpreter = tf.lite.Interpreter(
-            str(model / "model.tflite"), num_threads=len(os.sched_getaffinity(0))
-        )
+        # Not the affinity: only Linux tells it.
+        interpreter = tf.lite.Interpreter(str(model / "model.tflite"), num_threads=os.cpu_count())
     run = interpreter.get_signature_runner("serving_default")
     return lambda texts: run(**{name: value.numpy() for name, value in read(texts).items()})["probabilities"]
 
