@@ -80,7 +80,8 @@ def step_taker(
             variable.assign(context.all_reduce(tf.distribute.ReduceOp.MEAN, own))
         return tf.concat([sums, [tf.reduce_sum(real), stop]], axis=0)
 
-    @tf.function
+    # One trace for texts of all lengths, which a batch pads to its longest.
+    @tf.function(reduce_retracing=True)
     def one_step(share, stop):
         outcomes = strategy.run(replica, (share, stop))
         return strategy.reduce(tf.distribute.ReduceOp.SUM, outcomes, axis=None)
