@@ -171,7 +171,8 @@ def _engine(record: dict) -> list[str]:
     return [
         *lines,
         "",
-        f"VGG19, batches of {record['batch_size']}, {record['repeats']} pairs in turn. Of the time of a "
+        f"VGG19, batches of {record['batch_size']} ({record['workers_batch_size']} for the workers, over the "
+        f"loopback address), {record['repeats']} pairs in turn. Of the time of a "
         f"training of every layer, waiting for input took {waits}.",
     ]
 

@@ -1,8 +1,8 @@
 """Texts -> logits of the target question: BERT with a trained head, or with similarities alone."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from dataclasses import KW_ONLY, dataclass, replace
+from functools import lru_cache, partial
 
 import keras
 import numpy as np
@@ -168,129 +168,115 @@ def train_text_classifier(
         set_trainable(encoder.model, config.text_trainable, flag="text_trainable")
     if config.class_weights == "balanced":
         examples = balanced(examples, classes)
-
-    def learn(how: Callable[..., train.History], config: TextConfig, stage: str) -> train.History:
-        return how(
-            encoder,
-            model,
-            examples,
-            validation,
-            config=config,
-            seed=seed,
+    lesson = _Lesson(
+        encoder,
+        model,
+        examples,
+        validation,
+        config=config,
+        noise=noise,
+        seed=seed,
+        optimizer=partial(train.optimizer_maker, training),
+        fit=partial(
+            train.fit,
+            loss=train.cross_entropy(),
+            patience=patience if validation is not None else None,
             strategy=strategy,
-            stage=stage,
             checkpoints=checkpoints,
-            training=training,
-            patience=patience,
-            noise=noise,
-        )
-
+            config=training,
+        ),
+        outputs=partial(_outputs, strategy=strategy, checkpoints=checkpoints),
+    )
     if config.text_trainable == "head":
-        return TextClassifier(encoder, model, learn(_train_head, config, stage))
+        return TextClassifier(encoder, model, _train_head(lesson, stage))
     if config.text_head_epochs:
         of_head = replace(config, text_epochs=config.text_head_epochs, text_learning_rate=HEAD_LEARNING_RATE)
-        learn(_train_head, of_head, stage and f"{stage}: head")
-    return TextClassifier(encoder, model, learn(_train_whole, config, stage))
+        _train_head(replace(lesson, config=of_head), stage and f"{stage}: head")
+    return TextClassifier(encoder, model, _train_whole(lesson, stage))
+
+
+@dataclass(frozen=True)
+class _Lesson:
+    """What the training of a head and that of a whole classifier begin with."""
+
+    encoder: TextEncoder
+    model: keras.Model
+    examples: TextExamples
+    validation: TextExamples | None
+    _: KW_ONLY
+    config: TextConfig
+    noise: float
+    seed: int
+    optimizer: Callable[[float], Callable]
+    fit: Callable[..., train.History]
+    outputs: Callable[..., np.ndarray]
 
 
 def _with_slips(texts: np.ndarray, noise: float, seed: Sequence[int]) -> np.ndarray:
     return mistyped(texts, training_rates(len(texts), noise, seed), seed)
 
 
-def _train_whole(
-    encoder,
-    model,
-    examples,
-    validation,
-    *,
-    config,
-    seed,
-    strategy,
-    stage,
-    checkpoints,
-    training,
-    patience,
-    noise,
-) -> train.History:
+def _train_whole(lesson: _Lesson, stage: str) -> train.History:
+    encoder, examples, config, seed = lesson.encoder, lesson.examples, lesson.config, lesson.seed
+
     @lru_cache(maxsize=1)
     def tokens_of(epoch: int) -> dict[str, np.ndarray]:
-        return encoder.padded(_with_slips(examples.texts, noise, (seed, epoch)))
+        return encoder.padded(_with_slips(examples.texts, lesson.noise, (seed, epoch)))
 
     size = config.text_batch_size
     held_out = None
-    if validation is not None:
-        kept = encoder.padded(validation.texts)
+    if lesson.validation is not None:
+        kept = encoder.padded(lesson.validation.texts)
         held_out = token_batches(
             kept,
-            validation.targets,
-            validation.weights,
+            lesson.validation.targets,
+            lesson.validation.weights,
             batch_size=2 * size,
             order=length_order(token_lengths(kept), batch_size=2 * size),
         )
 
     def epoch_batches(epoch: int) -> tf.data.Dataset:
-        tokens = tokens_of(epoch if noise else 0)
+        tokens = tokens_of(epoch if lesson.noise else 0)
         order = length_order(
             token_lengths(tokens), batch_size=size, window=config.length_window, shuffle_seed=(seed, epoch)
         )
         return token_batches(tokens, examples.targets, examples.weights, batch_size=size, order=order)
 
-    optimizer = train.optimizer_maker(training, config.text_learning_rate)
+    optimizer = lesson.optimizer(config.text_learning_rate)
     if config.layer_decay != 1:
-        optimizer = with_layer_rates(optimizer, layer_scales(model, config.layer_decay))
-    return train.fit(
-        model,
+        optimizer = with_layer_rates(optimizer, layer_scales(lesson.model, config.layer_decay))
+    return lesson.fit(
+        lesson.model,
         epoch_batches,
-        loss=train.cross_entropy(),
         optimizer=optimizer,
         epochs=config.text_epochs,
         validation=held_out,
-        patience=patience if validation is not None else None,
-        strategy=strategy,
         stage=stage,
-        checkpoints=checkpoints,
-        config=training,
     )
 
 
-def _train_head(
-    encoder,
-    model,
-    examples,
-    validation,
-    *,
-    config,
-    seed,
-    strategy,
-    stage,
-    checkpoints,
-    training,
-    patience,
-    noise,
-) -> train.History:
-    if noise:
-        views = (examples.texts, _with_slips(examples.texts, noise, (seed, 0)))
+def _train_head(lesson: _Lesson, stage: str) -> train.History:
+    encoder, examples, config, seed = lesson.encoder, lesson.examples, lesson.config, lesson.seed
+    if lesson.noise:
+        views = (examples.texts, _with_slips(examples.texts, lesson.noise, (seed, 0)))
         examples = TextExamples(
             np.concatenate(views), np.tile(examples.targets, 2), np.tile(examples.weights, 2)
         )
 
     def vectors(texts: np.ndarray, name: str) -> np.ndarray:
-        tokens = encoder.padded(texts)
-        return _outputs(encoder.model, tokens, strategy, f"{stage}: {name}", checkpoints)
+        return lesson.outputs(encoder.model, encoder.padded(texts), stage=f"{stage}: {name}")
 
     kept = vectors(examples.texts, "vectors")
     held_out = None
-    if validation is not None:
+    if lesson.validation is not None:
         held_out = train.array_batches(
-            vectors(validation.texts, "validation vectors"),
-            validation.targets,
-            validation.weights,
+            vectors(lesson.validation.texts, "validation vectors"),
+            lesson.validation.targets,
+            lesson.validation.weights,
             batch_size=1024,
         )
-    with strategy.scope():
-        head = keras.Model(encoder.model.output, model.output, name="head")
-    return train.fit(
-        head,
+    return lesson.fit(
+        keras.Model(encoder.model.output, lesson.model.output, name="head"),
         lambda epoch: train.array_batches(
             kept,
             examples.targets,
@@ -298,15 +284,10 @@ def _train_head(
             batch_size=config.text_batch_size,
             shuffle_seed=(seed, epoch),
         ),
-        loss=train.cross_entropy(),
-        optimizer=train.optimizer_maker(training, config.text_learning_rate),
+        optimizer=lesson.optimizer(config.text_learning_rate),
         epochs=config.text_epochs,
         validation=held_out,
-        patience=patience if validation is not None else None,
-        strategy=strategy,
         stage=stage,
-        checkpoints=checkpoints,
-        config=training,
     )
 
 
