@@ -17,7 +17,7 @@ ORDER = [
     "assets",
     "data", "data.splits", "data.folders", "data.tfds", "data.audit", "data.reading", "data.images",
     "data.texts", "data.words", "data.tables", "data.documents", "data.tokens", "data.personal", "data.scrub",
-    "data.typos",
+    "data.typos", "data.readings", "data.pairs",
     "strategy", "replicas", "e5", "backbones", "transfer", "bridge", "heads", "layer_rates",
     "progress", "steps", "train", "features", "image_classifier", "text_classifier",
     "modality", "scored_classifier", "trials",

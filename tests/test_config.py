@@ -23,6 +23,7 @@ PARTS = (
     config.TextConfig,
     config.ScorerConfig,
     config.AttackConfig,
+    config.PairConfig,
 )
 FLAGS = {flag.name: flag for flag in flags.FLAGS.flags_by_module_dict()[config.__name__]}
 
@@ -113,6 +114,7 @@ def test_the_flagfile_gives_every_flag_but_what_a_replay_must_not_repeat():
         "--fallback_encoding=latin-1",
         "--test_documents=d=tsv:e.tsv",
         "--class_descriptions=d.csv",
+        "--image_folder=photos",
     ).flagfile.splitlines()
     told = {line.removeprefix("--").partition("=")[0] for line in lines}
     unsaid = {name for name in FLAGS if not {name, f"no{name}"} & told}

@@ -406,7 +406,7 @@ def test_a_clean_set_has_no_warnings(tmp_path, load):
 def test_scan_keeps_the_order_over_many_tasks():
     encoded = [png(number % 7, height=2, width=2) for number in range(600)]
     encoded[300] = b"junk"
-    scans = scan(encoded, images._pixels)
+    scans = scan(encoded, images.decoded_pixels)
     assert [number for number, found in enumerate(scans) if found.problem] == [300]
     assert all(scans[number].digest == scans[number % 7].digest for number in range(600) if number != 300)
     assert len({found.digest for found in scans[:7]}) == 7

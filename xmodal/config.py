@@ -178,6 +178,15 @@ flags.DEFINE_string(
 _count("baseline_words", 30_000, "Most words that the TF-IDF baseline knows, the most frequent ones.")
 flags.DEFINE_bool("scrub", True, "Put marks such as [EMAIL] in the place of personal data.")
 
+# Pairs of an image and a text; the columns of documents count for them too.
+flags.DEFINE_string(
+    "pairs", "mnist_5k", "Pairs of images and texts: mnist_5k, csv:PATH, tsv:PATH or jsonl:PATH; .gz will do."
+)
+flags.DEFINE_string("image_column", "image", "Column or key of a pair's image: the path of a file.")
+flags.DEFINE_string("image_folder", None, "Folder that these paths start in; default that of the table.")
+_number("misread", 0.15, "Share of mnist_5k's digits that were read as one that looks alike.", upper=1.0)
+_number("typing_slips", 0.05, "Share of the letters in their readings that were mistyped.", upper=1.0)
+
 # The image classifier.
 flags.DEFINE_string("base", "VGG16", "Keras Applications model that the weights come from.")
 flags.DEFINE_string("target", "VGG19", "Keras Applications model that they are copied into.")
@@ -366,6 +375,17 @@ class DocumentConfig:
 
 
 @dataclass(frozen=True)
+class PairConfig:
+    """Which pairs; `DocumentConfig` names their columns, `DataConfig` says how they are split and checked."""
+
+    pairs: str
+    image_column: str
+    image_folder: Path | None
+    misread: float
+    typing_slips: float
+
+
+@dataclass(frozen=True)
 class ImageConfig:
     """The image classifier: architectures, transfer and training."""
 
@@ -454,6 +474,7 @@ class Config:
     train: TrainConfig
     data: DataConfig
     documents: DocumentConfig
+    pairs: PairConfig
     image: ImageConfig
     text: TextConfig
     scorer: ScorerConfig
@@ -518,7 +539,14 @@ def from_flags() -> Config:
         )
     if values["output_dir"] is None:
         values["output_dir"] = str(Path("runs") / values["experiment"])
-    for name in ("output_dir", "saved_models_dir", "record", "target_map", "class_descriptions"):
+    for name in (
+        "output_dir",
+        "saved_models_dir",
+        "record",
+        "target_map",
+        "class_descriptions",
+        "image_folder",
+    ):
         values[name] = None if values[name] is None else Path(values[name])
 
     def make(cls):
@@ -529,6 +557,7 @@ def from_flags() -> Config:
         train=make(TrainConfig),
         data=make(DataConfig),
         documents=make(DocumentConfig),
+        pairs=make(PairConfig),
         image=make(ImageConfig),
         text=make(TextConfig),
         scorer=make(ScorerConfig),

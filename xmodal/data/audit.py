@@ -87,7 +87,7 @@ def audit(
     dropped = tuple((example.id, found.problem) for example, found in scanned if found.problem)
     if dropped and bad_images == "fail":
         raise UserError(
-            f"{_count(len(dropped), things)} {things.cannot}: {_reasons(dropped)}",
+            f"{_count(len(dropped), things)} {things.cannot}: {reasons(dropped)}",
             "mend or remove them, or pass --bad_images=skip",
         )
     usable = [(example, found.digest) for example, found in scanned if not found.problem]
@@ -177,7 +177,7 @@ def _require_enough(
     dropped: Sequence[tuple[str, str]],
     things: Things,
 ) -> None:
-    after = f" besides {len(dropped)} un{things.able}, such as {_reasons(dropped[:1])}" if dropped else ""
+    after = f" besides {len(dropped)} un{things.able}, such as {reasons(dropped[:1])}" if dropped else ""
     for split in sorted(listed_splits):
         if not any(counts[split].values()):
             raise UserError(
@@ -205,7 +205,7 @@ def _content_warnings(
     if dropped:
         lines.append(
             f"{len(dropped)} of {_count(listed, things)} {things.cannot} and were left out: "
-            f"{_reasons(dropped)}"
+            f"{reasons(dropped)}"
         )
     if leaked:
         names = _some([f"{name!r} = {test!r}" for name, test in leaked])
@@ -256,7 +256,8 @@ def _count(count: int, things: Things) -> str:
     return f"{count} {things.noun}" if count == 1 else f"{count} {things.noun}s"
 
 
-def _reasons(dropped: Sequence[tuple[str, str]]) -> str:
+def reasons(dropped: Sequence[tuple[str, str]]) -> str:
+    """Returns the first few of (id, reason) in words, and how many more there are."""
     return _some([f"{name!r} ({reason})" for name, reason in dropped])
 
 

@@ -167,7 +167,7 @@ def load_images(
     )
     examples, report = audit(
         examples,
-        scan([example.item for example in examples], _pixels),
+        scan([example.item for example in examples], decoded_pixels),
         things=IMAGES,
         class_names=names,
         bad_images=bad_images,
@@ -197,10 +197,11 @@ def decode(encoded: tf.Tensor, image_size: int) -> tf.Tensor:
     """
     # Antialiasing makes a shrunk photo depend on all of its pixels; it changes nothing when enlarging.
     size = (image_size, image_size)
-    return tf.image.resize(_pixels(encoded), size, method="bilinear", antialias=True)
+    return tf.image.resize(decoded_pixels(encoded), size, method="bilinear", antialias=True)
 
 
-def _pixels(encoded: tf.Tensor | bytes) -> tf.Tensor:
+def decoded_pixels(encoded: tf.Tensor | bytes) -> tf.Tensor:
+    """Decodes an image in its own size: (H, W, 3) uint8 RGB; raises as `decode` does."""
     return tf.io.decode_image(encoded, channels=3, expand_animations=False)
 
 
@@ -357,7 +358,7 @@ class _Listing:
 def _read(dataset: str, cache: Path, offline: bool) -> _Listing:
     source, _, place = dataset.partition(":")
     if dataset == "mnist_5k":
-        return _read_mnist_5k(cache, offline)
+        return _Listing(load_digits(cache, offline))
     if source == "folder" and place:
         return _read_folder(Path(place).expanduser())
     if source == "csv" and place:
@@ -375,8 +376,9 @@ def _read(dataset: str, cache: Path, offline: bool) -> _Listing:
     )
 
 
-def _read_mnist_5k(cache: Path, offline: bool) -> _Listing:
-    return _Listing(_digits(assets.locate("mnist_5k", cache=cache, offline=offline) / "mnist_5k.csv.gz"))
+def load_digits(cache: Path, offline: bool) -> list[Example]:
+    """Returns the digits of mnist_5k, all of them as train."""
+    return _digits(assets.locate("mnist_5k", cache=cache, offline=offline) / "mnist_5k.csv.gz")
 
 
 def _digits(table: Path) -> list[Example]:

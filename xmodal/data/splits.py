@@ -53,6 +53,7 @@ class Things:
 
 IMAGES = Things("image", "readable", "cannot be read", "the same pixels")
 DOCUMENTS = Things("document", "usable", "cannot be used", "the same words")
+PAIRS = Things("pair", "usable", "cannot be used", "the same pixels")
 
 
 def divide(

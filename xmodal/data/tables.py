@@ -3,11 +3,13 @@
 import codecs
 import contextlib
 import csv
+import gzip
 import json
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 from xmodal.data.splits import SPLIT_WORDS, Example, parsed_split
 from xmodal.errors import UserError
@@ -25,6 +27,8 @@ class Reading:
         encoding: of the files.
         fallback: of files that are not in `encoding`, or None to refuse these.
         text, label, split: columns of a table, or keys.
+        image: the column of the paths of images, None for a table of documents. In a table of pairs a cell of
+            the image or of the text may be empty, and a key missing.
     """
 
     encoding: str
@@ -32,6 +36,19 @@ class Reading:
     text: str
     label: str
     split: str
+    image: str | None = None
+
+    @property
+    def content(self) -> tuple[str, ...]:
+        """The columns of what an example consists of."""
+        return (self.text,) if self.image is None else (self.image, self.text)
+
+
+class Row(NamedTuple):
+    """A row of a table: the number of its line, from 1 on, and what each of its columns holds."""
+
+    line: int
+    cells: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -130,31 +147,82 @@ def read_tables(kind: str, path: Path, reading: Reading) -> Listing:
 
 def _read_table(kind: str, path: Path, split: str, reading: Reading) -> Listing:
     """Reads a table, all of whose rows belong to `split`, or, when that is "", to the one that each names."""
+    rows, warnings = read_rows(kind, path, reading)
+    examples = [
+        Example(row.cells[reading.text], row_id(path, row), *class_and_split(row, path, reading, split))
+        for row in rows
+    ]
+    return Listing(examples, warnings=warnings)
+
+
+def read_rows(kind: str, path: Path, reading: Reading) -> tuple[list[Row], tuple[str, ...]]:
+    """Reads the rows of a table.
+
+    Args:
+        kind: one of `TABLES`.
+        path: the file; one whose name ends in .gz is unpacked as it is read.
+        reading: encodings and columns.
+
+    Returns:
+        The rows, with a cell for each column that `reading` names and the table has; and warnings.
+
+    Raises:
+        UserError: when it is not in its encoding, or not such a table.
+    """
     try:
-        return Listing(_rows_in(kind, path, split, reading))
+        return _rows_in(kind, path, reading), ()
     except UnicodeDecodeError as error:
         if not reading.fallback:
             raise _not_in(str(path), reading, error) from error
     fallback = replace(reading, encoding=reading.fallback)
     try:
-        examples = _rows_in(kind, path, split, fallback)
+        rows = _rows_in(kind, path, fallback)
     except UnicodeDecodeError as error:
         raise _not_in(str(path), fallback, error) from error
-    return Listing(examples, warnings=fallen_warning([path.name], reading))
+    return rows, fallen_warning([path.name], reading)
 
 
-def _rows_in(kind: str, path: Path, split: str, reading: Reading) -> list[Example]:
-    with open(path, newline="", encoding=_without_mark(reading.encoding)) as file:
-        lines = _bounded_lines(path, file)
-        if kind == "jsonl":
-            return [
-                _json_example(line, path, number, split, reading)
-                for number, line in enumerate(lines, start=1)
-                if line.strip()
-            ]
-        with _long_fields():
-            table = csv.DictReader(lines, delimiter="\t" if kind == "tsv" else ",", restval="", strict=True)
-            return _separated_examples(table, path, split, reading)
+def row_id(path: Path, row: Row) -> str:
+    """Returns how reports name a row of a table."""
+    return f"{path.name}:{row.line}"
+
+
+def class_and_split(row: Row, path: Path, reading: Reading, split: str = "") -> tuple[str, str]:
+    """Returns the class and the split of a row of a table: its own split only where `split` is "".
+
+    Raises:
+        UserError: when it has no class, or names a split that is none.
+    """
+    label = row.cells[reading.label].strip()
+    where = f"line {row.line} of {str(path)!r}"
+    if not label:
+        raise UserError(f"{where} has no label in {reading.label!r}", "fill it in or remove the line")
+    return label, split or parsed_split(row.cells.get(reading.split, "train").strip(), where)
+
+
+def _rows_in(kind: str, path: Path, reading: Reading) -> list[Row]:
+    try:
+        with _opened(path, _without_mark(reading.encoding)) as file:
+            lines = _bounded_lines(path, file)
+            if kind == "jsonl":
+                return [
+                    _json_row(line, path, number, reading)
+                    for number, line in enumerate(lines, start=1)
+                    if line.strip()
+                ]
+            with _long_fields():
+                separator = "\t" if kind == "tsv" else ","
+                table = csv.DictReader(lines, delimiter=separator, restval="", strict=True)
+                return _separated_rows(table, path, reading)
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise UserError(
+            f"{str(path)!r} cannot be unpacked ({error})", "copy it anew, or unpack it"
+        ) from error
+
+
+def _opened(path: Path, encoding: str) -> IO[str]:
+    opens = gzip.open if path.suffix == ".gz" else open
+    return opens(path, "rt", newline="", encoding=encoding)
 
 
 def _bounded_lines(path: Path, file: IO[str]) -> Iterator[str]:
@@ -182,23 +250,24 @@ def _long_fields() -> Iterator[None]:
         csv.field_size_limit(before)
 
 
-def _separated_examples(table: csv.DictReader, path: Path, split: str, reading: Reading) -> list[Example]:
+def _separated_rows(table: csv.DictReader, path: Path, reading: Reading) -> list[Row]:
     try:
         found = table.fieldnames or ()
-        missing = [name for name in (reading.text, reading.label) if name not in found]
+        missing = [name for name in (*reading.content, reading.label) if name not in found]
         if missing:
+            flags = "--text_column and --label_column"
             raise UserError(
                 f"{str(path)!r} has no column {missing[0]!r} among {', '.join(map(repr, found)) or 'none'}",
-                "name its columns with --text_column and --label_column",
+                f"name its columns with {flags if reading.image is None else f'--image_column, {flags}'}",
             )
-        examples = []
+        rows = []
         for row in table:
             if None in row:
                 raise UserError(
                     f"line {table.line_num} of {str(path)!r} has more fields than columns",
                     'put "quotes" around a text that holds the separator',
                 )
-            examples.append(_example(row, path, table.line_num, split, reading))
+            rows.append(Row(table.line_num, row))
     except csv.Error as error:
         if "limit" in str(error):
             raise _too_long(path) from error
@@ -206,35 +275,29 @@ def _separated_examples(table: csv.DictReader, path: Path, split: str, reading: 
             f"line {table.line_num} of {str(path)!r} is not well formed ({error})",
             'put "quotes" around a text, and double those within it',
         ) from error
-    return examples
+    return rows
 
 
-def _json_example(line: str, path: Path, number: int, split: str, reading: Reading) -> Example:
+def _json_row(line: str, path: Path, number: int, reading: Reading) -> Row:
     try:
         row = json.loads(line)
     except (ValueError, RecursionError) as error:
         raise UserError(f"line {number} of {str(path)!r} is not JSON", "write an object a line") from error
     if not isinstance(row, dict):
         raise UserError(f"line {number} of {str(path)!r} is no JSON object", "write an object a line")
-    names = {reading.text: (str,), reading.label: (str, int), reading.split: (str,)}
-    for name, kinds in names.items():
+    cells = {}
+    for name in (*reading.content, reading.label, reading.split):
+        kinds = (str, int) if name == reading.label else (str,)
         value = row.get(name)
         if name == reading.split and name not in row:
             continue
+        if value is None and reading.image is not None and name in reading.content:
+            value = ""
         if value is None or isinstance(value, bool) or not isinstance(value, kinds):
             given = f"{name!r} is {type(value).__name__}" if name in row else f"there is no {name!r}"
             raise UserError(
                 f"line {number} of {str(path)!r}: {given}",
                 f"give {name!r} as {' or '.join({str: 'a string', int: 'a number'}[kind] for kind in kinds)}",
             )
-    return _example({name: str(row[name]) for name in names if name in row}, path, number, split, reading)
-
-
-def _example(row: dict[str, str], path: Path, line: int, split: str, reading: Reading) -> Example:
-    label = row[reading.label].strip()
-    where = f"line {line} of {str(path)!r}"
-    if not label:
-        raise UserError(f"{where} has no label in {reading.label!r}", "fill it in or remove the line")
-    if not split:
-        split = parsed_split(row.get(reading.split, "train").strip(), where)
-    return Example(row[reading.text], f"{path.name}:{line}", label, split)
+        cells[name] = str(value)
+    return Row(number, cells)

@@ -1,0 +1,305 @@
+"""Pairs of an image and a text from a table, or digits with written readings: checked and split.
+
+Either side of a pair may be missing, never both.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from xmodal.config import Config, cache_folder
+from xmodal.data.audit import DataReport, Scan, audit, reasons, scan
+from xmodal.data.images import ImageSplit, decoded_pixels, load_digits
+from xmodal.data.readings import typed_readings
+from xmodal.data.splits import PAIRS, SPLITS, Example, columns, divide
+from xmodal.data.tables import TABLES, Reading, class_and_split, read_rows, require_encodings, row_id
+from xmodal.errors import UserError, nearest
+
+# What a pair without an image has in its place.
+NO_IMAGE = ""
+
+
+@dataclass(frozen=True)
+class PairSplit:
+    """One split of N pairs.
+
+    Attributes:
+        items: (N,) objects: paths of images (str), or encoded ones (bytes) when `in_memory`; "" for none.
+        texts: (N,) objects, each a str; "" for none.
+        labels: (N,) int32, positions in the class names.
+        ids: how reports name each pair: its line in the table, or such as "mnist_5k/123".
+        digests: of the pixels of each image; of no use where there is none.
+        in_memory: the items are encoded images and not paths.
+    """
+
+    items: np.ndarray
+    texts: np.ndarray
+    labels: np.ndarray
+    ids: tuple[str, ...]
+    digests: tuple[bytes, ...]
+    in_memory: bool
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def has_image(self) -> np.ndarray:
+        """Whether each pair has an image (N,)."""
+        return np.array([bool(item) for item in self.items], bool)
+
+    @property
+    def has_text(self) -> np.ndarray:
+        """Whether each pair has a text (N,)."""
+        return np.array([bool(text) for text in self.texts], bool)
+
+    def images(self) -> ImageSplit:
+        """Returns the images of the pairs that have one, in their order: those where `has_image`."""
+        every = ImageSplit(self.items, self.labels, self.ids, self.digests, self.in_memory)
+        return every.take(np.flatnonzero(self.has_image))
+
+
+@dataclass(frozen=True)
+class PairData:
+    """The three splits of a data set, the names of its C classes, and what the audit found."""
+
+    train: PairSplit
+    validation: PairSplit
+    test: PairSplit
+    class_names: tuple[str, ...]
+    report: DataReport
+
+
+class _Read(NamedTuple):
+    """Pairs as they came: examples whose items are the images, and the text of each by its id."""
+
+    examples: list[Example]
+    texts: dict[str, str]
+    in_memory: bool
+    warnings: tuple[str, ...] = ()
+
+
+def configured_pairs(config: Config) -> PairData:
+    """Reads, splits and audits the pairs that a configuration asks for, see `load_pairs`."""
+    documents, data = config.documents, config.data
+    return load_pairs(
+        config.pairs.pairs,
+        cache=cache_folder(),
+        reading=Reading(
+            documents.encoding,
+            documents.fallback_encoding,
+            documents.text_column,
+            documents.label_column,
+            documents.split_column,
+            config.pairs.image_column,
+        ),
+        image_folder=config.pairs.image_folder,
+        misread=config.pairs.misread,
+        typing_slips=config.pairs.typing_slips,
+        offline=config.run.offline,
+        class_names=data.class_names,
+        validation_fraction=data.validation_fraction,
+        test_fraction=data.test_fraction,
+        seed=config.run.seed,
+        bad_images=data.bad_images,
+        min_per_class=data.min_per_class,
+        limit=data.limit,
+        train_examples=data.train_examples,
+        keep_leaks=data.keep_leaks,
+    )
+
+
+def load_pairs(
+    source: str,
+    *,
+    cache: Path,
+    reading: Reading,
+    image_folder: Path | None = None,
+    misread: float = 0.15,
+    typing_slips: float = 0.05,
+    offline: bool = False,
+    class_names: Sequence[str] = (),
+    validation_fraction: float = 0.1,
+    test_fraction: float = 0.2,
+    seed: int = 0,
+    bad_images: str = "skip",
+    min_per_class: int = 2,
+    limit: int = 0,
+    train_examples: int = 0,
+    keep_leaks: bool = True,
+) -> PairData:
+    """Lists, splits and audits a set of pairs. No pixels are kept.
+
+    Splits that the data comes with are taken as they are. Otherwise test, then validation, are cut from
+    train: the same share of each class, and at least one pair of each. Two pairs with the same pixels count
+    as the same, whatever their texts say; those without an image never do, since short texts repeat
+    themselves. A pair whose image cannot be read keeps its text, and is left out when it has none.
+
+    Args:
+        source: "mnist_5k", digits with readings by `xmodal.data.readings`; or "csv:PATH", "tsv:PATH" or
+            "jsonl:PATH", which may end in .gz.
+        cache: folder of downloaded data.
+        reading: encodings and columns.
+        image_folder: what the table's paths of images are relative to, by default the table's own folder.
+        misread, typing_slips: of the readings of mnist_5k.
+        offline: reach for nothing.
+        class_names: names in place of the data's own, in the data's order: alphabetical, or by value when
+            all are whole numbers.
+        validation_fraction: share of train that becomes validation.
+        test_fraction: share of train that becomes test.
+        seed: of the cuts, of `limit` and of the readings.
+        bad_images: what to do with unreadable images: "skip" or "fail".
+        min_per_class: fewest training pairs that a class may have.
+        limit: most training pairs, classes kept in proportion; validation and test shrink alike. 0 is all.
+        train_examples: most pairs that train has before validation is cut from it, classes kept in
+            proportion; a split that the data comes with stays whole. 0 is all.
+        keep_leaks: keep train and validation pairs whose image stands in test too; reported in any case.
+
+    Returns:
+        The splits, the class names and the audit's report.
+
+    Raises:
+        UserError: when the data is not there or cannot be learned from.
+    """
+    require_encodings(reading)
+    if source == "mnist_5k":
+        read = _readings_of_digits(cache, offline, misread, typing_slips, seed)
+    else:
+        read = _read_table(source, reading, image_folder)
+    examples, names = divide(
+        read.examples,
+        dataset=source,
+        things=PAIRS,
+        own_names=(),
+        class_names=class_names,
+        validation_fraction=validation_fraction,
+        test_fraction=test_fraction,
+        limit=limit,
+        train_examples=train_examples,
+        min_per_class=min_per_class,
+        seed=seed,
+    )
+    examples, scans, unread = _scanned(examples, read.texts, bad_images)
+    examples, report = audit(
+        examples,
+        scans,
+        things=PAIRS,
+        class_names=names,
+        min_per_class=min_per_class,
+        keep_leaks=keep_leaks,
+        bad_images=bad_images,
+    )
+    warnings = (*read.warnings, *unread, *_one_sided(examples, read.texts), *report.warnings)
+    train, validation, test = (_pair_split(examples, split, names, read) for split in SPLITS)
+    return PairData(train, validation, test, names, replace(report, warnings=warnings))
+
+
+def _readings_of_digits(cache: Path, offline: bool, misread: float, slips: float, seed: int) -> _Read:
+    examples = load_digits(cache, offline)
+    digits = [int(example.class_name) for example in examples]
+    texts = typed_readings(digits, misread=misread, slips=slips, seed=seed)
+    return _Read(examples, dict(zip((example.id for example in examples), texts, strict=True)), True)
+
+
+def _read_table(source: str, reading: Reading, image_folder: Path | None) -> _Read:
+    kind, _, place = source.partition(":")
+    if kind not in TABLES or not place:
+        raise _unknown(source, kind)
+    path = Path(place).expanduser()
+    if not path.is_file():
+        raise UserError(f"the file {str(path)!r} does not exist", "check the path of --pairs")
+    if image_folder and not image_folder.is_dir():
+        raise UserError(f"--image_folder={image_folder} is no folder", "give the one that the paths start in")
+    folder = path.parent if image_folder is None else image_folder
+    try:
+        rows, warnings = read_rows(kind, path, reading)
+    except PermissionError as error:
+        raise UserError(
+            f"{str(error.filename)!r} cannot be read ({error.strerror})", "allow reading it"
+        ) from error
+    assert reading.image is not None
+    examples, texts, empty = [], {}, []
+    for row in rows:
+        image, text = row.cells[reading.image].strip(), row.cells[reading.text].strip()
+        if not image and not text:
+            empty.append(row.line)
+        item = str(folder / image) if image else NO_IMAGE
+        example = Example(item, row_id(path, row), *class_and_split(row, path, reading))
+        examples.append(example)
+        texts[example.id] = text
+    if empty:
+        raise UserError(
+            f"{len(empty)} of {len(rows)} pairs of {str(path)!r} have neither an image nor a text, the first "
+            f"in line {empty[0]}",
+            "fill one of them in, or remove these lines",
+        )
+    return _Read(examples, texts, False, warnings)
+
+
+def _unknown(source: str, kind: str) -> UserError:
+    forms = {"mnist_5k": "mnist_5k"} | {name: f"{name}:PATH" for name in TABLES}
+    if Path(source).expanduser().is_file():
+        suffixes = [suffix.removeprefix(".") for suffix in Path(source).suffixes if suffix != ".gz"]
+        if suffixes and suffixes[-1] in TABLES:
+            remedy = f"did you mean '{suffixes[-1]}:{source}'?"
+            return UserError(f"--pairs={source!r} does not say what it is", remedy)
+    if kind in TABLES:
+        return UserError(f"--pairs={source!r} is not complete", f"write it as {forms[kind]}")
+    return UserError(
+        f"unknown --pairs={source!r} (there are {', '.join(forms.values())})", nearest(kind, forms)
+    )
+
+
+def _scanned(
+    examples: list[Example], texts: dict[str, str], bad_images: str
+) -> tuple[list[Example], list[Scan], tuple[str, ...]]:
+    """Looks at every image; a pair that has a text goes on without one that cannot be read.
+
+    Returns:
+        The examples, a scan of each, and a warning of these pairs.
+    """
+    pictured = [place for place, example in enumerate(examples) if example.item]
+    found = dict(
+        zip(pictured, scan([examples[place].item for place in pictured], decoded_pixels), strict=True)
+    )
+    bad = [(examples[place].id, seen.problem) for place, seen in found.items() if seen.problem]
+    if bad and len(bad) == len(found):
+        raise UserError(
+            f"none of the {len(bad)} images can be read: {reasons(bad)}",
+            "check the column of the images and --image_folder",
+        )
+    kept, scans, textual = [], [], []
+    for place, example in enumerate(examples):
+        seen, text = found.get(place), texts[example.id]
+        if seen is None or (seen.problem and text and bad_images == "skip"):
+            if seen is not None:
+                textual.append((example.id, seen.problem))
+            kept.append(example._replace(item=NO_IMAGE))
+            scans.append(Scan(hashlib.blake2b(example.id.encode(), digest_size=16).digest(), ""))
+        else:
+            kept.append(example)
+            scans.append(seen)
+    if not textual:
+        return kept, scans, ()
+    warning = f"{len(textual)} of {len(found)} images cannot be read; their texts stay: {reasons(textual)}"
+    return kept, scans, (warning,)
+
+
+def _one_sided(examples: Sequence[Example], texts: dict[str, str]) -> tuple[str, ...]:
+    """Counts the pairs with one side only."""
+    imageless = sum(not example.item for example in examples)
+    textless = sum(not texts[example.id] for example in examples)
+    if not imageless and not textless:
+        return ()
+    return (f"of {len(examples)} pairs, {imageless} have no image and {textless} no text",)
+
+
+def _pair_split(examples: Sequence[Example], split: str, names: Sequence[str], read: _Read) -> PairSplit:
+    items, labels, ids = columns(examples, split, names)
+    texts = np.empty(len(ids), object)
+    texts[:] = [read.texts[name] for name in ids]
+    digests = tuple(example.digest for example in examples if example.split == split)
+    return PairSplit(items, texts, labels, ids, digests, read.in_memory)
