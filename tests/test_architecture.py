@@ -27,7 +27,7 @@ ORDER = [
     "robustness", "text_attack", "image_attack",
     "loaded", "timed", "export", "small", "recipes", "recipes.vgg_to_bert", "recipes.vgg_to_vgg",
     "recipes.cnn_to_text", "recipes.bert_news",
-    "fetch", "doctor", "compare", "run",
+    "fetch", "doctor", "compare", "predict", "run",
     "bench", "bench.pairs", "bench.text_stage", "bench.engine", "bench.scrub", "bench.__main__",
 ]
 # fmt: on

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from xmodal.files import folder_lock
@@ -57,6 +58,22 @@ def test_a_run_leaves_its_files_and_prints_the_table(finished):
     for name in RESULTS:
         assert f"\n{name} " in process.stdout
     assert "largest difference of the outputs on a batch: 0.0" in process.stdout
+
+
+def test_the_last_lines_say_what_to_do_next(finished):
+    cwd, process = finished
+    head, *commands = process.stdout.splitlines()[-4:]
+    assert head == "next:"
+    page, board, answer = (command.split() for command in commands)
+    assert (cwd / page[1]).is_file()
+    assert (cwd / board[2]).is_dir()
+    image = tf.io.encode_png(tf.zeros((28, 28, 3), tf.uint8)).numpy()
+    (cwd / "black.png").write_bytes(image)
+    done = subprocess.run(
+        [sys.executable, *answer[1:-1], "black.png"], cwd=cwd, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "black.png" in done.stdout
 
 
 def test_metrics_hold_the_contract(finished):
