@@ -23,7 +23,7 @@ ORDER = [
     "modality", "scored_classifier", "trials",
     "tfidf", "evaluate", "repeats",
     "report.wording", "report.markup", "report.machine", "report.records", "report.tables",
-    "report.figures", "report.summaries", "report.page", "report", "job",
+    "report.figures", "report.projector", "report.summaries", "report.page", "report", "job",
     "robustness", "text_attack", "image_attack",
     "loaded", "timed", "export", "small", "recipes", "recipes.vgg_to_bert", "recipes.vgg_to_vgg",
     "recipes.cnn_to_text", "recipes.bert_news",

@@ -116,6 +116,9 @@ def test_tensorboard_reads_what_the_run_wrote(finished):
                 tags.setdefault(kind, set()).update(names)
     assert any("loss" in tag for tag in tags["tensors"])
     assert any("confusion" in tag for tag in tags["tensors"])
+    labels = (cwd / "runs/vgg_to_bert/tensorboard/results/points.tsv").read_text().splitlines()
+    kinds = [line.split("\t")[1] for line in labels[1:]]
+    assert (kinds.count("image"), kinds.count("text")) == (12, 10)
 
 
 @pytest.mark.slow
