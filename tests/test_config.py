@@ -22,6 +22,7 @@ PARTS = (
     config.ImageConfig,
     config.TextConfig,
     config.ScorerConfig,
+    config.GeneratorConfig,
     config.AttackConfig,
     config.PairConfig,
 )

@@ -203,6 +203,33 @@ def captioned(item: GalleryItem) -> np.ndarray:
         return _pixels(figure)
 
 
+def sheet(rows: Sequence[tuple[str, Sequence[tuple[np.ndarray, str]]]]) -> bytes:
+    """Draws rows of pictures below their titles, as PNG.
+
+    Args:
+        rows: title, and the pictures (H, W, 3) uint8 with a few words each.
+    """
+    import tensorflow as tf
+    from matplotlib.figure import Figure
+
+    columns = max(len(pictures) for _, pictures in rows)
+    with _drawing("sheet"):
+        figure = Figure(figsize=(max(3.2, 0.95 * columns), 1.45 * len(rows)), layout="constrained")
+        for part, (title, pictures) in zip(
+            figure.subfigures(len(rows), 1, squeeze=False)[:, 0], rows, strict=True
+        ):
+            part.suptitle(cut(printable(title), 18 * max(columns, 3)), fontsize=9, x=0.02, ha="left")
+            for axes, (picture, words) in zip(
+                part.subplots(1, columns, squeeze=False)[0], pictures, strict=False
+            ):
+                small = max(picture.shape[:2]) < SMALL
+                axes.imshow(picture, interpolation="nearest" if small else "antialiased")
+                axes.set_title(cut(printable(words), 16), fontsize=7)
+            for axes in part.axes:
+                axes.set_axis_off()
+        return tf.io.encode_png(_pixels(figure)).numpy()
+
+
 def decoded(encoded: bytes) -> np.ndarray:
     """Returns the pixels (H, W, 3) uint8 of a picture, read as `xmodal.data.images` reads them."""
     import tensorflow as tf
