@@ -13,8 +13,8 @@ ROOT = Path(__file__).parents[1]
 # A module imports only from what stands before it.
 # fmt: off
 ORDER = [
-    "xmodal", "errors", "files", "versions", "config", "clock", "run_folder", "checkpoint", "cluster",
-    "assets",
+    "xmodal", "errors", "command", "files", "versions", "config", "clock", "run_folder", "checkpoint",
+    "cluster", "assets",
     "data", "data.splits", "data.folders", "data.tfds", "data.audit", "data.reading", "data.images",
     "data.texts", "data.words", "data.tables", "data.documents", "data.tokens", "data.personal", "data.scrub",
     "data.typos", "data.readings", "data.pairs",
@@ -26,14 +26,20 @@ ORDER = [
     "report.figures", "report.summaries", "report.page", "report", "search", "paint", "job",
     "robustness", "text_attack", "image_attack",
     "loaded", "timed", "export", "small", "recipes", "recipes.vgg_to_bert", "recipes.vgg_to_vgg",
+<<<<<<< HEAD
     "recipes.cnn_to_text", "recipes.bert_news", "recipes.text_to_image",
     "fetch", "run",
+=======
+    "recipes.cnn_to_text", "recipes.bert_news",
+    "fetch", "doctor", "compare", "run",
+>>>>>>> main
     "bench", "bench.pairs", "bench.text_stage", "bench.engine", "bench.scrub", "bench.__main__",
 ]
 # fmt: on
 
 WITHOUT_TENSORFLOW = (
     "errors",
+    "command",
     "files",
     "versions",
     "config",

@@ -15,6 +15,7 @@ from absl import flags
 from xmodal.errors import UserError, nearest
 
 EXPERIMENTS = ("vgg_to_bert", "vgg_to_vgg", "cnn_to_text", "bert_news", "text_to_image")
+NOT_ATTACKED = ("cnn_to_text", "text_to_image")
 # What --small makes forms of.
 SHRUNK = ("bert_news", "vgg_to_bert")
 TEXT_STYLES = ("top1", "topk", "hedged")
@@ -584,9 +585,10 @@ def from_flags() -> Config:
         )
     if values["small"]:
         _require_float32_export(values)
-    if values["experiment"] == "cnn_to_text" and (values["robust"] or values["attacked_examples"]):
+    if values["experiment"] in NOT_ATTACKED and (values["robust"] or values["attacked_examples"]):
         raise UserError(
-            "--experiment=cnn_to_text is not attacked", "leave out --robust and --attacked_examples"
+            f"--experiment={values['experiment']} is not attacked",
+            "leave out --robust and --attacked_examples",
         )
     if values["output_dir"] is None:
         values["output_dir"] = str(Path("runs") / values["experiment"])

@@ -62,6 +62,8 @@ PAGE_STYLE: dict[str, Any] = {
 }
 KIND_COLOURS = {"right": "#1a7f4b", "wrong": "#c0392b", "unsure": "#a86a00"}
 
+# Characters of a name in a legend: with longer ones there is no room for the lines.
+LEGEND = 36
 NUMBERED_CLASSES = 20
 NAMED_CLASSES = 40
 DPI = 100
@@ -124,7 +126,14 @@ def _draw(axes: Axes, plot: Plot, colours: Sequence[str] = LINE_COLOURS) -> None
         again, colour = divmod(number, len(colours))
         style = {"color": colours[colour], "linestyle": DASHES[again % len(DASHES)]}
         marker = "o" if len(series.x) < 12 else None
-        axes.plot(series.x, series.y, label=printable(series.name), marker=marker, markersize=4, **style)
+        axes.plot(
+            series.x,
+            series.y,
+            label=cut(printable(series.name), LEGEND),
+            marker=marker,
+            markersize=4,
+            **style,
+        )
         if series.low is not None and series.high is not None:
             axes.fill_between(series.x, series.low, series.high, color=colours[colour], alpha=0.15, lw=0)
     if plot.log_x:
