@@ -26,13 +26,8 @@ ORDER = [
     "report.figures", "report.summaries", "report.page", "report", "search", "paint", "job",
     "robustness", "text_attack", "image_attack",
     "loaded", "timed", "export", "small", "recipes", "recipes.vgg_to_bert", "recipes.vgg_to_vgg",
-<<<<<<< HEAD
     "recipes.cnn_to_text", "recipes.bert_news", "recipes.text_to_image",
-    "fetch", "run",
-=======
-    "recipes.cnn_to_text", "recipes.bert_news",
     "fetch", "doctor", "compare", "run",
->>>>>>> main
     "bench", "bench.pairs", "bench.text_stage", "bench.engine", "bench.scrub", "bench.__main__",
 ]
 # fmt: on

@@ -73,7 +73,9 @@ def test_an_index_comes_back_as_it_was_and_encodes_raw_texts(saved):
 
 
 def test_what_is_no_index(tmp_path):
-    with pytest.raises(UserError, match="--index=.*nowhere is no index .*; give the folder of an index that"):
+    with pytest.raises(
+        UserError, match=r"--index=.*nowhere is no index .*; give the folder of an index that"
+    ):
         load_index(tmp_path / "nowhere")
     (tmp_path / "index.json").write_text("[]")
     with pytest.raises(UserError, match="is no index"):
