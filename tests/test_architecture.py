@@ -23,7 +23,7 @@ ORDER = [
     "modality", "scored_classifier", "trials", "retrieval", "picture_index", "generate", "painter",
     "tfidf", "frechet", "evaluate", "repeats",
     "report.wording", "report.markup", "report.machine", "report.records", "report.tables",
-    "report.figures", "report.summaries", "report.page", "report", "search", "paint", "job",
+    "report.figures", "report.summaries", "report.page", "report", "search", "paint", "wordings", "job",
     "robustness", "text_attack", "image_attack",
     "loaded", "timed", "export", "small", "recipes", "recipes.vgg_to_bert", "recipes.vgg_to_vgg",
     "recipes.cnn_to_text", "recipes.bert_news", "recipes.text_to_image",

@@ -6,7 +6,6 @@ says what they show.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import keras
 import numpy as np
@@ -22,7 +21,7 @@ from xmodal.config import Config, cache_folder
 from xmodal.data.images import ImageData, configured_images
 from xmodal.data.splits import SPLITS
 from xmodal.data.texts import read_descriptions
-from xmodal.evaluate import Result, evaluate, gallery_indices, wilson_interval
+from xmodal.evaluate import evaluate, gallery_indices
 from xmodal.features import feature_cache
 from xmodal.frechet import frechet_distance
 from xmodal.generate import Sampling, drawn, mover, noise_for, train_generator
@@ -45,15 +44,14 @@ from xmodal.picture_index import (
 )
 from xmodal.progress import newest
 from xmodal.retrieval import (
-    TOP,
     SharedSpace,
     class_scores,
     projected,
-    rank,
     sentence_vectors,
     train_shared_space,
 )
 from xmodal.strategy import workers
+from xmodal.wordings import Drawn, Told, directions_table, retrieval_table, wordings_table
 
 TITLE = "Text to image: found and drawn"
 GALLERY_EACH = 12
@@ -68,28 +66,6 @@ NOTES = {
     "text_to_image": "text to image to label: what the judge sees in pictures drawn from learned wordings",
     "text_to_image_unseen": "the same, drawn from wordings that nothing was trained on",
 }
-
-
-@dataclass(frozen=True)
-class Told:
-    """Captions, BERT's vectors of them (M, D) and their places in the shared space (M, E)."""
-
-    captions: Captions
-    vectors: np.ndarray
-    places: np.ndarray
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """Pictures (N, H, W, 3) uint8, the texts (N,) that they were drawn from, and what these name (N,)."""
-
-    pictures: np.ndarray
-    captions: Captions
-    order: np.ndarray
-
-    @property
-    def labels(self) -> np.ndarray:
-        return self.captions.labels[self.order]
 
 
 def run(config: Config, clock: Clock) -> report.Run:
@@ -151,9 +127,9 @@ def run(config: Config, clock: Clock) -> report.Run:
         facts=_facts(space, told, generator, images),
         headline="text_to_image_unseen",
         tables=(
-            _directions(results),
-            _retrieval(images, data, told),
-            _wordings(pictures["unseen"], probabilities["text_to_image_unseen"]),
+            directions_table(results),
+            retrieval_table(images, data.test.labels, told),
+            wordings_table(pictures["unseen"], probabilities["text_to_image_unseen"]),
             distances,
         ),
     )
@@ -383,63 +359,6 @@ def _distances(job: Job, trunk: keras.Model, test: np.ndarray, pictures: dict[st
     )
     caption = f"Frechet distance from {size:,} real test images to as many others, on features of the trunk"
     return report.Table(caption, ("pictures", "distance"), tuple(rows))
-
-
-def _directions(results: dict[str, Result]) -> report.Table:
-    ways = {
-        "image_to_text": "image -> text -> label",
-        "image_by_text": "image -> label, by the nearest wordings",
-        "text_to_image": "text -> image -> label, learned wordings",
-        "text_to_image_unseen": "text -> image -> label, unseen wordings",
-        "judge": "image -> label, by the judge of the two before",
-    }
-    rows = [
-        (way, _share(results[name].accuracy, results[name].ci95), results[name].n)
-        for name, way in ways.items()
-    ]
-    return report.Table(
-        "Both directions, by how often the label at the end is that of the start",
-        ("way", "accuracy", "examples"),
-        tuple(rows),
-    )
-
-
-def _retrieval(images: np.ndarray, data: ImageData, told: dict[str, Told]) -> report.Table:
-    rows: list[tuple[str | int | float, ...]] = []
-    for name, part in told.items():
-        scores = part.places @ images.T
-        relevant = part.captions.labels[:, None] == data.test.labels[None, :]
-        # A class may have no test image.
-        asked = relevant.any(axis=1)
-        for way, ranking in (
-            (f"{name} wordings -> images", rank(scores[asked], relevant[asked])),
-            (f"images -> {name} wordings", rank(scores.T, relevant.T)),
-        ):
-            recall = (f"{ranking.recall[k]:.1%}" for k in TOP)
-            rows.append(
-                (way, ranking.queries, *recall, ranking.median_rank, f"{ranking.mean_average_precision:.1%}")
-            )
-    head = ("queries -> candidates", "queries", *(f"recall@{k}" for k in TOP), "median rank", "mAP")
-    caption = "Retrieval in the shared space, among the test images and the wordings"
-    return report.Table(caption, head, tuple(rows))
-
-
-def _wordings(pictures: Drawn, probabilities: np.ndarray) -> report.Table:
-    right = probabilities.argmax(axis=1) == pictures.labels
-    wordings = pictures.captions.wordings[pictures.order]
-    rows = []
-    for wording in dict.fromkeys(pictures.captions.wordings):
-        of = wordings == wording
-        if of.any():
-            example = pictures.captions.texts[pictures.order[of][0]]
-            share = _share(float(right[of].mean()), wilson_interval(int(right[of].sum()), int(of.sum())))
-            rows.append((wording, example, int(of.sum()), share))
-    head = ("wording", "such as", "pictures", "agreement")
-    return report.Table("What the judge sees in pictures drawn from unseen wordings", head, tuple(rows))
-
-
-def _share(share: float, ci95: tuple[float, float]) -> str:
-    return f"{share:.1%} ({ci95[0]:.1%} to {ci95[1]:.1%})"
 
 
 def _gallery(config: Config, pictures: Drawn, probabilities: np.ndarray, data: ImageData):

@@ -80,6 +80,9 @@ def curve(history: History, quantity: str) -> str | None:
         SVG, or None when no epoch has the quantity.
     """
     scale, unit = (100, " in %") if quantity == "accuracy" else (1, " in nats")
+    if quantity == "loss" and not any("accuracy" in epoch for epoch in history.epochs):
+        # Not that of a classifier: its own loss, whatever it is measured in.
+        unit = ""
     lines = [
         (name, [(e["epoch"] + 1, scale * e[key]) for e in history.epochs if key in e], colour, dash)
         for name, key, colour, dash in (
