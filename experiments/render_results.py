@@ -13,8 +13,16 @@ ROOT = Path(__file__).parent.parent
 # Flags that are told where they differ from these.
 USUAL = {"precision": "float32", "train_examples": "0", "text_encoder": "minilm_l6"}
 # How the captions of tables begin that are shown; the others stand in a run's report.
-SHOWN = ("Test accuracy on",)
+SHOWN = (
+    "Test accuracy on",
+    "Both directions",
+    "Retrieval in the shared space",
+    "What the judge sees",
+    "Frechet distance",
+)
 ATTACKED = "Accuracy on"
+# Experiments whose examples are not images alone.
+MIXED = ("cnn_to_text", "text_to_image")
 README = ROOT / "README.md"
 BEGIN, END = "<!-- results: begin -->\n", "<!-- results: end -->\n"
 
@@ -123,7 +131,7 @@ def _source(record: dict) -> tuple[str, str]:
         return "bench", "documents"
     if _flags(record)["experiment"] == "bert_news":
         return "documents", "documents"
-    return "dataset", "examples" if _flags(record)["experiment"] == "cnn_to_text" else "images"
+    return "dataset", "examples" if _flags(record)["experiment"] in MIXED else "images"
 
 
 def _scrub(record: dict) -> list[str]:

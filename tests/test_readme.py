@@ -102,7 +102,7 @@ def test_every_flag_and_file_that_the_readme_names_exists():
         re.findall(r"`(--[^`]*)`", README)
     )
     # TensorBoard's, pytest-xdist's, and those of the smaller commands.
-    of_others = {"logdir", "dist", "output"}
+    of_others = {"logdir", "dist", "output", "index", "model"}
     assert set(re.findall(r"--([a-z_]+)", shell)) - of_others <= known
     for path in re.findall(r"experiments/[\w./]+", README):
         assert (ROOT / path).exists(), path

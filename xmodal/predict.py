@@ -8,7 +8,6 @@ Files that end in .txt are texts, "-" reads a text from each line of the standar
 is a picture; of a folder, those files that look like one of the two.
 """
 
-import argparse
 import csv
 import io
 import json
@@ -19,7 +18,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from xmodal.command import exit_code
+from xmodal.command import Parser, exit_code
 from xmodal.errors import UserError
 from xmodal.files import write_text
 from xmodal.report.wording import cut, printable
@@ -258,12 +257,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _run(arguments: Sequence[str]) -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m xmodal.predict",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = Parser("xmodal.predict", __doc__)
     parser.add_argument("items", nargs="*", metavar="FILE", help="files, folders, or - for lines of texts")
     parser.add_argument("--model", type=Path, required=True, help="folder of an export")
     parser.add_argument("--text", action="append", default=[], help="a text; may be given several times")
