@@ -96,11 +96,9 @@ def test_texts(classes, words, flags, absent, tmp_path, monkeypatch):
 
 
 def test_tables(tmp_path, monkeypatch):
-    rows = "".join(f"good {n},yes\nbad {n},no\n" for n in range(20))
-    (tmp_path / "reviews.csv").write_text("text,label\n" + rows)
-    assert f"--documents=csv:{tmp_path / 'reviews.csv'}" in written(
-        tmp_path / "reviews.csv", tmp_path, monkeypatch
-    )
+    reviews, seen = tmp_path / "reviews.csv", tmp_path / "seen.csv"
+    reviews.write_text("text,label\n" + "".join(f"good {n},yes\nbad {n},no\n" for n in range(20)))
+    assert f"--documents=csv:{reviews}" in written(reviews, tmp_path, monkeypatch)
     pictures(tmp_path / "files", {"cat": 10, "dog": 10}, 40)
     rows = "".join(f"files/{name}/{n}.png,{name}\n" for name in ("cat", "dog") for n in range(10))
     seen.write_text("image,label\n" + rows)
