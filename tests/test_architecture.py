@@ -25,7 +25,7 @@ ORDER = [
     "report.wording", "report.markup", "report.machine", "report.records", "report.tables",
     "report.figures", "report.projector", "report.summaries", "report.page", "report", "wordings", "job",
     "robustness", "text_attack", "image_attack",
-    "loaded", "timed", "export", "small", "recipes", "recipes.vgg_to_bert", "recipes.vgg_to_vgg",
+    "loaded", "timed", "warm_up", "export", "small", "recipes", "recipes.vgg_to_bert", "recipes.vgg_to_vgg",
     "recipes.cnn_to_text", "recipes.bert_news", "recipes.text_to_image",
     "fetch", "doctor", "init", "compare", "predict", "search", "paint", "run",
     "bench", "bench.pairs", "bench.text_stage", "bench.engine", "bench.scrub", "bench.__main__",
