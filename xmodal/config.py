@@ -14,7 +14,8 @@ from absl import flags
 
 from xmodal.errors import UserError, nearest
 
-EXPERIMENTS = ("vgg_to_bert", "vgg_to_vgg", "cnn_to_text", "bert_news")
+EXPERIMENTS = ("vgg_to_bert", "vgg_to_vgg", "cnn_to_text", "bert_news", "fusion")
+UNATTACKED = ("cnn_to_text", "fusion")
 # What --small makes forms of.
 SHRUNK = ("bert_news", "vgg_to_bert")
 TEXT_STYLES = ("top1", "topk", "hedged")
@@ -28,6 +29,7 @@ CLASS_WEIGHTS = ("none", "balanced")
 DIRECTIONS = ("images_to_documents", "documents_to_images")
 MOVES = ("scorer", "upper")
 WORD_VECTORS = ("bert", "random")
+FUSIONS = ("early", "late", "gated", "attention")
 AUGMENTATIONS = ("flip", "shift", "crop", "rotate", "zoom")
 
 
@@ -289,6 +291,21 @@ _choice("word_vectors", "bert", WORD_VECTORS, "How these start: from BERT's word
 _count("units", 256, "Units of each LSTM in each direction.")
 _number("text_dropout", 0.5, "Dropout between the layers of the LSTMs.", upper=0.9)
 
+# Image and text together.
+flags.DEFINE_list("fusion", list(FUSIONS), f"How they are read together: any of {', '.join(FUSIONS)}.")
+flags.DEFINE_string(
+    "region_layer", "block4_pool", "Layer of the trunk whose map has the regions that attention looks at."
+)
+_count("fusion_units", 256, "Units of each hidden layer on the encoders; a multiple of 4.", lower=4)
+_count("fusion_epochs", 20, "Epochs of each way to read them together, and of each side alone.")
+_number("fusion_learning_rate", 1e-3, "Its peak rate.")
+_number(
+    "modality_dropout",
+    0.5,
+    "Share of the pairs that lose their image or their text, either as often, in an epoch.",
+    upper=1.0,
+)
+
 # How hard it is to fool.
 _count("attacked_examples", 0, "Test examples that are attacked; 0 attacks none.", lower=0)
 flags.DEFINE_bool(
@@ -455,6 +472,18 @@ class ScorerConfig:
 
 
 @dataclass(frozen=True)
+class FusionConfig:
+    """How images and texts are read together."""
+
+    fusion: tuple[str, ...]
+    region_layer: str
+    fusion_units: int
+    fusion_epochs: int
+    fusion_learning_rate: float
+    modality_dropout: float
+
+
+@dataclass(frozen=True)
 class AttackConfig:
     """How hard it is to fool: what is measured, and what is trained for it. Shares are from 0 to 1."""
 
@@ -478,6 +507,7 @@ class Config:
     image: ImageConfig
     text: TextConfig
     scorer: ScorerConfig
+    fusion: FusionConfig
     attack: AttackConfig
     flagfile: str
 
@@ -518,9 +548,11 @@ def from_flags() -> Config:
         UserError: when flags do not fit together.
     """
     values = {flag.name: _plain(flag.value) for flag in _own_flags()}
-    unknown = [kind for kind in values["augment"] if kind not in AUGMENTATIONS]
-    if unknown:
-        raise UserError(f"--augment={unknown[0]} is not known", nearest(unknown[0], AUGMENTATIONS))
+    for name, choices in (("augment", AUGMENTATIONS), ("fusion", FUSIONS)):
+        unknown = [word for word in values[name] if word not in choices]
+        if unknown:
+            raise UserError(f"--{name}={unknown[0]} is not known", nearest(unknown[0], choices))
+    _require_fusion(values)
     _require_named(values["test_documents"])
     values["directions"] = tuple(map(_direction, values["directions"]))
     values["per_class"] = tuple(map(_examples, values["per_class"]))
@@ -533,9 +565,10 @@ def from_flags() -> Config:
         )
     if values["small"]:
         _require_float32_export(values)
-    if values["experiment"] == "cnn_to_text" and (values["robust"] or values["attacked_examples"]):
+    if values["experiment"] in UNATTACKED and (values["robust"] or values["attacked_examples"]):
         raise UserError(
-            "--experiment=cnn_to_text is not attacked", "leave out --robust and --attacked_examples"
+            f"--experiment={values['experiment']} is not attacked",
+            "leave out --robust and --attacked_examples",
         )
     if values["output_dir"] is None:
         values["output_dir"] = str(Path("runs") / values["experiment"])
@@ -561,6 +594,7 @@ def from_flags() -> Config:
         image=make(ImageConfig),
         text=make(TextConfig),
         scorer=make(ScorerConfig),
+        fusion=make(FusionConfig),
         attack=make(AttackConfig),
         flagfile=_flagfile(),
     )
@@ -581,6 +615,19 @@ def _require_float32_export(values: dict[str, Any]) -> None:
         raise UserError(
             f"--small makes small forms of float32, and --precision={values['precision']} is another one",
             "add --nosmall, or leave out --precision",
+        )
+
+
+def _require_fusion(values: dict[str, Any]) -> None:
+    kinds = values["fusion"]
+    if not kinds or len(set(kinds)) < len(kinds):
+        raise UserError(
+            f"--fusion={','.join(kinds)} names no way, or one of them twice",
+            f"name any of {', '.join(FUSIONS)}",
+        )
+    if values["fusion_units"] % 4:
+        raise UserError(
+            f"--fusion_units={values['fusion_units']} is no multiple of 4", "attention has 4 heads: give one"
         )
 
 
