@@ -14,6 +14,7 @@ from xmodal.evaluate import (
     log_loss,
     macro_f1,
     paired_gain,
+    precision_recall,
     reliability,
     wilson_interval,
 )
@@ -121,6 +122,42 @@ def test_reliability_by_hand():
     assert diagram.confidence == (None, 0.5, pytest.approx(0.675), pytest.approx(0.9))
     assert diagram.accuracy == (None, 1.0, 0.5, 1.0)
     assert diagram.ece == pytest.approx((1 * 0.5 + 2 * 0.175 + 2 * 0.1) / 5)
+
+
+def test_precision_and_recall_by_hand():
+    probabilities = np.array([[0.9, 0.1], [0.5, 0.5], [0.4, 0.6], [0.29, 0.71]])
+    curves = precision_recall(probabilities, np.array([0, 1, 0, 1]), steps=100)
+    at = dict(
+        zip(
+            (round(100 * t) for t in curves.thresholds), zip(*curves.true_positives, strict=True), strict=True
+        )
+    )
+    assert [at[t] for t in (0, 40, 41, 50, 60, 71, 72, 90, 91, 100)] == [
+        (2, 2),
+        (2, 2),
+        (1, 2),
+        (1, 2),
+        (1, 1),
+        (1, 1),
+        (1, 0),
+        (1, 0),
+        (0, 0),
+        (0, 0),
+    ]
+    # Class 0, from the surest: right, wrong, right, wrong; class 1: right, wrong, right, wrong.
+    assert curves.mean_average_precision == pytest.approx(0.5 * 1 + 0.5 * 2 / 3)
+    recall, precision = curves.pooled()
+    assert (recall[0], precision[0]) == (1, 0.5)
+    assert (recall[-1], precision[-1]) == (0, 1)
+    assert (recall[50], precision[50]) == (0.75, pytest.approx(3 / 5))
+
+
+def test_average_precision_of_noise_is_the_share_of_the_class_and_of_knowledge_is_one():
+    labels = np.repeat([0, 1, 1, 1], 1000)
+    noise = np.random.default_rng(0).uniform(size=4000)
+    chance = precision_recall(np.stack([noise, 1 - noise], axis=1), labels)
+    assert chance.mean_average_precision == pytest.approx((0.25 + 0.75) / 2, abs=0.02)
+    assert precision_recall(np.eye(2)[labels], labels).mean_average_precision == 1
 
 
 def test_calibration_error_of_calibrated_probabilities_vanishes():

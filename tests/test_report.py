@@ -228,6 +228,8 @@ def test_page_has_plots_tables_and_all_the_rest(run, page):
     labels = [plot["aria-label"] for plot in page.all("svg")]
     assert labels[0].endswith("image_only 98.0%; text 97.0%; no_transfer 60.0%")
     assert [label.split(" by ")[0] for label in labels[2:]] == [
+        "Confidence of text against its accuracy",
+        "Precision over recall of the decisions for all classes, and the mean average precision",
         "loss of the image classifier",
         "accuracy of the image classifier",
         'loss of the text "head"',
@@ -337,6 +339,12 @@ def test_metrics_hold_the_contract(run, tmp_path):
         "ece_uncalibrated": 0.25,
         "confusion": [list(row) for row in result.confusion],
         "class_names": list(NAMES),
+        "reliability": {
+            "count": [0] * 13 + [100, 0],
+            "confidence": [None] * 13 + [pytest.approx(0.9), None],
+            "accuracy": [None] * 13 + [0.98, None],
+        },
+        "average_precision": result.precision_recall.mean_average_precision,
         "note": "note of image_only & co",
         "seconds": 1.5,
     }
@@ -438,6 +446,8 @@ def test_tensorboard_shows_results_pictures_and_flags(run, board):
     }
     for tag, count in {
         "confusion/text": 1,
+        "calibration/image_only": 1,
+        "calibration/text": 1,
         "pictures/right": 1,
         "pictures/wrong": 2,
         "pictures/unsure": 1,
@@ -464,6 +474,21 @@ def test_tensorboard_shows_results_pictures_and_flags(run, board):
         "rate": 0.001,
         "template": "a {}, b {}",
     }
+
+
+def test_tensorboard_draws_precision_over_recall(run, board):
+    results = events(board / "results")
+    for name in NAMES:
+        tag = f"text/{report.wording.printable(name)}/pr_curves"
+        (event,) = results.Tensors(tag)
+        hits, misses, _, missed, precision, recall = tf.make_ndarray(event.tensor_proto)
+        assert results.SummaryMetadata(tag).plugin_data.plugin_name == "pr_curves"
+        # From a threshold of 0, which picks out everything, to one that nothing reaches.
+        assert hits[0] + misses[0] == run.results["text"].n
+        assert (recall[0], recall[-1], missed[0]) == (1, 0, 0)
+        assert precision[0] == pytest.approx(
+            run.results["text"].precision_recall.positives[0] / 100, abs=0.011
+        )
 
 
 def test_tensorboard_replaces_and_leaves_other_files_alone(run, board):

@@ -1,5 +1,7 @@
 """From probabilities (N, C) and labels (N,) to results with their uncertainty. Nothing is written here."""
 
+from __future__ import annotations
+
 import math
 from dataclasses import dataclass
 from statistics import NormalDist
@@ -29,6 +31,8 @@ class Result:
         ece_uncalibrated: the same before calibration, None when that was not measured.
         confusion: (C, C) counts, rows the labels, columns the predictions.
         class_names: the C names.
+        reliability: confidence against accuracy.
+        precision_recall: of each class against the rest.
         note: one sentence on how the probabilities were obtained.
         seconds: wall time to obtain them, None when that was not measured.
     """
@@ -43,6 +47,8 @@ class Result:
     ece_uncalibrated: float | None
     confusion: tuple[tuple[int, ...], ...]
     class_names: tuple[str, ...]
+    reliability: Reliability
+    precision_recall: PrecisionRecall
     note: str = ""
     seconds: float | None = None
 
@@ -58,6 +64,12 @@ class Result:
             "ece_uncalibrated": self.ece_uncalibrated,
             "confusion": [list(row) for row in self.confusion],
             "class_names": list(self.class_names),
+            "reliability": {
+                "count": list(self.reliability.count),
+                "confidence": list(self.reliability.confidence),
+                "accuracy": list(self.reliability.accuracy),
+            },
+            "average_precision": self.precision_recall.mean_average_precision,
             "note": self.note,
             "seconds": self.seconds,
         }
@@ -88,6 +100,43 @@ class Reliability:
             if confidence is not None and accuracy is not None
         )
         return math.fsum(gaps) / sum(self.count)
+
+
+@dataclass(frozen=True)
+class PrecisionRecall:
+    """How many examples each class's probability picks out at M thresholds, and how many of them rightly.
+
+    Attributes:
+        thresholds: (M,), rising from 0 to 1; an example is picked out where the probability reaches it.
+        true_positives, false_positives: (C, M) counts.
+        positives: (C,) examples of each class.
+        n: the number of examples N.
+    """
+
+    thresholds: tuple[float, ...]
+    true_positives: tuple[tuple[int, ...], ...]
+    false_positives: tuple[tuple[int, ...], ...]
+    positives: tuple[int, ...]
+    n: int
+
+    @property
+    def mean_average_precision(self) -> float:
+        """The mean, over the classes that occur, of the precision averaged over the recall, in its steps."""
+        occurring = [
+            _average_precision(np.array(hits), np.array(misses), positives)
+            for hits, misses, positives in zip(
+                self.true_positives, self.false_positives, self.positives, strict=True
+            )
+            if positives
+        ]
+        return float(np.mean(occurring))
+
+    def pooled(self) -> tuple[np.ndarray, np.ndarray]:
+        """Returns recall and precision (M,) of all classes' decisions together (micro-average)."""
+        hits = np.sum(self.true_positives, axis=0)
+        picked = hits + np.sum(self.false_positives, axis=0)
+        # Where nothing is picked out, nothing is wrong.
+        return hits / sum(self.positives), np.where(picked, hits / np.maximum(picked, 1), 1.0)
 
 
 @dataclass(frozen=True)
@@ -150,6 +199,8 @@ def evaluate(
         ece_uncalibrated=(None if uncalibrated is None else expected_calibration_error(uncalibrated, labels)),
         confusion=tuple(tuple(row) for row in confusion.tolist()),
         class_names=tuple(class_names),
+        reliability=reliability(probabilities, labels),
+        precision_recall=precision_recall(probabilities, labels),
         note=note,
         seconds=seconds,
     )
@@ -214,6 +265,43 @@ def reliability(probabilities: np.ndarray, labels: np.ndarray, bins: int = 15) -
         return tuple(float(total / here) if here else None for total, here in zip(sums, count, strict=True))
 
     return Reliability(tuple(edges.tolist()), tuple(count.tolist()), means(confidence), means(right))
+
+
+def precision_recall(probabilities: np.ndarray, labels: np.ndarray, steps: int = 200) -> PrecisionRecall:
+    """Counts, for each class against the rest, what thresholds 0, 1/steps, ..., 1 pick out.
+
+    Args:
+        probabilities: (N, C).
+        labels: (N,), class indices.
+        steps: M - 1.
+
+    Raises:
+        ValueError: as `evaluate` does.
+    """
+    probabilities, labels = _checked(probabilities, labels)
+    n, classes = probabilities.shape
+    thresholds = np.linspace(0, 1, steps + 1)
+    # The highest threshold that each probability reaches.
+    reached = np.searchsorted(thresholds, probabilities, side="right") - 1
+
+    def counted(column: int, where: np.ndarray) -> tuple[int, ...]:
+        counts = np.bincount(reached[where, column], minlength=steps + 1)
+        return tuple(counts[::-1].cumsum()[::-1].tolist())
+
+    return PrecisionRecall(
+        thresholds=tuple(thresholds.tolist()),
+        true_positives=tuple(counted(column, labels == column) for column in range(classes)),
+        false_positives=tuple(counted(column, labels != column) for column in range(classes)),
+        positives=tuple(np.bincount(labels, minlength=classes).tolist()),
+        n=n,
+    )
+
+
+def _average_precision(hits: np.ndarray, misses: np.ndarray, positives: int) -> float:
+    # From the highest threshold to the lowest, so that recall rises.
+    recall = np.concatenate([[0.0], hits[::-1] / positives])
+    precision = hits[::-1] / np.maximum(hits + misses, 1)[::-1]
+    return float((np.diff(recall) * precision).sum())
 
 
 def expected_calibration_error(probabilities: np.ndarray, labels: np.ndarray, bins: int = 15) -> float:

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from xmodal.train import History
 
 # matplotlib wants colours that it knows; `_svg` puts the page's own in their place, for light and dark.
-INK, FAINT, FIRST, SECOND = "#0a0b01", "#0a0b02", "#0a0b03", "#0a0b04"
-FURTHER = {"#0a0b05": "var(--right)", "#0a0b06": "var(--wrong)", "#0a0b07": "var(--quiet)"}
+INK, FAINT, FIRST, SECOND, QUIET = "#0a0b01", "#0a0b02", "#0a0b03", "#0a0b04", "#0a0b07"
+FURTHER = {"#0a0b05": "var(--right)", "#0a0b06": "var(--wrong)", QUIET: "var(--quiet)"}
 PAGE_COLOURS = {
     INK: "currentColor",
     FAINT: "var(--rule)",
@@ -151,6 +151,39 @@ def intervals(results: Sequence[Result]) -> str:
         axes.set_xlabel("accuracy in %, with 95% interval")
         told = "; ".join(f"{result.name} {percent(result.accuracy, result.n)}" for result in results)
         return _svg(figure, f"Accuracies with their 95% intervals: {told}")
+
+
+def calibration(result: Result) -> str:
+    """Draws confidence against accuracy, each point as large as its share of the examples, as SVG."""
+    with _drawing(f"calibration {result.name}", PAGE_STYLE):
+        figure, axes = _axes(3.6, 3.3)
+        _draw_calibration(axes, result, FIRST, QUIET)
+        return _svg(figure, f"Confidence of {result.name} against its accuracy")
+
+
+def calibration_pixels(result: Result) -> np.ndarray:
+    """Draws the same as pixels: (H, W, 3) uint8."""
+    with _drawing("calibration"):
+        figure, axes = _axes(4.5, 4.2)
+        _draw_calibration(axes, result, "C0", "0.5")
+        return _pixels(figure)
+
+
+def _draw_calibration(axes: Axes, result: Result, colour: str, quiet: str) -> None:
+    bins = result.reliability
+    points = [
+        (100 * confidence, 100 * accuracy, count / result.n)
+        for confidence, accuracy, count in zip(bins.confidence, bins.accuracy, bins.count, strict=True)
+        if confidence is not None and accuracy is not None
+    ]
+    confidences, accuracies, shares = zip(*points, strict=True)
+    axes.plot([0, 100], [0, 100], color=quiet, linestyle=(0, (4, 2)), label="as sure as right")
+    axes.plot(confidences, accuracies, color=colour, linewidth=1)
+    axes.scatter(confidences, accuracies, [10 + 150 * share for share in shares], color=colour, alpha=0.7)
+    axes.set_xlabel("confidence in %")
+    axes.set_ylabel("accuracy in %")
+    axes.set_title(printable(f"{result.name}: calibration error {100 * result.ece:.1f} points"))
+    axes.legend(loc="upper left")
 
 
 def confusion(result: Result) -> np.ndarray:

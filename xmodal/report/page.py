@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from xmodal.report import figures, markup
 from xmodal.report.machine import hardware, versions
-from xmodal.report.records import GalleryItem, Run, Table
+from xmodal.report.records import GalleryItem, Plot, Run, Series, Table
 from xmodal.report.wording import change, confused_pairs, duration, interval, percent, plain
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ def html(run: Run) -> str:
         "findings": ("Findings", _findings(run)),
         "pictures": ("Pictures and their sentences", _pictures(run.gallery)),
         "mistakes": ("Mistakes", _mistakes(run.main_result)),
+        "calibration": ("How sure it is", _calibration(run)),
         "training": ("Training", "\n".join(_training(history) for history in run.histories)),
         "transfer": ("Transfer, layer by layer", _transfer(run.transfer) if run.transfer else ""),
         "data": ("Data", _all_data(run)),
@@ -173,6 +174,23 @@ def _mistakes(result: Result) -> str:
     caption = f"What {result.name} took for something else most often, of {len(pairs):,} kinds of mistake"
     rows = [(truth, answer, count) for count, truth, answer in pairs[:MOST_PAIRS]]
     return markup.table(caption, ("truth", "answer", "times"), rows, numbers=("times",))
+
+
+def _calibration(run: Run) -> str:
+    curves = Plot(
+        "Precision over recall of the decisions for all classes, and the mean average precision",
+        "recall in %",
+        "precision in %",
+        tuple(_precision_over_recall(result) for result in run.results.values()),
+    )
+    plots = [figures.calibration(run.main_result), figures.lines(curves)]
+    return f'<figure class="plots">{"".join(plots)}</figure>'
+
+
+def _precision_over_recall(result: Result) -> Series:
+    recall, precision = result.precision_recall.pooled()
+    name = f"{result.name}: {result.precision_recall.mean_average_precision:.3f}"
+    return Series(name, tuple((100 * recall).tolist()), tuple((100 * precision).tolist()))
 
 
 def _training(history: History) -> str:

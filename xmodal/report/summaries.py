@@ -1,4 +1,4 @@
-"""A run for TensorBoard: curves, confusion matrix, pictures with sentences, HParams, flags."""
+"""A run for TensorBoard: curves, confusion matrix, calibration, pictures with sentences, HParams, flags."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,8 +16,13 @@ from xmodal.report.records import Run
 from xmodal.report.tables import WIDEST, console_table
 from xmodal.report.wording import printable
 
+if TYPE_CHECKING:
+    from xmodal.evaluate import Result
+
 # TensorBoard reads any file with "tfevents" in its name; a fixed name lets a later call replace it.
 EVENTS = "events.out.tfevents.report"
+# TensorBoard draws a curve of precision and recall for each of so many classes.
+MOST_CURVES = 20
 
 
 def tensorboard(run: Run, folder: Path) -> None:
@@ -24,9 +30,9 @@ def tensorboard(run: Run, folder: Path) -> None:
 
     Args:
         run: what to show.
-        folder: gets one event file each in `results` (accuracies, confusion matrix, pictures, HParams,
-            flags), `train` and `validation` (curves that TensorBoard lays over each other; step is the
-            epoch, from 0).
+        folder: gets one event file each in `results` (accuracies, confusion matrix, calibration, curves of
+            precision and recall, pictures, HParams, flags), `train` and `validation` (curves that
+            TensorBoard lays over each other; step is the epoch, from 0).
     """
     import tensorflow as tf
     from tensorboard.plugins.hparams import api as hparams
@@ -36,8 +42,12 @@ def tensorboard(run: Run, folder: Path) -> None:
         hparams.hparams(flag_values(flags))
         for name, result in run.results.items():
             tf.summary.scalar(f"accuracy/{name}", result.accuracy, step=0)
-        confusion = figures.confusion(run.main_result)
-        tf.summary.image(f"confusion/{run.main_result.name}", confusion[np.newaxis], step=0)
+            tf.summary.image(f"calibration/{name}", figures.calibration_pixels(result)[np.newaxis], step=0)
+        result = run.main_result
+        tf.summary.image(f"confusion/{result.name}", figures.confusion(result)[np.newaxis], step=0)
+        for number, class_name in enumerate(result.class_names[:MOST_CURVES]):
+            tag = f"{result.name}/{printable(class_name)}"
+            tf.summary.experimental.write_raw_pb(_precision_recall(tag, result, number), step=0)
         for plot in run.plots:
             tf.summary.image(f"plots/{plot.caption}", figures.lines_pixels(plot)[np.newaxis], step=0)
         for kind in dict.fromkeys(item.kind for item in run.gallery):
@@ -53,6 +63,25 @@ def tensorboard(run: Run, folder: Path) -> None:
                         if prefix + quantity in epoch:
                             value = epoch[prefix + quantity]
                             tf.summary.scalar(f"{history.stage}/{quantity}", value, step=int(epoch["epoch"]))
+
+
+def _precision_recall(tag: str, result: Result, number: int) -> bytes:
+    """Returns the summary that TensorBoard's page of precision-recall curves reads, of one class."""
+    from tensorboard.plugins.pr_curve import summary
+
+    curves = result.precision_recall
+    hits, misses = np.array(curves.true_positives[number]), np.array(curves.false_positives[number])
+    positives = curves.positives[number]
+    return summary.raw_data_pb(
+        tag,
+        true_positive_counts=hits,
+        false_positive_counts=misses,
+        true_negative_counts=result.n - positives - misses,
+        false_negative_counts=positives - hits,
+        precision=hits / np.maximum(hits + misses, 1),
+        recall=hits / max(positives, 1),
+        num_thresholds=len(curves.thresholds),
+    ).SerializeToString()
 
 
 def flag_values(flags: str) -> dict[str, bool | int | float | str]:
