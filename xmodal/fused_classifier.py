@@ -25,12 +25,14 @@ class Fused:
         name: a key of `fusion.INPUTS`.
         model: a dict of these inputs -> logits (B, C).
         history: of its training, None when it had none.
-        temperature: calibrates its logits, fitted on the validation pairs.
+        validation_logits: of the validation pairs, all that they have shown (V, C).
+        temperature: calibrates its logits, fitted on these.
     """
 
     name: str
     model: keras.Model
     history: train.History | None
+    validation_logits: np.ndarray
     temperature: float
 
 
@@ -100,7 +102,7 @@ def train_fused(setting: Setting, name: str) -> Fused:
         checkpoints=setting.checkpoints,
         config=config.train,
     )
-    return _calibrated(setting, name, model, history)
+    return _tempered(setting, name, model, history)
 
 
 def sum_late(setting: Setting, image_only: Fused, text_only: Fused) -> Fused:
@@ -112,7 +114,7 @@ def sum_late(setting: Setting, image_only: Fused, text_only: Fused) -> Fused:
             (image_only.temperature, text_only.temperature),
             setting.prior,
         )
-    return _calibrated(setting, "fused_late", model, None)
+    return _tempered(setting, "fused_late", model, None)
 
 
 def dropped(split: EncodedSplit, share: float, chance: np.random.Generator) -> EncodedSplit:
@@ -147,12 +149,13 @@ def logits_of(
     )
 
 
-def probabilities_of(setting: Setting, fused: Fused, split_name: str, shown: str = "both") -> np.ndarray:
-    """Returns calibrated probabilities (N, C), as `logits_of` does logits.
+def calibrated(
+    setting: Setting, fused: Fused, logits: np.ndarray, split_name: str, shown: str = "both"
+) -> np.ndarray:
+    """Returns the calibrated probabilities (N, C) of logits that `logits_of` gave for the same arguments.
 
     Of a pair that shows nothing of what the model reads they are the shares of the classes in training.
     """
-    logits = logits_of(setting, fused.name, fused.model, split_name, shown)
     there = _readable(fused.name, _shown(setting.encoded[split_name], shown))
     return np.where(there[:, None], softmax(logits, fused.temperature), setting.prior)
 
@@ -168,8 +171,8 @@ def _readable(name: str, split: EncodedSplit) -> np.ndarray:
     )
 
 
-def _calibrated(setting: Setting, name: str, model: keras.Model, history: train.History | None) -> Fused:
+def _tempered(setting: Setting, name: str, model: keras.Model, history: train.History | None) -> Fused:
     logits = logits_of(setting, name, model, "validation")
     split = setting.encoded["validation"]
     there = _readable(name, split)
-    return Fused(name, model, history, fit_temperature(logits[there], split.labels[there]))
+    return Fused(name, model, history, logits, fit_temperature(logits[there], split.labels[there]))

@@ -19,8 +19,8 @@ from xmodal.fused_classifier import (
     SHOWN,
     Fused,
     Setting,
+    calibrated,
     logits_of,
-    probabilities_of,
     sum_late,
     train_fused,
 )
@@ -130,12 +130,16 @@ def measure(
     setting: Setting, models: dict[str, Fused], data: PairData, seconds: dict[str, float]
 ) -> Measured:
     """Asks every model about the test pairs: all that they have, images alone and texts alone."""
-    probabilities = {
+    logits = {
         name: {
-            shown: probabilities_of(setting, fused, "test", shown)
+            shown: logits_of(setting, name, fused.model, "test", shown)
             for shown in (SHOWN if name not in ALONE else SHOWN[:1])
         }
         for name, fused in models.items()
+    }
+    probabilities = {
+        name: {shown: calibrated(setting, models[name], part, "test", shown) for shown, part in parts.items()}
+        for name, parts in logits.items()
     }
     results = {
         name: evaluate(
@@ -143,11 +147,11 @@ def measure(
             probabilities[name]["both"],
             data.test.labels,
             data.class_names,
-            uncalibrated=softmax(logits_of(setting, name, fused.model, "test")),
+            uncalibrated=softmax(logits[name]["both"]),
             note=NOTES[name],
             seconds=seconds[name],
         )
-        for name, fused in models.items()
+        for name in models
     }
     best = best_of(setting, [fused for name, fused in models.items() if name not in ALONE])
     results["fused"] = replace(results[best], name="fused", note=f"{best}, the best on the validation pairs")
@@ -159,7 +163,7 @@ def best_of(setting: Setting, models: list[Fused]) -> str:
     labels = setting.encoded["validation"].labels
 
     def rank(fused: Fused) -> tuple[float, float]:
-        probabilities = probabilities_of(setting, fused, "validation")
+        probabilities = calibrated(setting, fused, fused.validation_logits, "validation")
         return np.mean(probabilities.argmax(axis=1) == labels), -log_loss(probabilities, labels)
 
     return max(models, key=rank).name
