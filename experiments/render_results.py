@@ -13,8 +13,17 @@ ROOT = Path(__file__).parent.parent
 # Flags that are told where they differ from these.
 USUAL = {"precision": "float32", "train_examples": "0", "text_encoder": "minilm_l6"}
 # How the captions of tables begin that are shown; the others stand in a run's report.
-SHOWN = ("Test accuracy on", "Test accuracy when")
+SHOWN = (
+    "Test accuracy on",
+    "Test accuracy when",
+    "Both directions",
+    "Retrieval in the shared space",
+    "What the judge sees",
+    "Frechet distance",
+)
 ATTACKED = "Accuracy on"
+# Experiments whose examples are not images alone.
+MIXED = ("cnn_to_text", "text_to_image")
 README = ROOT / "README.md"
 BEGIN, END = "<!-- results: begin -->\n", "<!-- results: end -->\n"
 
@@ -130,7 +139,7 @@ def _source(record: dict) -> tuple[str, str]:
         return "documents", "documents"
     if _flags(record)["experiment"] == "fusion":
         return "pairs", "pairs"
-    return "dataset", "examples" if _flags(record)["experiment"] == "cnn_to_text" else "images"
+    return "dataset", "examples" if _flags(record)["experiment"] in MIXED else "images"
 
 
 def _scrub(record: dict) -> list[str]:

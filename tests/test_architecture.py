@@ -13,27 +13,29 @@ ROOT = Path(__file__).parents[1]
 # A module imports only from what stands before it.
 # fmt: off
 ORDER = [
-    "xmodal", "errors", "files", "versions", "config", "clock", "run_folder", "checkpoint", "cluster",
-    "assets",
+    "xmodal", "errors", "command", "files", "versions", "config", "clock", "run_folder", "checkpoint",
+    "cluster", "assets",
     "data", "data.splits", "data.folders", "data.tfds", "data.audit", "data.reading", "data.images",
     "data.texts", "data.words", "data.tables", "data.documents", "data.tokens", "data.personal", "data.scrub",
     "data.typos", "data.readings", "data.pairs",
-    "strategy", "replicas", "e5", "backbones", "transfer", "bridge", "heads", "layer_rates",
-    "progress", "steps", "train", "features", "image_classifier", "text_classifier",
+    "strategy", "replicas", "e5", "backbones", "transfer", "bridge", "captions", "heads", "unet",
+    "layer_rates", "progress", "steps", "train", "features", "image_classifier", "text_classifier",
     "modality", "scored_classifier", "trials", "fusion", "pair_encoders", "fused_classifier",
-    "tfidf", "evaluate", "repeats",
+    "retrieval", "picture_index", "generate", "painter",
+    "tfidf", "frechet", "evaluate", "repeats",
     "report.wording", "report.markup", "report.machine", "report.records", "report.tables",
-    "report.figures", "report.summaries", "report.page", "report", "job",
+    "report.figures", "report.summaries", "report.page", "report", "search", "paint", "wordings", "job",
     "robustness", "text_attack", "image_attack", "missing_sides",
     "loaded", "timed", "export", "small", "recipes", "recipes.vgg_to_bert", "recipes.vgg_to_vgg",
-    "recipes.cnn_to_text", "recipes.bert_news", "recipes.fusion",
-    "fetch", "run",
+    "recipes.cnn_to_text", "recipes.bert_news", "recipes.text_to_image", "recipes.fusion",
+    "fetch", "doctor", "compare", "run",
     "bench", "bench.pairs", "bench.text_stage", "bench.engine", "bench.scrub", "bench.__main__",
 ]
 # fmt: on
 
 WITHOUT_TENSORFLOW = (
     "errors",
+    "command",
     "files",
     "versions",
     "config",

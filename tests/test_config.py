@@ -22,6 +22,7 @@ PARTS = (
     config.ImageConfig,
     config.TextConfig,
     config.ScorerConfig,
+    config.GeneratorConfig,
     config.AttackConfig,
     config.PairConfig,
     config.FusionConfig,
@@ -212,9 +213,29 @@ def test_small_forms_of_nothing(flags, told):
 
 
 @pytest.mark.parametrize("flag", ["--robust", "--attacked_examples=3"])
-def test_what_is_not_attacked(flag):
-    with pytest.raises(UserError, match="--experiment=cnn_to_text is not attacked; leave out --robust"):
-        parsed("--experiment=cnn_to_text", flag)
+@pytest.mark.parametrize("experiment", ["cnn_to_text", "text_to_image"])
+def test_what_is_not_attacked(flag, experiment):
+    with pytest.raises(UserError, match=f"--experiment={experiment} is not attacked; leave out --robust"):
+        parsed(f"--experiment={experiment}", flag)
+
+
+@pytest.mark.parametrize(
+    ("flag", "problem"),
+    [
+        (
+            "--generator_widths=32,0",
+            "--generator_widths=32,0 are no channels; give whole numbers, such as 32,64,128",
+        ),
+        ("--generator_widths=", "--generator_widths= are no channels; give whole numbers, such as 32,64,128"),
+        ("--generator_augment=flop", "--generator_augment=flop is not known; did you mean 'flip'?"),
+        ("--image_generator=gan", "--image_generator=gan is not known; write flow or preset:NAME"),
+        ("--image_generator=preset:", "--image_generator=preset: is not known; write flow or preset:NAME"),
+    ],
+)
+def test_what_draws_pictures_in_no_way_that_there_is(flag, problem):
+    with pytest.raises(UserError) as caught:
+        parsed(flag)
+    assert str(caught.value) == problem
 
 
 def test_an_unknown_augmentation():

@@ -123,7 +123,8 @@ def test_every_flag_and_file_that_the_readme_names_exists():
     shell = "\n".join(re.findall(r"```sh\n(.*?)```", README, re.DOTALL)) + " ".join(
         re.findall(r"`(--[^`]*)`", README)
     )
-    of_others = {"logdir", "dist"}  # TensorBoard's and pytest-xdist's
+    # TensorBoard's, pytest-xdist's, and those of the smaller commands.
+    of_others = {"logdir", "dist", "output", "index", "model"}
     assert set(re.findall(r"--([a-z_]+)", shell)) - of_others <= known
     for path in re.findall(r"experiments/[\w./]+", README):
         assert (ROOT / path).exists(), path

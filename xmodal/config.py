@@ -14,8 +14,8 @@ from absl import flags
 
 from xmodal.errors import UserError, nearest
 
-EXPERIMENTS = ("vgg_to_bert", "vgg_to_vgg", "cnn_to_text", "bert_news", "fusion")
-UNATTACKED = ("cnn_to_text", "fusion")
+EXPERIMENTS = ("vgg_to_bert", "vgg_to_vgg", "cnn_to_text", "bert_news", "text_to_image", "fusion")
+NOT_ATTACKED = ("cnn_to_text", "text_to_image", "fusion")
 # What --small makes forms of.
 SHRUNK = ("bert_news", "vgg_to_bert")
 TEXT_STYLES = ("top1", "topk", "hedged")
@@ -30,6 +30,7 @@ DIRECTIONS = ("images_to_documents", "documents_to_images")
 MOVES = ("scorer", "upper")
 WORD_VECTORS = ("bert", "random")
 FUSIONS = ("early", "late", "gated", "attention")
+SOLVERS = ("euler", "heun")
 AUGMENTATIONS = ("flip", "shift", "crop", "rotate", "zoom")
 
 
@@ -306,6 +307,32 @@ _number(
     upper=1.0,
 )
 
+# Text to images.
+_count("space_width", 128, "Numbers of a vector in the space that images and texts share.")
+flags.DEFINE_string(
+    "image_generator",
+    "flow",
+    "What draws pictures: flow (trained in the run) or preset:NAME, a text-to-image model of keras-nlp.",
+)
+flags.DEFINE_list(
+    "generator_widths", ["32", "64", "128"], "Channels of the U-Net's levels, each half as fine as the last."
+)
+_count("generator_patch", 2, "Side, in pixels, of the squares that the U-Net's first level sees as one.")
+_count("generator_epochs", 100, "Times that the generator sees each training image.")
+_count("generator_batch_size", 128, "Global batch of the generator.")
+_number("generator_learning_rate", 1e-3, "Peak rate of AdamW for the generator.")
+flags.DEFINE_list(
+    "generator_augment", [], f"What the generator learns from, any of {', '.join(AUGMENTATIONS)}."
+)
+_number("generator_ema", 0.995, "Momentum of the average of weights that the generator ends with.", upper=1.0)
+_number("unconditional", 0.1, "Share of the images that the generator is told nothing about.", upper=0.9)
+_number("guidance", 2.0, "How far pictures go past what a text asks; 1 goes just there.")
+_count("sampling_steps", 20, "Steps from noise to picture.")
+_choice("solver", "euler", SOLVERS, "How a step is taken; heun looks twice.")
+_count(
+    "drawn", 1000, "Pictures that are drawn to be measured, of learned wordings and as many of unseen ones."
+)
+
 # How hard it is to fool.
 _count("attacked_examples", 0, "Test examples that are attacked; 0 attacks none.", lower=0)
 flags.DEFINE_bool(
@@ -484,6 +511,26 @@ class FusionConfig:
 
 
 @dataclass(frozen=True)
+class GeneratorConfig:
+    """The space that images and texts share, and what draws pictures from texts."""
+
+    space_width: int
+    image_generator: str
+    generator_widths: tuple[int, ...]
+    generator_patch: int
+    generator_epochs: int
+    generator_batch_size: int
+    generator_learning_rate: float
+    generator_augment: tuple[str, ...]
+    generator_ema: float
+    unconditional: float
+    guidance: float
+    sampling_steps: int
+    solver: str
+    drawn: int
+
+
+@dataclass(frozen=True)
 class AttackConfig:
     """How hard it is to fool: what is measured, and what is trained for it. Shares are from 0 to 1."""
 
@@ -508,6 +555,7 @@ class Config:
     text: TextConfig
     scorer: ScorerConfig
     fusion: FusionConfig
+    generator: GeneratorConfig
     attack: AttackConfig
     flagfile: str
 
@@ -548,11 +596,17 @@ def from_flags() -> Config:
         UserError: when flags do not fit together.
     """
     values = {flag.name: _plain(flag.value) for flag in _own_flags()}
-    for name, choices in (("augment", AUGMENTATIONS), ("fusion", FUSIONS)):
+    for name, choices in (
+        ("augment", AUGMENTATIONS),
+        ("generator_augment", AUGMENTATIONS),
+        ("fusion", FUSIONS),
+    ):
         unknown = [word for word in values[name] if word not in choices]
         if unknown:
             raise UserError(f"--{name}={unknown[0]} is not known", nearest(unknown[0], choices))
     _require_fusion(values)
+    values["generator_widths"] = _widths(values["generator_widths"])
+    _require_generator(values["image_generator"])
     _require_named(values["test_documents"])
     values["directions"] = tuple(map(_direction, values["directions"]))
     values["per_class"] = tuple(map(_examples, values["per_class"]))
@@ -565,7 +619,7 @@ def from_flags() -> Config:
         )
     if values["small"]:
         _require_float32_export(values)
-    if values["experiment"] in UNATTACKED and (values["robust"] or values["attacked_examples"]):
+    if values["experiment"] in NOT_ATTACKED and (values["robust"] or values["attacked_examples"]):
         raise UserError(
             f"--experiment={values['experiment']} is not attacked",
             "leave out --robust and --attacked_examples",
@@ -595,6 +649,7 @@ def from_flags() -> Config:
         text=make(TextConfig),
         scorer=make(ScorerConfig),
         fusion=make(FusionConfig),
+        generator=make(GeneratorConfig),
         attack=make(AttackConfig),
         flagfile=_flagfile(),
     )
@@ -657,6 +712,20 @@ def _examples(count: str) -> int:
             f"--per_class={count} is no number of examples", "give whole numbers from 1 on, or all"
         )
     return 0 if count == "all" else int(count)
+
+
+def _widths(words: Sequence[str]) -> tuple[int, ...]:
+    if not words or not all(word.isdecimal() and int(word) for word in words):
+        raise UserError(
+            f"--generator_widths={','.join(words)} are no channels", "give whole numbers, such as 32,64,128"
+        )
+    return tuple(map(int, words))
+
+
+def _require_generator(value: str) -> None:
+    kind, _, name = value.partition(":")
+    if value != "flow" and not (kind == "preset" and name):
+        raise UserError(f"--image_generator={value} is not known", "write flow or preset:NAME")
 
 
 def _rising(name: str, words: Sequence[str], most: int) -> tuple[float, ...]:

@@ -22,8 +22,8 @@ from xmodal.text_classifier import TextClassifier
 
 # Largest difference of a probability between the model in memory and the export.
 TOLERANCE = 1e-4
-# Small forms of an export, each in a folder beside its own.
-FORMS = ("int8", "litert")
+# Other forms of an export, each in a folder beside its own.
+FORMS = ("int8", "litert", "index", "generator")
 
 
 class Served(tf.Module):
@@ -241,35 +241,36 @@ def export(served: Served | ServedDocuments | ServedPairs, folder: Path, kept: S
     Returns:
         The folder of the new version, <folder>/<version>.
     """
-    destination = _destination(folder, kept)
-    if destination.exists():
-        return destination
-    with whole_folder(destination) as temporary:
+    version = destination(folder, kept)
+    if version.exists():
+        return version
+    with whole_folder(version) as temporary:
         tf.saved_model.save(
             served,
             str(temporary),
             signatures=served.signatures(),
         )
-    return destination
+    return version
 
 
 def form_folder(exported: Path, form: str) -> Path:
-    """Returns the folder of a small form: saved_models/bert_news_int8/1 for saved_models/bert_news/1."""
+    """Returns the folder of another form: saved_models/bert_news_int8/1 for saved_models/bert_news/1."""
     folder = exported.parent
     return folder.with_name(f"{folder.name}_{form}") / exported.name
 
 
-def _destination(folder: Path, kept: Stage | None) -> Path:
+def destination(folder: Path, kept: Stage | None) -> Path:
+    """Returns the next version in a folder; arguments as `export` takes them."""
     found = kept.newest() if kept else None
     if found:
         return Path(found[0].facts["destination"])
     # A number belongs to one run, in all forms.
     taken = [folder, *(folder.with_name(f"{folder.name}_{form}") for form in FORMS)]
     versions = [int(path.name) for own in taken for path in own.glob("*") if path.name.isdecimal()]
-    destination = folder / str(max(versions, default=0) + 1)
+    version = folder / str(max(versions, default=0) + 1)
     if kept:
-        kept.save(0, State({}, {"destination": str(destination)}))
-    return destination
+        kept.save(0, State({}, {"destination": str(version)}))
+    return version
 
 
 def check(

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from xmodal import assets, config
-from xmodal.errors import UserError
+from xmodal.command import exit_code
 from xmodal.files import mendable_os_errors
 
 
@@ -26,21 +26,13 @@ def main(argv: Sequence[str]) -> int:
     Args:
         argv: the program's name, then its arguments.
     """
-    try:
-        _run(argv)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
-    return 0
+    return exit_code(_run, argv)
 
 
-def _run(argv: Sequence[str]) -> None:
-    options, rest = _parser().parse_known_args(argv[1:])
+def _run(arguments: Sequence[str]) -> None:
+    options, rest = _parser().parse_known_args(arguments)
     # What is left when the flags of a run are parsed away are the names of assets.
-    names = config.parse([argv[0], *rest])
+    names = config.parse(["xmodal.fetch", *rest])
     settings = config.from_flags()
     cache = config.cache_folder()
     if options.cache_info:
@@ -64,6 +56,7 @@ def _of_run(settings: config.Config) -> list[str]:
         "vgg_to_vgg": images,
         "cnn_to_text": {**images, "documents": settings.documents.documents, **encoder},
         "bert_news": {"documents": settings.documents.documents, **encoder},
+        "text_to_image": {**images, **encoder},
         "fusion": {"image_weights": settings.image.image_weights, "pairs": settings.pairs.pairs, **encoder},
     }[settings.run.experiment]
     names = assets.needed(*flags.values())

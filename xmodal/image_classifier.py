@@ -104,23 +104,24 @@ def train_image_classifier(
     frozen = trainable == "head" and not budget
     views = config.epochs if frozen else 1
 
-    def read(split: ImageSplit, view: int = 0) -> Batches:
-        augment = config.augment if view else ()
-        return pixels(
-            split, data_config.image_size, 4 * config.batch_size, augment=augment, seed=seed, epoch=view
-        )
+    def read(split: ImageSplit) -> Batches:
+        return pixels(split, data_config.image_size, 4 * config.batch_size)
 
     def outputs(model: keras.Model, examples: tf.data.Dataset | Batches, name: str) -> np.ndarray:
         return train.predict(model, examples, strategy, stage=f"{stage}: {name}", checkpoints=checkpoints)
 
     def trunk_outputs(split: ImageSplit, name: str, view: int = 0) -> np.ndarray:
-        if cache is None:
-            return outputs(trunk, read(split, view), name)
-        facts: dict[str, object] = {"image_size": data_config.image_size, "batch_size": 4 * config.batch_size}
-        if view:
-            facts |= {"augment": list(config.augment), "seed": seed, "view": view}
-        return features(
-            trunk, split, read(split, view), strategy, cache=cache, facts=facts, stage=f"{stage}: {name}"
+        return trunk_features(
+            trunk,
+            split,
+            data_config=data_config,
+            config=config,
+            seed=seed,
+            strategy=strategy,
+            stage=f"{stage}: {name}",
+            view=view,
+            checkpoints=checkpoints,
+            cache=cache,
         )
 
     kept = np.concatenate(
@@ -179,6 +180,43 @@ def train_image_classifier(
         validation_logits=logits(data.validation, held_out, "validation logits"),
         histories=tuple(histories),
     )
+
+
+def trunk_features(
+    trunk: keras.Model,
+    split: ImageSplit,
+    *,
+    data_config: DataConfig,
+    config: ImageConfig,
+    seed: int,
+    strategy: tf.distribute.Strategy,
+    stage: str,
+    view: int = 0,
+    checkpoints: Checkpoints | None = None,
+    cache: FeatureCache | None = None,
+) -> np.ndarray:
+    """Returns what a trunk makes of the images of a split (N, D), computed once for all that ask the same.
+
+    Args:
+        trunk: RGB images (B, H, W, 3) from 0 to 255 -> features (B, D).
+        split: N images.
+        data_config: gives the image size.
+        config: batch and augmentation.
+        seed: of the augmentation.
+        strategy: the tf.distribute strategy.
+        stage: what progress and checkpoints call it.
+        view: 0 for the images as they are, and each other number for an augmentation of its own.
+        checkpoints: where the features are kept without a cache.
+        cache: where they are kept for other runs.
+    """
+    augment, size = config.augment if view else (), 4 * config.batch_size
+    read = pixels(split, data_config.image_size, size, augment=augment, seed=seed, epoch=view)
+    if cache is None:
+        return train.predict(trunk, read, strategy, stage=stage, checkpoints=checkpoints)
+    facts: dict[str, object] = {"image_size": data_config.image_size, "batch_size": size}
+    if view:
+        facts |= {"augment": list(config.augment), "seed": seed, "view": view}
+    return features(trunk, split, read, strategy, cache=cache, facts=facts, stage=stage)
 
 
 def fine_tune(

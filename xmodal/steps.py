@@ -22,6 +22,7 @@ def step_taker(
     loss: Loss,
     config: TrainConfig,
     adversary: Adversary | None = None,
+    classifies: bool = True,
 ) -> Callable:
     """Returns a function of shares of batches, of a number of steps and of whether this process is to stop.
 
@@ -51,7 +52,9 @@ def step_taker(
                 tf.zeros(variable.shape) if gradient is None else tf.convert_to_tensor(gradient)
                 for gradient, variable in zip(gradients, model.trainable_variables, strict=True)
             ]
-        hits = tf.cast(tf.argmax(logits, axis=1, output_type=labels.dtype) == labels, tf.float32)
+        hits = tf.zeros_like(weights)
+        if classifies:
+            hits = tf.cast(tf.argmax(logits, axis=1, output_type=labels.dtype) == labels, tf.float32)
         return gradients, tf.stack([weighted, tf.reduce_sum(hits * weights), tf.reduce_sum(weights)])
 
     if config.jit == "on" or (config.jit == "auto" and tf.config.list_physical_devices("GPU")):

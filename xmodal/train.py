@@ -172,6 +172,7 @@ def fit(
     checkpoints: Checkpoints | None = None,
     config: TrainConfig | None = None,
     adversary: Adversary | None = None,
+    classifies: bool = True,
 ) -> History:
     """Trains a model.
 
@@ -202,6 +203,8 @@ def fit(
             is called and nothing is saved; who reads the batches; XLA.
         adversary: inputs, labels -> inputs that mislead the model as it is; a step then minimises the mean
             of the losses on both (adversarial training: Goodfellow et al. 2015, arXiv:1412.6572, section 6).
+        classifies: the outputs are logits of classes. Otherwise outputs and labels are whatever `loss`
+            takes, each (B, ...); validation takes it too, and the history has no accuracy.
 
     Returns:
         The `History`.
@@ -225,9 +228,11 @@ def fit(
     if found:
         progress = take_progress(found[0], model, applied, strategy, stage, (steps, epochs))
     listeners = keras.callbacks.CallbackList(list(callbacks), model=model, epochs=epochs, steps=steps)
-    run = _Training(model, applied, strategy, stage, (steps, epochs), progress, kept, listeners, config)
-    take_steps = step_taker(model, applied, strategy, loss, config, adversary)
-    validate = validator(model, strategy, metrics)
+    run = _Training(
+        model, applied, strategy, stage, (steps, epochs), progress, kept, listeners, config, classifies
+    )
+    take_steps = step_taker(model, applied, strategy, loss, config, adversary, classifies)
+    validate = validator(model, strategy, metrics, None if classifies else loss)
     model.stop_training = False
     listeners.on_train_begin()
     with deferred_signals() if kept else nullcontext(lambda: False) as interrupted:
@@ -264,11 +269,16 @@ class _Training:
     kept: Stage | None
     listeners: keras.callbacks.CallbackList
     config: TrainConfig
+    classifies: bool
 
     @property
     def number(self) -> int:
         """Steps since the training began."""
         return self.progress.epoch * self.size[0] + self.progress.step
+
+    def means(self) -> dict[str, float]:
+        means = self.progress.means()
+        return means if self.classifies else {"loss": means["loss"]}
 
     def save(self) -> None:
         if self.kept:
@@ -304,7 +314,7 @@ def _train_epoch(run: _Training, take_steps: Callable, batches, interrupted: Cal
             progress.step += count
             run.listeners.on_train_batch_end(progress.step - 1)
             if not bar.disable and progress.step % 10 <= count:
-                _tell(bar, progress, before, time.perf_counter() - started)
+                _tell(bar, run, before, time.perf_counter() - started)
             bar.update(count)
             run.save_if_due()
             if progress.stop_asked() if several else interrupted():
@@ -315,7 +325,7 @@ def _train_epoch(run: _Training, take_steps: Callable, batches, interrupted: Cal
 def _end_epoch(run: _Training, validate, validation, patience, interrupted: Callable[[], bool]) -> bool:
     """Validates, and returns whether the training is to stop before that has ended."""
     progress = run.progress
-    logs = progress.means()
+    logs = run.means()
     # Processes that share the work must not leave each other alone with it.
     alone = workers(run.strategy).workers == 1
     with _averaged(run.model, run.optimizer, run.strategy):
@@ -386,25 +396,34 @@ def predict(
 
 
 def validator(
-    model: Callable, strategy: tf.distribute.Strategy, metrics: Sequence[keras.metrics.Metric] = ()
+    model: Callable,
+    strategy: tf.distribute.Strategy,
+    metrics: Sequence[keras.metrics.Metric] = (),
+    loss: Loss | None = None,
 ) -> Callable[..., dict[str, float]]:
     """Returns a function of (inputs, labels, weights) batches that gives val_loss, in nats, and val_accuracy.
 
     Both are weighted means. Keras metrics of labels, logits and weights are updated in every process with
     the outputs of all devices, so that they need not know of any. The function is traced once, however
-    often it is called. It also takes what tells between two batches whether to raise `Stopped`.
+    often it is called. It also takes what tells between two batches whether to raise `Stopped`. With another
+    loss than that of logits, there is no accuracy.
     """
-    loss = cross_entropy()
+    of_logits = cross_entropy()
 
     def outcomes(batch):
         inputs, labels, weights = batch
         logits = tf.cast(model(inputs, training=False), tf.float32)
+        if loss is not None:
+            return loss(labels, logits), weights
         hits = tf.argmax(logits, axis=1, output_type=labels.dtype) == labels
-        return loss(labels, logits), hits, weights, *((labels, logits) if metrics else ())
+        return of_logits(labels, logits), hits, weights, *((labels, logits) if metrics else ())
 
     run = mapped(outcomes, strategy)
 
     def validate(batches, stopped: Callable[[], bool] = lambda: False) -> dict[str, float]:
+        if loss is not None:
+            losses, weights = run(batches, stopped=stopped)
+            return {"val_loss": float(np.average(losses, weights=weights))}
         losses, hits, weights, *answers = run(batches, stopped=stopped)
         for metric in metrics:
             metric.reset_state()
@@ -418,8 +437,9 @@ def validator(
     return validate
 
 
-def _tell(bar: tqdm, progress: Progress, before: tuple[tf.Tensor, float], seconds: float) -> None:
-    told = {name: f"{value:.3g}" for name, value in progress.means().items()}
+def _tell(bar: tqdm, run: _Training, before: tuple[tf.Tensor, float], seconds: float) -> None:
+    progress = run.progress
+    told = {name: f"{value:.3g}" for name, value in run.means().items()}
     told["examples/s"] = f"{float((progress.sums - before[0])[3]) / seconds:.3g}"
     waited = progress.waiting - before[1]
     if math.isfinite(waited):

@@ -62,6 +62,8 @@ PAGE_STYLE: dict[str, Any] = {
 }
 KIND_COLOURS = {"right": "#1a7f4b", "wrong": "#c0392b", "unsure": "#a86a00"}
 
+# Characters of a name in a legend: with longer ones there is no room for the lines.
+LEGEND = 36
 NUMBERED_CLASSES = 20
 NAMED_CLASSES = 40
 DPI = 100
@@ -78,6 +80,9 @@ def curve(history: History, quantity: str) -> str | None:
         SVG, or None when no epoch has the quantity.
     """
     scale, unit = (100, " in %") if quantity == "accuracy" else (1, " in nats")
+    if quantity == "loss" and not any("accuracy" in epoch for epoch in history.epochs):
+        # Not that of a classifier: its own loss, whatever it is measured in.
+        unit = ""
     lines = [
         (name, [(e["epoch"] + 1, scale * e[key]) for e in history.epochs if key in e], colour, dash)
         for name, key, colour, dash in (
@@ -124,7 +129,14 @@ def _draw(axes: Axes, plot: Plot, colours: Sequence[str] = LINE_COLOURS) -> None
         again, colour = divmod(number, len(colours))
         style = {"color": colours[colour], "linestyle": DASHES[again % len(DASHES)]}
         marker = "o" if len(series.x) < 12 else None
-        axes.plot(series.x, series.y, label=printable(series.name), marker=marker, markersize=4, **style)
+        axes.plot(
+            series.x,
+            series.y,
+            label=cut(printable(series.name), LEGEND),
+            marker=marker,
+            markersize=4,
+            **style,
+        )
         if series.low is not None and series.high is not None:
             axes.fill_between(series.x, series.low, series.high, color=colours[colour], alpha=0.15, lw=0)
     if plot.log_x:
@@ -234,6 +246,33 @@ def captioned(item: GalleryItem) -> np.ndarray:
         name = cut(printable(item.id), 56, keep="end")
         figure.text(0.05, 0.02, name, color="#666666", fontsize=6.5)
         return _pixels(figure)
+
+
+def sheet(rows: Sequence[tuple[str, Sequence[tuple[np.ndarray, str]]]]) -> bytes:
+    """Draws rows of pictures below their titles, as PNG.
+
+    Args:
+        rows: title, and the pictures (H, W, 3) uint8 with a few words each.
+    """
+    import tensorflow as tf
+    from matplotlib.figure import Figure
+
+    columns = max(len(pictures) for _, pictures in rows)
+    with _drawing("sheet"):
+        figure = Figure(figsize=(max(3.2, 0.95 * columns), 1.45 * len(rows)), layout="constrained")
+        for part, (title, pictures) in zip(
+            figure.subfigures(len(rows), 1, squeeze=False)[:, 0], rows, strict=True
+        ):
+            part.suptitle(cut(printable(title), 18 * max(columns, 3)), fontsize=9, x=0.02, ha="left")
+            for axes, (picture, words) in zip(
+                part.subplots(1, columns, squeeze=False)[0], pictures, strict=False
+            ):
+                small = max(picture.shape[:2]) < SMALL
+                axes.imshow(picture, interpolation="nearest" if small else "antialiased")
+                axes.set_title(cut(printable(words), 16), fontsize=7)
+            for axes in part.axes:
+                axes.set_axis_off()
+        return tf.io.encode_png(_pixels(figure)).numpy()
 
 
 def decoded(encoded: bytes) -> np.ndarray:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from xmodal.report import figures, markup
 from xmodal.report.machine import hardware, versions
 from xmodal.report.records import GalleryItem, Plot, Run, Series, Table
-from xmodal.report.wording import change, confused_pairs, duration, interval, percent, plain
+from xmodal.report.wording import capital, change, confused_pairs, duration, interval, percent, plain
 
 if TYPE_CHECKING:
     from xmodal.data.audit import DataReport
@@ -67,7 +67,7 @@ def _answer(run: Run) -> str:
     headline = (
         f'<p class="headline"><strong>{percent(result.accuracy, result.n)}</strong> <span>{told}</span></p>'
     )
-    lead, *others = (_capital(gain.sentence) for gain in run.gains) if run.gains else (None,)
+    lead, *others = (capital(gain.sentence) for gain in run.gains) if run.gains else (None,)
     return "\n".join(
         [
             '<section id="answer" aria-label="The answer">',
@@ -199,7 +199,7 @@ def _training(history: History) -> str:
     if not drawn:
         return ""
     return (
-        f'<h3>{markup.text(_capital(history.stage))}</h3>\n<figure>\n<div class="plots">\n{drawn}\n</div>\n'
+        f'<h3>{markup.text(capital(history.stage))}</h3>\n<figure>\n<div class="plots">\n{drawn}\n</div>\n'
         f"<figcaption>{markup.text(_told(history))}</figcaption>\n</figure>"
     )
 
@@ -340,10 +340,6 @@ def _first(lines: Sequence[str]) -> list[str]:
 def _range(run: Run) -> str:
     sizes = [result.n for result in run.results.values()]
     return f"{min(sizes):,}" if min(sizes) == max(sizes) else f"{min(sizes):,} to {max(sizes):,}"
-
-
-def _capital(sentence: str) -> str:
-    return sentence[:1].upper() + sentence[1:]
 
 
 def _plural(count: int, noun: str) -> str:

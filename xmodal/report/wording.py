@@ -21,6 +21,11 @@ def cut(text: str, size: int, *, keep: str = "start") -> str:
     return text[: size - 1] + "…" if keep == "start" else "…" + text[1 - size :]
 
 
+def capital(sentence: str) -> str:
+    """Returns a sentence with a capital letter at its beginning."""
+    return sentence[:1].upper() + sentence[1:]
+
+
 def percent(share: float, n: int) -> str:
     """Returns a share of n examples such as "98.2%"."""
     return f"{100 * share:.{1 if n <= TENTHS else 2}f}%"

@@ -1,0 +1,113 @@
+"""The command `python -m xmodal.compare` on folders that runs have left."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from xmodal import compare, report
+from xmodal.data.audit import DataReport
+from xmodal.evaluate import evaluate, paired_gain
+from xmodal.train import History
+
+NAMES = ("cat", "<b>dog</b>")
+FLAGS = "--experiment=vgg_to_bert\n--output_dir={folder}\n--epochs={epochs}\n--noexport\n--drop=a\n--drop=b\n"
+
+
+def finished(folder, right, epochs, **changes):
+    """Writes what a run leaves that answers so many of 100 examples rightly."""
+    labels = np.arange(100) % 2
+    answers = np.where(np.arange(100) < right, labels, 1 - labels)
+    result = evaluate("text", np.eye(2)[answers] * 0.8 + 0.1, labels, NAMES)
+    history = History(
+        "images", tuple({"epoch": e, "loss": 1.0, "val_accuracy": 0.5 + e / 10} for e in range(epochs))
+    )
+    run = report.Run(
+        experiment="vgg_to_bert",
+        title="VGG to BERT",
+        seed=0,
+        flags="",
+        command="",
+        data=DataReport({"train": {"cat": 1000, "dog": 234}, "test": {"cat": 50, "dog": 50}}, (), (), (), ()),
+        results={"text": result},
+        gains=(paired_gain(answers == labels, labels == 0),),
+        seconds={"data": 1.0, "images": 131.0},
+        transfer=None,
+        histories=(history,),
+        gallery=(),
+        facts={},
+    )
+    report.write(replace(run, **changes), folder)
+    (folder / "config.cfg").write_text(FLAGS.format(folder=folder, epochs=epochs))
+    return folder
+
+
+@pytest.fixture
+def runs(tmp_path):
+    first = finished(tmp_path / "a", 90, 3)
+    second = finished(tmp_path / "b", 98, 4, seconds={"data": 2.0, "tf_idf": 0.5})
+    labels = np.arange(1200) % 2
+    baseline = evaluate("tf_idf", np.eye(2)[labels], labels, NAMES)
+    third = finished(tmp_path / "c", 98, 4, results={"tf_idf": baseline}, gains=(), histories=())
+    return [first, second, third]
+
+
+def test_tables_by_hand(runs):
+    accuracy, loss, _, counts, flags, seconds = compare.compare(compare.read_runs(runs))
+    assert accuracy.head == ("", "a", "b", "c")
+    assert accuracy.rows == (
+        ("text", "90.0% (82.6% to 94.5%)", "98.0% (93.0% to 99.4%)", "-"),
+        ("tf_idf", "-", "-", "100.00% (99.68% to 100.00%)"),
+    )
+    assert loss.rows[0] == ("text", "0.325", "0.149", "-")
+    assert counts.rows == (("train", "1,234", "1,234", "1,234"), ("test", "100", "100", "100"))
+    # Folders differ by need, and --drop does not.
+    assert flags.rows == (("--epochs", "3", "4", "4"),)
+    assert seconds.rows == (
+        ("data", "1.0 s", "2.0 s", "1.0 s"),
+        ("images", "2 min 11 s", "-", "2 min 11 s"),
+        ("tf_idf", "-", "0.5 s", "-"),
+        ("all stages", "2 min 12 s", "2.5 s", "2 min 12 s"),
+    )
+
+
+def test_flags_are_read_as_they_were_given(runs):
+    flags = compare.read_run(runs[0], "a").flags
+    assert (flags["export"], flags["drop"], flags["epochs"]) == ("false", "a, b", "3")
+
+
+def test_the_command_prints_tables_and_writes_a_page(runs, tmp_path, capsys):
+    page = tmp_path / "page.html"
+    assert compare.main(["", *map(str, runs), f"--output={page}"]) == 0
+    (row,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("text    90.0%"))
+    assert row.split("  ")[-1].strip() == "-"
+    written = page.read_text()
+    assert "3 runs side by side" in written
+    assert "Transfer helped: +40.0 points" in written
+    assert 'aria-label="images: validation"' in written
+    assert "<script" not in written
+    assert 'http-equiv="Content-Security-Policy"' in written
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda file: file.unlink(), "holds no finished run: there is no metrics.json"),
+        (lambda file: file.write_text("{"), "cannot be read ("),
+        (lambda file: file.write_text(json.dumps({})), "cannot be read ('results')"),
+    ],
+    ids=["missing", "no JSON", "foreign"],
+)
+def test_a_folder_without_a_finished_run_is_named(runs, damage, message, capsys):
+    damage(runs[1] / "metrics.json")
+    assert compare.main(["", *map(str, runs)]) == 2
+    told = capsys.readouterr().err
+    assert message in told
+    assert str(runs[1]) in told
+    assert told.count("\n") == 1
+
+
+def test_one_run_compares_with_nothing(runs, capsys):
+    assert compare.main(["", str(runs[0])]) == 2
+    assert "compares with nothing; give two or more" in capsys.readouterr().err

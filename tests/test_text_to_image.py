@@ -1,0 +1,211 @@
+"""The whole experiment on few coloured squares, and both commands that use what it leaves."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from tiny_bert import save_tiny_bert
+
+from xmodal import paint, search
+from xmodal.report.markup import text as escaped
+
+COLOURS = {"red": 0, "green": 1, "blue": 2}
+FLAGS = [
+    "--experiment=text_to_image",
+    "--dataset=folder:squares",
+    "--text_encoder=./bert",
+    "--sequence_length=24",
+    "--image_size=32",
+    "--base=small_cnn",
+    "--image_weights=none",
+    "--epochs=1",
+    "--head_epochs=6",
+    "--head_learning_rate=1e-2",
+    "--batch_size=16",
+    "--generator_widths=16",
+    "--generator_patch=4",
+    "--generator_epochs=3",
+    "--generator_batch_size=16",
+    "--sampling_steps=2",
+    "--drawn=9",
+    "--min_per_class=2",
+    "--offline",
+]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder of 45 squares of three colours, and one file that is none."""
+    random = np.random.default_rng(0)
+    cwd = tmp_path_factory.mktemp("text_to_image")
+    for name, channel in COLOURS.items():
+        (cwd / "squares" / name).mkdir(parents=True)
+        for number in range(15):
+            pixels = random.integers(0, 60, (32, 32, 3))
+            pixels[..., channel] += 190
+            png = tf.io.encode_png(pixels.astype(np.uint8)).numpy()
+            (cwd / "squares" / name / f"{number}.png").write_bytes(png)
+    (cwd / "squares/red/broken.png").write_bytes(b"\x89PNG\r\n\x1a\nno picture")
+    save_tiny_bert(cwd / "bert")
+    return cwd
+
+
+def command(module, *words, cwd):
+    return subprocess.run(
+        [sys.executable, "-m", f"xmodal.{module}", *words], cwd=cwd, capture_output=True, text=True
+    )
+
+
+@pytest.fixture(scope="module")
+def finished(folder):
+    process = command("run", *FLAGS, cwd=folder)
+    assert process.returncode == 0, process.stderr
+    return folder
+
+
+def metrics(folder):
+    return json.loads((folder / "runs/text_to_image/metrics.json").read_text())
+
+
+def test_both_directions_are_measured(finished):
+    told = metrics(finished)
+    assert list(told["results"]) == [
+        "judge",
+        "image_to_text",
+        "image_by_text",
+        "text_to_image",
+        "text_to_image_unseen",
+    ]
+    assert told["results"]["judge"]["accuracy"] > 0.6
+    assert told["results"]["image_by_text"]["accuracy"] > 0.6
+    assert told["results"]["text_to_image_unseen"]["n"] == 9
+    directions, retrieval, wordings, distances = told["tables"]
+    assert [row[0] for row in directions["rows"]][2:4] == [
+        "text -> image -> label, learned wordings",
+        "text -> image -> label, unseen wordings",
+    ]
+    assert [row[0] for row in retrieval["rows"]] == [
+        "learned wordings -> images",
+        "images -> learned wordings",
+        "unseen wordings -> images",
+        "images -> unseen wordings",
+    ]
+    assert sum(row[2] for row in wordings["rows"]) == 9
+    real, *drawn, noise = (row[1] for row in distances["rows"])
+    assert real < min(drawn)
+    assert real < noise
+    page = (finished / "runs/text_to_image/report.html").read_text()
+    for table in told["tables"]:
+        assert escaped(table["caption"]) in page
+
+
+def test_what_cannot_be_read_is_counted(finished):
+    (dropped,) = metrics(finished)["data"]["dropped"]
+    assert dropped[0] == "red/broken.png"
+
+
+def test_the_export_is_that_of_the_model_in_memory(finished):
+    facts = metrics(finished)["facts"]
+    assert facts["largest difference of a vector of the export"] < 1e-4
+    assert facts["export"] == "saved_models/text_to_image_index/1"
+    assert facts["milliseconds to search 50,000 pictures"] > 0
+
+
+def test_the_index_is_searched(finished):
+    process = command(
+        "search",
+        "--index=saved_models/text_to_image_index/1",
+        "--top_k=3",
+        "show me a red",
+        "blue",
+        cwd=finished,
+    )
+    assert process.returncode == 0, process.stderr
+    lines = process.stdout.splitlines()
+    assert lines[0] == "show me a red"
+    assert lines[1].split() == ["rank", "cosine", "class", "picture"]
+    assert [line.split()[0] for line in lines[2:5]] == ["1", "2", "3"]
+    cosines = [float(line.split()[1]) for line in lines[2:5]]
+    assert cosines == sorted(cosines, reverse=True)
+    assert all(line.split()[3].startswith(f"{line.split()[2]}/") for line in lines[2:5])
+    assert lines[-1].startswith("9 pictures searched in ")
+    assert tf.io.decode_png((finished / "search.png").read_bytes()).shape[-1] == 3
+
+
+def test_pictures_are_drawn_from_words(finished):
+    words = ["--model=saved_models/text_to_image_generator/1", "--count=2", "a red", "something blue"]
+    process = command("paint", *words, cwd=finished)
+    assert process.returncode == 0, process.stderr
+    assert process.stdout.splitlines()[-1] == "painted.png"
+    first = (finished / "painted.png").read_bytes()
+    assert tf.io.decode_png(first).shape[-1] == 3
+    # In this process: the same words and seed give the same sheet.
+    again, other = finished / "again.png", finished / "other.png"
+    model = f"--model={finished}/saved_models/text_to_image_generator/1"
+    for output, seed in ((again, 0), (other, 1)):
+        assert paint.main(["paint", model, *words[1:], f"--output={output}", f"--seed={seed}"]) == 0
+    assert again.read_bytes() == first
+    assert other.read_bytes() != first
+
+
+def test_the_generator_is_served(finished):
+    served = tf.saved_model.load(str(finished / "saved_models/text_to_image_generator/1"))
+    signature = served.signatures["serving_default"]
+    pngs = signature(text=tf.constant(["a red", "a blue"]), seed=tf.constant(3))["png"]
+    assert [tf.io.decode_png(png).shape for png in pngs] == [(32, 32, 3)] * 2
+
+
+@pytest.mark.parametrize(
+    ("main", "words", "told"),
+    [
+        (search.main, ["--index=nowhere", ""], "error: the query is empty; say what the picture shows"),
+        (search.main, ["--index=nowhere"], "error: the query is empty"),
+        (search.main, ["a cat"], "error: the following arguments are required: --index; see --help"),
+        (search.main, ["--index=nowhere", "--top_k=0", "x"], "error: --top_k=0 is no number of pictures"),
+        (
+            search.main,
+            ["--index=nowhere", "--top_k=x", "x"],
+            "error: argument --top_k: invalid int value: 'x'",
+        ),
+        (search.main, ["--index=nowhere", "a cat"], "error: --index=nowhere is no index (FileNotFoundError"),
+        (paint.main, ["--model=nowhere", " "], "error: the query is empty"),
+        (
+            paint.main,
+            ["--model=nowhere", "a cat"],
+            "error: --model=nowhere is no generator (FileNotFoundError",
+        ),
+        (
+            paint.main,
+            ["--model=nowhere", "--count=0", "x"],
+            "error: --count=0 is too few; give a whole number",
+        ),
+        (
+            paint.main,
+            ["--model=preset:stable_difusion_3", "a cat"],
+            "error: the text-to-image model 'stable_difusion_3' could not be loaded (",
+        ),
+    ],
+)
+def test_a_mistake_is_one_line(main, words, told, capsys):
+    assert main(["command", *words]) == 2
+    printed = capsys.readouterr().err
+    assert printed.startswith(told)
+    assert len(printed.splitlines()) == 1
+
+
+def test_a_class_that_never_occurs_in_training(folder, tmp_path):
+    for split, names in (("train", ("red", "green")), ("test", ("red", "green", "blue"))):
+        for name in names:
+            source = folder / "squares" / name
+            target = tmp_path / "squares" / split / name
+            target.mkdir(parents=True)
+            for number in range(6):
+                (target / f"{number}.png").write_bytes((source / f"{number}.png").read_bytes())
+    process = command("run", *FLAGS, f"--text_encoder={folder / 'bert'}", cwd=tmp_path)
+    assert process.returncode == 2
+    last = process.stderr.splitlines()[-1]
+    assert last.startswith("error: class 'blue' stands in test ('test/blue/")
+    assert "but not in train" in last

@@ -1,0 +1,166 @@
+"""Looks at this machine and says what stands in the way of a run, and what to do about it.
+
+python -m xmodal.doctor
+python -m xmodal.doctor --output_dir=/mnt/runs --json
+"""
+
+import argparse
+import dataclasses
+import json
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Literal
+
+from xmodal import assets, config, versions
+from xmodal.command import exit_code
+from xmodal.errors import UserError
+from xmodal.report.machine import hardware
+
+# What the shipped run of vgg_to_bert needs at least, in GB (10^9 bytes): the weights, a run and its export.
+DISK_GB, MEMORY_GB = 2.0, 4.0
+# What further extras of setup.cfg are for.
+EXTRAS = {
+    "attacks": ("adversarial-robustness-toolbox", "--attacked_examples and --robust of image classifiers")
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at.
+
+    Attributes:
+        verdict: "good", "doubtful" where a run works but not as well as it could, or "bad" where it fails.
+        subject: what was looked at.
+        detail: what was found.
+        remedy: what to do about it; empty where all is well.
+    """
+
+    verdict: Literal["good", "doubtful", "bad"]
+    subject: str
+    detail: str
+    remedy: str = ""
+
+
+def examine(output_dir: Path, cache: Path) -> Iterator[Finding]:
+    """Looks at packages, devices, memory, disks and caches, one after the other.
+
+    Args:
+        output_dir: where runs are to leave their files.
+        cache: the folder of assets and features.
+    """
+    packages = _packages()
+    yield packages
+    if packages.verdict == "good":
+        yield from _machine()
+    yield _writable("output folder", output_dir)
+    yield _writable("cache", cache)
+    yield from _assets(cache)
+    yield from _extras()
+
+
+def _packages() -> Finding:
+    try:
+        versions.check()
+    except UserError as error:
+        return Finding("bad", "packages", error.problem, error.remedy)
+    named = (f"{name} {metadata.version(name)}" for name in ("tensorflow", "keras", "keras-nlp"))
+    return Finding("good", "packages", ", ".join(named))
+
+
+def _machine() -> Iterator[Finding]:
+    machine = hardware()
+    yield Finding("good", "processor", f"{machine['cores']} cores of {machine['cpu']}")
+    if machine["accelerators"]:
+        yield Finding("good", "accelerators", ", ".join(machine["accelerators"]))
+    elif Path("/dev/nvidia0").exists():
+        remedy = "run: pip install -c constraints.txt -e '.[gpu]'"
+        yield Finding("doubtful", "accelerators", "there is a GPU that TensorFlow does not see", remedy)
+    else:
+        yield Finding("good", "accelerators", "none: runs take the processor")
+    memory = machine["memory_gb"]
+    if memory < MEMORY_GB:
+        yield Finding("doubtful", "memory", f"{memory} GB", "give --batch_size and --text_batch_size less")
+    else:
+        yield Finding("good", "memory", f"{memory} GB")
+
+
+def _writable(subject: str, folder: Path) -> Finding:
+    """Tries to write, in the folder itself or the nearest one above it that exists."""
+    place = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    try:
+        with tempfile.TemporaryFile(dir=place):
+            pass
+    except OSError as error:
+        remedy = "choose one that you may write to" + (" by XMODAL_HOME" if subject == "cache" else "")
+        return Finding("bad", subject, f"{folder} cannot be written ({error.strerror})", remedy)
+    free = shutil.disk_usage(place).free / 1e9
+    detail = f"{folder}, {free:.1f} GB free"
+    if free < DISK_GB:
+        return Finding("bad", subject, detail, f"make room: a run takes up to {DISK_GB:.0f} GB")
+    return Finding("good", subject, detail)
+
+
+def _assets(cache: Path) -> Iterator[Finding]:
+    for name in assets.ASSETS:
+        try:
+            assets.locate(name, cache=cache, offline=True)
+        except UserError:
+            yield Finding("good", name, "not whole in the cache: fetched when a run needs it")
+        else:
+            yield Finding("good", name, "in the cache, every file with the digest it must have")
+
+
+def _extras() -> Iterator[Finding]:
+    for extra, (package, purpose) in EXTRAS.items():
+        try:
+            yield Finding("good", f"extra {extra!r}", f"{package} {metadata.version(package)}")
+        except metadata.PackageNotFoundError:
+            remedy = f"for {purpose}: pip install -c constraints.txt -e '.[{extra}]'"
+            yield Finding("good", f"extra {extra!r}", "not installed", remedy)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs the command line, and returns its exit code: 0 a run can start, 2 something stands in its way."""
+    return exit_code(_run, argv)
+
+
+def _run(arguments: Sequence[str]) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m xmodal.doctor",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--output_dir", type=Path, default=Path("runs"), help="where runs leave their files")
+    parser.add_argument("--json", action="store_true", help="print the findings as JSON")
+    options = parser.parse_args(arguments)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    findings = []
+    for finding in examine(options.output_dir, config.cache_folder()):
+        findings.append(finding)
+        if not options.json:
+            print(_line(finding), flush=True)
+    if options.json:
+        print(json.dumps([dataclasses.asdict(finding) for finding in findings], indent=2))
+    bad = [finding for finding in findings if finding.verdict == "bad"]
+    if bad:
+        raise UserError(
+            f"{len(bad)} of {len(findings)} findings stand in the way of a run: "
+            + ", ".join(finding.subject for finding in bad),
+            bad[0].remedy,
+        )
+
+
+def _line(finding: Finding) -> str:
+    told = f"{finding.verdict:<9} {finding.subject:<22} {finding.detail}"
+    return f"{told}\n{'':<32} {finding.remedy}" if finding.remedy else told
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv))

@@ -1,0 +1,82 @@
+"""Draws pictures from words.
+
+    python -m xmodal.paint --model=saved_models/text_to_image_generator/1 "a seven" "the digit after six"
+
+The model is one that `--experiment=text_to_image` saved, or preset:NAME for one of keras-nlp.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from xmodal import versions
+from xmodal.errors import UserError
+from xmodal.files import whole_file
+from xmodal.search import Parser, texts_of
+
+# Of a preset, where the command line says nothing: those of Stable Diffusion 3 in keras-nlp.
+PRESET_STEPS, PRESET_GUIDANCE = 28, 7.0
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs the command line, and returns its exit code: 0 done, 2 the user can mend it.
+
+    Args:
+        argv: the program's name, then its arguments.
+    """
+    try:
+        versions.check()
+        _run(_parser().parse_args(list(argv)[1:]))
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = Parser(
+        prog="python -m xmodal.paint",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("text", nargs="*", help="what to draw; several are drawn in rows")
+    parser.add_argument("--model", required=True, help="folder of the generator, or preset:NAME")
+    parser.add_argument("--count", type=int, default=8, help="pictures of each text; 8")
+    parser.add_argument("--seed", type=int, default=0, help="other pictures for another one; 0")
+    parser.add_argument("--steps", type=int, help="from noise to picture; those of the run")
+    parser.add_argument("--guidance", type=float, help="how far past the text; that of the run")
+    parser.add_argument("--output", type=Path, default=Path("painted.png"), help="the sheet; painted.png")
+    return parser
+
+
+def _run(options: argparse.Namespace) -> None:
+    texts = texts_of(options.text)
+    for name in ("count", "steps"):
+        value = getattr(options, name)
+        if value is not None and value < 1:
+            raise UserError(f"--{name}={value} is too few", "give a whole number from 1 on")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    # After everything that can be told without TensorFlow.
+    from xmodal.painter import PRESET, load_generator, preset_painter
+    from xmodal.report.figures import sheet
+
+    if options.model.startswith(PRESET):
+        guidance = PRESET_GUIDANCE if options.guidance is None else options.guidance
+        name = options.model.removeprefix(PRESET)
+        paint = preset_painter(name, steps=options.steps or PRESET_STEPS, guidance=guidance)
+    else:
+        paint = load_generator(Path(options.model), options.steps, options.guidance)
+    pictures = paint([text for text in texts for _ in range(options.count)], options.seed)
+    rows = pictures.reshape(len(texts), options.count, *pictures.shape[1:])
+    with whole_file(options.output) as file:
+        file.write(
+            sheet([(text, [(picture, "") for picture in row]) for text, row in zip(texts, rows, strict=True)])
+        )
+    print(options.output)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv))

@@ -1,0 +1,107 @@
+"""Finds pictures by words.
+
+    python -m xmodal.search --index=saved_models/text_to_image_index/1 "a truck"
+
+Prints the nearest pictures of an index that `--experiment=text_to_image` saved, and writes them as a sheet.
+"""
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from xmodal import versions
+from xmodal.errors import UserError
+from xmodal.files import whole_file
+
+
+class Parser(argparse.ArgumentParser):
+    """Parses a command line, and tells a mistake as everything that the user can mend."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raises a `UserError`."""
+        raise UserError(message, "see --help")
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs the command line, and returns its exit code: 0 done, 2 the user can mend it.
+
+    Args:
+        argv: the program's name, then its arguments.
+    """
+    try:
+        versions.check()
+        _run(_parser().parse_args(list(argv)[1:]))
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def texts_of(words: Sequence[str]) -> list[str]:
+    """Returns what was asked, one text an argument.
+
+    Raises:
+        UserError: for an empty text.
+    """
+    texts = [" ".join(word.split()) for word in words]
+    if not texts or not all(texts):
+        raise UserError("the query is empty", "say what the picture shows, such as 'a truck'")
+    return texts
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = Parser(
+        prog="python -m xmodal.search",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("query", nargs="*", help="what the pictures show; several are searched one by one")
+    parser.add_argument("--index", required=True, type=Path, help="folder of the index")
+    parser.add_argument("--top_k", type=int, default=10, help="how many pictures of each query; 10")
+    parser.add_argument("--output", type=Path, default=Path("search.png"), help="the sheet; search.png")
+    return parser
+
+
+def _run(options: argparse.Namespace) -> None:
+    queries = texts_of(options.query)
+    if options.top_k < 1:
+        raise UserError(f"--top_k={options.top_k} is no number of pictures", "give one from 1 on")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    # After everything that can be told without TensorFlow.
+    from xmodal.picture_index import load_index
+    from xmodal.report.figures import sheet
+
+    index, encode = load_index(options.index)
+    vectors = encode(queries)
+    started = time.perf_counter()
+    found, cosines = index.search(vectors, options.top_k)
+    taken = 1000 * (time.perf_counter() - started)
+    names = [index.class_names[label] for label in index.labels]
+    width = max(map(len, index.class_names))
+    for query, places, scores in zip(queries, found, cosines, strict=True):
+        print(f"{query}\n{'rank':>4}  cosine  {'class':<{width}}  picture")
+        for place, (position, score) in enumerate(zip(places, scores, strict=True), start=1):
+            print(f"{place:>4}  {score:6.3f}  {names[position]:<{width}}  {index.ids[position]}")
+        print()
+    rows = [
+        (
+            query,
+            [
+                (index.pictures[place], f"{score:.2f} {names[place]}")
+                for place, score in zip(*row, strict=True)
+            ],
+        )
+        for query, *row in zip(queries, found, cosines, strict=True)
+    ]
+    with whole_file(options.output) as file:
+        file.write(sheet(rows))
+    print(f"{len(index):,} pictures searched in {taken:.1f} ms; {options.output}")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv))
