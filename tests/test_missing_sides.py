@@ -1,9 +1,13 @@
 """What is told of missing sides and of gates, from answers that are known; and which pairs lose a side."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from xmodal.backbones import small_cnn, with_regions
+from xmodal.errors import UserError
 from xmodal.fused_classifier import dropped
 from xmodal.missing_sides import (
     SHARES,
@@ -14,7 +18,7 @@ from xmodal.missing_sides import (
     trust_table,
     trusted_pairs,
 )
-from xmodal.pair_encoders import EncodedSplit
+from xmodal.pair_encoders import EncodedSplit, image_parts, require_both_sides
 
 
 def first(count):
@@ -108,3 +112,26 @@ def test_pairs_lose_one_side_and_never_both():
     whole = dropped(split, 0.0, np.random.default_rng(0))
     np.testing.assert_array_equal(whole.has_image, split.has_image)
     np.testing.assert_array_equal(whole.has_text, split.has_text)
+
+
+def test_a_split_without_any_image_or_text():
+    whole = SimpleNamespace(has_image=np.array([True, False]), has_text=np.array([False, True]))
+    empty = SimpleNamespace(has_image=np.array([True, True]), has_text=np.array([False, False]))
+    require_both_sides(SimpleNamespace(train=whole, validation=whole, test=whole))
+    with pytest.raises(UserError, match=r"^no test pair has a text; there is nothing to fuse: "):
+        require_both_sides(SimpleNamespace(train=whole, validation=whole, test=empty))
+
+
+def test_a_trunk_gives_its_regions_as_they_are():
+    trunk = small_cnn(32)
+    both, map_shape = with_regions(trunk, "pool1")
+    assert map_shape == (14 * 14, 6)
+    images = np.random.default_rng(0).uniform(0, 255, (2, 32, 32, 3)).astype(np.float32)
+    parts = image_parts(both(images), map_shape)
+    np.testing.assert_allclose(parts["image"], trunk(images), rtol=1e-6)
+    expected = images
+    for layer in trunk.layers[1:4]:
+        expected = layer(expected)
+    np.testing.assert_allclose(parts["regions"], np.reshape(expected, (2, 196, 6)), rtol=1e-6)
+    with pytest.raises(UserError, match="--region_layer=pool3 is no layer of 'small_cnn' with feature maps"):
+        with_regions(trunk, "pool3")
