@@ -152,6 +152,7 @@ def test_an_empty_side_is_a_missing_one_in_the_export(folder, metrics):
     np.testing.assert_allclose(both[0], image_alone[0], atol=1e-5)
     np.testing.assert_allclose(both[1], text_alone[0], atol=1e-5)
     assert np.abs(both[2] - both[1]).max() > 1e-3
+    assert signatures["labels"]()["labels"].numpy().tolist() == [b"blue", b"green", b"red"]
     with pytest.raises(tf.errors.InvalidArgumentError):
         signatures["image"](image_bytes=tf.constant([b"no image"]))
 

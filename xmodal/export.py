@@ -26,7 +26,24 @@ TOLERANCE = 1e-4
 FORMS = ("int8", "litert", "index", "generator")
 
 
-class Served(tf.Module):
+class Labelled(tf.Module):
+    """What answers with one of several labels, and tells which there are.
+
+    Args:
+        names: the labels, in the order of the probabilities.
+    """
+
+    def __init__(self, names: tuple[str, ...]):
+        super().__init__()
+        self._names = tf.constant(names)
+
+    @tf.function(input_signature=[])
+    def tell_labels(self):
+        """Returns the labels (T,)."""
+        return {"labels": tf.identity(self._names)}
+
+
+class Served(Labelled):
     """The path from image bytes, or from a text, to an answer, as a SavedModel keeps it.
 
     Args:
@@ -50,7 +67,7 @@ class Served(tf.Module):
         text_temperature: float,
         names: tuple[str, ...],
     ):
-        super().__init__()
+        super().__init__(names)
         self._image_model = image_model
         self._image_size = image_size
         self._temperature = temperature
@@ -58,7 +75,6 @@ class Served(tf.Module):
         self._text_model = text.model
         self._preprocessor = text.encoder.preprocessor
         self._text_temperature = text_temperature
-        self._names = tf.constant(names)
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
     def answer_images(self, image_bytes):
@@ -84,7 +100,11 @@ class Served(tf.Module):
 
     def signatures(self) -> dict[str, Any]:
         """Returns the functions that are served, by name."""
-        return {"serving_default": self.answer_images, "text": self.answer_texts}
+        return {
+            "serving_default": self.answer_images,
+            "text": self.answer_texts,
+            "labels": self.tell_labels,
+        }
 
     def _read(self, texts):
         return self._text_model(self._preprocessor(texts), training=False)
@@ -93,7 +113,7 @@ class Served(tf.Module):
         return _answer(logits / self._text_temperature, self._names)
 
 
-class ServedDocuments(tf.Module):
+class ServedDocuments(Labelled):
     """The path from a document, as it is written, to an answer, as a SavedModel keeps it.
 
     Args:
@@ -111,12 +131,11 @@ class ServedDocuments(tf.Module):
         prepare: Callable[[tf.Tensor], tf.Tensor],
         names: tuple[str, ...],
     ):
-        super().__init__()
+        super().__init__(names)
         self._model = text.model
         self._preprocessor = text.encoder.preprocessor
         self._temperature = temperature
         self._prepare = prepare
-        self._names = tf.constant(names)
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="text")], autograph=False)
     def answer_texts(self, text):
@@ -127,10 +146,10 @@ class ServedDocuments(tf.Module):
 
     def signatures(self) -> dict[str, Any]:
         """Returns the functions that are served, by name."""
-        return {"serving_default": self.answer_texts}
+        return {"serving_default": self.answer_texts, "labels": self.tell_labels}
 
 
-class ServedPairs(tf.Module):
+class ServedPairs(Labelled):
     """The path from an image and a text, or from one of them, to an answer, as a SavedModel keeps it.
 
     Args:
@@ -150,7 +169,7 @@ class ServedPairs(tf.Module):
         temperature: float,
         names: tuple[str, ...],
     ):
-        super().__init__()
+        super().__init__(names)
         self._trunk = encoders.trunk
         self._map_shape = encoders.map_shape
         self._preprocessor = encoders.text.preprocessor
@@ -158,7 +177,6 @@ class ServedPairs(tf.Module):
         self._image_size = image_size
         self._model = model
         self._temperature = temperature
-        self._names = tf.constant(names)
 
     @tf.function(
         input_signature=[
@@ -185,7 +203,12 @@ class ServedPairs(tf.Module):
 
     def signatures(self) -> dict[str, Any]:
         """Returns the functions that are served, by name."""
-        return {"serving_default": self.answer_pairs, "image": self.answer_images, "text": self.answer_texts}
+        return {
+            "serving_default": self.answer_pairs,
+            "image": self.answer_images,
+            "text": self.answer_texts,
+            "labels": self.tell_labels,
+        }
 
     def _seen(self, image_bytes):
         size = self._image_size
