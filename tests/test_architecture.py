@@ -28,7 +28,7 @@ ORDER = [
     "robustness", "text_attack", "image_attack", "missing_sides",
     "loaded", "timed", "export", "small", "recipes", "recipes.vgg_to_bert", "recipes.vgg_to_vgg",
     "recipes.cnn_to_text", "recipes.bert_news", "recipes.text_to_image", "recipes.fusion",
-    "fetch", "doctor", "compare", "predict", "search", "paint", "run",
+    "fetch", "doctor", "init", "compare", "predict", "search", "paint", "run",
     "bench", "bench.pairs", "bench.text_stage", "bench.engine", "bench.scrub", "bench.__main__",
 ]
 # fmt: on
@@ -44,6 +44,7 @@ WITHOUT_TENSORFLOW = (
     "checkpoint",
     "assets",
     "fetch",
+    "init",
     "predict",
     "search",
     "paint",
