@@ -109,7 +109,7 @@ def test_the_export_stands_where_serving_looks(finished):
     card = (folder / "model_card.md").read_text()
     accuracy = json.loads((cwd / "runs/vgg_to_bert/metrics.json").read_text())["results"]["text"]["accuracy"]
     assert f"| text | {100 * accuracy:.1f}% |" in card
-    assert "| --text\\_encoder | minilm\\_l6 | Apache-2.0 |" in card
+    assert "| --text\\_encoder | minilm\\_l6 | Apache-2.0 (sentence-transformers) |" in card
     assert "| --dataset | mnist\\_5k | CC BY-SA 3.0" in card
 
 
