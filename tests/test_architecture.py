@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 # A module imports only from what stands before it.
 # fmt: off
 ORDER = [
-    "xmodal", "errors", "command", "files", "versions", "config", "clock", "run_folder", "checkpoint",
+    "xmodal", "errors", "versions", "command", "files", "config", "clock", "run_folder", "checkpoint",
     "cluster", "assets",
     "data", "data.splits", "data.folders", "data.tfds", "data.audit", "data.reading", "data.images",
     "data.texts", "data.words", "data.tables", "data.documents", "data.tokens", "data.personal", "data.scrub",
@@ -23,11 +23,11 @@ ORDER = [
     "modality", "scored_classifier", "trials", "retrieval", "picture_index", "generate", "painter",
     "tfidf", "frechet", "evaluate", "repeats",
     "report.wording", "report.markup", "report.machine", "report.records", "report.tables",
-    "report.figures", "report.summaries", "report.page", "report", "search", "paint", "wordings", "job",
+    "report.figures", "report.projector", "report.summaries", "report.page", "report", "wordings", "job",
     "robustness", "text_attack", "image_attack",
     "loaded", "timed", "export", "small", "recipes", "recipes.vgg_to_bert", "recipes.vgg_to_vgg",
     "recipes.cnn_to_text", "recipes.bert_news", "recipes.text_to_image",
-    "fetch", "doctor", "compare", "run",
+    "fetch", "doctor", "compare", "predict", "search", "paint", "run",
     "bench", "bench.pairs", "bench.text_stage", "bench.engine", "bench.scrub", "bench.__main__",
 ]
 # fmt: on
@@ -43,6 +43,9 @@ WITHOUT_TENSORFLOW = (
     "checkpoint",
     "assets",
     "fetch",
+    "predict",
+    "search",
+    "paint",
     "run",
 )
 

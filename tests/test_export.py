@@ -7,23 +7,16 @@ import subprocess
 import sys
 from pathlib import Path
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
-from tiny_bert import save_tiny_bert
+from tiny_export import ANSWERS, tiny_served
 
 from xmodal import export, loaded
-from xmodal.backbones import image_trunk, text_encoder
-from xmodal.bridge import Bridge
 from xmodal.checkpoint import Checkpoints
 from xmodal.data.images import decode
-from xmodal.heads import text_classifier
-from xmodal.text_classifier import TextClassifier
 
-CLASSES = ("cat", "dog", "bird")
-ANSWERS = ("animal", "plant")
 # In the process that serves: what it is asked, and what it answers or how it fails.
 SERVE = """
 import base64, json, sys
@@ -49,19 +42,7 @@ for signature, name, values in json.loads(sys.stdin.read()):
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory) -> export.Served:
-    keras.utils.set_random_seed(0)
-    trunk = image_trunk("VGG16", 32, ("block1_pool",), cache=Path("nowhere"))
-    logits = keras.layers.Dense(3, kernel_initializer=keras.initializers.RandomNormal(stddev=0.03))
-    encoder = text_encoder(save_tiny_bert(tmp_path_factory.mktemp("preset") / "bert"), 16)
-    return export.Served(
-        image_model=keras.Model(trunk.input, logits(trunk.output)),
-        image_size=32,
-        temperature=1.5,
-        bridge=Bridge(CLASSES, "hedged", ("a photo of {}", "{}")),
-        text=TextClassifier(encoder, text_classifier(encoder.model, 2), None),
-        text_temperature=0.7,
-        names=ANSWERS,
-    )
+    return tiny_served(tmp_path_factory.mktemp("preset"))
 
 
 @pytest.fixture(scope="module")
@@ -209,10 +190,15 @@ def test_the_signatures_of_the_export(exported):
     signatures = model.meta_graphs[0].signature_def
     inputs = {
         name: [(key, tensor.dtype) for key, tensor in signatures[name].inputs.items()]
-        for name in ("serving_default", "text")
+        for name in signatures
+        if not name.startswith("__")
     }
     string = tf.string.as_datatype_enum
-    assert inputs == {"serving_default": [("image_bytes", string)], "text": [("text", string)]}
+    assert inputs == {
+        "serving_default": [("image_bytes", string)],
+        "text": [("text", string)],
+        "labels": [],
+    }
 
 
 def test_the_command_answers_for_a_folder(exported, served, tmp_path):

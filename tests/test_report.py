@@ -11,8 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorboard.backend.event_processing.data_provider import MultiplexerDataProvider
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
+from tensorboard.plugins.base_plugin import TBContext
 from tensorboard.plugins.hparams.metadata import SESSION_START_INFO_TAG, parse_session_start_info_plugin_data
+from tensorboard.plugins.projector.projector_plugin import ProjectorPlugin
 
 from xmodal import report
 from xmodal.data.audit import DataReport
@@ -489,6 +493,44 @@ def test_tensorboard_draws_precision_over_recall(run, board):
         assert precision[0] == pytest.approx(
             run.results["text"].precision_recall.positives[0] / 100, abs=0.011
         )
+
+
+def test_the_projector_finds_vectors_labels_and_pictures(run, tmp_path):
+    rng = np.random.default_rng(0)
+    pictures = [tf.io.encode_png(np.full((9, 5, 3), 40 * n, np.uint8)).numpy() for n in range(5)] + [b"", b""]
+    vectors = rng.normal(size=(7, 3)).astype(np.float32)
+    words = (*(f"photo {n}" for n in range(5)), "a\tcat", "a dog")
+    points = report.Points(vectors, ("cat",) * 6 + ("dog",), words, tuple(pictures))
+    report.tensorboard(replace(run, points=points), tmp_path / "board")
+    # Wherever the folder is moved to.
+    (tmp_path / "board").rename(tmp_path / "moved")
+    multiplexer = EventMultiplexer().AddRunsFromDirectory(str(tmp_path / "moved"))
+    multiplexer.Reload()
+    context = TBContext(
+        logdir=str(tmp_path / "moved"),
+        data_provider=MultiplexerDataProvider(multiplexer, str(tmp_path / "moved")),
+    )
+    plugin = ProjectorPlugin(context)
+    plugin._update_configs()
+    (config,) = (config for name, config in plugin._configs.items() if name == "results")
+    (shown,) = config.embeddings
+    tensor = plugin.readers["results"].get_tensor(shown.tensor_name)
+    np.testing.assert_array_equal(tensor, vectors)
+    folder = tmp_path / "moved" / "results"
+    lines = (folder / shown.metadata_path).read_text().splitlines()
+    assert lines[0] == "label\tkind\twords"
+    assert lines[1] == "cat\timage\tphoto 0"
+    assert lines[6:] == ["cat\ttext\ta\ufffdcat", "dog\ttext\ta dog"]
+    sprite = tf.io.decode_png((folder / shown.sprite.image_path).read_bytes()).numpy()
+    side, _ = shown.sprite.single_image_dim
+    assert sprite.shape == (3 * side, 3 * side, 3)
+    assert sprite[side // 2, 2 * side + 1].tolist() == [80, 80, 80], "the third picture"
+    assert sprite[side + 1, 1].tolist() == [120, 120, 120], "the fourth begins the second row"
+
+
+def test_points_need_as_many_labels_as_vectors():
+    with pytest.raises(ValueError, match=r"points must have 2 of each\. Received: 1"):
+        report.Points(np.zeros((2, 3)), ("cat",), ("a", "b"), (b"", b""))
 
 
 def test_tensorboard_replaces_and_leaves_other_files_alone(run, board):

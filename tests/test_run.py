@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from xmodal.files import folder_lock
@@ -59,6 +60,22 @@ def test_a_run_leaves_its_files_and_prints_the_table(finished):
     assert "largest difference of the outputs on a batch: 0.0" in process.stdout
 
 
+def test_the_last_lines_say_what_to_do_next(finished):
+    cwd, process = finished
+    head, *commands = process.stdout.splitlines()[-4:]
+    assert head == "next:"
+    page, board, answer = (command.split() for command in commands)
+    assert (cwd / page[1]).is_file()
+    assert (cwd / board[2]).is_dir()
+    image = tf.io.encode_png(tf.zeros((28, 28, 3), tf.uint8)).numpy()
+    (cwd / "black.png").write_bytes(image)
+    done = subprocess.run(
+        [sys.executable, *answer[1:-1], "black.png"], cwd=cwd, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "black.png" in done.stdout
+
+
 def test_metrics_hold_the_contract(finished):
     cwd, _ = finished
     metrics = json.loads((cwd / "runs/vgg_to_bert/metrics.json").read_text())
@@ -99,6 +116,10 @@ def test_tensorboard_reads_what_the_run_wrote(finished):
                 tags.setdefault(kind, set()).update(names)
     assert any("loss" in tag for tag in tags["tensors"])
     assert any("confusion" in tag for tag in tags["tensors"])
+    labels = (cwd / "runs/vgg_to_bert/tensorboard/results/points.tsv").read_text().splitlines()
+    kinds = [line.split("\t")[1] for line in labels[1:]]
+    tested = json.loads((cwd / "runs/vgg_to_bert/metrics.json").read_text())["results"]["text"]["n"]
+    assert (kinds.count("image"), kinds.count("text")) == (tested, 10)
 
 
 @pytest.mark.slow

@@ -4,7 +4,6 @@ python -m xmodal.compare runs/a runs/b
 python -m xmodal.compare runs/* --output=comparison.html
 """
 
-import argparse
 import json
 import os
 import sys
@@ -13,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from xmodal.command import exit_code
+from xmodal.command import Parser, exit_code
 from xmodal.errors import UserError
 from xmodal.files import write_text
 from xmodal.report import markup
@@ -208,12 +207,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _run(arguments: Sequence[str]) -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m xmodal.compare",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = Parser("xmodal.compare", __doc__)
     parser.add_argument("runs", nargs="+", type=Path, metavar="FOLDER", help="the --output_dir of a run")
     parser.add_argument("--output", type=Path, help="write a page too, such as comparison.html")
     options = parser.parse_args(arguments)

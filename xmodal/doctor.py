@@ -4,7 +4,6 @@ python -m xmodal.doctor
 python -m xmodal.doctor --output_dir=/mnt/runs --json
 """
 
-import argparse
 import dataclasses
 import json
 import os
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 from xmodal import assets, config, versions
-from xmodal.command import exit_code
+from xmodal.command import Parser, exit_code
 from xmodal.errors import UserError
 from xmodal.report.machine import hardware
 
@@ -127,16 +126,11 @@ def _extras() -> Iterator[Finding]:
 
 def main(argv: Sequence[str]) -> int:
     """Runs the command line, and returns its exit code: 0 a run can start, 2 something stands in its way."""
-    return exit_code(_run, argv)
+    return exit_code(_run, argv, check_versions=False)
 
 
 def _run(arguments: Sequence[str]) -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m xmodal.doctor",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = Parser("xmodal.doctor", __doc__)
     parser.add_argument("--output_dir", type=Path, default=Path("runs"), help="where runs leave their files")
     parser.add_argument("--json", action="store_true", help="print the findings as JSON")
     options = parser.parse_args(arguments)

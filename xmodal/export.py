@@ -25,7 +25,24 @@ TOLERANCE = 1e-4
 FORMS = ("int8", "litert", "index", "generator")
 
 
-class Served(tf.Module):
+class Labelled(tf.Module):
+    """What answers with one of several labels, and tells which there are.
+
+    Args:
+        names: the labels, in the order of the probabilities.
+    """
+
+    def __init__(self, names: tuple[str, ...]):
+        super().__init__()
+        self._names = tf.constant(names)
+
+    @tf.function(input_signature=[])
+    def tell_labels(self):
+        """Returns the labels (T,)."""
+        return {"labels": tf.identity(self._names)}
+
+
+class Served(Labelled):
     """The path from image bytes, or from a text, to an answer, as a SavedModel keeps it.
 
     Args:
@@ -49,7 +66,7 @@ class Served(tf.Module):
         text_temperature: float,
         names: tuple[str, ...],
     ):
-        super().__init__()
+        super().__init__(names)
         self._image_model = image_model
         self._image_size = image_size
         self._temperature = temperature
@@ -57,7 +74,6 @@ class Served(tf.Module):
         self._text_model = text.model
         self._preprocessor = text.encoder.preprocessor
         self._text_temperature = text_temperature
-        self._names = tf.constant(names)
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
     def answer_images(self, image_bytes):
@@ -83,7 +99,11 @@ class Served(tf.Module):
 
     def signatures(self) -> dict[str, Any]:
         """Returns the functions that are served, by name."""
-        return {"serving_default": self.answer_images, "text": self.answer_texts}
+        return {
+            "serving_default": self.answer_images,
+            "text": self.answer_texts,
+            "labels": self.tell_labels,
+        }
 
     def _read(self, texts):
         return self._text_model(self._preprocessor(texts), training=False)
@@ -92,7 +112,7 @@ class Served(tf.Module):
         return _answer(logits / self._text_temperature, self._names)
 
 
-class ServedDocuments(tf.Module):
+class ServedDocuments(Labelled):
     """The path from a document, as it is written, to an answer, as a SavedModel keeps it.
 
     Args:
@@ -110,12 +130,11 @@ class ServedDocuments(tf.Module):
         prepare: Callable[[tf.Tensor], tf.Tensor],
         names: tuple[str, ...],
     ):
-        super().__init__()
+        super().__init__(names)
         self._model = text.model
         self._preprocessor = text.encoder.preprocessor
         self._temperature = temperature
         self._prepare = prepare
-        self._names = tf.constant(names)
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="text")], autograph=False)
     def answer_texts(self, text):
@@ -126,7 +145,7 @@ class ServedDocuments(tf.Module):
 
     def signatures(self) -> dict[str, Any]:
         """Returns the functions that are served, by name."""
-        return {"serving_default": self.answer_texts}
+        return {"serving_default": self.answer_texts, "labels": self.tell_labels}
 
 
 def _answer(logits, names):

@@ -7,7 +7,6 @@ Any flag of `python -m xmodal.run` may stand here too: without names, or with a 
 those which that run would use.
 """
 
-import argparse
 import dataclasses
 import json
 import shutil
@@ -16,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from xmodal import assets, config
-from xmodal.command import exit_code
+from xmodal.command import Parser, exit_code
 from xmodal.files import mendable_os_errors
 
 
@@ -65,16 +64,14 @@ def _of_run(settings: config.Config) -> list[str]:
     return names
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m xmodal.fetch",
+def _parser() -> Parser:
+    parser = Parser(
+        "xmodal.fetch",
+        __doc__,
         usage="%(prog)s [NAME ...] [--flagfile=FILE] [--offline] [--json | --cache_info | --clear_cache]",
-        description=__doc__,
         epilog="\n".join(
             ["assets:", *(f"  {asset.name:<16}{asset.description}" for asset in assets.ASSETS.values())]
         ),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     one = parser.add_mutually_exclusive_group()
     one.add_argument("--json", action="store_true", help="print the manifest as JSON")

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import keras
@@ -105,5 +106,20 @@ def finish(
         if settings.record:
             report.record(run, settings.record, clock.wall_seconds())
         clock.say(report.console_table(run))
+        clock.say(_next_steps(run, settings.output_dir))
     wait_for_all(job.strategy)
     return run
+
+
+def _next_steps(run: report.Run, folder: Path) -> str:
+    """Returns three commands to copy: look at what was found, at how it went, and use the model."""
+    if "export" in run.facts:
+        last = f"python -m xmodal.predict --model={quote(str(run.facts['export']))} FILE_OR_FOLDER"
+    else:
+        last = f"python -m xmodal.compare {quote(str(folder))} ANOTHER_RUN"
+    commands = (
+        f"xdg-open {quote(str(folder / 'report.html'))}",
+        f"tensorboard --logdir {quote(str(folder / 'tensorboard'))}",
+        last,
+    )
+    return "\n".join(["", "next:", *(f"  {command}" for command in commands)])

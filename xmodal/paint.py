@@ -5,43 +5,27 @@
 The model is one that `--experiment=text_to_image` saved, or preset:NAME for one of keras-nlp.
 """
 
-import argparse
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from xmodal import versions
+from xmodal.command import Parser, exit_code
 from xmodal.errors import UserError
 from xmodal.files import whole_file
-from xmodal.search import Parser, texts_of
+from xmodal.search import texts_of
 
 # Of a preset, where the command line says nothing: those of Stable Diffusion 3 in keras-nlp.
 PRESET_STEPS, PRESET_GUIDANCE = 28, 7.0
 
 
 def main(argv: Sequence[str]) -> int:
-    """Runs the command line, and returns its exit code: 0 done, 2 the user can mend it.
-
-    Args:
-        argv: the program's name, then its arguments.
-    """
-    try:
-        versions.check()
-        _run(_parser().parse_args(list(argv)[1:]))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    """Runs the command line, and returns its exit code: 0 done, 2 the user can mend it, 130 interrupted."""
+    return exit_code(_run, argv)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = Parser(
-        prog="python -m xmodal.paint",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+def _run(arguments: Sequence[str]) -> None:
+    parser = Parser("xmodal.paint", __doc__)
     parser.add_argument("text", nargs="*", help="what to draw; several are drawn in rows")
     parser.add_argument("--model", required=True, help="folder of the generator, or preset:NAME")
     parser.add_argument("--count", type=int, default=8, help="pictures of each text; 8")
@@ -49,10 +33,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--steps", type=int, help="from noise to picture; those of the run")
     parser.add_argument("--guidance", type=float, help="how far past the text; that of the run")
     parser.add_argument("--output", type=Path, default=Path("painted.png"), help="the sheet; painted.png")
-    return parser
-
-
-def _run(options: argparse.Namespace) -> None:
+    options = parser.parse_args(arguments)
     texts = texts_of(options.text)
     for name in ("count", "steps"):
         value = getattr(options, name)

@@ -5,40 +5,20 @@
 Prints the nearest pictures of an index that `--experiment=text_to_image` saved, and writes them as a sheet.
 """
 
-import argparse
 import os
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
-from xmodal import versions
+from xmodal.command import Parser, exit_code
 from xmodal.errors import UserError
 from xmodal.files import whole_file
 
 
-class Parser(argparse.ArgumentParser):
-    """Parses a command line, and tells a mistake as everything that the user can mend."""
-
-    def error(self, message: str) -> NoReturn:
-        """Raises a `UserError`."""
-        raise UserError(message, "see --help")
-
-
 def main(argv: Sequence[str]) -> int:
-    """Runs the command line, and returns its exit code: 0 done, 2 the user can mend it.
-
-    Args:
-        argv: the program's name, then its arguments.
-    """
-    try:
-        versions.check()
-        _run(_parser().parse_args(list(argv)[1:]))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    """Runs the command line, and returns its exit code: 0 done, 2 the user can mend it, 130 interrupted."""
+    return exit_code(_run, argv)
 
 
 def texts_of(words: Sequence[str]) -> list[str]:
@@ -53,21 +33,13 @@ def texts_of(words: Sequence[str]) -> list[str]:
     return texts
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = Parser(
-        prog="python -m xmodal.search",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+def _run(arguments: Sequence[str]) -> None:
+    parser = Parser("xmodal.search", __doc__)
     parser.add_argument("query", nargs="*", help="what the pictures show; several are searched one by one")
     parser.add_argument("--index", required=True, type=Path, help="folder of the index")
     parser.add_argument("--top_k", type=int, default=10, help="how many pictures of each query; 10")
     parser.add_argument("--output", type=Path, default=Path("search.png"), help="the sheet; search.png")
-    return parser
-
-
-def _run(options: argparse.Namespace) -> None:
+    options = parser.parse_args(arguments)
     queries = texts_of(options.query)
     if options.top_k < 1:
         raise UserError(f"--top_k={options.top_k} is no number of pictures", "give one from 1 on")

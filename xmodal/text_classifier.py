@@ -71,6 +71,11 @@ class TextClassifier:
         logits = read[place.ravel()]
         return logits.reshape(len(texts), -1, logits.shape[-1]).mean(axis=1)
 
+    def vectors(self, texts: Iterable[str], strategy: tf.distribute.Strategy) -> np.ndarray:
+        """Returns what the encoder makes of texts (N,): (N, D)."""
+        distinct, place = np.unique(list(texts), return_inverse=True)
+        return _outputs(self.encoder.model, self.encoder.padded(distinct), strategy, "", None)[place]
+
     def reader(self, strategy: tf.distribute.Strategy) -> Callable[[Iterable[str]], np.ndarray]:
         """Returns a function of texts (N,) that gives logits (N, C), for many calls: it is traced once."""
 

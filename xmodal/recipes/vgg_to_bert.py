@@ -37,6 +37,7 @@ from xmodal.transfer import TransferReport, transfer_weights
 
 PROBE_IMAGES = 64
 GALLERY_EACH = 8
+PROJECTED_IMAGES = 500
 CHECKED_IMAGES = 32
 
 
@@ -175,6 +176,7 @@ def run(config: Config, clock: Clock) -> report.Run:
         },
         headline="text",
         tables=under_attack,
+        points=_points(data.test, truth.test, words.test, text, question, strategy),
     )
 
     def exported() -> dict[str, float | int | str]:
@@ -372,6 +374,26 @@ def _gallery(config, data: ImageData, probabilities, truth, sentences, question)
         )
         for kind, indices in picked.items()
         for index in indices
+    )
+
+
+def _points(
+    test: ImageSplit,
+    truth: np.ndarray,
+    sentences: np.ndarray,
+    text: TextClassifier,
+    question: TargetMap,
+    strategy,
+) -> report.Points:
+    """Sentences of test images, and the descriptions of the answers, as the text encoder sees them."""
+    places = np.linspace(0, len(test) - 1, min(PROJECTED_IMAGES, len(test))).round().astype(int)
+    words = [*sentences[places, 0], *question.descriptions]
+    targets = [*truth[places], *question.targets]
+    return report.Points(
+        vectors=text.vectors(words, strategy),
+        labels=tuple(question.names[target] for target in targets),
+        words=tuple(words),
+        pictures=(*(test.encoded(place) for place in places), *[b""] * len(question.descriptions)),
     )
 
 

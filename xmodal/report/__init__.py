@@ -10,13 +10,14 @@ from pathlib import Path
 from xmodal.files import write_json, write_text
 from xmodal.report.machine import commit, hardware, versions
 from xmodal.report.page import html
-from xmodal.report.records import GalleryItem, Plot, Run, Series, Table
+from xmodal.report.records import GalleryItem, Plot, Points, Run, Series, Table
 from xmodal.report.summaries import tensorboard
 from xmodal.report.tables import console_table, epoch_lines, metrics, transfer_table
 
 __all__ = [
     "GalleryItem",
     "Plot",
+    "Points",
     "Run",
     "Series",
     "Table",

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 if TYPE_CHECKING:
     from xmodal.data.audit import DataReport
     from xmodal.evaluate import Gain, Kind, Result
@@ -97,6 +99,28 @@ class Plot:
 
 
 @dataclass(frozen=True)
+class Points:
+    """Points of one vector space, for TensorBoard's Projector.
+
+    Attributes:
+        vectors: float32 (N, D).
+        labels: (N,) names of classes.
+        words: (N,) the text that each point stands for, or that its picture was put into.
+        pictures: (N,) encoded; empty for a point that is a text.
+    """
+
+    vectors: np.ndarray
+    labels: tuple[str, ...]
+    words: tuple[str, ...]
+    pictures: tuple[bytes, ...]
+
+    def __post_init__(self):
+        for part in (self.labels, self.words, self.pictures):
+            if len(part) != len(self.vectors):
+                raise ValueError(f"points must have {len(self.vectors)} of each. Received: {len(part)}")
+
+
+@dataclass(frozen=True)
 class Run:
     """Everything that a finished run has to tell.
 
@@ -117,6 +141,7 @@ class Run:
         headline: name of the result that opens the report; the first one by default.
         tables, plots: what else there is to show, below the results.
         further_data: title -> what was read, of a run on several data sets.
+        points: images and texts in one space, None for a run that has none.
     """
 
     experiment: str
@@ -136,6 +161,7 @@ class Run:
     tables: tuple[Table, ...] = ()
     plots: tuple[Plot, ...] = ()
     further_data: dict[str, DataReport] = field(default_factory=dict)
+    points: Points | None = None
 
     def __post_init__(self):
         if not self.results:

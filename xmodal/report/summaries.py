@@ -12,6 +12,7 @@ import numpy as np
 
 from xmodal.files import whole_file
 from xmodal.report import figures
+from xmodal.report.projector import write_points
 from xmodal.report.records import Run
 from xmodal.report.tables import WIDEST, console_table
 from xmodal.report.wording import printable
@@ -32,7 +33,8 @@ def tensorboard(run: Run, folder: Path) -> None:
         run: what to show.
         folder: gets one event file each in `results` (accuracies, confusion matrix, calibration, curves of
             precision and recall, pictures, HParams, flags), `train` and `validation` (curves that
-            TensorBoard lays over each other; step is the epoch, from 0).
+            TensorBoard lays over each other; step is the epoch, from 0); `results` gets the files of the
+            Projector too.
     """
     import tensorflow as tf
     from tensorboard.plugins.hparams import api as hparams
@@ -55,6 +57,8 @@ def tensorboard(run: Run, folder: Path) -> None:
             tf.summary.image(f"pictures/{kind}", pictures, step=0, max_outputs=len(pictures))
         tf.summary.text("flags", _code_block(flags), step=0)
         tf.summary.text("results", _code_block(console_table(run, WIDEST)), step=0)
+    if run.points is not None:
+        write_points(run.points, folder / "results")
     for name, prefix in (("train", ""), ("validation", "val_")):
         with _events(folder / name):
             for history in run.histories:
