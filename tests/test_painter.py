@@ -36,7 +36,7 @@ def test_a_preset_that_there_is_not(tmp_path):
 
 def test_what_is_no_generator(tmp_path):
     (tmp_path / "generator.json").write_text(
-        '{"image_size": 8, "steps": 2, "guidance": 1, "solver": "euler"}'
+        '{"shape": [8, 8, 3], "steps": 2, "guidance": 1, "solver": "euler"}'
     )
     with pytest.raises(
         UserError, match=r"--model=.* is no generator \(OSError: .*; give the folder of one that"
