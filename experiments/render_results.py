@@ -15,6 +15,7 @@ USUAL = {"precision": "float32", "train_examples": "0", "text_encoder": "minilm_
 # How the captions of tables begin that are shown; the others stand in a run's report.
 SHOWN = (
     "Test accuracy on",
+    "Test accuracy when",
     "Both directions",
     "Retrieval in the shared space",
     "What the judge sees",
@@ -63,6 +64,11 @@ def _section(path: Path) -> str:
             lines += ["", *_table(_with_intervals(table))]
     # Names within a sentence keep their capitals.
     sentences = " ".join(f"{gain['sentence'][:1].upper()}{gain['sentence'][1:]}." for gain in record["gains"])
+    sentences += "".join(
+        f" {fact[:1].upper()}{fact[1:]}: {value:.2f}."
+        for fact, value in record["facts"].items()
+        if fact.startswith("errors of fused")
+    )
     small = [table for table in record.get("tables", []) if table["head"][0] == "form"]
     lines += ["", *([sentences, ""] if sentences else [])]
     return "\n".join([*lines, *(line for table in small for line in _small(table))])
@@ -131,6 +137,8 @@ def _source(record: dict) -> tuple[str, str]:
         return "bench", "documents"
     if _flags(record)["experiment"] == "bert_news":
         return "documents", "documents"
+    if _flags(record)["experiment"] == "fusion":
+        return "pairs", "pairs"
     return "dataset", "examples" if _flags(record)["experiment"] in MIXED else "images"
 
 

@@ -25,6 +25,7 @@ PARTS = (
     config.GeneratorConfig,
     config.AttackConfig,
     config.PairConfig,
+    config.FusionConfig,
 )
 FLAGS = {flag.name: flag for flag in flags.FLAGS.flags_by_module_dict()[config.__name__]}
 

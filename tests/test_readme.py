@@ -64,6 +64,28 @@ def test_a_table_of_small_forms_is_rendered(render_results, tmp_path):
     assert "The classes" not in rendered
 
 
+def test_an_ablation_of_fusion_is_rendered(render_results, tmp_path):
+    record = json.loads((ROOT / "experiments/results/vgg_to_bert.json").read_text())
+    record["flags"] = [
+        "--experiment=fusion" if flag.startswith("--experiment") else flag for flag in record["flags"]
+    ] + ["--pairs=csv:data/words.csv.gz"]
+    record["facts"] = {"errors of fused to those of text_only": 0.4321, "temperature of fused_late": 1.5}
+    head = ["model", "with both sides", "without texts"]
+    rows = [["fused_early", "95.00% (a to b)", "79.00%"], ["fused_late", "94.00%", "78.00%"]]
+    record["tables"] = [
+        {"caption": "Test accuracy when a side is missing", "head": head, "rows": rows},
+        {"caption": "Whom the gate trusted", "head": ["pair"], "rows": [["x"], ["y"]]},
+    ]
+    (tmp_path / "fusion.json").write_text(json.dumps(record))
+    rendered = render_results.render(tmp_path)
+    assert "**fusion**: `--pairs=csv:words.csv.gz`, seed" in rendered
+    assert "| pairs | log loss |" in rendered
+    assert "| fused_early | 95.00% (a to b) | 79.00% |" in rendered
+    assert ". Errors of fused to those of text_only: 0.43.\n" in rendered
+    assert "temperature" not in rendered
+    assert "Whom" not in rendered
+
+
 def test_every_record_can_be_traced():
     for path in (ROOT / "experiments/results").glob("*.json"):
         record = json.loads(path.read_text())

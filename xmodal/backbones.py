@@ -107,6 +107,26 @@ def image_trunk(
     return keras.Model(images, keras.layers.Concatenate(name="features")(pooled), name=name.lower())
 
 
+def with_regions(trunk: keras.Model, layer: str) -> tuple[keras.Model, tuple[int, int]]:
+    """Lets a trunk give one of its maps too, as it is.
+
+    Args:
+        trunk: RGB images (B, H, W, 3) -> pooled features (B, D).
+        layer: the name of the layer with the map: R positions with F numbers each.
+
+    Returns:
+        A model: the same images -> the features and, behind them, the map, position by position
+        (B, D + R F); and (R, F).
+
+    Raises:
+        UserError: when it has no such layer.
+    """
+    regions = _layer(trunk, layer, flag="region_layer").output
+    joined = keras.layers.Concatenate(name="with_regions")([trunk.output, keras.layers.Flatten()(regions)])
+    _, height, width, numbers = regions.shape
+    return keras.Model(trunk.input, joined, name=trunk.name), (height * width, numbers)
+
+
 def small_cnn(image_size: int) -> keras.Model:
     """Builds the convolutions of LeNet-5 (LeCun et al. 1998) for colours, with ReLU and maxima.
 
@@ -426,11 +446,11 @@ def _load_weights(model: keras.Model, weights: str, *, cache: Path, offline: boo
         )
 
 
-def _layer(model: keras.Model, name: str) -> keras.Layer:
+def _layer(model: keras.Model, name: str, flag: str = "features") -> keras.Layer:
     names = [layer.name for layer in model.layers if len(layer.output.shape) == 4]
     if name not in names:
         raise UserError(
-            f"--features={name} is no layer of {model.name!r} with feature maps", nearest(name, names)
+            f"--{flag}={name} is no layer of {model.name!r} with feature maps", nearest(name, names)
         )
     return model.get_layer(name)
 

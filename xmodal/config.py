@@ -14,8 +14,8 @@ from absl import flags
 
 from xmodal.errors import UserError, nearest
 
-EXPERIMENTS = ("vgg_to_bert", "vgg_to_vgg", "cnn_to_text", "bert_news", "text_to_image")
-NOT_ATTACKED = ("cnn_to_text", "text_to_image")
+EXPERIMENTS = ("vgg_to_bert", "vgg_to_vgg", "cnn_to_text", "bert_news", "text_to_image", "fusion")
+NOT_ATTACKED = ("cnn_to_text", "text_to_image", "fusion")
 # What --small makes forms of.
 SHRUNK = ("bert_news", "vgg_to_bert")
 TEXT_STYLES = ("top1", "topk", "hedged")
@@ -29,6 +29,7 @@ CLASS_WEIGHTS = ("none", "balanced")
 DIRECTIONS = ("images_to_documents", "documents_to_images")
 MOVES = ("scorer", "upper")
 WORD_VECTORS = ("bert", "random")
+FUSIONS = ("early", "late", "gated", "attention")
 SOLVERS = ("euler", "heun")
 AUGMENTATIONS = ("flip", "shift", "crop", "rotate", "zoom")
 
@@ -291,6 +292,21 @@ _choice("word_vectors", "bert", WORD_VECTORS, "How these start: from BERT's word
 _count("units", 256, "Units of each LSTM in each direction.")
 _number("text_dropout", 0.5, "Dropout between the layers of the LSTMs.", upper=0.9)
 
+# Image and text together.
+flags.DEFINE_list("fusion", list(FUSIONS), f"How they are read together: any of {', '.join(FUSIONS)}.")
+flags.DEFINE_string(
+    "region_layer", "block4_pool", "Layer of the trunk whose map has the regions that attention looks at."
+)
+_count("fusion_units", 256, "Units of each hidden layer on the encoders; a multiple of 4.", lower=4)
+_count("fusion_epochs", 20, "Epochs of each way to read them together, and of each side alone.")
+_number("fusion_learning_rate", 1e-3, "Its peak rate.")
+_number(
+    "modality_dropout",
+    0.5,
+    "Share of the pairs that lose their image or their text, either as often, in an epoch.",
+    upper=1.0,
+)
+
 # Text to images.
 _count("space_width", 128, "Numbers of a vector in the space that images and texts share.")
 flags.DEFINE_string(
@@ -483,6 +499,18 @@ class ScorerConfig:
 
 
 @dataclass(frozen=True)
+class FusionConfig:
+    """How images and texts are read together."""
+
+    fusion: tuple[str, ...]
+    region_layer: str
+    fusion_units: int
+    fusion_epochs: int
+    fusion_learning_rate: float
+    modality_dropout: float
+
+
+@dataclass(frozen=True)
 class GeneratorConfig:
     """The space that images and texts share, and what draws pictures from texts."""
 
@@ -526,6 +554,7 @@ class Config:
     image: ImageConfig
     text: TextConfig
     scorer: ScorerConfig
+    fusion: FusionConfig
     generator: GeneratorConfig
     attack: AttackConfig
     flagfile: str
@@ -567,10 +596,15 @@ def from_flags() -> Config:
         UserError: when flags do not fit together.
     """
     values = {flag.name: _plain(flag.value) for flag in _own_flags()}
-    for name in ("augment", "generator_augment"):
-        unknown = [kind for kind in values[name] if kind not in AUGMENTATIONS]
+    for name, choices in (
+        ("augment", AUGMENTATIONS),
+        ("generator_augment", AUGMENTATIONS),
+        ("fusion", FUSIONS),
+    ):
+        unknown = [word for word in values[name] if word not in choices]
         if unknown:
-            raise UserError(f"--{name}={unknown[0]} is not known", nearest(unknown[0], AUGMENTATIONS))
+            raise UserError(f"--{name}={unknown[0]} is not known", nearest(unknown[0], choices))
+    _require_fusion(values)
     values["generator_widths"] = _widths(values["generator_widths"])
     _require_generator(values["image_generator"])
     _require_named(values["test_documents"])
@@ -614,6 +648,7 @@ def from_flags() -> Config:
         image=make(ImageConfig),
         text=make(TextConfig),
         scorer=make(ScorerConfig),
+        fusion=make(FusionConfig),
         generator=make(GeneratorConfig),
         attack=make(AttackConfig),
         flagfile=_flagfile(),
@@ -635,6 +670,19 @@ def _require_float32_export(values: dict[str, Any]) -> None:
         raise UserError(
             f"--small makes small forms of float32, and --precision={values['precision']} is another one",
             "add --nosmall, or leave out --precision",
+        )
+
+
+def _require_fusion(values: dict[str, Any]) -> None:
+    kinds = values["fusion"]
+    if not kinds or len(set(kinds)) < len(kinds):
+        raise UserError(
+            f"--fusion={','.join(kinds)} names no way, or one of them twice",
+            f"name any of {', '.join(FUSIONS)}",
+        )
+    if values["fusion_units"] % 4:
+        raise UserError(
+            f"--fusion_units={values['fusion_units']} is no multiple of 4", "attention has 4 heads: give one"
         )
 
 

@@ -17,6 +17,7 @@ from xmodal.bridge import Bridge
 from xmodal.checkpoint import Stage, State
 from xmodal.data.images import decode
 from xmodal.files import whole_folder
+from xmodal.pair_encoders import Encoders, image_parts
 from xmodal.text_classifier import TextClassifier
 
 # Largest difference of a probability between the model in memory and the export.
@@ -148,6 +149,101 @@ class ServedDocuments(Labelled):
         return {"serving_default": self.answer_texts, "labels": self.tell_labels}
 
 
+class ServedPairs(Labelled):
+    """The path from an image and a text, or from one of them, to an answer, as a SavedModel keeps it.
+
+    Args:
+        encoders: of both sides.
+        image_size: side of the images in pixels.
+        model: a dict of what a fusion model reads -> logits of the classes (B, C).
+        temperature: calibrates these.
+        names: the classes, C of them.
+    """
+
+    def __init__(
+        self,
+        *,
+        encoders: Encoders,
+        image_size: int,
+        model: keras.Model,
+        temperature: float,
+        names: tuple[str, ...],
+    ):
+        super().__init__(names)
+        self._trunk = encoders.trunk
+        self._map_shape = encoders.map_shape
+        self._preprocessor = encoders.text.preprocessor
+        self._text_model = encoders.text_model
+        self._image_size = image_size
+        self._model = model
+        self._temperature = temperature
+
+    @tf.function(
+        input_signature=[
+            tf.TensorSpec([None], tf.string, name="image_bytes"),
+            tf.TensorSpec([None], tf.string, name="text"),
+        ]
+    )
+    def answer_pairs(self, image_bytes, text):
+        """Encoded images and texts (B,), "" for none -> label, probability and probabilities (B, C)."""
+        return self._answered(self._seen(image_bytes) | self._said(text))
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
+    def answer_images(self, image_bytes):
+        """Encoded images (B,) -> label, probability and probabilities (B, C)."""
+        missing = tf.fill(tf.shape(image_bytes), "")
+        return self._answered(self._seen(image_bytes) | self._said(missing))
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="text")])
+    def answer_texts(self, text):
+        """Texts (B,) -> label, probability and probabilities (B, C)."""
+        rows = tf.zeros([tf.shape(text)[0], self._trunk.output.shape[-1]])
+        missing = image_parts(rows, self._map_shape) | {"has_image": tf.zeros(tf.shape(text))}
+        return self._answered(missing | self._said(text))
+
+    def signatures(self) -> dict[str, Any]:
+        """Returns the functions that are served, by name."""
+        return {
+            "serving_default": self.answer_pairs,
+            "image": self.answer_images,
+            "text": self.answer_texts,
+            "labels": self.tell_labels,
+        }
+
+    def _seen(self, image_bytes):
+        size = self._image_size
+        there = tf.strings.length(image_bytes) > 0
+
+        def pixels(encoded):
+            return tf.cond(
+                tf.strings.length(encoded) > 0,
+                lambda: decode(encoded, size),
+                lambda: tf.zeros([size, size, 3]),
+            )
+
+        images = tf.map_fn(
+            pixels, image_bytes, fn_output_signature=tf.TensorSpec([size, size, 3], tf.float32)
+        )
+        rows = self._trunk(images, training=False)
+        return image_parts(rows, self._map_shape) | {"has_image": tf.cast(there, tf.float32)}
+
+    def _said(self, text):
+        text = tf.strings.strip(text)
+        tokens = self._preprocessor(text)
+        rows = self._text_model(tokens, training=False)
+        return {
+            "text": rows[:, 0],
+            "tokens": rows[:, 1:],
+            "token_mask": tf.cast(tokens["padding_mask"], tf.float32),
+            "has_text": tf.cast(tf.strings.length(text) > 0, tf.float32),
+        }
+
+    def _answered(self, parts):
+        inputs = {name: parts[name] for name in self._model.input}
+        logits = self._model(inputs, training=False)
+        return _answer(tf.cast(logits, tf.float32) / self._temperature, self._names)
+
+
 def _answer(logits, names):
     probabilities = tf.nn.softmax(logits)
     return {
@@ -157,7 +253,7 @@ def _answer(logits, names):
     }
 
 
-def export(served: Served | ServedDocuments, folder: Path, kept: Stage | None = None) -> Path:
+def export(served: Served | ServedDocuments | ServedPairs, folder: Path, kept: Stage | None = None) -> Path:
     """Saves a model as the next version in a folder, the layout that TensorFlow Serving watches.
 
     Args:
@@ -200,13 +296,19 @@ def destination(folder: Path, kept: Stage | None) -> Path:
     return version
 
 
-def check(exported: Path, inputs: list[bytes], probabilities: np.ndarray) -> float:
+def check(
+    exported: Path,
+    inputs: list[bytes] | dict[str, list[bytes]],
+    probabilities: np.ndarray,
+    signature: str = "serving_default",
+) -> float:
     """Loads an export in a fresh process and compares its answers with those of the model in memory.
 
     Args:
         exported: folder of the SavedModel.
-        inputs: encoded images or texts, N of them.
+        inputs: encoded images or texts, N of them; by name where the signature has several inputs.
         probabilities: what the model in memory answers (N, T).
+        signature: which one is asked.
 
     Returns:
         The largest absolute difference of a probability.
@@ -215,10 +317,15 @@ def check(exported: Path, inputs: list[bytes], probabilities: np.ndarray) -> flo
         RuntimeError: when the export cannot be loaded, or differs by more than `TOLERANCE`.
     """
     with tempfile.TemporaryDirectory() as folder:
-        for number, encoded in enumerate(inputs):
-            (Path(folder) / f"{number:06d}").write_bytes(encoded)
+        named = inputs if isinstance(inputs, dict) else {"": inputs}
+        for name, values in named.items():
+            (Path(folder) / name).mkdir(exist_ok=True)
+            for number, encoded in enumerate(values):
+                (Path(folder) / name / f"{number:06d}").write_bytes(encoded)
         process = subprocess.run(
-            [sys.executable, loaded.__file__, str(exported), folder], capture_output=True, text=True
+            [sys.executable, loaded.__file__, str(exported), folder, signature],
+            capture_output=True,
+            text=True,
         )
     if process.returncode:
         raise RuntimeError(f"the export in {exported} cannot be used: {process.stderr.strip()[-2000:]}")

@@ -56,6 +56,7 @@ def _of_run(settings: config.Config) -> list[str]:
         "cnn_to_text": {**images, "documents": settings.documents.documents, **encoder},
         "bert_news": {"documents": settings.documents.documents, **encoder},
         "text_to_image": {**images, **encoder},
+        "fusion": {"image_weights": settings.image.image_weights, "pairs": settings.pairs.pairs, **encoder},
     }[settings.run.experiment]
     names = assets.needed(*flags.values())
     for flag, value in flags.items():

@@ -21,18 +21,21 @@ def image_head(
     Returns:
         A model: features (B, D) -> logits (B, C).
     """
-    variance = features.var(axis=0)
-    # Most features of a trunk are rare: divided by their own small deviation, one that fires on a new
-    # image would drown the others.
-    floor = np.median(variance[variance > 0]) if variance.any() else 1.0
-    layers: list[keras.Layer] = [
-        keras.Input((features.shape[1],)),
-        keras.layers.Normalization(mean=features.mean(axis=0), variance=np.maximum(variance, floor)),
-    ]
+    layers: list[keras.Layer] = [keras.Input((features.shape[1],)), standardising(features)]
     if hidden:
         layers += [keras.layers.Dropout(dropout), keras.layers.Dense(hidden, activation="relu")]
     layers += [keras.layers.Dropout(dropout), keras.layers.Dense(classes, name="logits")]
     return keras.Sequential(layers, name=name)
+
+
+def standardising(features: np.ndarray, name: str | None = None) -> keras.layers.Normalization:
+    """Returns what standardises features by their statistics over a sample (N, ..., D)."""
+    flat = features.reshape(-1, features.shape[-1])
+    variance = flat.var(axis=0)
+    # Most features of a trunk are rare: divided by their own small deviation, one that fires on a new
+    # image would drown the others.
+    floor = np.median(variance[variance > 0]) if variance.any() else 1.0
+    return keras.layers.Normalization(mean=flat.mean(axis=0), variance=np.maximum(variance, floor), name=name)
 
 
 def text_classifier(

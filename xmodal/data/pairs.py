@@ -229,7 +229,8 @@ def _read_table(source: str, reading: Reading, image_folder: Path | None) -> _Re
         item = str(folder / image) if image else NO_IMAGE
         example = Example(item, row_id(path, row), *class_and_split(row, path, reading))
         examples.append(example)
-        texts[example.id] = text
+        # JSON may hold halves of surrogate pairs, which no tensor takes.
+        texts[example.id] = text.encode("utf-8", "replace").decode()
     if empty:
         raise UserError(
             f"{len(empty)} of {len(rows)} pairs of {str(path)!r} have neither an image nor a text, the first "

@@ -1,0 +1,325 @@
+"""What an image trunk and a BERT make of pairs: each image and each distinct text is read once, and kept."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from xmodal import train
+from xmodal.backbones import TextEncoder, text_encoder, with_regions
+from xmodal.checkpoint import Checkpoints
+from xmodal.config import Config
+from xmodal.data.images import ImageData, ImageSplit
+from xmodal.data.pairs import PairData, PairSplit
+from xmodal.data.splits import SPLITS
+from xmodal.errors import UserError
+from xmodal.features import FeatureCache, features
+from xmodal.image_classifier import build_trunk, pixels, train_image_classifier
+from xmodal.text_classifier import merge, train_text_classifier
+
+# Rows that statistics are taken of.
+SAMPLE = 4096
+
+
+@dataclass(frozen=True)
+class Encoders:
+    """The encoders of both sides.
+
+    Attributes:
+        trunk: RGB images (B, H, W, 3) from 0 to 255 -> the pooled features and, behind them, a map
+            (B, D + R F).
+        map_shape: of that map: (R, F).
+        text: the tokenizer, and the encoder behind it.
+        text_model: what the tokenizer gives -> the sentence vector and, below it, those of the tokens
+            (B, 1 + T, E).
+        histories: of the trainings that they went through.
+    """
+
+    trunk: keras.Model
+    map_shape: tuple[int, int]
+    text: TextEncoder
+    text_model: keras.Model
+    histories: tuple[train.History, ...]
+
+
+def image_parts(rows: tf.Tensor, map_shape: tuple[int, int]) -> dict[str, tf.Tensor]:
+    """Returns the inputs "image" and "regions" of a fusion model from a trunk's output (B, D + R F).
+
+    Args:
+        rows: that output.
+        map_shape: (R, F).
+    """
+    regions, width = map_shape
+    pooled = rows.shape[1] - regions * width
+    return {"image": rows[:, :pooled], "regions": tf.reshape(rows[:, pooled:], [-1, regions, width])}
+
+
+@dataclass(frozen=True)
+class EncodedSplit:
+    """What the encoders made of N pairs.
+
+    Attributes:
+        views: for each view of the images, what the trunk gave of each, and a row of zeros (M + 1, D + R F).
+        image_row: (N,) the row of each pair's image; the last one for none.
+        texts: what the text model gave of each distinct text (U, 1 + T, E).
+        token_mask: (U, T).
+        text_row: (N,) the row of each pair's text.
+        has_image, has_text: (N,) booleans.
+        labels: (N,).
+    """
+
+    views: tuple[tf.Tensor, ...]
+    image_row: np.ndarray
+    texts: tf.Tensor
+    token_mask: tf.Tensor
+    text_row: np.ndarray
+    has_image: np.ndarray
+    has_text: np.ndarray
+    labels: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def showing(self, has_image: np.ndarray, has_text: np.ndarray) -> "EncodedSplit":
+        """Returns the same pairs with these sides (N,) and no others."""
+        return replace(self, has_image=has_image, has_text=has_text)
+
+    def only(self, side: str) -> "EncodedSplit":
+        """Returns the same pairs with their "image" or their "text" alone."""
+        none = np.zeros(len(self), bool)
+        return self.showing(*((self.has_image, none) if side == "image" else (none, self.has_text)))
+
+    def take(self, positions: np.ndarray) -> "EncodedSplit":
+        """Returns the pairs at some positions (n,)."""
+        names = ("image_row", "text_row", "has_image", "has_text", "labels")
+        return replace(self, **{name: getattr(self, name)[positions] for name in names})
+
+
+def require_both_sides(data: PairData) -> None:
+    """Refuses a split in which no pair has an image, or none has a text, with a `UserError`."""
+    for name in SPLITS:
+        split: PairSplit = getattr(data, name)
+        for side, there in (("image", split.has_image), ("text", split.has_text)):
+            if not there.any():
+                raise UserError(
+                    f"no {name} pair has {'an' if side == 'image' else 'a'} {side}",
+                    "there is nothing to fuse: add some, or use --experiment=vgg_to_bert or bert_news",
+                )
+
+
+def make_encoders(
+    config: Config,
+    data: PairData,
+    preset: str,
+    *,
+    strategy: tf.distribute.Strategy,
+    checkpoints: Checkpoints,
+    cache: FeatureCache | None,
+) -> Encoders:
+    """Loads both encoders, and trains each by itself where the flags ask for it.
+
+    `--trainable` and `--text_trainable` say from which layer on; "head" leaves an encoder as it is.
+
+    Args:
+        config: all flags.
+        data: the pairs; each encoder learns from those that have its side.
+        preset: the text encoder, as `backbones.text_encoder` takes it.
+        strategy: the tf.distribute strategy.
+        checkpoints: where trainings are kept.
+        cache: where features of frozen trunks are kept.
+    """
+    trunk = build_trunk(config, config.image.base, config.image.image_weights, strategy)
+    histories: tuple[train.History, ...] = ()
+    if config.image.trainable != "head":
+        images = ImageData(
+            data.train.images(),
+            data.validation.images(),
+            data.test.images(),
+            data.class_names,
+            data.report,
+        )
+        histories += train_image_classifier(
+            trunk,
+            images,
+            data_config=config.data,
+            config=config.image,
+            trainable=config.image.trainable,
+            seed=config.run.seed,
+            strategy=strategy,
+            stage="image encoder",
+            checkpoints=checkpoints,
+            cache=cache,
+            training=config.train,
+        ).histories
+    if config.text.text_trainable == "head":
+        with strategy.scope():
+            text = text_encoder(preset, config.text.sequence_length)
+    else:
+        learned, held_out = (
+            merge(split.texts[split.has_text], split.labels[split.has_text])
+            for split in (data.train, data.validation)
+        )
+        classifier = train_text_classifier(
+            preset,
+            learned,
+            len(data.class_names),
+            config=config.text,
+            seed=config.run.seed,
+            strategy=strategy,
+            stage="text encoder",
+            validation=held_out,
+            patience=config.image.patience,
+            checkpoints=checkpoints,
+            training=config.train,
+        )
+        text = classifier.encoder
+        histories += (classifier.history,) if classifier.history else ()
+    with strategy.scope():
+        both, map_shape = with_regions(trunk, config.fusion.region_layer)
+        return Encoders(both, map_shape, text, with_tokens(text.model), histories)
+
+
+def with_tokens(encoder: keras.Model) -> keras.Model:
+    """Lets a sentence encoder give the vectors of the tokens too.
+
+    Args:
+        encoder: token_ids, segment_ids and padding_mask -> sentence vectors (B, E).
+
+    Returns:
+        A model: the same -> the sentence vector and, below it, those of the tokens (B, 1 + T, E).
+    """
+    vectors, _ = encoder.get_layer("mean_pool").input
+    sentence = keras.layers.Reshape((1, vectors.shape[-1]))(encoder.output)
+    joined = keras.layers.Concatenate(axis=1, name="with_tokens")([sentence, vectors])
+    return keras.Model(encoder.input, joined, name=encoder.name)
+
+
+def encode(
+    config: Config,
+    encoders: Encoders,
+    data: PairData,
+    *,
+    strategy: tf.distribute.Strategy,
+    checkpoints: Checkpoints,
+    cache: FeatureCache | None,
+) -> dict[str, EncodedSplit]:
+    """Runs both encoders over all splits.
+
+    A frozen trunk sees each training image `--epochs` times, first as it is and then augmented; one that was
+    trained sees it as it is.
+
+    Args:
+        config: all flags.
+        encoders: of both sides.
+        data: the pairs.
+        strategy: the tf.distribute strategy.
+        checkpoints: where outputs are kept.
+        cache: where features are kept for other runs; with the checkpoints without it.
+
+    Returns:
+        Name of a split -> what was made of it.
+    """
+    views = config.image.epochs if config.image.trainable == "head" else 1
+
+    def read_images(split: ImageSplit, name: str, view: int) -> tf.Tensor:
+        facts: dict[str, object] = {
+            "image_size": config.data.image_size,
+            "batch_size": 4 * config.image.batch_size,
+        }
+        augment = config.image.augment if view else ()
+        seed = config.run.seed
+        if view:
+            facts |= {"augment": list(augment), "seed": seed, "view": view}
+        stage = f"images: {name}, view {view + 1}" if name == "train" else f"images: {name}"
+        size = 4 * config.image.batch_size
+        batches = pixels(split, config.data.image_size, size, augment=augment, seed=seed, epoch=view)
+        if cache is None:
+            rows = train.predict(encoders.trunk, batches, strategy, stage=stage, checkpoints=checkpoints)
+        else:
+            rows = features(encoders.trunk, split, batches, strategy, cache=cache, facts=facts, stage=stage)
+        return tf.concat([rows, tf.zeros_like(rows[:1])], axis=0)
+
+    encoded = {}
+    for name in SPLITS:
+        split: PairSplit = getattr(data, name)
+        there = split.has_image
+        images = split.images()
+        kept = [read_images(images, name, view) for view in range(views if name == "train" else 1)]
+        texts, mask, row = _read_texts(encoders, split.texts, f"texts: {name}", strategy, checkpoints)
+        encoded[name] = EncodedSplit(
+            views=tuple(kept),
+            image_row=np.where(there, np.cumsum(there) - 1, len(images)),
+            texts=texts,
+            token_mask=mask,
+            text_row=row,
+            has_image=there,
+            has_text=split.has_text,
+            labels=split.labels,
+        )
+    return encoded
+
+
+def _read_texts(encoders: Encoders, texts: np.ndarray, stage: str, strategy, checkpoints):
+    """Returns what the text model gives of the distinct texts, their masks, and the row of each text."""
+    distinct, row = np.unique(texts.astype(str), return_inverse=True)
+    tokens = encoders.text.padded(distinct)
+    batches = train.array_batches(tokens, batch_size=64)
+    rows = train.predict(encoders.text_model, batches, strategy, stage=stage, checkpoints=checkpoints)
+    return tf.constant(rows), tf.cast(tokens["padding_mask"], tf.float32), row
+
+
+def samples(encoders: Encoders, split: EncodedSplit) -> dict[str, np.ndarray]:
+    """Returns some of what fusion models read of each side, as `fusion.FusionSettings` takes it."""
+    images = image_parts(split.views[0][:-1][:SAMPLE], encoders.map_shape)
+    row = split.text_row[split.has_text][:SAMPLE]
+    said, mask = tf.gather(split.texts, row), tf.gather(split.token_mask, row)
+    tokens = tf.boolean_mask(said[:, 1:], mask > 0)[:SAMPLE]
+    parts = {**images, "text": said[:, 0], "tokens": tokens}
+    return {name: part.numpy() for name, part in parts.items()}
+
+
+def pair_batches(
+    encoders: Encoders,
+    split: EncodedSplit,
+    inputs: Sequence[str],
+    *,
+    batch_size: int,
+    order: np.ndarray | None = None,
+    view: int = 0,
+) -> tf.data.Dataset:
+    """Batches encoded pairs.
+
+    Args:
+        encoders: what made them.
+        split: the pairs.
+        inputs: names of what the model reads, see `fusion.INPUTS`.
+        batch_size: B.
+        order: (n,) positions in the split, all of them in turn by default.
+        view: which view of the images.
+
+    Returns:
+        Batches of (inputs, labels (B,), weights (B,)).
+    """
+    order = np.arange(len(split)) if order is None else order
+    rows = split.views[view % len(split.views)]
+    columns = {
+        "image_row": split.image_row[order],
+        "text_row": split.text_row[order],
+        "has_image": split.has_image[order].astype(np.float32),
+        "has_text": split.has_text[order].astype(np.float32),
+        "label": split.labels[order].astype(np.int32),
+    }
+
+    def take(columns):
+        parts = {"has_image": columns["has_image"], "has_text": columns["has_text"]}
+        if "image" in inputs:
+            parts |= image_parts(tf.gather(rows, columns["image_row"]), encoders.map_shape)
+        said = tf.gather(split.texts, columns["text_row"])
+        parts |= {"text": said[:, 0], "tokens": said[:, 1:]}
+        parts["token_mask"] = tf.gather(split.token_mask, columns["text_row"])
+        label = columns["label"]
+        return {name: parts[name] for name in inputs}, label, tf.ones_like(label, tf.float32)
+
+    return tf.data.Dataset.from_tensor_slices(columns).batch(batch_size).map(take).prefetch(2)
