@@ -196,6 +196,19 @@ def test_a_mistake_is_one_line(main, words, told, capsys):
     assert len(printed.splitlines()) == 1
 
 
+@pytest.mark.slow
+def test_a_model_of_keras_nlp_draws_in_the_same_experiment(folder, tmp_path):
+    from tiny_stable_diffusion import save_tiny_stable_diffusion
+
+    save_tiny_stable_diffusion(folder / "sd3")
+    words = ["--image_generator=preset:./sd3", "--drawn=2", "--guidance=3", f"--output_dir={tmp_path}"]
+    process = command("run", *FLAGS, *words, cwd=folder)
+    assert process.returncode == 0, process.stderr
+    told = json.loads((tmp_path / "metrics.json").read_text())
+    assert told["results"]["text_to_image"]["n"] == 2
+    assert "parameters of the generator" not in told["facts"]
+
+
 def test_a_class_that_never_occurs_in_training(folder, tmp_path):
     for split, names in (("train", ("red", "green")), ("test", ("red", "green", "blue"))):
         for name in names:

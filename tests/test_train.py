@@ -118,6 +118,30 @@ def test_loss_and_accuracy_are_those_of_the_whole_epoch(examples, one_device):
     assert history.epochs[0]["accuracy"] == pytest.approx((logits.argmax(1) == labels).mean())
 
 
+def test_what_does_not_classify_has_its_own_loss_and_no_accuracy(examples, one_device):
+    inputs, _ = examples
+    wanted = np.random.default_rng(1).normal(size=(37, 3)).astype(np.float32)
+    weights = (np.arange(37) % 3).astype(np.float32)
+    batches = tf.data.Dataset.from_tensor_slices((inputs, wanted, weights)).batch(8)
+    model = build(one_device)
+    history = train.fit(
+        model,
+        lambda epoch: batches,
+        loss=keras.losses.mean_squared_error,
+        optimizer=lambda steps: keras.optimizers.SGD(0.0),
+        epochs=1,
+        strategy=one_device,
+        stage="",
+        validation=batches,
+        classifies=False,
+    )
+    (epoch,) = history.epochs
+    expected = np.average(np.mean((model(inputs).numpy() - wanted) ** 2, axis=1), weights=weights)
+    assert epoch["loss"] == pytest.approx(expected, rel=1e-5)
+    assert epoch["val_loss"] == pytest.approx(expected, rel=1e-5)
+    assert not [name for name in epoch if "accuracy" in name]
+
+
 def test_early_stopping_restores_the_best_weights(examples, one_device):
     held_out = train.array_batches(*examples, batch_size=10)
     model, history = fitted(

@@ -22,6 +22,9 @@ from xmodal.data.reading import Batches
 from xmodal.errors import UserError
 from xmodal.unet import unet
 
+# Mean and deviation of the logit of the times that are learned (Li and He 2025, arXiv:2511.13720).
+TIMES = (-0.8, 0.8)
+
 Velocity = Callable[[dict[str, tf.Tensor]], tf.Tensor]
 
 
@@ -48,6 +51,7 @@ def flow_batches(
     *,
     classes: int,
     image_size: int,
+    channels: int,
     batch_size: int,
     seed: int,
     epoch: int,
@@ -57,7 +61,7 @@ def flow_batches(
     """One epoch of what the flow learns from: each picture on its way from noise, and its velocity there.
 
     Noise, time and caption follow from (seed, epoch) alone. Times are drawn from a logit-normal
-    distribution, which has most of them between the ends (Esser et al. 2024, arXiv:2403.03206, 3.1).
+    distribution (Esser et al. 2024, arXiv:2403.03206, 3.1), with more of them where noise prevails.
 
     Args:
         split: N images.
@@ -65,13 +69,14 @@ def flow_batches(
         captions: M texts about the classes; each image gets one of its class.
         classes: C.
         image_size: side of the images in pixels.
+        channels: 3, or 1 for pictures that are grey.
         batch_size: B.
         seed, epoch: what is drawn.
         unconditional: share of the images that are told nothing: their vector is zero.
         augment: kinds of augmentation, as `data.images.batches` takes them.
 
     Returns:
-        Batches of ({"image", "time", "text"} as `unet` takes them, velocities (B, H, W, 3), ones (B,)).
+        Batches of ({"image", "time", "text"} as `unet` takes them, velocities (B, H, W, C), ones (B,)).
     """
     read = batches(
         split,
@@ -94,14 +99,19 @@ def flow_batches(
         caption = tf.gather(table, rows["label"])
         caption = tf.gather(caption, tf.minimum(place, table.shape[1] - 1), batch_dims=1)
         return rows | {
-            "time": tf.sigmoid(tf.random.stateless_normal((size,), seeds[1], alg="philox")),
-            "noise": tf.random.stateless_normal((size, image_size, image_size, 3), seeds[2], alg="philox"),
+            "time": tf.sigmoid(
+                TIMES[0] + TIMES[1] * tf.random.stateless_normal((size,), seeds[1], alg="philox")
+            ),
+            "noise": tf.random.stateless_normal(
+                (size, image_size, image_size, channels), seeds[2], alg="philox"
+            ),
             "caption": caption,
             "told": tf.cast(drawn[1] >= unconditional, tf.float32),
         }
 
     def learn(rows: dict[str, tf.Tensor]):
-        pictures, noise, time = read.read(rows)["image"] / 127.5 - 1, rows["noise"], rows["time"]
+        pictures = read.read(rows)["image"][..., :channels] / 127.5 - 1
+        noise, time = rows["noise"], rows["time"]
         share = time[:, None, None, None]
         text = tf.gather(held, rows["caption"]) * rows["told"][:, None]
         inputs = {"image": (1 - share) * noise + share * pictures, "time": time, "text": text}
@@ -111,7 +121,7 @@ def flow_batches(
 
 
 def squared_error(velocities: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
-    """Returns the mean squared error of each velocity (B, H, W, 3) -> (B,)."""
+    """Returns the mean squared error of each velocity (B, H, W, C) -> (B,)."""
     return tf.reduce_mean(tf.square(outputs - velocities), axis=(1, 2, 3))
 
 
@@ -160,9 +170,10 @@ def train_generator(
             "--generator_widths ask for",
             f"choose one, such as {coarsest * -(-image_size // coarsest)}",
         )
+    channels = 1 if is_grey(split, image_size) else 3
     with strategy.scope():
         keras.utils.set_random_seed(seed)
-        model = unet(image_size, vectors.shape[1], config.generator_widths, config.generator_patch)
+        model = unet(image_size, vectors.shape[1], config.generator_widths, config.generator_patch, channels)
     history = train.fit(
         model,
         lambda epoch: flow_batches(
@@ -171,6 +182,7 @@ def train_generator(
             captions,
             classes=classes,
             image_size=image_size,
+            channels=channels,
             batch_size=config.generator_batch_size,
             seed=seed,
             epoch=epoch,
@@ -187,6 +199,14 @@ def train_generator(
         classifies=False,
     )
     return model, history
+
+
+def is_grey(split: ImageSplit, image_size: int) -> bool:
+    """Tells whether no image of a split has a colour; then what is drawn needs none either."""
+    for batch in batches(split, image_size=image_size, batch_size=256):
+        if np.ptp(batch["image"].numpy(), axis=-1).max() > 0:
+            return False
+    return True
 
 
 def guided(model: Velocity, images: tf.Tensor, time: tf.Tensor, texts: tf.Tensor, guidance) -> tf.Tensor:
@@ -218,9 +238,9 @@ def step(model: Velocity, images, texts, start, end, guidance, *, solver: str) -
     return images + (end - start) * (velocities + guided(model, moved, end, texts, guidance)) / 2
 
 
-def noise_for(count, image_size: int, seed: Sequence[int]) -> tf.Tensor:
-    """Returns the noise (count, H, W, 3) that pictures start from; the same for the same seed (2,)."""
-    return tf.random.stateless_normal((count, image_size, image_size, 3), seed, alg="philox")
+def noise_for(count, shape: Sequence[int], seed: Sequence[int]) -> tf.Tensor:
+    """Returns noise (count, H, W, C) for pictures of a shape (H, W, C); the same for the same seed (2,)."""
+    return tf.random.stateless_normal((count, *shape), seed, alg="philox")
 
 
 def drawn(
@@ -236,7 +256,7 @@ def drawn(
 
     Args:
         move: (images, texts, start, end, guidance) -> images, such as `mover` makes.
-        noise: where they start (N, H, W, 3).
+        noise: where they start (N, H, W, C).
         texts: vectors (N, E).
         sampling: steps and guidance.
         batch_size: how many at once.
@@ -260,8 +280,9 @@ def drawn(
 
 
 def as_pixels(images: tf.Tensor) -> tf.Tensor:
-    """Returns images (B, H, W, 3) from -1 to 1 as uint8."""
-    return tf.cast(tf.clip_by_value(tf.round((images + 1) * 127.5), 0, 255), tf.uint8)
+    """Returns images (B, H, W, C) from -1 to 1 as RGB (B, H, W, 3) uint8."""
+    pixels = tf.cast(tf.clip_by_value(tf.round((images + 1) * 127.5), 0, 255), tf.uint8)
+    return tf.tile(pixels, [1, 1, 1, 3 // images.shape[-1]])
 
 
 def mover(model: keras.Model, solver: str) -> Callable[..., tf.Tensor]:

@@ -36,11 +36,10 @@ class ServedGenerator(tf.Module):
         super().__init__()
         self._texts = texts
         self._model = model
-        self._sampling = sampling
-        size, width = model.input["image"].shape[1], model.input["text"].shape[1]
-        self._size = size
-        images = tf.TensorSpec([None, size, size, 3], tf.float32, name="images")
-        vectors = tf.TensorSpec([None, width], tf.float32, name="texts")
+        self.sampling = sampling
+        self.shape = tuple(model.input["image"].shape[1:])
+        images = tf.TensorSpec([None, *self.shape], tf.float32, name="images")
+        vectors = tf.TensorSpec([None, model.input["text"].shape[1]], tf.float32, name="texts")
         scalars = [tf.TensorSpec([], tf.float32, name=name) for name in ("start", "end", "guidance")]
         self.move = tf.function(self._move, input_signature=[images, vectors, *scalars], autograph=False)
 
@@ -54,14 +53,14 @@ class ServedGenerator(tf.Module):
     def draw(self, text, seed):
         """Texts (B,) and a seed -> "png" (B,), encoded pictures."""
         vectors = self._texts.encode(text)["vector"]
-        steps, guidance = self._sampling.steps, tf.constant(self._sampling.guidance)
+        steps, guidance = self.sampling.steps, tf.constant(self.sampling.guidance)
 
         def follow(number, images):
             start = tf.cast(number, tf.float32) / steps
             end = tf.cast(number + 1, tf.float32) / steps
             return number + 1, self._move(images, vectors, start, end, guidance)["images"]
 
-        noise = noise_for(tf.shape(text)[0], self._size, (seed, 0))
+        noise = noise_for(tf.shape(text)[0], self.shape, (seed, 0))
         _, images = tf.while_loop(lambda number, _: number < steps, follow, (tf.constant(0), noise))
         return {"png": tf.map_fn(tf.io.encode_png, as_pixels(images), fn_output_signature=tf.string)}
 
@@ -73,15 +72,15 @@ class ServedGenerator(tf.Module):
         def velocity(inputs):
             return self._model(inputs, training=False)
 
-        solver = self._sampling.solver
+        solver = self.sampling.solver
         return {"images": step(velocity, images, texts, start, end, guidance, solver=solver)}
 
 
-def save_generator(folder: Path, served: ServedGenerator, sampling: Sampling, image_size: int) -> None:
+def save_generator(folder: Path, served: ServedGenerator) -> None:
     """Saves a generator as a SavedModel, whole or not at all; `folder` must not be there."""
     with whole_folder(folder) as temporary:
         tf.saved_model.save(served, str(temporary), signatures=served.signatures())
-        write_json(temporary / FACTS, {"image_size": image_size, **asdict(sampling)})
+        write_json(temporary / FACTS, {"shape": served.shape, **asdict(served.sampling)})
 
 
 def load_generator(folder: Path, steps: int | None = None, guidance: float | None = None) -> Painter:
@@ -96,7 +95,7 @@ def load_generator(folder: Path, steps: int | None = None, guidance: float | Non
     """
     try:
         facts = json.loads((folder / FACTS).read_text())
-        size = facts.pop("image_size")
+        shape = tuple(facts.pop("shape"))
         own = Sampling(**facts)
         model = tf.saved_model.load(str(folder))
         encode, move = model.signatures["encode"], model.signatures["move"]
@@ -114,7 +113,7 @@ def load_generator(folder: Path, steps: int | None = None, guidance: float | Non
 
     def paint(texts: Sequence[str], seed: int) -> np.ndarray:
         vectors = encode(text=tf.constant(list(texts)))["vector"].numpy()
-        return drawn(moved, noise_for(len(vectors), size, (seed, 0)), vectors, sampling)
+        return drawn(moved, noise_for(len(vectors), shape, (seed, 0)), vectors, sampling)
 
     return paint
 

@@ -8,6 +8,8 @@ import numpy as np
 GROUPS = 8
 # Of the pixels of pictures, from -1 to 1, about.
 DEVIATION = 0.5
+# Nearer to the end of the path than this, an error of the guess would count without limit.
+LEAST_LEFT = 0.05
 # Numbers that say what time it is.
 TIME_WIDTH = 64
 CONDITION = 128
@@ -40,7 +42,7 @@ class Modulation(keras.layers.Layer):
 
 
 class UnitSize(keras.layers.Layer):
-    """Noisy pictures (B, H, W, 3) at times (B,) -> the same, of a deviation of about 1 at any time."""
+    """Noisy pictures (B, H, W, C) at times (B,) -> the same, of a deviation of about 1 at any time."""
 
     def call(self, images, times):
         times = times[:, None, None, None]
@@ -51,26 +53,24 @@ class UnitSize(keras.layers.Layer):
 
 
 class Velocity(keras.layers.Layer):
-    """Noisy pictures, times and the network's answer -> velocities (B, H, W, 3).
+    """Pictures as they are guessed, noisy ones and times -> velocities (B, H, W, C).
 
-    With pictures of deviation s, the best linear guess of the velocity x - z from x_t = (1 - t) z + t x
-    alone is (t s^2 - (1 - t)) / r^2 x_t, where r^2 = (1 - t)^2 + t^2 s^2, and it misses by s / r. The
-    network answers for what is missed, in units of that: the preconditioning of Karras et al. 2022
-    (arXiv:2206.00364, section 5), for a rectified flow. Without it, a small network spends its width on
-    passing the noise on.
+    The network guesses the picture itself, not its noise or velocity: a picture has few degrees of freedom,
+    and a small network need not pass all of the noise on (Li and He 2025, arXiv:2511.13720, section 4). From
+    x_t = (1 - t) z + t x follows the velocity x - z = (x - x_t) / (1 - t).
     """
 
-    def call(self, images, times, answer):
-        times = times[:, None, None, None]
-        spread = (1 - times) ** 2 + (DEVIATION * times) ** 2
-        linear = (DEVIATION**2 * times - (1 - times)) / spread
-        return linear * images + DEVIATION * keras.ops.rsqrt(spread) * answer
+    def call(self, guesses, images, times):
+        left = keras.ops.maximum(1 - times[:, None, None, None], LEAST_LEFT)
+        return (guesses - images) / left
 
-    def compute_output_shape(self, images_shape, times_shape, answer_shape):
+    def compute_output_shape(self, guesses_shape, images_shape, times_shape):
         return images_shape
 
 
-def unet(image_size: int, text_width: int, widths: Sequence[int], patch: int) -> keras.Model:
+def unet(
+    image_size: int, text_width: int, widths: Sequence[int], patch: int, channels: int = 3
+) -> keras.Model:
     """Builds a U-Net (Ronneberger et al. 2015, arXiv:1505.04597) of residual blocks.
 
     Time and text scale and shift the maps within every block. A vector of zeros stands for no text: what
@@ -81,12 +81,13 @@ def unet(image_size: int, text_width: int, widths: Sequence[int], patch: int) ->
         text_width: numbers E of a text's vector, which has the length 1.
         widths: channels of each level; each has half the resolution of the one before.
         patch: side of the squares of pixels that the first level sees as one.
+        channels: of the pictures, C: 3 for colours, 1 for grey.
 
     Returns:
-        A flat model: {"image": (B, H, W, 3), "time": (B,), "text": (B, E)} -> velocities
-        (B, H, W, 3).
+        A flat model: {"image": (B, H, W, C), "time": (B,), "text": (B, E)} -> velocities
+        (B, H, W, C).
     """
-    image = keras.Input((image_size, image_size, 3), name="image")
+    image = keras.Input((image_size, image_size, channels), name="image")
     time = keras.Input((), name="time")
     text = keras.Input((text_width,), name="text")
     condition = _condition(time, text)
@@ -107,9 +108,14 @@ def unet(image_size: int, text_width: int, widths: Sequence[int], patch: int) ->
             maps = keras.layers.Conv2D(widths[level - 1], 3, padding="same", name=f"up{level}")(maps)
     maps = keras.layers.Activation("silu")(_normalised(maps))
     maps = keras.layers.Conv2DTranspose(
-        3, patch + 2 * (patch > 1), strides=patch, padding="same", kernel_initializer="zeros", name="pixels"
+        channels,
+        patch + 2 * (patch > 1),
+        strides=patch,
+        padding="same",
+        kernel_initializer="zeros",
+        name="pixels",
     )(maps)
-    velocity = Velocity(dtype="float32", name="velocity")(image, time, maps)
+    velocity = Velocity(dtype="float32", name="velocity")(maps, image, time)
     return keras.Model({"image": image, "time": time, "text": text}, velocity, name="unet")
 
 

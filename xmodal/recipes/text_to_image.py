@@ -265,13 +265,13 @@ def painter_of(
         checkpoints=job.checkpoints,
         training=config.train,
     )
-    sampling, size = sampling_of(config), config.data.image_size
+    sampling, shape = sampling_of(config), model.input["image"].shape[1:]
     move = mover(model, sampling.solver)
 
     def paint_texts(texts, seed: int) -> np.ndarray:
         distinct, place = np.unique(np.asarray(texts, object), return_inverse=True)
         places = projected(space.text_head, sentence_vectors(encoder, distinct, job.strategy), job.strategy)
-        return drawn(move, noise_for(len(place), size, (seed, 0)), places[place], sampling)
+        return drawn(move, noise_for(len(place), shape, (seed, 0)), places[place], sampling)
 
     return paint_texts, model, history
 
@@ -415,8 +415,7 @@ def _export(
     }
     if generator is not None:
         if not folders["generator"].exists():
-            sampling = sampling_of(config)
-            served = ServedGenerator(texts, generator, sampling)
-            save_generator(folders["generator"], served, sampling, config.data.image_size)
+            served = ServedGenerator(texts, generator, sampling_of(config))
+            save_generator(folders["generator"], served)
         facts["generator"] = str(folders["generator"])
     return facts
