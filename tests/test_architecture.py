@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 # fmt: off
 ORDER = [
     "xmodal", "errors", "versions", "command", "files", "config", "clock", "run_folder", "checkpoint",
-    "cluster", "assets",
+    "cluster", "assets", "ingredients",
     "data", "data.splits", "data.folders", "data.tfds", "data.audit", "data.reading", "data.images",
     "data.texts", "data.words", "data.tables", "data.documents", "data.tokens", "data.personal", "data.scrub",
     "data.typos", "data.readings", "data.pairs",
@@ -24,9 +24,10 @@ ORDER = [
     "retrieval", "picture_index", "generate", "painter",
     "tfidf", "frechet", "evaluate", "repeats",
     "report.wording", "report.markup", "report.machine", "report.records", "report.tables",
-    "report.figures", "report.projector", "report.summaries", "report.page", "report", "wordings", "job",
+    "report.figures", "report.projector", "report.summaries", "report.page", "report.card", "report",
+    "wordings", "job",
     "robustness", "text_attack", "image_attack", "missing_sides",
-    "loaded", "timed", "export", "small", "recipes", "recipes.vgg_to_bert", "recipes.vgg_to_vgg",
+    "loaded", "timed", "warm_up", "export", "small", "recipes", "recipes.vgg_to_bert", "recipes.vgg_to_vgg",
     "recipes.cnn_to_text", "recipes.bert_news", "recipes.text_to_image", "recipes.fusion",
     "fetch", "doctor", "init", "compare", "predict", "search", "paint", "run",
     "bench", "bench.pairs", "bench.text_stage", "bench.engine", "bench.scrub", "bench.__main__",

@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.core.framework import tensor_pb2
 from tensorflow.core.protobuf import saved_model_pb2
 from tiny_export import ANSWERS, tiny_served
 
-from xmodal import export, loaded
+from xmodal import export, loaded, warm_up
 from xmodal.checkpoint import Checkpoints
 from xmodal.data.images import decode
 
@@ -199,6 +200,53 @@ def test_the_signatures_of_the_export(exported):
         "text": [("text", string)],
         "labels": [],
     }
+
+
+def fields(message: bytes) -> list[tuple[int, bytes]]:
+    """Numbers and contents of a protobuf message all of whose fields have a length."""
+    found, place = [], 0
+
+    def varint() -> int:
+        nonlocal place
+        value = shift = 0
+        while True:
+            byte = message[place]
+            place += 1
+            value, shift = value | (byte & 0x7F) << shift, shift + 7
+            if byte < 0x80:
+                return value
+
+    while place < len(message):
+        number, kind = divmod(varint(), 8)
+        assert kind == 2
+        length = varint()
+        found.append((number, message[place : place + length]))
+        place += length
+    return found
+
+
+def test_the_requests_that_warm_up_a_server_are_answered(exported):
+    signatures = tf.saved_model.load(str(exported)).signatures
+    asked = []
+    for record in tf.data.TFRecordDataset(str(exported / warm_up.FILE)).as_numpy_iterator():
+        ((log, predict_log),) = fields(record)
+        ((request_number, request),) = fields(predict_log)
+        assert (log, request_number) == (6, 1)
+        (_, spec), *inputs = fields(request)
+        ((number, signature),) = fields(spec)
+        assert number == 3
+        tensors = {}
+        for number, entry in inputs:
+            assert number == 2
+            (_, name), (_, tensor) = fields(entry)
+            tensors[name.decode()] = tf.constant(
+                tf.make_ndarray(tensor_pb2.TensorProto.FromString(tensor)), tf.string
+            )
+        answers = signatures[signature.decode()](**tensors)
+        ((batch,),) = {tuple(tensor.shape) for tensor in tensors.values()}
+        assert answers["probabilities"].shape[0] == batch
+        asked.append((signature.decode(), batch))
+    assert sorted(asked) == [("serving_default", 1), ("serving_default", 8), ("text", 1), ("text", 8)]
 
 
 def test_the_command_answers_for_a_folder(exported, served, tmp_path):

@@ -22,6 +22,7 @@ from xmodal import report
 from xmodal.data.audit import DataReport
 from xmodal.errors import UserError
 from xmodal.evaluate import evaluate, paired_gain
+from xmodal.ingredients import Ingredient
 from xmodal.train import History
 from xmodal.transfer import LayerTransfer, TransferReport
 
@@ -565,3 +566,29 @@ def test_a_run_needs_results(run):
         replace(run, results={}, headline=None)
     with pytest.raises(ValueError, match=r"headline must be one of .*Received: 'txet'"):
         replace(run, headline="txet")
+
+
+def test_a_card_tells_figures_data_licences_and_limits(run):
+    made_from = [
+        Ingredient("dataset", "folder:a|b", ""),
+        Ingredient("text_encoder", "minilm_l6", "Apache-2.0"),
+    ]
+    card = report.card(run, made_from, "python -m xmodal.predict --model=saved_models/a/1 FILE_OR_FOLDER")
+    assert "    python -m xmodal.predict --model=saved_models/a/1 FILE_OR_FOLDER\n" in card
+    assert "| text | 97.0% |" in card
+    assert r"| --dataset | folder:a\|b | not known to xmodal: ask where it came from |" in card
+    assert r"| --text\_encoder | minilm\_l6 | Apache-2.0 |" in card
+    assert "| train | " in card
+    assert "    --template=b {}" in card
+    # What comes from outside is no markup, but where it stands as code.
+    prose = [line for line in card.splitlines() if not line.startswith("    ")]
+    assert not any(SCRIPT in line for line in prose)
+    assert any(r"\<script\>" in line for line in prose)
+    assert re.findall(r"^## (.*)", card, re.MULTILINE) == [
+        "Use",
+        "Figures",
+        "Data",
+        "Made from",
+        "Limits",
+        "How it was made",
+    ]

@@ -104,7 +104,13 @@ def test_identity_growth_is_proven_in_the_run(finished):
 
 def test_the_export_stands_where_serving_looks(finished):
     cwd, _ = finished
-    assert (cwd / "saved_models/vgg_to_bert/1/saved_model.pb").is_file()
+    folder = cwd / "saved_models/vgg_to_bert/1"
+    assert (folder / "saved_model.pb").is_file()
+    card = (folder / "model_card.md").read_text()
+    accuracy = json.loads((cwd / "runs/vgg_to_bert/metrics.json").read_text())["results"]["text"]["accuracy"]
+    assert f"| text | {100 * accuracy:.1f}% |" in card
+    assert "| --text\\_encoder | minilm\\_l6 | Apache-2.0 (sentence-transformers) |" in card
+    assert "| --dataset | mnist\\_5k | CC BY-SA 3.0" in card
 
 
 def test_tensorboard_reads_what_the_run_wrote(finished):

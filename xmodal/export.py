@@ -19,6 +19,7 @@ from xmodal.data.images import decode
 from xmodal.files import whole_folder
 from xmodal.pair_encoders import Encoders, image_parts
 from xmodal.text_classifier import TextClassifier
+from xmodal.warm_up import write_requests
 
 # Largest difference of a probability between the model in memory and the export.
 TOLERANCE = 1e-4
@@ -268,11 +269,12 @@ def export(served: Served | ServedDocuments | ServedPairs, folder: Path, kept: S
     if version.exists():
         return version
     with whole_folder(version) as temporary:
-        tf.saved_model.save(
-            served,
-            str(temporary),
-            signatures=served.signatures(),
-        )
+        signatures = served.signatures()
+        tf.saved_model.save(served, str(temporary), signatures=signatures)
+        inputs = {
+            name: [spec.name for spec in function.input_signature] for name, function in signatures.items()
+        }
+        write_requests({name: names for name, names in inputs.items() if names}, temporary)
     return version
 
 

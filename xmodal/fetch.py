@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from xmodal import assets, config
+from xmodal import assets, config, ingredients
 from xmodal.command import Parser, exit_code
 from xmodal.files import mendable_os_errors
 
@@ -48,20 +48,11 @@ def _run(arguments: Sequence[str]) -> None:
 
 def _of_run(settings: config.Config) -> list[str]:
     """The named assets of a run; what else its flags name is said, since it is not fetched here."""
-    encoder = {"text_encoder": settings.text.text_encoder}
-    images = {"image_weights": settings.image.image_weights, "dataset": settings.data.dataset}
-    flags = {
-        "vgg_to_bert": {**images, **encoder},
-        "vgg_to_vgg": images,
-        "cnn_to_text": {**images, "documents": settings.documents.documents, **encoder},
-        "bert_news": {"documents": settings.documents.documents, **encoder},
-        "text_to_image": {**images, **encoder},
-        "fusion": {"image_weights": settings.image.image_weights, "pairs": settings.pairs.pairs, **encoder},
-    }[settings.run.experiment]
-    names = assets.needed(*flags.values())
-    for flag, value in flags.items():
-        if value not in names and value != "none":
-            print(f"--{flag}={value} is no named asset: left to the run itself", file=sys.stderr)
+    made_from = ingredients.of_run(settings)
+    names = assets.needed(*(part.value for part in made_from))
+    for part in made_from:
+        if part.value not in names:
+            print(f"--{part.flag}={part.value} is no named asset: left to the run itself", file=sys.stderr)
     return names
 
 

@@ -9,12 +9,16 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from xmodal import report
+from xmodal import ingredients, report
 from xmodal.checkpoint import Checkpoints
 from xmodal.clock import Clock
 from xmodal.config import Config
 from xmodal.data.audit import DataReport
+from xmodal.files import write_text
 from xmodal.strategy import make_strategy, wait_for_all, workers
+
+# The fact that tells how the exported model is asked: a command.
+ASK = "ask"
 
 
 @dataclass(frozen=True)
@@ -81,7 +85,8 @@ def finish(
     Args:
         job: the run that ends.
         run: what was measured.
-        export: exports the model and returns facts about that, "export" its folder; called unless --noexport.
+        export: exports the model and returns facts about that: "export", its folder, and "ask", the command
+            that asks it, where that is not `xmodal.predict`; called unless --noexport.
         shrink: makes small forms of that export, and returns tables about them; called with --small.
 
     Returns:
@@ -96,7 +101,10 @@ def finish(
         if export and settings.export:
             with clock.stage("export"):
                 facts = export()
-            run = replace(run, facts=run.facts | facts)
+            predict = f"python -m xmodal.predict --model={quote(str(facts['export']))} FILE_OR_FOLDER"
+            run = replace(run, facts=run.facts | {ASK: predict} | facts)
+            made = report.card(run, ingredients.of_run(job.config), str(run.facts[ASK]))
+            write_text(Path(str(facts["export"])) / "model_card.md", made)
             report.write(run, settings.output_dir)
             if shrink and settings.small:
                 with clock.stage("small forms"):
@@ -113,13 +121,10 @@ def finish(
 
 def _next_steps(run: report.Run, folder: Path) -> str:
     """Returns three commands to copy: look at what was found, at how it went, and use the model."""
-    if "export" in run.facts:
-        last = f"python -m xmodal.predict --model={quote(str(run.facts['export']))} FILE_OR_FOLDER"
-    else:
-        last = f"python -m xmodal.compare {quote(str(folder))} ANOTHER_RUN"
+    last = run.facts.get(ASK, f"python -m xmodal.compare {quote(str(folder))} ANOTHER_RUN")
     commands = (
         f"xdg-open {quote(str(folder / 'report.html'))}",
         f"tensorboard --logdir {quote(str(folder / 'tensorboard'))}",
-        last,
+        str(last),
     )
     return "\n".join(["", "next:", *(f"  {command}" for command in commands)])

@@ -6,6 +6,7 @@ says what they show.
 """
 
 from collections.abc import Callable
+from shlex import quote
 
 import keras
 import numpy as np
@@ -32,7 +33,7 @@ from xmodal.image_classifier import (
     train_image_classifier,
     trunk_features,
 )
-from xmodal.job import Job, begin, finish
+from xmodal.job import ASK, Job, begin, finish
 from xmodal.painter import PRESET, Painter, ServedGenerator, preset_painter, save_generator
 from xmodal.picture_index import (
     PictureIndex,
@@ -409,6 +410,7 @@ def _export(
     difference = np.abs(encode(list(told.captions.texts[some])) - told.places[some]).max()
     facts: dict[str, float | int | str] = {
         "export": str(folders["index"]),
+        ASK: f"python -m xmodal.search --index={quote(str(folders['index']))} 'WORDS'",
         "largest difference of a vector of the export": float(difference),
     }
     if generator is not None:

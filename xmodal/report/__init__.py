@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 
 from xmodal.files import write_json, write_text
+from xmodal.report.card import card
 from xmodal.report.machine import commit, hardware, versions
 from xmodal.report.page import html
 from xmodal.report.records import GalleryItem, Plot, Points, Run, Series, Table
@@ -21,6 +22,7 @@ __all__ = [
     "Run",
     "Series",
     "Table",
+    "card",
     "console_table",
     "hardware",
     "html",
