@@ -115,14 +115,20 @@ def test_the_export_stands_where_serving_looks(finished):
 
 def test_tensorboard_reads_what_the_run_wrote(finished):
     cwd, _ = finished
+    board = cwd / "runs/vgg_to_bert/tensorboard"
     tags: dict[str, set[str]] = {}
-    for events in {path.parent for path in (cwd / "runs/vgg_to_bert/tensorboard").rglob("*tfevents*")}:
+    for events in {path.parent for path in board.rglob("*tfevents*")}:
         for kind, names in EventAccumulator(str(events)).Reload().Tags().items():
             if isinstance(names, list):
                 tags.setdefault(kind, set()).update(names)
     assert any("loss" in tag for tag in tags["tensors"])
     assert any("confusion" in tag for tag in tags["tensors"])
-    labels = (cwd / "runs/vgg_to_bert/tensorboard/results/points.tsv").read_text().splitlines()
+    graph = EventAccumulator(str(board / "results")).Reload().Graph()
+    names = {node.name for function in graph.library.function for node in function.node_def}
+    assert any("block5_conv4" in name for name in names)
+    assert any("transformer_layer_5" in name for name in names)
+    assert graph.ByteSize() < 5e6
+    labels = (board / "results/points.tsv").read_text().splitlines()
     kinds = [line.split("\t")[1] for line in labels[1:]]
     tested = json.loads((cwd / "runs/vgg_to_bert/metrics.json").read_text())["results"]["text"]["n"]
     assert (kinds.count("image"), kinds.count("text")) == (tested, 10)

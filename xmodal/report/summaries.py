@@ -18,10 +18,14 @@ from xmodal.report.tables import WIDEST, console_table
 from xmodal.report.wording import printable
 
 if TYPE_CHECKING:
+    from tensorflow.core.framework.graph_pb2 import GraphDef
+
     from xmodal.evaluate import Result
 
 # TensorBoard reads any file with "tfevents" in its name; a fixed name lets a later call replace it.
 EVENTS = "events.out.tfevents.report"
+# In bytes: a browser need not show what is larger.
+LARGEST_CONSTANT = 1024
 # TensorBoard draws a curve of precision and recall for each of so many classes.
 MOST_CURVES = 20
 
@@ -32,9 +36,9 @@ def tensorboard(run: Run, folder: Path) -> None:
     Args:
         run: what to show.
         folder: gets one event file each in `results` (accuracies, confusion matrix, calibration, curves of
-            precision and recall, pictures, HParams, flags), `train` and `validation` (curves that
-            TensorBoard lays over each other; step is the epoch, from 0); `results` gets the files of the
-            Projector too.
+            precision and recall, pictures, HParams, flags, the graph of the export), `train` and
+            `validation` (curves that TensorBoard lays over each other; step is the epoch, from 0);
+            `results` gets the files of the Projector too.
     """
     import tensorflow as tf
     from tensorboard.plugins.hparams import api as hparams
@@ -57,6 +61,9 @@ def tensorboard(run: Run, folder: Path) -> None:
             tf.summary.image(f"pictures/{kind}", pictures, step=0, max_outputs=len(pictures))
         tf.summary.text("flags", _code_block(flags), step=0)
         tf.summary.text("results", _code_block(console_table(run, WIDEST)), step=0)
+        graph = _served_graph(Path(str(run.facts.get("export", ""))) / "saved_model.pb")
+        if graph is not None:
+            tf.summary.graph(graph)
     if run.points is not None:
         write_points(run.points, folder / "results")
     for name, prefix in (("train", ""), ("validation", "val_")):
@@ -67,6 +74,21 @@ def tensorboard(run: Run, folder: Path) -> None:
                         if prefix + quantity in epoch:
                             value = epoch[prefix + quantity]
                             tf.summary.scalar(f"{history.stage}/{quantity}", value, step=int(epoch["epoch"]))
+
+
+def _served_graph(path: Path) -> GraphDef | None:
+    """Returns the graph of a SavedModel, without large constants such as vocabularies; None without one."""
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    if not path.is_file():
+        return None
+    (served,) = saved_model_pb2.SavedModel.FromString(path.read_bytes()).meta_graphs
+    graph = served.graph_def
+    for nodes in (graph.node, *(function.node_def for function in graph.library.function)):
+        for node in nodes:
+            if node.op == "Const" and node.attr["value"].tensor.ByteSize() > LARGEST_CONSTANT:
+                node.attr["value"].tensor.Clear()
+    return graph
 
 
 def _precision_recall(tag: str, result: Result, number: int) -> bytes:
