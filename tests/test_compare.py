@@ -74,7 +74,7 @@ def test_tables_by_hand(runs):
 
 def test_flags_are_read_as_they_were_given(runs):
     flags = compare.read_run(runs[0], "a").flags
-    assert (flags["export"], flags["drop"], flags["epochs"]) == ("false", "a, b", "3")
+    assert (flags["export"], flags["drop"], flags["epochs"]) == (False, "a, b", 3)
 
 
 def test_the_command_prints_tables_and_writes_a_page(runs, tmp_path, capsys):

@@ -18,6 +18,7 @@ from xmodal.files import write_text
 from xmodal.report import markup
 from xmodal.report.figures import lines
 from xmodal.report.records import Plot, Series, Table
+from xmodal.report.summaries import flag_values
 from xmodal.report.wording import capital, change, duration, interval, percent, printable
 
 # Flags that only say where files go.
@@ -32,13 +33,13 @@ class FinishedRun:
     Attributes:
         name: what tells it from others.
         metrics: the content of metrics.json.
-        flags: name -> values, joined by ", ", as in config.cfg.
+        flags: name -> value, as in config.cfg.
         epochs: the lines of metrics.jsonl.
     """
 
     name: str
     metrics: dict[str, Any]
-    flags: dict[str, str]
+    flags: dict[str, bool | int | float | str]
     epochs: tuple[dict[str, Any], ...]
 
 
@@ -71,15 +72,7 @@ def read_run(folder: Path, name: str) -> FinishedRun:
         ) from error
     except (OSError, ValueError, KeyError) as error:
         raise UserError(f"the run in {str(folder)!r} cannot be read ({error})", "run it again") from error
-    flags: dict[str, str] = {}
-    for line in filter(None, config.splitlines()):
-        flag, given, value = line.removeprefix("--").partition("=")
-        if not given:
-            # absl writes --name and --noname for booleans only.
-            value = "false" if flag.startswith("no") else "true"
-            flag = flag.removeprefix("no")
-        flags[flag] = f"{flags[flag]}, {value}" if flag in flags else value
-    return FinishedRun(name, metrics, flags, epochs)
+    return FinishedRun(name, metrics, flag_values(config), epochs)
 
 
 def compare(runs: Sequence[FinishedRun]) -> list[Table]:
@@ -135,7 +128,7 @@ def _counts(runs: Sequence[FinishedRun]) -> list[tuple[str, ...]]:
 
 def _differing_flags(runs: Sequence[FinishedRun]) -> list[tuple[str, ...]]:
     names = sorted({name for run in runs for name in run.flags} - set(PLACES))
-    rows = [(f"--{name}", *(run.flags.get(name, MISSING) for run in runs)) for name in names]
+    rows = [(f"--{name}", *(str(run.flags.get(name, MISSING)) for run in runs)) for name in names]
     return [row for row in rows if len(set(row[1:])) > 1]
 
 
