@@ -110,11 +110,14 @@ def test_mistakes_are_one_line(tmp_path, capsys, monkeypatch):
     (tmp_path / "empty").mkdir()
     (tmp_path / "notes.md").write_text("")
     (tmp_path / "there.cfg").write_text("mine")
+    (tmp_path / "both.csv").write_text("image,text,label\n")
     texts(tmp_path / "there", {"a": 9, "b": 9}, "some words")
     for path, message in {
         "nowhere": "'nowhere' does not exist; give a folder or a table",
         "empty": "the folder 'empty' holds no files; put pictures or .txt files in it",
         "notes.md": "'notes.md' is no table; give a folder, or a file ending in .csv, .tsv, .jsonl",
+        "both.csv": "'both.csv' holds both images and texts; "
+        "run --flagfile=experiments/fusion.cfg --pairs=csv:both.csv",
         "there": "'there.cfg' is there already; choose another --output or add --overwrite",
     }.items():
         assert init.main(["", path]) == 2

@@ -115,11 +115,15 @@ def test_a_table_and_a_file_of_commas(model, files, capsys, tmp_path):
     assert float(row["probability"]) == max(float(row[name]) for name in ANSWERS)
 
 
-def test_lines_of_the_standard_input(model, capsys, monkeypatch):
-    monkeypatch.setattr(sys, "stdin", io.StringIO("one cat\n\ntwo dogs\n"))
-    code, told, _ = ask(capsys, f"--model={model}", "--format=json", "-")
-    assert code == 0
-    assert [answer["item"] for answer in json.loads(told)] == ["one cat", "two dogs"]
+def test_every_line_of_the_standard_input_has_its_answer(model, capsys, monkeypatch):
+    lines = io.BytesIO(b"one cat\n\ntwo dogs\r\none cat\ncaf\xe9\n")
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(lines, "utf-8"))
+    code, told, error = ask(capsys, f"--model={model}", "--format=json", "-")
+    answers = json.loads(told)
+    assert [answer["item"] for answer in answers] == ["one cat", "two dogs", "one cat", "caf\ufffd"]
+    assert answers[0] == answers[2]
+    assert answers[3]["problem"] == "no UTF-8 at byte 3"
+    assert (code, error.startswith("error: 1 of 4 items have no answer")) == (2, True)
 
 
 def test_what_cannot_be_read_does_not_stop_the_rest(model, files, capsys):

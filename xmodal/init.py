@@ -209,7 +209,12 @@ def source_of(path: Path) -> tuple[str, bool]:
             )
         with path.open(encoding="utf-8-sig", errors="replace") as file:
             head = file.readline()
-        if "image" in head and "text" not in head and path.suffix == ".csv":
+        if "image" in head and "text" in head:
+            raise UserError(
+                f"{str(path)!r} holds both images and texts",
+                f"run --flagfile=experiments/fusion.cfg --pairs={path.suffix[1:]}:{path}",
+            )
+        if "image" in head and path.suffix == ".csv":
             return f"csv:{path}", False
         return f"{path.suffix[1:]}:{path}", True
     kinds = Counter(file.suffix.lower() for file in files_under(path))

@@ -104,29 +104,35 @@ class Predictor:
         """
         for start in range(0, len(items), BATCH):
             part = items[start : start + BATCH]
-            answers = {item.name: Answer(item.name, problem=_problem(item)) for item in part}
+            answers = [Answer(item.name, problem=_problem(item)) for item in part]
             for is_text, ask in ((False, self._images), (True, self._texts)):
-                asked = [item for item in part if item.is_text == is_text and not answers[item.name].problem]
-                if asked and ask is None:
+                places = [
+                    place
+                    for place, item in enumerate(part)
+                    if item.is_text == is_text and not answers[place].problem
+                ]
+                if places and ask is None:
                     kind, other = ("texts", "pictures") if is_text else ("pictures", "texts")
                     raise UserError(
                         f"the model in {str(self._folder)!r} answers {other} and no {kind}, such as "
-                        f"{asked[0].name!r}",
+                        f"{part[places[0]].name!r}",
                         f"give it {other}",
                     )
-                if asked:
-                    answers |= self._answers(asked, ask)
-            yield from (answers[item.name] for item in part)
+                if places:
+                    told = self._answers([part[place] for place in places], ask)
+                    for place, answer in zip(places, told, strict=True):
+                        answers[place] = answer
+            yield from answers
 
-    def _answers(self, items: Sequence[Item], ask: Any) -> dict[str, Answer]:
+    def _answers(self, items: Sequence[Item], ask: Any) -> list[Answer]:
         import tensorflow as tf
 
         (name,) = ask.structured_input_signature[1]
         asked = ask(**{name: tf.constant([item.content for item in items])})
         outputs = {key: value.numpy() for key, value in asked.items()}
         read = outputs.get("sentence", outputs.get("read", [b""] * len(items)))
-        return {
-            item.name: Answer(
+        return [
+            Answer(
                 item.name,
                 outputs["label"][row].decode(),
                 float(outputs["probability"][row]),
@@ -134,7 +140,7 @@ class Predictor:
                 dict(zip(self.labels, map(float, outputs["probabilities"][row]), strict=True)),
             )
             for row, item in enumerate(items)
-        }
+        ]
 
 
 def _newest(folder: Path) -> Path:
@@ -187,8 +193,8 @@ def items_of(arguments: Sequence[str], texts: Sequence[str] = ()) -> list[Item]:
     items = [Item(text, text.encode(), True) for text in texts]
     for argument in arguments:
         if argument == "-":
-            lines = filter(None, (line.rstrip("\n") for line in sys.stdin))
-            items += [Item(line, line.encode(errors="surrogateescape"), True) for line in lines]
+            lines = filter(None, (line.rstrip(b"\r\n") for line in sys.stdin.buffer))
+            items += [Item(line.decode(errors="replace"), line, True) for line in lines]
             continue
         path = Path(argument)
         files = [path]
@@ -203,7 +209,7 @@ def items_of(arguments: Sequence[str], texts: Sequence[str] = ()) -> list[Item]:
                 ) from error
     if not items:
         raise UserError("there is nothing to answer", "give files, folders or --text")
-    return list({item.name: item for item in items}.values())
+    return items
 
 
 def as_json(answers: Sequence[Answer]) -> str:
