@@ -11,7 +11,7 @@ from pathlib import Path
 from xmodal import cluster, run_folder
 from xmodal.clock import Clock
 from xmodal.config import Config
-from xmodal.rehearsal import BUILDING, TIMED, Rehearsal, rehearsal
+from xmodal.rehearsal import FASTEST, TAKEN, Rehearsal, rehearsal
 from xmodal.report.machine import hardware
 from xmodal.report.wording import duration
 
@@ -115,7 +115,7 @@ def summary(config: Config, stages: dict[str, Stage]) -> str:
         f"{config.run.experiment} would take about {duration(expected)}; this dry run took {duration(seen)}.",
         f"Peak memory: {peak_gigabytes():.1f} of {hardware()['memory_gb']:.1f} GB.",
         "",
-        f"Loops took {BUILDING + TIMED} steps at most; those left out count at the pace of the last {TIMED}.",
+        f"Loops took {TAKEN} steps at most; those left out count at the pace of the {FASTEST} fastest ones.",
         "All else was done in full, once: reading and checking the data, building graphs, the export. Arrays",
         "had their real size. Trainings that may stop early count to their last epoch, and features that the",
         "cache holds count as if they were to be computed.",

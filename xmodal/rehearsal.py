@@ -12,8 +12,8 @@ from itertools import islice
 from typing import TypeVar
 
 # The steps that a loop takes: the first ones build its graph, for one length of texts and then for all, and
-# the others show its pace.
-BUILDING, TIMED = 2, 4
+# the fastest ones show its pace.
+TAKEN, FASTEST = 4, 2
 
 T = TypeVar("T")
 
@@ -60,8 +60,8 @@ def shortened(steps: int, epochs: int, at_once: int = 1) -> tuple[int, int]:
     """
     if not under_way():
         return steps, epochs
-    few = min(steps, (BUILDING + TIMED) * at_once)
-    return few, min(epochs, -(-(BUILDING + TIMED) * at_once // few))
+    few = min(steps, TAKEN * at_once)
+    return few, min(epochs, -(-TAKEN * at_once // few))
 
 
 @contextmanager
@@ -104,7 +104,7 @@ class Steps:
             yield from items
             return
         iterator = iter(items)
-        while len(self._seconds) < BUILDING + TIMED:
+        while len(self._seconds) < TAKEN:
             started = time.perf_counter()
             for item in islice(iterator, 1):
                 yield item
@@ -122,6 +122,6 @@ class Steps:
         """Notes the steps that were left out, at the pace of those that were taken."""
         if self._held is None or not self._seconds:
             return
-        timed = self._seconds[BUILDING:] or [min(self._seconds)]
+        fastest = sorted(self._seconds)[:FASTEST]
         left_out = self.planned * self._held.repeats - len(self._seconds)
-        self._held.seconds += max(0.0, left_out) * sum(timed) / len(timed)
+        self._held.seconds += max(0.0, left_out) * sum(fastest) / len(fastest)

@@ -9,7 +9,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from xmodal.data.reading import Batches, read_ahead, untuned
-from xmodal.rehearsal import Steps, under_way
+from xmodal.rehearsal import TAKEN, Steps, under_way
 from xmodal.strategy import lost_workers_noticed, workers
 
 SHARD_HINT = tf.data.experimental.SHARD_HINT
@@ -140,8 +140,8 @@ def streamed(
     ) -> Iterator[tuple[np.ndarray, ...]]:
         steps = Steps(int(batches.cardinality()))
         with progress_bar(stage, steps.planned, strategy) as bar, lost_workers_noticed(strategy):
-            if under_way():
-                # Alone, so that the pace of a single step is not that of building the graph.
+            if under_way() and steps.planned < TAKEN:
+                # So that the pace of a single step is not that of building the graph.
                 step(next(iter(distributed(batches, strategy))))
             for share in steps.few(distributed(batches, strategy)):
                 *outputs, real = (output.numpy() for output in step(share))
