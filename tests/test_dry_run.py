@@ -6,9 +6,8 @@ import time
 from pathlib import Path
 
 import pytest
-import tensorflow as tf
 from absl.testing import flagsaver
-from tiny_bert import save_tiny_bert
+from tiny_data import save_tiny_data
 
 from xmodal import config, dry_run, run
 from xmodal.errors import UserError
@@ -91,44 +90,8 @@ def test_a_mistake_is_told_as_by_the_run_and_leaves_nothing(tmp_path):
 def folder(tmp_path_factory):
     """Tiny pictures, letters and pairs, and a BERT to read with."""
     folder = tmp_path_factory.mktemp("dry")
-    save_tiny_bert(folder / "bert")
-    rng = tf.random.Generator.from_seed(0)
-    lines = ["image,text,label"]
-    for number in range(40):
-        name = "cat" if number % 2 else "dog"
-        path = folder / "photos" / name / f"{number}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        pixels = tf.cast(rng.uniform((32, 32, 3), 0, 255, tf.int32), tf.uint8)
-        path.write_bytes(tf.io.encode_png(pixels).numpy())
-        letter = folder / "letters" / name / f"{number}.txt"
-        letter.parent.mkdir(parents=True, exist_ok=True)
-        letter.write_text(f"a photo of a {name} {'very ' * (number % 7)} number {number}")
-        lines.append(f"{name}/{number}.png,a {name} or {number},{name}")
-    (folder / "photos/pairs.csv").write_text("\n".join(lines))
+    save_tiny_data(folder)
     return folder
-
-
-SMALL = """\
---dataset=folder:photos
---documents=dir:letters
---pairs=csv:photos/pairs.csv
---text_encoder=bert
---image_weights=none
---features=block1_pool
---region_layer=block1_pool
---sequence_length=16
---generator_widths=8
---units=8
---unseen=0
---min_per_class=2
---batch_size=8
---text_batch_size=8
---seeds=1
---per_class=all
---strategy=one_device
---offline
---dry_run
-"""
 
 
 @pytest.fixture
@@ -136,11 +99,10 @@ def dry(folder, monkeypatch, capsys):
     """Returns what runs a command line in this process, in the folder: exit code, output and errors."""
     monkeypatch.chdir(folder)
     monkeypatch.setenv("XMODAL_HOME", str(folder / "home"))
-    (folder / "small.cfg").write_text(SMALL)
 
     def called(*flags):
         with flagsaver.flagsaver():
-            code = run.main(["run", "--flagfile=small.cfg", *flags])
+            code = run.main(["run", "--flagfile=small.cfg", "--dry_run", *flags])
         return code, *capsys.readouterr()
 
     return called
@@ -173,7 +135,7 @@ def test_a_dry_run_of_a_flagfile(folder, dry):
     [
         (["--experiment=vgg_to_bert"], "export"),
         (["--experiment=bert_news", "--attacked_examples=4", "--robust"], "bert_robust: under attack"),
-        (["--experiment=vgg_to_vgg", "--noexport"], "back: training"),
+        (["--experiment=vgg_to_vgg", "--noexport"], "target: training"),
         (["--experiment=cnn_to_text", "--base=small_cnn", "--features=dense_2"], "seed 0"),
         (["--experiment=fusion"], "fused_attention"),
         (["--experiment=text_to_image"], "drawing"),

@@ -269,7 +269,7 @@ def drawn(
     times = np.linspace(0, 1, sampling.steps + 1, dtype=np.float32)
     starts = range(0, len(noise), batch_size)
     steps = Steps(len(starts) * sampling.steps)
-    bar = keras.utils.Progbar(steps.planned, verbose=int(shown), unit_name="step")
+    bar = keras.utils.Progbar(steps.most, verbose=int(shown), unit_name="step")
     pictures = []
     for first in starts:
         part = slice(first, first + batch_size)

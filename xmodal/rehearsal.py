@@ -114,8 +114,13 @@ class Steps:
                 return
 
     @property
+    def most(self) -> int:
+        """How many are taken."""
+        return self.planned if self._held is None else min(self.planned, TAKEN)
+
+    @property
     def taken(self) -> int:
-        """How many steps were taken, in a rehearsal."""
+        """How many were taken so far, in a rehearsal."""
         return len(self._seconds)
 
     def close(self) -> None:
