@@ -19,7 +19,7 @@ ORDER = [
     "data.texts", "data.words", "data.tables", "data.documents", "data.tokens", "data.personal", "data.scrub",
     "data.typos", "data.readings", "data.pairs",
     "strategy", "replicas", "e5", "backbones", "transfer", "bridge", "captions", "heads", "unet",
-    "layer_rates", "progress", "steps", "step_trace", "train", "features", "image_classifier",
+    "layer_rates", "compiled", "progress", "steps", "step_trace", "train", "features", "image_classifier",
     "text_classifier", "modality", "scored_classifier", "trials", "fusion", "pair_encoders",
     "fused_classifier", "retrieval", "picture_index", "generate", "painter",
     "tfidf", "frechet", "evaluate", "repeats",

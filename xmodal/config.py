@@ -150,7 +150,12 @@ flags.DEFINE_list(
     [],
     "FIRST,LAST: steps of each training, from 1 on, that are traced for TensorBoard's profiler.",
 )
-_choice("jit", "auto", ("auto", "on", "off"), "Compile the steps by XLA; auto does with GPUs only.")
+_choice(
+    "jit",
+    "auto",
+    ("auto", "on", "off"),
+    "Compile by XLA: auto compiles the steps with GPUs, and the update of many weights on one device.",
+)
 
 # The data; the splits' flags count for images and documents.
 flags.DEFINE_string("dataset", "mnist_5k", "mnist_5k, folder:PATH, csv:PATH or tfds:NAME.")
