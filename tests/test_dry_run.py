@@ -124,7 +124,7 @@ def gone_through(folder, dry, *flags):
 
 
 def test_a_dry_run_of_a_flagfile(folder, dry):
-    told = gone_through(folder, dry, "--experiment=bert_news", "--noexport")
+    told = gone_through(folder, dry, "--experiment=bert_news", "--noexport", "--noscrub")
     for stage in ("data", "bert", "tf_idf"):
         assert f"\n{stage} " in "\n" + told
 
