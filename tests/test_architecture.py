@@ -14,12 +14,12 @@ ROOT = Path(__file__).parents[1]
 # fmt: off
 ORDER = [
     "xmodal", "errors", "versions", "command", "files", "config", "clock", "run_folder", "checkpoint",
-    "cluster", "assets", "ingredients",
+    "cluster", "assets", "ingredients", "rehearsal",
     "data", "data.splits", "data.folders", "data.tfds", "data.audit", "data.reading", "data.images",
     "data.texts", "data.words", "data.tables", "data.documents", "data.tokens", "data.personal", "data.scrub",
     "data.typos", "data.readings", "data.pairs",
     "strategy", "replicas", "e5", "backbones", "transfer", "bridge", "captions", "heads", "unet",
-    "layer_rates", "compiled", "progress", "steps", "train", "features", "image_classifier",
+    "layer_rates", "compiled", "progress", "steps", "step_trace", "train", "features", "image_classifier",
     "text_classifier", "modality", "scored_classifier", "trials", "fusion", "pair_encoders",
     "fused_classifier", "retrieval", "picture_index", "generate", "painter",
     "tfidf", "frechet", "evaluate", "repeats",
@@ -29,7 +29,7 @@ ORDER = [
     "robustness", "text_attack", "image_attack", "missing_sides",
     "loaded", "timed", "warm_up", "export", "small", "recipes", "recipes.vgg_to_bert", "recipes.vgg_to_vgg",
     "recipes.cnn_to_text", "recipes.bert_news", "recipes.text_to_image", "recipes.fusion",
-    "fetch", "doctor", "init", "compare", "predict", "search", "paint", "run",
+    "fetch", "doctor", "init", "compare", "predict", "search", "paint", "dry_run", "run",
     "bench", "bench.pairs", "bench.text_stage", "bench.engine", "bench.scrub", "bench.__main__",
 ]
 # fmt: on
@@ -49,6 +49,7 @@ WITHOUT_TENSORFLOW = (
     "predict",
     "search",
     "paint",
+    "dry_run",
     "run",
 )
 
