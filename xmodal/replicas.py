@@ -138,7 +138,10 @@ def streamed(
         batches: tf.data.Dataset | Batches, stage: str = "", stopped: Callable[[], bool] = lambda: False
     ) -> Iterator[tuple[np.ndarray, ...]]:
         with progress_bar(stage, int(batches.cardinality()), strategy) as bar, lost_workers_noticed(strategy):
-            for share in distributed(batches, strategy):
+            shares: Any = iter(distributed(batches, strategy))
+            # Once for batches of all sizes and lengths: the first batch would be traced as large as it is.
+            step.get_concrete_function(shares.element_spec)
+            for share in shares:
                 *outputs, real = (output.numpy() for output in step(share))
                 yield tuple(output[real.astype(bool)] for output in outputs)
                 bar.update()
