@@ -128,7 +128,7 @@ def test_a_difference_fails_the_check(served, exported):
 
 def test_half_precision_may_differ_by_more(served, exported, monkeypatch):
     images = encoded_images()[:2]
-    altered = in_memory(served, images) + [2e-4, -2e-4]
+    altered = np.add(in_memory(served, images), [2e-4, -2e-4])
     monkeypatch.setattr(keras.config, "dtype_policy", lambda: keras.DTypePolicy("mixed_bfloat16"))
     assert export.check(exported, images, altered) == pytest.approx(2e-4, abs=1e-5)
 
