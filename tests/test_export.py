@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -112,7 +113,7 @@ def test_the_export_answers_as_the_model_in_memory(served, exported):
     expected = in_memory(served, images)
     # Otherwise the comparison would say little.
     assert np.ptp(expected, axis=0).min() > 0.01
-    assert export.check(exported, images, expected) < export.TOLERANCE
+    assert export.check(exported, images, expected) < export.TOLERANCES["float32"]
 
 
 def test_a_difference_fails_the_check(served, exported):
@@ -123,6 +124,13 @@ def test_a_difference_fails_the_check(served, exported):
         RuntimeError, match=r"differs from the model in memory by [12]\.\d+e-04, more than 1e-04"
     ):
         export.check(exported, images, altered)
+
+
+def test_half_precision_may_differ_by_more(served, exported, monkeypatch):
+    images = encoded_images()[:2]
+    altered = np.add(in_memory(served, images), [2e-4, -2e-4])
+    monkeypatch.setattr(keras.config, "dtype_policy", lambda: keras.DTypePolicy("mixed_bfloat16"))
+    assert export.check(exported, images, altered) == pytest.approx(2e-4, abs=1e-5)
 
 
 def test_an_export_that_cannot_be_loaded_fails_the_check(tmp_path):

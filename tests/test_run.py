@@ -153,6 +153,7 @@ def test_config_cfg_replays_the_run_to_the_same_metrics(finished):
     assert first["data"] == second["data"]
 
 
+@pytest.mark.slow
 def test_a_mirrored_run_answers_a_target_map_without_training(finished, tmp_path):
     names = dict(zip("0123456789", ("even", "odd") * 5, strict=True))
     question = tmp_path / "parity.csv"

@@ -140,10 +140,13 @@ def streamed(
     ) -> Iterator[tuple[np.ndarray, ...]]:
         steps = Steps(int(batches.cardinality()))
         with progress_bar(stage, steps.planned, strategy) as bar, lost_workers_noticed(strategy):
+            shares: Any = iter(distributed(batches, strategy))
+            # Once for batches of all sizes and lengths: the first batch would be traced as large as it is.
+            step.get_concrete_function(shares.element_spec)
             if under_way() and steps.planned < TAKEN:
-                # So that the pace of a single step is not that of building the graph.
+                # So that the pace of a single step is not that of the first one.
                 step(next(iter(distributed(batches, strategy))))
-            for share in steps.few(distributed(batches, strategy)):
+            for share in steps.few(shares):
                 *outputs, real = (output.numpy() for output in step(share))
                 whole = tuple(output[real.astype(bool)] for output in outputs)
                 yield whole
