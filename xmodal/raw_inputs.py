@@ -1,0 +1,46 @@
+"""What every export takes, encoded images and texts as they are typed, and how it makes tensors of them."""
+
+import tensorflow as tf
+
+from xmodal.data.images import decode
+
+IMAGE_BYTES = tf.TensorSpec([None], tf.string, name="image_bytes")
+TEXT = tf.TensorSpec([None], tf.string, name="text")
+
+
+def pixels(image_bytes: tf.Tensor, image_size: int) -> tf.Tensor:
+    """Decodes images in-graph.
+
+    Args:
+        image_bytes: encoded images (B,).
+        image_size: side in pixels.
+
+    Returns:
+        RGB images (B, image_size, image_size, 3) from 0 to 255.
+
+    Raises:
+        tf.errors.InvalidArgumentError: when run, for what is no image.
+    """
+    one = tf.TensorSpec([image_size, image_size, 3], tf.float32)
+    return tf.map_fn(lambda encoded: decode(encoded, image_size), image_bytes, fn_output_signature=one)
+
+
+def pixels_or_black(image_bytes: tf.Tensor, image_size: int) -> tf.Tensor:
+    """As `pixels`, with a black image where there is "" (B,)."""
+    black = tf.io.encode_png(tf.zeros([1, 1, 3], tf.uint8))
+    return pixels(tf.where(has_image(image_bytes), image_bytes, black), image_size)
+
+
+def has_image(image_bytes: tf.Tensor) -> tf.Tensor:
+    """Tells of encoded images (B,), "" for none, which are there."""
+    return tf.strings.length(image_bytes) > 0
+
+
+def has_text(text: tf.Tensor) -> tf.Tensor:
+    """Tells of texts (B,) which have more than white space."""
+    return tf.strings.length(tf.strings.strip(text)) > 0
+
+
+def of_length_one(vectors: tf.Tensor) -> tf.Tensor:
+    """Returns the directions of vectors (..., D), float32; zeros stay zeros."""
+    return tf.math.l2_normalize(tf.cast(vectors, tf.float32), axis=-1)
