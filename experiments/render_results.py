@@ -43,8 +43,7 @@ def _section(path: Path) -> str:
     record = json.loads(path.read_text())
     lines = [_origin(path.stem, record), ""]
     if "bench" in record:
-        render_bench = {"text_stage": _text_stage, "scrub": _scrub, "engine": _engine}[record["bench"]]
-        return "\n".join([*lines, *render_bench(record), ""])
+        return "\n".join([*lines, *RENDERERS[record["bench"]](record), ""])
     lines += [
         f"| result | accuracy | 95% interval | {_source(record)[1]} | log loss | seconds |",
         "| --- | ---: | ---: | ---: | ---: | ---: |",
@@ -191,6 +190,35 @@ def _engine(record: dict) -> list[str]:
         f"loopback address), {record['repeats']} pairs in turn. Of the time of a "
         f"training of every layer, waiting for input took {waits}.",
     ]
+
+
+def _serving(record: dict) -> list[str]:
+    lines = [
+        "| | export | Keras `predict` | ratio | least to most |",
+        "| --- | ---: | ---: | ---: | ---: |",
+    ]
+    for name, what in (("serving_default", "an image"), ("text", "a text")):
+        one, batch = record[name]["one"], record[name]["batch"]
+        ways = [f"{one[f'{way}_median']:.1f} ({one[f'{way}_95th']:.1f})" for way in ("first", "second")]
+        lines += [
+            f"| {what} alone, milliseconds: median (95th percentile) | {ways[0]} | {ways[1]} "
+            f"| {one['ratio']:.2f} | {one['ratio_least']:.2f} to {one['ratio_most']:.2f} |",
+            f"| {what} in batches of {record['batch_size']}, a second | {batch['first']:,.0f} "
+            f"| {batch['second']:,.0f} | {batch['ratio']:.2f} "
+            f"| {batch['ratio_least']:.2f} to {batch['ratio_most']:.2f} |",
+        ]
+    difference = max(record[name]["largest_difference"] for name in ("serving_default", "text"))
+    return [
+        *lines,
+        "",
+        f"Images of {record['image_size']} pixels to a sentence to an answer, and a text to an answer: one "
+        f"call of the export against its parts in Python, in turn, {record['repeats']} rounds of "
+        f"{record['requests']} requests and of {record['batches']} batches. Largest difference of a "
+        f"probability: {difference:.1e}.",
+    ]
+
+
+RENDERERS = {"text_stage": _text_stage, "scrub": _scrub, "engine": _engine, "serving": _serving}
 
 
 def main(arguments: list[str]) -> int:

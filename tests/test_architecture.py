@@ -31,7 +31,8 @@ ORDER = [
     "recipes", "recipes.vgg_to_bert", "recipes.vgg_to_vgg", "recipes.cnn_to_text", "recipes.bert_news",
     "recipes.text_to_image", "recipes.fusion",
     "fetch", "doctor", "init", "compare", "predict", "search", "paint", "demo", "run",
-    "bench", "bench.pairs", "bench.text_stage", "bench.engine", "bench.scrub", "bench.__main__",
+    "bench", "bench.pairs", "bench.text_stage", "bench.engine", "bench.scrub", "bench.serving",
+    "bench.__main__",
 ]
 # fmt: on
 

@@ -136,8 +136,8 @@ def test_missing_sides_are_counted(metrics):
 
 
 def test_every_signature_was_compared_in_a_fresh_process(folder, metrics):
-    for signature in ("serving_default", "image", "text"):
-        assert metrics["facts"][f"export: largest difference of a probability, {signature}"] < 1e-4
+    for signature in ("serving_default", "image", "text", "embed_image", "embed_text"):
+        assert metrics["facts"][f"export: largest difference, {signature}"] < 1e-4
     assert (folder / metrics["facts"]["export"] / "saved_model.pb").is_file()
 
 
@@ -152,6 +152,8 @@ def test_an_empty_side_is_a_missing_one_in_the_export(folder, metrics):
     np.testing.assert_allclose(both[0], image_alone[0], atol=1e-5)
     np.testing.assert_allclose(both[1], text_alone[0], atol=1e-5)
     assert np.abs(both[2] - both[1]).max() > 1e-3
+    named = signatures["image_and_text"](image_bytes=tf.constant([image]), text=tf.constant(["a red cat"]))
+    np.testing.assert_allclose(named["probabilities"][0], both[2], atol=1e-5)
     assert signatures["labels"]()["labels"].numpy().tolist() == [b"blue", b"green", b"red"]
     with pytest.raises(tf.errors.InvalidArgumentError):
         signatures["image"](image_bytes=tf.constant([b"no image"]))

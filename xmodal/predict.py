@@ -268,18 +268,10 @@ def as_table(answers: Sequence[Answer]) -> str:
     return "".join("  ".join(map(str.ljust, row, widths)).rstrip() + "\n" for row in rows)
 
 
-def as_sheet(items: Sequence[Item], answers: Sequence[Answer]) -> bytes:
-    """Draws the first `SHOWN` pictures that have an answer, with their labels, as PNG.
-
-    Raises:
-        UserError: when there is none.
-    """
+def as_sheet(pictured: Sequence[tuple[Item, Answer]]) -> bytes:
+    """Draws pictures with their labels and probabilities, as PNG."""
     from xmodal.report.figures import sheet, thumbnail
 
-    pairs = zip(items, answers, strict=True)
-    pictured = [(item, answer) for item, answer in pairs if not (item.is_text or answer.problem)][:SHOWN]
-    if not pictured:
-        raise UserError("there is no picture with an answer for --sheet", "give pictures, or leave it out")
     rows = []
     for start in range(0, len(pictured), COLUMNS):
         row = pictured[start : start + COLUMNS]
@@ -318,9 +310,7 @@ def _run(arguments: Sequence[str]) -> None:
     else:
         sys.stdout.write(told)
     if options.sheet:
-        drawn = as_sheet(items, answers)
-        with whole_file(options.sheet) as file:
-            file.write(drawn)
+        _write_sheet(options.sheet, items, answers)
     failed = [answer for answer in answers if answer.problem]
     if failed:
         raise UserError(
@@ -328,6 +318,18 @@ def _run(arguments: Sequence[str]) -> None:
             f"{failed[0].problem}",
             "the others are answered; leave these out",
         )
+
+
+def _write_sheet(path: Path, items: Sequence[Item], answers: Sequence[Answer]) -> None:
+    pairs = zip(items, answers, strict=True)
+    pictured = [(item, answer) for item, answer in pairs if not (item.is_text or answer.problem)]
+    if not pictured:
+        raise UserError("there is no picture with an answer for --sheet", "give pictures, or leave it out")
+    drawn = as_sheet(pictured[:SHOWN])
+    with whole_file(path) as file:
+        file.write(drawn)
+    if len(pictured) > SHOWN:
+        print(f"{path} has the first {SHOWN} of {len(pictured)} pictures", file=sys.stderr)
 
 
 if __name__ == "__main__":
