@@ -1,15 +1,22 @@
-"""Writes the tables of README.md from the records in experiments/results/.
+"""Writes what the documentation shows of the records in experiments/results/.
 
 python experiments/render_results.py           # rewrite
 python experiments/render_results.py --check   # exit 1 when they differ
+
+README.md and README.zh-CN.md get a row or two of each record, and what a run prints;
+experiments/results/README.md gets all tables.
 """
 
 import json
 import re
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+
+from xmodal.report import console_table
 
 ROOT = Path(__file__).parent.parent
+RECORDS = ROOT / "experiments" / "results"
 # Flags that are told where they differ from these.
 USUAL = {"precision": "float32", "train_examples": "0", "text_encoder": "minilm_l6"}
 # How the captions of tables begin that are shown; the others stand in a run's report.
@@ -24,26 +31,157 @@ SHOWN = (
 ATTACKED = "Accuracy on"
 # Experiments whose examples are not images alone.
 MIXED = ("cnn_to_text", "text_to_image")
-README = ROOT / "README.md"
-BEGIN, END = "<!-- results: begin -->\n", "<!-- results: end -->\n"
+# What each experiment is judged by: a result, and those of the same run that stand beside it.
+HEADLINES = {
+    "vgg_to_bert": {"text": ("image_only", "no_transfer")},
+    "vgg_to_vgg": {"target": ("base", "random_weights")},
+    "cnn_to_text": {"images, all a class": (), "documents, all a class": ()},
+    "bert_news": {"bert": ("tf_idf",), "bert_robust": ("bert",)},
+    "fusion": {"fused": ("image_only", "text_only")},
+    "text_to_image": {"text_to_image_unseen": ("judge",), "image_to_text": ("judge",)},
+}
+MEAN = "mean accuracy of BERT on "
+# What the rows of benchmarks say, and the heads of the table, in the language of each README.
+ENGLISH = {
+    "head": ("record", "data", "accuracy, with its 95% interval", "beside it", "commit", "minutes"),
+    "others": "mean of {} other test sets",
+    "moved": "with the other's scorer: {} points",
+    "cached_head": "head on kept features, images a second",
+    "loop": "training step of VGG19, images a second",
+    "sentences": "BERT on {} sentences, seconds",
+    "scrub": "personal data found, in English and in Chinese",
+    "through the trunk": "through the frozen trunk",
+    "keras": "Keras `fit`",
+    "served alone": "an image asked of the export, milliseconds",
+    "served": "the export in batches of 64, images a second",
+    "predict": "Keras `predict`",
+    "each image": "one pass an image",
+    "times": "{:.3g} times ({:.3g} to {:.3g})",
+    "marked": "of what was marked, personal",
+}
+CHINESE = {
+    "head": ("记录", "数据", "准确率与 95% 置信区间", "对照", "提交", "分钟"),
+    "others": "{} 个其他测试集的平均",
+    "moved": "换用另一模态的打分器: {} 个百分点",
+    "cached_head": "在缓存特征上训练分类头, 每秒图像数",
+    "loop": "VGG19 训练步, 每秒图像数",
+    "sentences": "BERT 读 {} 个句子的秒数",
+    "scrub": "找到的个人信息, 英文与中文",
+    "through the trunk": "每次都经过冻结的主干网络",
+    "keras": "Keras `fit`",
+    "served alone": "导出模型回答一张图像的毫秒数",
+    "served": "导出模型, 每批 64 张, 每秒图像数",
+    "predict": "Keras `predict`",
+    "each image": "每张图像读一遍",
+    "times": "{:.3g} 倍 ({:.3g} 到 {:.3g})",
+    "marked": "被标记的内容里确为个人信息的",
+}
+README_LANGUAGES = {"README.md": ENGLISH, "README.zh-CN.md": CHINESE}
+ALL_TABLES = """# Results
+
+Each section is one recorded run; the JSON file of its name beside this page has its flags, seed, commit,
+machine, times and all else. Written by `python experiments/render_results.py`.
+
+"""
 
 
 def render(records: Path) -> str:
-    """Returns Markdown for every record in a folder, in the order of their names."""
-    return "\n".join(_section(path) for path in sorted(records.glob("*.json")))
+    """Returns Markdown with all tables of every record in a folder, in the order of their names."""
+    return ALL_TABLES + "\n".join(_section(path) for path in sorted(records.glob("*.json")))
 
 
-def filled(readme: str, results: str) -> str:
-    """Returns the text of the README with `results` between its marks."""
-    before, rest = readme.split(BEGIN)
-    return before + BEGIN + results + END + rest.split(END)[1]
+def headlines(records: Path, words: dict = ENGLISH) -> str:
+    """Returns a Markdown table with what each record in a folder is judged by.
+
+    Args:
+        records: the folder.
+        words: `ENGLISH` or `CHINESE`.
+    """
+    lines = [_row(words["head"]), "| --- | --- | --- | --- | --- | ---: |"]
+    for path in sorted(records.glob("*.json")):
+        record = json.loads(path.read_text())
+        rows = BENCHES[record["bench"]][1](record, words) if "bench" in record else _figures(record, words)
+        link = f"[{path.stem}](experiments/results/README.md#{path.stem})"
+        first = (link, ", ".join(_read_from(record)))
+        last = (record["commit"][:7], f"{record['wall_seconds'] / 60:.1f}")
+        for figure, beside in rows:
+            lines.append(_row((*first, figure, beside, *last)))
+            # What is the same in all rows of a record stands in the first one.
+            first, last = ("", ""), ("", "")
+    return "\n".join(lines) + "\n"
+
+
+def printed(record: dict) -> str:
+    """Returns what the run of a record printed at its end: the table, and what the differences mean."""
+    results = {
+        name: SimpleNamespace(**{**result, "log_loss": result["loss"]})
+        for name, result in record["results"].items()
+    }
+    run = SimpleNamespace(
+        title=record["title"],
+        seed=record["seed"],
+        results=results,
+        gains=[SimpleNamespace(**gain) for gain in record["gains"]],
+        seconds={},
+    )
+    return f"```\n{console_table(run, 90)}\n```\n"
+
+
+def filled(readme: str, name: str, text: str) -> str:
+    """Returns the text of a README with `text` between the marks of that name."""
+    begin, end = f"<!-- {name}: begin -->\n", f"<!-- {name}: end -->\n"
+    before, rest = readme.split(begin)
+    return before + begin + text + end + rest.split(end)[1]
+
+
+def rendered(root: Path = ROOT) -> dict[Path, str]:
+    """Returns what each file should hold."""
+    example = json.loads((RECORDS / "vgg_to_bert.json").read_text())
+    files = {RECORDS / "README.md": render(RECORDS)}
+    for name, words in README_LANGUAGES.items():
+        text = filled((root / name).read_text(), "results", headlines(RECORDS, words))
+        files[root / name] = filled(text, "printed", printed(example))
+    return files
+
+
+def _figures(record: dict, words: dict) -> list[tuple[str, str]]:
+    results = record["results"]
+
+    def told(name: str) -> str:
+        return f"`{name}` {results[name]['accuracy']:.2%}"
+
+    rows = []
+    for name, others in HEADLINES[record["experiment"]].items():
+        if name in results:
+            beside = [told(other) for other in others if other in results]
+            beside += [words["moved"].format(points) for points in _moved(record, name)]
+            low, high = results[name]["ci95"]
+            rows.append((f"{told(name)} [{100 * low:.2f}, {100 * high:.2f}]", ", ".join(beside)))
+    for fact, value in record["facts"].items():
+        if fact.startswith(MEAN):
+            elsewhere = [name for name in results if name.startswith("bert_") and name != "bert_robust"]
+            ranked = sorted(elsewhere, key=lambda name: results[name]["accuracy"])
+            what = words["others"].format(len(elsewhere))
+            rows.append((f"{what}: {value:.2%}", f"{told(ranked[0])} ... {told(ranked[-1])}"))
+    return rows
+
+
+def _moved(record: dict, name: str) -> list[str]:
+    """Returns the mean difference over all seeds that the other modality's scorer made to a result."""
+    modality, _, amount = name.partition(", ")
+    amount = amount.replace(" a class", f" {modality} a class")
+    return [
+        f"{100 * gain['difference']:+.1f} [{100 * gain['ci95'][0]:+.1f}, {100 * gain['ci95'][1]:+.1f}]"
+        for gain in record["gains"]
+        if amount and gain["sentence"].startswith("the scorer") and f"at {amount}," in gain["sentence"]
+    ]
 
 
 def _section(path: Path) -> str:
     record = json.loads(path.read_text())
     lines = [_origin(path.stem, record), ""]
     if "bench" in record:
-        return "\n".join([*lines, *RENDERERS[record["bench"]](record), ""])
+        return "\n".join([*lines, *BENCHES[record["bench"]][0](record), ""])
     lines += [
         f"| result | accuracy | 95% interval | {_source(record)[1]} | log loss | seconds |",
         "| --- | ---: | ---: | ---: | ---: | ---: |",
@@ -104,24 +242,30 @@ def _with_intervals(table: dict) -> dict:
 
 
 def _table(table: dict) -> list[str]:
-    def row(cells) -> str:
-        return f"| {' | '.join(str(cell).replace('|', '/') for cell in cells)} |"
-
     rule = "| --- |" + " ---: |" * (len(table["head"]) - 1)
-    return [f"{table['caption']}:", "", row(table["head"]), rule, *map(row, table["rows"])]
+    return [f"{table['caption']}:", "", _row(table["head"]), rule, *map(_row, table["rows"])]
+
+
+def _row(cells) -> str:
+    return f"| {' | '.join(str(cell).replace('|', '/') for cell in cells)} |"
+
+
+def _read_from(record: dict) -> list[str]:
+    """Returns the flags that name what was read and what was unusual, without folders of one machine."""
+    flags = _flags(record)
+    flag, _ = _source(record)
+    named = {flag: (flags | {"bench": record.get("bench", "")})[flag]}
+    if flags["experiment"] == "cnn_to_text" and "bench" not in record:
+        named["documents"] = flags["documents"]
+    named |= {name: flags[name] for name, usual in USUAL.items() if flags.get(name, usual) != usual}
+    told = [f"`--{name}={value}`" for name, value in named.items()]
+    return [re.sub(r"(folder|dir|csv|tsv|jsonl):.*/", r"\1:", item) for item in told]
 
 
 def _origin(name: str, record: dict) -> str:
-    flags = _flags(record)
-    flag, _ = _source(record)
-    flags |= {"bench": record.get("bench", "")}
-    # The folder of a data set is of one machine.
-    source = re.sub(r"(folder|dir|csv|tsv|jsonl):.*/", r"\1:", flags[flag])
-    told = [f"`--{flag}={source}`"]
-    told += [f"`--{name}={flags[name]}`" for name, usual in USUAL.items() if flags.get(name, usual) != usual]
-    machine, minutes = record["hardware"], record["wall_seconds"] / 60
+    seed, machine, minutes = _flags(record)["seed"], record["hardware"], record["wall_seconds"] / 60
     return (
-        f"**{name}**: {', '.join(told)}, seed {flags['seed']}, commit {record['commit'][:12]}, "
+        f"## {name}\n\n{', '.join(_read_from(record))}, seed {seed}, commit {record['commit'][:12]}, "
         f"{machine['cores']} cores of {machine['cpu']}, {minutes:.1f} minutes in all."
     )
 
@@ -218,16 +362,70 @@ def _serving(record: dict) -> list[str]:
     ]
 
 
-RENDERERS = {"text_stage": _text_stage, "scrub": _scrub, "engine": _engine, "serving": _serving}
+def _engine_headline(record: dict, words: dict) -> list[tuple[str, str]]:
+    pairs = (
+        ("cached_head", record["cached_head"], "through the trunk"),
+        ("loop", record["loop"]["VGG19"], "keras"),
+    )
+    return [
+        (
+            f"{words[what]}: {pair['first']:,.0f}",
+            f"{words[other]}: {pair['second']:,.0f}; "
+            + words["times"].format(*(pair[key] for key in ("ratio", "ratio_least", "ratio_most"))),
+        )
+        for what, pair, other in pairs
+    ]
+
+
+def _text_stage_headline(record: dict, words: dict) -> list[tuple[str, str]]:
+    what = words["sentences"].format(f"{record['sentences']:,}")
+    times = words["times"].format(record["ratio"], record["ratio_least"], record["ratio_most"])
+    return [
+        (
+            f"{what}: {record['seconds_each_distinct_once']:.1f}",
+            f"{words['each image']}: {record['seconds_each_image']:.1f}; {times}",
+        )
+    ]
+
+
+def _scrub_headline(record: dict, words: dict) -> list[tuple[str, str]]:
+    def both(figure: str) -> str:
+        return ", ".join(f"{record[f'{language} {figure}']:.2%}" for language in ("en", "zh"))
+
+    return [(f"{words['scrub']}: {both('recall')}", f"{words['marked']}: {both('precision')}")]
+
+
+def _serving_headline(record: dict, words: dict) -> list[tuple[str, str]]:
+    one, batch = record["serving_default"]["one"], record["serving_default"]["batch"]
+    return [
+        (
+            f"{words[what]}: {first:,.0f}",
+            f"{words['predict']}: {second:,.0f}; "
+            + words["times"].format(*(pair[key] for key in ("ratio", "ratio_least", "ratio_most"))),
+        )
+        for what, first, second, pair in (
+            ("served alone", one["first_median"], one["second_median"], one),
+            ("served", batch["first"], batch["second"], batch),
+        )
+    ]
+
+
+# What a benchmark's record becomes: its section, and its rows among the headlines.
+BENCHES = {
+    "engine": (_engine, _engine_headline),
+    "scrub": (_scrub, _scrub_headline),
+    "serving": (_serving, _serving_headline),
+    "text_stage": (_text_stage, _text_stage_headline),
+}
 
 
 def main(arguments: list[str]) -> int:
-    """Rewrites the README, or with --check tells whether it is up to date."""
-    now = README.read_text()
-    wanted = filled(now, render(ROOT / "experiments" / "results"))
+    """Rewrites the files, or with --check tells whether they are up to date."""
+    wanted = rendered()
     if arguments == ["--check"]:
-        return int(now != wanted)
-    README.write_text(wanted)
+        return int(any(not path.exists() or path.read_text() != text for path, text in wanted.items()))
+    for path, text in wanted.items():
+        path.write_text(text)
     return 0
 
 

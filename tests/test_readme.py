@@ -1,4 +1,4 @@
-"""The README's figures are those of the records, and its commands are those of CI."""
+"""The pages' figures are those of the records, their commands those of CI, and both READMEs say the same."""
 
 import dataclasses
 import importlib.util
@@ -13,7 +13,8 @@ from xmodal.cluster import Place, place
 from xmodal.robustness import Attacked, attack_table
 
 ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text()
+README, CHINESE = ((ROOT / name).read_text() for name in ("README.md", "README.zh-CN.md"))
+PAGES = {path.name: path.read_text() for path in (*ROOT.glob("README*.md"), *ROOT.glob("docs/*.md"))}
 
 
 @pytest.fixture(scope="module")
@@ -25,8 +26,81 @@ def render_results():
 
 
 def test_the_results_are_rendered_from_the_records(render_results):
-    wanted = render_results.filled(README, render_results.render(ROOT / "experiments/results"))
-    assert wanted == README, "run python experiments/render_results.py"
+    for path, text in render_results.rendered().items():
+        assert path.read_text() == text, "run python experiments/render_results.py"
+
+
+@pytest.mark.parametrize("words", ["ENGLISH", "CHINESE"])
+def test_every_record_is_among_the_headlines_and_leads_to_its_tables(render_results, words):
+    records = ROOT / "experiments/results"
+    table = render_results.headlines(records, getattr(render_results, words))
+    anchors = re.findall(r"\(experiments/results/README\.md#(\w+)\)", table)
+    assert anchors == sorted(path.stem for path in records.glob("*.json"))
+    sections = re.findall(r"^## (\w+)$", (records / "README.md").read_text(), re.MULTILINE)
+    assert anchors == sections
+    assert len({line.count(" | ") for line in table.splitlines()}) == 1
+
+
+def test_headlines_are_the_figures_of_a_record_beside_its_peers(render_results, tmp_path):
+    record = json.loads((ROOT / "experiments/results/vgg_to_bert.json").read_text())
+    record["results"]["text"] |= {"accuracy": 0.123, "ci95": [0.1, 0.2]}
+    del record["results"]["no_transfer"]
+    (tmp_path / "vgg_to_bert.json").write_text(json.dumps(record))
+    row = render_results.headlines(tmp_path).splitlines()[2]
+    image = record["results"]["image_only"]["accuracy"]
+    cells = row.strip("| ").split(" | ")
+    assert cells[2:4] == ["`text` 12.30% [10.00, 20.00]", f"`image_only` {image:.2%}"]
+    assert cells[4] == record["commit"][:7]
+
+
+def test_the_excerpt_is_what_a_run_prints(render_results):
+    record = json.loads((ROOT / "experiments/results/vgg_to_bert.json").read_text())
+    record["results"]["text"]["accuracy"] = 0.123
+    lines = render_results.printed(record).splitlines()
+    assert lines[1] == f"{record['title']} (seed {record['seed']})"
+    assert re.search(r"^text +12\.3% ", "\n".join(lines), re.MULTILINE)
+    for gain in record["gains"]:
+        assert gain["sentence"] in " ".join(lines)
+
+
+def blocks(page: str) -> list[str]:
+    """Returns what is to be typed, without comments, which are translated."""
+    found = re.findall(r"```(?:sh|bash|python)\n(.*?)```", page, re.DOTALL)
+    return [re.sub(r" +# .*", "", block) for block in found]
+
+
+def test_both_readmes_have_the_same_commands_figures_and_sections():
+    assert blocks(README) == blocks(CHINESE)
+    assert len(blocks(README)) > 5
+    # Names in code, links and figures survive translation.
+    for pattern in (
+        r"`(--[^`]+)`",
+        r"\]\((?!README)([^)]+)\)",
+        r"\d+\.\d+%",
+        r"^#+ ",
+        r"`saved_models/[^`]*`",
+    ):
+        one, other = (sorted(re.findall(pattern, page, re.MULTILINE)) for page in (README, CHINESE))
+        assert one == other, pattern
+
+
+def test_licences_of_all_that_is_fetched_are_told():
+    from xmodal.assets import ASSETS
+
+    for page in (README, CHINESE):
+        rows = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \| (.*) \|$", page, re.MULTILINE)
+        told = {name: licence for names, licence in rows for name in re.findall(r"`(\w+)`", names)}
+        assert {name: told.get(name) for name in ASSETS} == {
+            name: asset.licence for name, asset in ASSETS.items()
+        }
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_what_a_page_links_to_exists(name):
+    folder = ROOT if name.startswith("README") else ROOT / "docs"
+    for link in re.findall(r"(?<!\")\]\(([^)]+)\)", PAGES[name]):
+        if not link.startswith("https://"):
+            assert (folder / link.partition("#")[0]).exists(), link
 
 
 def test_a_changed_record_is_noticed(render_results, tmp_path):
@@ -78,7 +152,7 @@ def test_an_ablation_of_fusion_is_rendered(render_results, tmp_path):
     ]
     (tmp_path / "fusion.json").write_text(json.dumps(record))
     rendered = render_results.render(tmp_path)
-    assert "**fusion**: `--pairs=csv:words.csv.gz`, seed" in rendered
+    assert "## fusion\n\n`--pairs=csv:words.csv.gz`, seed" in rendered
     assert "| pairs | log loss |" in rendered
     assert "| fused_early | 95.00% (a to b) | 79.00% |" in rendered
     assert ". Errors of fused to those of text_only: 0.43.\n" in rendered
@@ -116,15 +190,17 @@ def test_the_hosts_of_the_readme_and_of_the_manifest_find_their_places():
     assert "subdomain: xmodal\n" in manifest
 
 
-def test_every_flag_and_file_that_the_readme_names_exists():
+@pytest.mark.parametrize("name", PAGES)
+def test_every_flag_and_file_that_a_page_names_exists(name):
     from xmodal import config
 
+    page = PAGES[name]
     known = set(config.flag_names()) | {"help", "flagfile"}
-    shell = "\n".join(re.findall(r"```sh\n(.*?)```", README, re.DOTALL)) + " ".join(
-        re.findall(r"`(--[^`]*)`", README)
+    shell = "\n".join(re.findall(r"```sh\n(.*?)```", page, re.DOTALL)) + " ".join(
+        re.findall(r"`(--[^`]*)`", page)
     )
     # TensorBoard's, pytest-xdist's, and those of the smaller commands.
-    of_others = {"logdir", "dist", "output", "index", "model"}
+    of_others = {"logdir", "dist", "output", "index", "model", "clear_cache"}
     assert set(re.findall(r"--([a-z_]+)", shell)) - of_others <= known
-    for path in re.findall(r"experiments/[\w./]+", README):
+    for path in re.findall(r"experiments/[\w./]+", page):
         assert (ROOT / path).exists(), path

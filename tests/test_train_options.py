@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from xmodal import train
+from xmodal import steps, train
 from xmodal.config import OPTIMIZERS, SCHEDULES, TrainConfig
 
 EXAMPLES = np.random.default_rng(0).normal(size=(37, 6)).astype(np.float32)
@@ -124,8 +124,9 @@ def test_mixed_precision_learns_and_keeps_float32_variables(precision, accumulat
         keras.config.set_dtype_policy("float32")
 
 
-def test_a_gradient_that_overflows_is_skipped_and_the_scale_halved(one_device):
-    config = TrainConfig(precision="mixed_float16")
+@pytest.mark.parametrize("jit", ["off", "on"])
+def test_a_gradient_that_overflows_is_skipped_and_the_scale_halved(jit, one_device):
+    config = TrainConfig(precision="mixed_float16", jit=jit)
     made = []
 
     def optimizer(steps):
@@ -156,9 +157,25 @@ def test_a_gradient_that_overflows_is_skipped_and_the_scale_halved(one_device):
     assert float(made[0].dynamic_scale) == made[0].initial_scale / 2
 
 
-def test_compiled_steps_give_the_same(one_device):
+@pytest.mark.parametrize(
+    "options",
+    [*({"optimizer": name} for name in OPTIMIZERS), {"ema": 0.9}, {"accumulate": 2}, {"steps_per_call": 2}],
+    ids=str,
+)
+def test_compiled_steps_give_the_same(options, one_device):
+    plain, _ = fitted(one_device, TrainConfig(jit="off", **options))
+    compiled, _ = fitted(one_device, TrainConfig(jit="on", **options))
+    assert_close(plain, compiled)
+
+
+def test_the_update_alone_is_compiled_where_there_are_many_weights(one_device, monkeypatch):
     plain, _ = fitted(one_device, TrainConfig(jit="off"))
-    compiled, _ = fitted(one_device, TrainConfig(jit="on"))
+    monkeypatch.setattr(steps, "WORTH_COMPILING", 1)
+    made = []
+    function = tf.function
+    monkeypatch.setattr(tf, "function", lambda *given, **how: made.append(how) or function(*given, **how))
+    compiled, _ = fitted(one_device, TrainConfig())
+    assert {"jit_compile": True} in made
     assert_close(plain, compiled)
 
 

@@ -138,7 +138,12 @@ _count(
     "Steps between two looks at signals and callbacks; with more than 1, waiting is not told.",
 )
 flags.DEFINE_string("data_service", "", "HOST:PORT of a tf.data service that reads what is trained on.")
-_choice("jit", "auto", ("auto", "on", "off"), "Compile the steps by XLA; auto does with GPUs only.")
+_choice(
+    "jit",
+    "auto",
+    ("auto", "on", "off"),
+    "Compile by XLA: auto compiles the steps with GPUs, and the update of many weights on one device.",
+)
 
 # The data; the splits' flags count for images and documents.
 flags.DEFINE_string("dataset", "mnist_5k", "mnist_5k, folder:PATH, csv:PATH or tfds:NAME.")

@@ -11,6 +11,9 @@ from xmodal.config import TrainConfig
 from xmodal.progress import SUMS
 from xmodal.replicas import moving_statistics, share_of
 
+# Weights from which on compiling their update pays; it takes about two seconds.
+WORTH_COMPILING = 1_000_000
+
 Loss = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 Adversary = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
@@ -32,7 +35,15 @@ def step_taker(
     replicas = strategy.num_replicas_in_sync
     statistics = moving_statistics(model) if replicas > 1 else []
     scaled = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
-    whole = config.accumulate > 1 or config.clip_norm > 0
+    variables = model.trainable_variables
+    compiled = replicas == 1 and _worth_compiling(variables, config.jit)
+
+    def update(gradients):
+        optimizer.apply(gradients, variables)
+
+    if compiled:
+        update = tf.function(update, jit_compile=True)
+    whole = compiled or config.accumulate > 1 or config.clip_norm > 0
 
     def differentiate(inputs, labels, weights, total):
         changed = None if adversary is None else adversary(inputs, labels)
@@ -45,12 +56,12 @@ def step_taker(
             weighted = tf.reduce_sum(losses * weights)
             # The optimizer sums the gradients of the replicas.
             objective = optimizer.scale_loss(weighted / total) if scaled else weighted / total
-        gradients = tape.gradient(objective, [variable.value for variable in model.trainable_variables])
+        gradients = tape.gradient(objective, [variable.value for variable in variables])
         if whole:
             # Rows of embeddings are added up, and what has no part in the loss has a gradient of zero.
             gradients = [
                 tf.zeros(variable.shape) if gradient is None else tf.convert_to_tensor(gradient)
-                for gradient, variable in zip(gradients, model.trainable_variables, strict=True)
+                for gradient, variable in zip(gradients, variables, strict=True)
             ]
         hits = tf.zeros_like(weights)
         if classifies:
@@ -69,7 +80,7 @@ def step_taker(
         if config.accumulate == 1:
             gradients, sums = differentiate(inputs, labels, weights, total)
         else:
-            shapes = [variable.shape for variable in model.trainable_variables]
+            shapes = [variable.shape for variable in variables]
             own = (inputs, labels, weights)
             gradients, sums = _in_parts(differentiate, own, total, shapes, config.accumulate)
         if config.clip_norm:
@@ -77,7 +88,7 @@ def step_taker(
             gradients = context.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
             gradients, _ = tf.clip_by_global_norm(gradients, limit)
             gradients = [gradient / replicas for gradient in gradients]
-        optimizer.apply(gradients, model.trainable_variables)
+        update(gradients)
         for variable in statistics:
             own = tf.convert_to_tensor(variable.value)
             variable.assign(context.all_reduce(tf.distribute.ReduceOp.MEAN, own))
@@ -106,6 +117,15 @@ def step_taker(
         return one_step(share, stop), waited
 
     return take_steps
+
+
+def _worth_compiling(variables, jit: str) -> bool:
+    """Tells whether the update of variables is to be compiled.
+
+    As it is, one operation after the other reads and writes every weight, a dozen times in all.
+    """
+    weights = sum(math.prod(variable.shape) for variable in variables)
+    return jit == "on" or (jit == "auto" and weights >= WORTH_COMPILING)
 
 
 def _in_parts(differentiate: Callable, batch, total, shapes, parts: int):
