@@ -2,6 +2,8 @@
 
 import base64
 import json
+import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -18,6 +20,7 @@ from xmodal import export, loaded, warm_up
 from xmodal.checkpoint import Checkpoints
 from xmodal.data.images import decode
 from xmodal.export_check import TOLERANCE, Question, check
+from xmodal.report.card import SIGNATURES
 
 # In the process that serves: what it is asked, and what it answers or how it fails.
 SERVE = """
@@ -210,6 +213,7 @@ def test_the_signatures_of_the_export(exported):
         "embed_text": {"text"},
         "labels": set(),
     }
+    assert sorted(name for name, _, _ in SIGNATURES["vgg_to_bert"]) == sorted(inputs)
 
 
 @pytest.fixture(scope="module")
@@ -275,23 +279,22 @@ def test_an_image_is_embedded_where_its_sentences_are(served, signatures):
 
 
 def test_the_command_of_tensorflow_shows_and_runs_a_signature(exported, signatures):
-    """As the README says: `run` needs the tokenizer's ops, and its program does not import them."""
-    program = "from tensorflow.python.tools.saved_model_cli import main; main()"
+    """By the lines of the README: `run` needs the tokenizer's ops, which its program does not import."""
+    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    lines = re.findall(r"^(saved_model_cli show .*|python -c .*\n.*)$", readme, re.MULTILINE)
 
-    def cli(imports: str, *words: str) -> str:
-        done = subprocess.run(
-            [sys.executable, "-c", imports + program, *words], capture_output=True, text=True, timeout=120
-        )
+    def cli(line: str) -> str:
+        command = shlex.split(line.replace("\\\n", "").replace("saved_models/vgg_to_bert/1", str(exported)))
+        command[0] = str(Path(sys.executable).with_name(command[0]))
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    shown = cli("", "show", "--all", f"--dir={exported}")
+    shown, told = map(cli, lines)
     for name in signatures:
         assert f"signature_def['{name}']:" in shown
-    words = ("run", f"--dir={exported}", "--tag_set=serve", "--signature_def=embed_text")
-    told = cli("import tensorflow_text; ", *words, "--input_exprs=text=['a red cat']")
     numbers = [float(number) for number in told.rpartition("[[")[2].rstrip("]\n ").split()]
-    expected = signatures["embed_text"](text=tf.constant(["a red cat"]))["embedding"][0]
+    expected = signatures["embed_text"](text=tf.constant(["a seven"]))["embedding"][0]
     np.testing.assert_allclose(numbers, expected, atol=1e-5)
 
 

@@ -10,6 +10,7 @@ import pytest
 import tensorflow as tf
 from tiny_bert import save_tiny_bert
 
+from xmodal.report.card import SIGNATURES
 from xmodal.report.markup import text as escaped
 
 COLOURS = {"red": (200, 60, 60), "green": (60, 200, 60), "blue": (60, 60, 200)}
@@ -152,6 +153,8 @@ def test_an_empty_side_is_a_missing_one_in_the_export(folder, metrics):
     np.testing.assert_allclose(both[0], image_alone[0], atol=1e-5)
     np.testing.assert_allclose(both[1], text_alone[0], atol=1e-5)
     assert np.abs(both[2] - both[1]).max() > 1e-3
+    told = ", ".join(name for name, _, _ in SIGNATURES["fusion"])
+    assert sorted(told.split(", ")) == sorted(signatures)
     named = signatures["image_and_text"](image_bytes=tf.constant([image]), text=tf.constant(["a red cat"]))
     np.testing.assert_allclose(named["probabilities"][0], both[2], atol=1e-5)
     assert signatures["labels"]()["labels"].numpy().tolist() == [b"blue", b"green", b"red"]
