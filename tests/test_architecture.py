@@ -21,7 +21,7 @@ ORDER = [
     "strategy", "replicas", "e5", "backbones", "transfer", "bridge", "captions", "heads", "unet",
     "layer_rates", "progress", "steps", "train", "features", "image_classifier", "text_classifier",
     "modality", "scored_classifier", "trials", "fusion", "pair_encoders", "fused_classifier",
-    "raw_inputs", "retrieval", "picture_index", "generate", "painter",
+    "serving", "retrieval", "picture_index", "generate", "painter",
     "tfidf", "frechet", "evaluate", "repeats",
     "report.wording", "report.markup", "report.machine", "report.records", "report.tables",
     "report.figures", "report.projector", "report.summaries", "report.page", "report.card", "report",

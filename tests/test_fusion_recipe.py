@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 import tensorflow as tf
+from as_served import as_served
 from tiny_bert import save_tiny_bert
 
 from xmodal.report.card import SIGNATURES
@@ -157,6 +158,8 @@ def test_an_empty_side_is_a_missing_one_in_the_export(folder, metrics):
     assert sorted(told.split(", ")) == sorted(signatures)
     named = signatures["image_and_text"](image_bytes=tf.constant([image]), text=tf.constant(["a red cat"]))
     np.testing.assert_allclose(named["probabilities"][0], both[2], atol=1e-5)
+    served = as_served(folder / metrics["facts"]["export"], "text", text=["a red cat"])
+    np.testing.assert_allclose(served["probabilities"], text_alone, atol=1e-5)
     assert signatures["labels"]()["labels"].numpy().tolist() == [b"blue", b"green", b"red"]
     with pytest.raises(tf.errors.InvalidArgumentError):
         signatures["image"](image_bytes=tf.constant([b"no image"]))

@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 import tensorflow as tf
+from as_served import as_served
 from tiny_bert import save_tiny_bert
 
 from xmodal import paint, search
@@ -157,6 +158,9 @@ def test_the_generator_is_served(finished):
     signature = served.signatures["serving_default"]
     pngs = signature(text=tf.constant(["a red", "a blue"]), seed=tf.constant(3))["png"]
     assert [tf.io.decode_png(png).shape for png in pngs] == [(32, 32, 3)] * 2
+    folder = finished / "saved_models/text_to_image_generator/1"
+    again = as_served(folder, "serving_default", text=["a red", "a blue"], seed=3)["png"]
+    assert again.tolist() == pngs.numpy().tolist()
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,10 @@ from xmodal.bridge import Bridge
 from xmodal.checkpoint import Stage, State
 from xmodal.files import whole_folder
 from xmodal.pair_encoders import Encoders, image_parts
-from xmodal.raw_inputs import (
+from xmodal.serving import (
     IMAGE_BYTES,
     TEXT,
+    Inference,
     has_image,
     has_text,
     of_length_one,
@@ -69,12 +70,12 @@ class Served(Labelled):
         names: tuple[str, ...],
     ):
         super().__init__(names)
-        self._image_model = image_model
+        self._image_model = Inference(image_model)
         self._image_size = image_size
         self._temperature = temperature
         self._bridge = bridge
-        self._text_model = text.model
-        self._text_encoder = text.encoder.model
+        self._text_model = Inference(text.model)
+        self._text_encoder = Inference(text.encoder.model)
         self._preprocessor = text.encoder.preprocessor
         self._text_temperature = text_temperature
 
@@ -131,7 +132,7 @@ class Served(Labelled):
         }
 
     def _sentences(self, images):
-        logits = self._image_model(images, training=False)
+        logits = self._image_model(images)
         return self._bridge.sentences(tf.nn.softmax(logits / self._temperature))
 
     def _logits(self, wordings):
@@ -147,7 +148,7 @@ class Served(Labelled):
         return of_length_one(tf.reduce_mean(vectors, axis=1))
 
     def _read(self, model, wordings):
-        rows = model(self._preprocessor(tf.reshape(wordings, [-1])), training=False)
+        rows = model(self._preprocessor(tf.reshape(wordings, [-1])))
         return tf.reshape(rows, [-1, wordings.shape[1], rows.shape[-1]])
 
     def _answer(self, logits):
@@ -173,7 +174,7 @@ class ServedDocuments(Labelled):
         names: tuple[str, ...],
     ):
         super().__init__(names)
-        self._model = text.model
+        self._model = Inference(text.model)
         self._preprocessor = text.encoder.preprocessor
         self._temperature = temperature
         self._prepare = prepare
@@ -182,7 +183,7 @@ class ServedDocuments(Labelled):
     def answer_texts(self, text):
         """Documents (B,) -> label, probability, probabilities (B, C) and what was read of them (B,)."""
         read = self._prepare(text)
-        logits = self._model(self._preprocessor(read), training=False)
+        logits = self._model(self._preprocessor(read))
         return _answer(logits / self._temperature, self._names) | {"read": read}
 
     def signatures(self) -> dict[str, Any]:
@@ -211,12 +212,14 @@ class ServedPairs(Labelled):
         names: tuple[str, ...],
     ):
         super().__init__(names)
-        self._trunk = encoders.trunk
+        self._trunk = Inference(encoders.trunk)
+        self._trunk_width = encoders.trunk.output.shape[-1]
         self._map_shape = encoders.map_shape
         self._preprocessor = encoders.text.preprocessor
-        self._text_model = encoders.text_model
+        self._text_model = Inference(encoders.text_model)
         self._image_size = image_size
-        self._model = model
+        self._model = Inference(model)
+        self._inputs = tuple(model.input)
         self._temperature = temperature
 
     @tf.function(input_signature=[IMAGE_BYTES, TEXT])
@@ -233,14 +236,14 @@ class ServedPairs(Labelled):
     @tf.function(input_signature=[TEXT])
     def answer_texts(self, text):
         """Texts (B,) -> label, probability and probabilities (B, C)."""
-        rows = tf.zeros([tf.shape(text)[0], self._trunk.output.shape[-1]])
+        rows = tf.zeros([tf.shape(text)[0], self._trunk_width])
         missing = image_parts(rows, self._map_shape) | {"has_image": tf.zeros(tf.shape(text))}
         return self._answered(missing | self._said(text))
 
     @tf.function(input_signature=[IMAGE_BYTES])
     def embed_images(self, image_bytes):
         """Encoded images (B,) -> "embedding" (B, D), the trunk's pooled features, of length 1."""
-        rows = self._trunk(pixels(image_bytes, self._image_size), training=False)
+        rows = self._trunk(pixels(image_bytes, self._image_size))
         return {"embedding": of_length_one(image_parts(rows, self._map_shape)["image"])}
 
     @tf.function(input_signature=[TEXT])
@@ -265,14 +268,14 @@ class ServedPairs(Labelled):
         }
 
     def _seen(self, image_bytes):
-        rows = self._trunk(pixels_or_black(image_bytes, self._image_size), training=False)
+        rows = self._trunk(pixels_or_black(image_bytes, self._image_size))
         there = tf.cast(has_image(image_bytes), tf.float32)
         return image_parts(rows, self._map_shape) | {"has_image": there}
 
     def _said(self, text):
         text = tf.strings.strip(text)
         tokens = self._preprocessor(text)
-        rows = self._text_model(tokens, training=False)
+        rows = self._text_model(tokens)
         return {
             "text": rows[:, 0],
             "tokens": rows[:, 1:],
@@ -281,8 +284,8 @@ class ServedPairs(Labelled):
         }
 
     def _answered(self, parts):
-        inputs = {name: parts[name] for name in self._model.input}
-        logits = self._model(inputs, training=False)
+        inputs = {name: parts[name] for name in self._inputs}
+        logits = self._model(inputs)
         return _answer(tf.cast(logits, tf.float32) / self._temperature, self._names)
 
 

@@ -15,6 +15,7 @@ from xmodal.errors import UserError
 from xmodal.files import whole_folder, write_json
 from xmodal.generate import Sampling, as_pixels, drawn, noise_for, step
 from xmodal.picture_index import ServedTexts
+from xmodal.serving import Inference
 
 FACTS = "generator.json"
 PRESET = "preset:"
@@ -35,7 +36,7 @@ class ServedGenerator(tf.Module):
     def __init__(self, texts: ServedTexts, model: keras.Model, sampling: Sampling):
         super().__init__()
         self._texts = texts
-        self._model = model
+        self._model = Inference(model)
         self.sampling = sampling
         self.shape = tuple(model.input["image"].shape[1:])
         images = tf.TensorSpec([None, *self.shape], tf.float32, name="images")
@@ -70,7 +71,7 @@ class ServedGenerator(tf.Module):
 
     def _move(self, images, texts, start, end, guidance):
         def velocity(inputs):
-            return self._model(inputs, training=False)
+            return self._model(inputs)
 
         solver = self.sampling.solver
         return {"images": step(velocity, images, texts, start, end, guidance, solver=solver)}

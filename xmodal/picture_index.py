@@ -14,8 +14,8 @@ from xmodal.backbones import TextEncoder
 from xmodal.data.images import ImageSplit, batches
 from xmodal.errors import UserError
 from xmodal.files import sha256_file, whole_folder, write_json
-from xmodal.raw_inputs import IMAGE_BYTES, TEXT, pixels
 from xmodal.retrieval import SharedSpace
+from xmodal.serving import IMAGE_BYTES, TEXT, Inference, pixels
 
 FORMAT = 2
 FACTS = "index.json"
@@ -73,14 +73,14 @@ class ServedTexts(tf.Module):
     def __init__(self, encoder: TextEncoder, space: SharedSpace):
         super().__init__()
         self._preprocessor = encoder.preprocessor
-        self._encoder = encoder.model
-        self._head = space.text_head
+        self._encoder = Inference(encoder.model)
+        self._head = Inference(space.text_head)
 
     @tf.function(input_signature=[TEXT], autograph=False)
     def embed_texts(self, text):
         """Texts (B,) -> "embedding" (B, E)."""
-        vectors = self._encoder(self._preprocessor(text), training=False)
-        return {"embedding": self._head(tf.cast(vectors, tf.float32), training=False)}
+        vectors = self._encoder(self._preprocessor(text))
+        return {"embedding": self._head(tf.cast(vectors, tf.float32))}
 
 
 class ServedSpace(tf.Module):
@@ -96,15 +96,15 @@ class ServedSpace(tf.Module):
     def __init__(self, texts: ServedTexts, trunk: keras.Model, space: SharedSpace, image_size: int):
         super().__init__()
         self.texts = texts
-        self._trunk = trunk
-        self._head = space.image_head
+        self._trunk = Inference(trunk)
+        self._head = Inference(space.image_head)
         self._image_size = image_size
 
     @tf.function(input_signature=[IMAGE_BYTES], autograph=False)
     def embed_images(self, image_bytes):
         """Encoded images (B,) -> "embedding" (B, E)."""
-        features = self._trunk(pixels(image_bytes, self._image_size), training=False)
-        return {"embedding": self._head(tf.cast(features, tf.float32), training=False)}
+        features = self._trunk(pixels(image_bytes, self._image_size))
+        return {"embedding": self._head(tf.cast(features, tf.float32))}
 
     def signatures(self) -> dict[str, Callable]:
         """Returns the functions that are served, by name."""

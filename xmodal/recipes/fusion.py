@@ -37,8 +37,8 @@ from xmodal.missing_sides import (
     trusted_pairs,
 )
 from xmodal.pair_encoders import encode, image_parts, make_encoders, require_both_sides, samples
-from xmodal.raw_inputs import of_length_one
 from xmodal.scored_classifier import class_texts
+from xmodal.serving import of_length_one
 from xmodal.strategy import workers
 
 NOTES = {

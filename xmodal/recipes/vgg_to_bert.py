@@ -23,8 +23,8 @@ from xmodal.features import FeatureCache, feature_cache
 from xmodal.image_attack import attack_classifiers, require_library
 from xmodal.image_classifier import ImageClassifier, build_trunk, pixels, train_image_classifier
 from xmodal.job import begin, finish
-from xmodal.raw_inputs import of_length_one
 from xmodal.robustness import training_cost
+from xmodal.serving import of_length_one
 from xmodal.small import Examples, drawn, representative_images, small_images
 from xmodal.strategy import workers
 from xmodal.text_classifier import (

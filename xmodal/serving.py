@@ -1,11 +1,35 @@
-"""What every export takes, encoded images and texts as they are typed, and how it makes tensors of them."""
+"""What exports have in common: what they take, and how they keep models."""
 
+from typing import Any
+
+import keras
 import tensorflow as tf
 
 from xmodal.data.images import decode
 
 IMAGE_BYTES = tf.TensorSpec([None], tf.string, name="image_bytes")
 TEXT = tf.TensorSpec([None], tf.string, name="text")
+
+
+class Inference(tf.Module):
+    """A Keras model as an export keeps it: its variables, and what it computes when it is not trained.
+
+    An export that kept the model itself could be used by `tf.saved_model.load` alone. The loader of
+    TensorFlow Serving would fill other variables than those that are read (keras-team/keras#20095).
+
+    Args:
+        model: any.
+    """
+
+    def __init__(self, model: keras.Model):
+        super().__init__()
+        self.weights = [variable.value for variable in model.variables]
+        # Within a function, where an export does not look for what it has to keep.
+        self._call = lambda inputs: model(inputs, training=False)
+
+    def __call__(self, inputs: Any) -> Any:
+        """Returns the model's outputs."""
+        return self._call(inputs)
 
 
 def pixels(image_bytes: tf.Tensor, image_size: int) -> tf.Tensor:
