@@ -53,6 +53,14 @@ class Page:
                 return answer["result"]
             self.events.append(answer)
 
+    def open(self, url: str, ready: str):
+        """Goes to a page, and waits until an expression is true there."""
+        seen = len(self.events)
+        self.send("Page.navigate", url=url)
+        while not any(event["method"] == "Page.loadEventFired" for event in self.events[seen:]):
+            self.events.append(self._next())
+        self.wait(ready)
+
     def evaluate(self, script: str):
         """Returns the value of a JavaScript expression."""
         result = self.send("Runtime.evaluate", expression=script, returnByValue=True)

@@ -281,10 +281,12 @@ def test_an_image_is_embedded_where_its_sentences_are(served, signatures):
 
 def test_a_server_of_tensorflow_answers_the_same(exported, signatures):
     examples = {"image_bytes": encoded_images()[:3], "text": [b"a red cat", b"", b"an oak"]}
-    for name, signature in signatures.items():
-        asked = {key: examples[key] for key in signature.structured_input_signature[1]}
-        told = as_served(exported, name, **asked)
-        expected = signature(**{key: tf.constant(values) for key, values in asked.items()})
+    questions = {
+        name: {key: examples[key] for key in signature.structured_input_signature[1]}
+        for name, signature in signatures.items()
+    }
+    for name, told in as_served(exported, questions).items():
+        expected = signatures[name](**{key: tf.constant(rows) for key, rows in questions[name].items()})
         assert set(told) == set(expected)
         for output, values in expected.items():
             if values.dtype == tf.string:

@@ -158,7 +158,7 @@ def test_an_empty_side_is_a_missing_one_in_the_export(folder, metrics):
     assert sorted(told.split(", ")) == sorted(signatures)
     named = signatures["image_and_text"](image_bytes=tf.constant([image]), text=tf.constant(["a red cat"]))
     np.testing.assert_allclose(named["probabilities"][0], both[2], atol=1e-5)
-    served = as_served(folder / metrics["facts"]["export"], "text", text=["a red cat"])
+    served = as_served(folder / metrics["facts"]["export"], {"text": {"text": ["a red cat"]}})["text"]
     np.testing.assert_allclose(served["probabilities"], text_alone, atol=1e-5)
     assert signatures["labels"]()["labels"].numpy().tolist() == [b"blue", b"green", b"red"]
     with pytest.raises(tf.errors.InvalidArgumentError):

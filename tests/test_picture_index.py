@@ -85,8 +85,8 @@ def test_images_are_served_in_the_space_of_the_texts(saved):
     encoded = tf.constant([tf.io.encode_png(image).numpy() for image in PIXELS])
     told = model.signatures["embed_image"](image_bytes=encoded)["embedding"]
     np.testing.assert_allclose(told, images, atol=1e-5)
-    served = as_served(folder / ENCODERS, "embed_image", image_bytes=encoded.numpy())
-    np.testing.assert_allclose(served["embedding"], images, atol=1e-5)
+    served = as_served(folder / ENCODERS, {"embed_image": {"image_bytes": encoded.numpy()}})
+    np.testing.assert_allclose(served["embed_image"]["embedding"], images, atol=1e-5)
     for name in ("embed_text", "serving_default"):
         told = model.signatures[name](text=tf.constant(TEXTS))["embedding"]
         np.testing.assert_allclose(told, texts, atol=1e-5)

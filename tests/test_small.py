@@ -91,7 +91,8 @@ def test_every_form_answers_documents_as_the_model_in_memory(text, folders):
         # LiteRT leaves matrices of less than 1,024 weights as they are, and this model has no others.
         assert (np.abs(found - expected).max() > 1e-5) == (name == "int8, Keras"), name
         if (folder / "saved_model.pb").exists():
-            served = as_served(folder, "serving_default", text=[text.encode() for text in DOCUMENTS])
+            question = {"serving_default": {"text": [text.encode() for text in DOCUMENTS]}}
+            served = as_served(folder, question)["serving_default"]
             np.testing.assert_allclose(served["probabilities"], found, atol=1e-5)
 
 

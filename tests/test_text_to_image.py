@@ -159,8 +159,8 @@ def test_the_generator_is_served(finished):
     pngs = signature(text=tf.constant(["a red", "a blue"]), seed=tf.constant(3))["png"]
     assert [tf.io.decode_png(png).shape for png in pngs] == [(32, 32, 3)] * 2
     folder = finished / "saved_models/text_to_image_generator/1"
-    again = as_served(folder, "serving_default", text=["a red", "a blue"], seed=3)["png"]
-    assert again.tolist() == pngs.numpy().tolist()
+    again = as_served(folder, {"serving_default": {"text": ["a red", "a blue"], "seed": 3}})
+    assert again["serving_default"]["png"].tolist() == pngs.numpy().tolist()
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from xmodal.serving import (
     IMAGE_BYTES,
     TEXT,
     Inference,
+    Tokenizer,
     has_image,
     has_text,
     of_length_one,
@@ -76,7 +77,7 @@ class Served(Labelled):
         self._bridge = bridge
         self._text_model = Inference(text.model)
         self._text_encoder = Inference(text.encoder.model)
-        self._preprocessor = text.encoder.preprocessor
+        self._preprocessor = Tokenizer(text.encoder.preprocessor)
         self._text_temperature = text_temperature
 
     @tf.function(input_signature=[IMAGE_BYTES])
@@ -175,7 +176,7 @@ class ServedDocuments(Labelled):
     ):
         super().__init__(names)
         self._model = Inference(text.model)
-        self._preprocessor = text.encoder.preprocessor
+        self._preprocessor = Tokenizer(text.encoder.preprocessor)
         self._temperature = temperature
         self._prepare = prepare
 
@@ -215,7 +216,7 @@ class ServedPairs(Labelled):
         self._trunk = Inference(encoders.trunk)
         self._trunk_width = encoders.trunk.output.shape[-1]
         self._map_shape = encoders.map_shape
-        self._preprocessor = encoders.text.preprocessor
+        self._preprocessor = Tokenizer(encoders.text.preprocessor)
         self._text_model = Inference(encoders.text_model)
         self._image_size = image_size
         self._model = Inference(model)

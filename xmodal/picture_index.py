@@ -15,7 +15,7 @@ from xmodal.data.images import ImageSplit, batches
 from xmodal.errors import UserError
 from xmodal.files import sha256_file, whole_folder, write_json
 from xmodal.retrieval import SharedSpace
-from xmodal.serving import IMAGE_BYTES, TEXT, Inference, pixels
+from xmodal.serving import IMAGE_BYTES, TEXT, Inference, Tokenizer, pixels
 
 FORMAT = 2
 FACTS = "index.json"
@@ -72,7 +72,7 @@ class ServedTexts(tf.Module):
 
     def __init__(self, encoder: TextEncoder, space: SharedSpace):
         super().__init__()
-        self._preprocessor = encoder.preprocessor
+        self._preprocessor = Tokenizer(encoder.preprocessor)
         self._encoder = Inference(encoder.model)
         self._head = Inference(space.text_head)
 

@@ -25,11 +25,29 @@ class Inference(tf.Module):
         super().__init__()
         self.weights = [variable.value for variable in model.variables]
         # Within a function, where an export does not look for what it has to keep.
-        self._call = lambda inputs: model(inputs, training=False)
+        self._call = tf.function(lambda inputs: model(inputs, training=False), autograph=False)
 
     def __call__(self, inputs: Any) -> Any:
         """Returns the model's outputs."""
         return self._call(inputs)
+
+
+class Tokenizer(tf.Module):
+    """A tokenizer as an export keeps it: there once, with its whole vocabulary, and called by all signatures.
+
+    Args:
+        preprocessor: strings (B,) -> the inputs of a text model, as `xmodal.backbones.TextEncoder` has it.
+    """
+
+    def __init__(self, preprocessor: Any):
+        super().__init__()
+        # It may have tables that an export has to keep.
+        self.preprocessor = preprocessor
+        self._call = tf.function(preprocessor, input_signature=[TEXT], autograph=False)
+
+    def __call__(self, texts: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Returns the inputs of the text model for texts (B,)."""
+        return self._call(texts)
 
 
 def pixels(image_bytes: tf.Tensor, image_size: int) -> tf.Tensor:
