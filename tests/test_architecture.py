@@ -14,14 +14,14 @@ ROOT = Path(__file__).parents[1]
 # fmt: off
 ORDER = [
     "xmodal", "errors", "versions", "command", "files", "config", "clock", "run_folder", "checkpoint",
-    "cluster", "assets", "ingredients",
+    "cluster", "assets", "ingredients", "rehearsal",
     "data", "data.splits", "data.folders", "data.tfds", "data.audit", "data.reading", "data.images",
     "data.texts", "data.words", "data.tables", "data.documents", "data.tokens", "data.personal", "data.scrub",
     "data.typos", "data.readings", "data.pairs",
     "strategy", "replicas", "e5", "backbones", "transfer", "bridge", "captions", "heads", "unet",
-    "layer_rates", "progress", "steps", "train", "features", "image_classifier", "text_classifier",
-    "modality", "scored_classifier", "trials", "fusion", "pair_encoders", "fused_classifier",
-    "serving", "retrieval", "picture_index", "generate", "painter",
+    "layer_rates", "compiled", "progress", "steps", "step_trace", "train", "features", "image_classifier",
+    "text_classifier", "modality", "scored_classifier", "trials", "fusion", "pair_encoders",
+    "fused_classifier", "serving", "retrieval", "picture_index", "generate", "painter",
     "tfidf", "frechet", "evaluate", "repeats",
     "report.wording", "report.markup", "report.machine", "report.records", "report.tables",
     "report.figures", "report.projector", "report.summaries", "report.page", "report.card", "report",
@@ -30,7 +30,8 @@ ORDER = [
     "loaded", "timed", "warm_up", "export", "export_check", "small",
     "recipes", "recipes.vgg_to_bert", "recipes.vgg_to_vgg", "recipes.cnn_to_text", "recipes.bert_news",
     "recipes.text_to_image", "recipes.fusion",
-    "fetch", "doctor", "init", "compare", "predict", "search", "paint", "demo", "run",
+    "fetch", "doctor", "init", "compare", "predict", "search", "paint", "demo",
+    "dry_run", "run",
     "bench", "bench.pairs", "bench.text_stage", "bench.engine", "bench.scrub", "bench.serving",
     "bench.__main__",
 ]
@@ -52,6 +53,7 @@ WITHOUT_TENSORFLOW = (
     "demo",
     "search",
     "paint",
+    "dry_run",
     "run",
 )
 

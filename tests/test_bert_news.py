@@ -133,6 +133,7 @@ def test_small_forms_are_measured_and_stand_beside_the_export(finished):
     }
 
 
+@pytest.mark.slow
 def test_config_cfg_replays_the_run_to_the_same_metrics(finished):
     cwd, _ = finished
     replay = subprocess.run(

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -20,7 +21,7 @@ from tiny_export import ANSWERS
 from xmodal import export, loaded, warm_up
 from xmodal.checkpoint import Checkpoints
 from xmodal.data.images import decode
-from xmodal.export_check import TOLERANCE, Question, check
+from xmodal.export_check import TOLERANCES, Question, check
 from xmodal.report.card import SIGNATURES
 
 # In the process that serves: what it is asked, and what it answers or how it fails.
@@ -125,7 +126,7 @@ def test_the_export_answers_as_the_model_in_memory(served, exported):
         ],
     )
     assert list(differences) == ["serving_default", "image_and_text"]
-    assert max(differences.values()) < TOLERANCE
+    assert max(differences.values()) < TOLERANCES["float32"]
 
 
 def test_a_difference_fails_the_check(served, exported):
@@ -137,6 +138,14 @@ def test_a_difference_fails_the_check(served, exported):
         match=r"serving_default of the .* differs from the model in memory by [12]\.\d+e-04, more than 1e-04",
     ):
         check(exported, [Question({"image_bytes": images}, altered)])
+
+
+def test_half_precision_may_differ_by_more(served, exported, monkeypatch):
+    images = encoded_images()[:2]
+    altered = np.add(in_memory(served, images), [2e-4, -2e-4])
+    monkeypatch.setattr(keras.config, "dtype_policy", lambda: keras.DTypePolicy("mixed_bfloat16"))
+    differences = check(exported, [Question({"image_bytes": images}, altered)])
+    assert differences["serving_default"] == pytest.approx(2e-4, abs=1e-5)
 
 
 def test_an_export_that_cannot_be_loaded_fails_the_check(tmp_path):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from as_served import as_served
+from pages import follow
 from tiny_bert import save_tiny_bert
 
 from xmodal.report.card import SIGNATURES
@@ -177,3 +178,10 @@ def test_flags_that_do_not_fit(folder, flags, message):
     process = run(folder, *flags, "--output_dir=other")
     assert process.returncode == 2
     assert process.stderr.splitlines()[-1].startswith(f"error: {message}")
+
+
+def test_the_lines_that_ask_the_export_as_they_are_shown(metrics, folder, monkeypatch, capsys):
+    (folder / "digit.png").write_bytes((folder / "photos/1.png").read_bytes())
+    monkeypatch.chdir(folder)
+    follow("saved_models/fusion/1")
+    assert any(colour in capsys.readouterr().out for colour in COLOURS)

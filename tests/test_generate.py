@@ -172,6 +172,7 @@ def test_two_devices_learn_what_one_does(one_device, mirrored):
         np.testing.assert_allclose(a, b, atol=2e-4)
 
 
+@pytest.mark.slow
 def test_a_training_that_goes_on_ends_with_the_same_weights(one_device, tmp_path, monkeypatch):
     few = dataclasses.replace(CONFIG, generator_epochs=2)
     whole, _ = trained(one_device, few)

@@ -4,17 +4,16 @@ import dataclasses
 import importlib.util
 import json
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
+from pages import PAGES, ROOT, blocks
 
 from xmodal.cluster import Place, place
 from xmodal.robustness import Attacked, attack_table
 
-ROOT = Path(__file__).parent.parent
-README, CHINESE = ((ROOT / name).read_text() for name in ("README.md", "README.zh-CN.md"))
-PAGES = {path.name: path.read_text() for path in (*ROOT.glob("README*.md"), *ROOT.glob("docs/*.md"))}
+README, CHINESE = (PAGES[name] for name in ("README.md", "README.zh-CN.md"))
+LANGUAGES = ("sh", "bash", "python")
 
 
 @pytest.fixture(scope="module")
@@ -63,15 +62,9 @@ def test_the_excerpt_is_what_a_run_prints(render_results):
         assert gain["sentence"] in " ".join(lines)
 
 
-def blocks(page: str) -> list[str]:
-    """Returns what is to be typed, without comments, which are translated."""
-    found = re.findall(r"```(?:sh|bash|python)\n(.*?)```", page, re.DOTALL)
-    return [re.sub(r" +# .*", "", block) for block in found]
-
-
 def test_both_readmes_have_the_same_commands_figures_and_sections():
-    assert blocks(README) == blocks(CHINESE)
-    assert len(blocks(README)) > 5
+    assert blocks(README, *LANGUAGES) == blocks(CHINESE, *LANGUAGES)
+    assert len(blocks(README, *LANGUAGES)) > 5
     # Names in code, links and figures survive translation.
     for pattern in (
         r"`(--[^`]+)`",
@@ -97,10 +90,9 @@ def test_licences_of_all_that_is_fetched_are_told():
 
 @pytest.mark.parametrize("name", PAGES)
 def test_what_a_page_links_to_exists(name):
-    folder = ROOT if name.startswith("README") else ROOT / "docs"
     for link in re.findall(r"(?<!\")\]\(([^)]+)\)", PAGES[name]):
         if not link.startswith("https://"):
-            assert (folder / link.partition("#")[0]).exists(), link
+            assert ((ROOT / name).parent / link.partition("#")[0]).exists(), link
 
 
 def test_a_changed_record_is_noticed(render_results, tmp_path):
@@ -196,9 +188,7 @@ def test_every_flag_and_file_that_a_page_names_exists(name):
 
     page = PAGES[name]
     known = set(config.flag_names()) | {"help", "flagfile"}
-    shell = "\n".join(re.findall(r"```sh\n(.*?)```", page, re.DOTALL)) + " ".join(
-        re.findall(r"`(--[^`]*)`", page)
-    )
+    shell = "\n".join([*blocks(page, "sh"), *re.findall(r"`(--[^`]*)`", page)])
     # TensorBoard's, pytest-xdist's, and those of the smaller commands.
     of_others = {"logdir", "dist", "output", "index", "model", "clear_cache", "sheet"}
     # TensorFlow's saved_model_cli.

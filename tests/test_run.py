@@ -125,10 +125,12 @@ def test_tensorboard_reads_what_the_run_wrote(finished):
     assert any("loss" in tag for tag in tags["tensors"])
     assert any("confusion" in tag for tag in tags["tensors"])
     graph = EventAccumulator(str(board / "results")).Reload().Graph()
-    names = {node.name for function in graph.library.function for node in function.node_def}
+    names = {node.name for node in graph.node}
     assert any("block5_conv4" in name for name in names)
     assert any("transformer_layer_5" in name for name in names)
     assert graph.ByteSize() < 5e6
+    # Every edge leads to a node that is drawn.
+    assert {source.removeprefix("^") for node in graph.node for source in node.input} <= names
     labels = (board / "results/points.tsv").read_text().splitlines()
     kinds = [line.split("\t")[1] for line in labels[1:]]
     tested = json.loads((cwd / "runs/vgg_to_bert/metrics.json").read_text())["results"]["text"]["n"]
@@ -152,6 +154,7 @@ def test_config_cfg_replays_the_run_to_the_same_metrics(finished):
     assert first["data"] == second["data"]
 
 
+@pytest.mark.slow
 def test_a_mirrored_run_answers_a_target_map_without_training(finished, tmp_path):
     names = dict(zip("0123456789", ("even", "odd") * 5, strict=True))
     question = tmp_path / "parity.csv"

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from as_served import as_served
+from pages import follow
 from tiny_bert import save_tiny_bert
 
 from xmodal import export, small, timed
@@ -122,6 +123,14 @@ def test_litert_has_int8_weights_its_tokenizer_apart_and_any_batch(folders):
     ops = {op["op_name"] for op in interpreter._get_ops_details()}
     # All of it is LiteRT's own, and the weights are constants: others would not be quantized.
     assert not [op for op in ops if op.startswith(("Flex", "VAR_HANDLE"))]
+
+
+def test_the_lines_that_ask_litert_as_they_are_shown(folders, tmp_path, monkeypatch, capsys):
+    (tmp_path / "saved_models/bert_news_litert").mkdir(parents=True)
+    (tmp_path / "saved_models/bert_news_litert/1").symlink_to(folders[LITE_WEIGHTS])
+    monkeypatch.chdir(tmp_path)
+    follow("saved_models/bert_news_litert/1")
+    assert "0." in capsys.readouterr().out
 
 
 @pytest.fixture(scope="module")

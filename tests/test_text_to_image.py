@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from as_served import as_served
+from pages import call, commands
 from tiny_bert import save_tiny_bert
 
 from xmodal import paint, search
@@ -151,6 +152,14 @@ def test_pictures_are_drawn_from_words(finished):
         assert paint.main(["paint", model, *words[1:], f"--output={output}", f"--seed={seed}"]) == 0
     assert again.read_bytes() == first
     assert other.read_bytes() != first
+
+
+@pytest.mark.parametrize("beginning", ["python -m xmodal.search --index=", "python -m xmodal.paint --model="])
+def test_the_commands_as_they_are_shown(beginning, finished, monkeypatch):
+    monkeypatch.chdir(finished)
+    (command,) = (command for command in commands() if command.startswith(beginning))
+    assert call(command) == 0
+    assert (finished / ("search.png" if "search" in beginning else "painted.png")).is_file()
 
 
 def test_the_generator_is_served(finished):

@@ -108,8 +108,7 @@ def test_the_average_of_weights_is_what_is_kept(one_device):
     assert history.epochs[-1]["val_loss"] != pytest.approx(plain.epochs[-1]["val_loss"], abs=1e-4)
 
 
-@pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
-@pytest.mark.parametrize("accumulate", [1, 2])
+@pytest.mark.parametrize(("precision", "accumulate"), [("mixed_bfloat16", 1), ("mixed_float16", 2)])
 def test_mixed_precision_learns_and_keeps_float32_variables(precision, accumulate, one_device, mirrored):
     config = TrainConfig(precision=precision, accumulate=accumulate, clip_norm=1.0)
     exact, _ = fitted(one_device, replace(config, precision="float32"), epochs=6)

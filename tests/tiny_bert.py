@@ -12,10 +12,10 @@ WORDS = (
 )
 
 
-def save_tiny_bert(folder: Path, *, seed: int = 0, dropout: float = 0.0) -> str:
+def save_tiny_bert(folder: Path, *, seed: int = 0, dropout: float = 0.0, longest: int = 24) -> str:
     """Saves a BERT with random weights and its WordPiece vocabulary, and returns the folder.
 
-    It has 1 layer, 16 dimensions and reads 24 tokens at most.
+    It has 1 layer, 16 dimensions and reads `longest` tokens at most.
     """
     keras.utils.set_random_seed(seed)
     vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS.split(), "##s"]
@@ -25,7 +25,7 @@ def save_tiny_bert(folder: Path, *, seed: int = 0, dropout: float = 0.0) -> str:
         num_heads=2,
         hidden_dim=16,
         intermediate_dim=32,
-        max_sequence_length=24,
+        max_sequence_length=longest,
         dropout=dropout,
     )
     # Its own initial weights differ so little that all texts have nearly one vector.

@@ -29,6 +29,8 @@ CLASS_WEIGHTS = ("none", "balanced")
 DIRECTIONS = ("images_to_documents", "documents_to_images")
 MOVES = ("scorer", "upper")
 WORD_VECTORS = ("bert", "random")
+# What another run of the same flagfile is not to do.
+NOT_REPLAYED = ("bench", "overwrite", "restart", "record", "dry_run")
 FUSIONS = ("early", "late", "gated", "attention")
 SOLVERS = ("euler", "heun")
 AUGMENTATIONS = ("flip", "shift", "crop", "rotate", "zoom")
@@ -95,6 +97,11 @@ flags.DEFINE_string("output_dir", None, "Folder of the run's files; default runs
 flags.DEFINE_string("saved_models_dir", "saved_models", "Exports go to <this>/<experiment>/<version>/.")
 flags.DEFINE_bool("overwrite", False, "Replace the finished run that --output_dir holds.")
 flags.DEFINE_bool("restart", False, "Drop what an unfinished run left in --output_dir, and begin anew.")
+flags.DEFINE_bool(
+    "dry_run",
+    False,
+    "Take a few steps of every loop, say how long the run would take and how much memory, and leave nothing.",
+)
 flags.DEFINE_float(
     "checkpoint_seconds", 60.0, "Save a training when so many seconds have passed.", lower_bound=0
 )
@@ -138,6 +145,11 @@ _count(
     "Steps between two looks at signals and callbacks; with more than 1, waiting is not told.",
 )
 flags.DEFINE_string("data_service", "", "HOST:PORT of a tf.data service that reads what is trained on.")
+flags.DEFINE_list(
+    "profile_steps",
+    [],
+    "FIRST,LAST: steps of each training, from 1 on, that are traced for TensorBoard's profiler.",
+)
 _choice(
     "jit",
     "auto",
@@ -361,6 +373,7 @@ class RunConfig:
     saved_models_dir: Path
     overwrite: bool
     restart: bool
+    dry_run: bool
     checkpoint_seconds: float
     checkpoint_steps: int
     deterministic: bool
@@ -373,6 +386,15 @@ class RunConfig:
     virtual_devices: int
     offline: bool
     feature_cache_gb: float
+
+
+@dataclass(frozen=True)
+class TracedSteps:
+    """The first and the last step of each training that are traced, from 1 on, and where to."""
+
+    first: int
+    last: int
+    folder: Path
 
 
 @dataclass(frozen=True)
@@ -390,6 +412,7 @@ class TrainConfig:
     jit: str = "auto"
     steps_per_call: int = 1
     data_service: str = ""
+    profile_steps: TracedSteps | None = None
 
 
 @dataclass(frozen=True)
@@ -631,6 +654,7 @@ def from_flags() -> Config:
         )
     if values["output_dir"] is None:
         values["output_dir"] = str(Path("runs") / values["experiment"])
+    values["profile_steps"] = _traced(values["profile_steps"], Path(values["output_dir"]))
     for name in (
         "output_dir",
         "saved_models_dir",
@@ -747,6 +771,15 @@ def _rising(name: str, words: Sequence[str], most: int) -> tuple[float, ...]:
     return tuple(sorted({float(word) for word in words}))
 
 
+def _traced(words: Sequence[str], output_dir: Path) -> TracedSteps | None:
+    numbers = [int(word) for word in words if word.isdecimal()]
+    if not words:
+        return None
+    if len(numbers) != 2 or len(words) != 2 or not 1 <= numbers[0] <= numbers[1]:
+        raise UserError(f"--profile_steps={','.join(words)} are no steps", "give two numbers, such as 10,15")
+    return TracedSteps(numbers[0], numbers[1], output_dir / "tensorboard" / "profile")
+
+
 def _direction(words: str) -> tuple[str, str]:
     if words not in DIRECTIONS:
         raise UserError(f"--directions={words} is not known", nearest(words, DIRECTIONS))
@@ -761,6 +794,6 @@ def _plain(value):
 def _flagfile() -> str:
     lines = []
     for flag in sorted(_own_flags(), key=lambda flag: flag.name):
-        if flag.value is not None and flag.name not in ("bench", "overwrite", "restart", "record"):
+        if flag.value is not None and flag.name not in NOT_REPLAYED:
             lines.append(flag.serialize())
     return "\n".join(lines) + "\n"

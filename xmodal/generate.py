@@ -20,6 +20,7 @@ from xmodal.config import GeneratorConfig, TrainConfig
 from xmodal.data.images import ImageSplit, batches
 from xmodal.data.reading import Batches
 from xmodal.errors import UserError
+from xmodal.rehearsal import Steps
 from xmodal.unet import unet
 
 # Mean and deviation of the logit of the times that are learned (Li and He 2025, arXiv:2511.13720).
@@ -267,15 +268,17 @@ def drawn(
     """
     times = np.linspace(0, 1, sampling.steps + 1, dtype=np.float32)
     starts = range(0, len(noise), batch_size)
-    bar = keras.utils.Progbar(len(starts) * sampling.steps, verbose=int(shown), unit_name="step")
+    steps = Steps(len(starts) * sampling.steps)
+    bar = keras.utils.Progbar(steps.most, verbose=int(shown), unit_name="step")
     pictures = []
     for first in starts:
         part = slice(first, first + batch_size)
         images, asked = noise[part], tf.constant(texts[part])
-        for start, end in pairwise(times):
+        for start, end in steps.few(pairwise(times)):
             images = move(images, asked, tf.constant(start), tf.constant(end), tf.constant(sampling.guidance))
             bar.add(1)
         pictures.append(as_pixels(images).numpy())
+    steps.close()
     return np.concatenate(pictures)
 
 

@@ -9,6 +9,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from xmodal.data.reading import Batches, read_ahead, untuned
+from xmodal.rehearsal import TAKEN, Steps, under_way
 from xmodal.strategy import lost_workers_noticed, workers
 
 SHARD_HINT = tf.data.experimental.SHARD_HINT
@@ -137,15 +138,33 @@ def streamed(
     def run(
         batches: tf.data.Dataset | Batches, stage: str = "", stopped: Callable[[], bool] = lambda: False
     ) -> Iterator[tuple[np.ndarray, ...]]:
-        with progress_bar(stage, int(batches.cardinality()), strategy) as bar, lost_workers_noticed(strategy):
-            for share in distributed(batches, strategy):
+        steps = Steps(int(batches.cardinality()))
+        with progress_bar(stage, steps.planned, strategy) as bar, lost_workers_noticed(strategy):
+            shares: Any = iter(distributed(batches, strategy))
+            # Once for batches of all sizes and lengths: the first batch would be traced as large as it is.
+            step.get_concrete_function(shares.element_spec)
+            if under_way() and steps.planned < TAKEN:
+                # So that the pace of a single step is not that of the first one.
+                step(next(iter(distributed(batches, strategy))))
+            for share in steps.few(shares):
                 *outputs, real = (output.numpy() for output in step(share))
-                yield tuple(output[real.astype(bool)] for output in outputs)
+                whole = tuple(output[real.astype(bool)] for output in outputs)
+                yield whole
                 bar.update()
                 if stopped():
                     raise Stopped
+            steps.close()
+            # What was left out has outputs too, as many as it should.
+            for size in _sizes(batches, steps.taken) if under_way() else ():
+                yield tuple(np.resize(output, (size, *output.shape[1:])) for output in whole)
 
     return run
+
+
+def _sizes(batches: tf.data.Dataset | Batches, first: int) -> Iterator[int]:
+    """Returns the sizes of the batches from one on, which need not be read for that."""
+    rows = (batches.rows if isinstance(batches, Batches) else batches).skip(first)
+    return (int(tf.shape(tf.nest.flatten(row)[0])[0]) for row in rows)
 
 
 def mapped(function: Callable, strategy: tf.distribute.Strategy) -> Callable[..., tuple[np.ndarray, ...]]:

@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from xmodal import cluster, config, run_folder, versions
+from xmodal import cluster, config, dry_run, run_folder, versions
 from xmodal.checkpoint import Terminated, sigterm_raised
 from xmodal.clock import Clock
 from xmodal.errors import UserError, WorkerLost
@@ -57,8 +57,10 @@ def _run(settings: config.Config) -> None:
     # It warns of retracing whenever several models are run one after the other.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     run = settings.run
+    if run.dry_run:
+        dry_run.dry_run(settings, _recipe)
     # The chief alone writes and speaks.
-    if cluster.place(run.strategy).is_chief:
+    elif cluster.place(run.strategy).is_chief:
         with folder_lock(run.output_dir, wait=False):
             run_folder.begin(run.output_dir, settings.flagfile, overwrite=run.overwrite, restart=run.restart)
             _recipe(settings, Clock(kept=run.output_dir / run_folder.CHECKPOINTS / "seconds.json"))

@@ -30,6 +30,7 @@ FREE = (
     "checkpoint_seconds",
     "checkpoint_steps",
     "steps_per_call",
+    "profile_steps",
 )
 
 
@@ -52,6 +53,22 @@ def begin(
         UserError: when the folder holds a finished run, or an unfinished one with other flags.
     """
     record = folder / CHECKPOINTS / "run.json"
+    if goes_on(folder, flagfile, overwrite=overwrite, restart=restart):
+        say(f"going on with the unfinished run in {folder}")
+        return True
+    with mendable_os_errors(folder):
+        # First what tells that there is something to go on with.
+        record.unlink(missing_ok=True)
+        for path in (folder / name for name in LEFT if (folder / name).exists()):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    write_text(folder / "config.cfg", flagfile)
+    write_json(record, {"flags": flagfile, "finished": False})
+    return False
+
+
+def goes_on(folder: Path, flagfile: str, *, overwrite: bool, restart: bool) -> bool:
+    """Tells whether a run goes on with an unfinished one, or raises what `begin` does; writes nothing."""
+    record = folder / CHECKPOINTS / "run.json"
     begun = None if restart else _read(record)
     finished = (folder / "metrics.json").exists() and (begun is None or begun["finished"])
     if finished and not overwrite:
@@ -66,16 +83,7 @@ def begin(
                 f"it has {' '.join(sorted(before - now))}, this one {' '.join(sorted(now - before))}",
                 "give the flags that it has, or add --restart to begin anew",
             )
-        say(f"going on with the unfinished run in {folder}")
-        return True
-    with mendable_os_errors(folder):
-        # First what tells that there is something to go on with.
-        record.unlink(missing_ok=True)
-        for path in (folder / name for name in LEFT if (folder / name).exists()):
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-    write_text(folder / "config.cfg", flagfile)
-    write_json(record, {"flags": flagfile, "finished": False})
-    return False
+    return bool(begun and not finished)
 
 
 def finish(folder: Path, flagfile: str) -> None:

@@ -94,7 +94,6 @@ def step_taker(
             variable.assign(context.all_reduce(tf.distribute.ReduceOp.MEAN, own))
         return tf.concat([sums, [tf.reduce_sum(real), stop]], axis=0)
 
-    # One trace for texts of all lengths, which a batch pads to its longest.
     @tf.function(reduce_retracing=True)
     def one_step(share, stop):
         outcomes = strategy.run(replica, (share, stop))
@@ -107,7 +106,14 @@ def step_taker(
             sums += one_step(next(shares), stop)
         return sums
 
+    traced = False
+
     def take_steps(shares, count: int, stop) -> tuple[tf.Tensor, float]:
+        nonlocal traced
+        if not traced:
+            # Once for batches of all sizes and lengths: the first batch would be traced as large as it is.
+            one_step.get_concrete_function(shares.element_spec, tf.TensorSpec([], tf.float32))
+            traced = True
         if config.steps_per_call > 1:
             # Operations that read a clock are refused where all must be deterministic.
             return several_steps(shares, tf.constant(count), stop), math.nan

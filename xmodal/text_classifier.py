@@ -1,6 +1,7 @@
 """Texts -> logits of the target question: BERT with a trained head, or with similarities alone."""
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import KW_ONLY, dataclass, replace
 from functools import lru_cache, partial
 
@@ -11,6 +12,7 @@ import tensorflow as tf
 from xmodal import train
 from xmodal.backbones import TextEncoder, set_trainable, text_encoder
 from xmodal.checkpoint import Checkpoints
+from xmodal.compiled import compiled_activations
 from xmodal.config import TextConfig, TrainConfig
 from xmodal.data.tokens import length_order, token_batches, token_lengths
 from xmodal.data.typos import mistyped, training_rates
@@ -182,6 +184,7 @@ def train_text_classifier(
         noise=noise,
         seed=seed,
         optimizer=partial(train.optimizer_maker, training),
+        jit=training.jit,
         fit=partial(
             train.fit,
             loss=train.cross_entropy(),
@@ -213,6 +216,7 @@ class _Lesson:
     noise: float
     seed: int
     optimizer: Callable[[float], Callable]
+    jit: str
     fit: Callable[..., train.History]
     outputs: Callable[..., np.ndarray]
 
@@ -250,14 +254,15 @@ def _train_whole(lesson: _Lesson, stage: str) -> train.History:
     optimizer = lesson.optimizer(config.text_learning_rate)
     if config.layer_decay != 1:
         optimizer = with_layer_rates(optimizer, layer_scales(lesson.model, config.layer_decay))
-    return lesson.fit(
-        lesson.model,
-        epoch_batches,
-        optimizer=optimizer,
-        epochs=config.text_epochs,
-        validation=held_out,
-        stage=stage,
-    )
+    with nullcontext() if lesson.jit == "off" else compiled_activations(lesson.model):
+        return lesson.fit(
+            lesson.model,
+            epoch_batches,
+            optimizer=optimizer,
+            epochs=config.text_epochs,
+            validation=held_out,
+            stage=stage,
+        )
 
 
 def _train_head(lesson: _Lesson, stage: str) -> train.History:

@@ -29,7 +29,9 @@ from xmodal.progress import (
     take_progress,
     take_result,
 )
+from xmodal.rehearsal import Steps, repeated, shortened, under_way
 from xmodal.replicas import Stopped, distributed, mapped, progress_bar
+from xmodal.step_trace import StepTrace
 from xmodal.steps import Adversary, Loss, step_taker
 from xmodal.strategy import lost_workers_noticed, workers
 
@@ -196,11 +198,12 @@ def fit(
         checkpoints: where the state is saved. What is found there is gone on with, to the same end
             as if it had not been interrupted; a finished training is not run again. SIGTERM and
             Ctrl-C wait for the step's end and save.
-        config: its clip_norm, accumulate, steps_per_call, data_service and jit are for here: the norm that
-            the gradient of the whole global batch is clipped to (0: none); parts in which a device passes
-            its share of a batch through, which changes memory and no result but batch normalisation and
-            dropout; steps that TensorFlow takes without coming back to Python, between which no callback
-            is called and nothing is saved; who reads the batches; XLA.
+        config: its clip_norm, accumulate, steps_per_call, data_service, profile_steps and jit are for here:
+            the norm that the gradient of the whole global batch is clipped to (0: none); parts in which a
+            device passes its share of a batch through, which changes memory and no result but batch
+            normalisation and dropout; steps that TensorFlow takes without coming back to Python, between
+            which no callback is called and nothing is saved; who reads the batches; which steps are traced,
+            and where to; XLA.
         adversary: inputs, labels -> inputs that mislead the model as it is; a step then minimises the mean
             of the losses on both (adversarial training: Goodfellow et al. 2015, arXiv:1412.6572, section 6).
         classifies: the outputs are logits of classes. Otherwise outputs and labels are whatever `loss`
@@ -224,23 +227,39 @@ def fit(
     with strategy.scope():
         applied = optimizer(steps * epochs)
         applied.build(model.trainable_variables)
+    taken, planned = Steps(steps * epochs), epochs
+    steps, epochs = shortened(steps, epochs, config.steps_per_call)
     progress = Progress()
     if found:
         progress = take_progress(found[0], model, applied, strategy, stage, (steps, epochs))
     listeners = keras.callbacks.CallbackList(list(callbacks), model=model, epochs=epochs, steps=steps)
+    trace = StepTrace(config.profile_steps if workers(strategy).is_chief else None, stage)
     run = _Training(
-        model, applied, strategy, stage, (steps, epochs), progress, kept, listeners, config, classifies
+        model,
+        applied,
+        strategy,
+        stage,
+        (steps, epochs),
+        progress,
+        kept,
+        listeners,
+        config,
+        classifies,
+        taken,
+        trace,
     )
     take_steps = step_taker(model, applied, strategy, loss, config, adversary, classifies)
     validate = validator(model, strategy, metrics, None if classifies else loss)
     model.stop_training = False
     listeners.on_train_begin()
-    with deferred_signals() if kept else nullcontext(lambda: False) as interrupted:
+    with trace, deferred_signals() if kept else nullcontext(lambda: False) as interrupted:
         stop = False
         while progress.epoch < epochs and not progress.stopped and not stop:
             progress.begin()
             stop = _train_epoch(run, take_steps, train(progress.epoch), interrupted)
-            stop = stop or _end_epoch(run, validate, validation, patience, interrupted)
+            with repeated(planned / epochs):
+                stop = stop or _end_epoch(run, validate, validation, patience, interrupted)
+        taken.close()
         if stop or interrupted():
             run.save()
     if stop:
@@ -270,6 +289,8 @@ class _Training:
     listeners: keras.callbacks.CallbackList
     config: TrainConfig
     classifies: bool
+    taken: Steps
+    trace: StepTrace
 
     @property
     def number(self) -> int:
@@ -308,8 +329,12 @@ def _train_epoch(run: _Training, take_steps: Callable, batches, interrupted: Cal
         while progress.step < steps:
             count = min(run.config.steps_per_call, steps - progress.step)
             run.listeners.on_train_batch_begin(progress.step)
-            sums, waited = take_steps(shares, count, stop if interrupted() else go)
-            progress.sums += sums
+            with run.taken.timed(count), run.trace.step(run.number + 1, count):
+                sums, waited = take_steps(shares, count, stop if interrupted() else go)
+                progress.sums += sums
+                if under_way():
+                    # A GPU is done when its results are there.
+                    progress.sums.numpy()
             progress.waiting += waited
             progress.step += count
             run.listeners.on_train_batch_end(progress.step - 1)

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 EVENTS = "events.out.tfevents.report"
 # In bytes: a browser need not show what is larger.
 LARGEST_CONSTANT = 1024
+# A function of fewer nodes does nothing but call another one.
+WRAPPER = 20
 # TensorBoard draws a curve of precision and recall for each of so many classes.
 MOST_CURVES = 20
 
@@ -77,18 +79,43 @@ def tensorboard(run: Run, folder: Path) -> None:
 
 
 def _served_graph(path: Path) -> GraphDef | None:
-    """Returns the graph of a SavedModel, without large constants such as vocabularies; None without one."""
+    """Returns what a SavedModel computes when it is asked, as one graph; None where there is none.
+
+    Its own graph hides that in functions, behind hundreds of nodes that read and restore variables, and
+    TensorBoard draws those.
+    """
+    from tensorflow.core.framework.graph_pb2 import GraphDef
     from tensorflow.core.protobuf import saved_model_pb2
 
     if not path.is_file():
         return None
     (served,) = saved_model_pb2.SavedModel.FromString(path.read_bytes()).meta_graphs
-    graph = served.graph_def
-    for nodes in (graph.node, *(function.node_def for function in graph.library.function)):
-        for node in nodes:
-            if node.op == "Const" and node.attr["value"].tensor.ByteSize() > LARGEST_CONSTANT:
-                node.attr["value"].tensor.Clear()
+    functions = {function.signature.name: function for function in served.graph_def.library.function}
+    asked = served.signature_def["serving_default"]
+    ends = {output.name.partition(":")[0] for output in asked.outputs.values()}
+    calls = [_called(node) for node in served.graph_def.node if node.name in ends]
+    # A signature calls a wrapper, and this what it wraps.
+    while calls and any(calls):
+        body = functions[next(filter(None, calls))]
+        calls = [_called(node) for node in body.node_def] if len(body.node_def) < WRAPPER else []
+    graph = GraphDef()
+    for name, given in asked.inputs.items():
+        placeholder = graph.node.add(name=name, op="Placeholder")
+        placeholder.attr["dtype"].type = given.dtype
+    graph.node.extend(body.node_def)
+    drawn = {node.name for node in graph.node}
+    for node in graph.node:
+        # An input is a name, or ^name, or name:output:number; variables come from outside of the function.
+        sources = [source.partition(":")[0] for source in node.input]
+        node.input[:] = [source for source in sources if source.removeprefix("^") in drawn]
+        if node.op == "Const" and node.attr["value"].tensor.ByteSize() > LARGEST_CONSTANT:
+            node.attr["value"].tensor.Clear()
     return graph
+
+
+def _called(node) -> str:
+    """Returns the name of the function that a node calls, or nothing."""
+    return node.attr["f"].func.name if node.op in ("PartitionedCall", "StatefulPartitionedCall") else ""
 
 
 def _precision_recall(tag: str, result: Result, number: int) -> bytes:

@@ -1,0 +1,60 @@
+"""Activations in one pass over the numbers, where TensorFlow takes one for each operation in them."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import keras
+import tensorflow as tf
+
+# Those of a single operation gain nothing.
+SIMPLE = (keras.activations.linear, keras.activations.relu, keras.activations.tanh, keras.activations.sigmoid)
+
+
+def compiled_activation(activation: Callable[[tf.Tensor], tf.Tensor]) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Returns an activation compiled by XLA, and its gradient, which is computed from its input alone.
+
+    GELU and its gradient are some twenty operations, each of which reads and writes all numbers of the widest
+    layer of a transformer; they took a fifth of a training step of MiniLM in bfloat16.
+
+    Args:
+        activation: a function of each number alone.
+    """
+
+    @tf.function(jit_compile=True)
+    def forward(inputs):
+        return activation(inputs)
+
+    @tf.function(jit_compile=True)
+    def backward(inputs, upstream):
+        with tf.GradientTape() as tape:
+            tape.watch(inputs)
+            outputs = activation(inputs)
+        return tape.gradient(outputs, inputs, upstream)
+
+    @tf.custom_gradient
+    def compiled(inputs):
+        return forward(inputs), lambda upstream: backward(inputs, upstream)
+
+    return compiled
+
+
+@contextmanager
+def compiled_activations(model: keras.Model) -> Iterator[None]:
+    """Compiles the activations of all dense layers of a model for as long as this lasts.
+
+    Outside of a training they stay what they were: what is exported needs no compiler.
+    """
+    layers = [
+        layer
+        for layer in model._flatten_layers()
+        if isinstance(layer, keras.layers.Dense) and layer.activation not in SIMPLE
+    ]
+    plain = [layer.activation for layer in layers]
+    compiled = {activation: compiled_activation(activation) for activation in plain}
+    try:
+        for layer in layers:
+            layer.activation = compiled[layer.activation]
+        yield
+    finally:
+        for layer, activation in zip(layers, plain, strict=True):
+            layer.activation = activation

@@ -1,0 +1,132 @@
+"""A rehearsal of a run: its loops stop after a few steps, and note how long the rest would have taken.
+
+Every loop over batches asks here how far to go. Without a rehearsal it goes to its end, and nothing is noted.
+"""
+
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from itertools import islice
+from typing import TypeVar
+
+# The steps that a loop takes: the first ones build its graph, for one length of texts and then for all, and
+# the fastest ones show its pace.
+TAKEN, FASTEST = 4, 2
+
+T = TypeVar("T")
+
+
+@dataclass
+class Rehearsal:
+    """What was left out so far.
+
+    Attributes:
+        seconds: that it would have taken.
+        repeats: how often the run goes through a loop for each time that the rehearsal does.
+    """
+
+    seconds: float = 0.0
+    repeats: float = 1.0
+
+
+_under_way: ContextVar[Rehearsal | None] = ContextVar("rehearsal", default=None)
+
+
+@contextmanager
+def rehearsal() -> Iterator[Rehearsal]:
+    """Shortens every loop within a block."""
+    held = Rehearsal()
+    token = _under_way.set(held)
+    try:
+        yield held
+    finally:
+        _under_way.reset(token)
+
+
+def under_way() -> bool:
+    """Tells whether loops are shortened."""
+    return _under_way.get() is not None
+
+
+def shortened(steps: int, epochs: int, at_once: int = 1) -> tuple[int, int]:
+    """Returns the steps of an epoch, and the epochs, that a training takes: all of them but in a rehearsal.
+
+    Args:
+        steps: of an epoch of the run.
+        epochs: of the run.
+        at_once: steps that are taken in one call.
+    """
+    if not under_way():
+        return steps, epochs
+    few = min(steps, TAKEN * at_once)
+    return few, min(epochs, -(-TAKEN * at_once // few))
+
+
+@contextmanager
+def repeated(times: float) -> Iterator[None]:
+    """Counts each loop within a block as often as the run goes through it, such as once an epoch."""
+    held = _under_way.get()
+    if held is None:
+        yield
+        return
+    held.repeats *= times
+    try:
+        yield
+    finally:
+        held.repeats /= times
+
+
+class Steps:
+    """The steps of a loop.
+
+    Attributes:
+        planned: how many the run takes.
+    """
+
+    def __init__(self, planned: int):
+        self._held = _under_way.get()
+        self.planned = planned
+        self._seconds: list[float] = []
+
+    @contextmanager
+    def timed(self, count: int = 1) -> Iterator[None]:
+        """Times a block that takes so many steps; it has to wait for its results."""
+        started = time.perf_counter()
+        yield
+        if self._held is not None:
+            self._seconds += [(time.perf_counter() - started) / count] * count
+
+    def few(self, items: Iterable[T]) -> Iterator[T]:
+        """Yields what a step is taken for; in a rehearsal the first ones alone, over all calls."""
+        if self._held is None:
+            yield from items
+            return
+        iterator = iter(items)
+        while len(self._seconds) < TAKEN:
+            started = time.perf_counter()
+            for item in islice(iterator, 1):
+                yield item
+                self._seconds.append(time.perf_counter() - started)
+                break
+            else:
+                return
+
+    @property
+    def most(self) -> int:
+        """How many are taken."""
+        return self.planned if self._held is None else min(self.planned, TAKEN)
+
+    @property
+    def taken(self) -> int:
+        """How many were taken so far, in a rehearsal."""
+        return len(self._seconds)
+
+    def close(self) -> None:
+        """Notes the steps that were left out, at the pace of those that were taken."""
+        if self._held is None or not self._seconds:
+            return
+        fastest = sorted(self._seconds)[:FASTEST]
+        left_out = self.planned * self._held.repeats - len(self._seconds)
+        self._held.seconds += max(0.0, left_out) * sum(fastest) / len(fastest)
