@@ -13,11 +13,11 @@ import chromium
 import numpy as np
 import pytest
 import tensorflow as tf
+from pages import ROOT, commands
 from tiny_export import ANSWERS
 
 from xmodal import demo, predict
 
-ROOT = Path(__file__).parents[1]
 # Imported when Python starts: writes down whom the process asks for anything.
 WITNESS = """
 import json, os, sys
@@ -42,8 +42,9 @@ def url(tiny_exported, witnessed):
     _, exported = tiny_exported
     (witnessed.parent / "sitecustomize.py").write_text(WITNESS)
     paths = os.pathsep.join([str(witnessed.parent), str(ROOT)])
+    (told,) = (command for command in commands() if command.startswith("python -m xmodal.demo --model="))
     process = subprocess.Popen(
-        [sys.executable, "-m", "xmodal.demo", f"--model={exported}", "--port=0"],
+        [sys.executable, *told.partition("=")[0].split()[1:], exported, "--port=0"],
         env=os.environ | {"PYTHONPATH": paths, "WITNESSED": str(witnessed)},
         stdout=subprocess.PIPE,
         text=True,
