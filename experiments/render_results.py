@@ -38,7 +38,7 @@ HEADLINES = {
     "cnn_to_text": {"images, all a class": (), "documents, all a class": ()},
     "bert_news": {"bert": ("tf_idf",), "bert_robust": ("bert",)},
     "fusion": {"fused": ("image_only", "text_only")},
-    "text_to_image": {"text_to_image_unseen": ("judge",), "image_to_text": ("judge",)},
+    "text_to_image": {"text_to_image": ("text_to_image_unseen", "judge"), "image_to_text": ("judge",)},
 }
 MEAN = "mean accuracy of BERT on "
 # What the rows of benchmarks say, and the heads of the table, in the language of each README.
