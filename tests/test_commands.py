@@ -42,7 +42,7 @@ HERE = [
 # What a shrunk run needs beside `FLAGS`, for tiny data has other classes and a tiny BERT other layers.
 MORE = {
     "vgg_to_bert_parity.cfg": ["--target_map=pets.csv"],
-    "cnn_to_text.cfg": ["--class_descriptions=described.csv"],
+    "cnn_to_text.cfg": ["--class_descriptions=described.csv", "--word_vectors=random"],
     "across_languages.cfg": ["--text_trainable=all", "--documents=tsv:data/sib200/eng_Latn"],
     "--attacked_examples": ["--attacked_examples=2"],
     "bert_news": ["--attacked_examples=2", "--nosmall"],

@@ -136,7 +136,7 @@ def test_a_dry_run_of_a_flagfile(folder, dry):
         (["--experiment=vgg_to_bert"], "export"),
         (["--experiment=bert_news", "--attacked_examples=4", "--robust"], "bert_robust: under attack"),
         (["--experiment=vgg_to_vgg", "--noexport"], "target: training"),
-        (["--experiment=cnn_to_text", "--base=small_cnn", "--features=dense_2"], "seed 0"),
+        (["--experiment=cnn_to_text", "--base=small_cnn", "--word_vectors=random"], "seed 0"),
         (["--experiment=fusion"], "fused_attention"),
         (["--experiment=text_to_image"], "drawing"),
     ],

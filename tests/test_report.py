@@ -447,7 +447,10 @@ def test_tensorboard_lays_training_and_validation_over_each_other(board):
 def test_tensorboard_shows_results_pictures_and_flags(run, board):
     results = events(board / "results")
     assert scalars(results) == {
-        f"accuracy/{name}": [(0, pytest.approx(result.accuracy))] for name, result in run.results.items()
+        f"test accuracy/{name}": [(0, pytest.approx(result.accuracy))] for name, result in run.results.items()
+    } | {
+        "headline/accuracy": [(0, pytest.approx(run.results["text"].accuracy))],
+        "headline/log loss": [(0, pytest.approx(run.results["text"].log_loss))],
     }
     for tag, count in {
         "confusion/text": 1,

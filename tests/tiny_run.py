@@ -1,4 +1,4 @@
-"""What a finished run of few examples leaves in its folder."""
+"""A finished run of few examples, and what it leaves in its folder."""
 
 from dataclasses import replace
 
@@ -15,13 +15,20 @@ FLAGS = "--experiment=vgg_to_bert\n--output_dir={folder}\n--epochs={epochs}\n--n
 
 def finished(folder, right, epochs, **changes):
     """Writes what a run leaves that answers so many of 100 examples rightly."""
+    report.write(replace(tiny_run(right, epochs), **changes), folder)
+    (folder / "config.cfg").write_text(FLAGS.format(folder=folder, epochs=epochs))
+    return folder
+
+
+def tiny_run(right, epochs) -> report.Run:
+    """Returns a run that answers so many of 100 examples rightly."""
     labels = np.arange(100) % 2
     answers = np.where(np.arange(100) < right, labels, 1 - labels)
     result = evaluate("text", np.eye(2)[answers] * 0.8 + 0.1, labels, NAMES)
     history = History(
         "images", tuple({"epoch": e, "loss": 1.0, "val_accuracy": 0.5 + e / 10} for e in range(epochs))
     )
-    run = report.Run(
+    return report.Run(
         experiment="vgg_to_bert",
         title="VGG to BERT",
         seed=0,
@@ -36,6 +43,3 @@ def finished(folder, right, epochs, **changes):
         gallery=(),
         facts={},
     )
-    report.write(replace(run, **changes), folder)
-    (folder / "config.cfg").write_text(FLAGS.format(folder=folder, epochs=epochs))
-    return folder

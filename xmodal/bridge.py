@@ -215,7 +215,10 @@ class Bridge:
             ValueError: for another shape.
             tf.errors.InvalidArgumentError: when run, for a probability that is not finite.
         """
-        probabilities = tf.cast(tf.convert_to_tensor(probabilities), tf.float32)
+        with tf.name_scope("sentences"):
+            return self._sentences(tf.cast(tf.convert_to_tensor(probabilities), tf.float32))
+
+    def _sentences(self, probabilities: tf.Tensor) -> tf.Tensor:
         probabilities.shape.assert_is_compatible_with([None, len(self.class_names)])
         probabilities = tf.debugging.check_numerics(probabilities, "probabilities must be finite")
         probabilities = tf.where(probabilities < SMALLEST, 0.0, probabilities)

@@ -37,8 +37,9 @@ def cleaned(texts: tf.Tensor) -> tf.Tensor:
     go; all white space becomes single spaces. Joiners go too, which some scripts, such as Persian,
     show.
     """
-    texts = _plain(tf.strings.unicode_transcode(texts, "UTF-8", "UTF-8"), _TAG)
-    return _spaced(texts)
+    with tf.name_scope("clean"):
+        texts = _plain(tf.strings.unicode_transcode(texts, "UTF-8", "UTF-8"), _TAG)
+        return _spaced(texts)
 
 
 def scrubbed(texts: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -54,14 +55,16 @@ def scrubbed(texts: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     Returns:
         The texts (B,), and how many of each of `MARKS` were put in (B, M).
     """
-    texts = _plain(tf.strings.unicode_transcode(texts, "UTF-8", "UTF-8"), _TAG_WITHOUT_ADDRESS)
-    texts = _spaced(texts)
-    counts = {mark: tf.zeros_like(tf.strings.length(texts)) for mark in MARKS}
-    for kind in KINDS:
-        texts, count = _replaced(texts, kind)
-        counts[kind.mark] += count
-    texts = _spaced(tf.strings.regex_replace(texts, _TAG, " "))
-    return texts, tf.stack([counts[mark] for mark in MARKS], axis=1)
+    with tf.name_scope("scrub"):
+        texts = _plain(tf.strings.unicode_transcode(texts, "UTF-8", "UTF-8"), _TAG_WITHOUT_ADDRESS)
+        texts = _spaced(texts)
+        counts = {mark: tf.zeros_like(tf.strings.length(texts)) for mark in MARKS}
+        for kind in KINDS:
+            with tf.name_scope(kind.mark.strip("[]")):
+                texts, count = _replaced(texts, kind)
+                counts[kind.mark] += count
+        texts = _spaced(tf.strings.regex_replace(texts, _TAG, " "))
+        return texts, tf.stack([counts[mark] for mark in MARKS], axis=1)
 
 
 @dataclass(frozen=True)

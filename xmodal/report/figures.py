@@ -195,7 +195,8 @@ def _draw_calibration(axes: Axes, result: Result, colour: str, quiet: str) -> No
     axes.set_xlabel("confidence in %")
     axes.set_ylabel("accuracy in %")
     axes.set_title(printable(f"{result.name}: calibration error {100 * result.ece:.1f} points"))
-    axes.legend(loc="upper left")
+    axes.set_ylim(-4, 104)
+    axes.legend(loc="lower right")
 
 
 def confusion(result: Result) -> np.ndarray:

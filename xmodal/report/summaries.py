@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -47,11 +48,14 @@ def tensorboard(run: Run, folder: Path) -> None:
 
     flags = "\n".join(printable(line) for line in run.flags.splitlines())
     with _events(folder / "results"):
-        hparams.hparams(flag_values(flags))
+        hparams.hparams(flag_values(flags), trial_id=_trial(run))
         for name, result in run.results.items():
-            tf.summary.scalar(f"accuracy/{name}", result.accuracy, step=0)
+            tf.summary.scalar(f"test accuracy/{name}", result.accuracy, step=0)
             tf.summary.image(f"calibration/{name}", figures.calibration_pixels(result)[np.newaxis], step=0)
         result = run.main_result
+        # Under names that all experiments share, so that the page of HParams compares them.
+        tf.summary.scalar("headline/accuracy", result.accuracy, step=0)
+        tf.summary.scalar("headline/log loss", result.log_loss, step=0)
         tf.summary.image(f"confusion/{result.name}", figures.confusion(result)[np.newaxis], step=0)
         for number, class_name in enumerate(result.class_names[:MOST_CURVES]):
             tag = f"{result.name}/{printable(class_name)}"
@@ -76,6 +80,13 @@ def tensorboard(run: Run, folder: Path) -> None:
                         if prefix + quantity in epoch:
                             value = epoch[prefix + quantity]
                             tf.summary.scalar(f"{history.stage}/{quantity}", value, step=int(epoch["epoch"]))
+
+
+def _trial(run: Run) -> str:
+    """Returns what HParams calls a run: its folder, and what tells it from others in folders of that name."""
+    folder = str(flag_values(run.flags).get("output_dir", run.experiment))
+    told = f"{run.flags}{run.seconds}".encode()
+    return printable(f"{folder} {hashlib.sha256(told).hexdigest()[:4]}")
 
 
 def _served_graph(path: Path) -> GraphDef | None:
