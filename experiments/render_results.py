@@ -52,6 +52,9 @@ ENGLISH = {
     "scrub": "personal data found, in English and in Chinese",
     "through the trunk": "through the frozen trunk",
     "keras": "Keras `fit`",
+    "served alone": "an image asked of the export, milliseconds",
+    "served": "the export in batches of 64, images a second",
+    "predict": "Keras `predict`",
     "each image": "one pass an image",
     "times": "{:.3g} times ({:.3g} to {:.3g})",
     "marked": "of what was marked, personal",
@@ -66,6 +69,9 @@ CHINESE = {
     "scrub": "找到的个人信息, 英文与中文",
     "through the trunk": "每次都经过冻结的主干网络",
     "keras": "Keras `fit`",
+    "served alone": "导出模型回答一张图像的毫秒数",
+    "served": "导出模型, 每批 64 张, 每秒图像数",
+    "predict": "Keras `predict`",
     "each image": "每张图像读一遍",
     "times": "{:.3g} 倍 ({:.3g} 到 {:.3g})",
     "marked": "被标记的内容里确为个人信息的",
@@ -330,6 +336,32 @@ def _engine(record: dict) -> list[str]:
     ]
 
 
+def _serving(record: dict) -> list[str]:
+    lines = [
+        "| | export | Keras `predict` | ratio | least to most |",
+        "| --- | ---: | ---: | ---: | ---: |",
+    ]
+    for name, what in (("serving_default", "an image"), ("text", "a text")):
+        one, batch = record[name]["one"], record[name]["batch"]
+        ways = [f"{one[f'{way}_median']:.1f} ({one[f'{way}_95th']:.1f})" for way in ("first", "second")]
+        lines += [
+            f"| {what} alone, milliseconds: median (95th percentile) | {ways[0]} | {ways[1]} "
+            f"| {one['ratio']:.2f} | {one['ratio_least']:.2f} to {one['ratio_most']:.2f} |",
+            f"| {what} in batches of {record['batch_size']}, a second | {batch['first']:,.0f} "
+            f"| {batch['second']:,.0f} | {batch['ratio']:.2f} "
+            f"| {batch['ratio_least']:.2f} to {batch['ratio_most']:.2f} |",
+        ]
+    difference = max(record[name]["largest_difference"] for name in ("serving_default", "text"))
+    return [
+        *lines,
+        "",
+        f"Images of {record['image_size']} pixels to a sentence to an answer, and a text to an answer: one "
+        f"call of the export against its parts in Python, in turn, {record['repeats']} rounds of "
+        f"{record['requests']} requests and of {record['batches']} batches. Largest difference of a "
+        f"probability: {difference:.1e}.",
+    ]
+
+
 def _engine_headline(record: dict, words: dict) -> list[tuple[str, str]]:
     pairs = (
         ("cached_head", record["cached_head"], "through the trunk"),
@@ -363,10 +395,26 @@ def _scrub_headline(record: dict, words: dict) -> list[tuple[str, str]]:
     return [(f"{words['scrub']}: {both('recall')}", f"{words['marked']}: {both('precision')}")]
 
 
+def _serving_headline(record: dict, words: dict) -> list[tuple[str, str]]:
+    one, batch = record["serving_default"]["one"], record["serving_default"]["batch"]
+    return [
+        (
+            f"{words[what]}: {first:,.0f}",
+            f"{words['predict']}: {second:,.0f}; "
+            + words["times"].format(*(pair[key] for key in ("ratio", "ratio_least", "ratio_most"))),
+        )
+        for what, first, second, pair in (
+            ("served alone", one["first_median"], one["second_median"], one),
+            ("served", batch["first"], batch["second"], batch),
+        )
+    ]
+
+
 # What a benchmark's record becomes: its section, and its rows among the headlines.
 BENCHES = {
     "engine": (_engine, _engine_headline),
     "scrub": (_scrub, _scrub_headline),
+    "serving": (_serving, _serving_headline),
     "text_stage": (_text_stage, _text_stage_headline),
 }
 

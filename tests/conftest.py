@@ -21,3 +21,14 @@ def mirrored(pytestconfig):
 @pytest.fixture(scope="session")
 def one_device():
     return make_strategy("one_device")
+
+
+@pytest.fixture(scope="session")
+def tiny_exported(tmp_path_factory):
+    """A tiny model in memory and its export, which no test may change: (Served, its folder)."""
+    from tiny_export import tiny_served
+
+    from xmodal.export import export
+
+    served = tiny_served(tmp_path_factory.mktemp("preset"))
+    return served, export(served, tmp_path_factory.mktemp("models") / "tiny")

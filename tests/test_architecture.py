@@ -21,17 +21,20 @@ ORDER = [
     "strategy", "replicas", "e5", "backbones", "transfer", "bridge", "captions", "heads", "unet",
     "layer_rates", "compiled", "progress", "steps", "step_trace", "train", "features", "image_classifier",
     "text_classifier", "modality", "scored_classifier", "trials", "fusion", "pair_encoders",
-    "fused_classifier", "retrieval", "picture_index", "generate", "painter",
+    "fused_classifier", "serving", "retrieval", "picture_index", "generate", "painter",
     "tfidf", "frechet", "evaluate", "repeats",
     "report.wording", "report.markup", "report.machine", "report.records", "report.tables",
     "report.figures", "report.projector", "report.graph", "report.summaries", "report.page", "report.card",
     "report",
     "wordings", "job",
     "robustness", "text_attack", "image_attack", "missing_sides",
-    "loaded", "timed", "warm_up", "export", "small", "recipes", "recipes.vgg_to_bert", "recipes.vgg_to_vgg",
-    "recipes.cnn_to_text", "recipes.bert_news", "recipes.text_to_image", "recipes.fusion",
-    "fetch", "doctor", "init", "compare", "predict", "search", "paint", "dry_run", "run",
-    "bench", "bench.pairs", "bench.text_stage", "bench.engine", "bench.scrub", "bench.__main__",
+    "loaded", "timed", "warm_up", "export", "export_check", "small",
+    "recipes", "recipes.vgg_to_bert", "recipes.vgg_to_vgg", "recipes.cnn_to_text", "recipes.bert_news",
+    "recipes.text_to_image", "recipes.fusion",
+    "fetch", "doctor", "init", "compare", "predict", "search", "paint", "demo",
+    "dry_run", "run",
+    "bench", "bench.pairs", "bench.text_stage", "bench.engine", "bench.scrub", "bench.serving",
+    "bench.__main__",
 ]
 # fmt: on
 
@@ -48,6 +51,7 @@ WITHOUT_TENSORFLOW = (
     "fetch",
     "init",
     "predict",
+    "demo",
     "search",
     "paint",
     "dry_run",
@@ -144,7 +148,7 @@ def test_nothing_that_runs_code_from_data_or_keeps_a_graph_from_being_served(mod
 @pytest.mark.parametrize(
     ("module", "standard"),
     [
-        ("loaded", {"json", "sys", "pathlib"}),
+        ("loaded", {"collections", "json", "sys", "pathlib"}),
         ("timed", {"collections", "json", "os", "sys", "pathlib", "time", "warnings"}),
     ],
 )

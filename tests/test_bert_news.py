@@ -87,7 +87,7 @@ def test_metrics_hold_results_tables_and_what_was_replaced(finished):
     assert len(hardest["rows"]) == 20
     assert all("[EMAIL]" in row[-1] for row in hardest["rows"])
     assert [row for row in personal["rows"] if row[0] == "[EMAIL]"] == [["[EMAIL]", 60, 16, 24]]
-    assert metrics["facts"]["export: largest difference of a probability"] <= 1e-4
+    assert metrics["facts"]["export: largest difference, serving_default"] <= 1e-4
 
 
 def test_both_berts_are_attacked_on_the_same_documents(finished):

@@ -22,6 +22,7 @@ RUNS = [command for command in commands() if command.startswith(RUN) and "--help
 ELSEWHERE = {
     "python -m xmodal.search --index=": "test_text_to_image.py",
     "python -m xmodal.paint --model=": "test_text_to_image.py",
+    "python -m xmodal.demo --model=": "test_demo.py",
     "saved_models/fusion/1": "test_fusion_recipe.py",
     "saved_models/bert_news_litert/1": "test_small.py",
 }
@@ -31,6 +32,7 @@ HERE = [
     "python -m xmodal.doctor",
     "python -m xmodal.init photos",
     "python -m xmodal.predict --model=saved_models/vgg_to_bert photos/",
+    "python -m xmodal.predict --model=saved_models/vgg_to_bert --sheet=answers.png photos/",
     "python -m xmodal.compare runs/a runs/b --output=comparison.html",
     "python -m xmodal.fetch --clear_cache",
     "python -m xmodal.fetch --flagfile=experiments/vgg_to_bert.cfg",
@@ -115,6 +117,11 @@ def test_a_flagfile_is_written(inside):
 def test_pictures_are_answered(inside, served, capsys):
     assert call("python -m xmodal.predict --model=saved_models/vgg_to_bert photos/") == 0
     assert "photos/cat/2.png" in capsys.readouterr().out
+
+
+def test_pictures_are_shown_with_their_answers(inside, served):
+    assert call("python -m xmodal.predict --model=saved_models/vgg_to_bert --sheet=answers.png photos/") == 0
+    assert (inside / "answers.png").is_file()
 
 
 def test_runs_are_compared(inside, capsys):

@@ -13,6 +13,7 @@ from sentencepiece.sentencepiece_model_pb2 import ModelProto
 from xmodal import assets, config, e5, export
 from xmodal.backbones import text_encoder
 from xmodal.errors import UserError
+from xmodal.export_check import Question, check
 from xmodal.heads import text_classifier
 from xmodal.text_classifier import TextClassifier
 
@@ -231,7 +232,8 @@ def test_an_export_answers_in_a_process_that_has_neither_the_file_nor_this_packa
     probabilities = served.answer_texts(tf.constant(texts))["probabilities"].numpy()
     assert np.ptp(probabilities, axis=0).max() > 0.01
     exported = export.export(served, tmp_path / "saved")
-    assert export.check(exported, [text.encode() for text in texts], probabilities) < 1e-5
+    question = Question({"text": [text.encode() for text in texts]}, probabilities)
+    assert check(exported, [question])["serving_default"] < 1e-5
 
 
 def test_a_layer_computes_what_the_equations_of_bert_say(tiny):

@@ -2,6 +2,8 @@
 
 import base64
 import json
+import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -11,13 +13,16 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from as_served import as_served
 from tensorflow.core.framework import tensor_pb2
 from tensorflow.core.protobuf import saved_model_pb2
-from tiny_export import ANSWERS, tiny_served
+from tiny_export import ANSWERS
 
 from xmodal import export, loaded, warm_up
 from xmodal.checkpoint import Checkpoints
 from xmodal.data.images import decode
+from xmodal.export_check import TOLERANCES, Question, check
+from xmodal.report.card import SIGNATURES
 
 # In the process that serves: what it is asked, and what it answers or how it fails.
 SERVE = """
@@ -43,13 +48,13 @@ for signature, name, values in json.loads(sys.stdin.read()):
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory) -> export.Served:
-    return tiny_served(tmp_path_factory.mktemp("preset"))
+def served(tiny_exported) -> export.Served:
+    return tiny_exported[0]
 
 
 @pytest.fixture(scope="module")
-def exported(served, tmp_path_factory) -> Path:
-    return export.export(served, tmp_path_factory.mktemp("models") / "tiny")
+def exported(tiny_exported, tmp_path_factory) -> Path:
+    return shutil.copytree(tiny_exported[1], tmp_path_factory.mktemp("models") / "tiny/1")
 
 
 def encoded_images() -> list[bytes]:
@@ -76,10 +81,10 @@ def in_memory(served, images: list[bytes]) -> np.ndarray:
     """The path from bytes to answers, step by step and image by image, with what training uses."""
     text, answers = served._text_model, []
     for encoded in images:
-        logits = served._image_model(decode(tf.constant(encoded), 32)[None], training=False)
+        logits = served._image_model(decode(tf.constant(encoded), 32)[None])
         sentences = served._bridge.describe(tf.nn.softmax(logits / 1.5).numpy()[0])
         tokens = served._preprocessor(tf.constant(sentences))
-        mean = text(tokens, training=False).numpy().mean(axis=0)
+        mean = text(tokens).numpy().mean(axis=0)
         answers.append(tf.nn.softmax(mean / 0.7).numpy())
     return np.array(answers)
 
@@ -113,7 +118,15 @@ def test_the_export_answers_as_the_model_in_memory(served, exported):
     expected = in_memory(served, images)
     # Otherwise the comparison would say little.
     assert np.ptp(expected, axis=0).min() > 0.01
-    assert export.check(exported, images, expected) < export.TOLERANCES["float32"]
+    differences = check(
+        exported,
+        [
+            Question({"image_bytes": images}, expected),
+            Question({"image_bytes": images, "text": [b""] * len(images)}, expected, "image_and_text"),
+        ],
+    )
+    assert list(differences) == ["serving_default", "image_and_text"]
+    assert max(differences.values()) < TOLERANCES["float32"]
 
 
 def test_a_difference_fails_the_check(served, exported):
@@ -121,21 +134,23 @@ def test_a_difference_fails_the_check(served, exported):
     altered = in_memory(served, images)
     altered[1] += [2e-4, -2e-4]
     with pytest.raises(
-        RuntimeError, match=r"differs from the model in memory by [12]\.\d+e-04, more than 1e-04"
+        RuntimeError,
+        match=r"serving_default of the .* differs from the model in memory by [12]\.\d+e-04, more than 1e-04",
     ):
-        export.check(exported, images, altered)
+        check(exported, [Question({"image_bytes": images}, altered)])
 
 
 def test_half_precision_may_differ_by_more(served, exported, monkeypatch):
     images = encoded_images()[:2]
     altered = np.add(in_memory(served, images), [2e-4, -2e-4])
     monkeypatch.setattr(keras.config, "dtype_policy", lambda: keras.DTypePolicy("mixed_bfloat16"))
-    assert export.check(exported, images, altered) == pytest.approx(2e-4, abs=1e-5)
+    differences = check(exported, [Question({"image_bytes": images}, altered)])
+    assert differences["serving_default"] == pytest.approx(2e-4, abs=1e-5)
 
 
 def test_an_export_that_cannot_be_loaded_fails_the_check(tmp_path):
     with pytest.raises(RuntimeError, match=r"(?s)the export in .*nowhere cannot be used: .*OSError: "):
-        export.check(tmp_path / "nowhere", encoded_images()[:1], np.zeros((1, 2)))
+        check(tmp_path / "nowhere", [Question({"image_bytes": encoded_images()[:1]}, np.zeros((1, 2)))])
 
 
 def test_raw_inputs_in_a_fresh_process(served, serve):
@@ -164,7 +179,7 @@ def test_raw_inputs_in_a_fresh_process(served, serve):
     assert first == f"a photo of {second}"
 
     assert set(text) == {"label", "probability", "probabilities"}
-    logits = served._text_model(served._preprocessor(tf.constant(texts)), training=False)
+    logits = served._text_model(served._preprocessor(tf.constant(texts)))
     np.testing.assert_allclose(text["probabilities"], tf.nn.softmax(logits / 0.7), atol=1e-4)
     assert text["label"] == [ANSWERS[index] for index in np.argmax(logits, axis=1)]
 
@@ -197,17 +212,116 @@ def test_the_graph_needs_no_python(exported):
 def test_the_signatures_of_the_export(exported):
     model = saved_model_pb2.SavedModel.FromString((exported / "saved_model.pb").read_bytes())
     signatures = model.meta_graphs[0].signature_def
-    inputs = {
-        name: [(key, tensor.dtype) for key, tensor in signatures[name].inputs.items()]
-        for name in signatures
-        if not name.startswith("__")
-    }
-    string = tf.string.as_datatype_enum
+    inputs = {name: set(signatures[name].inputs) for name in signatures if not name.startswith("__")}
+    kinds = {tensor.dtype for name in inputs for tensor in signatures[name].inputs.values()}
+    assert kinds == {tf.string.as_datatype_enum}
     assert inputs == {
-        "serving_default": [("image_bytes", string)],
-        "text": [("text", string)],
-        "labels": [],
+        "serving_default": {"image_bytes"},
+        "text": {"text"},
+        "image_and_text": {"image_bytes", "text"},
+        "embed_image": {"image_bytes"},
+        "embed_text": {"text"},
+        "labels": set(),
     }
+    assert sorted(name for name, _, _ in SIGNATURES["vgg_to_bert"]) == sorted(inputs)
+
+
+@pytest.fixture(scope="module")
+def signatures(exported):
+    return tf.saved_model.load(str(exported)).signatures
+
+
+@pytest.mark.parametrize("size", [1, 7, 256])
+def test_a_batch_of_any_size_is_answered_row_by_row(signatures, size):
+    images, texts = encoded_images(), [b"a red cat", b"an oak", b""]
+    rows = {
+        "image_bytes": [images[place % len(images)] for place in range(size)],
+        "text": [texts[place % len(texts)] for place in range(size)],
+    }
+    for signature in signatures.values():
+        asked = {key: tf.constant(rows[key]) for key in signature.structured_input_signature[1]}
+        if not asked:
+            continue
+        last = {key: value[-1:] for key, value in asked.items()}
+        together, alone = signature(**asked), signature(**last)
+        for output, values in together.items():
+            assert len(values) == size
+            if values.dtype == tf.string:
+                assert values[-1] == alone[output][0]
+            else:
+                np.testing.assert_allclose(values[-1], alone[output][0], atol=1e-5)
+
+
+def test_an_image_and_a_text_are_two_opinions(served, signatures):
+    """Against the definition: probabilities in proportion to the geometric mean of both sides'."""
+    images = encoded_images()[:3]
+    texts = ["a red cat", "surely a green oak", "three dogs"]
+    of_images = in_memory(served, images)
+    of_texts = served.answer_texts(tf.constant(texts))["probabilities"].numpy()
+    mean = np.sqrt(of_images * of_texts)
+    pair = signatures["image_and_text"]
+    told = pair(image_bytes=tf.constant(images), text=tf.constant(texts))
+    np.testing.assert_allclose(
+        told["probabilities"], mean / mean.sum(axis=1, keepdims=True), rtol=1e-4, atol=1e-6
+    )
+    # Neither side is the other's.
+    assert np.abs(of_images - of_texts).max() > 0.05
+    # One side, the other, none: each row by itself.
+    told = pair(image_bytes=tf.constant([images[0], b"", b""]), text=tf.constant(["", texts[0], " \n"]))
+    np.testing.assert_allclose(told["probabilities"], [of_images[0], of_texts[0], [0.5, 0.5]], atol=1e-5)
+    assert [sentence != b"" for sentence in told["sentence"].numpy()] == [True, False, False]
+
+
+def test_an_image_is_embedded_where_its_sentences_are(served, signatures):
+    images = encoded_images()[:4]
+    vectors = signatures["embed_image"](image_bytes=tf.constant(images))["embedding"].numpy()
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+    sentences = signatures["serving_default"](image_bytes=tf.constant(images))["sentence"].numpy()
+    for vector, wordings in zip(vectors, sentences, strict=True):
+        read = signatures["embed_text"](text=tf.constant(wordings.split(b" | ")))["embedding"].numpy()
+        assert len(read) == 2
+        np.testing.assert_allclose(np.linalg.norm(read, axis=1), 1, atol=1e-5)
+        mean = read.mean(axis=0)
+        np.testing.assert_allclose(vector, mean / np.linalg.norm(mean), atol=1e-5)
+    # An embedding that is not an image's: no empty bytes.
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        signatures["embed_image"](image_bytes=tf.constant([b""]))
+
+
+def test_a_server_of_tensorflow_answers_the_same(exported, signatures):
+    examples = {"image_bytes": encoded_images()[:3], "text": [b"a red cat", b"", b"an oak"]}
+    questions = {
+        name: {key: examples[key] for key in signature.structured_input_signature[1]}
+        for name, signature in signatures.items()
+    }
+    for name, told in as_served(exported, questions).items():
+        expected = signatures[name](**{key: tf.constant(rows) for key, rows in questions[name].items()})
+        assert set(told) == set(expected)
+        for output, values in expected.items():
+            if values.dtype == tf.string:
+                assert told[output].tolist() == values.numpy().tolist()
+            else:
+                np.testing.assert_allclose(told[output], values, atol=1e-5)
+
+
+def test_the_command_of_tensorflow_shows_and_runs_a_signature(exported, signatures):
+    """By the lines of the README: `run` needs the tokenizer's ops, which its program does not import."""
+    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    lines = re.findall(r"^(saved_model_cli show .*|python -c .*\n.*)$", readme, re.MULTILINE)
+
+    def cli(line: str) -> str:
+        command = shlex.split(line.replace("\\\n", "").replace("saved_models/vgg_to_bert/1", str(exported)))
+        command[0] = str(Path(sys.executable).with_name(command[0]))
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    shown, told = map(cli, lines)
+    for name in signatures:
+        assert f"signature_def['{name}']:" in shown
+    numbers = [float(number) for number in told.rpartition("[[")[2].rstrip("]\n ").split()]
+    expected = signatures["embed_text"](text=tf.constant(["a seven"]))["embedding"][0]
+    np.testing.assert_allclose(numbers, expected, atol=1e-5)
 
 
 def fields(message: bytes) -> list[tuple[int, bytes]]:
@@ -233,8 +347,7 @@ def fields(message: bytes) -> list[tuple[int, bytes]]:
     return found
 
 
-def test_the_requests_that_warm_up_a_server_are_answered(exported):
-    signatures = tf.saved_model.load(str(exported)).signatures
+def test_the_requests_that_warm_up_a_server_are_answered(exported, signatures):
     asked = []
     for record in tf.data.TFRecordDataset(str(exported / warm_up.FILE)).as_numpy_iterator():
         ((log, predict_log),) = fields(record)
@@ -252,16 +365,18 @@ def test_the_requests_that_warm_up_a_server_are_answered(exported):
             )
         answers = signatures[signature.decode()](**tensors)
         ((batch,),) = {tuple(tensor.shape) for tensor in tensors.values()}
-        assert answers["probabilities"].shape[0] == batch
+        assert {value.shape[0] for value in answers.values()} == {batch}
         asked.append((signature.decode(), batch))
-    assert sorted(asked) == [("serving_default", 1), ("serving_default", 8), ("text", 1), ("text", 8)]
+    names = ("embed_image", "embed_text", "image_and_text", "serving_default", "text")
+    assert sorted(asked) == [(name, batch) for name in names for batch in (1, 8)]
 
 
 def test_the_command_answers_for_a_folder(exported, served, tmp_path):
     images = encoded_images()[:3]
+    (tmp_path / "image_bytes").mkdir()
     for number, image in enumerate(images):
-        (tmp_path / f"{number}").write_bytes(image)
-    answers = loaded.answer(exported, tmp_path)
+        (tmp_path / "image_bytes" / f"{number}").write_bytes(image)
+    answers = loaded.answers(exported, {"serving_default": tmp_path})["serving_default"]
     np.testing.assert_allclose(answers["probabilities"], in_memory(served, images), atol=1e-4)
 
 

@@ -8,9 +8,11 @@ import sys
 import numpy as np
 import pytest
 import tensorflow as tf
+from as_served import as_served
 from pages import follow
 from tiny_bert import save_tiny_bert
 
+from xmodal.report.card import SIGNATURES
 from xmodal.report.markup import text as escaped
 
 COLOURS = {"red": (200, 60, 60), "green": (60, 200, 60), "blue": (60, 60, 200)}
@@ -137,8 +139,8 @@ def test_missing_sides_are_counted(metrics):
 
 
 def test_every_signature_was_compared_in_a_fresh_process(folder, metrics):
-    for signature in ("serving_default", "image", "text"):
-        assert metrics["facts"][f"export: largest difference of a probability, {signature}"] < 1e-4
+    for signature in ("serving_default", "image", "text", "embed_image", "embed_text"):
+        assert metrics["facts"][f"export: largest difference, {signature}"] < 1e-4
     assert (folder / metrics["facts"]["export"] / "saved_model.pb").is_file()
 
 
@@ -153,6 +155,12 @@ def test_an_empty_side_is_a_missing_one_in_the_export(folder, metrics):
     np.testing.assert_allclose(both[0], image_alone[0], atol=1e-5)
     np.testing.assert_allclose(both[1], text_alone[0], atol=1e-5)
     assert np.abs(both[2] - both[1]).max() > 1e-3
+    told = ", ".join(name for name, _, _ in SIGNATURES["fusion"])
+    assert sorted(told.split(", ")) == sorted(signatures)
+    named = signatures["image_and_text"](image_bytes=tf.constant([image]), text=tf.constant(["a red cat"]))
+    np.testing.assert_allclose(named["probabilities"][0], both[2], atol=1e-5)
+    served = as_served(folder / metrics["facts"]["export"], {"text": {"text": ["a red cat"]}})["text"]
+    np.testing.assert_allclose(served["probabilities"], text_alone, atol=1e-5)
     assert signatures["labels"]()["labels"].numpy().tolist() == [b"blue", b"green", b"red"]
     with pytest.raises(tf.errors.InvalidArgumentError):
         signatures["image"](image_bytes=tf.constant([b"no image"]))

@@ -4,12 +4,15 @@ import shutil
 import numpy as np
 import pytest
 import tensorflow as tf
+from as_served import as_served
 from tiny_bert import save_tiny_bert
 
-from xmodal.backbones import text_encoder
+from xmodal.backbones import small_cnn, text_encoder
 from xmodal.errors import UserError
 from xmodal.picture_index import (
+    ENCODERS,
     PictureIndex,
+    ServedSpace,
     ServedTexts,
     load_index,
     save_index,
@@ -20,6 +23,7 @@ from xmodal.retrieval import SharedSpace, projection, sentence_vectors
 from xmodal.train import History
 
 TEXTS = ["a red cat", "a green oak", "a photo of two birds"]
+PIXELS = np.random.default_rng(1).integers(0, 255, (3, 16, 16, 3)).astype(np.uint8)
 
 
 def index(count=40, width=6) -> PictureIndex:
@@ -39,10 +43,13 @@ def saved(tmp_path_factory, one_device):
     folder = tmp_path_factory.mktemp("index")
     encoder = text_encoder(save_tiny_bert(folder / "bert"), 24)
     vectors = sentence_vectors(encoder, np.array(TEXTS, object), one_device)
-    head = projection(vectors, 6, dropout=0.0, name="text")
-    space = SharedSpace(head, head, 1.0, History("", ()))
-    save_index(folder / "1", index(), ServedTexts(encoder, space))
-    return folder / "1", head(vectors).numpy()
+    text_head = projection(vectors, 6, dropout=0.0, name="text")
+    trunk = small_cnn(16)
+    features = trunk.predict(PIXELS.astype(np.float32), verbose=0)
+    image_head = projection(features, 6, dropout=0.0, name="image")
+    space = SharedSpace(image_head, text_head, 1.0, History("", ()))
+    save_index(folder / "1", index(), ServedSpace(ServedTexts(encoder, space), trunk, space, 16))
+    return folder / "1", text_head(vectors).numpy(), image_head(features).numpy()
 
 
 def test_a_search_is_that_of_brute_force():
@@ -63,13 +70,27 @@ def test_fifty_thousand_pictures_take_milliseconds():
 
 
 def test_an_index_comes_back_as_it_was_and_encodes_raw_texts(saved):
-    folder, expected = saved
+    folder, expected, _ = saved
     loaded, encode = load_index(folder)
     original = index()
     for name in ("vectors", "labels", "pictures"):
         np.testing.assert_array_equal(getattr(loaded, name), getattr(original, name))
     assert (loaded.ids, loaded.class_names) == (original.ids, original.class_names)
     np.testing.assert_allclose(encode(TEXTS), expected, atol=1e-5)
+
+
+def test_images_are_served_in_the_space_of_the_texts(saved):
+    folder, texts, images = saved
+    model = tf.saved_model.load(str(folder / ENCODERS))
+    encoded = tf.constant([tf.io.encode_png(image).numpy() for image in PIXELS])
+    told = model.signatures["embed_image"](image_bytes=encoded)["embedding"]
+    np.testing.assert_allclose(told, images, atol=1e-5)
+    served = as_served(folder / ENCODERS, {"embed_image": {"image_bytes": encoded.numpy()}})
+    np.testing.assert_allclose(served["embed_image"]["embedding"], images, atol=1e-5)
+    for name in ("embed_text", "serving_default"):
+        told = model.signatures[name](text=tf.constant(TEXTS))["embedding"]
+        np.testing.assert_allclose(told, texts, atol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm([*images, *texts], axis=1), 1, atol=1e-5)
 
 
 def test_what_is_no_index(tmp_path):
@@ -91,7 +112,7 @@ def test_what_is_no_index(tmp_path):
         ),
         (lambda folder: (folder / "labels.npy").unlink(), "labels.npy' is missing; make the index again"),
         (
-            lambda folder: (folder / "text_encoder/saved_model.pb").write_bytes(b""),
+            lambda folder: (folder / "encoders/saved_model.pb").write_bytes(b""),
             "saved_model.pb' was changed; make the index again",
         ),
     ],
@@ -107,7 +128,7 @@ def test_another_format(saved, tmp_path):
     folder = shutil.copytree(saved[0], tmp_path / "copy")
     facts = json.loads((folder / "index.json").read_text()) | {"format": 9}
     (folder / "index.json").write_text(json.dumps(facts))
-    with pytest.raises(UserError, match="has format 9, not 1; make it again"):
+    with pytest.raises(UserError, match="has format 9, not 2; make it again"):
         load_index(folder)
 
 

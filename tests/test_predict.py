@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,25 +11,25 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
-from tiny_export import ANSWERS, tiny_served
+from tiny_export import ANSWERS
 
-from xmodal import export, predict
+from xmodal import predict
 
 ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory):
-    return tiny_served(tmp_path_factory.mktemp("preset"))
+def served(tiny_exported):
+    return tiny_exported[0]
 
 
 @pytest.fixture(scope="module")
-def model(served, tmp_path_factory):
-    """A folder with the versions 1 and 10 of a model."""
+def model(tiny_exported, tmp_path_factory):
+    """A folder with the versions 1, which cannot be loaded, and 10 of a model."""
     folder = tmp_path_factory.mktemp("models") / "tiny"
-    first = export.export(served, folder)
-    first.rename(folder / "10")
-    export.export(served, folder).rename(folder / "1")
+    shutil.copytree(tiny_exported[1], folder / "10")
+    (folder / "1").mkdir()
+    (folder / "1/saved_model.pb").write_bytes(b"old")
     return folder
 
 
@@ -113,6 +114,26 @@ def test_a_table_and_a_file_of_commas(model, files, capsys, tmp_path):
     (row,) = csv.DictReader(io.StringIO(target.read_text()))
     assert row["item"] == "a red, green cat"
     assert float(row["probability"]) == max(float(row[name]) for name in ANSWERS)
+
+
+def test_a_sheet_of_the_pictures(model, files, capsys, tmp_path, monkeypatch):
+    sheet = tmp_path / "out" / "sheet.png"
+    code, told, _ = ask(capsys, f"--model={model}", f"--sheet={sheet}", "--text=a cat", files / "a.png")
+    assert (code, len(told.splitlines())) == (0, 3)
+    one = tf.io.decode_png(sheet.read_bytes()).shape
+    # A second row, and no more pictures than a sheet has room for.
+    monkeypatch.setattr(predict, "COLUMNS", 1)
+    monkeypatch.setattr(predict, "SHOWN", 2)
+    pictures = [files / "a.png", files / "deep", files / "a.png"]
+    code, _, told = ask(capsys, f"--model={model}", f"--sheet={sheet}", *pictures)
+    assert code == 0
+    assert told == f"{sheet} has the first 2 of 3 pictures\n"
+    assert tf.io.decode_png(sheet.read_bytes()).shape[0] == 2 * one[0]
+
+    sheet.unlink()
+    code, _, told = ask(capsys, f"--model={model}", f"--sheet={sheet}", "--text=a cat")
+    assert (code, sheet.exists()) == (2, False)
+    assert told == "error: there is no picture with an answer for --sheet; give pictures, or leave it out\n"
 
 
 def test_every_line_of_the_standard_input_has_its_answer(model, capsys, monkeypatch):

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from as_served import as_served
 from pages import follow
 from tiny_bert import save_tiny_bert
 
@@ -90,6 +91,10 @@ def test_every_form_answers_documents_as_the_model_in_memory(text, folders):
         np.testing.assert_allclose(answer(tf.constant(DOCUMENTS[1:2])), found[1:2], atol=CLOSE)
         # LiteRT leaves matrices of less than 1,024 weights as they are, and this model has no others.
         assert (np.abs(found - expected).max() > 1e-5) == (name == "int8, Keras"), name
+        if (folder / "saved_model.pb").exists():
+            question = {"serving_default": {"text": [text.encode() for text in DOCUMENTS]}}
+            served = as_served(folder, question)["serving_default"]
+            np.testing.assert_allclose(served["probabilities"], found, atol=1e-5)
 
 
 def test_int8_holds_every_matrix_in_a_byte_a_weight(text):

@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 import tensorflow as tf
+from as_served import as_served
 from pages import call, commands
 from tiny_bert import save_tiny_bert
 
@@ -110,7 +111,8 @@ def test_what_cannot_be_read_is_counted(finished):
 
 def test_the_export_is_that_of_the_model_in_memory(finished):
     facts = metrics(finished)["facts"]
-    assert facts["largest difference of a vector of the export"] < 1e-4
+    for signature in ("embed_text", "embed_image"):
+        assert facts[f"export: largest difference, {signature}"] < 1e-4
     assert facts["export"] == "saved_models/text_to_image_index/1"
     assert facts["milliseconds to search 50,000 pictures"] > 0
 
@@ -165,6 +167,9 @@ def test_the_generator_is_served(finished):
     signature = served.signatures["serving_default"]
     pngs = signature(text=tf.constant(["a red", "a blue"]), seed=tf.constant(3))["png"]
     assert [tf.io.decode_png(png).shape for png in pngs] == [(32, 32, 3)] * 2
+    folder = finished / "saved_models/text_to_image_generator/1"
+    again = as_served(folder, {"serving_default": {"text": ["a red", "a blue"], "seed": 3}})
+    assert again["serving_default"]["png"].tolist() == pngs.numpy().tolist()
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,8 @@ from xmodal.report.machine import hardware
 DISK_GB, MEMORY_GB = 2.0, 4.0
 # What further extras of setup.cfg are for.
 EXTRAS = {
-    "attacks": ("adversarial-robustness-toolbox", "--attacked_examples and --robust of image classifiers")
+    "attacks": ("adversarial-robustness-toolbox", "--attacked_examples and --robust of image classifiers"),
+    "demo": ("gradio", "python -m xmodal.demo"),
 }
 
 

@@ -1,29 +1,30 @@
-"""One SavedModel with raw inputs, checked in a process that knows nothing of this package."""
+"""One SavedModel with raw inputs: what it answers, how it embeds, and where it goes."""
 
-import json
-import subprocess
-import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
-from xmodal import loaded
 from xmodal.bridge import Bridge
 from xmodal.checkpoint import Stage, State
-from xmodal.data.images import decode
 from xmodal.files import whole_folder
 from xmodal.pair_encoders import Encoders, image_parts
+from xmodal.serving import (
+    IMAGE_BYTES,
+    TEXT,
+    Inference,
+    Tokenizer,
+    has_image,
+    has_text,
+    of_length_one,
+    pixels,
+    pixels_or_black,
+)
 from xmodal.text_classifier import TextClassifier
 from xmodal.warm_up import write_requests
 
-# Largest difference of a probability between the model in memory and the export, by what they compute in:
-# other batches are added up in another order.
-TOLERANCES = {"float32": 1e-4, "float16": 5e-3, "bfloat16": 2e-2}
 # Other forms of an export, each in a folder beside its own.
 FORMS = ("int8", "litert", "index", "generator")
 
@@ -70,46 +71,86 @@ class Served(Labelled):
         names: tuple[str, ...],
     ):
         super().__init__(names)
-        self._image_model = image_model
+        self._image_model = Inference(image_model)
         self._image_size = image_size
         self._temperature = temperature
         self._bridge = bridge
-        self._text_model = text.model
-        self._preprocessor = text.encoder.preprocessor
+        self._text_model = Inference(text.model)
+        self._text_encoder = Inference(text.encoder.model)
+        self._preprocessor = Tokenizer(text.encoder.preprocessor)
         self._text_temperature = text_temperature
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
+    @tf.function(input_signature=[IMAGE_BYTES])
     def answer_images(self, image_bytes):
         """Encoded images (B,) -> label, probability, probabilities (B, T) and the sentences read (B,)."""
-        size = self._image_size
-        images = tf.map_fn(
-            lambda encoded: decode(encoded, size),
-            image_bytes,
-            fn_output_signature=tf.TensorSpec([size, size, 3], tf.float32),
-        )
-        logits = self._image_model(images, training=False)
-        sentences = self._bridge.sentences(tf.nn.softmax(logits / self._temperature))
-        wordings = sentences.shape[1]
-        text_logits = self._read(tf.reshape(sentences, [-1]))
-        text_logits = tf.reshape(text_logits, [-1, wordings, text_logits.shape[-1]])
-        answer = self._answer(tf.reduce_mean(text_logits, axis=1))
-        return answer | {"sentence": tf.strings.reduce_join(sentences, axis=1, separator=" | ")}
+        sentences = self._sentences(pixels(image_bytes, self._image_size))
+        return self._answer(self._logits(sentences)) | {"sentence": _in_one(sentences)}
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="text")])
+    @tf.function(input_signature=[TEXT])
     def answer_texts(self, text):
         """Texts (B,) -> label, probability and probabilities (B, T)."""
-        return self._answer(self._read(text))
+        return self._answer(self._logits(text[:, None]))
+
+    @tf.function(input_signature=[IMAGE_BYTES, TEXT])
+    def answer_pairs(self, image_bytes, text):
+        """Encoded images and texts (B,), "" for none -> as `answer_images`, from both sides.
+
+        The sides are two opinions, which a logarithmic pool with equal weights joins: the mean of their log
+        probabilities (Genest and Zidek 1986, doi:10.1214/ss/1177013825). Without one of them it is the
+        other; without both, all answers are equally probable.
+        """
+        sentences = self._sentences(pixels_or_black(image_bytes, self._image_size))
+        there = tf.cast(tf.stack([has_image(image_bytes), has_text(text)], axis=1), tf.float32)
+        logits = tf.stack([self._logits(sentences), self._logits(text[:, None])], axis=1)
+        # Log probabilities are logits less something that all answers share, which the softmax drops.
+        summed = tf.reduce_sum(there[:, :, None] * logits, axis=1)
+        answer = self._answer(summed / tf.maximum(tf.reduce_sum(there, axis=1, keepdims=True), 1.0))
+        return answer | {"sentence": tf.where(has_image(image_bytes), _in_one(sentences), "")}
+
+    @tf.function(input_signature=[IMAGE_BYTES])
+    def embed_images(self, image_bytes):
+        """Encoded images (B,) -> "embedding" (B, D), that of the sentences that the bridge writes for them.
+
+        Images and texts are in one space therefore, BERT's. An image is there where its sentences say it is:
+        what they leave out of it is lost.
+        """
+        return {"embedding": self._embedded(self._sentences(pixels(image_bytes, self._image_size)))}
+
+    @tf.function(input_signature=[TEXT])
+    def embed_texts(self, text):
+        """Texts (B,) -> "embedding" (B, D), BERT's sentence vectors, of length 1."""
+        return {"embedding": self._embedded(text[:, None])}
 
     def signatures(self) -> dict[str, Any]:
         """Returns the functions that are served, by name."""
         return {
             "serving_default": self.answer_images,
             "text": self.answer_texts,
+            "image_and_text": self.answer_pairs,
+            "embed_image": self.embed_images,
+            "embed_text": self.embed_texts,
             "labels": self.tell_labels,
         }
 
-    def _read(self, texts):
-        return self._text_model(self._preprocessor(texts), training=False)
+    def _sentences(self, images):
+        logits = self._image_model(images)
+        return self._bridge.sentences(tf.nn.softmax(logits / self._temperature))
+
+    def _logits(self, wordings):
+        """The mean over P wordings of each example, (B, P) -> (B, T)."""
+        return tf.reduce_mean(self._read(self._text_model, wordings), axis=1)
+
+    def _embedded(self, wordings):
+        """The mean direction of P wordings, (B, P) -> (B, D), as CLIP's prompt ensembles.
+
+        Radford et al. 2021 (arXiv:2103.00020), section 3.1.4.
+        """
+        vectors = of_length_one(self._read(self._text_encoder, wordings))
+        return of_length_one(tf.reduce_mean(vectors, axis=1))
+
+    def _read(self, model, wordings):
+        rows = model(self._preprocessor(tf.reshape(wordings, [-1])))
+        return tf.reshape(rows, [-1, wordings.shape[1], rows.shape[-1]])
 
     def _answer(self, logits):
         return _answer(logits / self._text_temperature, self._names)
@@ -134,16 +175,16 @@ class ServedDocuments(Labelled):
         names: tuple[str, ...],
     ):
         super().__init__(names)
-        self._model = text.model
-        self._preprocessor = text.encoder.preprocessor
+        self._model = Inference(text.model)
+        self._preprocessor = Tokenizer(text.encoder.preprocessor)
         self._temperature = temperature
         self._prepare = prepare
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="text")], autograph=False)
+    @tf.function(input_signature=[TEXT], autograph=False)
     def answer_texts(self, text):
         """Documents (B,) -> label, probability, probabilities (B, C) and what was read of them (B,)."""
         read = self._prepare(text)
-        logits = self._model(self._preprocessor(read), training=False)
+        logits = self._model(self._preprocessor(read))
         return _answer(logits / self._temperature, self._names) | {"read": read}
 
     def signatures(self) -> dict[str, Any]:
@@ -172,36 +213,48 @@ class ServedPairs(Labelled):
         names: tuple[str, ...],
     ):
         super().__init__(names)
-        self._trunk = encoders.trunk
+        self._trunk = Inference(encoders.trunk)
+        self._trunk_width = encoders.trunk.output.shape[-1]
         self._map_shape = encoders.map_shape
-        self._preprocessor = encoders.text.preprocessor
-        self._text_model = encoders.text_model
+        self._preprocessor = Tokenizer(encoders.text.preprocessor)
+        self._text_model = Inference(encoders.text_model)
         self._image_size = image_size
-        self._model = model
+        self._model = Inference(model)
+        self._inputs = tuple(model.input)
         self._temperature = temperature
 
-    @tf.function(
-        input_signature=[
-            tf.TensorSpec([None], tf.string, name="image_bytes"),
-            tf.TensorSpec([None], tf.string, name="text"),
-        ]
-    )
+    @tf.function(input_signature=[IMAGE_BYTES, TEXT])
     def answer_pairs(self, image_bytes, text):
         """Encoded images and texts (B,), "" for none -> label, probability and probabilities (B, C)."""
         return self._answered(self._seen(image_bytes) | self._said(text))
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
+    @tf.function(input_signature=[IMAGE_BYTES])
     def answer_images(self, image_bytes):
         """Encoded images (B,) -> label, probability and probabilities (B, C)."""
         missing = tf.fill(tf.shape(image_bytes), "")
         return self._answered(self._seen(image_bytes) | self._said(missing))
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="text")])
+    @tf.function(input_signature=[TEXT])
     def answer_texts(self, text):
         """Texts (B,) -> label, probability and probabilities (B, C)."""
-        rows = tf.zeros([tf.shape(text)[0], self._trunk.output.shape[-1]])
+        rows = tf.zeros([tf.shape(text)[0], self._trunk_width])
         missing = image_parts(rows, self._map_shape) | {"has_image": tf.zeros(tf.shape(text))}
         return self._answered(missing | self._said(text))
+
+    @tf.function(input_signature=[IMAGE_BYTES])
+    def embed_images(self, image_bytes):
+        """Encoded images (B,) -> "embedding" (B, D), the trunk's pooled features, of length 1."""
+        rows = self._trunk(pixels(image_bytes, self._image_size))
+        return {"embedding": of_length_one(image_parts(rows, self._map_shape)["image"])}
+
+    @tf.function(input_signature=[TEXT])
+    def embed_texts(self, text):
+        """Texts (B,) -> "embedding" (B, E), BERT's sentence vectors, of length 1.
+
+        They are in another space than the images, with another number of dimensions: the sides meet in the
+        fusion model and not before.
+        """
+        return {"embedding": of_length_one(self._said(text)["text"])}
 
     def signatures(self) -> dict[str, Any]:
         """Returns the functions that are served, by name."""
@@ -209,41 +262,36 @@ class ServedPairs(Labelled):
             "serving_default": self.answer_pairs,
             "image": self.answer_images,
             "text": self.answer_texts,
+            "image_and_text": self.answer_pairs,
+            "embed_image": self.embed_images,
+            "embed_text": self.embed_texts,
             "labels": self.tell_labels,
         }
 
     def _seen(self, image_bytes):
-        size = self._image_size
-        there = tf.strings.length(image_bytes) > 0
-
-        def pixels(encoded):
-            return tf.cond(
-                tf.strings.length(encoded) > 0,
-                lambda: decode(encoded, size),
-                lambda: tf.zeros([size, size, 3]),
-            )
-
-        images = tf.map_fn(
-            pixels, image_bytes, fn_output_signature=tf.TensorSpec([size, size, 3], tf.float32)
-        )
-        rows = self._trunk(images, training=False)
-        return image_parts(rows, self._map_shape) | {"has_image": tf.cast(there, tf.float32)}
+        rows = self._trunk(pixels_or_black(image_bytes, self._image_size))
+        there = tf.cast(has_image(image_bytes), tf.float32)
+        return image_parts(rows, self._map_shape) | {"has_image": there}
 
     def _said(self, text):
         text = tf.strings.strip(text)
         tokens = self._preprocessor(text)
-        rows = self._text_model(tokens, training=False)
+        rows = self._text_model(tokens)
         return {
             "text": rows[:, 0],
             "tokens": rows[:, 1:],
             "token_mask": tf.cast(tokens["padding_mask"], tf.float32),
-            "has_text": tf.cast(tf.strings.length(text) > 0, tf.float32),
+            "has_text": tf.cast(has_text(text), tf.float32),
         }
 
     def _answered(self, parts):
-        inputs = {name: parts[name] for name in self._model.input}
-        logits = self._model(inputs, training=False)
+        inputs = {name: parts[name] for name in self._inputs}
+        logits = self._model(inputs)
         return _answer(tf.cast(logits, tf.float32) / self._temperature, self._names)
+
+
+def _in_one(sentences):
+    return tf.strings.reduce_join(sentences, axis=1, separator=" | ")
 
 
 def _answer(logits, names):
@@ -297,47 +345,3 @@ def destination(folder: Path, kept: Stage | None) -> Path:
     if kept:
         kept.save(0, State({}, {"destination": str(version)}))
     return version
-
-
-def check(
-    exported: Path,
-    inputs: list[bytes] | dict[str, list[bytes]],
-    probabilities: np.ndarray,
-    signature: str = "serving_default",
-) -> float:
-    """Loads an export in a fresh process and compares its answers with those of the model in memory.
-
-    Args:
-        exported: folder of the SavedModel.
-        inputs: encoded images or texts, N of them; by name where the signature has several inputs.
-        probabilities: what the model in memory answers (N, T).
-        signature: which one is asked.
-
-    Returns:
-        The largest absolute difference of a probability.
-
-    Raises:
-        RuntimeError: when the export cannot be loaded, or differs by more than `TOLERANCES` allow.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        named = inputs if isinstance(inputs, dict) else {"": inputs}
-        for name, values in named.items():
-            (Path(folder) / name).mkdir(exist_ok=True)
-            for number, encoded in enumerate(values):
-                (Path(folder) / name / f"{number:06d}").write_bytes(encoded)
-        process = subprocess.run(
-            [sys.executable, loaded.__file__, str(exported), folder, signature],
-            capture_output=True,
-            text=True,
-        )
-    if process.returncode:
-        raise RuntimeError(f"the export in {exported} cannot be used: {process.stderr.strip()[-2000:]}")
-    answers = json.loads(process.stdout.splitlines()[-1])
-    difference = float(np.max(np.abs(np.array(answers["probabilities"]) - probabilities)))
-    tolerance = TOLERANCES[keras.config.dtype_policy().compute_dtype]
-    if not difference <= tolerance:
-        raise RuntimeError(
-            f"the export in {exported} differs from the model in memory by {difference:.2e}, "
-            f"more than {tolerance:.0e}"
-        )
-    return difference

@@ -1,29 +1,36 @@
 """Answers images or texts with a SavedModel: needs TensorFlow and tensorflow_text, and nothing of xmodal.
 
-    python loaded.py MODEL_FOLDER INPUT_FOLDER [SIGNATURE]
+    python loaded.py MODEL_FOLDER SIGNATURE=INPUT_FOLDER...
 
-prints one JSON object of the outputs for the folder's files, in the order of their names. For a signature
-with several inputs the folder has one for each, with its name. The export check runs it as a process of its
-own.
+prints one JSON object: the outputs of each signature. INPUT_FOLDER has a folder for each input, with its name
+and a file for each example, in the order of their names. The export check runs it as a process of its own.
 """
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import tensorflow as tf
 import tensorflow_text  # noqa: F401  registers the ops of the tokenizer
 
 
-def answer(model: Path, inputs: Path, signature: str = "serving_default") -> dict[str, list]:
-    """Returns the outputs of a signature for every file in a folder, by output name."""
-    serve = tf.saved_model.load(str(model)).signatures[signature]
-    names = list(serve.structured_input_signature[1])
-    folders = {name: inputs / name if len(names) > 1 else inputs for name in names}
+def answers(model: Path, inputs: Mapping[str, Path]) -> dict[str, dict[str, list]]:
+    """Returns what each signature says, by the names of its outputs.
+
+    Args:
+        model: folder of the SavedModel.
+        inputs: the signatures that are asked, and their folders.
+    """
+    signatures = tf.saved_model.load(str(model)).signatures
+    return {name: _answer(signatures[name], folder) for name, folder in inputs.items()}
+
+
+def _answer(serve, folder: Path) -> dict[str, list]:
     outputs = serve(
         **{
-            name: tf.constant([path.read_bytes() for path in sorted(folder.iterdir())])
-            for name, folder in folders.items()
+            name: tf.constant([path.read_bytes() for path in sorted((folder / name).iterdir())])
+            for name in serve.structured_input_signature[1]
         }
     )
     return {
@@ -33,4 +40,5 @@ def answer(model: Path, inputs: Path, signature: str = "serving_default") -> dic
 
 
 if __name__ == "__main__":
-    print(json.dumps(answer(Path(sys.argv[1]), Path(sys.argv[2]), *sys.argv[3:])))
+    asked = (argument.partition("=") for argument in sys.argv[2:])
+    print(json.dumps(answers(Path(sys.argv[1]), {name: Path(folder) for name, _, folder in asked})))

@@ -15,6 +15,7 @@ from xmodal.errors import UserError
 from xmodal.files import whole_folder, write_json
 from xmodal.generate import Sampling, as_pixels, drawn, noise_for, step
 from xmodal.picture_index import ServedTexts
+from xmodal.serving import Inference
 
 FACTS = "generator.json"
 PRESET = "preset:"
@@ -35,7 +36,7 @@ class ServedGenerator(tf.Module):
     def __init__(self, texts: ServedTexts, model: keras.Model, sampling: Sampling):
         super().__init__()
         self._texts = texts
-        self._model = model
+        self._model = Inference(model)
         self.sampling = sampling
         self.shape = tuple(model.input["image"].shape[1:])
         images = tf.TensorSpec([None, *self.shape], tf.float32, name="images")
@@ -52,7 +53,7 @@ class ServedGenerator(tf.Module):
     )
     def draw(self, text, seed):
         """Texts (B,) and a seed -> "png" (B,), encoded pictures."""
-        vectors = self._texts.encode(text)["vector"]
+        vectors = self._texts.embed_texts(text)["embedding"]
         steps, guidance = self.sampling.steps, tf.constant(self.sampling.guidance)
 
         def follow(number, images):
@@ -66,11 +67,11 @@ class ServedGenerator(tf.Module):
 
     def signatures(self) -> dict[str, Callable]:
         """Returns the functions that are served, by name."""
-        return {"serving_default": self.draw, "encode": self._texts.encode, "move": self.move}
+        return {"serving_default": self.draw, "embed_text": self._texts.embed_texts, "move": self.move}
 
     def _move(self, images, texts, start, end, guidance):
         def velocity(inputs):
-            return self._model(inputs, training=False)
+            return self._model(inputs)
 
         solver = self.sampling.solver
         return {"images": step(velocity, images, texts, start, end, guidance, solver=solver)}
@@ -98,7 +99,7 @@ def load_generator(folder: Path, steps: int | None = None, guidance: float | Non
         shape = tuple(facts.pop("shape"))
         own = Sampling(**facts)
         model = tf.saved_model.load(str(folder))
-        encode, move = model.signatures["encode"], model.signatures["move"]
+        embed, move = model.signatures["embed_text"], model.signatures["move"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(
             f"--model={folder} is no generator ({type(error).__name__}: {_short(error)})",
@@ -112,7 +113,7 @@ def load_generator(folder: Path, steps: int | None = None, guidance: float | Non
         return move(images=images, texts=texts, start=start, end=end, guidance=guidance)["images"]
 
     def paint(texts: Sequence[str], seed: int) -> np.ndarray:
-        vectors = encode(text=tf.constant(list(texts)))["vector"].numpy()
+        vectors = embed(text=tf.constant(list(texts)))["embedding"].numpy()
         return drawn(moved, noise_for(len(vectors), shape, (seed, 0)), vectors, sampling)
 
     return paint

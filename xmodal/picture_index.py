@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -14,10 +15,11 @@ from xmodal.data.images import ImageSplit, batches
 from xmodal.errors import UserError
 from xmodal.files import sha256_file, whole_folder, write_json
 from xmodal.retrieval import SharedSpace
+from xmodal.serving import IMAGE_BYTES, TEXT, Inference, Tokenizer, pixels
 
-FORMAT = 1
+FORMAT = 2
 FACTS = "index.json"
-TEXT_ENCODER = "text_encoder"
+ENCODERS = "encoders"
 ARRAYS = ("vectors", "labels", "pictures")
 
 
@@ -70,35 +72,60 @@ class ServedTexts(tf.Module):
 
     def __init__(self, encoder: TextEncoder, space: SharedSpace):
         super().__init__()
-        self._preprocessor = encoder.preprocessor
-        self._encoder = encoder.model
-        self._head = space.text_head
+        self._preprocessor = Tokenizer(encoder.preprocessor)
+        self._encoder = Inference(encoder.model)
+        self._head = Inference(space.text_head)
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="text")], autograph=False)
-    def encode(self, text):
-        """Texts (B,) -> "vector" (B, E)."""
-        vectors = self._encoder(self._preprocessor(text), training=False)
-        return {"vector": self._head(tf.cast(vectors, tf.float32), training=False)}
+    @tf.function(input_signature=[TEXT], autograph=False)
+    def embed_texts(self, text):
+        """Texts (B,) -> "embedding" (B, E)."""
+        vectors = self._encoder(self._preprocessor(text))
+        return {"embedding": self._head(tf.cast(vectors, tf.float32))}
+
+
+class ServedSpace(tf.Module):
+    """Texts and encoded images -> unit vectors of the space that they share, as a SavedModel keeps it.
+
+    Args:
+        texts: its way from texts.
+        trunk: RGB images (B, H, W, 3) from 0 to 255 -> features (B, D).
+        space: its image head.
+        image_size: side of the images in pixels.
+    """
+
+    def __init__(self, texts: ServedTexts, trunk: keras.Model, space: SharedSpace, image_size: int):
+        super().__init__()
+        self.texts = texts
+        self._trunk = Inference(trunk)
+        self._head = Inference(space.image_head)
+        self._image_size = image_size
+
+    @tf.function(input_signature=[IMAGE_BYTES], autograph=False)
+    def embed_images(self, image_bytes):
+        """Encoded images (B,) -> "embedding" (B, E)."""
+        features = self._trunk(pixels(image_bytes, self._image_size))
+        return {"embedding": self._head(tf.cast(features, tf.float32))}
 
     def signatures(self) -> dict[str, Callable]:
         """Returns the functions that are served, by name."""
-        return {"serving_default": self.encode}
+        texts = self.texts.embed_texts
+        return {"serving_default": texts, "embed_text": texts, "embed_image": self.embed_images}
 
 
-def save_index(folder: Path, index: PictureIndex, texts: ServedTexts) -> None:
-    """Saves an index with the encoder of its queries, whole or not at all.
+def save_index(folder: Path, index: PictureIndex, space: ServedSpace) -> None:
+    """Saves an index with the encoders of its space, whole or not at all.
 
     No file of it runs code when it is read: arrays of numbers, JSON and a graph.
 
     Args:
         folder: it must not be there.
         index: the pictures.
-        texts: what encodes queries.
+        space: what encodes queries, and further pictures.
     """
     with whole_folder(folder) as temporary:
         for name in ARRAYS:
             np.save(temporary / f"{name}.npy", getattr(index, name))
-        tf.saved_model.save(texts, str(temporary / TEXT_ENCODER), signatures=texts.signatures())
+        tf.saved_model.save(space, str(temporary / ENCODERS), signatures=space.signatures())
         facts = {"format": FORMAT, "class_names": index.class_names, "ids": index.ids}
         write_json(temporary / FACTS, facts | {"sha256": _digests(temporary)})
 
@@ -131,10 +158,10 @@ def load_index(folder: Path) -> tuple[PictureIndex, Callable[[list[str]], np.nda
     index = PictureIndex(
         np.array(vectors), np.array(labels), pictures, tuple(facts["ids"]), tuple(facts["class_names"])
     )
-    model = tf.saved_model.load(str(folder / TEXT_ENCODER))
+    model = tf.saved_model.load(str(folder / ENCODERS))
 
     def encode(texts: list[str]) -> np.ndarray:
-        return model.signatures["serving_default"](text=tf.constant(texts))["vector"].numpy()
+        return model.signatures["serving_default"](text=tf.constant(texts))["embedding"].numpy()
 
     return index, encode
 

@@ -3,6 +3,7 @@
     python -m xmodal.predict --model=saved_models/vgg_to_bert photo.jpg photos/
     python -m xmodal.predict --model=saved_models/bert_news --text="wheat prices rise" letters/
     cat lines.txt | python -m xmodal.predict --model=saved_models/bert_news --format=csv -
+    python -m xmodal.predict --model=saved_models/vgg_to_bert --sheet=answers.png photos/
 
 Files that end in .txt are texts, "-" reads a text from each line of the standard input, and everything else
 is a picture; of a folder, those files that look like one of the two.
@@ -20,12 +21,14 @@ from typing import Any
 
 from xmodal.command import Parser, exit_code
 from xmodal.errors import UserError
-from xmodal.files import write_text
+from xmodal.files import whole_file, write_text
 from xmodal.report.wording import cut, printable
 
 BATCH = 64
 TEXT = ".txt"
 PICTURES = (".jpg", ".jpeg", ".png", ".gif", ".bmp")
+# Of a sheet: pictures in a row and in all, and the longer side of each in pixels.
+COLUMNS, SHOWN, SIDE = 8, 96, 128
 
 
 @dataclass(frozen=True)
@@ -93,8 +96,18 @@ class Predictor:
                 "give a folder of saved_models/",
             )
         self.labels = [label.decode() for label in signatures["labels"]()["labels"].numpy()]
-        self._images = _of_input(signatures, "image_bytes")
-        self._texts = _of_input(signatures, "text")
+        self._images = _answering(signatures, "image_bytes")
+        self._texts = _answering(signatures, "text")
+
+    @property
+    def takes_pictures(self) -> bool:
+        """Whether the model answers a picture."""
+        return self._images is not None
+
+    @property
+    def takes_texts(self) -> bool:
+        """Whether the model answers a text."""
+        return self._texts is not None
 
     def __call__(self, items: Sequence[Item]) -> Iterator[Answer]:
         """Answers items in their order, many at a time.
@@ -155,10 +168,11 @@ def _newest(folder: Path) -> Path:
     return max(versions, key=lambda path: int(path.parent.name)).parent
 
 
-def _of_input(signatures, name: str):
-    """Returns the signature that takes this input alone, None without one."""
+def _answering(signatures, name: str):
+    """Returns the signature that answers this input alone, None without one."""
     for signature in signatures.values():
-        if set(signature.structured_input_signature[1]) == {name}:
+        inputs, outputs = signature.structured_input_signature[1], signature.structured_outputs
+        if set(inputs) == {name} and "label" in outputs:
             return signature
     return None
 
@@ -254,6 +268,22 @@ def as_table(answers: Sequence[Answer]) -> str:
     return "".join("  ".join(map(str.ljust, row, widths)).rstrip() + "\n" for row in rows)
 
 
+def as_sheet(pictured: Sequence[tuple[Item, Answer]]) -> bytes:
+    """Draws pictures with their labels and probabilities, as PNG."""
+    from xmodal.report.figures import sheet, thumbnail
+
+    rows = []
+    for start in range(0, len(pictured), COLUMNS):
+        row = pictured[start : start + COLUMNS]
+        ends = dict.fromkeys(cut(row[place][0].name, 60, keep="end") for place in (0, -1))
+        shown = [
+            (thumbnail(item.content, SIDE), f"{answer.probability:.0%} {answer.label}")
+            for item, answer in row
+        ]
+        rows.append((" to ".join(ends), shown))
+    return sheet(rows)
+
+
 FORMATS = {"table": as_table, "json": as_json, "csv": as_csv}
 
 
@@ -269,6 +299,7 @@ def _run(arguments: Sequence[str]) -> None:
     parser.add_argument("--text", action="append", default=[], help="a text; may be given several times")
     parser.add_argument("--format", choices=FORMATS, default="table", help="how to tell; default %(default)s")
     parser.add_argument("--output", type=Path, help="a file to write to; default is the standard output")
+    parser.add_argument("--sheet", type=Path, help="a PNG file for the pictures with their answers")
     options = parser.parse_args(arguments)
     items = items_of(options.items, options.text)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -278,6 +309,8 @@ def _run(arguments: Sequence[str]) -> None:
         write_text(options.output, told)
     else:
         sys.stdout.write(told)
+    if options.sheet:
+        _write_sheet(options.sheet, items, answers)
     failed = [answer for answer in answers if answer.problem]
     if failed:
         raise UserError(
@@ -285,6 +318,18 @@ def _run(arguments: Sequence[str]) -> None:
             f"{failed[0].problem}",
             "the others are answered; leave these out",
         )
+
+
+def _write_sheet(path: Path, items: Sequence[Item], answers: Sequence[Answer]) -> None:
+    pairs = zip(items, answers, strict=True)
+    pictured = [(item, answer) for item, answer in pairs if not (item.is_text or answer.problem)]
+    if not pictured:
+        raise UserError("there is no picture with an answer for --sheet", "give pictures, or leave it out")
+    drawn = as_sheet(pictured[:SHOWN])
+    with whole_file(path) as file:
+        file.write(drawn)
+    if len(pictured) > SHOWN:
+        print(f"{path} has the first {SHOWN} of {len(pictured)} pictures", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from xmodal.export import ServedDocuments, form_folder
 from xmodal.files import whole_folder
 from xmodal.report import Table
 from xmodal.report.wording import interval
+from xmodal.serving import Inference
 from xmodal.text_classifier import TextClassifier
 
 # Of more test examples than these, so many are drawn.
@@ -220,7 +221,12 @@ def image_forms(
         for place in range(len(representative)):
             yield {"images": pixels(tf.constant([representative.encoded(place)]))["images"].numpy()}
 
-    _save(lambda image_bytes: answers(**pixels(image_bytes)), "image_bytes", folder / "float32", model)
+    _save(
+        lambda image_bytes: answers(**pixels(image_bytes)),
+        "image_bytes",
+        folder / "float32",
+        Inference(model),
+    )
     specs = {"images": tf.TensorSpec([None, image_size, image_size, 3], tf.float32, name="images")}
     folders = {FLOAT32: folder / "float32"}
     for name, ranges in ((LITE_WEIGHTS, None), (LITE_ACTIVATIONS, calibration)):

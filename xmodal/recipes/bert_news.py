@@ -24,6 +24,7 @@ from xmodal.data.documents import (
 )
 from xmodal.data.scrub import Prepared, preparation, prepare_documents, prepare_texts
 from xmodal.evaluate import Gain, Result, evaluate, hardest, paired_gain
+from xmodal.export_check import Question, checked
 from xmodal.job import Job, begin, finish
 from xmodal.robustness import attack_gains, attack_table, attacked_examples, misled_table, once, training_cost
 from xmodal.small import Examples, drawn, small_documents
@@ -347,13 +348,8 @@ def export_checked(
     )
     folder = config.run.saved_models_dir / config.run.experiment
     exported = export.export(served, folder, checkpoints.stage("export"))
-    texts = original.test.texts[:CHECKED_DOCUMENTS]
-    difference = export.check(
-        exported,
-        [text.encode("utf-8", "replace") for text in texts],
-        measured.probabilities[:CHECKED_DOCUMENTS],
-    )
-    return {"export": str(exported), "export: largest difference of a probability": difference}
+    texts = [text.encode("utf-8", "replace") for text in original.test.texts[:CHECKED_DOCUMENTS]]
+    return checked(exported, [Question({"text": texts}, measured.probabilities[:CHECKED_DOCUMENTS])])
 
 
 def text_of(config: Config) -> Callable[[tf.Tensor], tf.Tensor]:

@@ -7,6 +7,7 @@ trained for the image, for the text and for both, and every model is asked again
 from dataclasses import dataclass, replace
 
 import numpy as np
+import tensorflow as tf
 
 from xmodal import assets, export, report
 from xmodal.bridge import readable, softmax
@@ -14,6 +15,7 @@ from xmodal.clock import Clock
 from xmodal.config import Config, cache_folder
 from xmodal.data.pairs import PairData, configured_pairs
 from xmodal.evaluate import Result, evaluate, gallery_indices, log_loss, paired_gain
+from xmodal.export_check import Question, checked
 from xmodal.features import feature_cache
 from xmodal.fused_classifier import (
     SHOWN,
@@ -34,8 +36,9 @@ from xmodal.missing_sides import (
     trust_table,
     trusted_pairs,
 )
-from xmodal.pair_encoders import encode, make_encoders, require_both_sides, samples
+from xmodal.pair_encoders import encode, image_parts, make_encoders, require_both_sides, samples
 from xmodal.scored_classifier import class_texts
+from xmodal.serving import of_length_one
 from xmodal.strategy import workers
 
 NOTES = {
@@ -277,17 +280,19 @@ def export_checked(
     whole = np.flatnonzero(data.test.has_image & data.test.has_text)[:CHECKED_PAIRS]
     row = np.cumsum(data.test.has_image) - 1
     images = data.test.images()
-    inputs = {
-        "image_bytes": [images.encoded(row[place]) for place in whole],
-        "text": [str(data.test.texts[place]).encode("utf-8", "replace") for place in whole],
-    }
-    facts: dict[str, float | int | str] = {"export": str(exported)}
-    probabilities = measured.probabilities[fused.name]
-    for signature, shown, given in (
-        ("serving_default", "both", inputs),
-        ("image", "image", inputs["image_bytes"]),
-        ("text", "text", inputs["text"]),
-    ):
-        difference = export.check(exported, given, probabilities[shown][whole], signature)
-        facts[f"export: largest difference of a probability, {signature}"] = difference
-    return facts
+    image_bytes = {"image_bytes": [images.encoded(row[place]) for place in whole]}
+    text = {"text": [str(data.test.texts[place]).encode("utf-8", "replace") for place in whole]}
+    probabilities = {shown: part[whole] for shown, part in measured.probabilities[fused.name].items()}
+    encoded = setting.encoded["test"]
+    seen = image_parts(tf.gather(encoded.views[0], encoded.image_row[whole]), setting.encoders.map_shape)
+    said = tf.gather(encoded.texts, encoded.text_row[whole])[:, 0]
+    return checked(
+        exported,
+        [
+            Question(image_bytes | text, probabilities["both"]),
+            Question(image_bytes, probabilities["image"], "image"),
+            Question(text, probabilities["text"], "text"),
+            Question(image_bytes, of_length_one(seen["image"]).numpy(), "embed_image", "embedding"),
+            Question(text, of_length_one(said).numpy(), "embed_text", "embedding"),
+        ],
+    )

@@ -19,10 +19,11 @@ from xmodal.captions import Captions, drawn_captions, with_descriptions, written
 from xmodal.checkpoint import Checkpoints, State
 from xmodal.clock import Clock
 from xmodal.config import Config, cache_folder
-from xmodal.data.images import ImageData, configured_images
+from xmodal.data.images import ImageData, ImageSplit, configured_images
 from xmodal.data.splits import SPLITS
 from xmodal.data.texts import read_descriptions
 from xmodal.evaluate import evaluate, gallery_indices
+from xmodal.export_check import Question, checked
 from xmodal.features import feature_cache
 from xmodal.frechet import frechet_distance
 from xmodal.generate import Sampling, drawn, mover, noise_for, train_generator
@@ -36,9 +37,10 @@ from xmodal.image_classifier import (
 from xmodal.job import ASK, Job, begin, finish
 from xmodal.painter import PRESET, Painter, ServedGenerator, preset_painter, save_generator
 from xmodal.picture_index import (
+    ENCODERS,
     PictureIndex,
+    ServedSpace,
     ServedTexts,
-    load_index,
     save_index,
     search_milliseconds,
     thumbnails,
@@ -58,7 +60,7 @@ TITLE = "Text to image: found and drawn"
 GALLERY_EACH = 12
 # What a search is timed on.
 TIMED_PICTURES = 50_000
-CHECKED_TEXTS = 16
+CHECKED = 16
 
 NOTES = {
     "judge": "a classifier of images, trained on real ones alone: it reads what is drawn",
@@ -143,7 +145,8 @@ def run(config: Config, clock: Clock) -> report.Run:
             data.test.ids,
             data.class_names,
         )
-        return _export(job, ServedTexts(encoder, space), index, told["unseen"], generator)
+        served = ServedSpace(ServedTexts(encoder, space), trunk, space, config.data.image_size)
+        return _export(job, served, index, data.test, told["unseen"], generator)
 
     return finish(job, run, exported)
 
@@ -395,27 +398,33 @@ def _facts(space, told: dict[str, Told], generator, queries: np.ndarray) -> dict
 
 
 def _export(
-    job: Job, texts: ServedTexts, index: PictureIndex, told: Told, generator
+    job: Job, space: ServedSpace, index: PictureIndex, test: ImageSplit, told: Told, generator
 ) -> dict[str, float | int | str]:
-    """Saves the index and the generator, and reads the index again."""
+    """Saves the index and the generator, and compares the encoders of the index in a fresh process."""
     config = job.config
     version = export.destination(
         config.run.saved_models_dir / config.run.experiment, job.checkpoints.stage("export")
     )
     folders = {form: export.form_folder(version, form) for form in ("index", "generator")}
     if not folders["index"].exists():
-        save_index(folders["index"], index, texts)
-    _, encode = load_index(folders["index"])
-    some = slice(0, CHECKED_TEXTS)
-    difference = np.abs(encode(list(told.captions.texts[some])) - told.places[some]).max()
-    facts: dict[str, float | int | str] = {
+        save_index(folders["index"], index, space)
+    some = slice(CHECKED)
+    texts = {"text": [text.encode() for text in told.captions.texts[some]]}
+    images = {"image_bytes": [test.encoded(place) for place in range(len(test))[some]]}
+    facts = checked(
+        folders["index"] / ENCODERS,
+        [
+            Question(texts, told.places[some], "embed_text", "embedding"),
+            Question(images, index.vectors[some], "embed_image", "embedding"),
+        ],
+    )
+    facts |= {
         "export": str(folders["index"]),
         ASK: f"python -m xmodal.search --index={quote(str(folders['index']))} 'WORDS'",
-        "largest difference of a vector of the export": float(difference),
     }
     if generator is not None:
         if not folders["generator"].exists():
-            served = ServedGenerator(texts, generator, sampling_of(config))
+            served = ServedGenerator(space.texts, generator, sampling_of(config))
             save_generator(folders["generator"], served)
         facts["generator"] = str(folders["generator"])
     return facts

@@ -13,17 +13,18 @@ import tensorflow as tf
 
 from xmodal import assets, export, report, train
 from xmodal.bridge import Bridge, Style, fit_mixture, fit_temperature, mix, softmax
-from xmodal.checkpoint import Checkpoints
 from xmodal.clock import Clock
 from xmodal.config import Config, cache_folder
 from xmodal.data.images import ImageData, ImageSplit, batches, configured_images
 from xmodal.data.texts import TargetMap, identity_map, read_target_map
 from xmodal.evaluate import Gain, Result, evaluate, gallery_indices, paired_gain
+from xmodal.export_check import Question, checked
 from xmodal.features import FeatureCache, feature_cache
 from xmodal.image_attack import attack_classifiers, require_library
 from xmodal.image_classifier import ImageClassifier, build_trunk, pixels, train_image_classifier
 from xmodal.job import begin, finish
 from xmodal.robustness import training_cost
+from xmodal.serving import of_length_one
 from xmodal.small import Examples, drawn, representative_images, small_images
 from xmodal.strategy import workers
 from xmodal.text_classifier import (
@@ -180,6 +181,7 @@ def run(config: Config, clock: Clock) -> report.Run:
     )
 
     def exported() -> dict[str, float | int | str]:
+        folder = config.run.saved_models_dir / config.run.experiment
         served = export.Served(
             image_model=images.model,
             image_size=config.data.image_size,
@@ -189,7 +191,12 @@ def run(config: Config, clock: Clock) -> report.Run:
             text_temperature=measured["text"].temperature,
             names=question.names,
         )
-        return _export(config, served, data.test, measured["text"].probabilities, checkpoints)
+        exported = export.export(served, folder, checkpoints.stage("export"))
+        logits = answers["text"].test / measured["text"].temperature
+        return checked(
+            exported,
+            _questions(data.test, words.test, logits, text, measured["text"].temperature, strategy),
+        )
 
     return finish(
         job, run, exported, lambda folder: _small_forms(config, images.model, temperature, data, folder)
@@ -397,14 +404,32 @@ def _points(
     )
 
 
-def _export(
-    config: Config, served: export.Served, test: ImageSplit, probabilities, checkpoints: Checkpoints
-) -> dict[str, float | int | str]:
-    folder = config.run.saved_models_dir / config.run.experiment
-    exported = export.export(served, folder, checkpoints.stage("export"))
-    images = [test.encoded(index) for index in range(min(CHECKED_IMAGES, len(test)))]
-    difference = export.check(exported, images, probabilities[: len(images)])
-    return {"export": str(exported), "largest difference of the export in a fresh process": difference}
+def _questions(
+    test: ImageSplit,
+    sentences: np.ndarray,
+    of_images: np.ndarray,
+    text: TextClassifier,
+    temperature: float,
+    strategy,
+) -> list[Question]:
+    """Asks each signature about the first test images, of which there are calibrated logits (N, T).
+
+    The texts are the first of the sentences (N, P) of these images.
+    """
+    some = slice(CHECKED_IMAGES)
+    images = {"image_bytes": [test.encoded(index) for index in range(len(test))[some]]}
+    words = sentences[some, 0]
+    said = {"text": [word.encode() for word in words]}
+    of_words = text.logits(words, strategy) / temperature
+    vectors = of_length_one(text.vectors(sentences[some].ravel(), strategy))
+    vectors = tf.reshape(vectors, [len(words), -1, vectors.shape[-1]]).numpy()
+    return [
+        Question(images, softmax(of_images[some])),
+        Question(said, softmax(of_words), "text"),
+        Question(images | said, softmax((of_images[some] + of_words) / 2), "image_and_text"),
+        Question(images, of_length_one(vectors.mean(axis=1)).numpy(), "embed_image", "embedding"),
+        Question(said, vectors[:, 0], "embed_text", "embedding"),
+    ]
 
 
 def _small_forms(

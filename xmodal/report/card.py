@@ -14,6 +14,45 @@ if TYPE_CHECKING:
 
 MOST_NAMES = 50
 OWN = "not known to xmodal: ask where it came from"
+# What the signatures of each experiment's export take and give.
+ANSWER = "label, probability, probabilities"
+LABELS = ("labels", "nothing", "labels, in the order of the probabilities")
+SIGNATURES = {
+    "vgg_to_bert": (
+        ("serving_default", "image_bytes", f"{ANSWER}, and the sentence that was read"),
+        ("text", "text", ANSWER),
+        (
+            "image_and_text",
+            'image_bytes and text, "" for a missing one',
+            "the same as serving_default, from the mean of the log probabilities of both",
+        ),
+        (
+            "embed_image",
+            "image_bytes",
+            "embedding: that of the sentence which the bridge writes for the image, or the mean over several "
+            "wordings, of length 1. It knows of the image what the sentence says",
+        ),
+        ("embed_text", "text", "embedding: BERT's sentence vector, of length 1, in the space of embed_image"),
+        LABELS,
+    ),
+    "fusion": (
+        ("serving_default, image_and_text", 'image_bytes and text, "" for a missing one', ANSWER),
+        ("image", "image_bytes", ANSWER),
+        ("text", "text", ANSWER),
+        ("embed_image", "image_bytes", "embedding: the pooled features of the image encoder, of length 1"),
+        (
+            "embed_text",
+            "text",
+            "embedding: BERT's sentence vector, of length 1. It is in another space than those of images",
+        ),
+        LABELS,
+    ),
+    "bert_news": (("serving_default", "text", f"{ANSWER}, and what was read of the text"), LABELS),
+    "text_to_image": (
+        ("encoders: serving_default, embed_text", "text", "embedding, of length 1, in one space with images"),
+        ("encoders: embed_image", "image_bytes", "embedding, of length 1, in one space with texts"),
+    ),
+}
 LIMITS = (
     "Whatever it is asked, it answers: it cannot say that something is none of what it knows.",
     "Its probabilities were calibrated on a validation split of the same data, and so were the figures above "
@@ -40,6 +79,7 @@ def card(run: Run, made_from: Sequence[Ingredient], ask: str) -> str:
         f"classes: {', '.join(names)}{f' and {rest:,} more' if rest > 0 else ''}.",
         "## Use",
         _code(ask),
+        _table(("signature", "takes", "gives"), SIGNATURES[run.experiment]),
         "## Figures",
         f"The model is {_text(result.name)}; the others were measured beside it, on the same examples.",
         _table(

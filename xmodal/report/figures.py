@@ -283,6 +283,17 @@ def decoded(encoded: bytes) -> np.ndarray:
     return tf.io.decode_image(encoded, channels=3, expand_animations=False).numpy()
 
 
+def thumbnail(encoded: bytes, side: int) -> np.ndarray:
+    """Returns the same, shrunk until no side is longer than `side`."""
+    import tensorflow as tf
+
+    pixels = decoded(encoded)
+    if max(pixels.shape[:2]) <= side:
+        return pixels
+    shrunk = tf.image.resize(pixels, (side, side), "area", preserve_aspect_ratio=True)
+    return np.round(shrunk.numpy()).astype(np.uint8)
+
+
 @contextmanager
 def _drawing(salt: str, style: Mapping[str, Any] = MappingProxyType({})) -> Iterator[None]:
     import matplotlib
