@@ -250,6 +250,20 @@ def test_a_table_with_named_columns(tmp_path, load, kind):
     assert data.train.ids[0].startswith(f"t.{kind}:")
 
 
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+def test_a_text_in_several_columns(tmp_path, load, kind):
+    table = [{"title": f"title {n} ", "body": f"words {n}" if n else "", "label": n % 2} for n in range(18)]
+    if kind == "jsonl":
+        lines = map(json.dumps, table)
+    else:
+        lines = ["title,body,label", *(",".join(map(str, row.values())) for row in table)]
+    data = load(f"{kind}:{write(tmp_path / f't.{kind}', chr(10).join(lines))}", text_column="title,body")
+    texts = {text for split in (data.train, data.validation, data.test) for text in split.texts}
+    assert texts == {"title 0", *(f"title {n} words {n}" for n in range(1, 18))}
+    with pytest.raises(UserError, match=r"there is no 'head'|has no column 'head' among 'title', 'body'"):
+        load(f"{kind}:{tmp_path / f't.{kind}'}", text_column="title,head")
+
+
 def test_a_column_of_splits(tmp_path, load):
     lines = ["\ufefftext,label,split"] + [
         f"words {number},{number % 2},{['train', 'dev', 'test'][number % 3]}" for number in range(18)

@@ -103,6 +103,13 @@ def test_the_columns_and_the_folder_have_flags(folder, tmp_path_factory):
     assert data.test.images().encoded(0) == png("red", 30)
 
 
+def test_a_text_may_stand_in_several_columns(folder):
+    table = [row | {"second": "or so" if n % 2 else ""} for n, row in enumerate(rows())]
+    source = write_csv(folder / "pairs.csv", table, ("image", "text", "second", "label"))
+    data = load(source, reading=replace(READING, text="text,second"), image_folder=folder)
+    assert set(data.train.texts) == {"it is red", "it is blue or so"}
+
+
 def test_either_side_may_be_missing(folder):
     table = rows()
     table[3]["image"] = table[8]["text"] = table[9]["text"] = ""

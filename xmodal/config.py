@@ -187,7 +187,7 @@ flags.DEFINE_multi_string(
     [],
     "More documents of the same classes to test on, in another language perhaps: NAME=SOURCE; repeat.",
 )
-flags.DEFINE_string("text_column", "text", "Column, key or feature of a document's text.")
+flags.DEFINE_string("text_column", "text", "Column, key or feature of a document's text; a,b joins two.")
 flags.DEFINE_string("label_column", "label", "Column, key or feature of a document's class.")
 flags.DEFINE_string("split_column", "split", "Column or key of a document's split; a table may lack it.")
 flags.DEFINE_string("encoding", "utf-8", "Encoding of the documents.")

@@ -223,7 +223,7 @@ def _read_table(source: str, reading: Reading, image_folder: Path | None) -> _Re
     assert reading.image is not None
     examples, texts, empty = [], {}, []
     for row in rows:
-        image, text = row.cells[reading.image].strip(), row.cells[reading.text].strip()
+        image, text = row.cells[reading.image].strip(), reading.text_of(row.cells).strip()
         if not image and not text:
             empty.append(row.line)
         item = str(folder / image) if image else NO_IMAGE

@@ -6,7 +6,7 @@ import csv
 import gzip
 import json
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, NamedTuple
@@ -26,7 +26,8 @@ class Reading:
     Attributes:
         encoding: of the files.
         fallback: of files that are not in `encoding`, or None to refuse these.
-        text, label, split: columns of a table, or keys.
+        text: the column of a table or key of the text, or several with commas between them.
+        label, split: columns of a table, or keys.
         image: the column of the paths of images, None for a table of documents. In a table of pairs a cell of
             the image or of the text may be empty, and a key missing.
     """
@@ -41,7 +42,13 @@ class Reading:
     @property
     def content(self) -> tuple[str, ...]:
         """The columns of what an example consists of."""
-        return (self.text,) if self.image is None else (self.image, self.text)
+        texts = tuple(self.text.split(","))
+        return texts if self.image is None else (self.image, *texts)
+
+    def text_of(self, cells: Mapping[str, str]) -> str:
+        """Returns the text of a row: what its columns hold, with a space between them."""
+        parts = [cells[name] for name in self.text.split(",")]
+        return parts[0] if len(parts) == 1 else " ".join(filter(None, map(str.strip, parts)))
 
 
 class Row(NamedTuple):
@@ -149,7 +156,7 @@ def _read_table(kind: str, path: Path, split: str, reading: Reading) -> Listing:
     """Reads a table, all of whose rows belong to `split`, or, when that is "", to the one that each names."""
     rows, warnings = read_rows(kind, path, reading)
     examples = [
-        Example(row.cells[reading.text], row_id(path, row), *class_and_split(row, path, reading, split))
+        Example(reading.text_of(row.cells), row_id(path, row), *class_and_split(row, path, reading, split))
         for row in rows
     ]
     return Listing(examples, warnings=warnings)
