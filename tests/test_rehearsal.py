@@ -74,8 +74,11 @@ def test_a_loop_that_goes_to_its_end_leaves_nothing_out():
     assert held.seconds == 0
 
 
-def test_fit_takes_few_steps_of_one_epoch(one_device):
-    model, counted = linear(), []
+@pytest.mark.parametrize("name", ["one_device", "mirrored"])
+def test_fit_takes_few_steps_of_one_epoch(name, request):
+    strategy = request.getfixturevalue(name)
+    with strategy.scope():
+        model, counted = linear(), []
     with rehearsal() as held:
         history = train.fit(
             model,
@@ -83,7 +86,7 @@ def test_fit_takes_few_steps_of_one_epoch(one_device):
             loss=train.cross_entropy(),
             optimizer=lambda steps: counted.append(steps) or keras.optimizers.SGD(0.1),
             epochs=50,
-            strategy=one_device,
+            strategy=strategy,
             stage="",
             validation=train.array_batches(rows(95), batch_size=10),
             callbacks=[
@@ -95,10 +98,13 @@ def test_fit_takes_few_steps_of_one_epoch(one_device):
     assert held.seconds > 0
 
 
-def test_predict_has_outputs_for_all(one_device):
-    inputs, model = rows(95), linear()
+@pytest.mark.parametrize("name", ["one_device", "mirrored"])
+def test_predict_has_outputs_for_all(name, request):
+    strategy = request.getfixturevalue(name)
+    with strategy.scope():
+        inputs, model = rows(95), linear()
     with rehearsal() as held:
-        found = train.predict(model, train.array_batches(inputs, batch_size=10), one_device)
+        found = train.predict(model, train.array_batches(inputs, batch_size=10), strategy)
     assert found.shape == (95, 2)
     np.testing.assert_allclose(found[: 10 * FEW], model(inputs[: 10 * FEW]), rtol=1e-5)
     assert held.seconds > 0

@@ -522,9 +522,9 @@ def test_the_projector_finds_vectors_labels_and_pictures(run, tmp_path):
     np.testing.assert_array_equal(tensor, vectors)
     folder = tmp_path / "moved" / "results"
     lines = (folder / shown.metadata_path).read_text().splitlines()
-    assert lines[0] == "label\tkind\twords"
-    assert lines[1] == "cat\timage\tphoto 0"
-    assert lines[6:] == ["cat\ttext\ta\ufffdcat", "dog\ttext\ta dog"]
+    assert lines[0] == "label\twords\tkind"
+    assert lines[1] == "cat\tphoto 0\timage"
+    assert lines[6:] == ["cat\ta\ufffdcat\ttext", "dog\ta dog\ttext"]
     sprite = tf.io.decode_png((folder / shown.sprite.image_path).read_bytes()).numpy()
     side, _ = shown.sprite.single_image_dim
     assert sprite.shape == (3 * side, 3 * side, 3)

@@ -132,7 +132,7 @@ def test_tensorboard_reads_what_the_run_wrote(finished):
     # Every edge leads to a node that is drawn.
     assert {source.removeprefix("^") for node in graph.node for source in node.input} <= names
     labels = (board / "results/points.tsv").read_text().splitlines()
-    kinds = [line.split("\t")[1] for line in labels[1:]]
+    kinds = [line.split("\t")[2] for line in labels[1:]]
     tested = json.loads((cwd / "runs/vgg_to_bert/metrics.json").read_text())["results"]["text"]["n"]
     assert (kinds.count("image"), kinds.count("text")) == (tested, 10)
 

@@ -32,7 +32,7 @@ class RehearsalClock(Clock):
 
     Args:
         rehearsal: that is under way.
-        times: how often the run does what is done once here, by the end or the beginning of a stage's name.
+        times: how often the run does what is done once here, by a part of a stage's name.
         say: where lines about progress go.
 
     Attributes:

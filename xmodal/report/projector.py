@@ -31,8 +31,9 @@ def write_points(points: Points, folder: Path) -> None:
 
     if len(points.vectors) > MOST:
         raise ValueError(f"there can be {MOST:,} points. Received: {len(points.vectors):,}")
-    rows = zip(points.labels, map(_kind, points.pictures), points.words, strict=True)
-    lines = ("\t".join(map(printable, row)) for row in (("label", "kind", "words"), *rows))
+    # The page shows the first column that is no number.
+    rows = zip(points.labels, points.words, map(_kind, points.pictures), strict=True)
+    lines = ("\t".join(map(printable, row)) for row in (("label", "words", "kind"), *rows))
     config = projector.ProjectorConfig()
     shown = config.embeddings.add(
         tensor_name="vectors/.ATTRIBUTES/VARIABLE_VALUE",

@@ -13,22 +13,17 @@ import numpy as np
 
 from xmodal.files import whole_file
 from xmodal.report import figures
+from xmodal.report.graph import served_graph
 from xmodal.report.projector import write_points
 from xmodal.report.records import Run
 from xmodal.report.tables import WIDEST, console_table
 from xmodal.report.wording import printable
 
 if TYPE_CHECKING:
-    from tensorflow.core.framework.graph_pb2 import GraphDef
-
     from xmodal.evaluate import Result
 
 # TensorBoard reads any file with "tfevents" in its name; a fixed name lets a later call replace it.
 EVENTS = "events.out.tfevents.report"
-# In bytes: a browser need not show what is larger.
-LARGEST_CONSTANT = 1024
-# A function of fewer nodes does nothing but call another one.
-WRAPPER = 20
 # TensorBoard draws a curve of precision and recall for each of so many classes.
 MOST_CURVES = 20
 
@@ -67,7 +62,7 @@ def tensorboard(run: Run, folder: Path) -> None:
             tf.summary.image(f"pictures/{kind}", pictures, step=0, max_outputs=len(pictures))
         tf.summary.text("flags", _code_block(flags), step=0)
         tf.summary.text("results", _code_block(console_table(run, WIDEST)), step=0)
-        graph = _served_graph(Path(str(run.facts.get("export", ""))) / "saved_model.pb")
+        graph = served_graph(Path(str(run.facts.get("export", ""))) / "saved_model.pb")
         if graph is not None:
             tf.summary.graph(graph)
     if run.points is not None:
@@ -87,46 +82,6 @@ def _trial(run: Run) -> str:
     folder = str(flag_values(run.flags).get("output_dir", run.experiment))
     told = f"{run.flags}{run.seconds}".encode()
     return printable(f"{folder} {hashlib.sha256(told).hexdigest()[:4]}")
-
-
-def _served_graph(path: Path) -> GraphDef | None:
-    """Returns what a SavedModel computes when it is asked, as one graph; None where there is none.
-
-    Its own graph hides that in functions, behind hundreds of nodes that read and restore variables, and
-    TensorBoard draws those.
-    """
-    from tensorflow.core.framework.graph_pb2 import GraphDef
-    from tensorflow.core.protobuf import saved_model_pb2
-
-    if not path.is_file():
-        return None
-    (served,) = saved_model_pb2.SavedModel.FromString(path.read_bytes()).meta_graphs
-    functions = {function.signature.name: function for function in served.graph_def.library.function}
-    asked = served.signature_def["serving_default"]
-    ends = {output.name.partition(":")[0] for output in asked.outputs.values()}
-    calls = [_called(node) for node in served.graph_def.node if node.name in ends]
-    # A signature calls a wrapper, and this what it wraps.
-    while calls and any(calls):
-        body = functions[next(filter(None, calls))]
-        calls = [_called(node) for node in body.node_def] if len(body.node_def) < WRAPPER else []
-    graph = GraphDef()
-    for name, given in asked.inputs.items():
-        placeholder = graph.node.add(name=name, op="Placeholder")
-        placeholder.attr["dtype"].type = given.dtype
-    graph.node.extend(body.node_def)
-    drawn = {node.name for node in graph.node}
-    for node in graph.node:
-        # An input is a name, or ^name, or name:output:number; variables come from outside of the function.
-        sources = [source.partition(":")[0] for source in node.input]
-        node.input[:] = [source for source in sources if source.removeprefix("^") in drawn]
-        if node.op == "Const" and node.attr["value"].tensor.ByteSize() > LARGEST_CONSTANT:
-            node.attr["value"].tensor.Clear()
-    return graph
-
-
-def _called(node) -> str:
-    """Returns the name of the function that a node calls, or nothing."""
-    return node.attr["f"].func.name if node.op in ("PartitionedCall", "StatefulPartitionedCall") else ""
 
 
 def _precision_recall(tag: str, result: Result, number: int) -> bytes:

@@ -1,0 +1,125 @@
+"""What a SavedModel computes, as one graph that TensorBoard can draw.
+
+Its own graph hides that in functions that call each other, behind hundreds of nodes which read and restore
+variables, and TensorBoard draws those.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tensorflow.core.framework.graph_pb2 import GraphDef
+
+SIGNATURE = "serving_default"
+CALLS = ("PartitionedCall", "StatefulPartitionedCall")
+# In bytes: a browser need not show what is larger, such as vocabularies.
+LARGEST_CONSTANT = 1024
+
+
+def served_graph(path: Path) -> GraphDef | None:
+    """Returns what the signature "serving_default" of a SavedModel does, with all functions in place.
+
+    Variables and the order of side effects are left out: edges are the flow of data.
+
+    Args:
+        path: of saved_model.pb.
+
+    Returns:
+        The graph; None where there is no such file or signature.
+    """
+    from tensorflow.core.framework.graph_pb2 import GraphDef
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    if not path.is_file():
+        return None
+    (served,) = saved_model_pb2.SavedModel.FromString(path.read_bytes()).meta_graphs
+    if SIGNATURE not in served.signature_def:
+        return None
+    asked = served.signature_def[SIGNATURE]
+    (end,) = {output.name.partition(":")[0] for output in asked.outputs.values()}
+    (call,) = (node for node in served.graph_def.node if node.name == end)
+    flat = _Flat({function.signature.name: function for function in served.graph_def.library.function})
+    graph = GraphDef()
+    for name, given in asked.inputs.items():
+        graph.node.add(name=name, op="Placeholder").attr["dtype"].type = given.dtype
+    flat.add(flat.wrapped(_called(call)), "")
+    graph.node.extend(flat.nodes)
+    drawn = {node.name for node in graph.node}
+    for node in graph.node:
+        sources = dict.fromkeys(flat.source(name) for name in node.input)
+        node.input[:] = [name for name in sources if name in drawn]
+        if node.op == "Const" and node.attr["value"].tensor.ByteSize() > LARGEST_CONSTANT:
+            node.attr["value"].tensor.Clear()
+    return graph
+
+
+class _Flat:
+    """The nodes of a function and of all that it calls, each under the scope of its call.
+
+    Args:
+        functions: name -> function.
+    """
+
+    def __init__(self, functions: dict):
+        self.nodes: list = []
+        self._functions = functions
+        # What stands for an argument of a function, or for an output of a call.
+        self._stands_for: dict[str, str] = {}
+        self._scopes: Counter[str] = Counter()
+
+    def wrapped(self, name: str) -> str:
+        """Returns the name of the function that one calls which does nothing else, or its own."""
+        calls = [node for node in self._functions[name].node_def if node.op not in ("Identity", "NoOp")]
+        return self.wrapped(_called(calls[0])) if len(calls) == 1 and _called(calls[0]) else name
+
+    def add(self, name: str, scope: str) -> None:
+        """Adds the nodes of a function."""
+        function = self._functions[name]
+        for node in function.node_def:
+            if node.op == "NoOp":
+                continue
+            read = [scope + _plain(source) for source in node.input if not source.startswith("^")]
+            if not _called(node):
+                copy = type(node)()
+                copy.CopyFrom(node)
+                copy.name = scope + node.name
+                copy.input[:] = read
+                self.nodes.append(copy)
+                continue
+            inner = self._functions[_called(node)]
+            inside = self._new_scope(scope, inner)
+            for argument, source in zip(inner.signature.input_arg, read, strict=True):
+                self._stands_for[inside + argument.name] = source
+            for number, output in enumerate(inner.signature.output_arg):
+                source = inside + _plain(inner.ret[output.name])
+                self._stands_for[f"{scope}{node.name}:{number}"] = source
+            self.add(_called(node), inside)
+
+    def source(self, name: str) -> str:
+        """Returns the name of the node behind what a node reads."""
+        while name in self._stands_for:
+            name = self._stands_for[name]
+        return name.partition(":")[0]
+
+    def _new_scope(self, scope: str, function) -> str:
+        """Names the box of a call by the largest part of what is in it."""
+        parts = Counter(node.name.partition("/")[0] for node in function.node_def if "/" in node.name)
+        largest = parts.most_common(1)[0][0] if parts else function.signature.name
+        own = scope + re.sub(r"_\d+$", "", largest.removeprefix("__inference_"))
+        self._scopes[own] += 1
+        return f"{own}_{self._scopes[own]}/" if self._scopes[own] > 1 else f"{own}/"
+
+
+def _called(node) -> str:
+    """Returns the name of the function that a node calls, or nothing."""
+    return node.attr["f"].func.name if node.op in CALLS else ""
+
+
+def _plain(source: str) -> str:
+    """Turns node:output:number, as functions have it, into node:number; an argument stays as it is."""
+    node, _, output = source.partition(":")
+    return f"{node}:{output.rpartition(':')[2]}" if output else node
