@@ -17,7 +17,6 @@ from xmodal.features import FeatureCache, features
 from xmodal.heads import image_head
 from xmodal.steps import Adversary, Loss
 
-
 # Of how many training images the logits are computed by a network that was trained.
 MOST_TOLD = 10_000
 
