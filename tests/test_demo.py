@@ -128,6 +128,36 @@ def test_neither_the_page_nor_its_server_asks_another_machine(page, url, witness
     assert {json.loads(line) for line in witnessed.read_text().splitlines()} <= {"127.0.0.1", "localhost"}
 
 
+def test_a_page_has_a_place_for_what_the_model_takes_alone(tmp_path):
+    """In another process, since Gradio leaves event loops behind it."""
+    shown = {}
+    for taken in ("image_bytes", "text"):
+        module = tf.Module()
+        spec = tf.TensorSpec([None], tf.string, name=taken)
+        module.answer = tf.function(lambda given: {"label": given}, input_signature=[spec])
+        module.labels = tf.function(lambda: {"labels": tf.constant(["a"])}, input_signature=[])
+        signatures = {"serving_default": module.answer, "labels": module.labels}
+        tf.saved_model.save(module, str(tmp_path / taken / "1"), signatures=signatures)
+        predictor = predict.Predictor(tmp_path / taken)
+        shown[taken] = {
+            "takes_pictures": predictor.takes_pictures,
+            "takes_texts": predictor.takes_texts,
+        }
+    script = (
+        "import json, sys; from types import SimpleNamespace; from xmodal.demo import page\n"
+        "for takes in json.loads(sys.argv[1]):\n"
+        "    parts = page(SimpleNamespace(**takes), 'model').get_config_file()['components']\n"
+        "    print(*(part['props']['visible'] for part in parts if part['type'] in ('file', 'group')))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, json.dumps(list(shown.values()))],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout == "True False\nFalse True\n", done.stderr
+
+
 def test_a_page_without_the_extra(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "gradio", None)
     assert demo.main(["demo", "--model=nowhere"]) == 2

@@ -252,6 +252,13 @@ def test_a_batch_of_any_size_is_answered_row_by_row(signatures, size):
                 np.testing.assert_allclose(values[-1], alone[output][0], atol=1e-5)
 
 
+def test_padding_is_not_read(served):
+    read = served._preprocessor
+    assert {value.shape for value in read(tf.constant(["a red cat", "cat"])).values()} == {(2, 5)}
+    assert {value.shape for value in read(tf.constant([], tf.string)).values()} == {(0, 1)}
+    assert read(tf.constant(["cat " * 100]))["token_ids"].shape == (1, 16)
+
+
 def test_an_image_and_a_text_are_two_opinions(served, signatures):
     """Against the definition: probabilities in proportion to the geometric mean of both sides'."""
     images = encoded_images()[:3]

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 from absl.testing import flagsaver
 
-from xmodal import config, train
+from xmodal import config, image_classifier, train
 from xmodal.backbones import image_trunk
 from xmodal.data.images import ImageData, load_images
 from xmodal.features import FeatureCache
@@ -57,7 +57,17 @@ def new_trunk(strategy, features=("block1_pool",)) -> keras.Model:
         return image_trunk("VGG16", 32, features, cache=None)
 
 
-def trained(data, settings, strategy, *, trainable="head", features=("block1_pool",), cache=None, **changes):
+def trained(
+    data,
+    settings,
+    strategy,
+    *,
+    trainable="head",
+    features=("block1_pool",),
+    cache=None,
+    mirror=False,
+    **changes,
+):
     trunk = new_trunk(strategy, features)
     return train_image_classifier(
         trunk,
@@ -69,6 +79,7 @@ def trained(data, settings, strategy, *, trainable="head", features=("block1_poo
         strategy=strategy,
         stage="squares",
         cache=cache,
+        mirror=mirror,
     )
 
 
@@ -141,6 +152,24 @@ def test_the_first_view_and_the_validation_split_are_the_images_as_they_are(froz
 def test_the_joined_model_is_the_trunk_and_the_head(frozen, data):
     images = next(iter(pixels(data.test, 32, 4)))
     np.testing.assert_allclose(frozen.model(images), frozen.head(frozen.trunk(images)), atol=1e-5)
+
+
+def test_both_ways_is_the_mean_over_an_image_and_its_mirror_image(
+    frozen, data, settings, one_device, monkeypatch
+):
+    monkeypatch.setattr(image_classifier, "MOST_TOLD", 5)
+    mirrored = trained(data, settings, one_device, mirror=True)
+    images = next(iter(pixels(data.test, 32, 4)))
+    mean = (frozen.model(images) + frozen.model(images[:, :, ::-1])) / 2
+    np.testing.assert_allclose(mirrored.model(images), mean, atol=1e-4)
+    assert np.abs(mean - frozen.model(images)).max() > 1e-3
+    whole = train.predict(mirrored.model, pixels(data.validation, 32, 8), one_device)
+    np.testing.assert_allclose(mirrored.validation_logits, whole, atol=1e-4)
+    # Some images, from the first to the last.
+    places = np.linspace(0, len(data.train) - 1, 5).round().astype(int)
+    some = train.predict(mirrored.model, pixels(data.train.take(places), 32, 8), one_device)
+    np.testing.assert_allclose(mirrored.train_logits(), some, atol=1e-4)
+    np.testing.assert_array_equal(mirrored.train_labels, data.train.labels[places])
 
 
 def test_the_same_seed_gives_the_same_result(frozen, data, settings, one_device):

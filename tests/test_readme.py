@@ -4,11 +4,13 @@ import dataclasses
 import importlib.util
 import json
 import re
+import time
 
 import numpy as np
 import pytest
 from pages import PAGES, ROOT, blocks
 
+from xmodal.bench.serving import compared
 from xmodal.cluster import Place, place
 from xmodal.robustness import Attacked, attack_table
 
@@ -128,6 +130,26 @@ def test_a_table_of_small_forms_is_rendered(render_results, tmp_path):
     rendered = render_results.render(tmp_path)
     assert "| LiteRT, int8 weights | 25.9 | 27.5% | 97.00% | -0.10 | 12.3 |" in rendered
     assert "The classes" not in rendered
+
+
+def test_a_served_export_is_rendered_beside_keras(render_results, tmp_path):
+    record = json.loads((ROOT / "experiments/results/engine.json").read_text()) | {"bench": "serving"}
+
+    def call(request):
+        time.sleep(0.001)
+        return np.array([[0.25, 0.75]])
+
+    record |= {"image_size": 32, "requests": 4, "batch_size": 64, "batches": 1, "repeats": 3}
+    record |= {name: compared(call, call, [b"one", b"two"]) for name in ("serving_default", "text")}
+    (tmp_path / "serving.json").write_text(json.dumps(record))
+    rendered = render_results.render(tmp_path)
+    assert re.search(r"\| an image alone, milliseconds: median \(95th percentile\) \| \d\.\d \(", rendered)
+    assert "Largest difference of a probability: 0.0e+00." in rendered
+    assert "3 rounds of 4 requests and of 1 batches" in rendered
+    for words in (render_results.ENGLISH, render_results.CHINESE):
+        assert f"| {words['served alone']}: 1 | Keras `predict`: 1; " in render_results.headlines(
+            tmp_path, words
+        )
 
 
 def test_an_ablation_of_fusion_is_rendered(render_results, tmp_path):

@@ -169,6 +169,8 @@ def test_a_mirrored_run_answers_a_target_map_without_training(finished, tmp_path
         # A small network: what is tested is how its parts go together.
         "--image_weights=none",
         "--features=block1_pool,block2_pool",
+        "--mirror",
+        "--nobaseline",
         "--noexport",
         "--offline",
         cwd=tmp_path,
@@ -176,6 +178,7 @@ def test_a_mirrored_run_answers_a_target_map_without_training(finished, tmp_path
     assert process.returncode == 0, process.stderr
     metrics = json.loads((tmp_path / "runs/vgg_to_bert/metrics.json").read_text())
     assert len(metrics["results"]["text"]["confusion"]) == 2
+    assert "no_transfer" not in metrics["results"]
 
 
 def test_a_finished_run_is_not_overwritten_unasked(finished):

@@ -312,7 +312,7 @@ class TextEncoder:
         """Returns the encoder's inputs for texts (B,), in-graph or eagerly."""
         return self.preprocessor(tf.convert_to_tensor(texts, tf.string))
 
-    def padded(self, texts: Iterable[str]) -> dict[str, np.ndarray]:
+    def padded(self, texts: Iterable[str | bytes]) -> dict[str, np.ndarray]:
         """Returns the inputs of known texts (N,), padded to the longest of them and not to the limit."""
         texts = list(texts)
         batches = [tf.constant(texts[start : start + 64], tf.string) for start in range(0, len(texts), 64)]

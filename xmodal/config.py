@@ -250,6 +250,10 @@ _count(
 _number("learning_rate", 3e-4, "Peak rate of AdamW through the whole network.")
 _count("batch_size", 64, "Global batch of images.")
 _count("patience", 5, "Epochs without a better validation loss before training stops.")
+flags.DEFINE_bool(
+    "mirror", False, "vgg_to_bert answers with the mean of an image's logits and its mirror image's."
+)
+flags.DEFINE_bool("baseline", True, "vgg_to_bert trains the target from random weights too, to compare with.")
 
 # The bridge.
 _choice("text_style", "hedged", TEXT_STYLES, "How probabilities are put into words.")
@@ -480,6 +484,8 @@ class ImageConfig:
     learning_rate: float
     batch_size: int
     patience: int
+    mirror: bool
+    baseline: bool
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,9 @@ from xmodal.features import FeatureCache, features
 from xmodal.heads import image_head
 from xmodal.steps import Adversary, Loss
 
+# Of how many training images the logits are computed by a network that was trained.
+MOST_TOLD = 10_000
+
 
 @dataclass(frozen=True)
 class ImageClassifier:
@@ -25,9 +28,9 @@ class ImageClassifier:
     Attributes:
         trunk: RGB images (B, H, W, 3) from 0 to 255 -> features (B, D).
         head: features (B, D) -> logits (B, C).
-        model: the two joined.
+        model: the two joined, and where it was asked for, `both_ways`.
         train_logits: computes logits (M, C) of the training images, of each view when the trunk was
-            frozen.
+            frozen, and otherwise of `MOST_TOLD` of them at most.
         train_labels: their labels (M,).
         validation_logits: logits of the validation split.
         histories: one for each training that it went through.
@@ -61,6 +64,19 @@ def joined(trunk: keras.Model, head: keras.Model) -> keras.Model:
     return keras.Model(trunk.input, head(trunk.output), name=trunk.name)
 
 
+def both_ways(model: keras.Model) -> keras.Model:
+    """Returns a model that gives the mean logits of an image and of its mirror image, left to right.
+
+    Mirroring at test time: Krizhevsky et al. 2012 (doi:10.1145/3065386), section 4.1.
+
+    Args:
+        model: images (B, H, W, 3) -> logits (B, C).
+    """
+    images = keras.Input(model.input.shape[1:], name="images")
+    logits = keras.layers.Average(name="both_ways")([model(images), model(keras.ops.flip(images, axis=2))])
+    return keras.Model(images, logits, name=f"{model.name}_both_ways")
+
+
 def train_image_classifier(
     trunk: keras.Model,
     data: ImageData,
@@ -75,6 +91,7 @@ def train_image_classifier(
     cache: FeatureCache | None = None,
     training: TrainConfig | None = None,
     budget: float = 0.0,
+    mirror: bool = False,
 ) -> ImageClassifier:
     """Trains a head on a trunk, and the trunk with it from the layer that `trainable` names.
 
@@ -97,6 +114,7 @@ def train_image_classifier(
         training: optimizer, precision and what else is common to every training.
         budget: learn on images of `fgsm` within this budget too, for `config.epochs` passes, the head of a
             frozen trunk included; 0 does not.
+        mirror: answer `both_ways`.
     """
     training = training or TrainConfig()
     set_trainable(trunk, trainable)
@@ -166,17 +184,23 @@ def train_image_classifier(
             )
         )
 
+    answering = both_ways(model) if mirror else model
+    told = data.train
+    by_head = frozen and not mirror
+    if not by_head:
+        told = told.take(np.linspace(0, len(told) - 1, min(MOST_TOLD, len(told))).round().astype(int))
+
     def logits(split: ImageSplit, features: np.ndarray, name: str) -> np.ndarray:
-        if frozen:
+        if by_head:
             return outputs(head, train.array_batches(features, batch_size=1024), name)
-        return outputs(model, read(split), name)
+        return outputs(answering, read(split), name)
 
     return ImageClassifier(
         trunk=trunk,
         head=head,
-        model=model,
-        train_logits=lambda: logits(data.train, kept, "train logits"),
-        train_labels=labels,
+        model=answering,
+        train_logits=lambda: logits(told, kept, "train logits"),
+        train_labels=labels if by_head else told.labels,
         validation_logits=logits(data.validation, held_out, "validation logits"),
         histories=tuple(histories),
     )

@@ -43,7 +43,15 @@ class Tokenizer(tf.Module):
         super().__init__()
         # It may have tables that an export has to keep.
         self.preprocessor = preprocessor
-        self._call = tf.function(preprocessor, input_signature=[TEXT], autograph=False)
+
+        def tokens(texts):
+            read = preprocessor(texts)
+            # Nobody waits for the reading of padding: none is left behind the longest text of a batch.
+            lengths = tf.reduce_sum(tf.cast(read["padding_mask"], tf.int32), axis=1)
+            longest = tf.reduce_max(tf.concat([lengths, [1]], axis=0))
+            return {name: value[:, :longest] for name, value in read.items()}
+
+        self._call = tf.function(tokens, input_signature=[TEXT], autograph=False)
 
     def __call__(self, texts: tf.Tensor) -> dict[str, tf.Tensor]:
         """Returns the inputs of the text model for texts (B,)."""

@@ -160,7 +160,8 @@ class Parts:
         return softmax(self._read(request))
 
     def _read(self, texts: Sequence[bytes] | Sequence[str]) -> np.ndarray:
-        return self.text.model.predict(self.text.encoder.tokens(texts), batch_size=len(texts), verbose=0)
+        tokens = self.text.encoder.padded(texts)
+        return self.text.model.predict(tokens, batch_size=len(texts), verbose=0)
 
 
 def _prepare(settings: config.Config) -> tuple[Parts, tuple[str, ...], dict[str, list[bytes]]]:

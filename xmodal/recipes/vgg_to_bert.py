@@ -126,11 +126,13 @@ def run(config: Config, clock: Clock) -> report.Run:
             zero_image = _train_text(
                 config, question, preset, written, strategy, "text head, text alone", checkpoints
             )
-    with clock.stage("no transfer"):
-        random_trunk = build_trunk(config, config.image.target, "none", strategy)
-        scratch, scratch_logits = train_images(
-            config, data, random_trunk, "all", strategy, "no transfer", checkpoints, cache
-        )
+    scratch = None
+    if config.image.baseline:
+        with clock.stage("no transfer"):
+            random_trunk = build_trunk(config, config.image.target, "none", strategy)
+            scratch, scratch_logits = train_images(
+                config, data, random_trunk, "all", strategy, "no transfer", checkpoints, cache
+            )
 
     models = {"image_only": images.model}
     if budget:
@@ -147,8 +149,9 @@ def run(config: Config, clock: Clock) -> report.Run:
             "text": _read("text", text, words, strategy, checkpoints),
             "zero_image": _read("text alone", zero_image, words, strategy, checkpoints),
             "text_zero_shot": _read("zero shot", zero_shot, words, strategy, checkpoints),
-            "no_transfer": _asked(scratch_logits, question),
         }
+        if scratch:
+            answers["no_transfer"] = _asked(scratch_logits, question)
         if budget:
             answers["image_plain"] = _asked(plain_logits, question)
         answers["fused"], image_weight = _fuse(answers["image_only"], answers["text"], truth)
@@ -251,6 +254,7 @@ def train_images(
         cache=cache,
         training=config.train,
         budget=budget,
+        mirror=config.image.mirror,
     )
     images = pixels(data.test, config.data.image_size, 4 * config.image.batch_size)
     test = train.predict(classifier.model, images, strategy, stage=f"{stage}: test", checkpoints=checkpoints)
@@ -462,10 +466,10 @@ def _seconds(stages: dict[str, float]) -> dict[str, float]:
         "zero_image": image + stages["bridge"] + stages.get("text: head on text alone", 0.0),
         "text_zero_shot": image + stages["bridge"] + stages["text: zero shot"],
         "image_plain": stages["transfer"] + stages.get("plain image classifier", 0.0),
-        "no_transfer": stages["no transfer"],
+        "no_transfer": stages.get("no transfer", 0.0),
     }
 
 
 def _histories(images, scratch, text, zero_image) -> tuple[train.History, ...]:
     texts = [model.history for model in (text, zero_image) if model.history]
-    return (*images.histories, *texts, *scratch.histories)
+    return (*images.histories, *texts, *(scratch.histories if scratch else ()))
