@@ -1,4 +1,4 @@
-"""What README.md, README.zh-CN.md and docs/ tell people to type, and how a test does what they are told."""
+"""What README.md, README.zh-CN.md and experiments/ tell people to type, and how a test does what they are told."""
 
 import importlib
 import re
@@ -10,7 +10,7 @@ from absl.testing import flagsaver
 ROOT = Path(__file__).parents[1]
 PAGES = {
     str(path.relative_to(ROOT)): path.read_text()
-    for path in (*ROOT.glob("README*.md"), *ROOT.glob("docs/*.md"))
+    for path in (*ROOT.glob("README*.md"), *ROOT.glob("experiments/*.md"))
 }
 
 
