@@ -1,4 +1,4 @@
-"""What the READMEs and the pages in experiments/ tell people to type, and how a test does what they are told."""
+"""What the READMEs and the pages in experiments tell people to type, and how a test does as told."""
 
 import importlib
 import re
