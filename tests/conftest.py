@@ -1,6 +1,7 @@
 """Two virtual CPU devices for the whole test process, so that mirrored strategies are really run."""
 
 import os
+import signal
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
@@ -10,6 +11,9 @@ from xmodal.strategy import make_strategy
 
 
 def pytest_configure(config):
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # As in the background of a shell script. What the tests start has to hear Ctrl-C.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     config.mirrored = make_strategy("mirrored", virtual_devices=2)
 
 
