@@ -288,6 +288,7 @@ def test_tables_and_series_are_rectangular(make, words):
 def test_page_without_the_optional_parts(run):
     bare = replace(
         run,
+        results={name: replace(result, seconds=None) for name, result in run.results.items()},
         data=DataReport({}, (), (), (), ()),
         gains=(),
         transfer=None,
@@ -301,6 +302,8 @@ def test_page_without_the_optional_parts(run):
     assert page.open == []
     assert "98.0% of 100 answered rightly by image_only" in page.text
     assert "No problem was found." in page.text
+    # No result tells its seconds: no column for them, but that of the stages.
+    assert [report.html(shown).count(">time</th>") for shown in (run, bare)] == [2, 1]
     assert {"#pictures", "#training", "#transfer"}.isdisjoint(link["href"] for link in page.all("a"))
 
 

@@ -124,6 +124,7 @@ summary { cursor: pointer; color: var(--first); margin-bottom: .6rem; }
   section { margin-top: 1.6rem; }
   h2, h3, caption { break-after: avoid; }
   tr, figure, .matrix, .warnings { break-inside: avoid; }
+  thead { break-after: avoid; }
   tbody th { position: static; }
   .gallery { grid-template-columns: repeat(8, minmax(0, 1fr)); font-size: 8pt; }
   .scroll { overflow: visible; }

@@ -96,6 +96,7 @@ def _results(run: Run) -> str:
         )
         for name, result in run.results.items()
     ]
+    columns = slice(None if any(row[-1] for row in rows) else -1)
     caption = (
         f"On {_range(run)} held-out examples. Log loss in nats; "
         "ECE is the expected calibration error, before and after calibration."
@@ -105,7 +106,13 @@ def _results(run: Run) -> str:
     values = [(name, plain(value)) for name, value in run.facts.items()]
     return "\n".join(
         [
-            markup.table(caption, head, rows, numbers=head[1:], stressed=(run.main_result.name,)),
+            markup.table(
+                caption,
+                head[columns],
+                [row[columns] for row in rows],
+                numbers=head[1:],
+                stressed=(run.main_result.name,),
+            ),
             plot,
             "<h3>What each one is</h3>" if notes else "",
             markup.facts(notes),
