@@ -362,6 +362,11 @@ def _serving(record: dict) -> list[str]:
     ]
 
 
+def _times(pair: dict, words: dict) -> str:
+    """Says the ratio of a pair, with its spread."""
+    return words["times"].format(pair["ratio"], pair["ratio_least"], pair["ratio_most"])
+
+
 def _engine_headline(record: dict, words: dict) -> list[tuple[str, str]]:
     pairs = (
         ("cached_head", record["cached_head"], "through the trunk"),
@@ -370,8 +375,7 @@ def _engine_headline(record: dict, words: dict) -> list[tuple[str, str]]:
     return [
         (
             f"{words[what]}: {pair['first']:,.0f}",
-            f"{words[other]}: {pair['second']:,.0f}; "
-            + words["times"].format(*(pair[key] for key in ("ratio", "ratio_least", "ratio_most"))),
+            f"{words[other]}: {pair['second']:,.0f}; " + _times(pair, words),
         )
         for what, pair, other in pairs
     ]
@@ -379,11 +383,10 @@ def _engine_headline(record: dict, words: dict) -> list[tuple[str, str]]:
 
 def _text_stage_headline(record: dict, words: dict) -> list[tuple[str, str]]:
     what = words["sentences"].format(f"{record['sentences']:,}")
-    times = words["times"].format(record["ratio"], record["ratio_least"], record["ratio_most"])
     return [
         (
             f"{what}: {record['seconds_each_distinct_once']:.1f}",
-            f"{words['each image']}: {record['seconds_each_image']:.1f}; {times}",
+            f"{words['each image']}: {record['seconds_each_image']:.1f}; {_times(record, words)}",
         )
     ]
 
@@ -400,8 +403,7 @@ def _serving_headline(record: dict, words: dict) -> list[tuple[str, str]]:
     return [
         (
             f"{words[what]}: {first:,.0f}",
-            f"{words['predict']}: {second:,.0f}; "
-            + words["times"].format(*(pair[key] for key in ("ratio", "ratio_least", "ratio_most"))),
+            f"{words['predict']}: {second:,.0f}; " + _times(pair, words),
         )
         for what, first, second, pair in (
             ("served alone", one["first_median"], one["second_median"], one),

@@ -14,7 +14,7 @@ def compiled_activation(activation: Callable[[tf.Tensor], tf.Tensor]) -> Callabl
     """Returns an activation compiled by XLA, and its gradient, which is computed from its input alone.
 
     GELU and its gradient are some twenty operations, each of which reads and writes all numbers of the widest
-    layer of a transformer; they took a fifth of a training step of MiniLM in bfloat16.
+    layer of a transformer.
 
     Args:
         activation: a function of each number alone.

@@ -188,7 +188,7 @@ def train_image_classifier(
     told = data.train
     by_head = frozen and not mirror
     if not by_head:
-        told = told.take(np.linspace(0, len(told) - 1, min(MOST_TOLD, len(told))).round().astype(int))
+        told = told.take(told.spread(MOST_TOLD))
 
     def logits(split: ImageSplit, features: np.ndarray, name: str) -> np.ndarray:
         if by_head:

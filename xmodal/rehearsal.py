@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TypeVar
 
-# The steps that a loop takes: the first ones build its graph, for one length of texts and then for all, and
-# the fastest ones show its pace.
+# The steps that a loop takes: the first ones build its graph and compile, and the fastest ones show its pace.
 TAKEN, FASTEST = 4, 2
 
 T = TypeVar("T")

@@ -11,7 +11,7 @@ from xmodal.config import TrainConfig
 from xmodal.progress import SUMS
 from xmodal.replicas import moving_statistics, share_of
 
-# Weights from which on compiling their update pays; it takes about two seconds.
+# Weights from which on compiling their update pays.
 WORTH_COMPILING = 1_000_000
 
 Loss = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]

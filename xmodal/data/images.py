@@ -61,6 +61,10 @@ class ImageSplit:
         item = self.items[index]
         return item if self.in_memory else Path(item).read_bytes()
 
+    def spread(self, most: int) -> np.ndarray:
+        """Returns the positions of `most` images, or of all, evenly from the first to the last."""
+        return np.linspace(0, len(self) - 1, min(most, len(self))).round().astype(int)
+
     def take(self, positions: np.ndarray) -> "ImageSplit":
         """Returns the images at some positions (n,), in that order."""
         return replace(

@@ -397,7 +397,7 @@ def _points(
     strategy,
 ) -> report.Points:
     """Sentences of test images, and the descriptions of the answers, as the text encoder sees them."""
-    places = np.linspace(0, len(test) - 1, min(PROJECTED_IMAGES, len(test))).round().astype(int)
+    places = test.spread(PROJECTED_IMAGES)
     words = [*sentences[places, 0], *question.descriptions]
     targets = [*truth[places], *question.targets]
     return report.Points(
