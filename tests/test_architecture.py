@@ -27,7 +27,7 @@ ORDER = [
     "report.figures", "report.projector", "report.graph", "report.summaries", "report.page", "report.card",
     "report",
     "wordings", "job",
-    "robustness", "text_attack", "image_attack", "missing_sides",
+    "questions", "robustness", "text_attack", "image_attack", "missing_sides",
     "loaded", "timed", "warm_up", "export", "export_check", "small",
     "recipes", "recipes.vgg_to_bert", "recipes.vgg_to_vgg", "recipes.cnn_to_text", "recipes.bert_news",
     "recipes.text_to_image", "recipes.fusion",

@@ -96,6 +96,7 @@ COMMAND_LINES = [
     ['--class_names=cat,"dog, wild","5"" disk",señal,犬', "--target_map=some where/é.csv"],
     ["--output_dir=my runs/a=b", "--saved_models_dir=/tmp/--x"],
     ["--test_documents=swahili=tsv:data/swh", "--test_documents=thai=dir:a=b"],
+    ["--also_ask=flies=a=b.csv", "--also_ask=swims=c.csv"],
     ["--learning_rate=1e-05", "--dropout=0", "--validation_fraction=0.123456789", "--similarity_scale=7"],
     ["--seed=12345678901", "--limit=7", "--text_style=topk", "--strategy=mirrored"],
 ]
@@ -115,6 +116,7 @@ def test_the_flagfile_gives_every_flag_but_what_a_replay_must_not_repeat():
         "--record=c.json",
         "--fallback_encoding=latin-1",
         "--test_documents=d=tsv:e.tsv",
+        "--also_ask=f=g.csv",
         "--class_descriptions=d.csv",
         "--image_folder=photos",
     ).flagfile.splitlines()
@@ -183,10 +185,11 @@ def test_an_error_names_the_flag_its_value_and_the_remedy(argument, text):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("flag", ["test_documents", "also_ask"])
 @pytest.mark.parametrize("item", ["tsv:data/swahili", "=tsv:data/swahili", "swahili=", "south africa=dir:za"])
-def test_another_test_set_without_a_name(item):
-    with pytest.raises(UserError, match=f"--test_documents={item} has no name; write NAME=SOURCE, such as"):
-        parsed(f"--test_documents={item}")
+def test_what_needs_a_name_and_has_none(flag, item):
+    with pytest.raises(UserError, match=f"--{flag}={item} has no name; write NAME=WHERE, such as"):
+        parsed(f"--{flag}={item}")
 
 
 def test_two_test_sets_of_one_name():

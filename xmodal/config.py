@@ -268,6 +268,11 @@ _choice(
     "text_head", "finetune", TEXT_HEADS, "finetune trains a head and the encoder; zero_shot trains nothing."
 )
 flags.DEFINE_string("target_map", None, "CSV with the columns description,target: the question to answer.")
+flags.DEFINE_multi_string(
+    "also_ask",
+    [],
+    "A further question, answered from the same sentences: NAME=FILE, a CSV like --target_map's; repeat.",
+)
 _count("sequence_length", 32, "Most tokens of a text that BERT reads.", lower=8)
 _count("text_epochs", 6, "Epochs of the text head over the distinct sentences.")
 _count("text_batch_size", 32, "Distinct sentences in a batch.")
@@ -498,6 +503,7 @@ class TextConfig:
     text_encoder: str
     text_head: str
     target_map: Path | None
+    also_ask: tuple[str, ...]
     sequence_length: int
     text_epochs: int
     text_batch_size: int
@@ -641,7 +647,8 @@ def from_flags() -> Config:
     _require_fusion(values)
     values["generator_widths"] = _widths(values["generator_widths"])
     _require_generator(values["image_generator"])
-    _require_named(values["test_documents"])
+    _require_named(values, "test_documents", "swahili=tsv:data/swahili")
+    _require_named(values, "also_ask", "can_fly=can_fly.csv")
     values["directions"] = tuple(map(_direction, values["directions"]))
     values["per_class"] = tuple(map(_examples, values["per_class"]))
     for name, most in (("slips", 1), ("changed_words", 1), ("pixel_budgets", 255)):
@@ -721,15 +728,13 @@ def _require_fusion(values: dict[str, Any]) -> None:
         )
 
 
-def _require_named(test_documents: Sequence[str]) -> None:
-    names = [item.partition("=")[0] for item in test_documents]
-    for name, item in zip(names, test_documents, strict=True):
+def _require_named(values: dict[str, Any], flag: str, such_as: str) -> None:
+    names = [item.partition("=")[0] for item in values[flag]]
+    for name, item in zip(names, values[flag], strict=True):
         if not name.isidentifier() or not item.partition("=")[2]:
-            raise UserError(
-                f"--test_documents={item} has no name", "write NAME=SOURCE, such as swahili=tsv:data/swahili"
-            )
+            raise UserError(f"--{flag}={item} has no name", f"write NAME=WHERE, such as {such_as}")
         if names.count(name) > 1:
-            raise UserError(f"--test_documents names {name!r} twice", "give each a name of its own")
+            raise UserError(f"--{flag} names {name!r} twice", "give each a name of its own")
 
 
 def cache_folder() -> Path:

@@ -17,8 +17,9 @@ from xmodal.features import FeatureCache, features
 from xmodal.heads import image_head
 from xmodal.steps import Adversary, Loss
 
-# Of how many training images the logits are computed by a network that was trained.
-MOST_TOLD = 10_000
+# On how many training images a head is fitted before the network is trained with it, and of how many the
+# logits are computed by a network that was trained.
+MOST_FIRST = MOST_TOLD = 10_000
 
 
 @dataclass(frozen=True)
@@ -97,8 +98,9 @@ def train_image_classifier(
 
     With a frozen trunk every view of every training image passes the network once and its features
     are kept for all epochs of the head. Otherwise the head is first fitted on the features of the
-    images as they are, so that fine-tuning starts from a useful gradient (LP-FT: Kumar et al. 2022,
-    arXiv:2202.10054), and then all trainable layers learn for `config.epochs` passes.
+    images as they are, of `MOST_FIRST` at most, so that fine-tuning starts from a useful gradient
+    (LP-FT: Kumar et al. 2022, arXiv:2202.10054), and then all trainable layers learn for
+    `config.epochs` passes.
 
     Args:
         trunk: RGB images (B, H, W, 3) -> features (B, D), built in the strategy's scope.
@@ -121,6 +123,7 @@ def train_image_classifier(
     # What misleads a classifier changes as it learns, and so cannot be kept.
     frozen = trainable == "head" and not budget
     views = config.epochs if frozen else 1
+    first = data.train if frozen else data.train.take(data.train.spread(MOST_FIRST))
 
     def read(split: ImageSplit) -> Batches:
         return pixels(split, data_config.image_size, 4 * config.batch_size)
@@ -142,10 +145,8 @@ def train_image_classifier(
             cache=cache,
         )
 
-    kept = np.concatenate(
-        [trunk_outputs(data.train, f"view {view + 1}/{views}", view) for view in range(views)]
-    )
-    labels = np.tile(data.train.labels, views)
+    kept = np.concatenate([trunk_outputs(first, f"view {view + 1}/{views}", view) for view in range(views)])
+    labels = np.tile(first.labels, views)
     held_out = trunk_outputs(data.validation, "validation")
     with strategy.scope():
         keras.utils.set_random_seed(seed)

@@ -18,6 +18,7 @@ from xmodal.bridge import Bridge, softmax
 from xmodal.clock import Clock
 from xmodal.data.images import configured_images, decode
 from xmodal.export import Served, export
+from xmodal.questions import question_of, zero_shot_of
 from xmodal.recipes import vgg_to_bert as recipe
 from xmodal.strategy import make_strategy
 from xmodal.text_classifier import TextClassifier
@@ -173,13 +174,13 @@ def _prepare(settings: config.Config) -> tuple[Parts, tuple[str, ...], dict[str,
     )
     trunk, _ = recipe.transferred_trunk(settings, data, strategy)
     head = keras.layers.Dense(len(data.class_names))(trunk.output)
-    question = recipe.question_of(settings, data)
+    question = question_of(settings, data)
     bridge = Bridge(data.class_names, settings.text.text_style, settings.text.template, settings.text.top_k)
     parts = Parts(
         images=keras.Model(trunk.input, head),
         image_size=settings.data.image_size,
         bridge=bridge,
-        text=recipe.zero_shot_of(settings, question, preset, strategy),
+        text=zero_shot_of(settings, question, preset, strategy),
     )
     several = range(min(len(data.test), BATCH * BATCHES))
     inputs = {

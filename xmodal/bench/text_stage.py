@@ -9,6 +9,7 @@ from xmodal.bench.pairs import REPEATS, timed
 from xmodal.bridge import Bridge, fit_temperature
 from xmodal.clock import Clock
 from xmodal.data.images import configured_images
+from xmodal.questions import question_of, sentences_of, zero_shot_of
 from xmodal.recipes import vgg_to_bert as recipe
 from xmodal.strategy import make_strategy
 
@@ -66,8 +67,8 @@ def _prepare(settings: config.Config, clock: Clock):
         temperature = fit_temperature(logits.validation, data.validation.labels)
         bridge = Bridge(data.class_names, settings.text.text_style, settings.text.template[:1])
         known = np.concatenate([images.train_logits()[: len(data.train)], logits.validation])
-        sentences = recipe.sentences_of(bridge, known, temperature)[:, 0]
+        sentences = sentences_of(bridge, known, temperature)[:, 0]
     with clock.stage("text classifier"):
-        question = recipe.question_of(settings, data)
-        classifier = recipe.zero_shot_of(settings, question, preset, strategy)
+        question = question_of(settings, data)
+        classifier = zero_shot_of(settings, question, preset, strategy)
     return sentences, classifier, strategy

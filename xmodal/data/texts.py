@@ -33,7 +33,7 @@ def identity_map(class_names: Sequence[str]) -> TargetMap:
     return TargetMap(tuple(class_names), tuple(class_names), indices, indices)
 
 
-def read_target_map(path: Path, class_names: Sequence[str]) -> TargetMap:
+def read_target_map(path: Path, class_names: Sequence[str], flag: str = "target_map") -> TargetMap:
     """Reads a CSV with the columns description,target.
 
     Every class name must be among the descriptions, for only these tell what the right answer for an
@@ -42,12 +42,13 @@ def read_target_map(path: Path, class_names: Sequence[str]) -> TargetMap:
     Args:
         path: the file, in UTF-8.
         class_names: the names of the images' classes.
+        flag: the flag that names the file.
 
     Raises:
         UserError: when the file cannot be read, lacks a column, answers a description twice, leaves
             a class out or has fewer than two answers.
     """
-    flag = f"--target_map={path}"
+    flag = f"--{flag}={path}"
     answers: dict[str, str] = {}
     for line, (description, target) in _pairs(path, flag, "description", "target"):
         if answers.setdefault(description, target) != target:

@@ -4,7 +4,6 @@ A base's weights move into a larger target, the target learns the images' classe
 become sentences, and BERT answers the target question from the sentences alone.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import keras
@@ -12,28 +11,37 @@ import numpy as np
 import tensorflow as tf
 
 from xmodal import assets, export, report, train
-from xmodal.bridge import Bridge, Style, fit_mixture, fit_temperature, mix, softmax
+from xmodal.bridge import Bridge, fit_temperature, softmax
 from xmodal.clock import Clock
 from xmodal.config import Config, cache_folder
 from xmodal.data.images import ImageData, ImageSplit, batches, configured_images
-from xmodal.data.texts import TargetMap, identity_map, read_target_map
-from xmodal.evaluate import Gain, Result, evaluate, gallery_indices, paired_gain
+from xmodal.data.texts import TargetMap
+from xmodal.evaluate import Gain, gallery_indices, paired_gain
 from xmodal.export_check import Question, checked
 from xmodal.features import FeatureCache, feature_cache
 from xmodal.image_attack import attack_classifiers, require_library
 from xmodal.image_classifier import ImageClassifier, build_trunk, pixels, train_image_classifier
 from xmodal.job import begin, finish
+from xmodal.questions import (
+    Held,
+    Measured,
+    Said,
+    from_classes,
+    further_answers,
+    further_questions,
+    measure,
+    pooled,
+    question_of,
+    read,
+    readers,
+    sentences_of,
+    truth_of,
+)
 from xmodal.robustness import training_cost
 from xmodal.serving import of_length_one
 from xmodal.small import Examples, drawn, representative_images, small_images
 from xmodal.strategy import workers
-from xmodal.text_classifier import (
-    TextClassifier,
-    TextExamples,
-    merge,
-    train_text_classifier,
-    zero_shot_classifier,
-)
+from xmodal.text_classifier import TextClassifier
 from xmodal.transfer import TransferReport, transfer_weights
 
 PROBE_IMAGES = 64
@@ -62,23 +70,6 @@ COMPARISONS = (
 )
 
 
-@dataclass(frozen=True)
-class Held:
-    """Something for each validation image and each test image: logits (V, C) and (N, C), or sentences."""
-
-    validation: np.ndarray
-    test: np.ndarray
-
-
-@dataclass(frozen=True)
-class Measured:
-    """A result, the calibrated probabilities (N, C) of the test images behind it, and their temperature."""
-
-    result: Result
-    probabilities: np.ndarray
-    temperature: float
-
-
 def run(config: Config, clock: Clock) -> report.Run:
     """Runs the experiment and leaves its files in `config.run.output_dir`.
 
@@ -96,6 +87,8 @@ def run(config: Config, clock: Clock) -> report.Run:
     with clock.stage("data"):
         data = configured_images(config)
         question = question_of(config, data)
+        # A mistake in them is told before anything is trained.
+        further_questions(config, data)
         preset = assets.text_encoder_path(
             config.text.text_encoder, cache=cache_folder(), offline=config.run.offline
         )
@@ -112,20 +105,10 @@ def run(config: Config, clock: Clock) -> report.Run:
         )
         temperature = fit_temperature(logits.validation, data.validation.labels)
     with clock.stage("bridge"):
-        learned = sentences_of(bridge, images.train_logits(), temperature)
         words = Held(*(sentences_of(bridge, part, temperature) for part in (logits.validation, logits.test)))
-    with clock.stage("text: zero shot"):
-        text = zero_image = zero_shot = zero_shot_of(config, question, preset, strategy)
-    if config.text.text_head == "finetune":
-        written = _written(config, question, config.text.text_style, config.text.text_examples)
-        with clock.stage("text: head"):
-            targets = np.repeat(question.of_class[images.train_labels], learned.shape[1])
-            said = _joined(merge(learned.ravel(), targets), written)
-            text = _train_text(config, question, preset, said, strategy, "text head", checkpoints)
-        with clock.stage("text: head on text alone"):
-            zero_image = _train_text(
-                config, question, preset, written, strategy, "text head, text alone", checkpoints
-            )
+        said = Said(sentences_of(bridge, images.train_logits(), temperature), images.train_labels, words)
+    asked = readers(config, question, preset, said, strategy, checkpoints, clock)
+    text = asked["text"]
     scratch = None
     if config.image.baseline:
         with clock.stage("no transfer"):
@@ -143,33 +126,30 @@ def run(config: Config, clock: Clock) -> report.Run:
             )
         models = {"image_plain": plain.model} | models
     with clock.stage("evaluation"):
-        truth = Held(*(question.of_class[split.labels] for split in (data.validation, data.test)))
-        answers = {
-            "image_only": _asked(logits, question),
-            "text": _read("text", text, words, strategy, checkpoints),
-            "zero_image": _read("text alone", zero_image, words, strategy, checkpoints),
-            "text_zero_shot": _read("zero shot", zero_shot, words, strategy, checkpoints),
-        }
+        truth = truth_of(question, data)
+        answers = {"image_only": from_classes(logits, question)}
+        answers |= read(asked, words, strategy, checkpoints)
         if scratch:
-            answers["no_transfer"] = _asked(scratch_logits, question)
+            answers["no_transfer"] = from_classes(scratch_logits, question)
         if budget:
-            answers["image_plain"] = _asked(plain_logits, question)
-        answers["fused"], image_weight = _fuse(answers["image_only"], answers["text"], truth)
+            answers["image_plain"] = from_classes(plain_logits, question)
+        answers["fused"], image_weight = pooled(answers["image_only"], answers["text"], truth)
         seconds = _seconds(clock.seconds)
         measured = {
-            name: _measure(name, answers[name], truth, question, seconds[name])
-            for name in NOTES
+            name: measure(name, answers[name], truth, question, note, seconds[name])
+            for name, note in NOTES.items()
             if name in answers
         }
+    further, labels_gained = further_answers(config, data, preset, said, strategy, checkpoints, clock)
     foiled, under_attack = attack_classifiers(job, models, data)
     run = report.Run(
         **job.told(),
         title=f"{config.image.base} to {config.image.target} to text to BERT",
         data=data.report,
-        results={name: item.result for name, item in measured.items()},
-        gains=_gains(measured, truth) + foiled,
+        results={name: item.result for name, item in measured.items()} | further,
+        gains=_gains(measured, truth) + labels_gained + foiled,
         transfer=transfer,
-        histories=_histories(images, scratch, text, zero_image),
+        histories=_histories(images, scratch, text, asked["zero_image"]),
         gallery=_gallery(config, data, measured["text"].probabilities, truth.test, words.test, question),
         facts={
             **(training_cost("image_only", "image_plain", seconds) if budget else {}),
@@ -204,13 +184,6 @@ def run(config: Config, clock: Clock) -> report.Run:
     return finish(
         job, run, exported, lambda folder: _small_forms(config, images.model, temperature, data, folder)
     )
-
-
-def question_of(config: Config, data: ImageData) -> TargetMap:
-    """Returns the question of --target_map, by default the images' own classes."""
-    if config.text.target_map is None:
-        return identity_map(data.class_names)
-    return read_target_map(config.text.target_map, data.class_names)
 
 
 def transferred_trunk(config: Config, data: ImageData, strategy) -> tuple[keras.Model, TransferReport]:
@@ -259,110 +232,6 @@ def train_images(
     images = pixels(data.test, config.data.image_size, 4 * config.image.batch_size)
     test = train.predict(classifier.model, images, strategy, stage=f"{stage}: test", checkpoints=checkpoints)
     return classifier, Held(classifier.validation_logits, test)
-
-
-def sentences_of(bridge: Bridge, logits: np.ndarray, temperature: float) -> np.ndarray:
-    """Puts class logits (N, C) into sentences (N, P)."""
-    # The same ops as in the export: a probability at a threshold must not get another word there.
-    sentences = bridge.sentences(tf.nn.softmax(tf.constant(logits) / temperature)).numpy()
-    return np.char.decode(sentences.astype(bytes), "utf-8").astype(object)
-
-
-def zero_shot_of(config: Config, question: TargetMap, preset: str, strategy) -> TextClassifier:
-    """Builds the text classifier that compares with the question's descriptions."""
-    described = _written(config, question, "top1", len(config.text.template))
-    return zero_shot_classifier(
-        preset, described.texts, described.targets, config=config.text, strategy=strategy
-    )
-
-
-def _written(config: Config, question: TargetMap, style: Style, per_description: int) -> TextExamples:
-    """Writes sentences with the descriptions in the place of class names, and their answers."""
-    top_k = min(config.text.top_k, len(question.descriptions))
-    writer = Bridge(question.descriptions, style, config.text.template, top_k)
-    texts, described = zip(*writer.text_examples(per_description, config.run.seed), strict=True)
-    return merge(texts, question.targets[list(described)])
-
-
-def _joined(said: TextExamples, written: TextExamples) -> TextExamples:
-    """Gives sentences said of images and written ones an equal say.
-
-    Of the images that it learned from, the classifier is mostly sure; the doubts that it has about
-    others are among the written sentences.
-    """
-    scale = said.weights.sum() / written.weights.sum()
-    return merge(
-        [*said.texts, *written.texts],
-        np.concatenate([said.targets, written.targets]),
-        np.concatenate([said.weights, scale * written.weights]),
-    )
-
-
-def _train_text(
-    config: Config,
-    question: TargetMap,
-    preset: str,
-    examples: TextExamples,
-    strategy,
-    stage: str,
-    checkpoints,
-) -> TextClassifier:
-    return train_text_classifier(
-        preset,
-        examples,
-        len(question.names),
-        config=config.text,
-        seed=config.run.seed,
-        strategy=strategy,
-        stage=stage,
-        checkpoints=checkpoints,
-        training=config.train,
-    )
-
-
-def _read(name: str, model: TextClassifier, words: Held, strategy, checkpoints) -> Held:
-    def logits(texts: np.ndarray, part: str) -> np.ndarray:
-        stage = f"{name}: reading, {part}"
-        return model.logits(texts, strategy, stage=stage, checkpoints=checkpoints)
-
-    return Held(logits(words.validation, "validation"), logits(words.test, "test"))
-
-
-def _asked(logits: Held, question: TargetMap) -> Held:
-    """Answers the question from class logits: an answer has the sum of its classes' probabilities."""
-    of_class = np.eye(len(question.names))[question.of_class]
-
-    def answered(part: np.ndarray) -> np.ndarray:
-        # Far from the other classes a probability rounds to zero, and its logarithm is wanted.
-        return np.log(np.maximum(softmax(part) @ of_class, np.finfo(np.float64).tiny))
-
-    return Held(answered(logits.validation), answered(logits.test))
-
-
-def _fuse(image: Held, text: Held, truth: Held) -> tuple[Held, float]:
-    def calibrated(logits: Held) -> Held:
-        temperature = fit_temperature(logits.validation, truth.validation)
-        return Held(softmax(logits.validation, temperature), softmax(logits.test, temperature))
-
-    image, text = calibrated(image), calibrated(text)
-    weight = fit_mixture(image.validation, text.validation, truth.validation)
-    validation, test = mix(image.validation, text.validation, weight), mix(image.test, text.test, weight)
-    return Held(np.log(validation), np.log(test)), weight
-
-
-def _measure(name: str, logits: Held, truth: Held, question: TargetMap, seconds: float) -> Measured:
-    temperature = fit_temperature(logits.validation, truth.validation)
-    probabilities = softmax(logits.test, temperature)
-    result = evaluate(
-        name,
-        probabilities,
-        truth.test,
-        question.names,
-        uncalibrated=softmax(logits.test),
-        note=NOTES[name],
-        seconds=seconds,
-    )
-    return Measured(result, probabilities, temperature)
 
 
 def _gains(measured: dict[str, Measured], truth: Held) -> tuple[Gain, ...]:

@@ -1,0 +1,95 @@
+"""Questions of three classes, answered by a tiny BERT from sentences alone."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from absl.testing import flagsaver
+from tiny_bert import save_tiny_bert
+
+from xmodal import config
+from xmodal.bridge import Bridge
+from xmodal.checkpoint import Checkpoints
+from xmodal.clock import Clock
+from xmodal.errors import UserError
+from xmodal.questions import Held, Said, from_classes, further_answers, further_questions, sentences_of
+
+CLASSES = ("cat", "dog", "oak")
+LABELS = np.tile([0, 1, 2], 8)
+DATA = SimpleNamespace(
+    class_names=CLASSES,
+    validation=SimpleNamespace(labels=LABELS),
+    test=SimpleNamespace(labels=LABELS),
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("questions")
+    (folder / "alive.csv").write_text("description,target\ncat,animal\ndog,animal\noak,plant\n")
+    (folder / "purrs.csv").write_text("description,target\ncat,yes\ndog,no\noak,no\n")
+    (folder / "short.csv").write_text("description,target\ncat,yes\ndog,no\n")
+    return folder
+
+
+def settings(folder, *flags) -> config.Config:
+    with flagsaver.flagsaver():
+        config.parse(
+            [
+                "run",
+                "--text_epochs=40",
+                "--text_style=top1",
+                "--text_batch_size=8",
+                "--text_learning_rate=0.02",
+                "--sequence_length=16",
+                f"--also_ask=alive={folder}/alive.csv",
+                f"--also_ask=purrs={folder}/purrs.csv",
+                *flags,
+            ]
+        )
+        return config.from_flags()
+
+
+def said_of(mistaken: int) -> tuple[Said, np.ndarray]:
+    """What is said of images, so many of which are taken for the next class, and their logits."""
+    bridge = Bridge(CLASSES, "top1", ("a photo of {}",), 1)
+    seen = LABELS.copy()
+    seen[:mistaken] = (seen[:mistaken] + 1) % 3
+    logits = 9 * np.eye(3, dtype=np.float32)[seen]
+    sentences = sentences_of(bridge, logits, 1.0)
+    return Said(sentences, LABELS, Held(sentences, sentences)), logits
+
+
+def test_each_question_is_answered_with_and_without_labels_of_images(folder, tmp_path):
+    said, _ = said_of(mistaken=3)
+    preset, spoken = save_tiny_bert(tmp_path / "bert"), []
+    clock, kept = Clock(spoken.append), Checkpoints(tmp_path / "kept")
+    strategy = tf.distribute.get_strategy()
+    results, gains = further_answers(settings(folder), DATA, preset, said, strategy, kept, clock)
+    assert list(results) == ["text, alive", "zero_image, alive", "text, purrs", "zero_image, purrs"]
+    # The cat that is taken for a dog is an animal all the same; the dog that is taken for an oak is not,
+    # and the oak that is taken for a cat no plant.
+    assert results["zero_image, alive"].accuracy == pytest.approx(22 / 24)
+    # It is the third one, which is taken for a cat, and the first, which is taken for none.
+    assert results["zero_image, purrs"].accuracy == pytest.approx(22 / 24)
+    assert results["text, purrs"].class_names == ("yes", "no")
+    assert len(gains) == 2
+    assert "asking 'alive' with labels of images, and not in text alone," in gains[0].sentence
+    assert {"text: head, alive", "text: head on text alone, purrs"} <= set(clock.seconds)
+
+
+def test_a_class_answers_with_its_probability(folder):
+    alive = further_questions(settings(folder), DATA)["alive"]
+    logits = np.log([[0.2, 0.5, 0.3], [0.1, 0.1, 0.8]])
+    answers = from_classes(Held(logits, logits[1:]), alive)
+    np.testing.assert_allclose(np.exp(answers.validation), [[0.7, 0.3], [0.2, 0.8]])
+    np.testing.assert_allclose(np.exp(answers.test), [[0.2, 0.8]])
+
+
+def test_a_question_that_leaves_a_class_out(folder):
+    wrong = settings(folder, f"--also_ask=short={folder}/short.csv")
+    with pytest.raises(
+        UserError, match=r"^--also_ask=\S+short.csv has no description for 1 of the classes: oak"
+    ):
+        further_questions(wrong, DATA)

@@ -1,0 +1,275 @@
+"""From sentences to the answers of a question: BERT heads, and what is measured of them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from xmodal.bridge import Bridge, Style, fit_mixture, fit_temperature, mix, softmax
+from xmodal.checkpoint import Checkpoints
+from xmodal.clock import Clock
+from xmodal.config import Config
+from xmodal.data.images import ImageData
+from xmodal.data.texts import TargetMap, identity_map, read_target_map
+from xmodal.evaluate import Gain, Result, evaluate, paired_gain
+from xmodal.text_classifier import (
+    TextClassifier,
+    TextExamples,
+    merge,
+    train_text_classifier,
+    zero_shot_classifier,
+)
+
+# What each of the three readers of a question is called in checkpoints.
+STAGES = {"text": "text", "zero_image": "text alone", "text_zero_shot": "zero shot"}
+
+
+@dataclass(frozen=True)
+class Held:
+    """Something for each validation image and each test image: logits (V, C) and (N, C), or sentences."""
+
+    validation: np.ndarray
+    test: np.ndarray
+
+
+@dataclass(frozen=True)
+class Said:
+    """What the bridge says of the images.
+
+    Attributes:
+        learned: P sentences (M, P) of training images.
+        labels: the classes of these (M,).
+        words: sentences of the held-out images, (V, P) and (N, P).
+    """
+
+    learned: np.ndarray
+    labels: np.ndarray
+    words: Held
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A result, the calibrated probabilities (N, C) of the test images behind it, and their temperature."""
+
+    result: Result
+    probabilities: np.ndarray
+    temperature: float
+
+
+def question_of(config: Config, data: ImageData) -> TargetMap:
+    """Returns the question of --target_map, by default the images' own classes."""
+    if config.text.target_map is None:
+        return identity_map(data.class_names)
+    return read_target_map(config.text.target_map, data.class_names)
+
+
+def further_questions(config: Config, data: ImageData) -> dict[str, TargetMap]:
+    """Returns the questions of --also_ask by their names."""
+    named = (item.partition("=")[::2] for item in config.text.also_ask)
+    return {name: read_target_map(Path(path), data.class_names, "also_ask") for name, path in named}
+
+
+def sentences_of(bridge: Bridge, logits: np.ndarray, temperature: float) -> np.ndarray:
+    """Puts class logits (N, C) into sentences (N, P)."""
+    # The same ops as in the export: a probability at a threshold must not get another word there.
+    sentences = bridge.sentences(tf.nn.softmax(tf.constant(logits) / temperature)).numpy()
+    return np.char.decode(sentences.astype(bytes), "utf-8").astype(object)
+
+
+def zero_shot_of(config: Config, question: TargetMap, preset: str, strategy) -> TextClassifier:
+    """Builds the text classifier that compares with the question's descriptions."""
+    described = _written(config, question, "top1", len(config.text.template))
+    return zero_shot_classifier(
+        preset, described.texts, described.targets, config=config.text, strategy=strategy
+    )
+
+
+def readers(
+    config: Config,
+    question: TargetMap,
+    preset: str,
+    said: Said,
+    strategy: tf.distribute.Strategy,
+    checkpoints: Checkpoints,
+    clock: Clock,
+    of: str = "",
+) -> dict[str, TextClassifier]:
+    """Trains BERT for a question in two ways, and builds it as it comes.
+
+    Args:
+        config: all flags.
+        question: what is asked.
+        preset: the encoder, as `backbones.text_encoder` takes it.
+        said: what the bridge says of the images.
+        strategy: the tf.distribute strategy.
+        checkpoints: where the trainings are kept.
+        clock: times the stages.
+        of: added to the names of stages, to tell questions apart.
+
+    Returns:
+        "text", trained on sentences of the training images and on written ones; "zero_image", trained on
+        written ones alone; and "text_zero_shot". With --text_head=zero_shot all three are the last one.
+    """
+    with clock.stage(f"text: zero shot{of}"):
+        text = zero_image = zero_shot = zero_shot_of(config, question, preset, strategy)
+    if config.text.text_head == "finetune":
+        written = _written(config, question, config.text.text_style, config.text.text_examples)
+
+        def trained(examples: TextExamples, stage: str) -> TextClassifier:
+            return train_text_classifier(
+                preset,
+                examples,
+                len(question.names),
+                config=config.text,
+                seed=config.run.seed,
+                strategy=strategy,
+                stage=stage + of,
+                checkpoints=checkpoints,
+                training=config.train,
+            )
+
+        with clock.stage(f"text: head{of}"):
+            targets = np.repeat(question.of_class[said.labels], said.learned.shape[1])
+            text = trained(_joined(merge(said.learned.ravel(), targets), written), "text head")
+        with clock.stage(f"text: head on text alone{of}"):
+            zero_image = trained(written, "text head, text alone")
+    return {"text": text, "zero_image": zero_image, "text_zero_shot": zero_shot}
+
+
+def read(
+    readers: dict[str, TextClassifier], words: Held, strategy, checkpoints, of: str = ""
+) -> dict[str, Held]:
+    """Lets each reader of a question read the sentences of the held-out images, to its logits."""
+
+    def logits(name: str, texts: np.ndarray, part: str) -> np.ndarray:
+        stage = f"{STAGES[name]}: reading, {part}{of}"
+        return readers[name].logits(texts, strategy, stage=stage, checkpoints=checkpoints)
+
+    return {
+        name: Held(logits(name, words.validation, "validation"), logits(name, words.test, "test"))
+        for name in readers
+    }
+
+
+def further_answers(
+    config: Config,
+    data: ImageData,
+    preset: str,
+    said: Said,
+    strategy: tf.distribute.Strategy,
+    checkpoints: Checkpoints,
+    clock: Clock,
+) -> tuple[dict[str, Result], tuple[Gain, ...]]:
+    """Answers the questions of --also_ask from the same sentences.
+
+    Args:
+        config, preset, said, strategy, checkpoints, clock: as `readers` takes them.
+        data: the images, with the classes that tell what the right answers are.
+
+    Returns:
+        For each question the results of "text" and of "zero_image", and what the labels of images gained.
+    """
+    results: dict[str, Result] = {}
+    gains = []
+    for name, question in further_questions(config, data).items():
+        of = f", {name}"
+        asked = readers(config, question, preset, said, strategy, checkpoints, clock, of)
+        del asked["text_zero_shot"]
+        truth = truth_of(question, data)
+        right = {}
+        for kind, logits in read(asked, said.words, strategy, checkpoints, of).items():
+            note = f"the question {name!r}, answered as by {kind}"
+            answer = measure(f"{kind}, {name}", logits, truth, question, note)
+            results[answer.result.name] = answer.result
+            right[kind] = answer.probabilities.argmax(axis=1) == truth.test
+        what = f"asking {name!r} with labels of images, and not in text alone,"
+        gains.append(paired_gain(right["text"], right["zero_image"], what=what))
+    return results, tuple(gains)
+
+
+def truth_of(question: TargetMap, data: ImageData) -> Held:
+    """Returns the right answers for the held-out images, (V,) and (N,)."""
+    return Held(*(question.of_class[split.labels] for split in (data.validation, data.test)))
+
+
+def from_classes(logits: Held, question: TargetMap) -> Held:
+    """Answers a question from class logits: an answer has the sum of its classes' probabilities."""
+    of_class = np.eye(len(question.names))[question.of_class]
+
+    def answered(part: np.ndarray) -> np.ndarray:
+        # Far from the other classes a probability rounds to zero, and its logarithm is wanted.
+        return np.log(np.maximum(softmax(part) @ of_class, np.finfo(np.float64).tiny))
+
+    return Held(answered(logits.validation), answered(logits.test))
+
+
+def pooled(image: Held, text: Held, truth: Held) -> tuple[Held, float]:
+    """Mixes the calibrated probabilities of both, with the image's weight chosen on the validation images.
+
+    Returns:
+        The logarithms of the mixtures, and that weight.
+    """
+
+    def calibrated(logits: Held) -> Held:
+        temperature = fit_temperature(logits.validation, truth.validation)
+        return Held(softmax(logits.validation, temperature), softmax(logits.test, temperature))
+
+    image, text = calibrated(image), calibrated(text)
+    weight = fit_mixture(image.validation, text.validation, truth.validation)
+    validation, test = mix(image.validation, text.validation, weight), mix(image.test, text.test, weight)
+    return Held(np.log(validation), np.log(test)), weight
+
+
+def measure(
+    name: str,
+    logits: Held,
+    truth: Held,
+    question: TargetMap,
+    note: str,
+    seconds: float | None = None,
+) -> Measured:
+    """Calibrates logits on the validation images, and measures those of the test images.
+
+    Args:
+        name: of the result.
+        logits: (V, C) and (N, C).
+        truth: the right answers (V,) and (N,).
+        question: gives the names of the C answers.
+        note: one sentence on where the logits come from.
+        seconds: wall time that it took.
+    """
+    temperature = fit_temperature(logits.validation, truth.validation)
+    probabilities = softmax(logits.test, temperature)
+    result = evaluate(
+        name,
+        probabilities,
+        truth.test,
+        question.names,
+        uncalibrated=softmax(logits.test),
+        note=note,
+        seconds=seconds,
+    )
+    return Measured(result, probabilities, temperature)
+
+
+def _written(config: Config, question: TargetMap, style: Style, per_description: int) -> TextExamples:
+    """Writes sentences with the descriptions in the place of class names, and their answers."""
+    top_k = min(config.text.top_k, len(question.descriptions))
+    writer = Bridge(question.descriptions, style, config.text.template, top_k)
+    texts, described = zip(*writer.text_examples(per_description, config.run.seed), strict=True)
+    return merge(texts, question.targets[list(described)])
+
+
+def _joined(said: TextExamples, written: TextExamples) -> TextExamples:
+    """Gives sentences said of images and written ones an equal say.
+
+    Of the images that it learned from, the classifier is mostly sure; the doubts that it has about
+    others are among the written sentences.
+    """
+    scale = said.weights.sum() / written.weights.sum()
+    return merge(
+        [*said.texts, *written.texts],
+        np.concatenate([said.targets, written.targets]),
+        np.concatenate([said.weights, scale * written.weights]),
+    )
