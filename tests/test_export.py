@@ -16,7 +16,7 @@ import tensorflow as tf
 from as_served import as_served
 from tensorflow.core.framework import tensor_pb2
 from tensorflow.core.protobuf import saved_model_pb2
-from tiny_export import ANSWERS
+from tiny_export import ANSWERS, tiny_served
 
 from xmodal import export, loaded, warm_up
 from xmodal.checkpoint import Checkpoints
@@ -146,6 +146,31 @@ def test_half_precision_may_differ_by_more(served, exported, monkeypatch):
     monkeypatch.setattr(keras.config, "dtype_policy", lambda: keras.DTypePolicy("mixed_bfloat16"))
     differences = check(exported, [Question({"image_bytes": images}, altered)])
     assert differences["serving_default"] == pytest.approx(2e-4, abs=1e-5)
+
+
+def test_what_is_computed_in_half_precision_is_served_in_float32(tmp_path):
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        served = tiny_served(tmp_path)
+        export.export(served, tmp_path / "half")
+    finally:
+        keras.config.set_dtype_policy("float32")
+    signatures = tf.saved_model.load(str(tmp_path / "half/1")).signatures
+    images, texts = encoded_images(), [b"surely a cat"] * 8
+    given = {"image_bytes": tf.constant(images), "text": tf.constant(texts)}
+    for name, kinds in {
+        "serving_default": ["image_bytes"],
+        "text": ["text"],
+        "image_and_text": [*given],
+    }.items():
+        answer = signatures[name](**{kind: given[kind] for kind in kinds})["probabilities"]
+        assert answer.dtype == tf.float32
+        np.testing.assert_allclose(tf.reduce_sum(answer, axis=1), 1, atol=1e-6)
+    of_images = signatures["serving_default"](image_bytes=given["image_bytes"])["probabilities"]
+    np.testing.assert_allclose(of_images, in_memory(served, images), atol=TOLERANCES["bfloat16"])
+    for name, kind in (("embed_image", "image_bytes"), ("embed_text", "text")):
+        lengths = np.linalg.norm(signatures[name](**{kind: given[kind]})["embedding"], axis=1)
+        np.testing.assert_allclose(lengths, 1, atol=1e-6)
 
 
 def test_an_export_that_cannot_be_loaded_fails_the_check(tmp_path):

@@ -287,7 +287,7 @@ class ServedPairs(Labelled):
     def _answered(self, parts):
         inputs = {name: parts[name] for name in self._inputs}
         logits = self._model(inputs)
-        return _answer(tf.cast(logits, tf.float32) / self._temperature, self._names)
+        return _answer(logits / self._temperature, self._names)
 
 
 def _in_one(sentences):

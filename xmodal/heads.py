@@ -24,7 +24,7 @@ def image_head(
     layers: list[keras.Layer] = [keras.Input((features.shape[1],)), standardising(features)]
     if hidden:
         layers += [keras.layers.Dropout(dropout), keras.layers.Dense(hidden, activation="relu")]
-    layers += [keras.layers.Dropout(dropout), keras.layers.Dense(classes, name="logits")]
+    layers += [keras.layers.Dropout(dropout), logits(classes)]
     return keras.Sequential(layers, name=name)
 
 
@@ -43,7 +43,15 @@ def text_classifier(
 ) -> keras.Model:
     """Puts a classification head on a sentence encoder: its inputs -> logits (B, C)."""
     vectors = keras.layers.Dropout(dropout)(encoder.output)
-    return keras.Model(encoder.input, keras.layers.Dense(classes, name="logits")(vectors), name=name)
+    return keras.Model(encoder.input, logits(classes)(vectors), name=name)
+
+
+def logits(classes: int) -> keras.layers.Dense:
+    """Returns the layer that ends a classifier: features (B, D) -> logits (B, C), in float32 always.
+
+    In half precision two classes may have equal logits whose probabilities differ by several percent.
+    """
+    return keras.layers.Dense(classes, dtype="float32", name="logits")
 
 
 class Similarity(keras.layers.Layer):

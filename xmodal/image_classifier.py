@@ -74,7 +74,9 @@ def both_ways(model: keras.Model) -> keras.Model:
         model: images (B, H, W, 3) -> logits (B, C).
     """
     images = keras.Input(model.input.shape[1:], name="images")
-    logits = keras.layers.Average(name="both_ways")([model(images), model(keras.ops.flip(images, axis=2))])
+    logits = keras.layers.Average(dtype="float32", name="both_ways")(
+        [model(images), model(keras.ops.flip(images, axis=2))]
+    )
     return keras.Model(images, logits, name=f"{model.name}_both_ways")
 
 

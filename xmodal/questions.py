@@ -168,14 +168,13 @@ def further_answers(
         data: the images, with the classes that tell what the right answers are.
 
     Returns:
-        For each question the results of "text" and of "zero_image", and what the labels of images gained.
+        For each question the results of all readers, and what the labels of images gained.
     """
     results: dict[str, Result] = {}
     gains = []
     for name, question in further_questions(config, data).items():
         of = f", {name}"
         asked = readers(config, question, preset, said, strategy, checkpoints, clock, of)
-        del asked["text_zero_shot"]
         truth = truth_of(question, data)
         right = {}
         for kind, logits in read(asked, said.words, strategy, checkpoints, of).items():

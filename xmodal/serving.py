@@ -17,6 +17,8 @@ class Inference(tf.Module):
     An export that kept the model itself could be used by `tf.saved_model.load` alone. The loader of
     TensorFlow Serving would fill other variables than those that are read (keras-team/keras#20095).
 
+    What it gives is float32, as where a model is run over a data set: in half precision it is computed.
+
     Args:
         model: any.
     """
@@ -25,7 +27,9 @@ class Inference(tf.Module):
         super().__init__()
         self.weights = [variable.value for variable in model.variables]
         # Within a function, where an export does not look for what it has to keep.
-        self._call = tf.function(lambda inputs: model(inputs, training=False), autograph=False)
+        self._call = tf.function(
+            lambda inputs: tf.nest.map_structure(_wide, model(inputs, training=False)), autograph=False
+        )
 
     def __call__(self, inputs: Any) -> Any:
         """Returns the model's outputs."""
@@ -94,3 +98,7 @@ def has_text(text: tf.Tensor) -> tf.Tensor:
 def of_length_one(vectors: tf.Tensor) -> tf.Tensor:
     """Returns the directions of vectors (..., D), float32; zeros stay zeros."""
     return tf.math.l2_normalize(tf.cast(vectors, tf.float32), axis=-1)
+
+
+def _wide(output):
+    return tf.cast(output, tf.float32) if output.dtype in (tf.bfloat16, tf.float16) else output
