@@ -23,6 +23,8 @@ ELSEWHERE = {
     "python -m xmodal.search --index=": "test_text_to_image.py",
     "python -m xmodal.paint --model=": "test_text_to_image.py",
     "python -m xmodal.demo --model=": "test_demo.py",
+    "python -m xmodal.bench --bench=speed": "test_bench_speed.py",
+    "python -m xmodal.bench --bench=growth": "test_bench_growth.py",
     "saved_models/fusion/1": "test_fusion_recipe.py",
     "saved_models/bert_news_litert/1": "test_small.py",
 }
@@ -43,6 +45,7 @@ HERE = [
 MORE = {
     "vgg_to_bert_parity.cfg": ["--target_map=pets.csv"],
     "cnn_to_text.cfg": ["--class_descriptions=described.csv", "--word_vectors=random"],
+    "cifar10.cfg": ["--trainable=block1", "--precision=float32"],
     "across_languages.cfg": ["--text_trainable=all", "--documents=tsv:data/sib200/eng_Latn"],
     "--attacked_examples": ["--attacked_examples=2"],
     "bert_news": ["--attacked_examples=2", "--nosmall"],

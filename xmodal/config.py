@@ -20,7 +20,8 @@ NOT_ATTACKED = ("cnn_to_text", "text_to_image", "fusion")
 SHRUNK = ("bert_news", "vgg_to_bert")
 TEXT_STYLES = ("top1", "topk", "hedged")
 TEXT_HEADS = ("finetune", "zero_shot")
-BENCHES = ("engine", "text_stage", "scrub", "serving")
+BENCHES = ("speed", "growth", "engine", "text_stage", "scrub", "serving")
+SPEED_ROWS = ("forward", "train", "bert", "input", "text", "start", "run")
 STRATEGIES = ("auto", "one_device", "mirrored", "multi_worker", "tpu")
 OPTIMIZERS = ("adamw", "sgd")
 SCHEDULES = ("cosine", "linear", "constant")
@@ -30,7 +31,7 @@ DIRECTIONS = ("images_to_documents", "documents_to_images")
 MOVES = ("scorer", "upper")
 WORD_VECTORS = ("bert", "random")
 # What another run of the same flagfile is not to do.
-NOT_REPLAYED = ("bench", "overwrite", "restart", "record", "dry_run")
+NOT_REPLAYED = ("bench", "rows", "peer_epochs", "overwrite", "restart", "record", "dry_run")
 FUSIONS = ("early", "late", "gated", "attention")
 SOLVERS = ("euler", "heun")
 AUGMENTATIONS = ("flip", "shift", "crop", "rotate", "zoom")
@@ -113,7 +114,14 @@ flags.DEFINE_bool("export", True, "Export a SavedModel and compare it in a fresh
 flags.DEFINE_bool(
     "small", False, "Make int8 and LiteRT forms of the export of bert_news or vgg_to_bert, and measure them."
 )
-_choice("bench", "engine", BENCHES, "What python -m xmodal.bench measures.")
+_choice("bench", "speed", BENCHES, "What python -m xmodal.bench measures.")
+flags.DEFINE_list("rows", list(SPEED_ROWS), f"What --bench=speed compares, any of {', '.join(SPEED_ROWS)}.")
+_count(
+    "peer_epochs",
+    0,
+    "Epochs that the plain Keras code of --rows=run takes; the time of the others is reckoned. 0 takes all.",
+    lower=0,
+)
 flags.DEFINE_string("record", None, "JSON file for the run's figures, with flags, commit and hardware.")
 _count("seed", 0, "Seed of splits, initial weights, orders and augmentation.", lower=0)
 _choice("strategy", "auto", STRATEGIES, "tf.distribute strategy; auto takes every GPU that it finds.")
@@ -390,6 +398,8 @@ class RunConfig:
     small: bool
     record: Path | None
     bench: str
+    rows: tuple[str, ...]
+    peer_epochs: int
     seed: int
     strategy: str
     virtual_devices: int
@@ -640,6 +650,7 @@ def from_flags() -> Config:
         ("augment", AUGMENTATIONS),
         ("generator_augment", AUGMENTATIONS),
         ("fusion", FUSIONS),
+        ("rows", SPEED_ROWS),
     ):
         unknown = [word for word in values[name] if word not in choices]
         if unknown:

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from xmodal import config, report, versions
 from xmodal.clock import Clock
+from xmodal.compare import text
 from xmodal.errors import UserError
-from xmodal.files import write_json
+from xmodal.files import write_json, write_text
 
 
 def main(argv: Sequence[str]) -> int:
@@ -20,10 +21,12 @@ def main(argv: Sequence[str]) -> int:
         config.parse(argv)
         settings = config.from_flags()
         clock = Clock()
-        measure = importlib.import_module(f"xmodal.bench.{settings.run.bench}").measure
-        figures = measure(settings, clock)
-        for name, value in figures.items():
-            print(f"{name}: {value}")
+        bench = importlib.import_module(f"xmodal.bench.{settings.run.bench}")
+        figures = bench.measure(settings, clock)
+        if hasattr(bench, "tables"):
+            print(text(bench.tables(figures)))
+        else:
+            print("\n".join(f"{name}: {value}" for name, value in figures.items()))
         if settings.run.record:
             record = {
                 "bench": settings.run.bench,
@@ -36,6 +39,8 @@ def main(argv: Sequence[str]) -> int:
                 "wall_seconds": clock.wall_seconds(),
             }
             write_json(settings.run.record, record)
+            if hasattr(bench, "page"):
+                write_text(settings.run.record.with_suffix(".html"), bench.page(figures))
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -18,7 +18,7 @@ from xmodal.backbones import image_trunk, set_trainable
 from xmodal.bench import pairs
 from xmodal.clock import Clock
 from xmodal.config import TrainConfig
-from xmodal.data.images import ImageData, batches, configured_images, load_images
+from xmodal.data.images import ImageData, ImageSplit, batches, configured_images, load_images
 from xmodal.data.reading import Batches, untuned
 from xmodal.heads import image_head
 from xmodal.strategy import make_strategy, wait_for_all
@@ -61,7 +61,9 @@ def measure(settings: config.Config, clock: Clock) -> dict[str, object]:
         }
     with clock.stage("waiting for input"):
         figures["waiting"] = {
-            f"images of {size} pixels": waiting(examples(data, size), network(size, strategy), strategy),
+            f"images of {size} pixels": waiting(
+                examples(data.train, size), network(size, strategy), strategy
+            ),
             f"photographs shrunk to {PHOTOGRAPH_SIDE} pixels": waiting_for_photographs(strategy),
         }
     with clock.stage("two workers against one process"):
@@ -87,20 +89,32 @@ def one_layer(strategy) -> keras.Model:
         return keras.Sequential([keras.Input((32,)), keras.layers.Dense(10)])
 
 
-def examples(data: ImageData, size: int) -> Batches:
-    """Returns an epoch of training images (B, size, size, 3), with labels and weights."""
-    read = batches(data.train, image_size=size, batch_size=BATCH, shuffle=True, augment=("flip", "shift"))
+def examples(split: ImageSplit, size: int) -> Batches:
+    """Returns an epoch of images (B, size, size, 3), with labels and weights."""
+    read = batches(split, image_size=size, batch_size=BATCH, shuffle=True, augment=("flip", "shift"))
     return read.map(
         lambda batch: (batch["image"], batch["label"] % 10, tf.ones_like(batch["label"], tf.float32))
     )
 
 
-def _fit(model: keras.Model, epoch, strategy, epochs: int = 1, **options) -> train.History:
+def fitted(
+    model: keras.Model, epoch, strategy, epochs: int = 1, optimizer: str = "sgd", **options
+) -> train.History:
+    """Trains a model by the project's own loop, without a trace of it but the history.
+
+    Args:
+        model: inputs -> logits.
+        epoch: batches of (inputs, labels, weights), the same in every epoch.
+        strategy: the tf.distribute strategy.
+        epochs: how many.
+        optimizer: "sgd" or "adamw".
+        options: as `train.fit` takes them.
+    """
     return train.fit(
         model,
         lambda number: epoch,
         loss=train.cross_entropy(),
-        optimizer=train.optimizer_maker(TrainConfig(optimizer="sgd"), 1e-3),
+        optimizer=train.optimizer_maker(TrainConfig(optimizer=optimizer), 1e-3),
         epochs=epochs,
         strategy=strategy,
         stage="",
@@ -108,7 +122,7 @@ def _fit(model: keras.Model, epoch, strategy, epochs: int = 1, **options) -> tra
     )
 
 
-def _rate(history: train.History, examples_each: int) -> float:
+def rate(history: train.History, examples_each: int) -> float:
     """Returns examples a second, without the first epoch, in which TensorFlow traces and compiles."""
     later = history.epochs[1:]
     return examples_each * len(later) / sum(epoch["seconds"] for epoch in later)
@@ -120,7 +134,7 @@ def cached_head(settings: config.Config, data: ImageData, strategy) -> dict[str,
     with strategy.scope():
         trunk = image_trunk(settings.image.target, size, settings.image.features, cache=Path())
         set_trainable(trunk, "head")
-    epoch = examples(data, size)
+    epoch = examples(data.train, size)
     in_order = batches(data.train, image_size=size, batch_size=BATCH).map(lambda batch: batch["image"])
     kept = train.predict(trunk, in_order, strategy)
     labels = data.train.labels % 10
@@ -130,26 +144,26 @@ def cached_head(settings: config.Config, data: ImageData, strategy) -> dict[str,
 
     def from_cache() -> float:
         rows = train.array_batches(kept, labels, batch_size=BATCH)
-        return _rate(_fit(head, rows, strategy, HEAD_EPOCHS), len(kept))
+        return rate(fitted(head, rows, strategy, HEAD_EPOCHS), len(kept))
 
     def through_trunk() -> float:
-        return _rate(_fit(whole, epoch, strategy, 2), len(kept))
+        return rate(fitted(whole, epoch, strategy, 2), len(kept))
 
     return pairs.compared(from_cache, through_trunk)
 
 
-def against_keras(model: keras.Model, strategy) -> dict[str, float]:
+def against_keras(model: keras.Model, strategy, batch_size: int = BATCH) -> dict[str, float]:
     """Compares our loop with Keras' `fit`: same model, same batches, held in memory."""
     rng = np.random.default_rng(0)
     deep = len(model.input_shape) == 4
-    count = (256 if deep else 256 * BATCH) // BATCH * BATCH
+    count = (max(256 // batch_size, 1) if deep else 256) * batch_size
     inputs = rng.uniform(0, 255, (count, *model.input_shape[1:])).astype(np.float32)
     labels = rng.integers(0, 10, count).astype(np.int32)
     # As our loop reads it, so that the loops are compared and not the reading.
-    epoch = untuned(train.array_batches(inputs, labels, batch_size=BATCH))
+    epoch = untuned(train.array_batches(inputs, labels, batch_size=batch_size))
 
     def ours() -> float:
-        return _rate(_fit(model, epoch, strategy, 3), count)
+        return rate(fitted(model, epoch, strategy, 3), count)
 
     seconds: list[float] = []
     clock = keras.callbacks.LambdaCallback(
@@ -161,7 +175,7 @@ def against_keras(model: keras.Model, strategy) -> dict[str, float]:
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         seconds.clear()
         with strategy.scope():
-            sgd = train.optimizer_maker(TrainConfig(optimizer="sgd"), 1e-3)(3 * count // BATCH)
+            sgd = train.optimizer_maker(TrainConfig(optimizer="sgd"), 1e-3)(3 * count // batch_size)
             model.compile(sgd, loss, metrics=["accuracy"], jit_compile=False)
             model.fit(epoch, epochs=3, verbose=0, shuffle=False, callbacks=[clock])
         return count * 2 / sum(seconds[1:])
@@ -171,7 +185,7 @@ def against_keras(model: keras.Model, strategy) -> dict[str, float]:
 
 def waiting(epoch: Batches, model: keras.Model, strategy) -> float:
     """Returns the share of a training's time that went by waiting for input."""
-    last = _fit(model, epoch, strategy, 2).epochs[-1]
+    last = fitted(model, epoch, strategy, 2).epochs[-1]
     return last["waiting"] / last["seconds"]
 
 
@@ -191,7 +205,7 @@ def waiting_for_photographs(strategy) -> float:
             path.parent.mkdir(exist_ok=True)
             path.write_bytes(tf.io.encode_jpeg(tf.cast(noisy, tf.uint8)).numpy())
         data = load_images(f"folder:{folder}", cache=Path(folder))
-        return waiting(examples(data, size), network(size, strategy), strategy)
+        return waiting(examples(data.train, size), network(size, strategy), strategy)
 
 
 def two_workers(size: int) -> dict[str, float]:
@@ -231,9 +245,9 @@ def _worker(size: int) -> float:
     rng = np.random.default_rng(0)
     inputs = rng.uniform(0, 255, (2 * WORKERS_BATCH, size, size, 3)).astype(np.float32)
     epoch = train.array_batches(inputs, rng.integers(0, 10, len(inputs)), batch_size=WORKERS_BATCH)
-    rate = _rate(_fit(network(size, strategy), epoch, strategy, 3), len(inputs))
+    examples_a_second = rate(fitted(network(size, strategy), epoch, strategy, 3), len(inputs))
     wait_for_all(strategy)
-    return rate
+    return examples_a_second
 
 
 if __name__ == "__main__":

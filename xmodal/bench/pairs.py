@@ -6,6 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 REPEATS = 3
+# Share of the processors that others may take.
+QUIET = 0.1
 
 
 def timed(function: Callable[[], Any]) -> tuple[float, Any]:
@@ -13,6 +15,24 @@ def timed(function: Callable[[], Any]) -> tuple[float, Any]:
     started = time.perf_counter()
     result = function()
     return time.perf_counter() - started, result
+
+
+def besides(row: dict[str, Any]) -> str:
+    """Says what else is known of a row of --bench=speed."""
+    told = []
+    if "share_of_limit" in row:
+        told.append(f"{row['share_of_limit']:.0%} of the machine's rate of convolutions")
+    if "largest_difference" in row:
+        told.append(f"outputs differ by {row['largest_difference']:.1e} of the largest")
+    if "megabytes" in row:
+        told.append(f"{row['megabytes']:,.0f} MB, the other {row['megabytes_of_peer']:,.0f}")
+    for name, (ours, other) in row.get("accuracy", {}).items():
+        told.append(f"{name} {ours:.2%}, the other {other:.2%}")
+    if row.get("reckoned"):
+        told.append(f"{row['reckoned']:.0%} of the other's seconds reckoned from the last epoch taken")
+    if (row.get("others") or 0) > QUIET:
+        told.append(f"others used {row['others']:.0%} of the machine")
+    return "; ".join(told)
 
 
 def compared(

@@ -141,6 +141,8 @@ def _draw(axes: Axes, plot: Plot, colours: Sequence[str] = LINE_COLOURS) -> None
             axes.fill_between(series.x, series.low, series.high, color=colours[colour], alpha=0.15, lw=0)
     if plot.log_x:
         axes.set_xscale("log")
+    if plot.log_y:
+        axes.set_yscale("log")
     axes.set_xlabel(printable(plot.x))
     axes.set_ylabel(printable(plot.y))
     axes.set_title("\n".join(textwrap.wrap(printable(plot.caption), 62)), loc="left")

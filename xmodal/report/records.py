@@ -88,7 +88,7 @@ class Plot:
         caption: what it shows, a sentence without its full stop.
         x, y: names of the axes, with their units.
         series: the lines.
-        log_x: the horizontal axis is logarithmic.
+        log_x, log_y: the axis is logarithmic.
     """
 
     caption: str
@@ -96,6 +96,7 @@ class Plot:
     y: str
     series: tuple[Series, ...]
     log_x: bool = False
+    log_y: bool = False
 
 
 @dataclass(frozen=True)

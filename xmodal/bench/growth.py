@@ -1,0 +1,258 @@
+"""How time and memory of vgg_to_bert grow, stage by stage: with the images, and with the classes.
+
+    python -m xmodal.bench.growth FLAGFILE FOLDER CLASSES     # or IMAGES in the place of the folder
+
+measures one size in a process of its own, and prints a JSON object.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from xmodal import assets, config, train
+from xmodal.bridge import Bridge
+from xmodal.clock import Clock
+from xmodal.config import Config
+from xmodal.data.images import load_images
+from xmodal.data.texts import identity_map
+from xmodal.errors import UserError
+from xmodal.heads import image_head
+from xmodal.image_classifier import build_trunk, trunk_features
+from xmodal.questions import sentences_of, zero_shot_of
+from xmodal.report import markup
+from xmodal.report.figures import lines
+from xmodal.report.records import Plot, Series, Table
+from xmodal.strategy import make_strategy
+
+IMAGES = (1_000, 10_000, 50_000)
+CLASSES = (10, 100, 1_000)
+# With how many images the classes grow, and with how many classes the images.
+IMAGES_OF_CLASSES, CLASSES_OF_IMAGES = 10_000, 10
+# That many are not read: their logits are drawn, block by block, and put into words.
+SIMULATED, BLOCK = 10_000_000, 100_000
+SIDE = 32
+MEMORY, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+STAGES = ("listing and audit", "features of the frozen trunk", "an epoch of the head", "bridge", "text")
+
+Size = dict[str, dict[str, float]]
+
+
+def measure(settings: Config, clock: Clock) -> dict[str, object]:
+    """Measures every size in a process of its own.
+
+    Args:
+        settings: as for a run of vgg_to_bert.
+        clock: times the sizes.
+
+    Returns:
+        "images" and "classes": for each number of them, by stage, "seconds" and "megabytes", the most memory
+        that the process had meanwhile; and "sentences", how many distinct ones BERT read. "simulated": the
+        number of images that was drawn and not read.
+
+    Raises:
+        UserError: where the peak of a process' memory cannot be told and reset: on other systems than Linux.
+    """
+    if not os.access(RESET, os.W_OK):
+        raise UserError("--bench=growth measures the peak memory of stages by Linux", "run it there")
+    figures: dict[str, dict[str, Size]] = {"images": {}, "classes": {}}
+    with tempfile.TemporaryDirectory() as folder:
+        flags = Path(folder) / "config.cfg"
+        flags.write_text(settings.flagfile)
+
+        def measured(images: int, classes: int) -> Size:
+            with clock.stage(f"{images:,} images of {classes:,} classes"):
+                place = str(images)
+                if images < SIMULATED:
+                    place = str(Path(folder) / f"{images}_{classes}")
+                    write_noise(Path(place), images, classes)
+                return _child(str(flags), place, str(classes))
+
+        for images in (*IMAGES, SIMULATED):
+            figures["images"][str(images)] = measured(images, CLASSES_OF_IMAGES)
+        for classes in CLASSES:
+            figures["classes"][str(classes)] = measured(IMAGES_OF_CLASSES, classes)
+    return {**figures, "simulated": SIMULATED, "images_of_classes": IMAGES_OF_CLASSES}
+
+
+def write_noise(folder: Path, images: int, classes: int) -> None:
+    """Writes so many JPEGs of noise, no two alike, into a folder for each class."""
+    generator = np.random.default_rng(0)
+    for number in range(images):
+        path = folder / f"class {number % classes:04d}" / f"{number}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pixels = generator.integers(0, 256, (SIDE, SIDE, 3), np.uint8)
+        path.write_bytes(tf.io.encode_jpeg(pixels).numpy())
+
+
+def drawn_logits(count: int, classes: int, seed: int) -> np.ndarray:
+    """Draws logits (count, C) of a classifier that takes each class for one of three others now and then."""
+    generator = np.random.default_rng(seed)
+    logits = generator.normal(0, 0.5, (count, classes)).astype(np.float32)
+    seen = generator.integers(0, classes, count)
+    rows = np.arange(count)
+    logits[rows, seen] += 9
+    logits[rows, (seen + generator.integers(1, 4, count)) % classes] += generator.uniform(0, 10, count)
+    return logits
+
+
+def tables(figures: dict) -> list[Table]:
+    """Returns what was measured, for the console."""
+    return [
+        Table(
+            f"Seconds and peak memory by {by}",
+            (by, *STAGES, "distinct sentences"),
+            tuple(
+                (
+                    f"{int(count):,}",
+                    *(
+                        f"{size[stage]['seconds']:.1f} s, {size[stage]['megabytes']:,.0f} MB"
+                        if stage in size
+                        else ""
+                        for stage in STAGES
+                    ),
+                    f"{size['text']['sentences']:,}",
+                )
+                for count, size in figures[by].items()
+            ),
+        )
+        for by in ("images", "classes")
+    ]
+
+
+def page(figures: dict) -> str:
+    """Returns a page with plots of a record: no network, no scripts."""
+    plots = "".join(f"<figure>{lines(plot)}</figure>" for plot in plots_of(figures))
+    body = [
+        "<header>\n<h1>How cost grows</h1>\n</header>\n<main>",
+        markup.section("growth", "By stage of vgg_to_bert", f'<div class="plots">{plots}</div>'),
+        markup.paragraph(
+            f"Each size in a process of its own. Of {figures['simulated']:,} images the logits were drawn, "
+            "block by block, and put into words.",
+            "quiet",
+        ),
+        "</main>",
+    ]
+    return markup.document("How cost grows", "\n".join(body))
+
+
+def plots_of(figures: dict) -> list[Plot]:
+    """Returns plots of seconds and megabytes by images and by classes, a line a stage, and of sentences."""
+    plots = []
+    for by in ("images", "classes"):
+        sizes = {int(count): size for count, size in figures[by].items()}
+        for quantity in ("seconds", "megabytes"):
+            series = tuple(
+                _series(
+                    stage, {count: size[stage][quantity] for count, size in sizes.items() if stage in size}
+                )
+                for stage in STAGES
+            )
+            plots.append(Plot(f"{quantity} by {by}", by, quantity, series, log_x=True, log_y=True))
+        sentences = {count: size["text"]["sentences"] for count, size in sizes.items()}
+        line = _series("distinct sentences", sentences)
+        plots.append(Plot(f"what BERT reads by {by}", by, "sentences", (line,), log_x=True, log_y=True))
+    return plots
+
+
+def _series(name: str, points: dict[int, float]) -> Series:
+    return Series(name, tuple(points), tuple(points.values()))
+
+
+def _child(*arguments: str) -> Size:
+    environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "2"}
+    command = [sys.executable, "-m", __name__, *arguments]
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def main(flagfile: str, place: str, classes: int) -> None:
+    """Measures one size, and prints it."""
+    config.parse(["growth", f"--flagfile={flagfile}"])
+    settings = config.from_flags()
+    strategy = make_strategy(settings.run.strategy, settings.run.virtual_devices)
+    keras.config.set_dtype_policy(settings.train.precision)
+    size: Size = {}
+    simulated = place.isdecimal()
+    count = int(place) if simulated else _see(settings, Path(place), strategy, size)
+    names = tuple(f"class {number}" for number in range(classes))
+    _say(settings, count, names, strategy, size)
+    print(json.dumps(size))
+
+
+def _see(settings: Config, folder: Path, strategy, size: Size) -> int:
+    """Goes through the stages of the images, and returns how many there are to be told about."""
+    with _stage(size, "listing and audit"):
+        data = load_images(f"folder:{folder}", cache=config.cache_folder(), min_per_class=1)
+    with strategy.scope():
+        trunk = build_trunk(settings, settings.image.target, "none", strategy)
+    with _stage(size, "features of the frozen trunk"):
+        features = trunk_features(
+            trunk,
+            data.train,
+            data_config=settings.data,
+            config=settings.image,
+            seed=0,
+            strategy=strategy,
+            stage="",
+        )
+    with _stage(size, "an epoch of the head"):
+        with strategy.scope():
+            head = image_head(features, len(data.class_names), hidden=0, dropout=0.0)
+        train.fit(
+            head,
+            lambda epoch: train.array_batches(
+                features, data.train.labels, batch_size=settings.image.batch_size
+            ),
+            loss=train.cross_entropy(),
+            optimizer=train.optimizer_maker(settings.train, settings.image.head_learning_rate),
+            epochs=1,
+            strategy=strategy,
+            stage="",
+        )
+    return len(data.train) + len(data.validation) + len(data.test)
+
+
+def _say(settings: Config, count: int, names: tuple[str, ...], strategy, size: Size) -> None:
+    """Goes through the stages of the words."""
+    preset = assets.text_encoder_path(
+        settings.text.text_encoder, cache=config.cache_folder(), offline=settings.run.offline
+    )
+    bridge = Bridge(names, settings.text.text_style, settings.text.template[:1], settings.text.top_k)
+    reader = zero_shot_of(settings, identity_map(names), preset, strategy)
+    distinct: set[str] = set()
+    with _stage(size, "bridge"):
+        for start in range(0, count, BLOCK):
+            logits = drawn_logits(min(BLOCK, count - start), len(names), start)
+            distinct.update(sentences_of(bridge, logits, 1.0).ravel())
+    with _stage(size, "text"):
+        reader.logits(np.array(sorted(distinct), object), strategy, stage="")
+    size["text"]["sentences"] = len(distinct)
+
+
+@contextmanager
+def _stage(size: Size, name: str) -> Iterator[None]:
+    """Keeps the seconds and the peak memory of a block."""
+    # The peak is what the process has now.
+    RESET.write_text("5")
+    started = time.perf_counter()
+    yield
+    size[name] = {"seconds": time.perf_counter() - started, "megabytes": _peak()}
+
+
+def _peak() -> float:
+    line = next(line for line in MEMORY.read_text().splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) * 1024 / 1e6
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]))

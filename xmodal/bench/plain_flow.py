@@ -1,0 +1,96 @@
+"""vgg_to_bert as it is written without this project: plain Keras, every epoch through the whole network.
+
+    python -m xmodal.bench.plain_flow FLAGS
+
+The same images, weights, networks, epochs and rates; the image network passes every image in every epoch,
+BERT reads a sentence for every image, and each sentence by itself when it answers. Prints a JSON object.
+With --peer_epochs it takes some of the epochs, and reckons the seconds of the others from the last of them.
+"""
+
+import json
+import sys
+import time
+
+import keras
+import keras_nlp
+import numpy as np
+import tensorflow as tf
+
+from xmodal import assets, config
+from xmodal.backbones import set_trainable
+from xmodal.data.images import ImageData, ImageSplit, configured_images, decode
+from xmodal.recipes.vgg_to_bert import transferred_trunk
+
+
+def main(argv: list[str]) -> int:
+    """Runs it with the flags of vgg_to_bert, and prints the accuracy of both networks and the seconds."""
+    started = time.perf_counter()
+    config.parse(argv)
+    settings = config.from_flags()
+    data = configured_images(settings)
+    pixels, test = (_pixels(split, settings.data.image_size) for split in (data.train, data.test))
+    images = _image_network(settings, data)
+    # As often as the head of a frozen trunk is trained.
+    epochs = settings.image.head_epochs if settings.image.trainable == "head" else settings.image.epochs
+    size, taken = settings.image.batch_size, settings.run.peer_epochs or epochs
+    reckoned = _fit(images, pixels, data.train.labels, size, epochs, taken)
+    seen, answered = (images.predict(part, verbose=0).argmax(axis=1) for part in (pixels, test))
+    read, texts = _text_network(settings, len(data.class_names))
+    said, asked = (read([f"a photo of a {data.class_names[k]}" for k in part]) for part in (seen, answered))
+    size, epochs = settings.text.text_batch_size, settings.text.text_epochs
+    reckoned += _fit(texts, said, data.train.labels, size, epochs, settings.run.peer_epochs or epochs)
+    ones = [{name: part[n : n + 1] for name, part in asked.items()} for n in range(len(data.test))]
+    heard = np.concatenate([texts.predict_on_batch(one) for one in ones]).argmax(axis=1)
+    told = {
+        "image_only": np.mean(answered == data.test.labels),
+        "text": np.mean(heard == data.test.labels),
+        "seconds": time.perf_counter() - started,
+        "seconds_reckoned": reckoned,
+    }
+    print(json.dumps({name: float(value) for name, value in told.items()}))
+    return 0
+
+
+def _fit(model: keras.Model, inputs, labels: np.ndarray, size: int, epochs: int, taken: int) -> float:
+    """Trains for some of the epochs, and returns the seconds of the others, reckoned from the last one."""
+    ends = [time.perf_counter()]
+    clock = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: ends.append(time.perf_counter()))
+    model.fit(inputs, labels, batch_size=size, epochs=min(taken, epochs), verbose=0, callbacks=[clock])
+    return max(0, epochs - taken) * (ends[-1] - ends[-2])
+
+
+def _pixels(split: ImageSplit, size: int) -> np.ndarray:
+    return np.stack([decode(split.encoded(number), size) for number in range(len(split))])
+
+
+def _image_network(settings: config.Config, data: ImageData) -> keras.Model:
+    trunk, _ = transferred_trunk(settings, data, tf.distribute.get_strategy())
+    set_trainable(trunk, settings.image.trainable)
+    scaled = keras.layers.LayerNormalization()(trunk.output)
+    model = keras.Model(trunk.input, keras.layers.Dense(len(data.class_names))(scaled))
+    frozen = settings.image.trainable == "head"
+    rate = settings.image.head_learning_rate if frozen else settings.image.learning_rate
+    model.compile(keras.optimizers.AdamW(rate), _loss(), jit_compile=False)
+    return model
+
+
+def _text_network(settings: config.Config, classes: int):
+    preset = assets.text_encoder_path(
+        settings.text.text_encoder, cache=config.cache_folder(), offline=settings.run.offline
+    )
+    backbone = keras_nlp.models.BertBackbone.from_preset(preset)
+    preprocessor = keras_nlp.models.BertTextClassifierPreprocessor(
+        keras_nlp.models.BertTokenizer.from_preset(preset), sequence_length=settings.text.sequence_length
+    )
+    vectors = keras.layers.GlobalAveragePooling1D()(backbone.output["sequence_output"])
+    model = keras.Model(backbone.input, keras.layers.Dense(classes)(vectors))
+    model.compile(keras.optimizers.AdamW(settings.text.text_learning_rate), _loss(), jit_compile=False)
+    return preprocessor, model
+
+
+def _loss() -> keras.losses.Loss:
+    return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv))

@@ -1,0 +1,410 @@
+"""What xmodal does, against peers that do the same on the same machine: PyTorch, Keras, plain Keras code."""
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from xmodal import assets, config
+from xmodal.backbones import image_trunk, set_trainable, text_encoder
+from xmodal.bench import limits, pairs
+from xmodal.bench.engine import against_keras, examples, fitted, rate
+from xmodal.bridge import Bridge
+from xmodal.clock import Clock
+from xmodal.compiled import compiled_activations
+from xmodal.config import Config
+from xmodal.data.images import configured_images
+from xmodal.data.reading import untuned
+from xmodal.data.tokens import token_batches
+from xmodal.errors import UserError
+from xmodal.heads import logits, text_classifier
+from xmodal.replicas import mapped
+from xmodal.report.records import Table
+from xmodal.strategy import make_strategy
+from xmodal.train import array_batches
+
+PRECISIONS = ("float32", "mixed_bfloat16")
+CLASSES = 10
+# Batches of a round, and its epochs: in the first one TensorFlow traces and compiles.
+BATCHES, EPOCHS = 4, 3
+TOKENS = (16, 32, 128)
+FINE_TUNED_TOKENS = 128
+SENTENCES = 50_000
+READ_IMAGES = 5_000
+
+Row = dict[str, Any]
+
+
+def measure(settings: Config, clock: Clock) -> dict[str, object]:
+    """Compares the rows of --rows.
+
+    Args:
+        settings: as for a run of vgg_to_bert.
+        clock: times the parts.
+
+    Returns:
+        "busy", the share of the processors that others used before; "threads" of each side, and how those
+        of PyTorch wait; "limits" of each precision, see `limits.limits`; and "rows", each with what, unit,
+        peer, what `pairs.compared` gives (more is better), "others", the share that others used meanwhile,
+        and what else there is to know: see `pairs.besides`.
+
+    Raises:
+        UserError: when PyTorch is needed and not there, or another asset.
+    """
+    strategy = make_strategy(settings.run.strategy, settings.run.virtual_devices)
+    busy = limits.busy()
+    if warning := limits.warning(busy):
+        clock.say(warning)
+    with clock.stage("limits"):
+        most = {dtype: limits.limits(dtype) for dtype in ("float32", "bfloat16")}
+    rows: list[Row] = []
+    for name in settings.run.rows:
+        others = limits.others_since()
+        with clock.stage(name):
+            measured = ROWS[name](settings, strategy, most)
+        share = others()
+        if warning := limits.warning(share):
+            clock.say(warning)
+        rows += [row | {"others": share} for row in measured]
+    return {
+        "busy": busy,
+        "threads": limits.threads(),
+        "omp_wait_policy": os.environ.get("OMP_WAIT_POLICY"),
+        "repeats": pairs.REPEATS,
+        "limits": most,
+        "rows": rows,
+    }
+
+
+def tables(figures: dict[str, Any]) -> list[Table]:
+    """Returns what was measured, for the console."""
+    limit = tuple(
+        (
+            dtype,
+            *(f"{rates[name]:,.0f}" for name in ("matrix_gflops", "convolution_gflops", "copy_gigabytes")),
+        )
+        for dtype, rates in figures["limits"].items()
+    )
+    rows = tuple(
+        (
+            row["what"],
+            row["unit"],
+            f"{row['first']:,.4g}",
+            f"{row['second']:,.4g} ({row['peer']})",
+            f"{row['ratio']:.3g} ({row['ratio_least']:.3g} to {row['ratio_most']:.3g})",
+            pairs.besides(row),
+        )
+        for row in figures["rows"]
+    )
+    return [
+        Table("The machine's limits", ("", "matrix GFLOP/s", "convolution GFLOP/s", "copied GB/s"), limit),
+        Table(
+            "Beside peers", ("what", "unit", "xmodal", "the other", "times as fast, least to most", ""), rows
+        ),
+    ]
+
+
+def peers() -> ModuleType:
+    """Returns what makes the same networks in PyTorch.
+
+    Raises:
+        UserError: when it or transformers is not installed.
+    """
+    # Read when PyTorch is loaded: threads that have nothing to do sleep, and do not wait in a loop, in which
+    # they take the processor from the one that they wait for as soon as another process is there.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    try:
+        from xmodal.bench import torch_peers
+    except ImportError as error:
+        raise UserError(
+            f"--bench=speed compares with PyTorch and transformers ({error})",
+            "pip install -c constraints.txt -e '.[bench]', or choose others of --rows",
+        ) from error
+    return torch_peers
+
+
+def forward(settings: Config, strategy: tf.distribute.Strategy, most: dict) -> list[Row]:
+    """Compares features of a frozen trunk with PyTorch, and with the machine's largest rate."""
+    return [_forward(settings, strategy, most, precision) for precision in PRECISIONS]
+
+
+def _forward(settings: Config, strategy: tf.distribute.Strategy, most: dict, precision: str) -> Row:
+    names, images = settings.image.features, _images(settings)
+    with strategy.scope(), _computing(precision):
+        trunk = image_trunk(settings.image.target, settings.data.image_size, names, cache=Path())
+    run = mapped(lambda batch: (trunk(batch, training=False),), strategy)
+    batches = tf.data.Dataset.from_tensor_slices(images)
+    theirs = peers().forward(peers().vgg(trunk, names), [(batch,) for batch in images], precision)
+    what = f"{settings.image.target} features, {precision}"
+    count = images.shape[0] * images.shape[1]
+    row = _row(what, "images a second", "PyTorch", lambda: run(batches)[0], theirs, count)
+    largest = most[precision.removeprefix("mixed_")]["convolution_gflops"]
+    reached = row["first"] * limits.convolution_flops(trunk) / 1e9
+    return row | {"share_of_limit": reached / largest}
+
+
+def train(settings: Config, strategy: tf.distribute.Strategy, most: dict) -> list[Row]:
+    """Compares training steps with PyTorch's and with Keras' `fit`: all layers, and the two upper blocks."""
+    return [
+        row
+        for precision in PRECISIONS
+        for first in ("all", "block4")
+        for row in _train(settings, strategy, precision, first)
+    ]
+
+
+def _train(settings: Config, strategy: tf.distribute.Strategy, precision: str, first: str) -> list[Row]:
+    images = _images(settings)
+    labels = np.random.default_rng(1).integers(0, CLASSES, images.shape[:2]).astype(np.int32)
+    model, trunk = _classifier(settings, strategy, precision, first)
+    module = peers().vgg(trunk, settings.image.features, model.get_layer("logits"))
+    one = model(images[0], training=False).numpy()
+    apart = _apart(one, peers().answers(module, (images[0],)))
+    peers().freeze(module, "block" if first == "all" else first)
+    step = peers().trainer(module, [(batch,) for batch in images], labels, peers().sgd(), precision)
+    epoch = _held(images, labels)
+    pair = pairs.compared(
+        lambda: rate(fitted(model, epoch, strategy, EPOCHS), labels.size),
+        lambda: _rate_of(step, labels.size),
+    )
+    what = f"training step of {settings.image.target}, {first} of it, {precision}"
+    row: Row = {"what": what, "unit": "images a second"}
+    fit = against_keras(model, strategy, settings.image.batch_size)
+    return [
+        row | {"peer": "PyTorch"} | pair | {"largest_difference": apart},
+        row | {"peer": "Keras fit"} | fit,
+    ]
+
+
+def bert(settings: Config, strategy: tf.distribute.Strategy, most: dict) -> list[Row]:
+    """Compares BERT with transformers: vectors of texts of several lengths, and a step of fine-tuning."""
+    rows = []
+    for precision in PRECISIONS:
+        rows += [_encoding(settings, strategy, precision, length) for length in TOKENS]
+        rows.append(_fine_tuning(settings, strategy, precision))
+    return rows
+
+
+def _encoding(settings: Config, strategy: tf.distribute.Strategy, precision: str, length: int) -> Row:
+    preset, size = _preset(settings), settings.text.text_batch_size
+    count = BATCHES * size
+    with strategy.scope(), _computing(precision):
+        model = text_encoder(preset, length).model
+    tokens = _tokens(count, length)
+    batches = token_batches(tokens, batch_size=size, order=np.arange(count))
+    run = mapped(lambda batch: (model(batch[0], training=False),), strategy)
+    theirs = peers().forward(peers().bert(preset), _torch_tokens(tokens, size), precision)
+    what = f"BERT on {length} tokens, {precision}"
+    return _row(what, "texts a second", "transformers", lambda: run(batches)[0], theirs, count)
+
+
+def _fine_tuning(settings: Config, strategy: tf.distribute.Strategy, precision: str) -> Row:
+    preset, size = _preset(settings), settings.text.text_batch_size
+    count = BATCHES * size
+    with strategy.scope(), _computing(precision):
+        model = text_classifier(text_encoder(preset, FINE_TUNED_TOKENS).model, CLASSES)
+    tokens = _tokens(count, FINE_TUNED_TOKENS)
+    labels = np.random.default_rng(1).integers(0, CLASSES, count).astype(np.int32)
+    epoch = token_batches(tokens, labels, batch_size=size, order=np.arange(count))
+    module = peers().bert(preset, model.get_layer("logits"))
+    given = _torch_tokens(tokens, size)
+    one = model({name: part[:size] for name, part in tokens.items()}, training=False).numpy()
+    apart = _apart(one, peers().answers(module, given[0]))
+    step = peers().trainer(module, given, labels.reshape(-1, size), peers().adamw(), precision)
+
+    def ours() -> float:
+        with compiled_activations(model):
+            return rate(fitted(model, epoch, strategy, EPOCHS, "adamw"), count)
+
+    pair = pairs.compared(ours, lambda: _rate_of(step, count))
+    what = f"fine-tuning step of BERT on {FINE_TUNED_TOKENS} tokens, {precision}"
+    row = {"what": what, "unit": "texts a second", "peer": "transformers"}
+    return row | pair | {"largest_difference": apart}
+
+
+def read_images(settings: Config, strategy: tf.distribute.Strategy, most: dict) -> list[Row]:
+    """Compares reading, decoding and augmenting images with what a training of all layers takes of them."""
+    data = configured_images(settings)
+    some = data.train.take(data.train.spread(READ_IMAGES))
+    epoch = examples(some, settings.data.image_size)
+    model, _ = _classifier(settings, strategy, "mixed_bfloat16", "all")
+    images = _images(settings)
+    held = _held(images, np.zeros(images.shape[:2], np.int32))
+    count = images.shape[0] * images.shape[1]
+    pair = pairs.compared(
+        lambda: _rate_of(lambda: [None for _ in epoch], len(some)),
+        lambda: rate(fitted(model, held, strategy, EPOCHS), count),
+    )
+    what, peer = "reading, decoding and augmenting", "a training of all layers in mixed_bfloat16 takes"
+    return [{"what": what, "unit": "images a second", "peer": peer, **pair}]
+
+
+def put_in_words(settings: Config, strategy: tf.distribute.Strategy, most: dict) -> list[Row]:
+    """Compares the bridge in-graph with its Python form, and the tokenizer with that of transformers."""
+    names = tuple(f"class {number}" for number in range(CLASSES))
+    bridge = Bridge(names, settings.text.text_style, settings.text.template, settings.text.top_k)
+    drawn = np.random.default_rng(0).dirichlet(np.full(CLASSES, 0.1), SENTENCES).astype(np.float32)
+    in_graph = tf.function(bridge.sentences)
+    pair = pairs.compared(
+        lambda: _rate_of(lambda: in_graph(tf.constant(drawn)).numpy(), SENTENCES),
+        lambda: _rate_of(lambda: [bridge.describe(row) for row in drawn], SENTENCES),
+    )
+    rows: list[Row] = [
+        {"what": "bridge, in-graph", "unit": "sentences a second", "peer": "its form in Python", **pair}
+    ]
+    preset = _preset(settings)
+    with strategy.scope():
+        encoder = text_encoder(preset, settings.text.sequence_length)
+    texts = [text.decode() for text in in_graph(tf.constant(drawn)).numpy()[:, 0]]
+    pair = pairs.compared(
+        lambda: _rate_of(lambda: encoder.padded(texts), SENTENCES),
+        lambda: _rate_of(peers().tokenizer(preset, texts, settings.text.sequence_length), SENTENCES),
+    )
+    return [*rows, {"what": "tokenizer", "unit": "sentences a second", "peer": "transformers", **pair}]
+
+
+def start(settings: Config, strategy: tf.distribute.Strategy, most: dict) -> list[Row]:
+    """Compares what passes until a new process has taken a training step, and its memory, with Keras."""
+    memory: dict[str, list[float]] = {"xmodal": [], "keras": []}
+
+    def seconds(way: str) -> float:
+        told = json.loads(_child("xmodal.bench.first_step", way, str(settings.data.image_size)))
+        memory[way].append(told["megabytes"])
+        return 1 / told["seconds"]
+
+    pair = pairs.compared(lambda: seconds("xmodal"), lambda: seconds("keras"))
+    used = {way: float(np.median(values)) for way, values in memory.items()}
+    row = _seconds("from the start of a process to its first training step", "Keras fit", pair)
+    return [row | {"megabytes": used["xmodal"], "megabytes_of_peer": used["keras"]}]
+
+
+def whole_run(settings: Config, strategy: tf.distribute.Strategy, most: dict) -> list[Row]:
+    """Compares a whole run, once, with plain Keras that passes every image in every epoch."""
+    with tempfile.TemporaryDirectory() as folder:
+        flags = Path(folder) / "config.cfg"
+        flags.write_text(settings.flagfile)
+        output = Path(folder) / "run"
+        more = (f"--output_dir={output}", "--nobaseline", "--nosmall", "--noexport", "--feature_cache_gb=0")
+        ours, _ = pairs.timed(lambda: _child("xmodal.run", f"--flagfile={flags}", *more))
+        results = json.loads((output / "metrics.json").read_text())["results"]
+        few = f"--peer_epochs={settings.run.peer_epochs}"
+        plain, printed = pairs.timed(lambda: _child("xmodal.bench.plain_flow", f"--flagfile={flags}", few))
+    told = json.loads(printed)
+    plain += told["seconds_reckoned"]
+    ratio = plain / ours
+    pair = {"first": 1 / ours, "second": 1 / plain, "ratio": ratio, "ratio_least": ratio, "ratio_most": ratio}
+    row = _seconds("whole run of vgg_to_bert", "every image through the whole network in every epoch", pair)
+    if reckoned := told["seconds_reckoned"]:
+        # A network that was trained less is no equal.
+        return [row | {"reckoned": reckoned / plain}]
+    both = {name: (results[name]["accuracy"], told[name]) for name in ("image_only", "text")}
+    return [row | {"accuracy": both}]
+
+
+ROWS: dict[str, Callable[[Config, tf.distribute.Strategy, dict], list[Row]]] = {
+    "forward": forward,
+    "train": train,
+    "bert": bert,
+    "input": read_images,
+    "text": put_in_words,
+    "start": start,
+    "run": whole_run,
+}
+
+
+def _row(what: str, unit: str, peer: str, ours: Callable, theirs: Callable, count: int) -> Row:
+    """Compares two ways to the same outputs (N, D), and tells how far apart these are."""
+    one, other = ours(), theirs()
+    pair = pairs.compared(lambda: _rate_of(ours, count), lambda: _rate_of(theirs, count), warm_up=False)
+    return {"what": what, "unit": unit, "peer": peer, **pair, "largest_difference": _apart(one, other)}
+
+
+def _apart(one: np.ndarray, other: np.ndarray) -> float:
+    """Returns the largest difference of two outputs, as a share of the largest of them."""
+    return float(np.abs(one - other).max() / np.abs(other).max())
+
+
+def _seconds(what: str, peer: str, pair: dict[str, float]) -> Row:
+    """Turns rates of something that takes long into seconds; the ratio says how many times as fast it is."""
+    taken = {name: 1 / pair[name] for name in ("first", "second")}
+    return {"what": what, "unit": "seconds", "peer": peer, **pair, **taken}
+
+
+def _rate_of(function: Callable, count: int) -> float:
+    return count / pairs.timed(function)[0]
+
+
+def _child(module: str, *arguments: str) -> str:
+    """Runs a module as a process, and returns the last line that it prints."""
+    environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "2"}
+    done = subprocess.run(
+        [sys.executable, "-m", module, *arguments],
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    return done.stdout.splitlines()[-1]
+
+
+@contextlib.contextmanager
+def _computing(precision: str) -> Iterator[None]:
+    """Builds models that compute in a precision, with the same initial weights each time."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(precision)
+    keras.utils.set_random_seed(0)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def _classifier(
+    settings: Config, strategy: tf.distribute.Strategy, precision: str, first: str
+) -> tuple[keras.Model, keras.Model]:
+    """Returns a classifier that learns from a layer on, and its trunk."""
+    with strategy.scope(), _computing(precision):
+        trunk = image_trunk(
+            settings.image.target, settings.data.image_size, settings.image.features, cache=Path()
+        )
+        set_trainable(trunk, first)
+        return keras.Model(trunk.input, logits(CLASSES)(trunk.output)), trunk
+
+
+def _held(images: np.ndarray, labels: np.ndarray) -> tf.data.Dataset:
+    """Returns an epoch of images (BATCHES, B, H, W, 3) with labels (BATCHES, B), held in memory."""
+    flat = images.reshape(labels.size, *images.shape[2:])
+    return untuned(array_batches(flat, labels.ravel(), batch_size=labels.shape[1]))
+
+
+def _preset(settings: Config) -> str:
+    name, cache = settings.text.text_encoder, config.cache_folder()
+    return assets.text_encoder_path(name, cache=cache, offline=settings.run.offline)
+
+
+def _images(settings: Config) -> np.ndarray:
+    """Returns batches of noise, (BATCHES, B, H, W, 3) from 0 to 255."""
+    size = settings.data.image_size
+    shape = (BATCHES, settings.image.batch_size, size, size, 3)
+    return np.random.default_rng(0).uniform(0, 255, shape).astype(np.float32)
+
+
+def _tokens(count: int, length: int) -> dict[str, np.ndarray]:
+    """Returns texts of that many tokens, without padding, as an encoder of `backbones` reads them."""
+    ids = np.random.default_rng(0).integers(1000, 20_000, (count, length)).astype(np.int32)
+    return {"token_ids": ids, "segment_ids": np.zeros_like(ids), "padding_mask": np.ones_like(ids, bool)}
+
+
+def _torch_tokens(tokens: dict[str, np.ndarray], size: int) -> list[tuple]:
+    ids, mask = tokens["token_ids"].astype(np.int64), tokens["padding_mask"].astype(np.int64)
+    return [(ids[n : n + size], mask[n : n + size]) for n in range(0, len(ids), size)]
