@@ -54,9 +54,9 @@ def measure(settings: Config, clock: Clock) -> dict[str, object]:
 
     Returns:
         "busy", the share of the processors that others used before; "threads" of each side, and how those
-        of PyTorch wait; "limits" of each precision, see `limits.limits`; and "rows", each with what, unit,
-        peer, what `pairs.compared` gives (more is better), "others", the share that others used meanwhile,
-        and what else there is to know: see `pairs.besides`.
+        of PyTorch were told to wait, None for its default; "limits" of each precision, see `limits.limits`;
+        and "rows", each with what, unit, peer, what `pairs.compared` gives (more is better), "others", the
+        share that others used meanwhile, and what else there is to know: see `pairs.besides`.
 
     Raises:
         UserError: when PyTorch is needed and not there, or another asset.
@@ -120,9 +120,6 @@ def peers() -> ModuleType:
     Raises:
         UserError: when it or transformers is not installed.
     """
-    # Read when PyTorch is loaded: threads that have nothing to do sleep, and do not wait in a loop, in which
-    # they take the processor from the one that they wait for as soon as another process is there.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     try:
         from xmodal.bench import torch_peers
     except ImportError as error:
@@ -197,7 +194,8 @@ def bert(settings: Config, strategy: tf.distribute.Strategy, most: dict) -> list
 
 def _encoding(settings: Config, strategy: tf.distribute.Strategy, precision: str, length: int) -> Row:
     preset, size = _preset(settings), settings.text.text_batch_size
-    count = BATCHES * size
+    # As many tokens for every length: a round that is over at once would tell how long one takes to begin.
+    count = BATCHES * size * max(TOKENS) // length
     with strategy.scope(), _computing(precision):
         model = text_encoder(preset, length).model
     tokens = _tokens(count, length)
