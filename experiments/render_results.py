@@ -62,6 +62,7 @@ ENGLISH = {
     "vgg step": "training step of VGG19 in float32, images a second",
     "vgg half step": "training step of VGG19 in bfloat16, images a second",
     "encoding": "BERT on 32 tokens, texts a second",
+    "half encoding": "BERT on 16 tokens in bfloat16, texts a second",
     "bert step": "fine-tuning step of BERT on 128 tokens, texts a second",
     "whole run": "whole run of vgg_to_bert, seconds",
     "cached_head": "head on kept features, images a second",
@@ -92,6 +93,7 @@ CHINESE = {
     "vgg step": "VGG19 训练步, float32, 每秒图像数",
     "vgg half step": "VGG19 训练步, bfloat16, 每秒图像数",
     "encoding": "BERT 读 32 个词元, 每秒文本数",
+    "half encoding": "BERT 以 bfloat16 读 16 个词元, 每秒文本数",
     "bert step": "BERT 在 128 个词元上的微调步, 每秒文本数",
     "whole run": "整个 vgg_to_bert 运行的秒数",
     "every image through the whole network in every epoch": "每轮每张图像都过整个网络",
@@ -474,6 +476,7 @@ SPEED_HEADLINES = {
     ("training step of VGG19, all of it, float32", "PyTorch"): "vgg step",
     ("training step of VGG19, all of it, mixed_bfloat16", "PyTorch"): "vgg half step",
     ("BERT on 32 tokens, float32", "transformers"): "encoding",
+    ("BERT on 16 tokens, mixed_bfloat16", "transformers"): "half encoding",
     ("fine-tuning step of BERT on 128 tokens, float32", "transformers"): "bert step",
     ("whole run of vgg_to_bert", "every image through the whole network in every epoch"): "whole run",
 }
