@@ -47,6 +47,7 @@ MORE = {
     "cnn_to_text.cfg": ["--class_descriptions=described.csv", "--word_vectors=random"],
     "cifar10.cfg": ["--trainable=block1", "--precision=float32"],
     "across_languages.cfg": ["--text_trainable=all", "--documents=tsv:data/sib200/eng_Latn"],
+    "thucnews.cfg": ["--documents=tsv:data/sib200/eng_Latn", "--label_column=category"],
     "--attacked_examples": ["--attacked_examples=2"],
     "bert_news": ["--attacked_examples=2", "--nosmall"],
     "vgg_to_bert": ["--nosmall"],
