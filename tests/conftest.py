@@ -1,11 +1,13 @@
 """Two virtual CPU devices for the whole test process, so that mirrored strategies are really run."""
 
+import importlib.util
 import os
 import signal
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import pytest
+from pages import ROOT
 
 from xmodal.strategy import make_strategy
 
@@ -36,3 +38,12 @@ def tiny_exported(tmp_path_factory):
 
     served = tiny_served(tmp_path_factory.mktemp("preset"))
     return served, export(served, tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def render_results():
+    """The script that renders the recorded runs."""
+    spec = importlib.util.spec_from_file_location("render_results", ROOT / "experiments/render_results.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

@@ -1,7 +1,6 @@
 """The comparison with peers: what it says, and that the peers compute the same."""
 
 import functools
-import importlib.util
 import json
 import subprocess
 import sys
@@ -43,14 +42,6 @@ def small(monkeypatch):
     monkeypatch.setattr(limits, "SIDES", (64,))
     monkeypatch.setattr(limits, "CONVOLUTIONS", ((2, 8, 4, 4),))
     monkeypatch.setattr(limits, "COPIED_BYTES", 2**20)
-
-
-@pytest.fixture(scope="module")
-def render_results():
-    spec = importlib.util.spec_from_file_location("render_results", ROOT / "experiments/render_results.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def test_a_benchmark_prints_its_rows_and_records_them(small, tmp_path, capsys, monkeypatch):

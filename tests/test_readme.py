@@ -1,7 +1,6 @@
 """The pages' figures are those of the records, their commands those of CI, and both READMEs say the same."""
 
 import dataclasses
-import importlib.util
 import json
 import re
 import time
@@ -16,14 +15,6 @@ from xmodal.robustness import Attacked, attack_table
 
 README, CHINESE = (PAGES[name] for name in ("README.md", "README.zh-CN.md"))
 LANGUAGES = ("sh", "bash", "python")
-
-
-@pytest.fixture(scope="module")
-def render_results():
-    spec = importlib.util.spec_from_file_location("render_results", ROOT / "experiments/render_results.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def test_the_results_are_rendered_from_the_records(render_results):

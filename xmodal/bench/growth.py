@@ -20,6 +20,7 @@ import numpy as np
 import tensorflow as tf
 
 from xmodal import assets, config, train
+from xmodal.bench.first_step import peak_megabytes
 from xmodal.bridge import Bridge
 from xmodal.clock import Clock
 from xmodal.config import Config
@@ -41,7 +42,7 @@ IMAGES_OF_CLASSES, CLASSES_OF_IMAGES = 10_000, 10
 # That many are not read: their logits are drawn, block by block, and put into words.
 SIMULATED, BLOCK = 10_000_000, 100_000
 SIDE = 32
-MEMORY, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+RESET = Path("/proc/self/clear_refs")
 STAGES = ("listing and audit", "features of the frozen trunk", "an epoch of the head", "bridge", "text")
 
 Size = dict[str, dict[str, float]]
@@ -246,12 +247,7 @@ def _stage(size: Size, name: str) -> Iterator[None]:
     RESET.write_text("5")
     started = time.perf_counter()
     yield
-    size[name] = {"seconds": time.perf_counter() - started, "megabytes": _peak()}
-
-
-def _peak() -> float:
-    line = next(line for line in MEMORY.read_text().splitlines() if line.startswith("VmHWM"))
-    return int(line.split()[1]) * 1024 / 1e6
+    size[name] = {"seconds": time.perf_counter() - started, "megabytes": peak_megabytes()}
 
 
 if __name__ == "__main__":
