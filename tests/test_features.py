@@ -37,7 +37,7 @@ def network(seed: int = 0) -> keras.Model:
 
 def computed(split, cache, strategy, *, trunk=None, **facts):
     read = batches(split, image_size=SIDE, batch_size=4).map(lambda batch: batch["image"])
-    return features(trunk or network(), split, read, strategy, cache=cache, facts=facts)
+    return np.asarray(features(trunk or network(), split, read, strategy, cache=cache, facts=facts))
 
 
 @pytest.fixture(autouse=True)

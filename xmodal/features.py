@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,8 +19,10 @@ from xmodal.config import Config, cache_folder
 from xmodal.data import images
 from xmodal.data.images import ImageSplit
 from xmodal.data.reading import Batches
+from xmodal.data.rows import Rows, StoredRows
 from xmodal.files import folder_lock, mendable_os_errors, whole_file, write_json
 from xmodal.replicas import bytes_from_chief, streamed
+from xmodal.strategy import workers
 
 # A run that was killed computes at most so many images a second time.
 SHARD_IMAGES = 4096
@@ -58,12 +61,13 @@ def features(
     cache: FeatureCache,
     facts: dict[str, object],
     stage: str = "",
-) -> np.ndarray:
-    """Runs a network over a split, or reads what an earlier run of the same left.
+) -> Rows:
+    """Runs a network over a split, or finds what an earlier run of the same left.
 
     The same is: equal weights and layers, equal pixels in the same order, `facts`, the code that reads
     and augments images, the versions of TensorFlow and Keras, the precision and the number of devices.
     Runs at the same time share the folder: every file appears whole, and who finds none computes it.
+    Features stay in their files, where there is one process and they fit into the cache.
 
     Args:
         trunk: images (B, H, W, 3) -> features (B, D), frozen.
@@ -92,23 +96,28 @@ def features(
     batch_size = int(next(iter(_sizes(batches))))
     each = max(1, SHARD_IMAGES // batch_size)
     count = -(-int(batches.cardinality()) // each)
-    shards: list[np.ndarray] = []
+    shards: list[np.ndarray | StoredRows] = []
     while fits and len(shards) < count:
         shard = _read_shard(entry, len(shards), cache.writes, strategy)
         if shard is None:
             break
         shards.append(shard)
     if len(shards) == count:
-        return np.concatenate(shards)
+        return Rows(shards)
     rest = batches.skip(len(shards) * each)
     for number, shard in enumerate(_computed(trunk, rest, each, strategy, stage), start=len(shards)):
-        shards.append(shard)
         if fits and cache.writes:
             _write_shard(entry, number, shard)
+        stored = _stored(entry, number) if fits and _alone(strategy) else None
+        shards.append(shard if stored is None else stored)
     if fits and cache.writes:
         write_json(entry / KEY_FILE, key)
         cache.say(f"features kept: {_held(cache.folder) / 1e9:.2f} of {cache.gigabytes:g} GB in the cache")
-    return np.concatenate(shards)
+    return Rows(shards)
+
+
+def _alone(strategy: tf.distribute.Strategy) -> bool:
+    return workers(strategy).workers == 1
 
 
 def _sizes(batches: Batches) -> tf.data.Dataset:
@@ -157,24 +166,26 @@ def _layers(trunk: keras.Model) -> str:
     return config
 
 
-def _read_shard(entry: Path, number: int, reads: bool, strategy) -> np.ndarray | None:
-    """Reads a shard in the chief, and gives it to every process."""
-    content = _whole_shard(entry, number) if reads else b""
-    content = bytes_from_chief(content, strategy)
-    return np.load(io.BytesIO(content)) if content else None
+def _read_shard(entry: Path, number: int, reads: bool, strategy) -> np.ndarray | StoredRows | None:
+    """Finds a shard; of several processes the chief reads it, and gives it to all."""
+    stored = _stored(entry, number) if reads else None
+    if _alone(strategy):
+        return stored
+    content = io.BytesIO()
+    if stored is not None:
+        np.save(content, stored[np.arange(len(stored))])
+    content = io.BytesIO(bytes_from_chief(content.getvalue(), strategy))
+    return np.load(content) if content.getbuffer() else None
 
 
-def _whole_shard(entry: Path, number: int) -> bytes:
+def _stored(entry: Path, number: int) -> StoredRows | None:
     for path in entry.glob(f"{number:05d}.*.npy"):
-        try:
-            content = path.read_bytes()
-        except OSError:
-            # Another run made room.
-            continue
-        if hashlib.sha256(content).hexdigest() == path.name.split(".")[1]:
-            return content
-        path.unlink(missing_ok=True)
-    return b""
+        # Another run may be making room.
+        with suppress(OSError), path.open("rb") as file:
+            if hashlib.file_digest(file, "sha256").hexdigest() == path.name.split(".")[1]:
+                return StoredRows(file)
+            path.unlink(missing_ok=True)
+    return None
 
 
 def _write_shard(entry: Path, number: int, shard: np.ndarray) -> None:

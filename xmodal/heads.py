@@ -1,11 +1,16 @@
 """What stands on an encoder: classification heads and the scorer s(x, c)."""
 
+import math
+from collections.abc import Callable
+
 import keras
 import numpy as np
 
+from xmodal.data.rows import Rows
+
 
 def image_head(
-    features: np.ndarray, classes: int, *, hidden: int, dropout: float, name: str = "image_head"
+    features: np.ndarray | Rows, classes: int, *, hidden: int, dropout: float, name: str = "image_head"
 ) -> keras.Model:
     """Builds the head that reads pooled features.
 
@@ -28,14 +33,22 @@ def image_head(
     return keras.Sequential(layers, name=name)
 
 
-def standardising(features: np.ndarray, name: str | None = None) -> keras.layers.Normalization:
+def standardising(features: np.ndarray | Rows, name: str | None = None) -> keras.layers.Normalization:
     """Returns what standardises features by their statistics over a sample (N, ..., D)."""
-    flat = features.reshape(-1, features.shape[-1])
-    variance = flat.var(axis=0)
+    rows = features if isinstance(features, Rows) else Rows([features])
+    mean = _mean(rows, lambda block: block)
+    variance = _mean(rows, lambda block: np.square(block - mean))
     # Most features of a trunk are rare: divided by their own small deviation, one that fires on a new
     # image would drown the others.
     floor = np.median(variance[variance > 0]) if variance.any() else 1.0
-    return keras.layers.Normalization(mean=flat.mean(axis=0), variance=np.maximum(variance, floor), name=name)
+    return keras.layers.Normalization(mean=mean, variance=np.maximum(variance, floor), name=name)
+
+
+def _mean(rows: Rows, function: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """Returns the mean over all axes of a function of rows but the last (D,)."""
+    width = rows.shape[-1]
+    total = sum(function(block.reshape(-1, width)).sum(axis=0, dtype=np.float64) for block in rows.blocks())
+    return (total / math.prod(rows.shape[:-1])).astype(np.float32)
 
 
 def text_classifier(

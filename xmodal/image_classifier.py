@@ -13,6 +13,7 @@ from xmodal.checkpoint import Checkpoints
 from xmodal.config import Config, DataConfig, ImageConfig, TrainConfig, cache_folder
 from xmodal.data.images import ImageData, ImageSplit, batches, equal_parts
 from xmodal.data.reading import Batches
+from xmodal.data.rows import Rows
 from xmodal.features import FeatureCache, features
 from xmodal.heads import image_head
 from xmodal.steps import Adversary, Loss
@@ -133,7 +134,7 @@ def train_image_classifier(
     def outputs(model: keras.Model, examples: tf.data.Dataset | Batches, name: str) -> np.ndarray:
         return train.predict(model, examples, strategy, stage=f"{stage}: {name}", checkpoints=checkpoints)
 
-    def trunk_outputs(split: ImageSplit, name: str, view: int = 0) -> np.ndarray:
+    def trunk_outputs(split: ImageSplit, name: str, view: int = 0) -> Rows:
         return trunk_features(
             trunk,
             split,
@@ -147,7 +148,11 @@ def train_image_classifier(
             cache=cache,
         )
 
-    kept = np.concatenate([trunk_outputs(first, f"view {view + 1}/{views}", view) for view in range(views)])
+    seen = [trunk_outputs(first, f"view {view + 1}/{views}", view) for view in range(views)]
+    kept: Rows | np.ndarray = Rows(part for rows in seen for part in rows.parts)
+    if training.data_service:
+        # Its workers cannot reach the files.
+        kept = np.asarray(kept)
     labels = np.tile(first.labels, views)
     held_out = trunk_outputs(data.validation, "validation")
     with strategy.scope():
@@ -193,7 +198,7 @@ def train_image_classifier(
     if not by_head:
         told = told.take(told.spread(MOST_TOLD))
 
-    def logits(split: ImageSplit, features: np.ndarray, name: str) -> np.ndarray:
+    def logits(split: ImageSplit, features: Rows | np.ndarray, name: str) -> np.ndarray:
         if by_head:
             return outputs(head, train.array_batches(features, batch_size=1024), name)
         return outputs(answering, read(split), name)
@@ -221,7 +226,7 @@ def trunk_features(
     view: int = 0,
     checkpoints: Checkpoints | None = None,
     cache: FeatureCache | None = None,
-) -> np.ndarray:
+) -> Rows:
     """Returns what a trunk makes of the images of a split (N, D), computed once for all that ask the same.
 
     Args:
@@ -239,7 +244,7 @@ def trunk_features(
     augment, size = config.augment if view else (), 4 * config.batch_size
     read = pixels(split, data_config.image_size, size, augment=augment, seed=seed, epoch=view)
     if cache is None:
-        return train.predict(trunk, read, strategy, stage=stage, checkpoints=checkpoints)
+        return Rows([train.predict(trunk, read, strategy, stage=stage, checkpoints=checkpoints)])
     facts: dict[str, object] = {"image_size": data_config.image_size, "batch_size": size}
     if view:
         facts |= {"augment": list(config.augment), "seed": seed, "view": view}

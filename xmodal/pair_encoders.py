@@ -238,7 +238,8 @@ def encode(
         if cache is None:
             rows = train.predict(encoders.trunk, batches, strategy, stage=stage, checkpoints=checkpoints)
         else:
-            rows = features(encoders.trunk, split, batches, strategy, cache=cache, facts=facts, stage=stage)
+            kept = features(encoders.trunk, split, batches, strategy, cache=cache, facts=facts, stage=stage)
+            rows = np.asarray(kept)
         return tf.concat([rows, tf.zeros_like(rows[:1])], axis=0)
 
     encoded = {}

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import keras
@@ -19,6 +20,7 @@ from tqdm import tqdm
 from xmodal.checkpoint import Checkpoints, Stage, State, deferred_signals
 from xmodal.config import TrainConfig
 from xmodal.data.reading import Batches
+from xmodal.data.rows import Rows
 from xmodal.errors import WorkerLost
 from xmodal.progress import (
     Progress,
@@ -134,10 +136,10 @@ def array_batches(
     batch_size: int,
     shuffle_seed: Sequence[int] | None = None,
 ) -> tf.data.Dataset:
-    """Batches examples that are held in memory.
+    """Batches examples that are held in memory, or rows that may be stored.
 
     Args:
-        inputs: an array (N, ...) or a dict of them.
+        inputs: an array or `Rows` (N, ...), or a dict of them.
         labels: int (N,), zeros by default.
         weights: float (N,), ones by default.
         batch_size: B.
@@ -150,12 +152,24 @@ def array_batches(
     labels = np.zeros(size, np.int32) if labels is None else labels.astype(np.int32)
     weights = np.ones(size, np.float32) if weights is None else weights.astype(np.float32)
     order = np.arange(size) if shuffle_seed is None else np.random.default_rng(shuffle_seed).permutation(size)
-    held = keras.tree.map_structure(tf.convert_to_tensor, (inputs, labels, weights))
+    takers = keras.tree.map_structure(_taker, (inputs, labels, weights))
 
     def take(index):
-        return tf.nest.map_structure(lambda array: tf.gather(array, index), held)
+        return keras.tree.map_structure(lambda taker: taker(index), takers)
 
     return tf.data.Dataset.from_tensor_slices(order).batch(batch_size).map(take).prefetch(2)
+
+
+def _taker(array: np.ndarray | Rows) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Returns what gives the rows (B, ...) with the numbers (B,), in-graph."""
+    if not isinstance(array, Rows):
+        return partial(tf.gather, tf.convert_to_tensor(array))
+
+    def take(index):
+        rows = tf.numpy_function(array.__getitem__, [index], array.dtype, stateful=False)
+        return tf.ensure_shape(rows, (None, *array.shape[1:]))
+
+    return take
 
 
 def fit(

@@ -27,6 +27,7 @@ from xmodal.config import Config
 from xmodal.data.images import load_images
 from xmodal.data.texts import identity_map
 from xmodal.errors import UserError
+from xmodal.features import FeatureCache
 from xmodal.heads import image_head
 from xmodal.image_classifier import build_trunk, trunk_features
 from xmodal.questions import sentences_of, zero_shot_of
@@ -196,7 +197,7 @@ def _see(settings: Config, folder: Path, strategy, size: Size) -> int:
         data = load_images(f"folder:{folder}", cache=config.cache_folder(), min_per_class=1)
     with strategy.scope():
         trunk = build_trunk(settings, settings.image.target, "none", strategy)
-    with _stage(size, "features of the frozen trunk"):
+    with tempfile.TemporaryDirectory() as kept, _stage(size, "features of the frozen trunk"):
         features = trunk_features(
             trunk,
             data.train,
@@ -205,6 +206,7 @@ def _see(settings: Config, folder: Path, strategy, size: Size) -> int:
             seed=0,
             strategy=strategy,
             stage="",
+            cache=FeatureCache(Path(kept), settings.run.feature_cache_gb, say=lambda line: None),
         )
     with _stage(size, "an epoch of the head"):
         with strategy.scope():

@@ -177,16 +177,18 @@ def features_of(job: Job, trunk: keras.Model, data: ImageData) -> dict[str, np.n
     config = job.config
     cache = feature_cache(config, workers(job.strategy).is_chief, job.clock.say)
     return {
-        name: trunk_features(
-            trunk,
-            getattr(data, name),
-            data_config=config.data,
-            config=config.image,
-            seed=config.run.seed,
-            strategy=job.strategy,
-            stage=f"features: {name}",
-            checkpoints=job.checkpoints,
-            cache=cache,
+        name: np.asarray(
+            trunk_features(
+                trunk,
+                getattr(data, name),
+                data_config=config.data,
+                config=config.image,
+                seed=config.run.seed,
+                strategy=job.strategy,
+                stage=f"features: {name}",
+                checkpoints=job.checkpoints,
+                cache=cache,
+            )
         )
         for name in SPLITS
     }
