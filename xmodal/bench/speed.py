@@ -1,4 +1,9 @@
-"""What xmodal does, against peers that do the same on the same machine: PyTorch, Keras, plain Keras code."""
+"""What xmodal does, against peers that do the same on the same machine: PyTorch, Keras, plain Keras code.
+
+    python -m xmodal.bench.speed --rows=forward      # what `measure` starts for each row
+
+Prints a JSON object: the rows, or the error.
+"""
 
 import contextlib
 import json
@@ -6,7 +11,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -35,8 +40,10 @@ from xmodal.train import array_batches
 
 PRECISIONS = ("float32", "mixed_bfloat16")
 CLASSES = 10
-# Batches of a round, and its epochs: in the first one TensorFlow traces and compiles.
+# Batches of a round of training, and its epochs: in the first one TensorFlow traces and compiles.
 BATCHES, EPOCHS = 4, 3
+# A pass alone is over soon: with few batches, how long the first one takes to arrive would count.
+FORWARD_BATCHES = 16
 TOKENS = (16, 32, 128)
 FINE_TUNED_TOKENS = 128
 SENTENCES = 50_000
@@ -46,7 +53,9 @@ Row = dict[str, Any]
 
 
 def measure(settings: Config, clock: Clock) -> dict[str, object]:
-    """Compares the rows of --rows.
+    """Compares the rows of --rows, those of each name and precision in a process of their own.
+
+    What a process has computed before, in the memory and the threads of two frameworks, slows it down.
 
     Args:
         settings: as for a run of vgg_to_bert.
@@ -61,7 +70,6 @@ def measure(settings: Config, clock: Clock) -> dict[str, object]:
     Raises:
         UserError: when PyTorch is needed and not there, or another asset.
     """
-    strategy = make_strategy(settings.run.strategy, settings.run.virtual_devices)
     busy = limits.busy()
     if warning := limits.warning(busy):
         clock.say(warning)
@@ -69,13 +77,14 @@ def measure(settings: Config, clock: Clock) -> dict[str, object]:
         most = {dtype: limits.limits(dtype) for dtype in ("float32", "bfloat16")}
     rows: list[Row] = []
     for name in settings.run.rows:
-        others = limits.others_since()
-        with clock.stage(name):
-            measured = ROWS[name](settings, strategy, most)
-        share = others()
-        if warning := limits.warning(share):
-            clock.say(warning)
-        rows += [row | {"others": share} for row in measured]
+        for precision in PRECISIONS if name in IN_EACH_PRECISION else (settings.train.precision,):
+            others = limits.others_since()
+            with clock.stage(f"{name}, {precision}"):
+                measured = _in_a_process(settings, name, precision)
+            share = others()
+            if warning := limits.warning(share):
+                clock.say(warning)
+            rows += [_beside_limit(row, most) | {"others": share} for row in measured]
     return {
         "busy": busy,
         "threads": limits.threads(),
@@ -84,6 +93,31 @@ def measure(settings: Config, clock: Clock) -> dict[str, object]:
         "limits": most,
         "rows": rows,
     }
+
+
+def _in_a_process(settings: Config, name: str, precision: str) -> list[Row]:
+    with tempfile.TemporaryDirectory() as folder:
+        flagfile = Path(folder) / "config.cfg"
+        flagfile.write_text(settings.flagfile)
+        told = json.loads(
+            _child(
+                "xmodal.bench.speed",
+                f"--flagfile={flagfile}",
+                f"--rows={name}",
+                f"--precision={precision}",
+                f"--peer_epochs={settings.run.peer_epochs}",
+            )
+        )
+    if "error" in told:
+        raise UserError(*told["error"])
+    return told["rows"]
+
+
+def _beside_limit(row: Row, most: dict[str, dict[str, float]]) -> Row:
+    if "gflops" not in row:
+        return row
+    largest = most[row["dtype"]]["convolution_gflops"]
+    return row | {"share_of_limit": row["gflops"] / largest}
 
 
 def tables(figures: dict[str, Any]) -> list[Table]:
@@ -130,13 +164,10 @@ def peers() -> ModuleType:
     return torch_peers
 
 
-def forward(settings: Config, strategy: tf.distribute.Strategy, most: dict) -> list[Row]:
-    """Compares features of a frozen trunk with PyTorch, and with the machine's largest rate."""
-    return [_forward(settings, strategy, most, precision) for precision in PRECISIONS]
-
-
-def _forward(settings: Config, strategy: tf.distribute.Strategy, most: dict, precision: str) -> Row:
-    names, images = settings.image.features, _images(settings)
+def forward(settings: Config, strategy: tf.distribute.Strategy) -> list[Row]:
+    """Compares features of a frozen trunk with PyTorch, and says what rate of operations that is."""
+    names, precision = settings.image.features, settings.train.precision
+    images = _images(settings, FORWARD_BATCHES)
     with strategy.scope(), _computing(precision):
         trunk = image_trunk(settings.image.target, settings.data.image_size, names, cache=Path())
     run = mapped(lambda batch: (trunk(batch, training=False),), strategy)
@@ -145,25 +176,19 @@ def _forward(settings: Config, strategy: tf.distribute.Strategy, most: dict, pre
     what = f"{settings.image.target} features, {precision}"
     count = images.shape[0] * images.shape[1]
     row = _row(what, "images a second", "PyTorch", lambda: run(batches)[0], theirs, count)
-    largest = most[precision.removeprefix("mixed_")]["convolution_gflops"]
     reached = row["first"] * limits.convolution_flops(trunk) / 1e9
-    return row | {"share_of_limit": reached / largest}
+    return [row | {"gflops": reached, "dtype": precision.removeprefix("mixed_")}]
 
 
-def train(settings: Config, strategy: tf.distribute.Strategy, most: dict) -> list[Row]:
+def train(settings: Config, strategy: tf.distribute.Strategy) -> list[Row]:
     """Compares training steps with PyTorch's and with Keras' `fit`: all layers, and the two upper blocks."""
-    return [
-        row
-        for precision in PRECISIONS
-        for first in ("all", "block4")
-        for row in _train(settings, strategy, precision, first)
-    ]
+    return [row for first in ("all", "block4") for row in _train(settings, strategy, first)]
 
 
-def _train(settings: Config, strategy: tf.distribute.Strategy, precision: str, first: str) -> list[Row]:
-    images = _images(settings)
+def _train(settings: Config, strategy: tf.distribute.Strategy, first: str) -> list[Row]:
+    images, precision = _images(settings, BATCHES), settings.train.precision
     labels = np.random.default_rng(1).integers(0, CLASSES, images.shape[:2]).astype(np.int32)
-    model, trunk = _classifier(settings, strategy, precision, first)
+    model, trunk = _classifier(settings, strategy, first)
     module = peers().vgg(trunk, settings.image.features, model.get_layer("logits"))
     one = model(images[0], training=False).numpy()
     apart = _apart(one, peers().answers(module, (images[0],)))
@@ -183,17 +208,14 @@ def _train(settings: Config, strategy: tf.distribute.Strategy, precision: str, f
     ]
 
 
-def bert(settings: Config, strategy: tf.distribute.Strategy, most: dict) -> list[Row]:
+def bert(settings: Config, strategy: tf.distribute.Strategy) -> list[Row]:
     """Compares BERT with transformers: vectors of texts of several lengths, and a step of fine-tuning."""
-    rows = []
-    for precision in PRECISIONS:
-        rows += [_encoding(settings, strategy, precision, length) for length in TOKENS]
-        rows.append(_fine_tuning(settings, strategy, precision))
-    return rows
+    encoding = [_encoding(settings, strategy, length) for length in TOKENS]
+    return [*encoding, _fine_tuning(settings, strategy)]
 
 
-def _encoding(settings: Config, strategy: tf.distribute.Strategy, precision: str, length: int) -> Row:
-    preset, size = _preset(settings), settings.text.text_batch_size
+def _encoding(settings: Config, strategy: tf.distribute.Strategy, length: int) -> Row:
+    preset, size, precision = _preset(settings), settings.text.text_batch_size, settings.train.precision
     # As many tokens for every length: a round that is over at once would tell how long one takes to begin.
     count = BATCHES * size * max(TOKENS) // length
     with strategy.scope(), _computing(precision):
@@ -206,8 +228,8 @@ def _encoding(settings: Config, strategy: tf.distribute.Strategy, precision: str
     return _row(what, "texts a second", "transformers", lambda: run(batches)[0], theirs, count)
 
 
-def _fine_tuning(settings: Config, strategy: tf.distribute.Strategy, precision: str) -> Row:
-    preset, size = _preset(settings), settings.text.text_batch_size
+def _fine_tuning(settings: Config, strategy: tf.distribute.Strategy) -> Row:
+    preset, size, precision = _preset(settings), settings.text.text_batch_size, settings.train.precision
     count = BATCHES * size
     with strategy.scope(), _computing(precision):
         model = text_classifier(text_encoder(preset, FINE_TUNED_TOKENS).model, CLASSES)
@@ -230,24 +252,27 @@ def _fine_tuning(settings: Config, strategy: tf.distribute.Strategy, precision: 
     return row | pair | {"largest_difference": apart}
 
 
-def read_images(settings: Config, strategy: tf.distribute.Strategy, most: dict) -> list[Row]:
+def read_images(settings: Config, strategy: tf.distribute.Strategy) -> list[Row]:
     """Compares reading, decoding and augmenting images with what a training of all layers takes of them."""
     data = configured_images(settings)
     some = data.train.take(data.train.spread(READ_IMAGES))
     epoch = examples(some, settings.data.image_size)
-    model, _ = _classifier(settings, strategy, "mixed_bfloat16", "all")
-    images = _images(settings)
+    model, _ = _classifier(settings, strategy, "all")
+    images = _images(settings, BATCHES)
     held = _held(images, np.zeros(images.shape[:2], np.int32))
     count = images.shape[0] * images.shape[1]
     pair = pairs.compared(
         lambda: _rate_of(lambda: [None for _ in epoch], len(some)),
         lambda: rate(fitted(model, held, strategy, EPOCHS), count),
     )
-    what, peer = "reading, decoding and augmenting", "a training of all layers in mixed_bfloat16 takes"
+    what, peer = (
+        "reading, decoding and augmenting",
+        f"a training of all layers in {settings.train.precision} takes",
+    )
     return [{"what": what, "unit": "images a second", "peer": peer, **pair}]
 
 
-def put_in_words(settings: Config, strategy: tf.distribute.Strategy, most: dict) -> list[Row]:
+def put_in_words(settings: Config, strategy: tf.distribute.Strategy) -> list[Row]:
     """Compares the bridge in-graph with its Python form, and the tokenizer with that of transformers."""
     names = tuple(f"class {number}" for number in range(CLASSES))
     bridge = Bridge(names, settings.text.text_style, settings.text.template, settings.text.top_k)
@@ -271,7 +296,7 @@ def put_in_words(settings: Config, strategy: tf.distribute.Strategy, most: dict)
     return [*rows, {"what": "tokenizer", "unit": "sentences a second", "peer": "transformers", **pair}]
 
 
-def start(settings: Config, strategy: tf.distribute.Strategy, most: dict) -> list[Row]:
+def start(settings: Config, strategy: tf.distribute.Strategy) -> list[Row]:
     """Compares what passes until a new process has taken a training step, and its memory, with Keras."""
     memory: dict[str, list[float]] = {"xmodal": [], "keras": []}
 
@@ -286,7 +311,7 @@ def start(settings: Config, strategy: tf.distribute.Strategy, most: dict) -> lis
     return [row | {"megabytes": used["xmodal"], "megabytes_of_peer": used["keras"]}]
 
 
-def whole_run(settings: Config, strategy: tf.distribute.Strategy, most: dict) -> list[Row]:
+def whole_run(settings: Config, strategy: tf.distribute.Strategy) -> list[Row]:
     """Compares a whole run, once, with plain Keras that passes every image in every epoch."""
     with tempfile.TemporaryDirectory() as folder:
         flags = Path(folder) / "config.cfg"
@@ -309,7 +334,7 @@ def whole_run(settings: Config, strategy: tf.distribute.Strategy, most: dict) ->
     return [row | {"accuracy": both}]
 
 
-ROWS: dict[str, Callable[[Config, tf.distribute.Strategy, dict], list[Row]]] = {
+ROWS: dict[str, Callable[[Config, tf.distribute.Strategy], list[Row]]] = {
     "forward": forward,
     "train": train,
     "bert": bert,
@@ -318,6 +343,7 @@ ROWS: dict[str, Callable[[Config, tf.distribute.Strategy, dict], list[Row]]] = {
     "start": start,
     "run": whole_run,
 }
+IN_EACH_PRECISION = ("forward", "train", "bert")
 
 
 def _row(what: str, unit: str, peer: str, ours: Callable, theirs: Callable, count: int) -> Row:
@@ -368,10 +394,10 @@ def _computing(precision: str) -> Iterator[None]:
 
 
 def _classifier(
-    settings: Config, strategy: tf.distribute.Strategy, precision: str, first: str
+    settings: Config, strategy: tf.distribute.Strategy, first: str
 ) -> tuple[keras.Model, keras.Model]:
     """Returns a classifier that learns from a layer on, and its trunk."""
-    with strategy.scope(), _computing(precision):
+    with strategy.scope(), _computing(settings.train.precision):
         trunk = image_trunk(
             settings.image.target, settings.data.image_size, settings.image.features, cache=Path()
         )
@@ -390,10 +416,10 @@ def _preset(settings: Config) -> str:
     return assets.text_encoder_path(name, cache=cache, offline=settings.run.offline)
 
 
-def _images(settings: Config) -> np.ndarray:
-    """Returns batches of noise, (BATCHES, B, H, W, 3) from 0 to 255."""
+def _images(settings: Config, count: int) -> np.ndarray:
+    """Returns batches of noise, (count, B, H, W, 3) from 0 to 255."""
     size = settings.data.image_size
-    shape = (BATCHES, settings.image.batch_size, size, size, 3)
+    shape = (count, settings.image.batch_size, size, size, 3)
     return np.random.default_rng(0).uniform(0, 255, shape).astype(np.float32)
 
 
@@ -406,3 +432,21 @@ def _tokens(count: int, length: int) -> dict[str, np.ndarray]:
 def _torch_tokens(tokens: dict[str, np.ndarray], size: int) -> list[tuple]:
     ids, mask = tokens["token_ids"].astype(np.int64), tokens["padding_mask"].astype(np.int64)
     return [(ids[n : n + size], mask[n : n + size]) for n in range(0, len(ids), size)]
+
+
+def main(argv: Sequence[str]) -> None:
+    """Measures the rows of one name, in the precision of the flags."""
+    config.parse(argv)
+    told: dict[str, object]
+    try:
+        settings = config.from_flags()
+        strategy = make_strategy(settings.run.strategy, settings.run.virtual_devices)
+        (name,) = settings.run.rows
+        told = {"rows": ROWS[name](settings, strategy)}
+    except UserError as error:
+        told = {"error": (error.problem, error.remedy)}
+    print(json.dumps(told))
+
+
+if __name__ == "__main__":
+    main(sys.argv)
