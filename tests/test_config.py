@@ -215,13 +215,6 @@ def test_small_forms_of_nothing(flags, told):
     parsed("--nosmall", *flags)
 
 
-@pytest.mark.parametrize("flags", [[], ["--text_head_epochs=5", "--text_trainable=head"]])
-def test_weights_between_an_encoder_and_itself(flags):
-    with pytest.raises(UserError, match=r"--text_interpolation=0.5 lies between .*; give --text_head_epochs"):
-        parsed("--text_interpolation=0.5", *flags)
-    parsed("--text_interpolation=0.5", "--text_head_epochs=5")
-
-
 @pytest.mark.parametrize("flag", ["--robust", "--attacked_examples=3"])
 @pytest.mark.parametrize("experiment", ["cnn_to_text", "text_to_image"])
 def test_what_is_not_attacked(flag, experiment):

@@ -316,28 +316,6 @@ def test_a_head_can_learn_before_the_encoder_does(preset, settings, one_device):
     assert first < 0.9 * alone, (first, alone)
 
 
-def test_weights_between_those_of_a_trained_head_and_those_of_a_trained_encoder(preset, settings, one_device):
-    texts, targets = zip(*TOY, strict=True)
-
-    def weights(share: float) -> list[np.ndarray]:
-        return train_text_classifier(
-            preset,
-            merge(texts, np.array(targets)),
-            2,
-            config=dataclasses.replace(
-                settings, text_head_epochs=20, text_epochs=2, text_interpolation=share
-            ),
-            seed=3,
-            strategy=one_device,
-            stage="interpolated",
-        ).model.get_weights()
-
-    before, between, after = weights(1e-9), weights(0.25), weights(1.0)
-    assert any(np.abs(a - b).max() > 0.01 for a, b in zip(before, after, strict=True))
-    for a, m, b in zip(before, between, after, strict=True):
-        np.testing.assert_allclose(m, 0.75 * a + 0.25 * b, atol=1e-5)
-
-
 def test_training_stops_when_the_validation_loss_rises(preset, settings, one_device):
     texts, targets = zip(*TOY, strict=True)
     # What is learned is the opposite of what is asked.

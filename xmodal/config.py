@@ -295,13 +295,6 @@ _count(
     "Epochs of a new head on what the frozen encoder gives, before the encoder learns with it.",
     lower=0,
 )
-_number(
-    "text_interpolation",
-    1.0,
-    "What the fine-tuned weights count, against those of the encoder as it was and of the head that learned "
-    "on it first: less than 1 keeps more of what it knew of texts unlike those it learns from.",
-    upper=1.0,
-)
 _number("layer_decay", 1.0, "What each layer's rate is of that of the layer above it.", upper=1.0)
 _choice("class_weights", "none", CLASS_WEIGHTS, "balanced weighs a document by how rare its class is.")
 _count("length_window", 1, "Batches whose texts are sorted by length together; 1 leaves the order random.")
@@ -529,7 +522,6 @@ class TextConfig:
     similarity_scale: float
     text_trainable: str
     text_head_epochs: int
-    text_interpolation: float
     layer_decay: float
     class_weights: str
     length_window: int
@@ -664,7 +656,6 @@ def from_flags() -> Config:
         if unknown:
             raise UserError(f"--{name}={unknown[0]} is not known", nearest(unknown[0], choices))
     _require_fusion(values)
-    _require_interpolation(values)
     values["generator_widths"] = _widths(values["generator_widths"])
     _require_generator(values["image_generator"])
     _require_named(values, "test_documents", "swahili=tsv:data/swahili")
@@ -745,17 +736,6 @@ def _require_fusion(values: dict[str, Any]) -> None:
     if values["fusion_units"] % 4:
         raise UserError(
             f"--fusion_units={values['fusion_units']} is no multiple of 4", "attention has 4 heads: give one"
-        )
-
-
-def _require_interpolation(values: dict[str, Any]) -> None:
-    if values["text_interpolation"] < 1 and (
-        values["text_trainable"] == "head" or not values["text_head_epochs"]
-    ):
-        raise UserError(
-            f"--text_interpolation={values['text_interpolation']:g} lies between a head that learned first "
-            "and an encoder that learned after it",
-            "give --text_head_epochs, such as 60, and --text_trainable, such as all",
         )
 
 

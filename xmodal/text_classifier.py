@@ -150,9 +150,7 @@ def train_text_classifier(
 
     Of a frozen encoder every text is read once, and the head learns on what is kept. With `text_head_epochs`
     a head learns like that first, so that its random weights do not distort what the encoder knows of
-    texts unlike those trained on (Kumar et al. 2022, arXiv:2202.10054). With `text_interpolation` below 1
-    the weights are in the end between those and the fine-tuned ones, which keeps more of it (Wortsman et
-    al. 2022, arXiv:2109.01903).
+    texts unlike those trained on (Kumar et al. 2022, arXiv:2202.10054).
 
     Args:
         preset: the encoder, as `backbones.text_encoder` takes it.
@@ -202,21 +200,7 @@ def train_text_classifier(
     if config.text_head_epochs:
         of_head = replace(config, text_epochs=config.text_head_epochs, text_learning_rate=HEAD_LEARNING_RATE)
         _train_head(replace(lesson, config=of_head), stage and f"{stage}: head")
-    if config.text_interpolation == 1:
-        return TextClassifier(encoder, model, _train_whole(lesson, stage))
-    before = model.get_weights()
-    history = _train_whole(lesson, stage)
-    interpolate(model, before, config.text_interpolation)
-    return TextClassifier(encoder, model, history)
-
-
-def interpolate(model: keras.Model, before: Sequence[np.ndarray], share: float) -> None:
-    """Sets a model's weights to `share` of what they are and the rest of what they were before.
-
-    The mixing coefficient of WiSE-FT: Wortsman et al. 2022, arXiv:2109.01903, equation 1.
-    """
-    after = model.get_weights()
-    model.set_weights([old + share * (new - old) for old, new in zip(before, after, strict=True)])
+    return TextClassifier(encoder, model, _train_whole(lesson, stage))
 
 
 @dataclass(frozen=True)
