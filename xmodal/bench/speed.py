@@ -105,6 +105,7 @@ def _in_a_process(settings: Config, name: str, precision: str) -> list[Row]:
                 f"--flagfile={flagfile}",
                 f"--rows={name}",
                 f"--precision={precision}",
+                "--nosmall",  # else another precision than float32 is refused
                 f"--peer_epochs={settings.run.peer_epochs}",
             )
         )
