@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from xmodal.config import TrainConfig
+from xmodal.convolutions import quick_filter_gradients
 from xmodal.progress import SUMS
 from xmodal.replicas import moving_statistics, share_of
 
@@ -96,7 +97,8 @@ def step_taker(
 
     @tf.function(reduce_retracing=True)
     def one_step(share, stop):
-        outcomes = strategy.run(replica, (share, stop))
+        with quick_filter_gradients(model):
+            outcomes = strategy.run(replica, (share, stop))
         return strategy.reduce(tf.distribute.ReduceOp.SUM, outcomes, axis=None)
 
     @tf.function
