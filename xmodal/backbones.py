@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from xmodal import assets, e5
+from xmodal.dense import flatten_sequences
 from xmodal.errors import UserError, nearest
 
 # Encoders with more pieces than this know many languages; BERT in English has 30,522.
@@ -384,7 +385,9 @@ def _sentence_encoder(
         # E5's vectors are meant to have one length; with this one, a head reads features of size 1.
         pooled = keras.layers.UnitNormalization(name="one_length")(pooled)
         pooled = keras.layers.Rescaling(vectors.shape[-1] ** 0.5, name="feature_size")(pooled)
-    return keras.Model(inputs, pooled, name="sentence_encoder")
+    model = keras.Model(inputs, pooled, name="sentence_encoder")
+    flatten_sequences(model)
+    return model
 
 
 def _check_length(sequence_length: int, longest: int, preset: str) -> None:
