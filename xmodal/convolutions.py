@@ -1,7 +1,8 @@
-"""Gradients of filters over small maps as products of matrices, which are quicker on a CPU."""
+"""Convolutions over small maps as products of matrices, which are quicker on a CPU."""
 
+import math
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from itertools import product
 
 import keras
@@ -9,67 +10,27 @@ import tensorflow as tf
 
 Convolution = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
-# Sides of maps up to which the products are the quicker ones. With 64 images and 512 filters on 2 cores they
-# take 18 ms instead of 38 over maps of 8 x 8 in bfloat16, 5 instead of 26 over 4 x 4, and
-# 18 instead of 22 in float32.
-LARGEST_SIDE = {tf.bfloat16: 8, tf.float32: 4}
+# Weights of all filters for each place of a map from which on products are the quicker ones, and for
+# the gradient alone. TensorFlow puts filters in order before it convolves, and adds up a copy of their
+# gradient in every thread: where they are many and places few, that takes longer than to multiply.
+MANY = 70_000
+MANY_FOR_GRADIENT = {tf.bfloat16: 8_000}
 
 
-def filter_gradient(inputs: tf.Tensor, upstream: tf.Tensor, sides: tuple[int, int]) -> tf.Tensor:
-    """Returns the gradient of the filters of a convolution of stride 1 that keeps the size of its maps.
+def quickly(model: Callable, inputs, *, training: bool):
+    """Calls a model, within a `tf.function`, with its convolutions over small maps as products of matrices.
 
-    The filter of an offset sees the maps moved by that offset, so its gradient is one product of matrices
-    over all places of a batch. The convolution that TensorFlow has for it adds up in every thread a copy of
-    all filters, which takes longer than the products where there are more filters than places.
-
-    Args:
-        inputs: maps (B, H, W, C), H and W known.
-        upstream: the gradient of the outputs (B, H, W, K).
-        sides: the odd height h and width w of the filters.
-
-    Returns:
-        The gradient (h, w, C, K).
+    Its outputs and gradients stay the same but for rounding. What is exported keeps its convolutions, and
+    nothing changes where there is a GPU, or for a function that is no model.
     """
-    (high, wide), (_, height, width, channels) = sides, inputs.shape
-    above, left = high // 2, wide // 2
-    padded = tf.pad(inputs, ((0, 0), (above, above), (left, left), (0, 0)))
-    places = tf.reshape(upstream, (-1, upstream.shape[-1]))
-    moved = (padded[:, y : y + height, x : x + width] for y, x in product(range(high), range(wide)))
-    products = [tf.matmul(tf.reshape(maps, (-1, channels)), places, transpose_a=True) for maps in moved]
-    return tf.reshape(tf.stack(products), (high, wide, channels, upstream.shape[-1]))
-
-
-def small_convolution(inputs: tf.Tensor, filters: tf.Tensor) -> tf.Tensor:
-    """Returns the convolution of maps with filters whose gradient is `filter_gradient`.
-
-    Args:
-        inputs: maps (B, H, W, C), H and W known.
-        filters: (h, w, C, K), h and w odd.
-
-    Returns:
-        Maps (B, H, W, K).
-    """
-    sides = tuple(filters.shape[:2])
-
-    @tf.custom_gradient
-    def convolved(inputs, filters):
-        def gradients(upstream):
-            # What the layers below do not need is left out of the graph.
-            of_inputs = tf.nn.conv2d_transpose(upstream, filters, tf.shape(inputs), 1, "SAME")
-            return of_inputs, filter_gradient(inputs, upstream, sides)
-
-        return tf.nn.conv2d(inputs, filters, 1, "SAME"), gradients
-
-    return convolved(inputs, filters)
+    changes = isinstance(model, keras.Model) and not tf.config.list_physical_devices("GPU")
+    with _quick_convolutions(model) if changes else nullcontext():
+        return model(inputs, training=training)
 
 
 @contextmanager
-def quick_filter_gradients(model: keras.Model) -> Iterator[None]:
-    """Lets the convolutions of a model that see small maps have `filter_gradient` for as long as this lasts.
-
-    What is traced meanwhile has it. On a GPU nothing changes: its convolutions are quick ones.
-    """
-    layers = [] if tf.config.list_physical_devices("GPU") else list(filter(_suits, model._flatten_layers()))
+def _quick_convolutions(model: keras.Model) -> Iterator[None]:
+    layers = list(filter(_suits, model._flatten_layers()))
     try:
         for layer in layers:
             layer.convolution_op = _chosen(layer.convolution_op)
@@ -82,7 +43,6 @@ def quick_filter_gradients(model: keras.Model) -> Iterator[None]:
 def _suits(layer: keras.Layer) -> bool:
     return (
         type(layer) is keras.layers.Conv2D
-        and layer.trainable
         and (layer.padding, layer.data_format, layer.groups) == ("same", "channels_last", 1)
         and layer.strides == layer.dilation_rate == (1, 1)
         and all(side % 2 for side in layer.kernel_size)
@@ -94,9 +54,63 @@ def _chosen(plain: Convolution) -> Convolution:
     def convolution(inputs, filters):
         filters = tf.convert_to_tensor(filters)
         height, width = inputs.shape[1:3]
-        largest = LARGEST_SIDE.get(filters.dtype, 0)
-        if None in (height, width) or max(height, width) > largest:
-            return plain(inputs, filters)
-        return small_convolution(inputs, filters)
+        many = 0 if None in (height, width) else math.prod(filters.shape) / (height * width)
+        if many >= MANY:
+            return small_convolution(inputs, filters, convolved=_product)
+        if many >= MANY_FOR_GRADIENT.get(filters.dtype, math.inf):
+            return small_convolution(inputs, filters, convolved=_convolution)
+        return plain(inputs, filters)
 
     return convolution
+
+
+def small_convolution(inputs: tf.Tensor, filters: tf.Tensor, convolved: Convolution) -> tf.Tensor:
+    """Returns a convolution of stride 1 that keeps the size of its maps.
+
+    The filter of an offset sees the maps moved by that offset, so its gradient is one product of matrices
+    over all places. That of the maps is the convolution of the upstream gradient with the filters turned.
+
+    Args:
+        inputs: maps (B, H, W, C), H and W known.
+        filters: (h, w, C, K), h and w odd.
+        convolved: computes it, and the gradient of its inputs.
+
+    Returns:
+        Maps (B, H, W, K).
+    """
+
+    @tf.custom_gradient
+    def with_gradients(inputs, filters):
+        def gradients(upstream):
+            turned = tf.transpose(tf.reverse(filters, (0, 1)), (0, 1, 3, 2))
+            # What the layers below do not need is left out of the graph.
+            return convolved(upstream, turned), _filter_gradient(inputs, upstream, filters.shape)
+
+        return convolved(inputs, filters), gradients
+
+    return with_gradients(inputs, filters)
+
+
+def _filter_gradient(inputs: tf.Tensor, upstream: tf.Tensor, filters: tf.TensorShape) -> tf.Tensor:
+    *_, channels, count = filters
+    places = tf.reshape(upstream, (-1, count))
+    moved = (tf.reshape(maps, (-1, channels)) for maps in _moved(inputs, filters))
+    return tf.reshape(tf.stack([tf.matmul(maps, places, transpose_a=True) for maps in moved]), filters)
+
+
+def _product(inputs: tf.Tensor, filters: tf.Tensor) -> tf.Tensor:
+    rows = tf.reshape(filters, (-1, filters.shape[-1]))
+    places = tf.reshape(tf.concat(_moved(inputs, filters.shape), axis=-1), (-1, rows.shape[0]))
+    return tf.reshape(tf.matmul(places, rows), (-1, *inputs.shape[1:3], filters.shape[-1]))
+
+
+def _convolution(inputs: tf.Tensor, filters: tf.Tensor) -> tf.Tensor:
+    return tf.nn.conv2d(inputs, filters, 1, "SAME")
+
+
+def _moved(inputs: tf.Tensor, filters: tf.TensorShape) -> list[tf.Tensor]:
+    """Returns maps (B, H, W, C), zero beyond their edges, as each offset of (h, w, C, K) sees them."""
+    (high, wide), (height, width) = filters[:2], inputs.shape[1:3]
+    above, left = high // 2, wide // 2
+    padded = tf.pad(inputs, ((0, 0), (above, above), (left, left), (0, 0)))
+    return [padded[:, y : y + height, x : x + width] for y, x in product(range(high), range(wide))]

@@ -16,6 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from xmodal.config import Config, cache_folder
+from xmodal.convolutions import quickly
 from xmodal.data import images
 from xmodal.data.images import ImageSplit
 from xmodal.data.reading import Batches
@@ -129,7 +130,8 @@ def _computed(
 ) -> Iterator[np.ndarray]:
     """Yields the features of so many batches each time, and at last of the rest."""
     waiting: list[np.ndarray] = []
-    for (outputs,) in streamed(lambda batch: (trunk(batch, training=False),), strategy)(batches, stage):
+    run = streamed(lambda batch: (quickly(trunk, batch, training=False),), strategy)
+    for (outputs,) in run(batches, stage):
         waiting.append(outputs)
         if len(waiting) == each:
             yield np.concatenate(waiting)

@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 
 from xmodal.config import TrainConfig
-from xmodal.convolutions import quick_filter_gradients
+from xmodal.convolutions import quickly
 from xmodal.progress import SUMS
 from xmodal.replicas import moving_statistics, share_of
 
@@ -49,10 +49,10 @@ def step_taker(
     def differentiate(inputs, labels, weights, total):
         changed = None if adversary is None else adversary(inputs, labels)
         with tf.GradientTape() as tape:
-            logits = tf.cast(model(inputs, training=True), tf.float32)
+            logits = tf.cast(quickly(model, inputs, training=True), tf.float32)
             losses = loss(labels, logits)
             if adversary is not None:
-                misled = tf.cast(model(changed, training=True), tf.float32)
+                misled = tf.cast(quickly(model, changed, training=True), tf.float32)
                 losses = (losses + loss(labels, misled)) / 2
             weighted = tf.reduce_sum(losses * weights)
             # The optimizer sums the gradients of the replicas.
@@ -97,8 +97,7 @@ def step_taker(
 
     @tf.function(reduce_retracing=True)
     def one_step(share, stop):
-        with quick_filter_gradients(model):
-            outcomes = strategy.run(replica, (share, stop))
+        outcomes = strategy.run(replica, (share, stop))
         return strategy.reduce(tf.distribute.ReduceOp.SUM, outcomes, axis=None)
 
     @tf.function

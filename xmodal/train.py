@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from xmodal.checkpoint import Checkpoints, Stage, State, deferred_signals
 from xmodal.config import TrainConfig
+from xmodal.convolutions import quickly
 from xmodal.data.reading import Batches
 from xmodal.data.rows import Rows
 from xmodal.errors import WorkerLost
@@ -426,7 +427,7 @@ def predict(
 
     def outputs(batch):
         inputs = batch[0] if isinstance(batch, tuple) else batch
-        return (model(inputs, training=False),)
+        return (quickly(model, inputs, training=False),)
 
     (array,) = mapped(outputs, strategy)(batches, stage)
     if kept:
@@ -451,7 +452,7 @@ def validator(
 
     def outcomes(batch):
         inputs, labels, weights = batch
-        logits = tf.cast(model(inputs, training=False), tf.float32)
+        logits = tf.cast(quickly(model, inputs, training=False), tf.float32)
         if loss is not None:
             return loss(labels, logits), weights
         hits = tf.argmax(logits, axis=1, output_type=labels.dtype) == labels

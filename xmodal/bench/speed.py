@@ -29,6 +29,7 @@ from xmodal.bridge import Bridge
 from xmodal.clock import Clock
 from xmodal.compiled import compiled_activations
 from xmodal.config import Config
+from xmodal.convolutions import quickly
 from xmodal.data.images import configured_images
 from xmodal.data.reading import untuned
 from xmodal.data.tokens import token_batches
@@ -172,7 +173,7 @@ def forward(settings: Config, strategy: tf.distribute.Strategy) -> list[Row]:
     images = _images(settings, FORWARD_BATCHES)
     with strategy.scope(), _computing(precision):
         trunk = image_trunk(settings.image.target, settings.data.image_size, names, cache=Path())
-    run = mapped(lambda batch: (trunk(batch, training=False),), strategy)
+    run = mapped(lambda batch: (quickly(trunk, batch, training=False),), strategy)
     batches = tf.data.Dataset.from_tensor_slices(images)
     theirs = peers().forward(peers().vgg(trunk, names), [(batch,) for batch in images], precision)
     what = f"{settings.image.target} features, {precision}"
