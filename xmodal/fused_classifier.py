@@ -92,7 +92,8 @@ def train_fused(setting: Setting, name: str) -> Fused:
     history = train.fit(
         model,
         epoch_batches,
-        loss=train.cross_entropy(config.image.label_smoothing),
+        # Smoothed labels would bend the probabilities that a late fusion multiplies.
+        loss=train.cross_entropy(),
         optimizer=train.optimizer_maker(config.train, config.fusion.fusion_learning_rate),
         epochs=config.fusion.fusion_epochs,
         validation=pair_batches(encoders, held_out, INPUTS[name], batch_size=1024),
