@@ -27,6 +27,7 @@ def main(argv: list[str]) -> int:
     started = time.perf_counter()
     config.parse(argv)
     settings = config.from_flags()
+    keras.config.set_dtype_policy(settings.train.precision)
     data = configured_images(settings)
     pixels, test = (_pixels(split, settings.data.image_size) for split in (data.train, data.test))
     images = _image_network(settings, data)
@@ -67,7 +68,7 @@ def _image_network(settings: config.Config, data: ImageData) -> keras.Model:
     trunk, _ = transferred_trunk(settings, data, tf.distribute.get_strategy())
     set_trainable(trunk, settings.image.trainable)
     scaled = keras.layers.LayerNormalization()(trunk.output)
-    model = keras.Model(trunk.input, keras.layers.Dense(len(data.class_names))(scaled))
+    model = keras.Model(trunk.input, _logits(len(data.class_names))(scaled))
     frozen = settings.image.trainable == "head"
     rate = settings.image.head_learning_rate if frozen else settings.image.learning_rate
     model.compile(keras.optimizers.AdamW(rate), _loss(), jit_compile=False)
@@ -83,9 +84,14 @@ def _text_network(settings: config.Config, classes: int):
         keras_nlp.models.BertTokenizer.from_preset(preset), sequence_length=settings.text.sequence_length
     )
     vectors = keras.layers.GlobalAveragePooling1D()(backbone.output["sequence_output"])
-    model = keras.Model(backbone.input, keras.layers.Dense(classes)(vectors))
+    model = keras.Model(backbone.input, _logits(classes)(vectors))
     model.compile(keras.optimizers.AdamW(settings.text.text_learning_rate), _loss(), jit_compile=False)
     return preprocessor, model
+
+
+def _logits(classes: int) -> keras.layers.Layer:
+    # As Keras' guide to mixed precision has it.
+    return keras.layers.Dense(classes, dtype="float32")
 
 
 def _loss() -> keras.losses.Loss:
