@@ -35,8 +35,8 @@ ORDER = [
     "fetch", "doctor", "init", "compare", "predict", "search", "paint", "demo",
     "dry_run", "run",
     "bench", "bench.pairs", "bench.text_stage", "bench.engine", "bench.scrub", "bench.serving",
-    "bench.limits", "bench.torch_peers", "bench.plain_flow", "bench.first_step", "bench.speed",
-    "bench.growth", "bench.__main__",
+    "bench.limits", "bench.operations", "bench.torch_peers", "bench.plain_flow", "bench.first_step",
+    "bench.speed", "bench.growth", "bench.__main__",
 ]
 # fmt: on
 

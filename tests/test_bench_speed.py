@@ -17,7 +17,7 @@ from tiny_data import save_tiny_data
 from xmodal import config
 from xmodal.backbones import image_trunk, text_encoder
 from xmodal.bench import __main__ as bench
-from xmodal.bench import limits, plain_flow, speed
+from xmodal.bench import limits, operations, pairs, plain_flow, speed
 from xmodal.clock import Clock
 from xmodal.errors import UserError
 from xmodal.heads import text_classifier
@@ -83,6 +83,39 @@ def test_a_rate_stands_beside_the_limit_of_its_precision():
     row = {"what": "features", "gflops": 100.0, "dtype": "bfloat16"}
     assert speed._beside_limit(row, most)["share_of_limit"] == 0.25
     assert speed._beside_limit({"what": "tokenizer"}, most) == {"what": "tokenizer"}
+
+
+def test_what_the_time_of_operations_goes_to():
+    matrix = tf.random.stateless_normal((500, 500), (0, 0))
+    multiply = tf.function(lambda: tf.tanh(matrix @ matrix @ matrix))
+    multiply()
+    spent = operations.shares(multiply)
+    # With oneDNN: _MklMatMul.
+    assert next(iter(spent)).endswith("MatMul")
+    assert "Tanh" in spent
+    assert sum(spent.values()) == pytest.approx(1)
+
+
+def test_a_slower_row_tells_what_its_time_goes_to():
+    numbers = tf.ones(100_000)
+    ours = tf.function(lambda: tf.tanh(numbers))
+    ours()
+    assert "spent" not in speed._explained({"ratio": 1.0}, ours)
+    told = speed._explained({"ratio": 0.9}, ours)
+    assert "Tanh" in told["spent"]
+    row = {"spent": {"MatMul": 0.75, "Cast": 0.25}, "parts": {"imports": (2.0, 1.5)}}
+    assert pairs.besides(row) == (
+        "imports 2.00 s, the other 1.50 s; its operations' time goes to MatMul 75%, Cast 25%"
+    )
+
+
+def test_the_first_step_of_a_training_is_timed_in_parts(small):
+    (row,) = speed.start(settings("--image_size=32"), tf.distribute.get_strategy())
+    assert list(row["parts"]) == ["imports", "model", "training"]
+    ours, theirs = (sum(both[side] for both in row["parts"].values()) for side in (0, 1))
+    assert 0.5 * row["first"] < ours < row["first"]
+    assert 0.5 * row["second"] < theirs < row["second"]
+    assert min(row["megabytes"], row["megabytes_of_peer"]) > 100
 
 
 def test_an_unknown_row():

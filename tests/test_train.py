@@ -206,15 +206,6 @@ def test_the_order_follows_the_seed_alone(examples):
     assert sorted(map(tuple, order(0, 1))) == sorted(map(tuple, examples[0]))
 
 
-def test_one_cycle_rises_and_falls():
-    rate = train.one_cycle(0.5, 100)
-    rates = [float(rate(step)) for step in range(101)]
-    assert rates[0] == 0
-    assert max(rates) == pytest.approx(0.5)
-    assert int(np.argmax(rates)) == 10
-    assert rates[100] == pytest.approx(0, abs=1e-6)
-
-
 def test_label_smoothing_is_that_of_keras():
     logits, labels = tf.constant([[2.0, 0.0, -1.0]]), tf.constant([0])
     smoothed = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.1)

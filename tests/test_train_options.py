@@ -173,9 +173,30 @@ def test_the_update_alone_is_compiled_where_there_are_many_weights(one_device, m
     made = []
     function = tf.function
     monkeypatch.setattr(tf, "function", lambda *given, **how: made.append(how) or function(*given, **how))
+    fitted(one_device, TrainConfig())
+    # It would take longer than it saves in so few steps.
+    assert {"jit_compile": True} not in made
+    monkeypatch.setattr(steps, "MANY_STEPS", 1)
     compiled, _ = fitted(one_device, TrainConfig())
     assert {"jit_compile": True} in made
     assert_close(plain, compiled)
+
+
+def test_the_rate_is_computed_for_a_step_and_not_for_each_variable(one_device, monkeypatch):
+    asked, made = [], []
+    rate_at, maker = train.WarmUp.__call__, train.optimizer_maker
+    monkeypatch.setattr(train.WarmUp, "__call__", lambda *given: asked.append(given) or rate_at(*given))
+
+    def recorded(*given):
+        return lambda planned: made.append(maker(*given)(planned)) or made[-1]
+
+    monkeypatch.setattr(train, "optimizer_maker", recorded)
+    fitted(one_device, TrainConfig())
+    few = len(asked)
+    fitted(one_device, TrainConfig(), layers=[keras.layers.Dense(4) for _ in range(5)])
+    assert len(asked) == 2 * few
+    # The optimizers have their schedules again.
+    assert {type(optimizer._learning_rate) for optimizer in made} == {train.WarmUp}
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)

@@ -2,7 +2,8 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 
 import keras
 import tensorflow as tf
@@ -12,8 +13,9 @@ from xmodal.convolutions import quickly
 from xmodal.progress import SUMS
 from xmodal.replicas import moving_statistics, share_of
 
-# Weights from which on compiling their update pays.
+# Weights and steps from which on compiling the update pays.
 WORTH_COMPILING = 1_000_000
+MANY_STEPS = 40
 
 Loss = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 Adversary = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
@@ -27,20 +29,23 @@ def step_taker(
     config: TrainConfig,
     adversary: Adversary | None = None,
     classifies: bool = True,
+    *,
+    planned: int,
 ) -> Callable:
     """Returns a function of shares of batches, of a number of steps and of whether this process is to stop.
 
     It takes the steps and gives the `Progress.sums` of them, and the seconds that it waited for input: NaN
-    when several steps are taken at once.
+    when several steps are taken at once. How many are planned in all decides what is worth compiling.
     """
     replicas = strategy.num_replicas_in_sync
     statistics = moving_statistics(model) if replicas > 1 else []
     scaled = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
     variables = model.trainable_variables
-    compiled = replicas == 1 and _worth_compiling(variables, config.jit)
+    compiled = replicas == 1 and _worth_compiling(variables, planned, config.jit)
 
     def update(gradients):
-        optimizer.apply(gradients, variables)
+        with _one_rate(optimizer) if replicas == 1 else nullcontext():
+            optimizer.apply(gradients, variables)
 
     if compiled:
         update = tf.function(update, jit_compile=True)
@@ -126,13 +131,32 @@ def step_taker(
     return take_steps
 
 
-def _worth_compiling(variables, jit: str) -> bool:
+def _worth_compiling(variables, planned: int, jit: str) -> bool:
     """Tells whether the update of variables is to be compiled.
 
     As it is, one operation after the other reads and writes every weight, a dozen times in all.
     """
     weights = sum(math.prod(variable.shape) for variable in variables)
-    return jit == "on" or (jit == "auto" and weights >= WORTH_COMPILING)
+    return jit == "on" or (jit == "auto" and weights >= WORTH_COMPILING and planned >= MANY_STEPS)
+
+
+@contextmanager
+def _one_rate(optimizer: keras.optimizers.Optimizer) -> Iterator[None]:
+    """Has an optimizer compute the rate of a step once within a block, and not anew for every variable.
+
+    It is no block for several replicas, whose threads would be in it together.
+    """
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    schedule = inner._learning_rate
+    if not isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule):
+        yield
+        return
+    rate = inner.learning_rate
+    inner.learning_rate = lambda: rate
+    try:
+        yield
+    finally:
+        inner.learning_rate = schedule
 
 
 def _in_parts(differentiate: Callable, batch, total, shapes, parts: int):

@@ -63,37 +63,33 @@ def cross_entropy(label_smoothing: float = 0.0) -> Loss:
     return loss
 
 
-def one_cycle(
-    peak: float, steps: int, *, warmup: float = 0.1
-) -> keras.optimizers.schedules.LearningRateSchedule:
-    """Returns a learning rate that rises to `peak` over a share of the steps, then falls as a cosine to 0."""
-    rise = max(1, round(warmup * steps))
-    return keras.optimizers.schedules.CosineDecay(
-        initial_learning_rate=0.0, decay_steps=max(1, steps - rise), warmup_target=peak, warmup_steps=rise
-    )
-
-
 class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
-    """A rate that rises linearly from 0, and then stays or falls linearly to 0.
+    """A rate that rises linearly from 0, and then stays, or falls to 0 linearly or as a cosine.
+
+    Keras' schedules branch in the graph, and its weight decay asks for the rate once for every variable:
+    a hundred branches take seconds to trace and to compile.
 
     Args:
         peak: the highest rate.
         rise: steps of the rise.
         fall: steps of the fall, 0 for none.
+        cosine: fall as a cosine (Loshchilov and Hutter 2017, arXiv:1608.03983, equation 5).
     """
 
-    def __init__(self, peak: float, rise: int, fall: int):
-        self.peak, self.rise, self.fall = peak, rise, fall
+    def __init__(self, peak: float, rise: int, fall: int, cosine: bool = False):
+        self.peak, self.rise, self.fall, self.cosine = peak, rise, fall, cosine
 
     def __call__(self, step):
         step = tf.cast(step, tf.float32)
-        risen = tf.minimum(step / max(1, self.rise), 1.0) if self.rise else 1.0
+        risen = tf.minimum(step / self.rise, 1.0) if self.rise else 1.0
         left = tf.clip_by_value((self.rise + self.fall - step) / self.fall, 0.0, 1.0) if self.fall else 1.0
+        if self.cosine:
+            left = (1 - tf.cos(math.pi * left)) / 2
         return self.peak * risen * left
 
     def get_config(self):
         """Returns the arguments."""
-        return {"peak": self.peak, "rise": self.rise, "fall": self.fall}
+        return {"peak": self.peak, "rise": self.rise, "fall": self.fall, "cosine": self.cosine}
 
 
 def optimizer_maker(config: TrainConfig, peak: float) -> Callable[[int], keras.optimizers.Optimizer]:
@@ -108,10 +104,8 @@ def optimizer_maker(config: TrainConfig, peak: float) -> Callable[[int], keras.o
 
     def make(steps: int) -> keras.optimizers.Optimizer:
         rise = round(config.warmup * steps)
-        if config.schedule == "cosine":
-            rate = one_cycle(peak, steps, warmup=config.warmup)
-        else:
-            rate = WarmUp(peak, rise, steps - rise if config.schedule == "linear" else 0)
+        fall = 0 if config.schedule == "constant" else max(1, steps - rise)
+        rate = WarmUp(peak, rise, fall, cosine=config.schedule == "cosine")
         options = {
             "weight_decay": config.weight_decay,
             "use_ema": config.ema > 0,
@@ -263,7 +257,9 @@ def fit(
         taken,
         trace,
     )
-    take_steps = step_taker(model, applied, strategy, loss, config, adversary, classifies)
+    take_steps = step_taker(
+        model, applied, strategy, loss, config, adversary, classifies, planned=taken.planned
+    )
     validate = validator(model, strategy, metrics, None if classifies else loss)
     model.stop_training = False
     listeners.on_train_begin()

@@ -8,6 +8,8 @@ from typing import Any
 REPEATS = 3
 # Share of the processors that others may take.
 QUIET = 0.1
+# Kinds of operations that are named as those that take the time.
+MOST_SPENT = 8
 
 
 def timed(function: Callable[[], Any]) -> tuple[float, Any]:
@@ -26,6 +28,11 @@ def besides(row: dict[str, Any]) -> str:
         told.append(f"outputs differ by {row['largest_difference']:.1e} of the largest")
     if "megabytes" in row:
         told.append(f"{row['megabytes']:,.0f} MB, the other {row['megabytes_of_peer']:,.0f}")
+    for part, (ours, other) in row.get("parts", {}).items():
+        told.append(f"{part} {ours:.2f} s, the other {other:.2f} s")
+    if "spent" in row:
+        shares = (f"{kind} {share:.0%}" for kind, share in list(row["spent"].items())[:MOST_SPENT])
+        told.append(f"its operations' time goes to {', '.join(shares)}")
     for name, (ours, other) in row.get("accuracy", {}).items():
         told.append(f"{name} {ours:.2%}, the other {other:.2%}")
     if row.get("reckoned"):

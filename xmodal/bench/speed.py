@@ -23,7 +23,7 @@ import tensorflow as tf
 
 from xmodal import assets, config
 from xmodal.backbones import image_trunk, set_trainable, text_encoder
-from xmodal.bench import limits, pairs
+from xmodal.bench import limits, operations, pairs
 from xmodal.bench.engine import against_keras, examples, fitted, rate
 from xmodal.bridge import Bridge
 from xmodal.clock import Clock
@@ -198,15 +198,16 @@ def _train(settings: Config, strategy: tf.distribute.Strategy, first: str) -> li
     peers().freeze(module, "block" if first == "all" else first)
     step = peers().trainer(module, [(batch,) for batch in images], labels, peers().sgd(), precision)
     epoch = _held(images, labels)
-    pair = pairs.compared(
-        lambda: rate(fitted(model, epoch, strategy, EPOCHS), labels.size),
-        lambda: _rate_of(step, labels.size),
-    )
+
+    def ours() -> float:
+        return rate(fitted(model, epoch, strategy, EPOCHS), labels.size)
+
+    pair = pairs.compared(ours, lambda: _rate_of(step, labels.size))
     what = f"training step of {settings.image.target}, {first} of it, {precision}"
     row: Row = {"what": what, "unit": "images a second"}
     fit = against_keras(model, strategy, settings.image.batch_size)
     return [
-        row | {"peer": "PyTorch"} | pair | {"largest_difference": apart},
+        _explained(row | {"peer": "PyTorch"} | pair | {"largest_difference": apart}, ours),
         row | {"peer": "Keras fit"} | fit,
     ]
 
@@ -252,7 +253,7 @@ def _fine_tuning(settings: Config, strategy: tf.distribute.Strategy) -> Row:
     pair = pairs.compared(ours, lambda: _rate_of(step, count))
     what = f"fine-tuning step of BERT on {FINE_TUNED_TOKENS} tokens, {precision}"
     row = {"what": what, "unit": "texts a second", "peer": "transformers"}
-    return row | pair | {"largest_difference": apart}
+    return _explained(row | pair | {"largest_difference": apart}, ours)
 
 
 def read_images(settings: Config, strategy: tf.distribute.Strategy) -> list[Row]:
@@ -300,17 +301,26 @@ def put_in_words(settings: Config, strategy: tf.distribute.Strategy) -> list[Row
 
 def start(settings: Config, strategy: tf.distribute.Strategy) -> list[Row]:
     """Compares what passes until a new process has taken a training step, and its memory, with Keras."""
-    memory: dict[str, list[float]] = {"xmodal": [], "keras": []}
+    told: dict[str, list[dict[str, Any]]] = {"xmodal": [], "keras": []}
 
     def seconds(way: str) -> float:
-        told = json.loads(_child("xmodal.bench.first_step", way, str(settings.data.image_size)))
-        memory[way].append(told["megabytes"])
-        return 1 / told["seconds"]
+        told[way].append(json.loads(_child("xmodal.bench.first_step", way, str(settings.data.image_size))))
+        return 1 / told[way][-1]["seconds"]
 
-    pair = pairs.compared(lambda: seconds("xmodal"), lambda: seconds("keras"))
-    used = {way: float(np.median(values)) for way, values in memory.items()}
+    pair = pairs.compared(lambda: seconds("xmodal"), lambda: seconds("keras"), warm_up=False)
+    ours, theirs = (_medians(told[way]) for way in ("xmodal", "keras"))
     row = _seconds("from the start of a process to its first training step", "Keras fit", pair)
-    return [row | {"megabytes": used["xmodal"], "megabytes_of_peer": used["keras"]}]
+    return [
+        row
+        | {"megabytes": ours.pop("megabytes"), "megabytes_of_peer": theirs.pop("megabytes")}
+        | {"parts": {part: (ours[part], theirs[part]) for part in ours}}
+    ]
+
+
+def _medians(told: list[dict[str, Any]]) -> dict[str, float]:
+    """Returns the medians of the parts and the memory of what several processes told."""
+    flat = [one["parts"] | {"megabytes": one["megabytes"]} for one in told]
+    return {name: float(np.median([one[name] for one in flat])) for name in flat[0]}
 
 
 def whole_run(settings: Config, strategy: tf.distribute.Strategy) -> list[Row]:
@@ -355,7 +365,13 @@ def _row(what: str, unit: str, peer: str, ours: Callable, theirs: Callable, coun
     """Compares two ways to the same outputs (N, D), and tells how far apart these are."""
     one, other = ours(), theirs()
     pair = pairs.compared(lambda: _rate_of(ours, count), lambda: _rate_of(theirs, count), warm_up=False)
-    return {"what": what, "unit": unit, "peer": peer, **pair, "largest_difference": _apart(one, other)}
+    row = {"what": what, "unit": unit, "peer": peer, **pair, "largest_difference": _apart(one, other)}
+    return _explained(row, ours)
+
+
+def _explained(row: Row, ours: Callable) -> Row:
+    """Adds to a row in which the other is the faster one what the time goes to, see `operations.shares`."""
+    return row if row["ratio"] >= 1 else row | {"spent": operations.shares(ours)}
 
 
 def _apart(one: np.ndarray, other: np.ndarray) -> float:
