@@ -27,6 +27,8 @@ BATCH = 64
 # Of two workers together. The larger a batch, the less of a step goes into exchanging gradients.
 WORKERS_BATCH = 128
 HEAD_EPOCHS = 10
+# Of every training, which ends sooner.
+PLANNED_EPOCHS = 1000
 PHOTOGRAPHS, PHOTOGRAPH_SIZE = 256, (768, 1024)
 # Nobody shrinks a photograph further to train on it.
 PHOTOGRAPH_SIDE = 96
@@ -97,10 +99,10 @@ def examples(split: ImageSplit, size: int) -> Batches:
     )
 
 
-def fitted(
-    model: keras.Model, epoch, strategy, epochs: int = 1, optimizer: str = "sgd", **options
-) -> train.History:
+def fitted(model: keras.Model, epoch, strategy, epochs: int, optimizer: str = "sgd") -> train.History:
     """Trains a model by the project's own loop, without a trace of it but the history.
+
+    The training is stopped early: what is compiled for a long one would not be for a few steps.
 
     Args:
         model: inputs -> logits.
@@ -108,17 +110,20 @@ def fitted(
         strategy: the tf.distribute strategy.
         epochs: how many.
         optimizer: "sgd" or "adamw".
-        options: as `train.fit` takes them.
     """
+
+    def stop(number: int, logs: dict[str, float]) -> None:
+        model.stop_training = number + 1 == epochs
+
     return train.fit(
         model,
         lambda number: epoch,
         loss=train.cross_entropy(),
         optimizer=train.optimizer_maker(TrainConfig(optimizer=optimizer), 1e-3),
-        epochs=epochs,
+        epochs=PLANNED_EPOCHS,
         strategy=strategy,
         stage="",
-        **options,
+        callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=stop)],
     )
 
 
