@@ -211,6 +211,18 @@ def test_every_schedule_begins_and_ends_as_it_says(optimizer, schedule):
     assert rates[55] == pytest.approx(0.5 if schedule == "constant" else 0.25, abs=1e-6)
 
 
+@pytest.mark.parametrize("planned", [1, 2, 7, 100])
+@pytest.mark.parametrize("warmup", [0.0, 0.1, 0.5])
+def test_the_cosine_is_that_of_keras(planned, warmup):
+    rate = train.optimizer_maker(TrainConfig(warmup=warmup), 0.5)(planned)._learning_rate
+    rise = max(1, round(warmup * planned))
+    same = keras.optimizers.schedules.CosineDecay(
+        0.0, max(1, planned - rise), warmup_target=0.5, warmup_steps=rise
+    )
+    for step in range(planned + 1):
+        assert float(rate(step)) == pytest.approx(float(same(step)), abs=1e-6)
+
+
 def test_moving_statistics_are_the_same_on_all_devices(mirrored):
     layer = keras.layers.BatchNormalization
     with mirrored.scope():

@@ -103,9 +103,11 @@ def optimizer_maker(config: TrainConfig, peak: float) -> Callable[[int], keras.o
     """
 
     def make(steps: int) -> keras.optimizers.Optimizer:
-        rise = round(config.warmup * steps)
+        cosine = config.schedule == "cosine"
+        # A cosine rises in one step at least, as that of Keras.
+        rise = max(int(cosine), round(config.warmup * steps))
         fall = 0 if config.schedule == "constant" else max(1, steps - rise)
-        rate = WarmUp(peak, rise, fall, cosine=config.schedule == "cosine")
+        rate = WarmUp(peak, rise, fall, cosine)
         options = {
             "weight_decay": config.weight_decay,
             "use_ema": config.ema > 0,
