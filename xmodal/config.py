@@ -162,7 +162,7 @@ _choice(
     "jit",
     "auto",
     ("auto", "on", "off"),
-    "Compile by XLA: auto compiles the steps with GPUs, and the update of many weights on one device.",
+    "XLA: auto compiles the steps with GPUs, and the update of many weights in many steps of one device.",
 )
 
 # The data; the splits' flags count for images and documents.

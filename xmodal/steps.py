@@ -13,7 +13,7 @@ from xmodal.convolutions import quickly
 from xmodal.progress import SUMS
 from xmodal.replicas import moving_statistics, share_of
 
-# Weights and steps from which on compiling the update pays.
+# Weights and steps from which on compiling the update pays: it takes seconds, and saves a part of each step.
 WORTH_COMPILING = 1_000_000
 MANY_STEPS = 40
 
