@@ -20,7 +20,7 @@ ORDER = [
     "data.personal", "data.scrub", "data.typos", "data.readings", "data.pairs",
     "strategy", "replicas", "e5", "convolutions", "dense", "compiled",
     "backbones", "transfer", "bridge", "captions", "heads", "unet", "layer_rates",
-    "progress", "steps", "step_trace", "train", "features", "image_classifier",
+    "progress", "steps", "step_trace", "batch_norm", "train", "features", "image_classifier",
     "text_classifier", "modality", "scored_classifier", "trials", "fusion", "pair_encoders",
     "fused_classifier", "serving", "retrieval", "picture_index", "generate", "painter",
     "tfidf", "frechet", "evaluate", "repeats",

@@ -9,7 +9,9 @@ import pytest
 import tensorflow as tf
 
 from xmodal import train
+from xmodal.bridge import softmax
 from xmodal.config import TrainConfig
+from xmodal.errors import UserError
 
 
 @pytest.fixture
@@ -144,19 +146,89 @@ def test_what_does_not_classify_has_its_own_loss_and_no_accuracy(examples, one_d
 
 def test_early_stopping_restores_the_best_weights(examples, one_device):
     held_out = train.array_batches(*examples, batch_size=10)
+
+    def rising_rate(steps):
+        # It learns for a while, and then the rate is so high that it gets worse.
+        schedule = keras.optimizers.schedules.PiecewiseConstantDecay([25], [0.1, 8.0])
+        return keras.optimizers.SGD(schedule)
+
+    model, history = fitted(
+        one_device, examples, epochs=40, optimizer=rising_rate, validation=held_out, patience=2
+    )
+    losses = [epoch["val_loss"] for epoch in history.epochs]
+    assert 3 < len(losses) < 40
+    assert min(losses) < history.start["val_loss"]
+    assert len(losses) - 1 - int(np.argmin(losses)) == 2
+    assert train.validator(model, one_device)(held_out)["val_loss"] == pytest.approx(min(losses), abs=1e-6)
+
+
+@pytest.mark.parametrize("rate", [8.0, 1e30])
+def test_what_a_training_begins_with_is_kept_where_a_rate_destroys_it(examples, one_device, rate):
+    held_out = train.array_batches(*examples, batch_size=10)
     model, history = fitted(
         one_device,
         examples,
-        epochs=40,
-        # A rate this high makes it worse after a while.
-        optimizer=lambda steps: keras.optimizers.SGD(8.0),
+        epochs=9,
+        optimizer=lambda steps: keras.optimizers.SGD(rate),
         validation=held_out,
-        patience=2,
+        patience=3,
     )
-    losses = [epoch["val_loss"] for epoch in history.epochs]
-    assert len(losses) < 40
-    assert len(losses) - 1 - int(np.argmin(losses)) == 2
-    assert train.validator(model, one_device)(held_out)["val_loss"] == pytest.approx(min(losses), abs=1e-6)
+    assert all(epoch["val_loss"] > history.start["val_loss"] for epoch in history.epochs)
+    assert len(history.epochs) <= 3
+    for kept, begun in zip(model.get_weights(), build(one_device).get_weights(), strict=True):
+        np.testing.assert_array_equal(kept, begun)
+
+
+def test_a_training_that_diverged_says_so_where_there_is_nothing_to_go_back_to(examples, one_device):
+    with pytest.raises(UserError, match=r"diverged: the loss of epoch \d+ is not finite.*learning rate"):
+        fitted(one_device, examples, epochs=9, optimizer=lambda steps: keras.optimizers.SGD(1e30))
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_distributions_are_labels_too(examples, one_device, mirrored, smoothing):
+    inputs, labels = examples
+    shares = np.eye(3, dtype=np.float32)[labels]
+    index = train.array_batches(inputs, labels, batch_size=8)
+    for strategy in (one_device, mirrored):
+        sure, unsure = build(strategy), build(strategy)
+        histories = [
+            train.fit(
+                model,
+                lambda epoch, targets=targets: train.array_batches(inputs, targets, batch_size=8),
+                loss=train.cross_entropy(smoothing),
+                optimizer=train.optimizer_maker(TrainConfig(), 0.01),
+                epochs=2,
+                strategy=strategy,
+                stage="",
+                validation=train.array_batches(inputs, targets, batch_size=8),
+                patience=2,
+            )
+            for model, targets in ((sure, labels), (unsure, shares))
+        ]
+        assert histories[0].epochs[-1]["accuracy"] == histories[1].epochs[-1]["accuracy"]
+        assert histories[0].epochs[-1]["val_accuracy"] == histories[1].epochs[-1]["val_accuracy"]
+        assert histories[0].epochs[-1]["val_loss"] == pytest.approx(histories[1].epochs[-1]["val_loss"])
+        for a, b in zip(sure.get_weights(), unsure.get_weights(), strict=True):
+            np.testing.assert_allclose(a, b, atol=1e-6)
+        assert train.validator(sure, strategy)(index)["val_loss"] > 0
+
+
+def test_a_model_learns_the_distribution_that_it_is_taught(one_device):
+    with one_device.scope():
+        keras.utils.set_random_seed(0)
+        model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)])
+    inputs = np.eye(2, dtype=np.float32).repeat(8, axis=0)
+    shares = np.array([[0.5, 0.4, 0.1], [0.05, 0.05, 0.9]], np.float32).repeat(8, axis=0)
+    train.fit(
+        model,
+        lambda epoch: train.array_batches(inputs, shares, batch_size=16),
+        loss=train.cross_entropy(),
+        optimizer=lambda steps: keras.optimizers.Adam(0.1),
+        epochs=200,
+        strategy=one_device,
+        stage="",
+    )
+    np.testing.assert_allclose(softmax(model(inputs[::8]).numpy()), shares[::8], atol=0.01)
 
 
 def test_keras_callbacks_hear_every_epoch_and_batch(examples, one_device):

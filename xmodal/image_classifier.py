@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from xmodal import train
 from xmodal.backbones import image_trunk, set_trainable
+from xmodal.batch_norm import refresh_statistics, without_statistics
 from xmodal.checkpoint import Checkpoints
 from xmodal.config import Config, DataConfig, ImageConfig, TrainConfig, cache_folder
 from xmodal.convolutions import quickly
@@ -124,6 +125,10 @@ def train_image_classifier(
     """
     training = training or TrainConfig()
     set_trainable(trunk, trainable)
+    # Features of a network whose statistics were never computed would be those of no data at all.
+    refresh_statistics(
+        trunk, without_statistics(trunk), pixels(data.train, data_config.image_size, 64), strategy
+    )
     # What misleads a classifier changes as it learns, and so cannot be kept.
     frozen = trainable == "head" and not budget
     views = config.epochs if frozen else 1

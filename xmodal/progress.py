@@ -32,10 +32,12 @@ class Progress:
         seconds: that it took so far.
         waiting: how many of them went by waiting for input, NaN when that is not known.
         history: of the epochs before it.
+        start: what validation gave before the first step, empty when nothing was chosen on it.
         best: the lowest validation loss so far.
         best_weights: those that gave it.
         wait: epochs since then.
         stopped: no further epoch is to follow.
+        diverged: the last epoch gave numbers that are not finite, and is not in the history.
     """
 
     epoch: int = 0
@@ -44,10 +46,12 @@ class Progress:
     seconds: float = 0.0
     waiting: float = 0.0
     history: list[dict[str, float]] = field(default_factory=list)
+    start: dict[str, float] = field(default_factory=dict)
     best: float = float("inf")
     best_weights: list[np.ndarray] | None = None
     wait: int = 0
     stopped: bool = False
+    diverged: bool = False
     _started: float = 0.0
 
     def begin(self) -> None:
@@ -67,9 +71,22 @@ class Progress:
         loss, hits, weight, *_ = self.sums.numpy()
         return {"loss": float(loss / weight), "accuracy": float(hits / weight)}
 
+    def begin_with(self, logs: dict[str, float], model: keras.Model) -> None:
+        """Takes the weights that the training begins with for the best so far."""
+        self.start = logs
+        if math.isfinite(logs["val_loss"]):
+            self.best, self.best_weights = logs["val_loss"], model.get_weights()
+
     def end_epoch(self, logs: dict[str, float], model: keras.Model, patience: int | None) -> None:
-        """Enters an epoch into the history, remembers the best weights, and goes on to the next one."""
+        """Enters an epoch into the history, remembers the best weights, and goes on to the next one.
+
+        After an epoch with numbers that are not finite none follows.
+        """
         self.tick()
+        self.diverged = not all(map(math.isfinite, logs.values()))
+        if self.diverged:
+            self.stopped = True
+            return
         waiting = {"waiting": self.waiting} if math.isfinite(self.waiting) else {}
         self.history.append({"epoch": self.epoch, "seconds": self.seconds, **waiting, **logs})
         if patience is not None and "val_loss" in logs:
@@ -84,7 +101,7 @@ class Progress:
         self.begin()
 
 
-FACTS = ("epoch", "step", "seconds", "waiting", "history", "best", "wait", "stopped")
+FACTS = ("epoch", "step", "seconds", "waiting", "history", "start", "best", "wait", "stopped", "diverged")
 
 
 def progress_state(progress: Progress, model, optimizer, stage: str, size: tuple[int, int]) -> State:
@@ -118,18 +135,20 @@ def take_progress(state: State, model, optimizer, strategy, stage: str, size: tu
     return Progress(
         sums=tf.constant(state.arrays["sums"], tf.float32),
         best_weights=_listed(state, "best") or None,
-        **{name: facts[name] for name in FACTS},
+        **{name: facts[name] for name in FACTS if name in facts},
     )
 
 
 def result_state(progress: Progress, model: keras.Model, stage: str) -> State:
     """Returns what a finished training leaves."""
     arrays = _numbered("model", [variable.numpy() for variable in model.variables])
-    return State(arrays, {"stage": stage, "history": progress.history})
+    return State(arrays, {"stage": stage, "history": progress.history, "start": progress.start})
 
 
-def take_result(state: State, model: keras.Model, strategy, stage: str) -> tuple[dict[str, float], ...]:
-    """Gives a model the weights of its finished training, and returns the epochs of that.
+def take_result(
+    state: State, model: keras.Model, strategy, stage: str
+) -> tuple[tuple[dict[str, float], ...], dict[str, float]]:
+    """Gives a model the weights of its finished training, and returns the epochs of that and its start.
 
     Raises:
         UserError: when the state is of another training.
@@ -137,7 +156,7 @@ def take_result(state: State, model: keras.Model, strategy, stage: str) -> tuple
     if state.facts.get("stage") != stage:
         raise foreign(stage, f"it is of {state.facts.get('stage')!r}")
     _assign(model.variables, _listed(state, "model"), strategy, stage)
-    return tuple(state.facts["history"])
+    return tuple(state.facts["history"]), state.facts.get("start", {})
 
 
 def newest(kept: Stage, strategy: tf.distribute.Strategy) -> tuple[State, bool] | None:

@@ -21,6 +21,18 @@ Loss = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 Adversary = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
 
+def hits(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+    """Tells of each example (B,) whether its most probable class is that of its label.
+
+    Args:
+        labels: class indices (B,), or distributions over the classes (B, C).
+        logits: (B, C).
+    """
+    if labels.shape.rank == 2:
+        labels = tf.argmax(labels, axis=1, output_type=tf.int32)
+    return tf.argmax(logits, axis=1, output_type=labels.dtype) == labels
+
+
 def step_taker(
     model: keras.Model,
     optimizer: keras.optimizers.Optimizer,
@@ -69,10 +81,8 @@ def step_taker(
                 tf.zeros(variable.shape) if gradient is None else tf.convert_to_tensor(gradient)
                 for gradient, variable in zip(gradients, variables, strict=True)
             ]
-        hits = tf.zeros_like(weights)
-        if classifies:
-            hits = tf.cast(tf.argmax(logits, axis=1, output_type=labels.dtype) == labels, tf.float32)
-        return gradients, tf.stack([weighted, tf.reduce_sum(hits * weights), tf.reduce_sum(weights)])
+        right = tf.cast(hits(labels, logits), tf.float32) if classifies else tf.zeros_like(weights)
+        return gradients, tf.stack([weighted, tf.reduce_sum(right * weights), tf.reduce_sum(weights)])
 
     if config.jit == "on" or (config.jit == "auto" and tf.config.list_physical_devices("GPU")):
         differentiate = tf.function(differentiate, jit_compile=True)

@@ -8,7 +8,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -17,12 +17,14 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
+from xmodal.batch_norm import batch_norms, refresh_statistics, without_statistics
 from xmodal.checkpoint import Checkpoints, Stage, State, deferred_signals
 from xmodal.config import TrainConfig
 from xmodal.convolutions import quickly
 from xmodal.data.reading import Batches
 from xmodal.data.rows import Rows
-from xmodal.errors import WorkerLost
+from xmodal.data.tokens import targets_of
+from xmodal.errors import UserError, WorkerLost
 from xmodal.progress import (
     Progress,
     foreign,
@@ -35,29 +37,37 @@ from xmodal.progress import (
 from xmodal.rehearsal import Steps, repeated, shortened, under_way
 from xmodal.replicas import Stopped, distributed, mapped, progress_bar
 from xmodal.step_trace import StepTrace
-from xmodal.steps import Adversary, Loss, step_taker
+from xmodal.steps import Adversary, Loss, hits, step_taker
 from xmodal.strategy import lost_workers_noticed, workers
 
 
 @dataclass(frozen=True)
 class History:
-    """What a training left: one dict an epoch.
+    """What a training left.
 
-    It has epoch, seconds, waiting (how many of them went by waiting for input; not with several steps a
-    call), loss, accuracy, val_loss and val_accuracy.
+    Attributes:
+        stage: its name.
+        epochs: a dict for each epoch, with epoch, seconds, waiting (how many of them went by waiting for
+            input; not with several steps a call), loss, accuracy, val_loss and val_accuracy.
+        start: val_loss and val_accuracy before the first step, where weights were chosen on validation.
     """
 
     stage: str
     epochs: tuple[dict[str, float], ...]
+    start: dict[str, float] = field(default_factory=dict)
 
 
 def cross_entropy(label_smoothing: float = 0.0) -> Loss:
-    """Returns the loss of labels (B,) and logits (B, C) for each example (B,), in nats."""
+    """Returns the loss of labels and logits (B, C) for each example (B,), in nats.
+
+    Labels are class indices (B,), or distributions over the classes (B, C): of these the loss is the
+    cross-entropy, which is least where the model's probabilities are the same.
+    """
 
     def loss(labels, logits):
-        one_hot = tf.one_hot(labels, tf.shape(logits)[-1])
+        shares = labels if labels.shape.rank == 2 else tf.one_hot(labels, tf.shape(logits)[-1])
         return keras.losses.categorical_crossentropy(
-            one_hot, logits, from_logits=True, label_smoothing=label_smoothing
+            shares, logits, from_logits=True, label_smoothing=label_smoothing
         )
 
     return loss
@@ -137,16 +147,16 @@ def array_batches(
 
     Args:
         inputs: an array or `Rows` (N, ...), or a dict of them.
-        labels: int (N,), zeros by default.
+        labels: int (N,), zeros by default, or distributions over classes (N, C).
         weights: float (N,), ones by default.
         batch_size: B.
         shuffle_seed: numbers that set the order, such as (seed, epoch); None keeps the order.
 
     Returns:
-        Batches of (inputs, labels (B,), weights (B,)).
+        Batches of (inputs, labels (B,) or (B, C), weights (B,)).
     """
     size = len(keras.tree.flatten(inputs)[0])
-    labels = np.zeros(size, np.int32) if labels is None else labels.astype(np.int32)
+    labels = targets_of(labels, size)
     weights = np.ones(size, np.float32) if weights is None else weights.astype(np.float32)
     order = np.arange(size) if shuffle_seed is None else np.random.default_rng(shuffle_seed).permutation(size)
     takers = keras.tree.map_structure(_taker, (inputs, labels, weights))
@@ -201,7 +211,8 @@ def fit(
         stage: what progress, history and checkpoints call this training.
         validation: batches as `train` gives, kept out of training.
         patience: epochs without a lower validation loss before training stops; the weights of the
-            best epoch are restored in any case. None trains to the end and keeps the last weights.
+            best epoch are restored in any case, and those that the training began with are among them.
+            None trains to the end and keeps the last weights.
         callbacks: Keras callbacks; their logs are the entries of the history. What they hold
             themselves is not saved: `on_train_begin` is called anew when a training goes on.
         metrics: Keras metrics of labels (N,) and logits (N, C), taken over the whole validation data: the
@@ -220,18 +231,22 @@ def fit(
         classifies: the outputs are logits of classes. Otherwise outputs and labels are whatever `loss`
             takes, each (B, ...); validation takes it too, and the history has no accuracy.
 
+    Batch normalisation that learns has its statistics computed anew after each epoch, see
+    `xmodal.batch_norm`, and before the first one where it has none.
+
     Returns:
         The `History`.
 
     Raises:
-        UserError: when what is found belongs to another training or cannot be used.
+        UserError: when what is found belongs to another training or cannot be used, and when the loss is
+            not finite and there are no weights to go back to.
         WorkerLost: when another process of the job died, or was told to stop.
     """
     config = config or TrainConfig()
     kept = checkpoints.stage(stage) if checkpoints else None
     found = newest(kept, strategy) if kept else None
     if found and found[1]:
-        return History(stage, take_result(found[0], model, strategy, stage))
+        return History(stage, *take_result(found[0], model, strategy, stage))
     steps = int(train(0).cardinality())
     if steps < 1:
         raise ValueError(f"an epoch needs a known number of batches. Received: {steps}")
@@ -266,17 +281,22 @@ def fit(
     model.stop_training = False
     listeners.on_train_begin()
     with trace, deferred_signals() if kept else nullcontext(lambda: False) as interrupted:
-        stop = False
+        stop = progress.epoch == progress.step == 0 and _begin(run, train(0), validate, validation, patience, interrupted)
         while progress.epoch < epochs and not progress.stopped and not stop:
             progress.begin()
             stop = _train_epoch(run, take_steps, train(progress.epoch), interrupted)
             with repeated(planned / epochs):
-                stop = stop or _end_epoch(run, validate, validation, patience, interrupted)
+                stop = stop or _end_epoch(run, train, validate, validation, patience, interrupted)
         taken.close()
         if stop or interrupted():
             run.save()
     if stop:
         raise WorkerLost("another process of the job was told to stop")
+    if progress.diverged and progress.best_weights is None:
+        raise UserError(
+            f"{stage or 'the training'} diverged: the loss of epoch {progress.epoch + 1} is not finite",
+            "choose a lower learning rate, or --clip_norm=1",
+        )
     if progress.best_weights is not None:
         model.set_weights(progress.best_weights)
     else:
@@ -285,7 +305,7 @@ def fit(
     listeners.on_train_end()
     if kept:
         kept.finish(result_state(progress, model, stage))
-    return History(stage, tuple(progress.history))
+    return History(stage, tuple(progress.history), progress.start)
 
 
 @dataclass(frozen=True)
@@ -313,6 +333,15 @@ class _Training:
     def means(self) -> dict[str, float]:
         means = self.progress.means()
         return means if self.classifies else {"loss": means["loss"]}
+
+    def validated(self, validate, validation, interrupted: Callable[[], bool]) -> dict[str, float] | None:
+        """Returns what a validation gives, None when it was interrupted."""
+        # Processes that share the work must not leave each other alone with it.
+        alone = workers(self.strategy).workers == 1
+        try:
+            return validate(validation, interrupted if alone else lambda: False)
+        except Stopped:
+            return None
 
     def save(self) -> None:
         if self.kept:
@@ -360,18 +389,32 @@ def _train_epoch(run: _Training, take_steps: Callable, batches, interrupted: Cal
     return False
 
 
-def _end_epoch(run: _Training, validate, validation, patience, interrupted: Callable[[], bool]) -> bool:
+def _begin(run: _Training, batches, validate, validation, patience, interrupted: Callable[[], bool]) -> bool:
+    """Validates what the training begins with, and returns whether it is to stop before that has ended."""
+    refresh_statistics(run.model, without_statistics(run.model), batches, run.strategy)
+    if validation is None or patience is None:
+        return False
+    logs = run.validated(validate, validation, interrupted)
+    if logs is not None:
+        run.progress.begin_with(logs, run.model)
+    return logs is None
+
+
+def _end_epoch(
+    run: _Training, train, validate, validation, patience, interrupted: Callable[[], bool]
+) -> bool:
     """Validates, and returns whether the training is to stop before that has ended."""
     progress = run.progress
     logs = run.means()
-    # Processes that share the work must not leave each other alone with it.
-    alone = workers(run.strategy).workers == 1
+    learning = batch_norms(run.model, trainable=True)
     with _averaged(run.model, run.optimizer, run.strategy):
+        if learning:
+            refresh_statistics(run.model, learning, train(progress.epoch), run.strategy)
         if validation is not None:
-            try:
-                logs |= validate(validation, interrupted if alone else lambda: False)
-            except Stopped:
+            seen = run.validated(validate, validation, interrupted)
+            if seen is None:
                 return True
+            logs |= seen
         run.listeners.on_epoch_end(progress.epoch, logs)
         progress.end_epoch(logs, run.model, patience)
     run.save_if_due(epoch_ended=True)
@@ -453,8 +496,8 @@ def validator(
         logits = tf.cast(quickly(model, inputs, training=False), tf.float32)
         if loss is not None:
             return loss(labels, logits), weights
-        hits = tf.argmax(logits, axis=1, output_type=labels.dtype) == labels
-        return of_logits(labels, logits), hits, weights, *((labels, logits) if metrics else ())
+        right = hits(labels, logits)
+        return of_logits(labels, logits), right, weights, *((labels, logits) if metrics else ())
 
     run = mapped(outcomes, strategy)
 
@@ -462,13 +505,13 @@ def validator(
         if loss is not None:
             losses, weights = run(batches, stopped=stopped)
             return {"val_loss": float(np.average(losses, weights=weights))}
-        losses, hits, weights, *answers = run(batches, stopped=stopped)
+        losses, right, weights, *answers = run(batches, stopped=stopped)
         for metric in metrics:
             metric.reset_state()
             metric.update_state(*answers, sample_weight=weights)
         return {
             "val_loss": float(np.average(losses, weights=weights)),
-            "val_accuracy": float(np.average(hits, weights=weights)),
+            "val_accuracy": float(np.average(right, weights=weights)),
             **{f"val_{metric.name}": float(metric.result()) for metric in metrics},
         }
 

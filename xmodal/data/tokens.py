@@ -47,6 +47,13 @@ def token_lengths(tokens: dict[str, np.ndarray]) -> np.ndarray:
     return tokens["padding_mask"].sum(axis=1)
 
 
+def targets_of(labels: np.ndarray | None, size: int) -> np.ndarray:
+    """Returns class indices as int32 (N,), zeros for None, and distributions as float32 (N, C)."""
+    if labels is None:
+        return np.zeros(size, np.int32)
+    return labels.astype(np.float32 if labels.ndim == 2 else np.int32)
+
+
 def token_batches(
     tokens: dict[str, np.ndarray],
     labels: np.ndarray | None = None,
@@ -59,16 +66,16 @@ def token_batches(
 
     Args:
         tokens: inputs of the encoder, each (N, T), padding_mask among them.
-        labels: int (N,), zeros by default.
+        labels: int (N,), zeros by default, or distributions over classes (N, C).
         weights: float (N,), ones by default.
         batch_size: B.
         order: (N,) indices, as `length_order` gives them.
 
     Returns:
-        Batches of (tokens, labels (B,), weights (B,)).
+        Batches of (tokens, labels (B,) or (B, C), weights (B,)).
     """
     size = len(order)
-    labels = np.zeros(size, np.int32) if labels is None else labels.astype(np.int32)
+    labels = targets_of(labels, size)
     weights = np.ones(size, np.float32) if weights is None else weights.astype(np.float32)
     held = tf.nest.map_structure(tf.convert_to_tensor, (tokens, labels, weights))
 

@@ -222,6 +222,8 @@ def _told(history: History) -> str:
         last = validated[-1]["val_accuracy"]
         words += f"; validation accuracy {last:.1%} at the end, at best {best['val_accuracy']:.1%}"
         words += f" after epoch {best['epoch'] + 1:.0f}"
+    if history.start and all(epoch["val_loss"] >= history.start["val_loss"] for epoch in validated):
+        words += "; no epoch was better than what it began with, and that was kept"
     return words + "."
 
 
