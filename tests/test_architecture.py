@@ -23,7 +23,7 @@ ORDER = [
     "progress", "steps", "step_trace", "batch_norm", "train", "features", "image_classifier",
     "text_classifier", "modality", "scored_classifier", "trials", "fusion", "pair_encoders",
     "fused_classifier", "serving", "retrieval", "picture_index", "generate", "painter",
-    "tfidf", "frechet", "evaluate", "repeats",
+    "tfidf", "frechet", "evaluate", "repeats", "baselines",
     "report.wording", "report.markup", "report.machine", "report.records", "report.tables",
     "report.figures", "report.projector", "report.graph", "report.summaries", "report.page", "report.card",
     "report",

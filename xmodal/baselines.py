@@ -1,0 +1,106 @@
+"""What a transfer is compared with: the same protocol without it, and the best that its budget allows.
+
+A sceptic asks two things of a baseline: was it treated as the candidate was, and was it given its best?
+`random_frozen` answers the first question, `from_scratch` the second one; which of them is called
+`no_transfer` is decided on the validation split.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import numpy as np
+import tensorflow as tf
+
+from xmodal.bridge import fit_temperature, softmax
+from xmodal.evaluate import log_loss
+from xmodal.replicas import from_chief
+from xmodal.train import History
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Attempt(Generic[T]):
+    """A training from random weights.
+
+    Attributes:
+        rate: its peak learning rate.
+        passes: over the training examples.
+        history: with validation; an entry for each part of a pass.
+        trained: what came of it.
+    """
+
+    rate: float
+    passes: int
+    history: History
+    trained: T
+
+    @property
+    def kept(self) -> dict[str, float]:
+        """val_loss and val_accuracy of the weights that were kept."""
+        start = [self.history.start] if self.history.start else []
+        return min([*start, *self.history.epochs], key=lambda entry: entry["val_loss"])
+
+
+def from_scratch(
+    attempt: Callable[[float, int], tuple[History, T]],
+    *,
+    rates: Sequence[float],
+    passes: int,
+    seconds: float,
+    strategy: tf.distribute.Strategy,
+    parts: int = 1,
+) -> tuple[Attempt[T], tuple[Attempt[T], ...]]:
+    """Trains from random weights, with the rate and the number of passes that are best on validation.
+
+    Each rate is tried with one pass. With the one of the lowest validation loss the network is trained for
+    as many passes as the candidate had and, where more fit into the candidate's seconds, for these too.
+
+    Args:
+        attempt: a peak rate, a number of passes -> the history of a training with validation, and what came
+            of it. It builds a network of its own each time, and names its stage by these two.
+        rates: that are tried; a single one is taken as it is.
+        passes: that the candidate had.
+        seconds: that the candidate took, training of what it started from included.
+        strategy: the tf.distribute strategy; its processes agree on the passes.
+        parts: entries of the history for each pass.
+
+    Returns:
+        The attempt with the lowest validation loss, and all of them in the order in which they were made.
+    """
+
+    def made(rate: float, passes: int) -> Attempt[T]:
+        return Attempt(rate, passes, *attempt(rate, passes))
+
+    tried = [made(rate, 1) for rate in rates] if len(rates) > 1 else []
+    rate = _best(tried).rate if tried else rates[0]
+    if passes > 1 or not tried:
+        tried.append(made(rate, passes))
+    entries = [entry for item in tried for entry in item.history.epochs]
+    a_pass = parts * sum(entry["seconds"] for entry in entries) / max(1, len(entries))
+    fitting = seconds / a_pass if a_pass else 0.0
+    fitting = int(from_chief(np.array([fitting], np.float32), strategy)[0])
+    if fitting > passes:
+        tried.append(made(rate, fitting))
+    return _best(tried), tuple(tried)
+
+
+def _best(attempts: Sequence[Attempt[T]]) -> Attempt[T]:
+    return min(attempts, key=lambda attempt: attempt.kept["val_loss"])
+
+
+def best_on_validation(logits: Mapping[str, np.ndarray], labels: np.ndarray) -> str:
+    """Returns which of several answers the validation split best: by accuracy, then by calibrated log loss.
+
+    Args:
+        logits: name -> (V, C).
+        labels: (V,).
+    """
+
+    def merit(name: str) -> tuple[float, float]:
+        accuracy = float((logits[name].argmax(axis=1) == labels).mean())
+        calibrated = softmax(logits[name], fit_temperature(logits[name], labels))
+        return accuracy, -log_loss(calibrated, labels)
+
+    return max(logits, key=merit)
