@@ -261,7 +261,15 @@ _count("patience", 5, "Epochs without a better validation loss before training s
 flags.DEFINE_bool(
     "mirror", False, "vgg_to_bert answers with the mean of an image's logits and its mirror image's."
 )
-flags.DEFINE_bool("baseline", True, "vgg_to_bert trains the target from random weights too, to compare with.")
+flags.DEFINE_bool(
+    "baseline", True, "Train the same from random weights too, to compare with what the transfer gives."
+)
+flags.DEFINE_list(
+    "scratch_learning_rates",
+    ["1e-4", "3e-4", "1e-3"],
+    "Peak rates of the baseline that is trained from scratch: each is tried for one pass, and the one that is "
+    "best on validation is taken.",
+)
 
 # The bridge.
 _choice("text_style", "hedged", TEXT_STYLES, "How probabilities are put into words.")
@@ -429,6 +437,8 @@ class TrainConfig:
     ema: float = 0.0
     precision: str = "float32"
     jit: str = "auto"
+    baseline: bool = True
+    scratch_learning_rates: tuple[float, ...] = (1e-4, 3e-4, 1e-3)
     steps_per_call: int = 1
     data_service: str = ""
     profile_steps: TracedSteps | None = None
@@ -500,7 +510,6 @@ class ImageConfig:
     batch_size: int
     patience: int
     mirror: bool
-    baseline: bool
 
 
 @dataclass(frozen=True)
@@ -662,7 +671,12 @@ def from_flags() -> Config:
     _require_named(values, "also_ask", "can_fly=can_fly.csv")
     values["directions"] = tuple(map(_direction, values["directions"]))
     values["per_class"] = tuple(map(_examples, values["per_class"]))
-    for name, most in (("slips", 1), ("changed_words", 1), ("pixel_budgets", 255)):
+    for name, most in (
+        ("slips", 1),
+        ("changed_words", 1),
+        ("pixel_budgets", 255),
+        ("scratch_learning_rates", 1),
+    ):
         values[name] = _rising(name, values[name], most)
     if values["data_service"] and values["deterministic"]:
         raise UserError(

@@ -110,7 +110,7 @@ def run(config: Config, clock: Clock) -> report.Run:
     asked = readers(config, question, preset, said, strategy, checkpoints, clock)
     text = asked["text"]
     scratch = None
-    if config.image.baseline:
+    if config.train.baseline:
         with clock.stage("no transfer"):
             random_trunk = build_trunk(config, config.image.target, "none", strategy)
             scratch, scratch_logits = train_images(
