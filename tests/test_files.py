@@ -280,12 +280,26 @@ def test_other_errors_of_the_system_pass_as_they_are(tmp_path):
 # JSON and digests.
 
 
-def test_json_is_indented_utf8_and_ends_its_line(tmp_path):
-    write_json(tmp_path / "a.json", {"name": "é", "values": [1, 0.5, None]})
+def test_json_has_numbers_of_a_list_on_one_line_and_a_row_of_a_matrix_a_line(tmp_path):
+    value = {"name": "é", 3: (1, 0.1, None), "matrix": [[1, 2], [3, 4]], "none": {"rows": [], "facts": {}}}
+    write_json(tmp_path / "a.json", value)
     text = (tmp_path / "a.json").read_text()
-    assert json.loads(text) == {"name": "é", "values": [1, 0.5, None]}
-    assert text.splitlines()[1].startswith('  "name"')
+    assert text.splitlines() == [
+        "{",
+        '  "name": "\\u00e9",',
+        '  "3": [1, 0.1, null],',
+        '  "matrix": [',
+        "    [1, 2],",
+        "    [3, 4]",
+        "  ],",
+        '  "none": {',
+        '    "rows": [],',
+        '    "facts": {}',
+        "  }",
+        "}",
+    ]
     assert text.endswith("}\n")
+    assert json.loads(text) == json.loads(json.dumps(value))
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), [{"loss": float("-inf")}]])

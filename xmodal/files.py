@@ -99,8 +99,12 @@ def write_text(path: str | Path, text: str) -> None:
 
 
 def write_json(path: str | Path, value: Any) -> None:
-    """Writes `value` as indented JSON, whole or not at all. NaN and infinity are refused."""
-    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+    """Writes `value` as JSON, whole or not at all. NaN and infinity are refused.
+
+    What holds numbers, texts and the like alone is one line, such as a row of a matrix; all else is indented.
+    """
+    # Through JSON once, so that keys are strings and tuples lists.
+    write_text(path, _json_lines(json.loads(json.dumps(value, allow_nan=False))) + "\n")
 
 
 @contextmanager
@@ -127,6 +131,18 @@ def folder_lock(folder: str | Path, *, wait: bool) -> Iterator[None]:
                 "wait for it to end or choose another --output_dir",
             ) from error
         yield
+
+
+def _json_lines(value: Any, begin: str = "\n") -> str:
+    """Returns JSON whose lines after the first one begin with `begin`."""
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    if not any(isinstance(part, (dict, list)) for part in parts):
+        return json.dumps(value)
+    texts = [_json_lines(part, f"{begin}  ") for part in parts]
+    if isinstance(value, dict):
+        texts = [f"{json.dumps(key)}: {text}" for key, text in zip(value, texts, strict=True)]
+    left, right = "{}" if isinstance(value, dict) else "[]"
+    return f"{left}{begin}  {f',{begin}  '.join(texts)}{begin}{right}"
 
 
 def _umask() -> int:
