@@ -20,16 +20,23 @@ ROOT = Path(__file__).parent.parent
 RECORDS = ROOT / "experiments" / "results"
 # Flags that are told where they differ from these.
 USUAL = {"precision": "float32", "train_examples": "0", "text_encoder": "minilm_l6"}
-# How the captions of tables begin that are shown; the others stand in a run's report.
-SHOWN = (
-    "Test accuracy on",
-    "Test accuracy when",
-    "Both directions",
-    "Retrieval in the shared space",
-    "What the judge sees",
-    "Frechet distance",
-)
-ATTACKED = "Accuracy on"
+# How numbers of these columns are written; of all others three digits count, or those of a whole number.
+FORMS = {
+    "MB": ".1f",
+    "size to float32": ".1%",
+    "accuracy": ".2%",
+    "points to float32": "+.2f",
+    "precision": ".1%",
+    "recall": ".1%",
+    "F1": ".1%",
+    "probability of the class": ".2%",
+    "ms, one by one": ".1f",
+    "ms, in batches of 32": ".1f",
+}
+# Tables with more rows, or with longer cells, are folded.
+MOST_ROWS, LONGEST_CELL = 10, 60
+# How the second of three columns is named that are an accuracy and the ends of its interval.
+FROM = ": 95% from"
 # Experiments whose examples are not images alone.
 MIXED = ("cnn_to_text", "text_to_image")
 # What each experiment is judged by: a result, and those of the same run that stand beside it.
@@ -253,12 +260,6 @@ def _section(path: Path) -> str:
             f"| {name}: {result['note']} | {result['accuracy']:.2%} | {low:.2%} to {high:.2%} "
             f"| {result['n']:,} | {result['loss']:.3f} | {seconds} |"
         )
-    for table in record.get("tables", ()):
-        # With a single row it says no more than the results do.
-        if table["caption"].startswith(SHOWN) and len(table["rows"]) > 1:
-            lines += ["", *_table(table)]
-        elif table["caption"].startswith(ATTACKED):
-            lines += ["", *_table(_with_intervals(table))]
     # Names within a sentence keep their capitals.
     sentences = " ".join(f"{gain['sentence'][:1].upper()}{gain['sentence'][1:]}." for gain in record["gains"])
     sentences += "".join(
@@ -266,48 +267,43 @@ def _section(path: Path) -> str:
         for fact, value in record["facts"].items()
         if fact.startswith("errors of fused")
     )
-    small = [table for table in record.get("tables", []) if table["head"][0] == "form"]
     lines += ["", *([sentences, ""] if sentences else [])]
-    return "\n".join([*lines, *(line for table in small for line in _small(table))])
+    return "\n".join([*lines, *(line for table in record.get("tables", ()) for line in _table(table))])
 
 
-def _small(table: dict) -> list[str]:
-    """Renders a table of `xmodal.small`: its columns are known by their names."""
-    rows = [[_small_cell(*cell) for cell in zip(table["head"], row, strict=True)] for row in table["rows"]]
-    return [
-        f"{table['caption']}:",
-        "",
-        f"| {' | '.join(table['head'])} |",
-        f"| --- |{' ---: |' * (len(table['head']) - 1)}",
-        *(f"| {' | '.join(row)} |" for row in rows),
-        "",
-    ]
+def _table(table: dict) -> list[str]:
+    """Renders a table of a record; a long one, or one of texts, unfolds at a click."""
+    rows = [[_cell(*cell) for cell in zip(table["head"], row, strict=True)] for row in table["rows"]]
+    head = table["head"]
+    if any(name.endswith(FROM) for name in head):
+        head, rows = _with_intervals(table)
+    numbers = [all(re.match(r"[-+]?\d|$", row[place]) for row in rows) for place in range(len(head))]
+    rule = ["---:" if number else "---" for number in numbers]
+    lines = [_row(head), _row(rule), *map(_row, rows), ""]
+    if len(rows) > MOST_ROWS or any(len(cell) > LONGEST_CELL for row in rows for cell in row):
+        return [f"<details><summary>{table['caption']}</summary>", "", *lines, "</details>", ""]
+    return [f"{table['caption']}:", "", *lines]
 
 
-def _small_cell(column: str, value: str | float) -> str:
+def _cell(column: str, value: str | float) -> str:
     if isinstance(value, str):
         return value
-    forms = {"MB": ".1f", "size to float32": ".1%", "accuracy": ".2%", "points to float32": "+.2f"}
-    return format(value, forms.get(column, ".1f"))
+    usual = ",d" if isinstance(value, int) else ",.0f" if abs(value) >= 1000 else ".3g"
+    return format(value, FORMS.get(column, usual))
 
 
-def _with_intervals(table: dict) -> dict:
+def _with_intervals(table: dict) -> tuple[list[str], list[list[str]]]:
     """Writes each accuracy of a table of `xmodal.robustness` with the ends of its interval."""
 
     def told(value: float, low: float, high: float) -> str:
         return f"{value:.1%} ({low:.1%} to {high:.1%})"
 
     rows = [[name, *map(told, cells[::3], cells[1::3], cells[2::3])] for name, *cells in table["rows"]]
-    return {"caption": table["caption"], "head": [table["head"][0], *table["head"][1::3]], "rows": rows}
-
-
-def _table(table: dict) -> list[str]:
-    rule = "| --- |" + " ---: |" * (len(table["head"]) - 1)
-    return [f"{table['caption']}:", "", _row(table["head"]), rule, *map(_row, table["rows"])]
+    return [table["head"][0], *table["head"][1::3]], rows
 
 
 def _row(cells) -> str:
-    return f"| {' | '.join(str(cell).replace('|', '/') for cell in cells)} |"
+    return f"| {' | '.join(str(cell).replace('|', '/').replace('<', '&lt;') for cell in cells)} |"
 
 
 def _read_from(record: dict) -> list[str]:
@@ -353,7 +349,15 @@ def _scrub(record: dict) -> list[str]:
     ]
     return [
         f"Personal data in {record['documents']:,} documents of about {record['words_a_document']} words "
-        f"that faker made: {'; '.join(figures)}. {record['documents_a_second']:,.0f} documents a second."
+        f"that faker made: {'; '.join(figures)}. {record['documents_a_second']:,.0f} documents a second.",
+        "",
+        "| mark | pieces | found | of what was marked, right |",
+        "| --- | ---: | ---: | ---: |",
+        *(
+            f"| {mark} | {record[f'{mark} pieces']:,} | {record[f'{mark} recall']:.2%} "
+            f"| {record[f'{mark} precision']:.2%} |"
+            for mark in (name.removesuffix(" pieces") for name in record if re.match(r"\[.* pieces", name))
+        ),
     ]
 
 
