@@ -3,8 +3,8 @@
 python experiments/render_results.py           # rewrite
 python experiments/render_results.py --check   # exit 1 when they differ
 
-README.md and README.zh-CN.md get a row or two of each record, what a run prints, and what was promised;
-experiments/results/README.md gets all tables.
+README.md and README.zh-CN.md get ten rows of the records, what a run prints, and what was promised;
+experiments/results/README.md gets the rows and tables of all records.
 """
 
 import json
@@ -18,6 +18,7 @@ from xmodal.report import console_table
 
 ROOT = Path(__file__).parent.parent
 RECORDS = ROOT / "experiments" / "results"
+RESULTS_PAGE = "experiments/results/README.md"
 # Flags that are told where they differ from these.
 USUAL = {"precision": "float32", "train_examples": "0", "text_encoder": "minilm_l6"}
 # How numbers of these columns are written; of all others three digits count, or those of a whole number.
@@ -48,12 +49,25 @@ HEADLINES = {
     "fusion": {"fused": ("image_only", "text_only")},
     "text_to_image": {"text_to_image": ("text_to_image_unseen", "judge"), "image_to_text": ("judge",)},
 }
+# The rows of that table which both READMEs have: a record, and what is told of it.
+TEN = (
+    ("vgg_to_bert", "text"),
+    ("cifar10", "text"),
+    ("vgg_to_vgg", "target"),
+    ("cnn_to_text", "documents, all a class"),
+    ("bert_news", "bert"),
+    ("across_languages", "others"),
+    ("fusion_human_words", "fused"),
+    ("text_to_image", "text_to_image"),
+    ("speed", "vgg step"),
+    ("speed", "encoding"),
+)
 # What the project set out to beat: a record, and its result.
 PROMISES = {"cifar10": "text", "vgg_to_vgg_mnist": "target"}
 MEAN = "mean accuracy of BERT on "
 # Results of further questions, put in text alone, and those of the same question with labels of images.
 IN_TEXT_ALONE, WITH_LABELS = "zero_image, ", "text, "
-# What the rows of benchmarks say, and the heads of the table, in the language of each README.
+# What the rows say, and the heads of the table. In Chinese those of the records above are enough.
 ENGLISH = {
     "head": ("record", "data", "accuracy, with its 95% interval", "beside it", "commit", "minutes"),
     "others": "mean of {} other test sets",
@@ -92,7 +106,6 @@ CHINESE = {
     "moved": "换用另一模态的打分器: {} 个百分点",
     "in text alone": "只用文字提问: {}",
     "with labels": "使用图像标签: {}",
-    "sentences read": "{:,} 张图像: BERT 读 {:,} 个句子, {:.1f} 秒",
     "promises": ("承诺", "记录"),
     "cifar10": "CIFAR-10 经由文本 90%; 不做迁移 50 分钟",
     "vgg_to_vgg_mnist": "VGG16 到 VGG19 之后 MNIST 98.22%",
@@ -106,18 +119,7 @@ CHINESE = {
     "whole run": "整个 vgg_to_bert 运行的秒数",
     "half run": "整个 vgg_to_bert 以 bfloat16 运行的秒数",
     "every image through the whole network in every epoch": "每轮每张图像都过整个网络",
-    "cached_head": "在缓存特征上训练分类头, 每秒图像数",
-    "loop": "VGG19 训练步, 每秒图像数",
-    "sentences": "BERT 读 {} 个句子的秒数",
-    "scrub": "找到的个人信息, 英文与中文",
-    "through the trunk": "每次都经过冻结的主干网络",
-    "keras": "Keras `fit`",
-    "served alone": "导出模型回答一张图像的毫秒数",
-    "served": "导出模型, 每批 64 张, 每秒图像数",
-    "predict": "Keras `predict`",
-    "each image": "每张图像读一遍",
     "times": "{:.3g} 倍 ({:.3g} 到 {:.3g})",
-    "marked": "被标记的内容里确为个人信息的",
 }
 README_LANGUAGES = {"README.md": ENGLISH, "README.zh-CN.md": CHINESE}
 ALL_TABLES = """# Results
@@ -125,32 +127,38 @@ ALL_TABLES = """# Results
 Each section is one recorded run; the JSON file of its name beside this page has its flags, seed, commit,
 machine, times and all else. Written by `python experiments/render_results.py`.
 
+{}
 """
 
 
 def render(records: Path) -> str:
-    """Returns Markdown with all tables of every record in a folder, in the order of their names."""
-    return ALL_TABLES + "\n".join(_section(path) for path in sorted(records.glob("*.json")))
+    """Returns Markdown with what every record in a folder is judged by, and with all of their tables."""
+    sections = "\n".join(_section(path) for path in sorted(records.glob("*.json")))
+    return ALL_TABLES.format(headlines(records)) + sections
 
 
-def headlines(records: Path, words: dict = ENGLISH) -> str:
-    """Returns a Markdown table with what each record in a folder is judged by.
+def headlines(records: Path) -> str:
+    """Returns a Markdown table with what each record in a folder is judged by."""
+    lines = _headline_head(ENGLISH)
+    for path in sorted(records.glob("*.json")):
+        record = json.loads(path.read_text())
+        for place, row in enumerate(_headline_rows(record, ENGLISH).values()):
+            # What is the same in all rows of a record stands in the first one.
+            lines.append(_headline(path.stem, record, row) if place == 0 else _row(("", "", *row, "", "")))
+    return "\n".join(lines) + "\n"
+
+
+def ten_headlines(records: Path, words: dict) -> str:
+    """Returns the rows for a reader who is new here, as a Markdown table.
 
     Args:
         records: the folder.
         words: `ENGLISH` or `CHINESE`.
     """
-    lines = [_row(words["head"]), "| --- | --- | --- | --- | --- | ---: |"]
-    for path in sorted(records.glob("*.json")):
-        record = json.loads(path.read_text())
-        rows = BENCHES[record["bench"]][1](record, words) if "bench" in record else _figures(record, words)
-        link = f"[{path.stem}](experiments/results/README.md#{path.stem})"
-        first = (link, ", ".join(_read_from(record)))
-        last = (record["commit"][:7], f"{record['wall_seconds'] / 60:.1f}")
-        for figure, beside in rows:
-            lines.append(_row((*first, figure, beside, *last)))
-            # What is the same in all rows of a record stands in the first one.
-            first, last = ("", ""), ("", "")
+    lines = _headline_head(words)
+    for name, what in TEN:
+        record = json.loads((records / f"{name}.json").read_text())
+        lines.append(_headline(name, record, _headline_rows(record, words)[what], RESULTS_PAGE))
     return "\n".join(lines) + "\n"
 
 
@@ -162,7 +170,7 @@ def promises(records: Path, words: dict = ENGLISH) -> str:
         result, minutes = record["results"][headline], record["wall_seconds"] / 60
         low, high = (100 * end for end in result["ci95"])
         told = (result["accuracy"], low, high, result["n"], minutes, record["hardware"]["cores"])
-        link = f"[{name}](experiments/results/README.md#{name})"
+        link = f"[{name}]({RESULTS_PAGE}#{name})"
         lines.append(_row((words[name], f"{words['kept'].format(*told)}: {link}")))
     return "\n".join(lines) + "\n"
 
@@ -195,40 +203,55 @@ def rendered(root: Path = ROOT) -> dict[Path, str]:
     example = json.loads((RECORDS / "vgg_to_bert.json").read_text())
     files = {RECORDS / "README.md": render(RECORDS)}
     for name, words in README_LANGUAGES.items():
-        text = filled((root / name).read_text(), "results", headlines(RECORDS, words))
+        text = filled((root / name).read_text(), "results", ten_headlines(RECORDS, words))
         text = filled(text, "promises", promises(RECORDS, words))
         files[root / name] = filled(text, "printed", printed(example))
     return files
 
 
-def _figures(record: dict, words: dict) -> list[tuple[str, str]]:
+def _headline_head(words: dict) -> list[str]:
+    return [_row(words["head"]), "| --- | --- | --- | --- | --- | ---: |"]
+
+
+def _headline(name: str, record: dict, row: tuple[str, str], page: str = "") -> str:
+    minutes = f"{record['wall_seconds'] / 60:.1f}"
+    link = f"[{name}]({page}#{name})"
+    return _row((link, ", ".join(_read_from(record)), *row, record["commit"][:7], minutes))
+
+
+def _headline_rows(record: dict, words: dict) -> dict[str, tuple[str, str]]:
+    """Returns what a record is judged by, and what stands beside it, by a name for each row."""
+    return BENCHES[record["bench"]][1](record, words) if "bench" in record else _figures(record, words)
+
+
+def _figures(record: dict, words: dict) -> dict[str, tuple[str, str]]:
     results = record["results"]
 
     def told(name: str) -> str:
         return f"`{name}` {results[name]['accuracy']:.2%}"
 
-    rows = []
+    rows = {}
     for name, others in HEADLINES[record["experiment"]].items():
         if name in results:
             beside = [told(other) for other in others if other in results]
             beside += [words["moved"].format(points) for points in _moved(record, name)]
             low, high = results[name]["ci95"]
-            rows.append((f"{told(name)} [{100 * low:.2f}, {100 * high:.2f}]", ", ".join(beside)))
+            rows[name] = (f"{told(name)} [{100 * low:.2f}, {100 * high:.2f}]", ", ".join(beside))
     for fact, value in record["facts"].items():
         if fact.startswith(MEAN):
             elsewhere = [name for name in results if name.startswith("bert_") and name != "bert_robust"]
             ranked = sorted(elsewhere, key=lambda name: results[name]["accuracy"])
             what = words["others"].format(len(elsewhere))
-            rows.append((f"{what}: {value:.2%}", f"{told(ranked[0])} ... {told(ranked[-1])}"))
+            rows["others"] = (f"{what}: {value:.2%}", f"{told(ranked[0])} ... {told(ranked[-1])}")
     asked = [name.removeprefix(IN_TEXT_ALONE) for name in results if name.startswith(IN_TEXT_ALONE)]
     if asked:
-        rows.append(
-            tuple(
-                words[how].format(
-                    ", ".join(f"{name} {results[kind + name]['accuracy']:.2%}" for name in asked)
-                )
-                for how, kind in (("in text alone", IN_TEXT_ALONE), ("with labels", WITH_LABELS))
-            )
+        answers = {
+            kind: ", ".join(f"{name} {results[kind + name]['accuracy']:.2%}" for name in asked)
+            for kind in (IN_TEXT_ALONE, WITH_LABELS)
+        }
+        rows["asked"] = (
+            words["in text alone"].format(answers[IN_TEXT_ALONE]),
+            words["with labels"].format(answers[WITH_LABELS]),
         )
     return rows
 
@@ -431,41 +454,41 @@ def _times(pair: dict, words: dict) -> str:
     return words["times"].format(pair["ratio"], pair["ratio_least"], pair["ratio_most"])
 
 
-def _engine_headline(record: dict, words: dict) -> list[tuple[str, str]]:
+def _engine_headline(record: dict, words: dict) -> dict[str, tuple[str, str]]:
     pairs = (
         ("cached_head", record["cached_head"], "through the trunk"),
         ("loop", record["loop"]["VGG19"], "keras"),
     )
-    return [
-        (
+    return {
+        what: (
             f"{words[what]}: {pair['first']:,.0f}",
             f"{words[other]}: {pair['second']:,.0f}; " + _times(pair, words),
         )
         for what, pair, other in pairs
-    ]
+    }
 
 
-def _text_stage_headline(record: dict, words: dict) -> list[tuple[str, str]]:
+def _text_stage_headline(record: dict, words: dict) -> dict[str, tuple[str, str]]:
     what = words["sentences"].format(f"{record['sentences']:,}")
-    return [
-        (
+    return {
+        "sentences": (
             f"{what}: {record['seconds_each_distinct_once']:.1f}",
             f"{words['each image']}: {record['seconds_each_image']:.1f}; {_times(record, words)}",
         )
-    ]
+    }
 
 
-def _scrub_headline(record: dict, words: dict) -> list[tuple[str, str]]:
+def _scrub_headline(record: dict, words: dict) -> dict[str, tuple[str, str]]:
     def both(figure: str) -> str:
         return ", ".join(f"{record[f'{language} {figure}']:.2%}" for language in ("en", "zh"))
 
-    return [(f"{words['scrub']}: {both('recall')}", f"{words['marked']}: {both('precision')}")]
+    return {"scrub": (f"{words['scrub']}: {both('recall')}", f"{words['marked']}: {both('precision')}")}
 
 
-def _serving_headline(record: dict, words: dict) -> list[tuple[str, str]]:
+def _serving_headline(record: dict, words: dict) -> dict[str, tuple[str, str]]:
     one, batch = record["serving_default"]["one"], record["serving_default"]["batch"]
-    return [
-        (
+    return {
+        what: (
             f"{words[what]}: {first:,.0f}",
             f"{words['predict']}: {second:,.0f}; " + _times(pair, words),
         )
@@ -473,7 +496,7 @@ def _serving_headline(record: dict, words: dict) -> list[tuple[str, str]]:
             ("served alone", one["first_median"], one["second_median"], one),
             ("served", batch["first"], batch["second"], batch),
         )
-    ]
+    }
 
 
 EVERY_TIME = "every image through the whole network in every epoch"
@@ -513,15 +536,15 @@ def _speed(record: dict) -> list[str]:
     ]
 
 
-def _speed_headline(record: dict, words: dict) -> list[tuple[str, str]]:
-    return [
-        (
-            f"{words[SPEED_HEADLINES[key]]}: {row['first']:,.4g}",
+def _speed_headline(record: dict, words: dict) -> dict[str, tuple[str, str]]:
+    return {
+        what: (
+            f"{words[what]}: {row['first']:,.4g}",
             f"{words.get(row['peer'], row['peer'])}: {row['second']:,.4g}; {_times(row, words)}",
         )
         for row in record["rows"]
-        if (key := (row["what"], row["peer"])) in SPEED_HEADLINES
-    ]
+        if (what := SPEED_HEADLINES.get((row["what"], row["peer"])))
+    }
 
 
 def _growth(record: dict) -> list[str]:
@@ -547,13 +570,13 @@ def _growth(record: dict) -> list[str]:
     ]
 
 
-def _growth_headline(record: dict, words: dict) -> list[tuple[str, str]]:
+def _growth_headline(record: dict, words: dict) -> dict[str, tuple[str, str]]:
     text = {count: size["text"] for count, size in record["images"].items()}
     told = [
         words["sentences read"].format(int(count), stage["sentences"], stage["seconds"])
         for count, stage in text.items()
     ]
-    return [(told[-1], told[0])]
+    return {"growth": (told[-1], told[0])}
 
 
 # What a benchmark's record becomes: its section, and its rows among the headlines.

@@ -228,7 +228,7 @@ def test_rows_beside_pytorch(small, layout):
         assert row.get("largest_difference", 0) < 1e-3
 
 
-def test_a_record_is_rendered_in_both_languages(render_results, tmp_path):
+def test_a_record_is_rendered_in_both_languages(render_results, tmp_path, monkeypatch):
     pair = {"first": 300.0, "second": 200.0, "ratio": 1.5, "ratio_least": 1.4, "ratio_most": 1.6}
     rates = {"matrix_gflops": 250.0, "convolution_gflops": 270.0, "copy_gigabytes": 40.0}
     row = {"what": "VGG19 features, float32", "unit": "images a second", "peer": "PyTorch", **pair}
@@ -245,11 +245,12 @@ def test_a_record_is_rendered_in_both_languages(render_results, tmp_path):
         "wall_seconds": 60,
     }
     (tmp_path / "speed.json").write_text(json.dumps(record))
+    monkeypatch.setattr(render_results, "TEN", (("speed", "features"),))
     assert "VGG19 features in float32, images a second: 300 | PyTorch: 200; 1.5 times" in (
         render_results.headlines(tmp_path)
     )
     assert "VGG19 特征, float32, 每秒图像数: 300 | PyTorch: 200;" in (
-        render_results.headlines(tmp_path, render_results.CHINESE)
+        render_results.ten_headlines(tmp_path, render_results.CHINESE)
     )
     assert (
         "60% of the machine's rate of convolutions; outputs differ by 1.0e-06 of the largest; "

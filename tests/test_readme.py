@@ -22,15 +22,31 @@ def test_the_results_are_rendered_from_the_records(render_results):
         assert path.read_text() == text, "run python experiments/render_results.py"
 
 
-@pytest.mark.parametrize("words", ["ENGLISH", "CHINESE"])
-def test_every_record_is_among_the_headlines_and_leads_to_its_tables(render_results, words):
+def test_every_record_is_among_the_headlines_and_leads_to_its_tables(render_results):
     records = ROOT / "experiments/results"
-    table = render_results.headlines(records, getattr(render_results, words))
-    anchors = re.findall(r"\(experiments/results/README\.md#(\w+)\)", table)
+    page = (records / "README.md").read_text()
+    table = page[: page.index("\n## ")]
+    anchors = re.findall(r"^\| \[(\w+)\]\(#\1\) \|", table, re.MULTILINE)
     assert anchors == sorted(path.stem for path in records.glob("*.json"))
-    sections = re.findall(r"^## (\w+)$", (records / "README.md").read_text(), re.MULTILINE)
-    assert anchors == sections
-    assert len({line.count(" | ") for line in table.splitlines()}) == 1
+    assert anchors == re.findall(r"^## (\w+)$", page, re.MULTILINE)
+    assert len({line.count(" | ") for line in table.splitlines() if line.startswith("|")}) == 1
+
+
+@pytest.mark.parametrize("page", [README, CHINESE])
+def test_the_readme_has_ten_of_the_headlines(page):
+    table = page.split("<!-- results: begin -->\n")[1].split("<!-- results: end -->")[0]
+    _, rule, *rows = table.splitlines()
+    assert len(rows) == 10
+    assert {row.count(" | ") for row in rows} == {rule.count(" | ")}
+    records = ROOT / "experiments/results"
+    for row in rows:
+        (name,) = re.findall(r"^\| \[(\w+)\]\(experiments/results/README\.md#\1\) \|", row)
+        record = json.loads((records / f"{name}.json").read_text())
+        assert row.endswith(f"| {record['commit'][:7]} | {record['wall_seconds'] / 60:.1f} |")
+    # The figures are those of the table of all records.
+    everything = (records / "README.md").read_text()
+    for figure in re.findall(r"\d[\d,.]*\d%?", " ".join(rows)):
+        assert figure in everything
 
 
 def test_headlines_are_the_figures_of_a_record_beside_its_peers(render_results, tmp_path):
@@ -179,10 +195,8 @@ def test_a_served_export_is_rendered_beside_keras(render_results, tmp_path):
     assert "Largest difference of a probability: 0.0e+00." in rendered
     assert "3 rounds of 4 requests and of 1 batches" in rendered
     ours, other = (round(record["serving_default"]["one"][f"{side}_median"]) for side in ("first", "second"))
-    for words in (render_results.ENGLISH, render_results.CHINESE):
-        assert f"| {words['served alone']}: {ours} | Keras `predict`: {other}; " in render_results.headlines(
-            tmp_path, words
-        )
+    told = f"| {render_results.ENGLISH['served alone']}: {ours} | Keras `predict`: {other}; "
+    assert told in render_results.headlines(tmp_path)
 
 
 def test_an_ablation_of_fusion_is_rendered(render_results, tmp_path):
