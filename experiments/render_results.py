@@ -4,7 +4,8 @@ python experiments/render_results.py           # rewrite
 python experiments/render_results.py --check   # exit 1 when they differ
 
 README.md and README.zh-CN.md get ten rows of the records, what a run prints, and what was promised;
-experiments/results/README.md gets the rows and tables of all records.
+experiments/results/README.md gets the rows and tables of all records, experiments/README.md some of
+their sentences.
 """
 
 import json
@@ -65,6 +66,8 @@ TEN = (
 # What the project set out to beat: a record, and its result.
 PROMISES = {"cifar10": "text", "vgg_to_vgg_mnist": "target"}
 MEAN = "mean accuracy of BERT on "
+# How gains begin that experiments/README.md tells: two classifiers under attack, a scorer that moved.
+UNDER_ATTACK, MOVED = r"\w+ in the place of \w+, under ", "the scorer of the "
 # Results of further questions, put in text alone, and those of the same question with labels of images.
 IN_TEXT_ALONE, WITH_LABELS = "zero_image, ", "text, "
 # What the rows say, and the heads of the table. In Chinese those of the records above are enough.
@@ -72,9 +75,11 @@ ENGLISH = {
     "head": ("record", "data", "accuracy, with its 95% interval", "beside it", "commit", "minutes"),
     "others": "mean of {} other test sets",
     "moved": "with the other's scorer: {} points",
+    "under attack": "under attack",
     "in text alone": "asked in text alone: {}",
     "with labels": "with labels of images: {}",
     "sentences read": "{:,} images: BERT reads {:,} sentences in {:.1f} s",
+    "sentences of": "logits drawn for {:,} images: BERT reads {:,} sentences in {:.1f} s",
     "promises": ("promised", "recorded"),
     "cifar10": "90% on CIFAR-10 through text; 50 minutes without transfer",
     "vgg_to_vgg_mnist": "98.22% on MNIST after VGG16 to VGG19",
@@ -90,7 +95,7 @@ ENGLISH = {
     "cached_head": "head on kept features, images a second",
     "loop": "training step of VGG19, images a second",
     "sentences": "BERT on {} sentences, seconds",
-    "scrub": "personal data found, in English and in Chinese",
+    "scrub": "personal data found in documents that were made for it, in English and in Chinese",
     "through the trunk": "through the frozen trunk",
     "keras": "Keras `fit`",
     "served alone": "an image asked of the export, milliseconds",
@@ -104,6 +109,7 @@ CHINESE = {
     "head": ("记录", "数据", "准确率与 95% 置信区间", "对照", "提交", "分钟"),
     "others": "{} 个其他测试集的平均",
     "moved": "换用另一模态的打分器: {} 个百分点",
+    "under attack": "受攻击时",
     "in text alone": "只用文字提问: {}",
     "with labels": "使用图像标签: {}",
     "promises": ("承诺", "记录"),
@@ -175,6 +181,16 @@ def promises(records: Path, words: dict = ENGLISH) -> str:
     return "\n".join(lines) + "\n"
 
 
+def comparisons(records: Path, begin: str) -> str:
+    """Returns a Markdown list of the comparisons in a folder's records that begin with a pattern."""
+    return "".join(
+        f"- [{path.stem}](results/README.md#{path.stem}): {gain['sentence']}.\n"
+        for path in sorted(records.glob("*.json"))
+        for gain in json.loads(path.read_text()).get("gains", ())
+        if re.match(begin, gain["sentence"])
+    )
+
+
 def printed(record: dict) -> str:
     """Returns what the run of a record printed at its end: the table, and what the differences mean."""
     results = {
@@ -202,6 +218,9 @@ def rendered(root: Path = ROOT) -> dict[Path, str]:
     """Returns what each file should hold."""
     example = json.loads((RECORDS / "vgg_to_bert.json").read_text())
     files = {RECORDS / "README.md": render(RECORDS)}
+    page = ROOT / "experiments" / "README.md"
+    text = filled(page.read_text(), "moved", comparisons(RECORDS, MOVED))
+    files[page] = filled(text, "robust", comparisons(RECORDS, UNDER_ATTACK))
     for name, words in README_LANGUAGES.items():
         text = filled((root / name).read_text(), "results", ten_headlines(RECORDS, words))
         text = filled(text, "promises", promises(RECORDS, words))
@@ -243,6 +262,9 @@ def _figures(record: dict, words: dict) -> dict[str, tuple[str, str]]:
             ranked = sorted(elsewhere, key=lambda name: results[name]["accuracy"])
             what = words["others"].format(len(elsewhere))
             rows["others"] = (f"{what}: {value:.2%}", f"{told(ranked[0])} ... {told(ranked[-1])}")
+    for gain in record["gains"]:
+        if re.match(UNDER_ATTACK, gain["sentence"]):
+            rows[gain["sentence"]] = (words["under attack"], gain["sentence"])
     asked = [name.removeprefix(IN_TEXT_ALONE) for name in results if name.startswith(IN_TEXT_ALONE)]
     if asked:
         answers = {
@@ -573,7 +595,9 @@ def _growth(record: dict) -> list[str]:
 def _growth_headline(record: dict, words: dict) -> dict[str, tuple[str, str]]:
     text = {count: size["text"] for count, size in record["images"].items()}
     told = [
-        words["sentences read"].format(int(count), stage["sentences"], stage["seconds"])
+        words["sentences of" if int(count) == record["simulated"] else "sentences read"].format(
+            int(count), stage["sentences"], stage["seconds"]
+        )
         for count, stage in text.items()
     ]
     return {"growth": (told[-1], told[0])}

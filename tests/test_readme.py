@@ -11,7 +11,7 @@ from pages import PAGES, ROOT, blocks
 
 from xmodal.bench.serving import compared
 from xmodal.cluster import Place, place
-from xmodal.robustness import Attacked, attack_table
+from xmodal.robustness import Attacked, attack_gains, attack_table
 
 README, CHINESE = (PAGES[name] for name in ("README.md", "README.zh-CN.md"))
 LANGUAGES = ("sh", "bash", "python")
@@ -170,6 +170,22 @@ def test_what_was_attacked_is_rendered_side_by_side(render_results, tmp_path):
     assert "| PGD within 8/255 | 2.0% (0.4% to 10.5%) | 60.0% (46.2% to 72.4%) |" in rendered
 
 
+def test_what_a_training_against_attacks_is_worth_is_told_where_it_is_shown(render_results, tmp_path):
+    record = json.loads((ROOT / "experiments/results/bert_news_robust.json").read_text())
+    right = {name: np.arange(40) < count for name, count in (("bert", 26), ("bert_robust", 25))}
+    attacked = {
+        name: Attacked(np.ones(40, bool), {"slips": {"in 2%, at most": right[name]}}) for name in right
+    }
+    record["gains"] = [dataclasses.asdict(gain) for gain in attack_gains(attacked, "documents")]
+    (tmp_path / "mine.json").write_text(json.dumps(record))
+    cost, worth = record["gains"]
+    told = render_results.comparisons(tmp_path, render_results.UNDER_ATTACK)
+    assert told == f"- [mine](results/README.md#mine): {worth['sentence']}.\n"
+    assert cost["sentence"] not in told
+    assert "made no difference that 40 documents can show" in worth["sentence"]
+    assert f"| under attack | {worth['sentence']} |" in render_results.headlines(tmp_path)
+
+
 def test_a_table_of_small_forms_is_rendered(render_results, tmp_path):
     record = json.loads((ROOT / "experiments/results/vgg_to_bert.json").read_text())
     head = ["form", "MB", "size to float32", "accuracy", "points to float32", "ms, one by one"]
@@ -217,6 +233,13 @@ def test_an_ablation_of_fusion_is_rendered(render_results, tmp_path):
     assert "| fused_early | 95.00% (a to b) | 79.00% |" in rendered
     assert ". Errors of fused to those of text_only: 0.43.\n" in rendered
     assert "temperature" not in rendered
+
+
+def test_what_the_changes_name_exists():
+    named = re.findall(r"`((?:[\w.-]+/)+[\w.-]*)`", (ROOT / "CHANGELOG.md").read_text())
+    assert named
+    for path in named:
+        assert (ROOT / path).exists(), path
 
 
 def test_every_record_can_be_traced():

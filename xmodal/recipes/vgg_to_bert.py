@@ -55,7 +55,7 @@ NOTES = {
     "image_only": "the image classifier, with the transferred trunk",
     "text": "BERT on the sentences, trained on those of the training images and on written ones",
     "fused": "image and text scores pooled, with a weight chosen on the validation split",
-    "zero_image": "BERT trained on written sentences alone, with no image of the question",
+    "zero_image": "the answer learned from written sentences alone, the classifier before it from all labels",
     "text_zero_shot": "BERT as it comes: similarity of the sentence to the descriptions",
     "image_plain": "the image classifier as it is without --robust: not trained on images of FGSM",
     "no_transfer": "the same target network from random weights, every layer trained, the same epochs",
