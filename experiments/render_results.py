@@ -3,14 +3,16 @@
 python experiments/render_results.py           # rewrite
 python experiments/render_results.py --check   # exit 1 when they differ
 
-README.md and README.zh-CN.md get ten rows of the records, what a run prints, and what was promised;
-experiments/results/README.md gets the rows and tables of all records, experiments/README.md some of
-their sentences.
+README.md and README.zh-CN.md get ten rows of the records, what a run prints, what was promised, and what
+transfer is worth; experiments/results/README.md gets the rows and tables of all records;
+experiments/README.md gets some of their sentences.
 """
 
 import json
+import math
 import re
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -37,6 +39,8 @@ FORMS = {
 }
 # Tables with more rows, or with longer cells, are folded.
 MOST_ROWS, LONGEST_CELL = 10, 60
+# A number, with its interval or unit; longer cells are sentences.
+FIGURE = re.compile(r"([-+]?\d.{,30})?$")
 # How the second of three columns is named that are an accuracy and the ends of its interval.
 FROM = ": 95% from"
 # Experiments whose examples are not images alone.
@@ -65,22 +69,27 @@ TEN = (
 )
 # What the project set out to beat: a record, and its result.
 PROMISES = {"cifar10": "text", "vgg_to_vgg_mnist": "target"}
+# Records with a table of what transfer is worth by amounts of labels, what of, and how its caption begins.
+WORTH = {"vgg_to_bert": "images", "cifar10": "images", "bert_news": "texts"}
+WORTH_CAPTION = "What transfer is worth"
 MEAN = "mean accuracy of BERT on "
 # How gains begin that experiments/README.md tells: two classifiers under attack, a scorer that moved.
 UNDER_ATTACK, MOVED = r"\w+ in the place of \w+, under ", "the scorer of the "
-# Results of further questions, put in text alone, and those of the same question with labels of images.
-IN_TEXT_ALONE, WITH_LABELS = "zero_image, ", "text, "
 # What the rows say, and the heads of the table. In Chinese those of the records above are enough.
 ENGLISH = {
     "head": ("record", "data", "accuracy, with its 95% interval", "beside it", "commit", "minutes"),
     "others": "mean of {} other test sets",
     "moved": "with the other's scorer: {} points",
     "under attack": "under attack",
-    "in text alone": "asked in text alone: {}",
-    "with labels": "with labels of images: {}",
     "sentences read": "{:,} images: BERT reads {:,} sentences in {:.1f} s",
     "sentences of": "logits drawn for {:,} images: BERT reads {:,} sentences in {:.1f} s",
     "promises": ("promised", "recorded"),
+    "worth": "What transfer is worth, by labelled examples a class: test accuracy, with its 95% interval.",
+    "examples": "examples a class",
+    "images": "images",
+    "texts": "texts",
+    "with": "with transfer",
+    "without": "without",
     "cifar10": "90% on CIFAR-10 through text; 50 minutes without transfer",
     "vgg_to_vgg_mnist": "98.22% on MNIST after VGG16 to VGG19",
     "kept": "{:.2%} [{:.2f}, {:.2f}] on {:,} test images, {:.0f} minutes on {} CPU cores with everything",
@@ -110,9 +119,13 @@ CHINESE = {
     "others": "{} 个其他测试集的平均",
     "moved": "换用另一模态的打分器: {} 个百分点",
     "under attack": "受攻击时",
-    "in text alone": "只用文字提问: {}",
-    "with labels": "使用图像标签: {}",
     "promises": ("承诺", "记录"),
+    "worth": "迁移值多少, 按每类有标签的样本数: 测试准确率与 95% 置信区间。",
+    "examples": "每类样本数",
+    "images": "图像",
+    "texts": "文本",
+    "with": "做迁移",
+    "without": "不做迁移",
     "cifar10": "CIFAR-10 经由文本 90%; 不做迁移 50 分钟",
     "vgg_to_vgg_mnist": "VGG16 到 VGG19 之后 MNIST 98.22%",
     "kept": "{:.2%} [{:.2f}, {:.2f}], {:,} 张测试图像, 全程 {:.0f} 分钟, {} 个 CPU 核心",
@@ -139,19 +152,18 @@ machine, times and all else. Written by `python experiments/render_results.py`.
 
 def render(records: Path) -> str:
     """Returns Markdown with what every record in a folder is judged by, and with all of their tables."""
-    sections = "\n".join(_section(path) for path in sorted(records.glob("*.json")))
-    return ALL_TABLES.format(headlines(records)) + sections
+    sections = (_section(name, record) for name, record in _records(records))
+    return ALL_TABLES.format(headlines(records)) + "\n".join(sections)
 
 
 def headlines(records: Path) -> str:
     """Returns a Markdown table with what each record in a folder is judged by."""
-    lines = _headline_head(ENGLISH)
-    for path in sorted(records.glob("*.json")):
-        record = json.loads(path.read_text())
+    rows = []
+    for name, record in _records(records):
         for place, row in enumerate(_headline_rows(record, ENGLISH).values()):
             # What is the same in all rows of a record stands in the first one.
-            lines.append(_headline(path.stem, record, row) if place == 0 else _row(("", "", *row, "", "")))
-    return "\n".join(lines) + "\n"
+            rows.append(_headline(name, record, row) if place == 0 else ("", "", *row, "", ""))
+    return _text(_grid(ENGLISH["head"], rows))
 
 
 def ten_headlines(records: Path, words: dict) -> str:
@@ -161,32 +173,56 @@ def ten_headlines(records: Path, words: dict) -> str:
         records: the folder.
         words: `ENGLISH` or `CHINESE`.
     """
-    lines = _headline_head(words)
-    for name, what in TEN:
-        record = json.loads((records / f"{name}.json").read_text())
-        lines.append(_headline(name, record, _headline_rows(record, words)[what], RESULTS_PAGE))
-    return "\n".join(lines) + "\n"
+    of_name = dict(_records(records))
+    rows = [
+        _headline(name, of_name[name], _headline_rows(of_name[name], words)[what], RESULTS_PAGE)
+        for name, what in TEN
+    ]
+    return _text(_grid(words["head"], rows))
 
 
 def promises(records: Path, words: dict = ENGLISH) -> str:
     """Returns a Markdown table of what was promised, and of what records in a folder hold against it."""
-    lines = [_row(words["promises"]), "| --- | --- |"]
+    rows, of_name = [], dict(_records(records))
     for name, headline in PROMISES.items():
-        record = json.loads((records / f"{name}.json").read_text())
+        record = of_name[name]
         result, minutes = record["results"][headline], record["wall_seconds"] / 60
         low, high = (100 * end for end in result["ci95"])
         told = (result["accuracy"], low, high, result["n"], minutes, record["hardware"]["cores"])
-        link = f"[{name}]({RESULTS_PAGE}#{name})"
-        lines.append(_row((words[name], f"{words['kept'].format(*told)}: {link}")))
-    return "\n".join(lines) + "\n"
+        rows.append((words[name], f"{words['kept'].format(*told)}: {_link(name, RESULTS_PAGE)}"))
+    return _text(_grid(words["promises"], rows))
+
+
+def worth(records: Path, words: dict = ENGLISH) -> str:
+    """Returns a Markdown table of what transfer is worth in the records of a folder, or nothing without one.
+
+    Args:
+        records: the folder; those of `WORTH` that have such a table become two columns each.
+        words: `ENGLISH` or `CHINESE`.
+    """
+    head, columns, of_name = [words["examples"]], [], dict(_records(records))
+    for name, what in WORTH.items():
+        for table in of_name.get(name, {}).get("tables", ()):
+            if table["caption"].startswith(WORTH_CAPTION):
+                label = f"{words[what]}, {_link(name, RESULTS_PAGE)}"
+                head += [f"{label}: {words['with']}", words["without"]]
+                rows = (dict(zip(table["head"], row, strict=True)) for row in table["rows"])
+                columns.append(
+                    {str(row["examples a class"]): (row["with transfer"], row["without"]) for row in rows}
+                )
+    if not columns:
+        return ""
+    amounts = sorted({amount for column in columns for amount in column}, key=_number)
+    cells = [[amount, *(x for column in columns for x in column.get(amount, ("", "")))] for amount in amounts]
+    return _text([words["worth"], "", *_grid(head, cells)])
 
 
 def comparisons(records: Path, begin: str) -> str:
     """Returns a Markdown list of the comparisons in a folder's records that begin with a pattern."""
     return "".join(
-        f"- [{path.stem}](results/README.md#{path.stem}): {gain['sentence']}.\n"
-        for path in sorted(records.glob("*.json"))
-        for gain in json.loads(path.read_text()).get("gains", ())
+        f"- {_link(name, 'results/README.md')}: {gain['sentence']}.\n"
+        for name, record in _records(records)
+        for gain in record.get("gains", ())
         if re.match(begin, gain["sentence"])
     )
 
@@ -216,7 +252,6 @@ def filled(readme: str, name: str, text: str) -> str:
 
 def rendered(root: Path = ROOT) -> dict[Path, str]:
     """Returns what each file should hold."""
-    example = json.loads((RECORDS / "vgg_to_bert.json").read_text())
     files = {RECORDS / "README.md": render(RECORDS)}
     page = ROOT / "experiments" / "README.md"
     text = filled(page.read_text(), "moved", comparisons(RECORDS, MOVED))
@@ -224,23 +259,34 @@ def rendered(root: Path = ROOT) -> dict[Path, str]:
     for name, words in README_LANGUAGES.items():
         text = filled((root / name).read_text(), "results", ten_headlines(RECORDS, words))
         text = filled(text, "promises", promises(RECORDS, words))
-        files[root / name] = filled(text, "printed", printed(example))
+        text = filled(text, "worth", worth(RECORDS, words))
+        files[root / name] = filled(text, "printed", printed(dict(_records(RECORDS))["vgg_to_bert"]))
     return files
 
 
-def _headline_head(words: dict) -> list[str]:
-    return [_row(words["head"]), "| --- | --- | --- | --- | --- | ---: |"]
+def _records(folder: Path) -> Iterator[tuple[str, dict]]:
+    """Yields the names and records of a folder in the order of their names."""
+    for path in sorted(folder.glob("*.json")):
+        yield path.stem, json.loads(path.read_text())
 
 
-def _headline(name: str, record: dict, row: tuple[str, str], page: str = "") -> str:
+def _headline(name: str, record: dict, row: tuple[str, str], page: str = "") -> tuple[str, ...]:
     minutes = f"{record['wall_seconds'] / 60:.1f}"
-    link = f"[{name}]({page}#{name})"
-    return _row((link, ", ".join(_read_from(record)), *row, record["commit"][:7], minutes))
+    return (_link(name, page), ", ".join(_read_from(record)), *row, record["commit"][:7], minutes)
+
+
+def _link(name: str, page: str) -> str:
+    return f"[{name}]({page}#{name})"
 
 
 def _headline_rows(record: dict, words: dict) -> dict[str, tuple[str, str]]:
     """Returns what a record is judged by, and what stands beside it, by a name for each row."""
     return BENCHES[record["bench"]][1](record, words) if "bench" in record else _figures(record, words)
+
+
+def _number(amount: str) -> float:
+    """Returns a number of examples; "all" of them are the most."""
+    return math.inf if amount == "all" else int(amount.replace(",", ""))
 
 
 def _figures(record: dict, words: dict) -> dict[str, tuple[str, str]]:
@@ -249,8 +295,13 @@ def _figures(record: dict, words: dict) -> dict[str, tuple[str, str]]:
     def told(name: str) -> str:
         return f"`{name}` {results[name]['accuracy']:.2%}"
 
+    # A further question that was put in text alone stands beside the same one with labels of images.
+    asked = [name for name in results if name.startswith("zero_image, ")]
+    compared = HEADLINES[record["experiment"]] | {
+        name: (name.replace("zero_image", "text"),) for name in asked
+    }
     rows = {}
-    for name, others in HEADLINES[record["experiment"]].items():
+    for name, others in compared.items():
         if name in results:
             beside = [told(other) for other in others if other in results]
             beside += [words["moved"].format(points) for points in _moved(record, name)]
@@ -265,16 +316,6 @@ def _figures(record: dict, words: dict) -> dict[str, tuple[str, str]]:
     for gain in record["gains"]:
         if re.match(UNDER_ATTACK, gain["sentence"]):
             rows[gain["sentence"]] = (words["under attack"], gain["sentence"])
-    asked = [name.removeprefix(IN_TEXT_ALONE) for name in results if name.startswith(IN_TEXT_ALONE)]
-    if asked:
-        answers = {
-            kind: ", ".join(f"{name} {results[kind + name]['accuracy']:.2%}" for name in asked)
-            for kind in (IN_TEXT_ALONE, WITH_LABELS)
-        }
-        rows["asked"] = (
-            words["in text alone"].format(answers[IN_TEXT_ALONE]),
-            words["with labels"].format(answers[WITH_LABELS]),
-        )
     return rows
 
 
@@ -289,22 +330,23 @@ def _moved(record: dict, name: str) -> list[str]:
     ]
 
 
-def _section(path: Path) -> str:
-    record = json.loads(path.read_text())
-    lines = [_origin(path.stem, record), ""]
+def _section(name: str, record: dict) -> str:
+    lines = [_origin(name, record), ""]
     if "bench" in record:
         return "\n".join([*lines, *BENCHES[record["bench"]][0](record), ""])
-    lines += [
-        f"| result | accuracy | 95% interval | {_source(record)[1]} | log loss | seconds |",
-        "| --- | ---: | ---: | ---: | ---: | ---: |",
-    ]
-    for name, result in record["results"].items():
-        low, high = result["ci95"]
-        seconds = "" if result["seconds"] is None else f"{result['seconds']:.0f}"
-        lines.append(
-            f"| {name}: {result['note']} | {result['accuracy']:.2%} | {low:.2%} to {high:.2%} "
-            f"| {result['n']:,} | {result['loss']:.3f} | {seconds} |"
+    rows = [
+        (
+            f"{result}: {told['note']}",
+            f"{told['accuracy']:.2%}",
+            f"{told['ci95'][0]:.2%} to {told['ci95'][1]:.2%}",
+            f"{told['n']:,}",
+            f"{told['loss']:.3f}",
+            "" if told["seconds"] is None else f"{told['seconds']:.0f}",
         )
+        for result, told in record["results"].items()
+    ]
+    head = ("result", "accuracy", "95% interval", _source(record)[1], "log loss", "seconds")
+    lines += [*_grid(head, rows), ""]
     # Names within a sentence keep their capitals.
     sentences = " ".join(f"{gain['sentence'][:1].upper()}{gain['sentence'][1:]}." for gain in record["gains"])
     sentences += "".join(
@@ -312,7 +354,7 @@ def _section(path: Path) -> str:
         for fact, value in record["facts"].items()
         if fact.startswith("errors of fused")
     )
-    lines += ["", *([sentences, ""] if sentences else [])]
+    lines += [sentences, ""] if sentences else []
     return "\n".join([*lines, *(line for table in record.get("tables", ()) for line in _table(table))])
 
 
@@ -322,9 +364,7 @@ def _table(table: dict) -> list[str]:
     head = table["head"]
     if any(name.endswith(FROM) for name in head):
         head, rows = _with_intervals(table)
-    numbers = [all(re.match(r"[-+]?\d|$", row[place]) for row in rows) for place in range(len(head))]
-    rule = ["---:" if number else "---" for number in numbers]
-    lines = [_row(head), _row(rule), *map(_row, rows), ""]
+    lines = [*_grid(head, rows), ""]
     if len(rows) > MOST_ROWS or any(len(cell) > LONGEST_CELL for row in rows for cell in row):
         return [f"<details><summary>{table['caption']}</summary>", "", *lines, "</details>", ""]
     return [f"{table['caption']}:", "", *lines]
@@ -347,8 +387,19 @@ def _with_intervals(table: dict) -> tuple[list[str], list[list[str]]]:
     return [table["head"][0], *table["head"][1::3]], rows
 
 
-def _row(cells) -> str:
-    return f"| {' | '.join(str(cell).replace('|', '/').replace('<', '&lt;') for cell in cells)} |"
+def _grid(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Returns the lines of a table; columns of figures are aligned on their right."""
+    figures = [all(FIGURE.match(row[place]) for row in rows) for place in range(len(head))]
+    rule = ["---:" if figure else "---" for figure in figures]
+    return [_row(head), _row(rule), *map(_row, rows)]
+
+
+def _text(lines: list[str]) -> str:
+    return "\n".join(lines) + "\n"
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cell.replace('|', '/').replace('<', '&lt;') for cell in cells)} |"
 
 
 def _read_from(record: dict) -> list[str]:
@@ -392,17 +443,20 @@ def _scrub(record: dict) -> list[str]:
         f"{record[f'{language} precision']:.2%} of what was marked is one"
         for language, name in (("en", "in English"), ("zh", "in Chinese"))
     ]
+    marks = [name.removesuffix(" pieces") for name in record if re.match(r"\[.* pieces", name)]
+    rows = [
+        (
+            mark,
+            f"{record[f'{mark} pieces']:,}",
+            *(f"{record[f'{mark} {x}']:.2%}" for x in ("recall", "precision")),
+        )
+        for mark in marks
+    ]
     return [
         f"Personal data in {record['documents']:,} documents of about {record['words_a_document']} words "
         f"that faker made: {'; '.join(figures)}. {record['documents_a_second']:,.0f} documents a second.",
         "",
-        "| mark | pieces | found | of what was marked, right |",
-        "| --- | ---: | ---: | ---: |",
-        *(
-            f"| {mark} | {record[f'{mark} pieces']:,} | {record[f'{mark} recall']:.2%} "
-            f"| {record[f'{mark} precision']:.2%} |"
-            for mark in (name.removesuffix(" pieces") for name in record if re.match(r"\[.* pieces", name))
-        ),
+        *_grid(("mark", "pieces", "found", "of what was marked, right"), rows),
     ]
 
 
@@ -418,26 +472,23 @@ def _text_stage(record: dict) -> list[str]:
 
 
 def _engine(record: dict) -> list[str]:
+    pairs = {"training a head on kept features, against through the frozen trunk": record["cached_head"]}
+    pairs |= {f"our loop against Keras fit, {name}": pair for name, pair in record["loop"].items()}
+    workers = "two workers of one thread against one process of two"
+    pairs |= {f"{workers}, {name}": pair for name, pair in record["workers"].items()}
     rows = [
-        ("training a head on kept features, against through the frozen trunk", record["cached_head"]),
-        *((f"our loop against Keras fit, {name}", pair) for name, pair in record["loop"].items()),
-        *(
-            (f"two workers of one thread against one process of two, {name}", pair)
-            for name, pair in record["workers"].items()
-        ),
-    ]
-    lines = [
-        "| images or rows a second | first | second | ratio | least to most |",
-        "| --- | ---: | ---: | ---: | ---: |",
-    ]
-    for name, pair in rows:
-        lines.append(
-            f"| {name} | {pair['first']:,.0f} | {pair['second']:,.0f} | {pair['ratio']:.3g} "
-            f"| {pair['ratio_least']:.3g} to {pair['ratio_most']:.3g} |"
+        (
+            name,
+            f"{pair['first']:,.0f}",
+            f"{pair['second']:,.0f}",
+            f"{pair['ratio']:.3g}",
+            _spread(pair, ".3g"),
         )
+        for name, pair in pairs.items()
+    ]
     waits = " and ".join(f"{share:.2%} with {name}" for name, share in record["waiting"].items())
     return [
-        *lines,
+        *_grid(("images or rows a second", "first", "second", "ratio", "least to most"), rows),
         "",
         f"VGG19, batches of {record['batch_size']} ({record['workers_batch_size']} for the workers, over the "
         f"loopback address), {record['repeats']} pairs in turn. Of the time of a "
@@ -446,29 +497,29 @@ def _engine(record: dict) -> list[str]:
 
 
 def _serving(record: dict) -> list[str]:
-    lines = [
-        "| | export | Keras `predict` | ratio | least to most |",
-        "| --- | ---: | ---: | ---: | ---: |",
-    ]
+    rows = []
     for name, what in (("serving_default", "an image"), ("text", "a text")):
         one, batch = record[name]["one"], record[name]["batch"]
-        ways = [f"{one[f'{way}_median']:.1f} ({one[f'{way}_95th']:.1f})" for way in ("first", "second")]
-        lines += [
-            f"| {what} alone, milliseconds: median (95th percentile) | {ways[0]} | {ways[1]} "
-            f"| {one['ratio']:.2f} | {one['ratio_least']:.2f} to {one['ratio_most']:.2f} |",
-            f"| {what} in batches of {record['batch_size']}, a second | {batch['first']:,.0f} "
-            f"| {batch['second']:,.0f} | {batch['ratio']:.2f} "
-            f"| {batch['ratio_least']:.2f} to {batch['ratio_most']:.2f} |",
-        ]
+        alone = [f"{one[f'{way}_median']:.1f} ({one[f'{way}_95th']:.1f})" for way in ("first", "second")]
+        together = [f"{batch[way]:,.0f}" for way in ("first", "second")]
+        for said, cells, pair in (
+            (f"{what} alone, milliseconds: median (95th percentile)", alone, one),
+            (f"{what} in batches of {record['batch_size']}, a second", together, batch),
+        ):
+            rows.append((said, *cells, f"{pair['ratio']:.2f}", _spread(pair, ".2f")))
     difference = max(record[name]["largest_difference"] for name in ("serving_default", "text"))
     return [
-        *lines,
+        *_grid(("", "export", "Keras `predict`", "ratio", "least to most"), rows),
         "",
         f"Images of {record['image_size']} pixels to a sentence to an answer, and a text to an answer: one "
         f"call of the export against its parts in Python, in turn, {record['repeats']} rounds of "
         f"{record['requests']} requests and of {record['batches']} batches. Largest difference of a "
         f"probability: {difference:.1e}.",
     ]
+
+
+def _spread(pair: dict, form: str) -> str:
+    return f"{pair['ratio_least']:{form}} to {pair['ratio_most']:{form}}"
 
 
 def _times(pair: dict, words: dict) -> str:
@@ -537,10 +588,16 @@ SPEED_HEADLINES = {
 
 def _speed(record: dict) -> list[str]:
     rows = [
-        f"| {row['what']} | {row['peer']} | {row['unit']} | {row['first']:,.4g} | {row['second']:,.4g} "
-        f"| {row['ratio']:.3g} | {row['ratio_least']:.3g} to {row['ratio_most']:.3g} | {besides(row)} |"
+        (
+            *(row[name] for name in ("what", "peer", "unit")),
+            *(f"{row[name]:,.4g}" for name in ("first", "second")),
+            f"{row['ratio']:.3g}",
+            _spread(row, ".3g"),
+            besides(row),
+        )
         for row in record["rows"]
     ]
+    head = ("what", "against", "unit", "xmodal", "the other", "times as fast", "least to most", "")
     most = "; ".join(
         f"{dtype}: {rates['matrix_gflops']:,.0f} GFLOP/s of a matrix product, "
         f"{rates['convolution_gflops']:,.0f} of a convolution, {rates['copy_gigabytes']:.0f} GB/s copied"
@@ -550,9 +607,7 @@ def _speed(record: dict) -> list[str]:
         f"The machine's own limits: {most}. Other processes took {record['busy'] or 0:.0%} of it before. "
         f"Both sides compute with {record['threads']} threads.",
         "",
-        "| what | against | unit | xmodal | the other | times as fast | least to most | |",
-        "| --- | --- | --- | ---: | ---: | ---: | ---: | --- |",
-        *rows,
+        *_grid(head, rows),
         "",
         f"In turn on the same inputs and weights, {record['repeats']} pairs each; whole runs once.",
     ]
@@ -575,21 +630,22 @@ def _growth(record: dict) -> list[str]:
         sizes = record[by]
         stages = list(dict.fromkeys(stage for size in sizes.values() for stage in size))
         head = [by, *(f"{int(count):,}" for count in sizes)]
-        lines += [_row(head), "| --- |" + " ---: |" * len(sizes)]
-        for stage in stages:
-            cells = [
-                f"{size[stage]['seconds']:.1f} s, {size[stage]['megabytes']:,.0f} MB" if stage in size else ""
-                for size in sizes.values()
-            ]
-            lines.append(_row((stage, *cells)))
+        rows = [
+            (stage, *(_resources(size[stage]) if stage in size else "" for size in sizes.values()))
+            for stage in stages
+        ]
         read = [f"{size['text']['sentences']:,}" for size in sizes.values()]
-        lines += [_row(("distinct sentences", *read)), ""]
+        lines += [*_grid(head, [*rows, ("distinct sentences", *read)]), ""]
     return [
         *lines,
         f"Seconds and peak memory of each stage, each size in a process of its own: noise of 32 pixels in "
         f"{len(record['classes'])} numbers of classes with {record['images_of_classes']:,} images each. Of "
         f"{record['simulated']:,} images the logits were drawn, block by block, and put into words.",
     ]
+
+
+def _resources(stage: dict) -> str:
+    return f"{stage['seconds']:.1f} s, {stage['megabytes']:,.0f} MB"
 
 
 def _growth_headline(record: dict, words: dict) -> dict[str, tuple[str, str]]:

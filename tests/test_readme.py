@@ -170,6 +170,38 @@ def test_what_was_attacked_is_rendered_side_by_side(render_results, tmp_path):
     assert "| PGD within 8/255 | 2.0% (0.4% to 10.5%) | 60.0% (46.2% to 72.4%) |" in rendered
 
 
+def test_what_transfer_is_worth_is_one_table_of_images_and_texts(render_results, tmp_path):
+    assert render_results.worth(tmp_path) == ""
+    head = ["examples a class", "examples", "with transfer", "without", "difference"]
+    other = {"caption": "The classes", "head": ["class", "F1"], "rows": [["a", 0.9]]}
+    rows = {
+        "bert_news": [["20", 160, "91%", "55%", "+36"], ["1,000", 8000, "98%", "97%", "+1"]],
+        "cifar10": [
+            [20, 200, "62%", "31%", "+31"],
+            ["100", 1000, "73%", "44%", "+29"],
+            ["all", 1, "9%", "8%", ""],
+        ],
+    }
+    for name, of_record in rows.items():
+        table = {"caption": "What transfer is worth, on the test split", "head": head, "rows": of_record}
+        (tmp_path / f"{name}.json").write_text(json.dumps({"tables": [other, table]}))
+    page = "experiments/results/README.md"
+    assert render_results.worth(tmp_path).splitlines()[2:] == [
+        f"| examples a class | images, [cifar10]({page}#cifar10): with transfer | without "
+        f"| texts, [bert_news]({page}#bert_news): with transfer | without |",
+        "| --- | ---: | ---: | ---: | ---: |",
+        "| 20 | 62% | 31% | 91% | 55% |",
+        "| 100 | 73% | 44% |  |  |",
+        "| 1,000 |  |  | 98% | 97% |",
+        "| all | 9% | 8% |  |  |",
+    ]
+    chinese = render_results.worth(tmp_path, render_results.CHINESE)
+    assert chinese.splitlines()[4:] == render_results.worth(tmp_path).splitlines()[4:]
+    assert f"| 文本, [bert_news]({page}#bert_news): 做迁移 | 不做迁移 |" in chinese
+    (tmp_path / "bert_news.json").write_text(json.dumps({"tables": [other]}))
+    assert "texts" not in render_results.worth(tmp_path)
+
+
 def test_what_a_training_against_attacks_is_worth_is_told_where_it_is_shown(render_results, tmp_path):
     record = json.loads((ROOT / "experiments/results/bert_news_robust.json").read_text())
     right = {name: np.arange(40) < count for name, count in (("bert", 26), ("bert_robust", 25))}
