@@ -12,7 +12,8 @@ def attempted(made):
     def attempt(rate, passes):
         made.append((rate, passes))
         entries = tuple(
-            {"seconds": 1.0, "val_loss": loss, "val_accuracy": 1 - loss / 10} for loss in LOSSES[rate][:passes]
+            {"seconds": 1.0, "val_loss": loss, "val_accuracy": 1 - loss / 10}
+            for loss in LOSSES[rate][:passes]
         )
         return History("", entries, {"val_loss": 2.0, "val_accuracy": 0.1}), f"{rate} {passes}"
 

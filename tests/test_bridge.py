@@ -12,8 +12,8 @@ from xmodal import config
 from xmodal.bridge import (
     FLOOR,
     HEDGES,
+    LIKELY,
     PROBABLE,
-    RUNNER_UP,
     STYLES,
     SURE,
     TEMPERATURES,
@@ -162,9 +162,9 @@ def rows(classes: int, seed: int) -> np.ndarray:
     logits = random.normal(size=(3000, classes)) * 10 ** random.uniform(-2, 2, size=(3000, 1))
     coarse = random.integers(0, 4, size=(2000, classes)) + 1e-9
     thresholds = []
-    for top in (SURE, PROBABLE, RUNNER_UP, np.float32(0.5)):
+    for top in (SURE, LIKELY, PROBABLE, np.float32(0.5)):
         for nudged in (np.nextafter(top, np.float32(0)), top, np.nextafter(top, np.float32(1))):
-            for second in (RUNNER_UP, np.nextafter(RUNNER_UP, np.float32(0)), np.float32(1) - nudged):
+            for second in (np.float32(0.1), np.float32(0.25), np.float32(1) - nudged):
                 row = np.zeros(classes, np.float32)
                 row[:2] = nudged, second
                 thresholds += [random.permutation(row) for _ in range(5)]
@@ -205,25 +205,28 @@ def test_graph_and_python_make_the_same_strings(bridge):
 def test_both_forms_compare_in_float32(dtype):
     # 0.94999998 is less than the float32 threshold until it is rounded to float32 itself.
     bridge = Bridge(("no", "yes"), "hedged")
-    probabilities = np.array([[0.95, 0.05], [0.94999998, 0.05], [0.7, 0.3], [0.5, 0.5]], dtype)
+    probabilities = np.array([[0.99, 0.01], [0.95, 0.05], [0.94999998, 0.05], [0.7, 0.3], [0.5, 0.5]], dtype)
     made = [row[0].decode() for row in bridge.sentences(probabilities).numpy()]
     assert made == [bridge.describe(row)[0] for row in probabilities]
     assert made == [bridge.describe(row.astype(np.float32))[0] for row in probabilities]
 
 
 def test_hedged_words_at_their_thresholds():
-    bridge = Bridge(("dog", "cat", "owl"), "hedged")
+    bridge = Bridge(("dog", "cat", "owl", "ant", "bee"), "hedged")
 
     def say(*probabilities):
-        return bridge.describe(np.array(probabilities, np.float32))[0].removeprefix("a photo of ")
+        rest = [(1 - sum(probabilities)) / (5 - len(probabilities))] * (5 - len(probabilities))
+        row = np.array([*probabilities, *rest], np.float32)
+        return bridge.describe(row)[0].removeprefix("a photo of ")
 
-    assert say(0.95, 0.05, 0) == "surely a dog"
-    assert say(0.9499, 0.0501, 0) == "probably a dog"
-    assert say(0.8, 0.1, 0.1) == "probably a dog, perhaps a cat"
-    assert say(0.82, 0.09, 0.09) == "probably a dog"
+    assert say(0.99, 0.01) == "surely a dog"
+    assert say(0.9899, 0.0101) == "very likely a dog, or else a cat"
+    assert say(0.95, 0.05) == "very likely a dog, or else a cat"
+    assert say(0.9499, 0.0501) == "probably a dog, perhaps a cat"
+    assert say(0.8, 0.1) == "probably a dog, perhaps a cat"
     assert say(0.1, 0.2, 0.7) == "probably an owl, perhaps a cat"
     assert say(0.31, 0, 0.69) == "possibly an owl or a dog"
-    assert say(1 / 3, 1 / 3, 1 / 3) == "possibly a dog or a cat"
+    assert say(0.2, 0.2, 0.2) == "possibly a dog or a cat"
 
 
 def test_digits_read_well():
@@ -318,23 +321,25 @@ def test_top_k_is_not_read_by_other_styles():
 
 @pytest.mark.parametrize("style", STYLES)
 def test_text_examples_are_all_that_images_can_give(style):
-    bridge = Bridge(("dog", "cat", "owl", "deer"), style, TWO_TEMPLATES)
-    written = bridge.text_examples(per_class=10_000, seed=0)
+    bridge = Bridge(("dog", "cat", "owl", "deer", "eel"), style, TWO_TEMPLATES)
+    written = [
+        (sentence, int(meaning.argmax())) for sentence, meaning in bridge.text_examples(10_000, seed=0)
+    ]
     seen = set()
-    probabilities = rows(4, seed=3)
+    probabilities = rows(5, seed=3)
     for row in probabilities[np.abs(probabilities.sum(axis=1) - 1) < 1e-3]:
         label = int(np.argsort(-row, kind="stable")[0])
         seen |= {(sentence, label) for sentence in bridge.describe(row)}
     assert seen == set(written)
     assert len(set(written)) == len(written)
-    per_template = {"top1": 4, "topk": 4 * 3 * 2, "hedged": 2 * 4**2}[style]
+    per_template = {"top1": 5, "topk": 5 * 4 * 3, "hedged": 5 + 3 * 5 * 4}[style]
     assert len(written) == len(bridge.templates) * per_template
 
 
 def test_a_small_sample_is_even():
     names = ("ant", "bee", "cow", "dog", "eel", "fox", "gnu", "hen", "ibex", "jay")
     bridge = Bridge(names, "hedged", TWO_TEMPLATES)
-    written = bridge.text_examples(per_class=8, seed=5)
+    written = [(sentence, int(meaning.argmax())) for sentence, meaning in bridge.text_examples(8, seed=5)]
     assert Counter(label for _, label in written) == dict.fromkeys(range(10), 8)
     phrases = [with_article(name) for name in names]
     words: Counter[str] = Counter()
@@ -343,16 +348,47 @@ def test_a_small_sample_is_even():
         named = sorted((p for p in phrases if p in sentence), key=sentence.index)
         assert named[0] == phrases[label]
         others.update(named[1:])
-        words[next(word for word in ("perhaps", "surely", "probably", "possibly") if word in sentence)] += 1
-    assert words == {"surely": 20, "probably": 20, "perhaps": 20, "possibly": 20}
-    assert others == dict.fromkeys(phrases, 4)
+        telling = ("surely", "very likely", "probably", "possibly")
+        words[next(word for word in telling if word in sentence)] += 1
+    assert words == dict.fromkeys(telling, 20)
+    assert others == dict.fromkeys(phrases, 6)
     assert sum("afar" in sentence for sentence, _ in written) == 40
+
+
+@pytest.mark.parametrize("classes", [2, 3, 10])
+@pytest.mark.parametrize("style", STYLES)
+def test_what_a_sentence_means_are_probabilities_in_the_order_of_its_names(style, classes):
+    names = tuple(f"kind{chr(97 + index)}" for index in range(classes))
+    bridge = Bridge(names, style, top_k=min(3, classes))
+    for sentence, meaning in bridge.text_examples(per_class=10_000, seed=0):
+        assert meaning.sum() == pytest.approx(1)
+        assert (meaning >= -1e-12).all()
+        named = sorted((name for name in names if name in sentence), key=sentence.index)
+        assert [names[index] for index in np.argsort(-meaning, kind="stable")[: len(named)]] == named
+        if style == "hedged":
+            # An image of just this would be put into the same words.
+            assert bridge.describe(meaning) == [sentence]
+
+
+def test_a_weaker_hedge_means_less():
+    bridge = Bridge(tuple("0123456789"), "hedged")
+    written = bridge.text_examples(99, seed=0)
+    meant = {sentence.removeprefix("a photo of "): meaning for sentence, meaning in written}
+    for first in bridge.class_phrases:
+        for second in set(bridge.class_phrases) - {first}:
+            told = [hedge.format(first, second) for hedge in HEDGES]
+            index = bridge.class_phrases.index(first)
+            shares = [meant[sentence][index] for sentence in told]
+            assert shares == sorted(shares, reverse=True)
+            doubt = meant[f"possibly {first} or {second}"]
+            assert doubt[index] == pytest.approx(0.52)
+            assert doubt[bridge.class_phrases.index(second)] == pytest.approx(0.384)
 
 
 def test_topk_samples_name_each_other_class_once_in_second_place():
     names = tuple(f"kind{chr(97 + i)}" for i in range(20))
     bridge = Bridge(names, "topk", top_k=5)
-    written = bridge.text_examples(per_class=19, seed=0)
+    written = [(sentence, int(meaning.argmax())) for sentence, meaning in bridge.text_examples(19, seed=0)]
     for label in range(20):
         listed = [s.removeprefix("a photo of ").split(", or ") for s, of in written if of == label]
         assert len({tuple(names) for names in listed}) == 19
@@ -365,13 +401,17 @@ def test_topk_samples_name_each_other_class_once_in_second_place():
 def test_a_sample_of_very_many_sentences_is_cheap():
     bridge = Bridge(tuple(f"kind {i:04d}x" for i in range(1000)), "topk", top_k=300)
     written = bridge.text_examples(per_class=3, seed=0)
-    assert len(set(written)) == 3000
+    assert len({sentence for sentence, _ in written}) == 3000
 
 
 def test_text_examples_follow_the_seed():
     bridge = Bridge(tuple("abcdefghijkl"), "hedged")
-    assert bridge.text_examples(6, seed=1) == bridge.text_examples(6, seed=1)
-    assert any(bridge.text_examples(6, seed=1) != bridge.text_examples(6, seed=s) for s in (2, 3, 4))
+
+    def written(seed):
+        return [sentence for sentence, _ in bridge.text_examples(6, seed)]
+
+    assert written(1) == written(1)
+    assert any(written(1) != written(seed) for seed in (2, 3, 4))
     with pytest.raises(ValueError, match=r"per_class must be at least 1. Received: 0"):
         bridge.text_examples(0, seed=1)
 
@@ -497,4 +537,4 @@ def test_sentences_grow_with_classes_not_with_images():
     classes = 12
     bridge = Bridge(tuple("abcdefghijkl"), "hedged")
     distinct = set(bridge.sentences(rows(classes, seed=9)).numpy().ravel())
-    assert len(distinct) <= sum(math.perm(classes, hedge.count("{}")) for hedge in HEDGES) == 2 * classes**2
+    assert len(distinct) <= sum(math.perm(classes, hedge.count("{}")) for hedge in HEDGES) <= 3 * classes**2

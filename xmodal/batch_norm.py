@@ -22,19 +22,17 @@ from xmodal.strategy import lost_workers_noticed
 # Batches that statistics are computed on.
 MOST_BATCHES = 16
 
-Layer = keras.layers.BatchNormalization
 
-
-def batch_norms(model: keras.Model, *, trainable: bool) -> list[Layer]:
+def batch_norms(model: keras.Model, *, trainable: bool) -> list[keras.layers.BatchNormalization]:
     """Returns the batch normalisation layers of a model, all of them or those that learn."""
     return [
         layer
         for layer in model._flatten_layers()
-        if isinstance(layer, Layer) and (layer.trainable or not trainable)
+        if isinstance(layer, keras.layers.BatchNormalization) and (layer.trainable or not trainable)
     ]
 
 
-def without_statistics(model: keras.Model) -> list[Layer]:
+def without_statistics(model: keras.Model) -> list[keras.layers.BatchNormalization]:
     """Returns the layers whose statistics are still those of a new layer, mean 0 and variance 1."""
     return [
         layer
@@ -45,7 +43,7 @@ def without_statistics(model: keras.Model) -> list[Layer]:
 
 def refresh_statistics(
     model: keras.Model,
-    layers: list[Layer],
+    layers: list[keras.layers.BatchNormalization],
     batches: tf.data.Dataset | Batches,
     strategy: tf.distribute.Strategy,
 ) -> None:
@@ -77,7 +75,9 @@ def refresh_statistics(
             layer.moving_variance.assign(np.mean(variance, axis=0) + np.var(mean, axis=0))
 
 
-def _batch_statistics(model: keras.Model, layers: list[Layer], strategy: tf.distribute.Strategy):
+def _batch_statistics(
+    model: keras.Model, layers: list[keras.layers.BatchNormalization], strategy: tf.distribute.Strategy
+):
     """Returns a function of a share of a batch that gives the mean and the variance of each layer's input."""
 
     @tf.function(reduce_retracing=True)
@@ -95,13 +95,14 @@ def _batch_statistics(model: keras.Model, layers: list[Layer], strategy: tf.dist
             ]
 
         outcomes = strategy.run(replica, (share,))
-        return tf.nest.map_structure(lambda outcome: strategy.experimental_local_results(outcome)[0], outcomes)
+        first = [strategy.experimental_local_results(outcome)[0] for outcome in tf.nest.flatten(outcomes)]
+        return tf.nest.pack_sequence_as(outcomes, first)
 
     return compute
 
 
 @contextmanager
-def _of_one_batch(layers: list[Layer]) -> Iterator[None]:
+def _of_one_batch(layers: list[keras.layers.BatchNormalization]) -> Iterator[None]:
     """Has layers take the statistics of each batch as they are, those of frozen layers too."""
     before = [(layer.momentum, layer.trainable) for layer in layers]
     for layer in layers:

@@ -23,15 +23,23 @@ from xmodal.errors import UserError, nearest
 Style = Literal["top1", "topk", "hedged"]
 STYLES: tuple[str, ...] = get_args(Style)
 
-# Thresholds of the hedged style. They are float32 because the graph compares in float32.
-SURE = np.float32(0.95)
-PROBABLE = np.float32(0.7)
-RUNNER_UP = np.float32(0.1)
+# Least probabilities of the class that the hedged style names first, for all but its weakest words. They are
+# float32 because the graph compares in float32.
+SURE, LIKELY, PROBABLE = np.float32(0.99), np.float32(0.95), np.float32(0.7)
 # TensorFlow's threads take subnormal numbers for zero, NumPy does not: below this, all are ties.
 SMALLEST = np.finfo(np.float32).smallest_normal
-# In the order of `_hedge`. They name two classes at most, so there are never more than 2 C^2 of these
+# In the order of `_hedge`. They name two classes at most, so there are never more than 3 C^2 of these
 # phrases, however many the images: equal sentences are merged, and BERT reads each once.
-HEDGES = ("surely {}", "probably {}", "probably {}, perhaps {}", "possibly {} or {}")
+HEDGES = (
+    "surely {}",
+    "very likely {}, or else {}",
+    "probably {}, perhaps {}",
+    "possibly {} or {}",
+)
+# What the class named first has where no image says more: the middle of what each of these is said for.
+HEDGED_SHARES = (0.995, 0.97, 0.825, 0.52)
+# What a class named later has of what those before it leave.
+HEDGED_RIVAL, LISTED = 0.8, 2 / 3
 
 # Temperatures outside are of no use, and a bracket makes the search safe.
 TEMPERATURES = (1e-3, 1e3)
@@ -125,8 +133,8 @@ class Bridge:
 
     - `top1`: "a dog".
     - `topk`: "a dog, or a cat, or a deer", `top_k` classes in order. Up to C^top_k different phrases.
-    - `hedged`: "surely a dog" for p1 >= 0.95; "probably a dog" for p1 >= 0.7, and then with p2 >= 0.1
-      "probably a dog, perhaps a cat"; otherwise "possibly a dog or a cat". At most 2 C^2 phrases.
+    - `hedged`: "surely a dog" for p1 >= 0.99; "very likely a dog, or else a cat" for p1 >= 0.95; "probably
+      a dog, perhaps a cat" for p1 >= 0.7; otherwise "possibly a dog or a cat". At most 3 C^2 phrases.
 
     Attributes:
         class_names: the C names of the classes, in the order of the probabilities.
@@ -195,8 +203,7 @@ class Bridge:
         order = np.argsort(-probabilities, kind="stable")[: self._named]
         choice = 0
         if self.style == "hedged":
-            first, second = probabilities[order]
-            choice = int(_hedge(first, second, np.where))
+            choice = int(_hedge(probabilities[order[0]], np.where))
         phrase = "".join(_filled(self._patterns[choice], [self.class_phrases[i] for i in order]))
         return ["".join(_filled(template, [phrase])) for template in self.templates]
 
@@ -229,25 +236,28 @@ class Bridge:
         phrases = [tf.strings.join(_filled(pattern, names)) for pattern in self._patterns]
         phrase = phrases[0]
         if self.style == "hedged":
-            choice = _hedge(values[:, 0], values[:, 1], tf.where)
+            choice = _hedge(values[:, 0], tf.where)
             phrase = tf.gather(tf.stack(phrases, axis=1), choice, batch_dims=1)
         return tf.stack([tf.strings.join(_filled(template, [phrase])) for template in self.templates], axis=1)
 
-    def text_examples(self, per_class: int, seed: int) -> list[tuple[str, int]]:
-        """Writes labelled sentences without any image, to train a text head on text alone.
+    def text_examples(self, per_class: int, seed: int) -> list[tuple[str, np.ndarray]]:
+        """Writes sentences with what they mean without any image, to train a text head on text alone.
 
-        The label of a sentence is the class that it names first. Patterns, templates and other classes
-        take turns, so that a small sample holds each as often as the next: every run of C - 1 sentences
-        of a pattern names each other class once in second place, and over all labels each class is
-        named equally often in each place.
+        A sentence means probabilities of the classes: `hedged` gives the one that it names first the middle
+        of what its words are said for, and a second one most of the rest; `top1` and `topk` give each class
+        two thirds of what those before it leave. The other classes share what remains.
+
+        Patterns, templates and other classes take turns, so that a small sample holds each as often as the
+        next: every run of C - 1 sentences of a pattern names each other class once in second place, and over
+        all labels each class is named equally often in each place.
 
         Args:
             per_class: the most sentences of a class. There may be fewer: it has P in style `top1`,
-                P (C-1)! / (C-K)! in `topk` and 2 C P in `hedged`.
+                P (C-1)! / (C-K)! in `topk` and (3 C - 2) P in `hedged`.
             seed: chooses where in the sequence of other classes to begin.
 
         Returns:
-            Different sentences, each with its class index, ordered by class.
+            Different sentences, each with its probabilities (C,), ordered by the class that is named first.
 
         Raises:
             ValueError: for a `per_class` below 1.
@@ -263,15 +273,35 @@ class Bridge:
                 for pattern, start in zip(self._patterns, starts, strict=True)
             ]
             turns = (sentence for turn in zip_longest(*streams) for sentence in turn if sentence is not None)
-            examples += [(sentence, label) for sentence in islice(turns, per_class)]
+            examples += islice(turns, per_class)
         return examples
+
+    def _shares(self, pattern: str) -> list[float]:
+        """Returns the probabilities that a pattern gives to the classes that it names, in their order."""
+        hedged = pattern in HEDGES
+        shares = [HEDGED_SHARES[HEDGES.index(pattern)] if hedged else LISTED]
+        others = pattern.count("{}") - 1
+        for number in range(1, others + 1):
+            left = 1 - sum(shares)
+            # The last class there is has all that is left.
+            alone = number == len(self.class_names) - 1
+            shares.append(left if alone else left * (HEDGED_RIVAL if hedged else LISTED))
+        return shares
+
+    def _meaning(self, pattern: str, named: Sequence[int]) -> np.ndarray:
+        """Returns the probabilities (C,) of a sentence by its pattern and the classes that it names."""
+        shares = self._shares(pattern)
+        others = len(self.class_names) - len(named)
+        meaning = np.full(len(self.class_names), (1 - sum(shares)) / max(1, others))
+        meaning[list(named)] = shares
+        return meaning
 
     def _combinations(self, pattern: str) -> int:
         """Returns how many orders of other classes can follow the first class of a pattern."""
         return math.perm(len(self.class_names) - 1, pattern.count("{}") - 1)
 
-    def _sentences_of(self, pattern: str, label: int, start: int) -> Iterator[str]:
-        """Yields each sentence of a pattern that names `label` first, once."""
+    def _sentences_of(self, pattern: str, label: int, start: int) -> Iterator[tuple[str, np.ndarray]]:
+        """Yields each sentence of a pattern that names `label` first, once, with its probabilities."""
         classes, combinations = len(self.class_names), self._combinations(pattern)
         # Steps of about the golden ratio spread any number of turns evenly over the combinations; a step
         # without a common divisor comes to all of them.
@@ -283,9 +313,11 @@ class Bridge:
             index = (start + place * step) % combinations
             # Other classes are counted from the label on: the same turn names another for each label.
             shifts = _arrangement(index, range(1, classes), pattern.count("{}") - 1)
-            names = [self.class_phrases[(label + shift) % classes] for shift in (0, *shifts)]
+            named = [(label + shift) % classes for shift in (0, *shifts)]
+            names = [self.class_phrases[index] for index in named]
             template = self.templates[(place + lap + label) % len(self.templates)]
-            yield "".join(_filled(template, ["".join(_filled(pattern, names))]))
+            sentence = "".join(_filled(template, ["".join(_filled(pattern, names))]))
+            yield sentence, self._meaning(pattern, named)
 
 
 def softmax(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
@@ -502,10 +534,9 @@ def _check_templates(templates: Sequence[str]) -> None:
         raise UserError(f"--template={repeated!r} is given twice", "give each template once")
 
 
-def _hedge(first: Any, second: Any, where: Callable) -> Any:
+def _hedge(first: Any, where: Callable) -> Any:
     """The rule of the hedged style: the index in `HEDGES`, by `np.where` or by `tf.where`."""
-    unsure = where(first >= PROBABLE, where(second >= RUNNER_UP, 2, 1), 3)
-    return where(first >= SURE, 0, unsure)
+    return where(first >= SURE, 0, where(first >= LIKELY, 1, where(first >= PROBABLE, 2, 3)))
 
 
 def _filled(pattern: str, parts: Sequence[Any]) -> list[Any]:

@@ -267,8 +267,8 @@ flags.DEFINE_bool(
 flags.DEFINE_list(
     "scratch_learning_rates",
     ["1e-4", "3e-4", "1e-3"],
-    "Peak rates of the baseline that is trained from scratch: each is tried for one pass, and the one that is "
-    "best on validation is taken.",
+    "Peak rates of the baseline that is trained from scratch: each is tried for one pass, and the one that "
+    "is best on validation is taken.",
 )
 
 # The bridge.

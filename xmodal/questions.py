@@ -16,13 +16,14 @@ from xmodal.evaluate import Gain, Result, evaluate, paired_gain
 from xmodal.text_classifier import (
     TextClassifier,
     TextExamples,
-    merge,
     train_text_classifier,
     zero_shot_classifier,
 )
 
 # What each of the three readers of a question is called in checkpoints.
 STAGES = {"text": "text", "zero_image": "text alone", "text_zero_shot": "zero shot"}
+# As many images a written sentence counts for in what it is taken to mean.
+AS_IMAGES = 5
 
 
 @dataclass(frozen=True)
@@ -39,13 +40,19 @@ class Said:
 
     Attributes:
         learned: P sentences (M, P) of training images.
-        labels: the classes of these (M,).
+        probabilities: of the classes of these (M, C), calibrated.
         words: sentences of the held-out images, (V, P) and (N, P).
     """
 
     learned: np.ndarray
-    labels: np.ndarray
+    probabilities: np.ndarray
     words: Held
+
+
+def said_of(bridge: Bridge, learned: np.ndarray, held_out: Held, temperature: float) -> Said:
+    """Puts class logits of training images (M, C) and of held-out ones into sentences."""
+    words = Held(*(sentences_of(bridge, part, temperature) for part in (held_out.validation, held_out.test)))
+    return Said(sentences_of(bridge, learned, temperature), softmax(learned, temperature), words)
 
 
 @dataclass(frozen=True)
@@ -80,9 +87,8 @@ def sentences_of(bridge: Bridge, logits: np.ndarray, temperature: float) -> np.n
 def zero_shot_of(config: Config, question: TargetMap, preset: str, strategy) -> TextClassifier:
     """Builds the text classifier that compares with the question's descriptions."""
     described = _written(config, question, "top1", len(config.text.template))
-    return zero_shot_classifier(
-        preset, described.texts, described.targets, config=config.text, strategy=strategy
-    )
+    targets = described.targets.argmax(axis=1)
+    return zero_shot_classifier(preset, described.texts, targets, config=config.text, strategy=strategy)
 
 
 def readers(
@@ -108,8 +114,9 @@ def readers(
         of: added to the names of stages, to tell questions apart.
 
     Returns:
-        "text", trained on sentences of the training images and on written ones; "zero_image", trained on
-        written ones alone; and "text_zero_shot". With --text_head=zero_shot all three are the last one.
+        "text", which learns what the sentences of the training images mean for them, and what written ones
+        do by their words; "zero_image", which learns written ones alone; and "text_zero_shot". With
+        --text_head=zero_shot all three are the last one.
     """
     with clock.stage(f"text: zero shot{of}"):
         text = zero_image = zero_shot = zero_shot_of(config, question, preset, strategy)
@@ -130,8 +137,8 @@ def readers(
             )
 
         with clock.stage(f"text: head{of}"):
-            targets = np.repeat(question.of_class[said.labels], said.learned.shape[1])
-            text = trained(_joined(merge(said.learned.ravel(), targets), written), "text head")
+            answers = np.repeat(said.probabilities @ _one_hot(question), said.learned.shape[1], axis=0)
+            text = trained(expected(said.learned.ravel(), answers, written), "text head")
         with clock.stage(f"text: head on text alone{of}"):
             zero_image = trained(written, "text head, text alone")
     return {"text": text, "zero_image": zero_image, "text_zero_shot": zero_shot}
@@ -168,7 +175,7 @@ def further_answers(
         data: the images, with the classes that tell what the right answers are.
 
     Returns:
-        For each question the results of all readers, and what the labels of images gained.
+        For each question the results of all readers, and what the training images gained.
     """
     results: dict[str, Result] = {}
     gains = []
@@ -182,7 +189,7 @@ def further_answers(
             answer = measure(f"{kind}, {name}", logits, truth, question, note)
             results[answer.result.name] = answer.result
             right[kind] = answer.probabilities.argmax(axis=1) == truth.test
-        what = f"asking {name!r} with labels of images, and not in text alone,"
+        what = f"asking {name!r} with what is said of training images, and not in text alone,"
         gains.append(paired_gain(right["text"], right["zero_image"], what=what))
     return results, tuple(gains)
 
@@ -194,11 +201,10 @@ def truth_of(question: TargetMap, data: ImageData) -> Held:
 
 def from_classes(logits: Held, question: TargetMap) -> Held:
     """Answers a question from class logits: an answer has the sum of its classes' probabilities."""
-    of_class = np.eye(len(question.names))[question.of_class]
 
     def answered(part: np.ndarray) -> np.ndarray:
         # Far from the other classes a probability rounds to zero, and its logarithm is wanted.
-        return np.log(np.maximum(softmax(part) @ of_class, np.finfo(np.float64).tiny))
+        return np.log(np.maximum(softmax(part) @ _one_hot(question), np.finfo(np.float64).tiny))
 
     return Held(answered(logits.validation), answered(logits.test))
 
@@ -252,23 +258,41 @@ def measure(
     return Measured(result, probabilities, temperature)
 
 
+def expected(texts: np.ndarray, answers: np.ndarray, written: TextExamples) -> TextExamples:
+    """Returns what each distinct sentence means: the mean answer of the images that it is said of.
+
+    A written sentence counts as `AS_IMAGES` images with what its words mean, so that one that is said of a
+    few images only, or of none, means something too. Those said of images and the written ones have an
+    equal say: of the images that it learned from, the classifier is mostly sure; the doubts that it has
+    about others are among the written sentences.
+
+    Args:
+        texts: sentences that are said of images (N,).
+        answers: the probabilities of the T answers for these images (N, T).
+        written: distinct sentences with what they mean (U, T).
+    """
+    distinct, place = np.unique([*texts, *written.texts], return_inverse=True)
+    images = np.concatenate([np.ones(len(texts)), np.full(len(written.texts), AS_IMAGES)])
+    say = np.concatenate([np.ones(len(texts)) / len(texts), np.ones(len(written.texts)) / len(written.texts)])
+    sums = np.zeros((len(distinct), answers.shape[1]))
+    np.add.at(sums, place, images[:, None] * np.concatenate([answers, written.targets]))
+    weights = np.bincount(place, say)
+    return TextExamples(
+        distinct.astype(object),
+        (sums / sums.sum(axis=1, keepdims=True)).astype(np.float32),
+        (weights / weights.mean()).astype(np.float32),
+    )
+
+
+def _one_hot(question: TargetMap) -> np.ndarray:
+    """Returns the answer of each class (C, T)."""
+    return np.eye(len(question.names))[question.of_class]
+
+
 def _written(config: Config, question: TargetMap, style: Style, per_description: int) -> TextExamples:
-    """Writes sentences with the descriptions in the place of class names, and their answers."""
+    """Writes sentences with descriptions in the place of class names, and what they mean for the answers."""
     top_k = min(config.text.top_k, len(question.descriptions))
     writer = Bridge(question.descriptions, style, config.text.template, top_k)
-    texts, described = zip(*writer.text_examples(per_description, config.run.seed), strict=True)
-    return merge(texts, question.targets[list(described)])
-
-
-def _joined(said: TextExamples, written: TextExamples) -> TextExamples:
-    """Gives sentences said of images and written ones an equal say.
-
-    Of the images that it learned from, the classifier is mostly sure; the doubts that it has about
-    others are among the written sentences.
-    """
-    scale = said.weights.sum() / written.weights.sum()
-    return merge(
-        [*said.texts, *written.texts],
-        np.concatenate([said.targets, written.targets]),
-        np.concatenate([said.weights, scale * written.weights]),
-    )
+    texts, meanings = zip(*writer.text_examples(per_description, config.run.seed), strict=True)
+    answers = np.stack(meanings) @ np.eye(len(question.names))[question.targets]
+    return TextExamples(np.array(texts, object), answers.astype(np.float32), np.ones(len(texts), np.float32))

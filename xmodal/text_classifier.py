@@ -30,7 +30,7 @@ class TextExamples:
 
     Attributes:
         texts: str (U,).
-        targets: int (U,).
+        targets: int (U,), or distributions over the classes (U, C).
         weights: float (U,).
     """
 

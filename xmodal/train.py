@@ -281,7 +281,9 @@ def fit(
     model.stop_training = False
     listeners.on_train_begin()
     with trace, deferred_signals() if kept else nullcontext(lambda: False) as interrupted:
-        stop = progress.epoch == progress.step == 0 and _begin(run, train(0), validate, validation, patience, interrupted)
+        stop = False
+        if progress.epoch == progress.step == 0:
+            stop = _begin(run, train(0), validate, validation, patience, interrupted)
         while progress.epoch < epochs and not progress.stopped and not stop:
             progress.begin()
             stop = _train_epoch(run, take_steps, train(progress.epoch), interrupted)

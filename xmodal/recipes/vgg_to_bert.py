@@ -25,7 +25,6 @@ from xmodal.job import begin, finish
 from xmodal.questions import (
     Held,
     Measured,
-    Said,
     from_classes,
     further_answers,
     further_questions,
@@ -34,7 +33,7 @@ from xmodal.questions import (
     question_of,
     read,
     readers,
-    sentences_of,
+    said_of,
     truth_of,
 )
 from xmodal.robustness import training_cost
@@ -53,7 +52,7 @@ CHECKED_IMAGES = 32
 # What is measured, in the order of showing.
 NOTES = {
     "image_only": "the image classifier, with the transferred trunk",
-    "text": "BERT on the sentences, trained on those of the training images and on written ones",
+    "text": "BERT on the sentences, taught what those of the training images and written ones mean",
     "fused": "image and text scores pooled, with a weight chosen on the validation split",
     "zero_image": "the answer learned from written sentences alone, the classifier before it from all labels",
     "text_zero_shot": "BERT as it comes: similarity of the sentence to the descriptions",
@@ -105,8 +104,8 @@ def run(config: Config, clock: Clock) -> report.Run:
         )
         temperature = fit_temperature(logits.validation, data.validation.labels)
     with clock.stage("bridge"):
-        words = Held(*(sentences_of(bridge, part, temperature) for part in (logits.validation, logits.test)))
-        said = Said(sentences_of(bridge, images.train_logits(), temperature), images.train_labels, words)
+        said = said_of(bridge, images.train_logits(), logits, temperature)
+        words = said.words
     asked = readers(config, question, preset, said, strategy, checkpoints, clock)
     text = asked["text"]
     scratch = None
