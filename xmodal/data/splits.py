@@ -216,6 +216,12 @@ def _require_learnable(
                     f"class {name!r} stands in {example.split} ({example.id!r}) but not in train",
                     f"add training {things.noun}s of it, or remove it",
                 )
+    for name in class_names:
+        if name not in trained:
+            raise UserError(
+                f"{dataset!r} holds no training {things.noun}s of class {name!r}",
+                "add some, or remove the class",
+            )
     if len(class_names) < 2:
         raise UserError(
             f"{dataset!r} holds one class only, {class_names[0]!r}", "there must be two to tell apart"
