@@ -15,8 +15,8 @@ ROOT = Path(__file__).parents[1]
 ORDER = [
     "xmodal", "errors", "versions", "command", "files", "config", "clock", "run_folder", "checkpoint",
     "cluster", "assets", "ingredients", "rehearsal",
-    "data", "data.splits", "data.folders", "data.tfds", "data.audit", "data.reading", "data.rows",
-    "data.images", "data.texts", "data.words", "data.tables", "data.documents", "data.tokens",
+    "data", "data.shares", "data.splits", "data.folders", "data.tfds", "data.audit", "data.reading",
+    "data.rows", "data.images", "data.texts", "data.words", "data.tables", "data.documents", "data.tokens",
     "data.personal", "data.scrub", "data.typos", "data.readings", "data.pairs",
     "strategy", "replicas", "e5", "convolutions", "dense", "compiled",
     "backbones", "transfer", "bridge", "captions", "heads", "unet", "layer_rates",

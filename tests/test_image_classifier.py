@@ -214,3 +214,65 @@ def test_the_validation_split_is_looked_at_within_an_epoch(data, settings, one_d
     # The batches are the same; only the split is looked at more often.
     for a, b in zip(whole.histories[-1].epochs, parts.histories[-1].epochs[1::2], strict=True):
         assert a["val_loss"] == pytest.approx(b["val_loss"], rel=1e-3)
+
+
+# Soft labels.
+
+
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory):
+    """24 images of which three people said what they show: as shares, and as three lines of one answer each."""
+    root = tmp_path_factory.mktemp("soft")
+    rng = np.random.default_rng(1)
+    soft, hard = ["image,label:blue,label:red,split"], ["image,label,split"]
+    for number in range(24):
+        split = ("train", "train", "val", "test")[number // 6]
+        red = number % 4
+        image = rng.integers(0, 80, (32, 32, 3), np.uint8)
+        image[8:20, 8:20] += np.array([40 * red, 0, 40 * (3 - red)], np.uint8)
+        (root / f"{number}.png").write_bytes(tf.io.encode_png(image).numpy())
+        soft.append(f"{number}.png,{3 - red},{red},{split}")
+        hard += [f"{number}.png,{name},{split}" for name in ["red"] * red + ["blue"] * (3 - red)]
+    (root / "soft.csv").write_text("\n".join(soft))
+    (root / "hard.csv").write_text("\n".join(hard))
+    return [load_images(f"csv:{root / name}", cache=root) for name in ("soft.csv", "hard.csv")]
+
+
+@pytest.mark.parametrize("trainable", ["head", "all"])
+def test_learning_shares_is_learning_answers_in_these_proportions(tables, settings, one_device, trainable):
+    # One batch holds all: then no order matters. Steps in proportion to the gradients show any difference.
+    sgd = dataclasses.replace(settings.train, optimizer="sgd")
+    changes = {"batch_size": 64, "learning_rate": 0.01, "head_learning_rate": 0.1, "augment": (), "epochs": 2}
+    soft, hard = (
+        train_image_classifier(
+            new_trunk(one_device),
+            data,
+            data_config=settings.data,
+            config=dataclasses.replace(settings.image, **changes),
+            trainable=trainable,
+            seed=1,
+            strategy=one_device,
+            stage="squares",
+            training=sgd,
+        )
+        for data in tables
+    )
+    assert (len(tables[0].train), len(tables[1].train)) == (12, 36)
+    for one, other in zip(soft.histories, hard.histories, strict=True):
+        for name in ("loss", "val_loss"):
+            np.testing.assert_allclose(
+                [epoch[name] for epoch in one.epochs], [epoch[name] for epoch in other.epochs], atol=1e-5
+            )
+        assert one.epochs[-1]["loss"] < one.epochs[0]["loss"]
+    np.testing.assert_allclose(
+        np.repeat(soft.validation_logits, 3, axis=0), hard.validation_logits, atol=1e-4
+    )
+
+
+def test_every_view_of_an_image_has_its_shares(tables, settings, one_device):
+    frozen = trained(tables[0], settings, one_device, batch_size=64, epochs=3)
+    assert frozen.train_logits().shape == (36, 2)
+    np.testing.assert_array_equal(frozen.train_labels, np.tile(tables[0].train.labels, 3))
+    # Two of four images are certain, of two others three people say the same in two of three cases.
+    least = -(np.log(2 / 3) * 2 / 3 + np.log(1 / 3) / 3) / 2
+    assert min(epoch["loss"] for epoch in frozen.histories[0].epochs) > least

@@ -1,12 +1,16 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import tensorflow as tf
 from tiny_bert import save_tiny_bert
 
-from xmodal.config import ScorerConfig, TextConfig
+from xmodal.config import DataConfig, ImageConfig, ScorerConfig, TextConfig
 from xmodal.data.audit import DataReport
 from xmodal.data.documents import DocumentData, DocumentSplit
+from xmodal.data.images import ImageData, ImageSplit
 from xmodal.data.words import vocabulary_of
-from xmodal.modality import SPREAD, ClassTexts, document_modality, word_vectors
+from xmodal.modality import SPREAD, ClassTexts, document_modality, image_modality, word_vectors
 
 WORDS = ("cat", "dog", "bird", "oak", "fir", "very")
 
@@ -112,3 +116,49 @@ def test_class_texts_of_some_classes():
     some = texts.take(np.array([1, 0]))
     np.testing.assert_array_equal(some.vectors, texts.vectors[[0, 1, 3, 4]])
     assert some.targets.tolist() == [1, 0, 0, 1]
+
+
+def test_shares_among_some_classes_have_a_sum_of_one(modality):
+    given, _ = modality
+    shares = np.array([[0.5, 0.25, 0.25], [0.2, 0.0, 0.8], [0.0, 1.0, 0.0]], np.float32)
+    labels = {"train": np.array([0, 2, 1])}
+    hard = replace(given, class_names=("a", "b", "c"), labels=labels)
+    soft = replace(hard, shares=shares)
+    classes, positions = np.array([2, 0]), np.array([1, 0])
+    assert hard.targets_among(classes, positions).tolist() == [0, 1]
+    np.testing.assert_allclose(soft.targets_among(classes, positions), [[0.8, 0.2], [1 / 3, 2 / 3]])
+
+
+def test_an_epoch_of_documents_has_the_shares_of_its_targets(modality):
+    given, numbered = modality
+    positions = np.arange(24)
+    shares = np.random.default_rng(0).dirichlet(np.ones(2), 24).astype(np.float32)
+    found = {}
+    for ids, targets, _ in given.learn(positions, shares, (0, 0)):
+        found |= {row.tobytes(): target for row, target in zip(ids.numpy(), targets.numpy(), strict=True)}
+    assert len(found) == 24
+    for place, target in zip(positions, shares, strict=True):
+        np.testing.assert_array_equal(found[numbered["train"].ids[place].tobytes()], target)
+
+
+def test_an_epoch_of_images_has_the_shares_of_its_targets():
+    items = np.array([tf.io.encode_png(np.full((4, 4, 3), n, np.uint8)).numpy() for n in range(6)], object)
+    ids = tuple(map(str, range(6)))
+    images = ImageSplit(items, np.arange(6, dtype=np.int32) % 2, ids, (b"",) * 6, in_memory=True)
+    data = ImageData(images, images, images, ("a", "b"), DataReport({}, (), (), (), ()))
+    of_data = {name: None for name in DataConfig.__dataclass_fields__} | {"image_size": 4}
+    of_image = {name: None for name in ImageConfig.__dataclass_fields__} | {"batch_size": 2, "augment": ()}
+    modality = image_modality(
+        data,
+        ClassTexts(np.eye(2), np.arange(2)),
+        None,
+        data_config=DataConfig(**of_data),
+        config=ImageConfig(**of_image),
+    )
+    positions = np.array([5, 1, 3, 2])
+    for targets in (np.array([0, 1, 1, 0]), np.array([[0.2, 0.8], [1, 0], [0.5, 0.5], [0, 1]], np.float32)):
+        for pictures, found, weights in modality.learn(positions, targets, (0, 0)):
+            for picture, target in zip(pictures.numpy(), found.numpy(), strict=True):
+                [place] = np.flatnonzero(positions == picture[0, 0, 0])
+                np.testing.assert_array_equal(target, targets[place])
+            assert weights.shape == (2,)

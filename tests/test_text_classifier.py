@@ -88,6 +88,77 @@ def test_loss_and_gradient_of_merged_examples_are_those_of_all_pairs(preset):
     assert max(float(tf.reduce_max(tf.abs(gradient))) for gradient in gradients[-2:]) > 0.01
 
 
+# What four readers said of each text of SOFT: the same texts again and again, each with one answer.
+SOFT = ["surely a red cat", "a green oak", "possibly a dog or a bird", "a green oak", "a fir"]
+ANSWERS = np.array([[4, 0, 0], [1, 2, 1], [0, 3, 1], [0, 0, 4], [1, 1, 2]])
+REPEATED = np.repeat(SOFT, 4).tolist()
+REPEATED_TARGETS = np.array([answer for row in ANSWERS for answer in np.repeat(np.arange(3), row)])
+
+
+def test_of_distributions_a_text_has_their_mean_and_their_weight():
+    merged = merge(SOFT, ANSWERS / 4, np.array([1, 2, 1, 6, 0.5]))
+    assert list(merged.texts) == sorted(set(SOFT))
+    found = dict(zip(merged.texts, zip(merged.targets.tolist(), merged.weights, strict=True), strict=True))
+    shares, weight = found["a green oak"]
+    assert weight == 8
+    np.testing.assert_allclose(shares, [1 / 16, 1 / 8, 13 / 16])
+    assert found["a fir"] == ([0.25, 0.25, 0.5], 0.5)
+    assert (merged.targets.dtype, merged.weights.dtype) == (np.float32, np.float32)
+    with pytest.raises(ValueError, match="must be as many"):
+        merge(["a", "b"], np.array([[1.0, 0.0]]))
+
+
+@pytest.mark.parametrize("evened", [False, True], ids=["as they are", "balanced"])
+def test_loss_and_gradient_of_shares_are_those_of_answers_in_these_proportions(preset, evened):
+    encoder = text_encoder(preset, 12)
+    keras.utils.set_random_seed(0)
+    model = text_classifier(encoder.model, 3, dropout=0.0)
+    soft, hard = merge(SOFT, ANSWERS / 4), merge(REPEATED, REPEATED_TARGETS)
+    assert (len(soft.texts), len(hard.texts)) == (4, 9)
+    if evened:
+        soft, hard = balanced(soft, 3), balanced(hard, 3)
+        np.testing.assert_allclose(soft.weights @ soft.targets, [5 / 3] * 3, rtol=1e-6)
+    np.testing.assert_allclose(soft.targets.sum(axis=1), 1, rtol=1e-6)
+    loss, gradients = loss_and_gradients(encoder, model, soft.texts, soft.targets, soft.weights)
+    all_loss, all_gradients = loss_and_gradients(encoder, model, hard.texts, hard.targets, hard.weights)
+    assert float(loss) == pytest.approx(float(all_loss), rel=1e-6)
+    for a, b in zip(gradients, all_gradients, strict=True):
+        np.testing.assert_allclose(tf.convert_to_tensor(a), tf.convert_to_tensor(b), atol=1e-5)
+    assert max(float(tf.reduce_max(tf.abs(gradient))) for gradient in gradients[-2:]) > 0.01
+
+
+def test_training_on_shares_is_training_on_answers_in_these_proportions(fitted, one_device, mirrored):
+    soft = merge(SOFT, ANSWERS / 4)
+    few = fitted(one_device, soft.texts, soft.targets, soft.weights, batch_size=4)
+    assert_same(few, fitted(one_device, REPEATED, REPEATED_TARGETS, None, batch_size=20))
+    assert_same(few, fitted(mirrored, soft.texts, soft.targets, soft.weights, batch_size=4))
+    assert few[1][1] < few[1][0]
+
+
+@pytest.mark.parametrize("trainable", ["head", "all"])
+def test_a_head_and_a_whole_classifier_learn_shares_with_slips_too(preset, settings, one_device, trainable):
+    soft = merge(SOFT, ANSWERS / 4)
+    history = train_text_classifier(
+        preset,
+        soft,
+        3,
+        config=dataclasses.replace(
+            settings, text_trainable=trainable, text_epochs=3, class_weights="balanced"
+        ),
+        seed=0,
+        strategy=one_device,
+        stage="soft",
+        validation=soft,
+        noise=0.2,
+    ).history
+    assert len(history.epochs) == 3
+    # The least that is left where each text is answered with its shares.
+    evened = balanced(soft, 3)
+    entropy = -np.sum(evened.targets * np.log(np.maximum(evened.targets, 1e-9)), axis=1)
+    assert all(epoch["loss"] > evened.weights @ entropy / evened.weights.sum() for epoch in history.epochs)
+    assert history.epochs[-1]["val_loss"] < history.epochs[0]["val_loss"]
+
+
 @pytest.fixture(scope="module")
 def fitted(preset):
     """Trains by SGD, whose steps are in proportion to the gradients, without dropout."""

@@ -59,8 +59,10 @@ class Setting:
     @property
     def prior(self) -> np.ndarray:
         """The share of each class among the training pairs (C,)."""
-        labels = self.encoded["train"].labels
-        return np.bincount(labels, minlength=self.models.texts.targets.max() + 1) / len(labels)
+        learned = self.encoded["train"]
+        if learned.shares is not None:
+            return learned.shares.mean(axis=0, dtype=np.float64)
+        return np.bincount(learned.labels, minlength=self.models.texts.targets.max() + 1) / len(learned)
 
 
 def train_fused(setting: Setting, name: str) -> Fused:

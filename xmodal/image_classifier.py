@@ -13,7 +13,7 @@ from xmodal.batch_norm import refresh_statistics, without_statistics
 from xmodal.checkpoint import Checkpoints
 from xmodal.config import Config, DataConfig, ImageConfig, TrainConfig, cache_folder
 from xmodal.convolutions import quickly
-from xmodal.data.images import ImageData, ImageSplit, batches, equal_parts
+from xmodal.data.images import ImageData, ImageSplit, batches, equal_parts, learnable
 from xmodal.data.reading import Batches
 from xmodal.data.rows import Rows
 from xmodal.features import FeatureCache, features
@@ -109,7 +109,8 @@ def train_image_classifier(
 
     Args:
         trunk: RGB images (B, H, W, 3) -> features (B, D), built in the strategy's scope.
-        data: the splits; early stopping looks at the validation split.
+        data: the splits; soft labels are learned as they are, and early stopping looks at the validation
+            split.
         data_config: gives the image size.
         config: epochs, rates and the rest.
         trainable: "head", "all", or a prefix of a trunk layer's name.
@@ -159,7 +160,7 @@ def train_image_classifier(
     if training.data_service:
         # Its workers cannot reach the files.
         kept = np.asarray(kept)
-    labels = np.tile(first.labels, views)
+    targets = np.concatenate([first.targets] * views)
     held_out = trunk_outputs(data.validation, "validation")
     with strategy.scope():
         keras.utils.set_random_seed(seed)
@@ -169,12 +170,12 @@ def train_image_classifier(
         train.fit(
             head,
             lambda epoch: train.array_batches(
-                kept, labels, batch_size=2 * config.batch_size, shuffle_seed=(seed, epoch)
+                kept, targets, batch_size=2 * config.batch_size, shuffle_seed=(seed, epoch)
             ),
             loss=train.cross_entropy(config.label_smoothing),
             optimizer=train.optimizer_maker(training, config.head_learning_rate),
             epochs=config.head_epochs,
-            validation=train.array_batches(held_out, data.validation.labels, batch_size=1024),
+            validation=train.array_batches(held_out, data.validation.targets, batch_size=1024),
             patience=config.patience,
             strategy=strategy,
             stage=f"{stage}: head",
@@ -214,7 +215,7 @@ def train_image_classifier(
         head=head,
         model=answering,
         train_logits=lambda: logits(told, kept, "train logits"),
-        train_labels=labels if by_head else told.labels,
+        train_labels=np.tile(told.labels, views if by_head else 1),
         validation_logits=logits(data.validation, held_out, "validation logits"),
         histories=tuple(histories),
     )
@@ -293,7 +294,7 @@ def fine_tune(
         read = batches(
             split, image_size=data_config.image_size, batch_size=config.batch_size, seed=seed, **order
         )
-        return read.map(_weighted)
+        return read.map(learnable)
 
     def part_of_pass(number: int) -> Batches:
         epoch, part = divmod(number, parts)
@@ -353,7 +354,3 @@ def pixels(split: ImageSplit, image_size: int, batch_size: int, **options) -> Ba
 
 def _image(batch):
     return batch["image"]
-
-
-def _weighted(batch):
-    return batch["image"], batch["label"], tf.ones_like(batch["label"], tf.float32)

@@ -11,7 +11,7 @@ from xmodal import train
 from xmodal.backbones import bert_word_vectors, bilstm
 from xmodal.config import DataConfig, ImageConfig, ScorerConfig, TextConfig
 from xmodal.data.documents import DocumentData
-from xmodal.data.images import ImageData, ImageSplit, batches
+from xmodal.data.images import ImageData, ImageSplit, batches, learnable
 from xmodal.data.reading import Batches
 from xmodal.data.splits import SPLITS
 from xmodal.data.tokens import length_order
@@ -52,12 +52,13 @@ class Modality:
         texts: what the scorer compares with.
         labels: the classes of the examples, "train", "validation" and "test" (N,) each.
         encoder: makes a new encoder: inputs -> features (B, D).
-        learn: (positions in train (n,), their targets (n,), (seed, epoch)) -> an epoch of batches of
-            (inputs, targets (B,), weights (B,)).
+        learn: (positions in train (n,), their targets (n,) or (n, K), (seed, epoch)) -> an epoch of batches
+            of (inputs, targets (B,) or (B, K), weights (B,)).
         read: (split, positions in it) -> batches of inputs, and the order (n,) in which they come.
         epochs: of a training on all examples.
         learning_rate: its peak.
         label_smoothing: of its loss.
+        shares: of the classes, for the training examples (N, C), where labels are soft.
     """
 
     name: str
@@ -70,6 +71,24 @@ class Modality:
     epochs: int
     learning_rate: float
     label_smoothing: float
+    shares: np.ndarray | None = None
+
+    def targets_among(self, classes: np.ndarray, positions: np.ndarray) -> np.ndarray:
+        """Returns what to learn of training examples of some classes (K,), which are numbered anew.
+
+        Args:
+            classes: those to choose among.
+            positions: the examples (n,), each of them of one of these classes.
+
+        Returns:
+            Places among the classes (n,), or of soft labels the shares of these, with a sum of 1 (n, K).
+        """
+        if self.shares is None:
+            place = np.full(len(self.class_names), -1, np.int32)
+            place[classes] = np.arange(len(classes))
+            return place[self.labels["train"][positions]]
+        shares = self.shares[positions][:, classes]
+        return shares / shares.sum(axis=1, keepdims=True)
 
 
 def image_modality(
@@ -95,15 +114,17 @@ def image_modality(
         return batches(split, image_size=data_config.image_size, **options)
 
     def learn(positions: np.ndarray, targets: np.ndarray, seed: tuple[int, int]) -> Batches:
+        soft = targets.ndim == 2
+        labels = (targets.argmax(axis=1) if soft else targets).astype(np.int32)
         read = examples(
-            replace(data.train.take(positions), labels=targets.astype(np.int32)),
+            replace(data.train.take(positions), labels=labels, shares=targets if soft else None),
             batch_size=config.batch_size,
             seed=seed[0],
             epoch=seed[1],
             shuffle=True,
             augment=config.augment,
         )
-        return read.map(_weighted)
+        return read.map(learnable)
 
     def read(split: str, positions: np.ndarray) -> tuple[Batches, np.ndarray]:
         inputs = examples(splits[split].take(positions), batch_size=4 * config.batch_size).map(_image)
@@ -120,6 +141,7 @@ def image_modality(
         epochs=config.epochs,
         learning_rate=config.learning_rate,
         label_smoothing=config.label_smoothing,
+        shares=data.train.shares,
     )
 
 
@@ -175,6 +197,7 @@ def document_modality(
         epochs=text_config.text_epochs,
         learning_rate=text_config.text_learning_rate,
         label_smoothing=label_smoothing,
+        shares=data.train.shares,
     )
     return modality, numbered
 
@@ -199,7 +222,3 @@ def word_vectors(
 
 def _image(batch):
     return batch["image"]
-
-
-def _weighted(batch):
-    return batch["image"], batch["label"], tf.ones_like(batch["label"], tf.float32)

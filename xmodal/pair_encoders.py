@@ -13,7 +13,8 @@ from xmodal.checkpoint import Checkpoints
 from xmodal.config import Config
 from xmodal.data.images import ImageData, ImageSplit
 from xmodal.data.pairs import PairData, PairSplit
-from xmodal.data.splits import SPLITS
+from xmodal.data.splits import SPLITS, Labelled
+from xmodal.data.tokens import targets_of
 from xmodal.errors import UserError
 from xmodal.features import FeatureCache, features
 from xmodal.image_classifier import build_trunk, pixels, train_image_classifier
@@ -57,7 +58,7 @@ def image_parts(rows: tf.Tensor, map_shape: tuple[int, int]) -> dict[str, tf.Ten
 
 
 @dataclass(frozen=True)
-class EncodedSplit:
+class EncodedSplit(Labelled):
     """What the encoders made of N pairs.
 
     Attributes:
@@ -68,6 +69,7 @@ class EncodedSplit:
         text_row: (N,) the row of each pair's text.
         has_image, has_text: (N,) booleans.
         labels: (N,).
+        shares: of the classes (N, C), where labels are soft.
     """
 
     views: tuple[tf.Tensor, ...]
@@ -78,6 +80,7 @@ class EncodedSplit:
     has_image: np.ndarray
     has_text: np.ndarray
     labels: np.ndarray
+    shares: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -94,7 +97,8 @@ class EncodedSplit:
     def take(self, positions: np.ndarray) -> "EncodedSplit":
         """Returns the pairs at some positions (n,)."""
         names = ("image_row", "text_row", "has_image", "has_text", "labels")
-        return replace(self, **{name: getattr(self, name)[positions] for name in names})
+        columns = {name: getattr(self, name)[positions] for name in names}
+        return replace(self, **columns, shares=self.shares_at(positions))
 
 
 def require_both_sides(data: PairData) -> None:
@@ -158,7 +162,7 @@ def make_encoders(
             text = text_encoder(preset, config.text.sequence_length)
     else:
         learned, held_out = (
-            merge(split.texts[split.has_text], split.labels[split.has_text])
+            merge(split.texts[split.has_text], split.targets[split.has_text])
             for split in (data.train, data.validation)
         )
         classifier = train_text_classifier(
@@ -258,6 +262,7 @@ def encode(
             has_image=there,
             has_text=split.has_text,
             labels=split.labels,
+            shares=split.shares,
         )
     return encoded
 
@@ -301,7 +306,7 @@ def pair_batches(
         view: which view of the images.
 
     Returns:
-        Batches of (inputs, labels (B,), weights (B,)).
+        Batches of (inputs, labels (B,) or (B, C), weights (B,)).
     """
     order = np.arange(len(split)) if order is None else order
     rows = split.views[view % len(split.views)]
@@ -310,7 +315,7 @@ def pair_batches(
         "text_row": split.text_row[order],
         "has_image": split.has_image[order].astype(np.float32),
         "has_text": split.has_text[order].astype(np.float32),
-        "label": split.labels[order].astype(np.int32),
+        "target": targets_of(split.targets[order], len(order)),
     }
 
     def take(columns):
@@ -320,7 +325,7 @@ def pair_batches(
         said = tf.gather(split.texts, columns["text_row"])
         parts |= {"text": said[:, 0], "tokens": said[:, 1:]}
         parts["token_mask"] = tf.gather(split.token_mask, columns["text_row"])
-        label = columns["label"]
-        return {name: parts[name] for name in inputs}, label, tf.ones_like(label, tf.float32)
+        ones = tf.ones_like(columns["has_image"])
+        return {name: parts[name] for name in inputs}, columns["target"], ones
 
     return tf.data.Dataset.from_tensor_slices(columns).batch(batch_size).map(take).prefetch(2)

@@ -147,9 +147,7 @@ def train_scored(
         keras.utils.set_random_seed(seed)
         model = scored_classifier(modality.encoder(), texts.vectors, texts.targets, scale=scale)
     transfer = move(moving, model) if moving else None
-    place = np.full(len(modality.class_names), -1, np.int32)
-    place[classes] = np.arange(len(classes))
-    targets = place[modality.labels["train"][positions]]
+    targets = modality.targets_among(classes, positions)
     history = train.fit(
         model,
         lambda epoch: modality.learn(positions, targets, (seed, epoch)),

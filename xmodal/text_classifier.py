@@ -22,6 +22,8 @@ from xmodal.replicas import mapped
 
 # Of AdamW, for a head alone on a frozen encoder.
 HEAD_LEARNING_RATE = 1e-3
+# In the place of a sum of no weights.
+TINY = np.finfo(np.float32).tiny
 
 
 @dataclass(frozen=True)
@@ -98,15 +100,19 @@ class TextClassifier:
 def merge(texts: Iterable[str], targets: np.ndarray, weights: np.ndarray | None = None) -> TextExamples:
     """Merges identical (text, target) pairs into weighted examples, in a fixed order.
 
-    The weighted mean loss over the merged examples, and its gradient, are those over all pairs.
+    The weighted mean loss over the merged examples, and its gradient, are those over all pairs. As
+    cross-entropy is linear in the target, that holds for the mean of distributions too: of these every text
+    has one.
 
     Args:
         texts: str (N,).
-        targets: int (N,).
+        targets: int (N,), or distributions over the classes (N, C).
         weights: float (N,), ones by default.
     """
     texts = list(texts)
     weights = np.ones(len(texts)) if weights is None else weights
+    if np.ndim(targets) == 2:
+        return _mean_targets(texts, targets, weights)
     total: dict[tuple[str, int], float] = {}
     for text, target, weight in zip(texts, np.asarray(targets).tolist(), weights, strict=True):
         total[text, target] = total.get((text, target), 0.0) + weight
@@ -118,17 +124,46 @@ def merge(texts: Iterable[str], targets: np.ndarray, weights: np.ndarray | None 
     )
 
 
+def _mean_targets(texts: list[str], targets: np.ndarray, weights: np.ndarray) -> TextExamples:
+    sizes = [len(texts), len(targets), len(weights)]
+    if len(set(sizes)) > 1:
+        raise ValueError(f"texts, targets and weights must be as many. Received: {sizes}")
+    distinct, place = np.unique(np.array(texts, object), return_inverse=True)
+    total = np.bincount(place, weights)
+    sums = np.zeros((len(distinct), targets.shape[1]))
+    np.add.at(sums, place, targets * weights[:, None])
+    return TextExamples(
+        texts=distinct,
+        targets=(sums / np.maximum(total, TINY)[:, None]).astype(np.float32),
+        weights=total.astype(np.float32),
+    )
+
+
 def balanced(examples: TextExamples, classes: int) -> TextExamples:
     """Gives every class that occurs the same weight in all, and the examples the mean weight that they had.
+
+    An example of several classes counts for each by its share; the weights of these change its shares too.
 
     Args:
         examples: U of them.
         classes: the number of targets C.
     """
-    of_class = np.bincount(examples.targets, examples.weights, minlength=classes)
-    share = of_class.sum() / (np.count_nonzero(of_class) * np.maximum(of_class, np.finfo(np.float32).tiny))
-    weights = examples.weights * share[examples.targets]
-    return replace(examples, weights=weights.astype(np.float32))
+    soft = examples.targets.ndim == 2
+    of_class = (
+        examples.weights.astype(np.float64) @ examples.targets
+        if soft
+        else np.bincount(examples.targets, examples.weights, minlength=classes)
+    )
+    factor = of_class.sum() / (np.count_nonzero(of_class) * np.maximum(of_class, TINY))
+    if not soft:
+        weights = examples.weights * factor[examples.targets]
+        return replace(examples, weights=weights.astype(np.float32))
+    of_example = np.maximum(examples.targets @ factor, TINY)
+    return replace(
+        examples,
+        targets=(examples.targets * factor / of_example[:, None]).astype(np.float32),
+        weights=(examples.weights * of_example).astype(np.float32),
+    )
 
 
 def train_text_classifier(
@@ -270,7 +305,7 @@ def _train_head(lesson: _Lesson, stage: str) -> train.History:
     if lesson.noise:
         views = (examples.texts, _with_slips(examples.texts, lesson.noise, (seed, 0)))
         examples = TextExamples(
-            np.concatenate(views), np.tile(examples.targets, 2), np.tile(examples.weights, 2)
+            np.concatenate(views), np.concatenate([examples.targets] * 2), np.tile(examples.weights, 2)
         )
 
     def vectors(texts: np.ndarray, name: str) -> np.ndarray:

@@ -11,7 +11,16 @@ from xmodal import assets
 from xmodal.config import DataConfig, DocumentConfig
 from xmodal.data.audit import DataReport, Scan, audit
 from xmodal.data.folders import files_under, printable, split_folders
-from xmodal.data.splits import DOCUMENTS, SPLIT_WORDS, SPLITS, Example, columns, divide
+from xmodal.data.splits import (
+    DOCUMENTS,
+    SPLIT_WORDS,
+    SPLITS,
+    Example,
+    Labelled,
+    columns,
+    divide,
+    renamed,
+)
 from xmodal.data.tables import (
     MOST_BYTES,
     TABLES,
@@ -29,18 +38,20 @@ NAMED = ("20newsgroups", "reuters_r8", "reuters_r52")
 
 
 @dataclass(frozen=True)
-class DocumentSplit:
+class DocumentSplit(Labelled):
     """One split of N documents.
 
     Attributes:
         texts: (N,) objects, each a str.
         labels: (N,) int32, positions in the class names.
         ids: how reports name each document: its path, its line in a table, or such as "reuters_r8/test/7".
+        shares: of the classes (N, C), where labels are soft.
     """
 
     texts: np.ndarray
     labels: np.ndarray
     ids: tuple[str, ...]
+    shares: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -103,7 +114,9 @@ def load_documents(
         encoding: of the files.
         fallback_encoding: of files that are not in `encoding`; without it they are an error.
         text_column: the column, or key, or TFDS feature, of the text.
-        label_column: that of the class.
+        label_column: that of the class. Soft labels of a table stand in columns LABEL:NAME in its place, one
+            for each class, with shares that are scaled to a sum of 1; in JSON Lines also in an object under
+            its key.
         split_column: that of the split ("train", "val", "dev", "test", ...), which a table may lack.
 
     Returns:
@@ -213,17 +226,19 @@ def _with_test(original: DocumentData, examples: list[Example]) -> DocumentData:
     names = original.class_names
     tested = [example for example in examples if example.split == "test"] or examples
     for example in tested:
-        if example.class_name not in names:
-            raise UserError(
-                f"class {example.class_name!r} ({example.id!r}) does not stand in train",
-                f"its classes must be among {', '.join(names)}",
-            )
+        for name in example.named:
+            if name not in names:
+                raise UserError(
+                    f"class {name!r} ({example.id!r}) does not stand in train",
+                    f"its classes must be among {', '.join(names)}",
+                )
+    same = dict(zip(names, names, strict=True))
     learned = [
         Example(text, document, names[label], split_name)
         for split_name, split in (("train", original.train), ("validation", original.validation))
         for text, label, document in zip(split.texts, split.labels, split.ids, strict=True)
     ]
-    both = learned + [example._replace(split="test") for example in tested]
+    both = learned + [renamed(example, same)._replace(split="test") for example in tested]
     kept, report = audit(
         both,
         [_scan(str(example.item)) for example in both],

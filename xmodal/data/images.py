@@ -18,7 +18,8 @@ from xmodal.config import AUGMENTATIONS, Config, cache_folder
 from xmodal.data.audit import DataReport, audit, scan
 from xmodal.data.folders import files_under, printable, split_folders, subfolders
 from xmodal.data.reading import Batches
-from xmodal.data.splits import IMAGES, SPLITS, Example, columns, divide, parsed_split
+from xmodal.data.shares import parsed_shares, share_columns
+from xmodal.data.splits import IMAGES, SPLITS, Example, Labelled, columns, divide, parsed_split
 from xmodal.data.tfds import prepared_builder, require_features, tfds_examples
 from xmodal.errors import UserError, nearest
 
@@ -31,7 +32,7 @@ LEFT_OUT = 0.05
 
 
 @dataclass(frozen=True)
-class ImageSplit:
+class ImageSplit(Labelled):
     """One split of N images, encoded.
 
     Attributes:
@@ -40,6 +41,7 @@ class ImageSplit:
         ids: how reports name each image: its path in the data set, or such as "mnist_5k/123".
         digests: of the pixels of each image.
         in_memory: the items are encoded images and not file paths.
+        shares: of the classes (N, C), where labels are soft.
     """
 
     items: np.ndarray
@@ -47,11 +49,14 @@ class ImageSplit:
     ids: tuple[str, ...]
     digests: tuple[bytes, ...]
     in_memory: bool
+    shares: np.ndarray | None = None
 
     def __post_init__(self):
-        sizes = {len(part) for part in (self.items, self.labels, self.ids, self.digests)}
+        sizes = {len(part) for part in (self.items, self.labels, self.ids, self.digests, self.targets)}
         if len(sizes) > 1:
-            raise ValueError(f"items, labels, ids and digests must be as many. Received: {sorted(sizes)}")
+            raise ValueError(
+                f"items, labels, ids, digests and shares must be as many. Received: {sorted(sizes)}"
+            )
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -73,6 +78,7 @@ class ImageSplit:
             labels=self.labels[positions],
             ids=tuple(self.ids[position] for position in positions),
             digests=tuple(self.digests[position] for position in positions),
+            shares=self.shares_at(positions),
         )
 
 
@@ -129,7 +135,8 @@ def load_images(
     Args:
         dataset: "mnist_5k"; "folder:PATH" (a subfolder a class, or train/, validation/ and test/ that hold
             these); "csv:PATH" (columns image, label and, optionally, split; image paths relative to the
-            CSV); or "tfds:NAME".
+            CSV; for soft labels, columns label:NAME in the place of label, with the shares of each class,
+            which are scaled to a sum of 1); or "tfds:NAME".
         cache: folder of downloaded data.
         offline: reach for nothing.
         class_names: names in place of the data's own, in the data's order: alphabetical, or by value when
@@ -240,7 +247,7 @@ def batches(
 
     Returns:
         Batches of {"image": (B, H, W, 3) float32 RGB 0 to 255, "label": (B,) int32,
-        "index": (B,) int64, the position in the split}.
+        "index": (B,) int64, the position in the split} and, of soft labels, "shares": (B, C) float32.
     """
     order = np.arange(len(split))
     if shuffle:
@@ -256,15 +263,24 @@ def batches(
         images = tf.map_fn(load, rows["item"], fn_output_signature=pixels)
         if augment:
             images = augmented(images, augment, rows["draws"])
-        return {"image": images, "label": rows["label"], "index": rows["index"]}
+        return {"image": images} | {name: rows[name] for name in labels}
 
     def load(item: tf.Tensor) -> tf.Tensor:
         return decode(item if split.in_memory else tf.io.read_file(item), image_size)
 
     pixels = tf.TensorSpec((image_size, image_size, 3), tf.float32)
-    columns = {"item": items, "label": split.labels[order], "index": order.astype(np.int64)}
+    labels = {"label": split.labels[order], "index": order.astype(np.int64)}
+    if split.shares is not None:
+        labels["shares"] = split.shares[order]
+    columns = {"item": items} | labels
     rows = tf.data.Dataset.from_tensor_slices(columns).batch(batch_size, drop_remainder=drop_remainder)
     return Batches(rows.enumerate(start=first).map(_with_draws((seed, epoch))) if augment else rows, read)
+
+
+def learnable(batch: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Returns the images, targets (B,) or (B, C) and weights of one (B,) of a batch that `batches` gave."""
+    label = batch["label"]
+    return batch["image"], batch.get("shares", label), tf.ones_like(label, tf.float32)
 
 
 def equal_parts(batch_count: int, most: int) -> int:
@@ -427,14 +443,16 @@ def _read_csv(path: Path) -> _Listing:
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
             table = csv.DictReader(file)
-            missing = [name for name in ("image", "label") if name not in (table.fieldnames or ())]
+            found = table.fieldnames or ()
+            classes = share_columns(found, "label", repr(str(path)))
+            missing = [name for name in ("image", *(() if classes else ("label",))) if name not in found]
             if missing:
                 raise UserError(
                     f"{str(path)!r} has no column {missing[0]!r}",
                     "its first line must name the columns image,label and, optionally, split",
                 )
             for row in table:
-                examples.append(_csv_example(row, path, table.line_num))
+                examples.append(_csv_example(row, classes, path, table.line_num))
     except (UnicodeDecodeError, csv.Error) as error:
         raise UserError(
             f"{str(path)!r} is not a CSV in UTF-8 ({error})", "save it as CSV in UTF-8"
@@ -442,16 +460,18 @@ def _read_csv(path: Path) -> _Listing:
     return _Listing(examples)
 
 
-def _csv_example(row: dict[str, str | None], path: Path, line: int) -> Example:
+def _csv_example(row: dict[str, str | None], classes: dict[str, str], path: Path, line: int) -> Example:
+    where = f"line {line} of {str(path)!r}"
     image, label, split = (
         (row.get(name, default) or "").strip()
         for name, default in (("image", ""), ("label", ""), ("split", "train"))
     )
+    shares = parsed_shares(row, classes, where) if classes else None
+    if shares:
+        label = max(shares, key=shares.__getitem__)
     if not image or not label:
-        raise UserError(f"line {line} of {str(path)!r} lacks an image or a label", "fill it in or remove it")
-    return Example(
-        str(path.parent / image), image, label, parsed_split(split, f"line {line} of {str(path)!r}")
-    )
+        raise UserError(f"{where} lacks an image or a label", "fill it in or remove it")
+    return Example(str(path.parent / image), image, label, parsed_split(split, where), shares=shares)
 
 
 def _read_tfds(name: str, cache: Path, offline: bool) -> _Listing:
@@ -462,7 +482,7 @@ def _read_tfds(name: str, cache: Path, offline: bool) -> _Listing:
 
 
 def _image_split(examples: Sequence[Example], split: str, class_names: Sequence[str]) -> ImageSplit:
-    items, labels, ids = columns(examples, split, class_names)
+    items, labels, ids, shares = columns(examples, split, class_names)
     digests = tuple(example.digest for example in examples if example.split == split)
     in_memory = len(items) > 0 and isinstance(items[0], bytes)
-    return ImageSplit(items, labels, ids, digests=digests, in_memory=in_memory)
+    return ImageSplit(items, labels, ids, digests=digests, in_memory=in_memory, shares=shares)

@@ -15,8 +15,8 @@ from xmodal.config import Config, cache_folder
 from xmodal.data.audit import DataReport, Scan, audit, reasons, scan
 from xmodal.data.images import ImageSplit, decoded_pixels, load_digits
 from xmodal.data.readings import typed_readings
-from xmodal.data.splits import PAIRS, SPLITS, Example, columns, divide
-from xmodal.data.tables import TABLES, Reading, class_and_split, read_rows, require_encodings, row_id
+from xmodal.data.splits import PAIRS, SPLITS, Example, Labelled, columns, divide
+from xmodal.data.tables import TABLES, Reading, read_rows, require_encodings, row_example
 from xmodal.errors import UserError, nearest
 
 # What a pair without an image has in its place.
@@ -24,7 +24,7 @@ NO_IMAGE = ""
 
 
 @dataclass(frozen=True)
-class PairSplit:
+class PairSplit(Labelled):
     """One split of N pairs.
 
     Attributes:
@@ -34,6 +34,7 @@ class PairSplit:
         ids: how reports name each pair: its line in the table, or such as "mnist_5k/123".
         digests: of the pixels of each image; of no use where there is none.
         in_memory: the items are encoded images and not paths.
+        shares: of the classes (N, C), where labels are soft.
     """
 
     items: np.ndarray
@@ -42,6 +43,7 @@ class PairSplit:
     ids: tuple[str, ...]
     digests: tuple[bytes, ...]
     in_memory: bool
+    shares: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -58,7 +60,7 @@ class PairSplit:
 
     def images(self) -> ImageSplit:
         """Returns the images of the pairs that have one, in their order: those where `has_image`."""
-        every = ImageSplit(self.items, self.labels, self.ids, self.digests, self.in_memory)
+        every = ImageSplit(self.items, self.labels, self.ids, self.digests, self.in_memory, self.shares)
         return every.take(np.flatnonzero(self.has_image))
 
 
@@ -227,7 +229,7 @@ def _read_table(source: str, reading: Reading, image_folder: Path | None) -> _Re
         if not image and not text:
             empty.append(row.line)
         item = str(folder / image) if image else NO_IMAGE
-        example = Example(item, row_id(path, row), *class_and_split(row, path, reading))
+        example = row_example(item, row, path, reading)
         examples.append(example)
         # JSON may hold halves of surrogate pairs, which no tensor takes.
         texts[example.id] = text.encode("utf-8", "replace").decode()
@@ -299,8 +301,8 @@ def _one_sided(examples: Sequence[Example], texts: dict[str, str]) -> tuple[str,
 
 
 def _pair_split(examples: Sequence[Example], split: str, names: Sequence[str], read: _Read) -> PairSplit:
-    items, labels, ids = columns(examples, split, names)
+    items, labels, ids, shares = columns(examples, split, names)
     texts = np.empty(len(ids), object)
     texts[:] = [read.texts[name] for name in ids]
     digests = tuple(example.digest for example in examples if example.split == split)
-    return PairSplit(items, texts, labels, ids, digests, read.in_memory)
+    return PairSplit(items, texts, labels, ids, digests, read.in_memory, shares)

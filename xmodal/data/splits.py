@@ -24,7 +24,8 @@ SPLIT_WORDS = {
 class Example(NamedTuple):
     """One example: its content or its file's path, its name in reports, its class and its split.
 
-    The audit adds the digest of its content.
+    The audit adds the digest of its content. With a soft label it has shares of several classes, and its
+    class is the most probable one, the first of equal ones.
     """
 
     item: str | bytes
@@ -32,6 +33,38 @@ class Example(NamedTuple):
     class_name: str
     split: str
     digest: bytes = b""
+    shares: Mapping[str, float] | None = None
+
+    @property
+    def named(self) -> tuple[str, ...]:
+        """The classes that its label names, whatever their shares."""
+        return (self.class_name,) if self.shares is None else tuple(self.shares)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes that it belongs to, wholly or in part."""
+        return tuple(name for name in self.named if self.shares is None or self.shares[name])
+
+
+class Labelled:
+    """What N labelled examples have in common, in whatever form they are held.
+
+    Attributes:
+        labels: (N,), the class of each: of a soft label the most probable one, the first of equal ones.
+        shares: (N, C) float32, the shares of the classes, None where no label is soft.
+    """
+
+    labels: np.ndarray
+    shares: np.ndarray | None
+
+    @property
+    def targets(self) -> np.ndarray:
+        """What is learned of the examples: the shares (N, C), or without these the classes (N,)."""
+        return self.labels if self.shares is None else self.shares
+
+    def shares_at(self, positions: np.ndarray) -> np.ndarray | None:
+        """Returns the shares of the examples at some positions (n, C)."""
+        return None if self.shares is None else self.shares[positions]
 
 
 @dataclass(frozen=True)
@@ -95,11 +128,11 @@ def divide(
     Raises:
         UserError: when the data cannot be learned from, or the names or the limit do not fit it.
     """
-    original = tuple(own_names) or class_order({example.class_name for example in examples})
+    original = tuple(own_names) or class_order({name for example in examples for name in example.named})
     _require_learnable(dataset, examples, original, things)
     names = _renamed(original, class_names)
     rename = dict(zip(original, names, strict=True))
-    examples = [example._replace(class_name=rename[example.class_name]) for example in examples]
+    examples = [renamed(example, rename) for example in examples]
     examples = _cut(examples, "test", test_fraction, seed)
     if train_examples:
         least = {"train": min_per_class}
@@ -113,8 +146,8 @@ def divide(
 
 def columns(
     examples: Sequence[Example], split: str, class_names: Sequence[str]
-) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
-    """Returns the items (N,) objects, labels (N,) int32 and ids of one split.
+) -> tuple[np.ndarray, np.ndarray, tuple[str, ...], np.ndarray | None]:
+    """Returns the items (N,) objects, labels (N,) int32, ids and, of soft labels, shares (N, C) of one split.
 
     Args:
         examples: those of all splits.
@@ -126,7 +159,28 @@ def columns(
     items = np.empty(len(chosen), object)
     items[:] = [example.item for example in chosen]
     labels = np.array([label[example.class_name] for example in chosen], np.int32)
-    return items, labels, tuple(example.id for example in chosen)
+    soft = any(example.shares is not None for example in chosen)
+    shares = np.array([_shares_of(example, class_names) for example in chosen], np.float32) if soft else None
+    return items, labels, tuple(example.id for example in chosen), shares
+
+
+def _shares_of(example: Example, class_names: Sequence[str]) -> list[float]:
+    if example.shares is None:
+        return [float(name == example.class_name) for name in class_names]
+    return [example.shares[name] for name in class_names]
+
+
+def renamed(example: Example, names: Mapping[str, str]) -> Example:
+    """Returns an example with other names of the classes.
+
+    Args:
+        example: with a class, or shares of several.
+        names: old name -> new name of every class, in the order of the classes.
+    """
+    if example.shares is None:
+        return example._replace(class_name=names[example.class_name])
+    shares = {new: example.shares.get(old, 0.0) for old, new in names.items()}
+    return example._replace(class_name=max(shares, key=shares.__getitem__), shares=shares)
 
 
 def parsed_split(word: str, where: str) -> str:
@@ -152,14 +206,21 @@ def class_order(names: set[str]) -> tuple[str, ...]:
 def _require_learnable(
     dataset: str, examples: Sequence[Example], class_names: Sequence[str], things: Things
 ) -> None:
-    trained = {example.class_name for example in examples if example.split == "train"}
+    trained = {name for example in examples if example.split == "train" for name in example.classes}
     if not trained:
         raise UserError(f"{dataset!r} holds no training {things.noun}s", "add some")
     for example in examples:
-        if example.class_name not in trained:
+        for name in example.classes:
+            if name not in trained:
+                raise UserError(
+                    f"class {name!r} stands in {example.split} ({example.id!r}) but not in train",
+                    f"add training {things.noun}s of it, or remove it",
+                )
+    for name in class_names:
+        if name not in trained:
             raise UserError(
-                f"class {example.class_name!r} stands in {example.split} ({example.id!r}) but not in train",
-                f"add training {things.noun}s of it, or remove it",
+                f"{dataset!r} holds no training {things.noun}s of class {name!r}",
+                "add some, or remove the class",
             )
     if len(class_names) < 2:
         raise UserError(

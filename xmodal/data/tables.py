@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, NamedTuple
 
+from xmodal.data.shares import parsed_shares, share_columns
 from xmodal.data.splits import SPLIT_WORDS, Example, parsed_split
 from xmodal.errors import UserError
 
@@ -27,7 +28,9 @@ class Reading:
         encoding: of the files.
         fallback: of files that are not in `encoding`, or None to refuse these.
         text: the column of a table or key of the text, or several with commas between them.
-        label, split: columns of a table, or keys.
+        label: the column, or key, of the class. Soft labels stand in columns LABEL:NAME instead, one for each
+            class, or in JSON under this key, as an object.
+        split: a column or key.
         image: the column of the paths of images, None for a table of documents. In a table of pairs a cell of
             the image or of the text may be empty, and a key missing.
     """
@@ -52,10 +55,14 @@ class Reading:
 
 
 class Row(NamedTuple):
-    """A row of a table: the number of its line, from 1 on, and what each of its columns holds."""
+    """A row of a table: the number of its line, from 1 on, and what each of its columns holds.
+
+    Of a soft label there are the shares of the classes.
+    """
 
     line: int
     cells: dict[str, str]
+    shares: dict[str, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -155,10 +162,7 @@ def read_tables(kind: str, path: Path, reading: Reading) -> Listing:
 def _read_table(kind: str, path: Path, split: str, reading: Reading) -> Listing:
     """Reads a table, all of whose rows belong to `split`, or, when that is "", to the one that each names."""
     rows, warnings = read_rows(kind, path, reading)
-    examples = [
-        Example(reading.text_of(row.cells), row_id(path, row), *class_and_split(row, path, reading, split))
-        for row in rows
-    ]
+    examples = [row_example(reading.text_of(row.cells), row, path, reading, split) for row in rows]
     return Listing(examples, warnings=warnings)
 
 
@@ -189,22 +193,29 @@ def read_rows(kind: str, path: Path, reading: Reading) -> tuple[list[Row], tuple
     return rows, fallen_warning([path.name], reading)
 
 
-def row_id(path: Path, row: Row) -> str:
-    """Returns how reports name a row of a table."""
-    return f"{path.name}:{row.line}"
+def row_example(item: str, row: Row, path: Path, reading: Reading, split: str = "") -> Example:
+    """Returns the example of a row of a table.
 
-
-def class_and_split(row: Row, path: Path, reading: Reading, split: str = "") -> tuple[str, str]:
-    """Returns the class and the split of a row of a table: its own split only where `split` is "".
+    Args:
+        item: its content.
+        row: with a class, or shares of several.
+        path: the table, for messages and names.
+        reading: encodings and columns.
+        split: its split; its own column says it where this is "".
 
     Raises:
         UserError: when it has no class, or names a split that is none.
     """
-    label = row.cells[reading.label].strip()
-    where = f"line {row.line} of {str(path)!r}"
+    where = _line(row.line, path)
+    label = max(row.shares, key=row.shares.__getitem__) if row.shares else row.cells[reading.label].strip()
     if not label:
         raise UserError(f"{where} has no label in {reading.label!r}", "fill it in or remove the line")
-    return label, split or parsed_split(row.cells.get(reading.split, "train").strip(), where)
+    split = split or parsed_split(row.cells.get(reading.split, "train").strip(), where)
+    return Example(item, f"{path.name}:{row.line}", label, split, shares=row.shares)
+
+
+def _line(number: int, path: Path) -> str:
+    return f"line {number} of {str(path)!r}"
 
 
 def _rows_in(kind: str, path: Path, reading: Reading) -> list[Row]:
@@ -260,7 +271,9 @@ def _long_fields() -> Iterator[None]:
 def _separated_rows(table: csv.DictReader, path: Path, reading: Reading) -> list[Row]:
     try:
         found = table.fieldnames or ()
-        missing = [name for name in (*reading.content, reading.label) if name not in found]
+        classes = share_columns(found, reading.label, repr(str(path)))
+        needed = reading.content if classes else (*reading.content, reading.label)
+        missing = [name for name in needed if name not in found]
         if missing:
             flags = "--text_column and --label_column"
             raise UserError(
@@ -271,15 +284,16 @@ def _separated_rows(table: csv.DictReader, path: Path, reading: Reading) -> list
         for row in table:
             if None in row:
                 raise UserError(
-                    f"line {table.line_num} of {str(path)!r} has more fields than columns",
+                    f"{_line(table.line_num, path)} has more fields than columns",
                     'put "quotes" around a text that holds the separator',
                 )
-            rows.append(Row(table.line_num, row))
+            shares = parsed_shares(row, classes, _line(table.line_num, path)) if classes else None
+            rows.append(Row(table.line_num, row, shares))
     except csv.Error as error:
         if "limit" in str(error):
             raise _too_long(path) from error
         raise UserError(
-            f"line {table.line_num} of {str(path)!r} is not well formed ({error})",
+            f"{_line(table.line_num, path)} is not well formed ({error})",
             'put "quotes" around a text, and double those within it',
         ) from error
     return rows
@@ -289,11 +303,12 @@ def _json_row(line: str, path: Path, number: int, reading: Reading) -> Row:
     try:
         row = json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise UserError(f"line {number} of {str(path)!r} is not JSON", "write an object a line") from error
+        raise UserError(f"{_line(number, path)} is not JSON", "write an object a line") from error
     if not isinstance(row, dict):
-        raise UserError(f"line {number} of {str(path)!r} is no JSON object", "write an object a line")
+        raise UserError(f"{_line(number, path)} is no JSON object", "write an object a line")
+    shares = _json_shares(row, reading.label, _line(number, path))
     cells = {}
-    for name in (*reading.content, reading.label, reading.split):
+    for name in (*reading.content, *(() if shares else (reading.label,)), reading.split):
         kinds = (str, int) if name == reading.label else (str,)
         value = row.get(name)
         if name == reading.split and name not in row:
@@ -303,8 +318,17 @@ def _json_row(line: str, path: Path, number: int, reading: Reading) -> Row:
         if value is None or isinstance(value, bool) or not isinstance(value, kinds):
             given = f"{name!r} is {type(value).__name__}" if name in row else f"there is no {name!r}"
             raise UserError(
-                f"line {number} of {str(path)!r}: {given}",
+                f"{_line(number, path)}: {given}",
                 f"give {name!r} as {' or '.join({str: 'a string', int: 'a number'}[kind] for kind in kinds)}",
             )
         cells[name] = str(value)
-    return Row(number, cells)
+    return Row(number, cells, shares)
+
+
+def _json_shares(row: dict, label: str, where: str) -> dict[str, float] | None:
+    """Returns the shares in the keys LABEL:NAME of a row, or in the object under LABEL, None for neither."""
+    columns = share_columns(row, label, where)
+    if isinstance(row.get(label), dict):
+        row = {f"{label}:{name}": share for name, share in row[label].items()}
+        columns = share_columns(row, label, where)
+    return parsed_shares(row, columns, where) if columns else None

@@ -216,8 +216,8 @@ def attack(
 
 
 def examples_of(split: DocumentSplit) -> TextExamples:
-    """Returns a split's distinct pairs of text and class, each with the weight of its occurrences."""
-    return merge(split.texts, split.labels)
+    """Returns a split's distinct texts with what they are labelled as, by the weight of its occurrences."""
+    return merge(split.texts, split.targets)
 
 
 def measure(
