@@ -221,7 +221,7 @@ def test_the_validation_split_is_looked_at_within_an_epoch(data, settings, one_d
 
 @pytest.fixture(scope="module")
 def tables(tmp_path_factory):
-    """24 images of which three people said what they show: as shares, and as three lines of one answer each."""
+    """24 images of which three people said what they show: as shares, and as three lines each."""
     root = tmp_path_factory.mktemp("soft")
     rng = np.random.default_rng(1)
     soft, hard = ["image,label:blue,label:red,split"], ["image,label,split"]

@@ -8,7 +8,7 @@ one set of patterns and one rule. Calibration stands here too, because the words
 import math
 import re
 import unicodedata
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice, zip_longest
@@ -240,7 +240,29 @@ class Bridge:
             phrase = tf.gather(tf.stack(phrases, axis=1), choice, batch_dims=1)
         return tf.stack([tf.strings.join(_filled(template, [phrase])) for template in self.templates], axis=1)
 
-    def text_examples(self, per_class: int, seed: int) -> list[tuple[str, np.ndarray]]:
+    def measured_shares(self, probabilities: np.ndarray) -> dict[str, np.ndarray]:
+        """Measures what the words of the style are said for.
+
+        Args:
+            probabilities: of N images (N, C), calibrated.
+
+        Returns:
+            Pattern -> the mean probabilities of the classes that it names, for each pattern that is said of
+            an image.
+        """
+        ranked = -np.sort(-probabilities, axis=1)
+        choices = np.zeros(len(ranked), int)
+        if self.style == "hedged":
+            choices = _hedge(ranked[:, 0].astype(np.float32), np.where)
+        return {
+            pattern: ranked[choices == choice, : pattern.count("{}")].mean(axis=0)
+            for choice, pattern in enumerate(self._patterns)
+            if (choices == choice).any()
+        }
+
+    def text_examples(
+        self, per_class: int, seed: int, shares: Mapping[str, np.ndarray] | None = None
+    ) -> list[tuple[str, np.ndarray]]:
         """Writes sentences with what they mean without any image, to train a text head on text alone.
 
         A sentence means probabilities of the classes: `hedged` gives the one that it names first the middle
@@ -255,6 +277,8 @@ class Bridge:
             per_class: the most sentences of a class. There may be fewer: it has P in style `top1`,
                 P (C-1)! / (C-K)! in `topk` and (3 C - 2) P in `hedged`.
             seed: chooses where in the sequence of other classes to begin.
+            shares: what patterns give to the classes that they name, as `measured_shares` returns it, in the
+                place of what their words say.
 
         Returns:
             Different sentences, each with its probabilities (C,), ordered by the class that is named first.
@@ -266,10 +290,10 @@ class Bridge:
             raise ValueError(f"per_class must be at least 1. Received: {per_class}")
         random = Random(seed)
         starts = [random.randrange(self._combinations(pattern)) for pattern in self._patterns]
-        examples = []
+        examples: list[tuple[str, np.ndarray]] = []
         for label in range(len(self.class_names)):
             streams = [
-                self._sentences_of(pattern, label, start)
+                self._sentences_of(pattern, label, start, (shares or {}).get(pattern, self._shares(pattern)))
                 for pattern, start in zip(self._patterns, starts, strict=True)
             ]
             turns = (sentence for turn in zip_longest(*streams) for sentence in turn if sentence is not None)
@@ -288,11 +312,10 @@ class Bridge:
             shares.append(left if alone else left * (HEDGED_RIVAL if hedged else LISTED))
         return shares
 
-    def _meaning(self, pattern: str, named: Sequence[int]) -> np.ndarray:
-        """Returns the probabilities (C,) of a sentence by its pattern and the classes that it names."""
-        shares = self._shares(pattern)
+    def _meaning(self, named: Sequence[int], shares: Sequence[float]) -> np.ndarray:
+        """Returns the probabilities (C,) of a sentence by the classes that it names and what they have."""
         others = len(self.class_names) - len(named)
-        meaning = np.full(len(self.class_names), (1 - sum(shares)) / max(1, others))
+        meaning = np.full(len(self.class_names), max(0.0, 1 - sum(shares)) / max(1, others))
         meaning[list(named)] = shares
         return meaning
 
@@ -300,7 +323,9 @@ class Bridge:
         """Returns how many orders of other classes can follow the first class of a pattern."""
         return math.perm(len(self.class_names) - 1, pattern.count("{}") - 1)
 
-    def _sentences_of(self, pattern: str, label: int, start: int) -> Iterator[tuple[str, np.ndarray]]:
+    def _sentences_of(
+        self, pattern: str, label: int, start: int, shares: Sequence[float]
+    ) -> Iterator[tuple[str, np.ndarray]]:
         """Yields each sentence of a pattern that names `label` first, once, with its probabilities."""
         classes, combinations = len(self.class_names), self._combinations(pattern)
         # Steps of about the golden ratio spread any number of turns evenly over the combinations; a step
@@ -317,7 +342,7 @@ class Bridge:
             names = [self.class_phrases[index] for index in named]
             template = self.templates[(place + lap + label) % len(self.templates)]
             sentence = "".join(_filled(template, ["".join(_filled(pattern, names))]))
-            yield sentence, self._meaning(pattern, named)
+            yield sentence, self._meaning(named, shares)
 
 
 def softmax(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:

@@ -17,6 +17,14 @@ FLOOR = float(np.finfo(np.float32).eps)
 
 
 @dataclass(frozen=True)
+class Held:
+    """Something for each validation example and each test example: logits (V, C) and (N, C), or sentences."""
+
+    validation: np.ndarray
+    test: np.ndarray
+
+
+@dataclass(frozen=True)
 class Result:
     """How well probabilities answer a question.
 

@@ -16,6 +16,7 @@ from xmodal.convolutions import quickly
 from xmodal.data.images import ImageData, ImageSplit, batches, equal_parts, learnable
 from xmodal.data.reading import Batches
 from xmodal.data.rows import Rows
+from xmodal.evaluate import Held
 from xmodal.features import FeatureCache, features
 from xmodal.heads import image_head
 from xmodal.steps import Adversary, Loss
@@ -23,6 +24,10 @@ from xmodal.steps import Adversary, Loss
 # On how many training images a head is fitted before the network is trained with it, and of how many the
 # logits are computed by a network that was trained.
 MOST_FIRST = MOST_TOLD = 10_000
+# Of how many the features of a network standardise its head that is not fitted first.
+SAMPLE = 1_000
+# Images of a batch that statistics of a new network are computed on.
+STATISTICS_BATCH = 64
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,17 @@ def build_trunk(config: Config, name: str, weights: str, strategy: tf.distribute
             cache=cache_folder(),
             offline=config.run.offline,
         )
+
+
+def compute_statistics(
+    trunk: keras.Model, data: ImageData, image_size: int, strategy: tf.distribute.Strategy
+) -> None:
+    """Computes the statistics of batch normalisation that a trunk of random weights does not have yet.
+
+    Without them its features would be those of no data at all.
+    """
+    images = pixels(data.train, image_size, STATISTICS_BATCH)
+    refresh_statistics(trunk, without_statistics(trunk), images, strategy)
 
 
 def joined(trunk: keras.Model, head: keras.Model) -> keras.Model:
@@ -105,7 +121,7 @@ def train_image_classifier(
     are kept for all epochs of the head. Otherwise the head is first fitted on the features of the
     images as they are, of `MOST_FIRST` at most, so that fine-tuning starts from a useful gradient
     (LP-FT: Kumar et al. 2022, arXiv:2202.10054), and then all trainable layers learn for
-    `config.epochs` passes.
+    `config.epochs` passes. With `config.head_epochs` of 0 all of it learns from the first step.
 
     Args:
         trunk: RGB images (B, H, W, 3) -> features (B, D), built in the strategy's scope.
@@ -126,14 +142,13 @@ def train_image_classifier(
     """
     training = training or TrainConfig()
     set_trainable(trunk, trainable)
-    # Features of a network whose statistics were never computed would be those of no data at all.
-    refresh_statistics(
-        trunk, without_statistics(trunk), pixels(data.train, data_config.image_size, 64), strategy
-    )
+    compute_statistics(trunk, data, data_config.image_size, strategy)
     # What misleads a classifier changes as it learns, and so cannot be kept.
     frozen = trainable == "head" and not budget
     views = config.epochs if frozen else 1
-    first = data.train if frozen else data.train.take(data.train.spread(MOST_FIRST))
+    # Without a training of the head, features are but the sample that it is standardised by.
+    most = MOST_FIRST if config.head_epochs else SAMPLE
+    first = data.train if frozen else data.train.take(data.train.spread(most))
 
     def read(split: ImageSplit) -> Batches:
         return pixels(split, data_config.image_size, 4 * config.batch_size)
@@ -166,23 +181,21 @@ def train_image_classifier(
         keras.utils.set_random_seed(seed)
         head = image_head(kept, len(data.class_names), hidden=config.hidden, dropout=config.dropout)
         model = joined(trunk, head)
-    histories = [
-        train.fit(
+    histories = []
+    if config.head_epochs:
+        history = fit_head(
             head,
-            lambda epoch: train.array_batches(
-                kept, targets, batch_size=2 * config.batch_size, shuffle_seed=(seed, epoch)
-            ),
-            loss=train.cross_entropy(config.label_smoothing),
-            optimizer=train.optimizer_maker(training, config.head_learning_rate),
+            (kept, targets),
+            (held_out, data.validation.targets),
+            config=config,
             epochs=config.head_epochs,
-            validation=train.array_batches(held_out, data.validation.targets, batch_size=1024),
-            patience=config.patience,
+            seed=seed,
             strategy=strategy,
             stage=f"{stage}: head",
             checkpoints=checkpoints,
-            config=training,
+            training=training,
         )
-    ]
+        histories.append(history)
     if not frozen:
         histories.append(
             fine_tune(
@@ -219,6 +232,82 @@ def train_image_classifier(
         validation_logits=logits(data.validation, held_out, "validation logits"),
         histories=tuple(histories),
     )
+
+
+def fit_head(
+    head: keras.Model,
+    learned: tuple[Rows | np.ndarray, np.ndarray],
+    held_out: tuple[Rows | np.ndarray, np.ndarray],
+    *,
+    config: ImageConfig,
+    epochs: int,
+    seed: int,
+    strategy: tf.distribute.Strategy,
+    stage: str,
+    checkpoints: Checkpoints | None = None,
+    training: TrainConfig,
+) -> train.History:
+    """Trains a head on kept features.
+
+    Args:
+        head: features (B, D) -> logits (B, C), built in the strategy's scope.
+        learned: features (N, D) and their targets, as `train.array_batches` takes them.
+        held_out: those of the validation split, which the weights are chosen by.
+        config: rate, batch and the rest.
+        epochs: the most of them.
+        seed: of the order.
+        strategy: the tf.distribute strategy.
+        stage: what progress, history and checkpoints call it.
+        checkpoints: where it is kept.
+        training: optimizer, precision and what else is common to every training.
+    """
+    return train.fit(
+        head,
+        lambda epoch: train.array_batches(
+            *learned, batch_size=2 * config.batch_size, shuffle_seed=(seed, epoch)
+        ),
+        loss=train.cross_entropy(config.label_smoothing),
+        optimizer=train.optimizer_maker(training, config.head_learning_rate),
+        epochs=epochs,
+        validation=train.array_batches(*held_out, batch_size=1024),
+        patience=config.patience,
+        strategy=strategy,
+        stage=stage,
+        checkpoints=checkpoints,
+        config=training,
+    )
+
+
+def train_images(
+    config: Config,
+    data: ImageData,
+    trunk: keras.Model,
+    trainable: str,
+    strategy: tf.distribute.Strategy,
+    stage: str,
+    checkpoints: Checkpoints | None = None,
+    cache: FeatureCache | None = None,
+    budget: float = 0.0,
+) -> tuple[ImageClassifier, Held]:
+    """Trains a head on a trunk, and returns the class logits of the held-out images with it."""
+    classifier = train_image_classifier(
+        trunk,
+        data,
+        data_config=config.data,
+        config=config.image,
+        trainable=trainable,
+        seed=config.run.seed,
+        strategy=strategy,
+        stage=stage,
+        checkpoints=checkpoints,
+        cache=cache,
+        training=config.train,
+        budget=budget,
+        mirror=config.image.mirror,
+    )
+    images = pixels(data.test, config.data.image_size, 4 * config.image.batch_size)
+    test = train.predict(classifier.model, images, strategy, stage=f"{stage}: test", checkpoints=checkpoints)
+    return classifier, Held(classifier.validation_logits, test)
 
 
 def trunk_features(

@@ -12,7 +12,7 @@ from xmodal.clock import Clock
 from xmodal.config import Config
 from xmodal.data.images import ImageData
 from xmodal.data.texts import TargetMap, identity_map, read_target_map
-from xmodal.evaluate import Gain, Result, evaluate, paired_gain
+from xmodal.evaluate import Gain, Held, Result, evaluate, paired_gain
 from xmodal.text_classifier import (
     TextClassifier,
     TextExamples,
@@ -23,15 +23,7 @@ from xmodal.text_classifier import (
 # What each of the three readers of a question is called in checkpoints.
 STAGES = {"text": "text", "zero_image": "text alone", "text_zero_shot": "zero shot"}
 # As many images a written sentence counts for in what it is taken to mean.
-AS_IMAGES = 5
-
-
-@dataclass(frozen=True)
-class Held:
-    """Something for each validation image and each test image: logits (V, C) and (N, C), or sentences."""
-
-    validation: np.ndarray
-    test: np.ndarray
+AS_IMAGES = 10
 
 
 @dataclass(frozen=True)
@@ -41,18 +33,26 @@ class Said:
     Attributes:
         learned: P sentences (M, P) of training images.
         probabilities: of the classes of these (M, C), calibrated.
+        shares: what the patterns of sentences are said for, see `Bridge.measured_shares`.
         words: sentences of the held-out images, (V, P) and (N, P).
     """
 
     learned: np.ndarray
     probabilities: np.ndarray
+    shares: dict[str, np.ndarray]
     words: Held
 
 
 def said_of(bridge: Bridge, learned: np.ndarray, held_out: Held, temperature: float) -> Said:
     """Puts class logits of training images (M, C) and of held-out ones into sentences."""
     words = Held(*(sentences_of(bridge, part, temperature) for part in (held_out.validation, held_out.test)))
-    return Said(sentences_of(bridge, learned, temperature), softmax(learned, temperature), words)
+    probabilities = softmax(learned, temperature)
+    return Said(
+        sentences_of(bridge, learned, temperature),
+        probabilities,
+        bridge.measured_shares(probabilities),
+        words,
+    )
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ def readers(
     with clock.stage(f"text: zero shot{of}"):
         text = zero_image = zero_shot = zero_shot_of(config, question, preset, strategy)
     if config.text.text_head == "finetune":
-        written = _written(config, question, config.text.text_style, config.text.text_examples)
+        style, count = config.text.text_style, config.text.text_examples
 
         def trained(examples: TextExamples, stage: str) -> TextClassifier:
             return train_text_classifier(
@@ -138,9 +138,10 @@ def readers(
 
         with clock.stage(f"text: head{of}"):
             answers = np.repeat(said.probabilities @ _one_hot(question), said.learned.shape[1], axis=0)
+            written = _written(config, question, style, count, said.shares)
             text = trained(expected(said.learned.ravel(), answers, written), "text head")
         with clock.stage(f"text: head on text alone{of}"):
-            zero_image = trained(written, "text head, text alone")
+            zero_image = trained(_written(config, question, style, count), "text head, text alone")
     return {"text": text, "zero_image": zero_image, "text_zero_shot": zero_shot}
 
 
@@ -261,7 +262,7 @@ def measure(
 def expected(texts: np.ndarray, answers: np.ndarray, written: TextExamples) -> TextExamples:
     """Returns what each distinct sentence means: the mean answer of the images that it is said of.
 
-    A written sentence counts as `AS_IMAGES` images with what its words mean, so that one that is said of a
+    A written sentence counts as `AS_IMAGES` images with what its words are said for, so that one that is said of a
     few images only, or of none, means something too. Those said of images and the written ones have an
     equal say: of the images that it learned from, the classifier is mostly sure; the doubts that it has
     about others are among the written sentences.
@@ -289,10 +290,18 @@ def _one_hot(question: TargetMap) -> np.ndarray:
     return np.eye(len(question.names))[question.of_class]
 
 
-def _written(config: Config, question: TargetMap, style: Style, per_description: int) -> TextExamples:
+def _written(
+    config: Config,
+    question: TargetMap,
+    style: Style,
+    per_description: int,
+    shares: dict[str, np.ndarray] | None = None,
+) -> TextExamples:
     """Writes sentences with descriptions in the place of class names, and what they mean for the answers."""
     top_k = min(config.text.top_k, len(question.descriptions))
     writer = Bridge(question.descriptions, style, config.text.template, top_k)
-    texts, meanings = zip(*writer.text_examples(per_description, config.run.seed), strict=True)
+    examples = writer.text_examples(per_description, config.run.seed, shares)
+    texts, meanings = zip(*examples, strict=True)
     answers = np.stack(meanings) @ np.eye(len(question.names))[question.targets]
-    return TextExamples(np.array(texts, object), answers.astype(np.float32), np.ones(len(texts), np.float32))
+    weights = np.ones(len(texts), np.float32)
+    return TextExamples(np.array(texts, object), answers.astype(np.float32), weights)

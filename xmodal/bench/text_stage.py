@@ -9,6 +9,7 @@ from xmodal.bench.pairs import REPEATS, timed
 from xmodal.bridge import Bridge, fit_temperature
 from xmodal.clock import Clock
 from xmodal.data.images import configured_images
+from xmodal.image_classifier import train_images
 from xmodal.questions import question_of, sentences_of, zero_shot_of
 from xmodal.recipes import vgg_to_bert as recipe
 from xmodal.strategy import make_strategy
@@ -62,7 +63,7 @@ def _prepare(settings: config.Config, clock: Clock):
         )
     with clock.stage("image classifier"):
         trunk, _ = recipe.transferred_trunk(settings, data, strategy)
-        images, logits = recipe.train_images(settings, data, trunk, "head", strategy, "images")
+        images, logits = train_images(settings, data, trunk, "head", strategy, "images")
     with clock.stage("sentences"):
         temperature = fit_temperature(logits.validation, data.validation.labels)
         bridge = Bridge(data.class_names, settings.text.text_style, settings.text.template[:1])

@@ -16,14 +16,14 @@ from xmodal.clock import Clock
 from xmodal.config import Config, cache_folder
 from xmodal.data.images import ImageData, ImageSplit, batches, configured_images
 from xmodal.data.texts import TargetMap
-from xmodal.evaluate import Gain, gallery_indices, paired_gain
+from xmodal.evaluate import Gain, Held, gallery_indices, paired_gain
 from xmodal.export_check import Question, checked
 from xmodal.features import FeatureCache, feature_cache
 from xmodal.image_attack import attack_classifiers, require_library
-from xmodal.image_classifier import ImageClassifier, build_trunk, pixels, train_image_classifier
-from xmodal.job import begin, finish
+from xmodal.image_baselines import BEST, FROZEN, SCRATCH, Baselines, image_baselines, image_worth
+from xmodal.image_classifier import build_trunk, train_images
+from xmodal.job import Job, begin, finish
 from xmodal.questions import (
-    Held,
     Measured,
     from_classes,
     further_answers,
@@ -42,6 +42,7 @@ from xmodal.small import Examples, drawn, representative_images, small_images
 from xmodal.strategy import workers
 from xmodal.text_classifier import TextClassifier
 from xmodal.transfer import TransferReport, transfer_weights
+from xmodal.transfer_worth import Worth, worth_plot, worth_table
 
 PROBE_IMAGES = 64
 GALLERY_EACH = 8
@@ -57,11 +58,13 @@ NOTES = {
     "zero_image": "the answer learned from written sentences alone, the classifier before it from all labels",
     "text_zero_shot": "BERT as it comes: similarity of the sentence to the descriptions",
     "image_plain": "the image classifier as it is without --robust: not trained on images of FGSM",
-    "no_transfer": "the same target network from random weights, every layer trained, the same epochs",
+    FROZEN: "the target of random weights by the same protocol",
+    SCRATCH: "the target of random weights, every layer trained",
+    BEST: "the better of both on validation",
 }
 COMPARISONS = (
     # Without --robust, image_plain is image_only.
-    ("image_plain", "no_transfer", "transfer of weights"),
+    ("image_plain", BEST, "transfer of weights"),
     ("image_only", "image_plain", "training on images of FGSM too"),
     ("text", "image_only", "answering through text"),
     ("fused", "image_only", "adding the text's scores"),
@@ -108,13 +111,10 @@ def run(config: Config, clock: Clock) -> report.Run:
         words = said.words
     asked = readers(config, question, preset, said, strategy, checkpoints, clock)
     text = asked["text"]
-    scratch = None
-    if config.train.baseline:
-        with clock.stage("no transfer"):
-            random_trunk = build_trunk(config, config.image.target, "none", strategy)
-            scratch, scratch_logits = train_images(
-                config, data, random_trunk, "all", strategy, "no transfer", checkpoints, cache
-            )
+    without = None
+    if config.train.baseline and transferred(config):
+        took = clock.seconds["transfer"] + clock.seconds["image classifier"]
+        without = image_baselines(job, data, cache, trainable=config.image.trainable, seconds=took)
 
     models = {"image_only": images.model}
     if budget:
@@ -128,17 +128,19 @@ def run(config: Config, clock: Clock) -> report.Run:
         truth = truth_of(question, data)
         answers = {"image_only": from_classes(logits, question)}
         answers |= read(asked, words, strategy, checkpoints)
-        if scratch:
-            answers["no_transfer"] = from_classes(scratch_logits, question)
+        if without:
+            answers |= {name: from_classes(held, question) for name, held in without.logits.items()}
         if budget:
             answers["image_plain"] = from_classes(plain_logits, question)
         answers["fused"], image_weight = pooled(answers["image_only"], answers["text"], truth)
-        seconds = _seconds(clock.seconds)
+        seconds = _seconds(clock.seconds, without)
+        notes = NOTES | (without.notes if without else {})
         measured = {
             name: measure(name, answers[name], truth, question, note, seconds[name])
-            for name, note in NOTES.items()
+            for name, note in notes.items()
             if name in answers
         }
+    worth = worth_of_transfer(job, data, cache, measured, truth) if without else []
     further, labels_gained = further_answers(config, data, preset, said, strategy, checkpoints, clock)
     foiled, under_attack = attack_classifiers(job, models, data)
     run = report.Run(
@@ -148,7 +150,7 @@ def run(config: Config, clock: Clock) -> report.Run:
         results={name: item.result for name, item in measured.items()} | further,
         gains=_gains(measured, truth) + labels_gained + foiled,
         transfer=transfer,
-        histories=_histories(images, scratch, text, asked["zero_image"]),
+        histories=_histories(images, without, text, asked["zero_image"]),
         gallery=_gallery(config, data, measured["text"].probabilities, truth.test, words.test, question),
         facts={
             **(training_cost("image_only", "image_plain", seconds) if budget else {}),
@@ -158,7 +160,8 @@ def run(config: Config, clock: Clock) -> report.Run:
             "distinct sentences": len(np.unique(np.concatenate([words.validation, words.test]))),
         },
         headline="text",
-        tables=under_attack,
+        tables=_tables(worth, without) + under_attack,
+        plots=(worth_plot(worth, len(data.class_names), "images"),) if len(worth) > 1 else (),
         points=_points(data.test, truth.test, words.test, text, question, strategy),
     )
 
@@ -201,40 +204,38 @@ def transferred_trunk(config: Config, data: ImageData, strategy) -> tuple[keras.
     return target, transfer
 
 
-def train_images(
-    config: Config,
-    data: ImageData,
-    trunk: keras.Model,
-    trainable: str,
-    strategy,
-    stage: str,
-    checkpoints=None,
-    cache: FeatureCache | None = None,
-    budget: float = 0.0,
-) -> tuple[ImageClassifier, Held]:
-    """Trains a head on a trunk, and returns the class logits of the held-out images with it."""
-    classifier = train_image_classifier(
-        trunk,
-        data,
-        data_config=config.data,
-        config=config.image,
-        trainable=trainable,
-        seed=config.run.seed,
-        strategy=strategy,
-        stage=stage,
-        checkpoints=checkpoints,
-        cache=cache,
-        training=config.train,
-        budget=budget,
-        mirror=config.image.mirror,
-    )
-    images = pixels(data.test, config.data.image_size, 4 * config.image.batch_size)
-    test = train.predict(classifier.model, images, strategy, stage=f"{stage}: test", checkpoints=checkpoints)
-    return classifier, Held(classifier.validation_logits, test)
+def transferred(config: Config) -> bool:
+    """Tells whether any weights move: without, there is nothing to claim for them."""
+    return config.image.image_weights != "none"
+
+
+def worth_of_transfer(
+    job: Job, data: ImageData, cache: FeatureCache | None, measured: dict[str, Measured], truth: Held
+) -> list[Worth]:
+    """Compares heads on frozen trunks, of the transferred weights and of random ones, by amounts of labels."""
+    config, strategy = job.config, job.strategy
+    frozen = config.image.trainable == "head" and not config.image.mirror and not config.attack.robust
+    known = {"with": "image_only", "without": FROZEN} if frozen and config.text.target_map is None else {}
+    trunks = {
+        "with": lambda: transferred_trunk(config, data, strategy)[0],
+        "without": lambda: build_trunk(config, config.image.target, "none", strategy),
+    }
+    with job.clock.stage("few labels"):
+        return image_worth(
+            job,
+            data,
+            trunks,
+            cache,
+            {name: _right(measured[of], truth) for name, of in known.items()},
+        )
+
+
+def _right(measured: Measured, truth: Held) -> np.ndarray:
+    return measured.probabilities.argmax(axis=1) == truth.test
 
 
 def _gains(measured: dict[str, Measured], truth: Held) -> tuple[Gain, ...]:
-    right = {name: item.probabilities.argmax(axis=1) == truth.test for name, item in measured.items()}
+    right = {name: _right(item, truth) for name, item in measured.items()}
     right.setdefault("image_plain", right["image_only"])
     return tuple(paired_gain(right[a], right[b], what=what) for a, b, what in COMPARISONS if b in measured)
 
@@ -323,7 +324,7 @@ def _small_forms(
     )
 
 
-def _seconds(stages: dict[str, float]) -> dict[str, float]:
+def _seconds(stages: dict[str, float], without: Baselines | None) -> dict[str, float]:
     """Adds up the stages that each result needs."""
     image = stages["transfer"] + stages["image classifier"]
     text = image + stages["bridge"] + stages.get("text: head", 0.0)
@@ -334,10 +335,16 @@ def _seconds(stages: dict[str, float]) -> dict[str, float]:
         "zero_image": image + stages["bridge"] + stages.get("text: head on text alone", 0.0),
         "text_zero_shot": image + stages["bridge"] + stages["text: zero shot"],
         "image_plain": stages["transfer"] + stages.get("plain image classifier", 0.0),
-        "no_transfer": stages.get("no transfer", 0.0),
+        **(without.seconds(stages) if without else {}),
     }
 
 
-def _histories(images, scratch, text, zero_image) -> tuple[train.History, ...]:
+def _histories(images, without: Baselines | None, text, zero_image) -> tuple[train.History, ...]:
     texts = [model.history for model in (text, zero_image) if model.history]
-    return (*images.histories, *texts, *(scratch.histories if scratch else ()))
+    return (*images.histories, *texts, *(without.histories if without else ()))
+
+
+def _tables(worth: list[Worth], without: Baselines | None) -> tuple[report.Table, ...]:
+    # With a single row it says no more than the results do.
+    worth_tables = (worth_table(worth, "images"),) if len(worth) > 1 else ()
+    return worth_tables + (without.tables() if without else ())
