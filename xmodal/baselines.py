@@ -104,3 +104,16 @@ def best_on_validation(logits: Mapping[str, np.ndarray], labels: np.ndarray) -> 
         return accuracy, -log_loss(calibrated, labels)
 
     return max(logits, key=merit)
+
+
+def scratch_note(name: str, best: Attempt, tried: Sequence[Attempt]) -> str:
+    """Says what was trained from scratch, and how it was chosen."""
+    passes = "1 pass" if best.passes == 1 else f"{best.passes} passes"
+    rates = dict.fromkeys(f"{attempt.rate:g}" for attempt in tried)
+    searched = f" of {', '.join(rates)}" if len(rates) > 1 else ""
+    return f"{name} of random weights, every layer trained: {passes}, peak rate {best.rate:g}{searched}"
+
+
+def better_note(name: str, unit: str) -> str:
+    """Says which of two baselines is called `no_transfer`."""
+    return f"the one of both that is better on the validation {unit}: {name}"

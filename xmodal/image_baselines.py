@@ -7,9 +7,8 @@ import keras
 import numpy as np
 
 from xmodal import report, train
-from xmodal.baselines import Attempt, best_on_validation, from_scratch
+from xmodal.baselines import Attempt, best_on_validation, better_note, from_scratch, scratch_note
 from xmodal.bridge import softmax
-from xmodal.config import Config
 from xmodal.data.images import ImageData, ImageSplit
 from xmodal.data.rows import Rows
 from xmodal.evaluate import Held
@@ -106,22 +105,15 @@ def image_baselines(
     )
     return Baselines(
         logits | {BEST: logits[best]},
-        _notes(config, scratch, best),
+        {
+            FROZEN: f"{config.image.target} of random weights by the protocol of image_only",
+            SCRATCH: scratch_note(config.image.target, scratch, tried),
+            BEST: better_note(best, "images"),
+        },
         (*frozen.histories, *(item.history for item in tried)),
         tried,
         best,
     )
-
-
-def _notes(config: Config, scratch: Attempt, best: str) -> dict[str, str]:
-    name, rates = config.image.target, config.train.scratch_learning_rates
-    searched = f" of {', '.join(f'{rate:g}' for rate in rates)}" if len(rates) > 1 else ""
-    passes = "1 pass" if scratch.passes == 1 else f"{scratch.passes} passes"
-    return {
-        FROZEN: f"{name} of random weights by the protocol of image_only: the same layers learn",
-        SCRATCH: f"{name} of random weights, all layers trained: {passes}, peak rate {scratch.rate:g}{searched}",
-        BEST: f"the one of both that is better on the validation images: {best}",
-    }
 
 
 @dataclass(frozen=True)

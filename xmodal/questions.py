@@ -262,10 +262,10 @@ def measure(
 def expected(texts: np.ndarray, answers: np.ndarray, written: TextExamples) -> TextExamples:
     """Returns what each distinct sentence means: the mean answer of the images that it is said of.
 
-    A written sentence counts as `AS_IMAGES` images with what its words are said for, so that one that is said of a
-    few images only, or of none, means something too. Those said of images and the written ones have an
-    equal say: of the images that it learned from, the classifier is mostly sure; the doubts that it has
-    about others are among the written sentences.
+    A written sentence counts as `AS_IMAGES` images with what its words are said for, so that one that is
+    said of a few images only, or of none, means something too. Those said of images and the written ones
+    have an equal say: of the images that it learned from, the classifier is mostly sure; the doubts that it
+    has about others are among the written sentences.
 
     Args:
         texts: sentences that are said of images (N,).

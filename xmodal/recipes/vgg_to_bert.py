@@ -212,7 +212,7 @@ def transferred(config: Config) -> bool:
 def worth_of_transfer(
     job: Job, data: ImageData, cache: FeatureCache | None, measured: dict[str, Measured], truth: Held
 ) -> list[Worth]:
-    """Compares heads on frozen trunks, of the transferred weights and of random ones, by amounts of labels."""
+    """Compares heads on frozen trunks, with the transferred weights and with random ones, by few labels."""
     config, strategy = job.config, job.strategy
     frozen = config.image.trainable == "head" and not config.image.mirror and not config.attack.robust
     known = {"with": "image_only", "without": FROZEN} if frozen and config.text.target_map is None else {}

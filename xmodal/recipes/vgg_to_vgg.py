@@ -5,6 +5,7 @@ Beside it stand targets that start with less, and the way back into the base's a
 """
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 import keras
 import numpy as np
@@ -12,6 +13,7 @@ import tensorflow as tf
 
 from xmodal import report, train
 from xmodal.backbones import set_trainable
+from xmodal.baselines import Attempt, best_on_validation, better_note, from_scratch, scratch_note
 from xmodal.bridge import fit_temperature, softmax
 from xmodal.checkpoint import Checkpoints
 from xmodal.clock import Clock
@@ -21,6 +23,7 @@ from xmodal.errors import UserError
 from xmodal.evaluate import Gain, Result, evaluate, paired_gain
 from xmodal.features import FeatureCache, feature_cache
 from xmodal.image_attack import attack_classifiers, require_library
+from xmodal.image_baselines import BEST, SCRATCH
 from xmodal.image_classifier import (
     build_trunk,
     fine_tune,
@@ -33,8 +36,10 @@ from xmodal.job import Job, begin, finish
 from xmodal.robustness import training_cost
 from xmodal.strategy import workers
 from xmodal.transfer import Growth, TransferReport, transfer_weights
+from xmodal.transfer_worth import tried_table
 
 PROBE_IMAGES = 64
+RANDOM = "random_weights"
 
 # The networks of a run in the order of showing, and what each one is.
 NOTES = {
@@ -42,7 +47,9 @@ NOTES = {
     "target": "{target} with the weights of the trained base, then trained",
     "target_robust": "the same, trained on images of FGSM within {budget:.3g}/255 too",
     "random_growth": "target, but the layers that {base} lacks start from random weights",
-    "random_weights": "{target} from random weights, every layer trained, with as many passes",
+    RANDOM: "{target} of random weights by the protocol of base: a new head, then the network",
+    SCRATCH: "{target} of random weights, every layer trained from the first step",
+    BEST: "the better of both on the validation images",
     "back": "{base} with what it can take of the trained target, then trained",
     "back_random_growth": "{base} with what it can take of random_growth",
 }
@@ -56,7 +63,7 @@ SOURCES = {
 }
 START = "_start"
 COMPARISONS = (
-    ("target", "random_weights", "transfer of weights"),
+    ("target", BEST, "transfer of weights"),
     ("target_start", "base", "the move into {target}, as long as nothing is trained there,"),
     ("target", "base", "the move into {target} and training there"),
     ("target_robust", "target", "training on images of FGSM too"),
@@ -69,11 +76,11 @@ COMPARISONS = (
 
 @dataclass(frozen=True)
 class Measured:
-    """A result, and which test images (N,) and what share of the validation images were answered rightly."""
+    """A result, which test images (N,) were answered rightly, and logits of the validation images (V, C)."""
 
     result: Result
     right: np.ndarray
-    validation_accuracy: float
+    validation: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -88,6 +95,7 @@ class Network:
         transfer: where its weights came from, None for a network that was given none.
         histories: of its trainings; the last one is that of the whole network.
         measured: what it answered, before that training under its name with "_start", and after it.
+        tried: the trainings that it is the best one of.
     """
 
     name: str
@@ -97,6 +105,7 @@ class Network:
     transfer: TransferReport | None = None
     histories: tuple[train.History, ...] = ()
     measured: tuple[Measured, ...] = ()
+    tried: tuple[Attempt, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -164,13 +173,65 @@ def compare(bench: Bench) -> list[Network]:
     if grown and image.growth == "identity":
         random_growth = trained(bench, there("random_growth", "random"), image.trainable)
         networks.append(random_growth)
-    random = with_new_head(bench, "random_weights", image.target, "none")
-    networks.append(trained(bench, random, "all"))
+    networks += without_transfer(bench) if bench.config.train.baseline else []
     if grown:
         networks.append(trained(bench, back("back", target), image.trainable))
     if grown and image.growth == "identity":
         networks.append(back("back_random_growth", random_growth))
     return networks
+
+
+def without_transfer(bench: Bench) -> list[Network]:
+    """Trains the target from random weights: by the protocol of the base, and as well as the budget allows.
+
+    Returns:
+        Both, and the one that the validation images find better a second time, as "no_transfer".
+    """
+    config, stages, image = bench.config, bench.clock.seconds, bench.config.image
+    new = with_new_head(bench, RANDOM, image.target, "none")
+    protocol = trained(bench, new, image.trainable)
+    took = _seconds("target", stages)
+    with bench.clock.stage(f"{SCRATCH}: training"):
+        best, tried = from_scratch(
+            partial(scratch_attempt, bench),
+            rates=config.train.scratch_learning_rates,
+            # Those of the base and of the target.
+            passes=2 * image.epochs,
+            seconds=took,
+            strategy=bench.strategy,
+            parts=parts_of_pass(len(bench.data.train), image)[0],
+        )
+        note = scratch_note(image.target, best, tried)
+        scratch = replace(best.trained, tried=tried, measured=(measure(bench, best.trained, note=note),))
+    networks = {network.name: network for network in (protocol, scratch)}
+    validation = {name: network.measured[-1].validation for name, network in networks.items()}
+    name = best_on_validation(validation, bench.data.validation.labels)
+    better = networks[name].measured[-1]
+    result = replace(
+        better.result, name=BEST, note=better_note(name, "images"), seconds=_seconds(name, stages)
+    )
+    again = replace(networks[name], name=BEST, histories=(), tried=())
+    return [protocol, scratch, replace(again, measured=(replace(better, result=result),))]
+
+
+def scratch_attempt(bench: Bench, rate: float, passes: int) -> tuple[train.History, Network]:
+    """Trains a target of random weights with a peak rate and a number of passes."""
+    config = bench.config
+    classifier = train_image_classifier(
+        build_trunk(config, config.image.target, "none", bench.strategy),
+        bench.data,
+        data_config=config.data,
+        config=replace(config.image, head_epochs=0, learning_rate=rate, epochs=passes),
+        trainable="all",
+        seed=config.run.seed,
+        strategy=bench.strategy,
+        stage=f"{SCRATCH}, rate {rate:g}, passes {passes}",
+        checkpoints=bench.checkpoints,
+        training=config.train,
+    )
+    histories = classifier.histories
+    network = Network(SCRATCH, classifier.trunk, classifier.head, classifier.model, histories=histories)
+    return histories[-1], network
 
 
 def require_match(config: Config, strategy: tf.distribute.Strategy) -> None:
@@ -271,7 +332,7 @@ def trained(bench: Bench, network: Network, trainable: str, budget: float = 0.0)
         )
 
 
-def measure(bench: Bench, network: Network, suffix: str = "") -> Measured:
+def measure(bench: Bench, network: Network, suffix: str = "", note: str = "") -> Measured:
     """Asks a network about the validation images, which calibrate it, and about the test images."""
     config, data = bench.config, bench.data
     name = network.name + suffix
@@ -291,12 +352,12 @@ def measure(bench: Bench, network: Network, suffix: str = "") -> Measured:
         data.test.labels,
         data.class_names,
         uncalibrated=softmax(test),
-        note=_note(config, name),
+        note=note or _note(config, name),
     )
     return Measured(
         result,
         right=probabilities.argmax(axis=1) == data.test.labels,
-        validation_accuracy=float((validation.argmax(axis=1) == data.validation.labels).mean()),
+        validation=validation,
     )
 
 
@@ -313,7 +374,11 @@ def report_of(job: Job, data: ImageData, networks: list[Network]) -> report.Run:
         title=f"{config.image.base} to {config.image.target}",
         data=data.report,
         results={
-            name: replace(measured[name].result, seconds=_seconds(name, clock.seconds)) for name in names
+            name: replace(
+                measured[name].result,
+                seconds=measured[name].result.seconds or _seconds(name, clock.seconds),
+            )
+            for name in names
         },
         gains=_gains(config, measured),
         transfer=target.transfer,
@@ -321,7 +386,7 @@ def report_of(job: Job, data: ImageData, networks: list[Network]) -> report.Run:
         gallery=(),
         facts=_facts(networks, clock.seconds),
         headline=target.name,
-        tables=(_table(networks),),
+        tables=(_table(networks), *(tried_table(network.tried) for network in networks if network.tried)),
         plots=(_plot(config, data, networks),),
     )
 
@@ -347,7 +412,8 @@ def _note(config: Config, name: str) -> str:
 def _seconds(name: str, stages: dict[str, float]) -> float:
     """Adds up the stages that a result needs, those of the weights' source among them."""
     network = name.removesuffix(START)
-    own = stages[f"{network}: start"] + (0 if name.endswith(START) else stages[f"{network}: training"])
+    own = stages.get(f"{network}: start", 0.0)
+    own += 0 if name.endswith(START) else stages[f"{network}: training"]
     return own + (_seconds(SOURCES[network], stages) if network in SOURCES else 0)
 
 
@@ -371,9 +437,11 @@ def _facts(networks: list[Network], stages: dict[str, float]) -> dict[str, float
 
 def _table(networks: list[Network]) -> report.Table:
     def row(network: Network) -> tuple[str, ...]:
-        start, *end = (100 * item.result.accuracy for item in network.measured)
-        trained = [f"{end[0]:.2f}", f"{end[0] - start:+.2f}"] if end else ["", ""]
-        return (network.name, f"{start:.2f}", *trained)
+        found = {item.result.name: 100 * item.result.accuracy for item in network.measured}
+        start, end = found.get(network.name + START), found.get(network.name)
+        difference = "" if start is None or end is None else f"{end - start:+.2f}"
+        told = ("" if value is None else f"{value:.2f}" for value in (start, end))
+        return (network.name, *told, difference)
 
     return report.Table(
         "Test accuracy in percent before a network is trained as a whole, and after it",
@@ -384,8 +452,8 @@ def _table(networks: list[Network]) -> report.Table:
 
 def _plot(config: Config, data: ImageData, networks: list[Network]) -> report.Plot:
     def series(network: Network) -> report.Series:
-        looks = [epoch["val_accuracy"] for epoch in network.histories[-1].epochs]
-        looks.insert(0, network.measured[0].validation_accuracy)
+        history = network.histories[-1]
+        looks = [entry["val_accuracy"] for entry in (history.start, *history.epochs)]
         return report.Series(
             network.name, tuple(steps * number for number in range(len(looks))), tuple(looks)
         )
