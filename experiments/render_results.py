@@ -50,7 +50,7 @@ HEADLINES = {
     "vgg_to_bert": {"text": ("image_only", "no_transfer")},
     "vgg_to_vgg": {"target": ("base", "random_weights")},
     "cnn_to_text": {"images, all a class": (), "documents, all a class": ()},
-    "bert_news": {"bert": ("tf_idf",), "bert_robust": ("bert",)},
+    "bert_news": {"bert": ("tf_idf", "no_transfer"), "bert_robust": ("bert",)},
     "fusion": {"fused": ("image_only", "text_only")},
     "text_to_image": {"text_to_image": ("text_to_image_unseen", "judge"), "image_to_text": ("judge",)},
 }

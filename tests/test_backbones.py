@@ -15,8 +15,10 @@ from xmodal.backbones import (
     bert_word_vectors,
     bilstm,
     image_trunk,
+    is_new,
     set_trainable,
     text_encoder,
+    with_random_weights,
 )
 from xmodal.errors import UserError
 
@@ -333,6 +335,53 @@ def test_the_table_of_a_vocabulary_of_many_languages_is_not_trained(tmp_path, mo
     assert of_one_language - trained(model) == {table}
     set_trainable(model, "all")
     assert of_one_language - trained(model) == {table}
+
+
+def with_new_weights(encoder, texts, seed=0):
+    keras.utils.set_random_seed(seed)
+    return with_random_weights(encoder, texts)
+
+
+def test_random_weights_are_those_of_a_new_bert(minilm):
+    new = with_new_weights(minilm, TEXTS)
+    for before, weight in zip(minilm.model.weights, new.model.weights, strict=True):
+        assert (before.path, before.shape) == (weight.path, weight.shape)
+        array = weight.numpy()
+        if weight.name in ("bias", "beta", "gamma"):
+            np.testing.assert_array_equal(array, float(weight.name == "gamma"))
+        else:
+            # A normal distribution of 0.02, cut off at two deviations.
+            assert 0.0165 < array.std() < 0.0187
+            assert 0.035 < abs(array).max() <= 0.04
+    assert is_new(new.model)
+    assert not is_new(minilm.model)
+    again, other = (with_new_weights(minilm, TEXTS, seed).model.get_weights() for seed in (0, 1))
+    for a, b, c in zip(new.model.get_weights(), again, other, strict=True):
+        np.testing.assert_array_equal(a, b)
+        assert a.ndim < 2 or not a.any() or (a != c).any()
+    for name, tokens in minilm.tokens(TEXTS).items():
+        np.testing.assert_array_equal(new.tokens(TEXTS)[name], tokens)
+    assert new.model(new.tokens(TEXTS)).shape == (len(TEXTS), 384)
+
+
+def test_from_random_weights_a_table_of_many_languages_learns_the_pieces_that_occur(tmp_path, monkeypatch):
+    preset = save_tiny_bert(tmp_path / "bert")
+    monkeypatch.setattr(backbones, "MULTILINGUAL_VOCABULARY", 20)
+    encoder = text_encoder(preset, 10)
+    new = with_new_weights(encoder, ["a photo of a cat", "not one"])
+    table = new.model.get_layer("token_embedding")
+    # [CLS], [SEP], [PAD], the six words, and what stands for all others.
+    assert table.embeddings.shape == (10, 16)
+    assert "token_embedding/embeddings" in {weight.path for weight in new.model.trainable_weights}
+    set_trainable(new.model, "all")
+    assert table.trainable
+    tokens = new.tokens(["photo of a dog", "photo of a cat"])["token_ids"].numpy()
+    assert (tokens[0] != tokens[1]).tolist() == [False] * 4 + [True] + [False] * 5
+    assert tokens[0, 4] == 0 == new.unknown
+    # No more pieces than a table may have that learns.
+    monkeypatch.setattr(backbones, "MULTILINGUAL_VOCABULARY", 5)
+    few = with_new_weights(encoder, ["a photo of a cat", "not one"]).model.get_layer("token_embedding")
+    assert few.embeddings.shape == (5, 16)
 
 
 def test_a_sequence_longer_than_the_encoder_reads(tmp_path):

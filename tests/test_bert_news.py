@@ -2,12 +2,17 @@
 
 import json
 import random
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from tiny_bert import save_tiny_bert
+
+from xmodal.recipes import bert_news
 
 ANIMALS, PLANTS = ("cat", "dog", "bird"), ("oak", "fir", "plant")
 
@@ -201,3 +206,130 @@ def test_one_line_and_exit_code_2(finished, flags, told, tmp_path):
     assert done.returncode == 2
     assert [line for line in done.stderr.splitlines() if line.startswith(told)]
     assert "Traceback" not in done.stderr
+
+
+# Without transfer.
+
+COMPARED = [
+    *("--documents=dir:news", "--text_encoder=./learned", "--sequence_length=16", "--noexport"),
+    *("--text_epochs=4", "--text_batch_size=8", "--text_learning_rate=0.01", "--layer_decay=0.8"),
+    *("--scratch_learning_rates=0.001,0.01", "--per_class=1,3,1000,all", "--deterministic"),
+]
+BASELINES = ["random_weights", "from_scratch", "no_transfer"]
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory):
+    cwd = tmp_path_factory.mktemp("compared")
+    write_documents(cwd / "news")
+    save_tiny_bert(cwd / "learned", alike=(ANIMALS, PLANTS))
+    process = run(*COMPARED, cwd=cwd)
+    assert process.returncode == 0, process.stderr
+    return cwd, process
+
+
+def metrics_of(cwd, folder="runs/bert_news"):
+    return json.loads((cwd / folder / "metrics.json").read_text())
+
+
+def test_what_is_called_no_transfer_is_one_of_the_baselines(compared):
+    cwd, process = compared
+    results = metrics_of(cwd)["results"]
+    assert list(results) == ["bert", *BASELINES, "tf_idf"]
+    best, told = results["no_transfer"]["note"].split(", ", 1)
+    assert told == "the better of the two without transfer on the validation split"
+    assert best in BASELINES[:2]
+    assert results["no_transfer"] | {"note": ""} == results[best] | {"note": ""}
+    assert results["random_weights"]["note"].endswith("the same layers, rates and epochs")
+    for name in BASELINES:
+        assert f"\n{name} " in process.stdout
+
+
+def test_validation_says_which_baseline_counts_whatever_the_test_split_says():
+    truth = np.array([0, 1, 0, 1])
+    right, wrong = 9.0 * np.eye(2)[truth], 9.0 * np.eye(2)[1 - truth]
+    answers = {"random_weights": {"validation": right, "test": wrong}}
+    answers["from_scratch"] = {"validation": wrong, "test": right}
+    split = SimpleNamespace(labels=truth)
+    bench = SimpleNamespace(
+        data=SimpleNamespace(validation=split, test=split, class_names=("a", "b")),
+        job=SimpleNamespace(clock=SimpleNamespace(seconds={"random_weights": 1.5, "from_scratch": 2.5})),
+        logits=lambda item, name, part: item[part],
+    )
+    measured = bert_news.measured_without(bench, answers, dict.fromkeys(answers, "note"))
+    assert list(measured) == ["random_weights", "from_scratch", "no_transfer"]
+    result = measured["no_transfer"].result
+    assert (result.name, result.accuracy, result.seconds) == ("no_transfer", 0.0, 1.5)
+    assert result.note.startswith("random_weights, the better of the two")
+
+
+def test_what_transfer_is_worth_by_examples(compared):
+    cwd, process = compared
+    metrics = metrics_of(cwd)
+    table, tried, *_ = metrics["tables"]
+    assert table["caption"].startswith("What transfer is worth")
+    assert table["head"] == ["examples a class", "examples", "with transfer", "without", "difference"]
+    assert [row[:2] for row in table["rows"]] == [["1", "2"], ["3", "6"], ["all", "60"]]
+    # One word of each group tells of the others, for who knows that they are alike.
+    one, _, whole = ([float(cell.split("%")[0]) for cell in row[2:4]] for row in table["rows"])
+    assert one[0] > 90 > one[1]
+    results = metrics["results"]
+    assert whole == [round(100 * results[name]["accuracy"], 1) for name in ("bert", "no_transfer")]
+    assert metrics["gains"][0]["sentence"].startswith("transfer of weights ")
+    assert metrics["gains"][1]["sentence"].startswith("BERT, against TF-IDF, ")
+    (plot,) = metrics["plots"]
+    assert [series["name"] for series in plot["series"]] == ["with transfer", "without"]
+    assert [series["x"] for series in plot["series"]] == [[1, 3, 30]] * 2
+    assert plot["log_x"]
+    for count in ("1", "3"):
+        assert metrics["facts"][f"without transfer, {count} a class"] in BASELINES[:2]
+        assert f"\n{count} a class: " in process.stdout
+    assert [row[:2] for row in tried["rows"]][:3] == [["0.001", 1], ["0.01", 1], [tried["rows"][2][0], 4]]
+
+
+def test_a_run_goes_on_within_the_amounts(compared):
+    """What is finished is not trained again, and the end is the same."""
+    cwd, _ = compared
+    shutil.copytree(cwd / "runs/bert_news", cwd / "cut")
+    stages = cwd / "cut/checkpoints"
+    (cwd / "cut/metrics.json").unlink()
+    record = json.loads((stages / "run.json").read_text())
+    (stages / "run.json").write_text(json.dumps(record | {"finished": False}))
+    lost = [path for path in stages.iterdir() if path.name.startswith("from-scratch-3-a-class")]
+    lost += [stages / f"from-scratch-{part}" for part in ("validation", "test")]
+    assert len(lost) in (4, 5)
+    for path in lost:
+        shutil.rmtree(path)
+    kept = {path: path.stat().st_mtime_ns for path in stages.glob("*/finished/arrays.npz")}
+    process = run(*COMPARED, "--output_dir=cut", cwd=cwd)
+    assert process.returncode == 0, process.stderr
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+    assert all(path.exists() for path in lost)
+    first, second = metrics_of(cwd), metrics_of(cwd, "cut")
+    assert first["tables"] == second["tables"]
+    for name, result in first["results"].items():
+        assert second["results"][name]["confusion"] == result["confusion"]
+
+
+def test_random_weights_claim_nothing(compared, tmp_path):
+    cwd, _ = compared
+    save_tiny_bert(cwd / "new")
+    flags = ["--text_encoder=./new", "--text_epochs=1", f"--output_dir={tmp_path / 'out'}"]
+    process = run(*COMPARED, *flags, cwd=cwd)
+    assert process.returncode == 0, process.stderr
+    assert "warning: --text_encoder=./new was never trained: nothing is transferred" in process.stdout
+    metrics = metrics_of(tmp_path, "out")
+    assert list(metrics["results"]) == ["bert", "tf_idf"]
+    assert not [gain for gain in metrics["gains"] if "transfer" in gain["sentence"]]
+    assert not [table for table in metrics["tables"] if "transfer" in table["caption"]]
+
+
+def test_a_frozen_bert_is_compared_with_a_frozen_one(compared, tmp_path):
+    cwd, _ = compared
+    flags = ["--text_trainable=head", "--per_class=all", "--scratch_learning_rates=0.01"]
+    process = run(*COMPARED, *flags, f"--output_dir={tmp_path / 'out'}", cwd=cwd)
+    assert process.returncode == 0, process.stderr
+    metrics = metrics_of(tmp_path, "out")
+    assert list(metrics["results"]) == ["bert", "random_frozen", *BASELINES[1:], "tf_idf"]
+    assert not [table for table in metrics["tables"] if table["caption"].startswith("What transfer")]
+    assert "rate 0.01, " in metrics["results"]["from_scratch"]["note"]

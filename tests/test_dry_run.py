@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 from absl.testing import flagsaver
-from tiny_data import save_tiny_data
+from tiny_bert import save_tiny_bert
+from tiny_data import CLASSES, save_tiny_data
 
-from xmodal import config, dry_run, run
+from xmodal import config, dry_run, run, train
 from xmodal.errors import UserError
 from xmodal.rehearsal import Steps
 
@@ -127,6 +128,28 @@ def test_a_dry_run_of_a_flagfile(folder, dry):
     told = gone_through(folder, dry, "--experiment=bert_news", "--noexport", "--noscrub")
     for stage in ("data", "bert", "tf_idf"):
         assert f"\n{stage} " in "\n" + told
+
+
+def test_every_training_without_transfer_is_counted(folder, dry, monkeypatch):
+    planned = []
+
+    class Counted(Steps):
+        def __init__(self, steps):
+            super().__init__(steps)
+            planned.append(steps)
+
+    monkeypatch.setattr(train, "Steps", Counted)
+    save_tiny_bert(folder / "learned", longest=64, alike=[CLASSES])
+    flags = ["--text_encoder=learned", "--text_epochs=3", "--per_class=4,all", "--noexport", "--noscrub"]
+    told = gone_through(folder, dry, "--experiment=bert_news", *flags)
+    for stage in ("random_weights", "from_scratch", "without transfer: reading", "4 a class"):
+        assert f"\n{stage} " in told
+    # 28 documents in batches of 8, and TF-IDF's in one of 32.
+    of_all = 4
+    tf_idf = planned[1]
+    documents = 4 * 2
+    few = documents // 8 * round(3 * (28 / documents) ** 0.5)
+    assert planned == [3 * of_all, tf_idf, 3 * of_all, *[of_all] * 3, 3 * of_all, *[few] * 3]
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ import math
 import struct
 from pathlib import Path
 
+import keras
 import keras_nlp
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import tensorflow as tf
 from sentencepiece.sentencepiece_model_pb2 import ModelProto
 
 from xmodal import assets, config, e5, export
-from xmodal.backbones import text_encoder
+from xmodal.backbones import text_encoder, with_random_weights
 from xmodal.errors import UserError
 from xmodal.export_check import Question, check
 from xmodal.heads import text_classifier
@@ -213,6 +214,21 @@ def test_the_table_of_pieces_gives_the_rows_and_is_not_trained(tiny):
     np.testing.assert_array_equal(model.get_layer("token_embedding")(token_ids), rows[token_ids])
     assert [path for path in (weight.path for weight in model.trainable_weights) if "token" in path] == []
     assert len(model.trainable_weights) == 2 + 2 + 16
+
+
+def test_from_random_weights_the_table_learns(tiny):
+    keras.utils.set_random_seed(0)
+    new = with_random_weights(text_encoder(str(tiny.parent), 8), ["a b", "ab"])
+    assert {float(np.ptp(weight)) for weight in new.model.get_weights() if weight.ndim == 1} == {0.0}
+    table = new.model.get_layer("token_embedding")
+    assert table.trainable
+    assert isinstance(table, keras.layers.Embedding)
+    ids = new.tokens(["a b", "ab", "é"])["token_ids"].numpy()
+    assert ids.max() == table.input_dim - 1
+    assert new.model(new.tokens(["a b", "é"])).shape == (2, HIDDEN)
+    for name, weight in ((weight.path, weight.numpy()) for weight in new.model.weights):
+        if name.endswith(("kernel", "embeddings")):
+            assert 0.014 < weight.std() < 0.021, name
 
 
 def test_an_encoder_reads_at_most_what_it_has_positions_for(tiny):

@@ -77,7 +77,7 @@ def test_pictures(classes, side, flags, tmp_path, monkeypatch):
         (
             {"wheat": 12, "oil": 20},
             "prices of the month " * 15,
-            {"--text_encoder=minilm_l6", "--sequence_length=128", "--text_epochs=8"},
+            {"--text_encoder=minilm_l6", "--sequence_length=128", "--text_epochs=8", "--per_class=all"},
             "--class_weights=balanced",
         ),
         (

@@ -185,7 +185,8 @@ def _is_multilingual_table(layer: keras.Layer) -> bool:
     The languages in the training data would move away from all others, and the optimizer would keep
     two more copies of what is larger than the rest of the network.
     """
-    return isinstance(layer, keras.layers.Embedding) and layer.input_dim > MULTILINGUAL_VOCABULARY
+    of_pieces = isinstance(layer, keras.layers.Embedding) and layer.input_dim > MULTILINGUAL_VOCABULARY
+    return of_pieces or isinstance(layer, e5.Q4Embedding)
 
 
 class MeanPool(keras.layers.Layer):
@@ -305,7 +306,7 @@ class TextEncoder:
         unknown: the token of a word that is not known; None where there are pieces for nearly everything.
     """
 
-    preprocessor: keras.layers.Layer | e5.Preprocessor
+    preprocessor: "keras.layers.Layer | e5.Preprocessor | Renumbered"
     model: keras.Model
     unknown: int | None = None
 
@@ -367,6 +368,65 @@ def text_encoder(preset: str, sequence_length: int) -> TextEncoder:
     model = _sentence_encoder(backbone.input, backbone.output["sequence_output"], of_one_length=is_e5)
     set_trainable(model, "all")
     return TextEncoder(preprocessor, model, unknown)
+
+
+class Renumbered:
+    """Strings (B,) -> the inputs of an encoder that has vectors for some of the pieces alone.
+
+    Args:
+        preprocessor: gives those of the encoder that has vectors for all of them.
+        numbers: what the number of each piece becomes (V,).
+    """
+
+    def __init__(self, preprocessor: Callable[[tf.Tensor], dict[str, tf.Tensor]], numbers: np.ndarray):
+        self._preprocessor, self._numbers = preprocessor, numbers
+
+    def __call__(self, texts):
+        tokens = self._preprocessor(texts)
+        return tokens | {"token_ids": tf.gather(self._numbers, tokens["token_ids"])}
+
+
+def with_random_weights(encoder: TextEncoder, texts: Iterable[str | bytes]) -> TextEncoder:
+    """Builds the same encoder with the weights of a new BERT: truncated normal ones of 0.02, biases of 0.
+
+    They are drawn from Keras' global generator: set its seed before. What would be spoiled by training in a
+    table of many languages has not been learned here, so the table learns too. Of its pieces only those that
+    occur in the texts have a vector each; all others, from which nothing could be learned, share one.
+
+    Args:
+        encoder: whose architecture and tokenizer are taken.
+        texts: that it is going to learn from (N,).
+    """
+    tables = [layer for layer in encoder.model.layers if _is_multilingual_table(layer)]
+    preprocessor, unknown, rows = encoder.preprocessor, encoder.unknown, 0
+    if tables:
+        occurs = np.bincount(encoder.padded(texts)["token_ids"].ravel())
+        known = np.argsort(-occurs, kind="stable")[
+            : min(np.count_nonzero(occurs), MULTILINGUAL_VOCABULARY - 1)
+        ]
+        rows = len(known) + 1
+        numbers = np.zeros(tables[0].input_dim, np.int32)
+        numbers[known] = np.arange(1, rows)
+        preprocessor = Renumbered(preprocessor, numbers)
+        unknown = None if unknown is None else int(numbers[unknown])
+
+    def new(layer: keras.Layer) -> keras.Layer:
+        if layer not in tables:
+            return layer.__class__.from_config(layer.get_config())
+        start = keras.initializers.TruncatedNormal(stddev=0.02)
+        return keras.layers.Embedding(rows, layer.output.shape[-1], start, name=layer.name)
+
+    model = keras.models.clone_model(encoder.model, clone_function=new)
+    flatten_sequences(model)
+    return TextEncoder(preprocessor, model, unknown)
+
+
+def is_new(model: keras.Model) -> bool:
+    """Tells whether a BERT was never trained: its biases are all 0 still, the scales of its norms all 1."""
+    start = {"bias": 0, "beta": 0, "gamma": 1}
+    return all(
+        np.all(weight.numpy() == start[weight.name]) for weight in model.weights if weight.name in start
+    )
 
 
 def _multilingual_e5(container: Path, sequence_length: int) -> TextEncoder:

@@ -312,7 +312,7 @@ class Bridge:
             shares.append(left if alone else left * (HEDGED_RIVAL if hedged else LISTED))
         return shares
 
-    def _meaning(self, named: Sequence[int], shares: Sequence[float]) -> np.ndarray:
+    def _meaning(self, named: Sequence[int], shares: Sequence[float] | np.ndarray) -> np.ndarray:
         """Returns the probabilities (C,) of a sentence by the classes that it names and what they have."""
         others = len(self.class_names) - len(named)
         meaning = np.full(len(self.class_names), max(0.0, 1 - sum(shares)) / max(1, others))
@@ -324,7 +324,7 @@ class Bridge:
         return math.perm(len(self.class_names) - 1, pattern.count("{}") - 1)
 
     def _sentences_of(
-        self, pattern: str, label: int, start: int, shares: Sequence[float]
+        self, pattern: str, label: int, start: int, shares: Sequence[float] | np.ndarray
     ) -> Iterator[tuple[str, np.ndarray]]:
         """Yields each sentence of a pattern that names `label` first, once, with its probabilities."""
         classes, combinations = len(self.class_names), self._combinations(pattern)

@@ -273,11 +273,11 @@ class Q4Embedding(keras.layers.Layer):
 
     def __init__(self, rows: int, width: int, **kwargs):
         super().__init__(trainable=False, **kwargs)
-        self._rows, self._width = rows, width
+        self.input_dim, self._width = rows, width
 
     def build(self, input_shape):
         """Makes the table: `scales` (rows, D / 32) and `pairs` (rows, D / 32, 16), as in the file."""
-        blocks = (self._rows, self._width // 32)
+        blocks = (self.input_dim, self._width // 32)
         self.scales = self.add_weight(
             shape=blocks, dtype="float16", initializer="zeros", trainable=False, name="scales"
         )
@@ -312,16 +312,18 @@ def encoder_model(container: Container) -> keras.Model:
         token_ids, segment_ids, padding_mask, each (B, T) -> token vectors (B, T, D).
     """
     sizes, tensors = container.sizes, container.tensors
+    # That of BERT, for a copy that begins at random.
+    initializer = keras.initializers.TruncatedNormal(stddev=0.02)
     inputs = {
         name: keras.Input((None,), dtype="int32", name=name)
         for name in ("token_ids", "segment_ids", "padding_mask")
     }
     tokens = Q4Embedding(sizes.vocabulary_size, sizes.hidden_dim, name="token_embedding")(inputs["token_ids"])
     segments = keras.layers.Embedding(
-        sizes.num_segments, sizes.hidden_dim, embeddings_initializer="zeros", name="segment_embedding"
+        sizes.num_segments, sizes.hidden_dim, embeddings_initializer=initializer, name="segment_embedding"
     )(inputs["segment_ids"])
     positions = keras_nlp.layers.PositionEmbedding(
-        sizes.max_sequence_length, initializer="zeros", name="position_embedding"
+        sizes.max_sequence_length, initializer=initializer, name="position_embedding"
     )(tokens)
     x = keras.layers.Add(name="embeddings_add")((tokens, positions, segments))
     x = keras.layers.LayerNormalization(epsilon=container.epsilon, name="embeddings_layer_norm")(x)
@@ -333,7 +335,7 @@ def encoder_model(container: Container) -> keras.Model:
             dropout=DROPOUT,
             activation="gelu",
             layer_norm_epsilon=container.epsilon,
-            kernel_initializer="zeros",
+            kernel_initializer=initializer,
             name=f"transformer_layer_{index}",
         )(x, padding_mask=inputs["padding_mask"])
     model = keras.Model(inputs, x, name="multilingual_e5_small")

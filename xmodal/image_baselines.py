@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import keras
 import numpy as np
@@ -149,7 +150,9 @@ def image_worth(
     classes = np.arange(len(data.class_names))
     kept = {name: _features(job, data, learned, make(), name, cache) for name, make in trunks.items()}
     amounts = []
-    for count in counts_of(learned.labels, config.scorer.per_class):
+    counts = counts_of(learned.labels, config.scorer.per_class)
+    # Of images that are too many, all are not among the features.
+    for count in counts if len(learned) == len(data.train) else counts[:-1]:
         positions = subset(learned.labels, classes, count, config.run.seed)
         right = {
             name: known[name]
@@ -202,12 +205,13 @@ def _right(
         head = image_head(
             rows, len(data.class_names), hidden=config.image.hidden, dropout=config.image.dropout
         )
+    longer = partial(epochs_for, whole=len(learned), part=len(positions))
     fit_head(
         head,
         (rows, targets),
         (kept.validation, data.validation.targets),
-        config=config.image,
-        epochs=epochs_for(config.image.head_epochs, len(learned), len(positions)),
+        config=replace(config.image, patience=longer(config.image.patience)),
+        epochs=longer(config.image.head_epochs),
         seed=config.run.seed,
         strategy=job.strategy,
         stage=stage,

@@ -145,6 +145,13 @@ def choices_for_documents(data: "DocumentData") -> list[Choice]:
             (f"--text_epochs={8 if len(data.train) < 2000 else 4}", "--patience=2"),
         ),
     ]
+    choices.append(
+        Choice(
+            "The same encoder from random weights says what its own are worth, with all documents alone; "
+            "--per_class=20,100,500,all also asks that with fewer, --nobaseline leaves it out.",
+            ("--per_class=all",),
+        )
+    )
     if most > 10 * fewest:
         choices.append(
             Choice(

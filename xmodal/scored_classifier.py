@@ -1,5 +1,6 @@
 """Any modality -> logits by the shared scorer s(x, c), alone or with weights that moved from another one."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -105,13 +106,13 @@ def subset(labels: np.ndarray, classes: np.ndarray, count: int, seed: int) -> np
     return np.sort(np.concatenate(chosen))
 
 
-def epochs_for(modality: Modality, examples: int) -> int:
-    """Returns the epochs of a training on some of the examples.
+def epochs_for(epochs: int, whole: int, part: int) -> int:
+    """Returns the epochs of a training on some of the examples, where that on all of them has `epochs`.
 
     A training on a part of them, 1/r, is repeated sqrt(r) times as often: with the epochs of all, few
     examples would give few steps, and with the steps of all they would be learned by heart.
     """
-    return round(modality.epochs * float(np.sqrt(len(modality.labels["train"]) / examples)))
+    return round(epochs * math.sqrt(whole / part))
 
 
 def train_scored(
@@ -153,7 +154,7 @@ def train_scored(
         lambda epoch: modality.learn(positions, targets, (seed, epoch)),
         loss=train.cross_entropy(modality.label_smoothing),
         optimizer=train.optimizer_maker(training, modality.learning_rate),
-        epochs=epochs_for(modality, len(positions)),
+        epochs=epochs_for(modality.epochs, len(modality.labels["train"]), len(positions)),
         strategy=strategy,
         stage=stage,
         checkpoints=checkpoints,

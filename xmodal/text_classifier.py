@@ -4,13 +4,14 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import KW_ONLY, dataclass, replace
 from functools import lru_cache, partial
+from typing import Literal
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from xmodal import train
-from xmodal.backbones import TextEncoder, set_trainable, text_encoder
+from xmodal.backbones import TextEncoder, set_trainable, text_encoder, with_random_weights
 from xmodal.checkpoint import Checkpoints
 from xmodal.compiled import compiled_activations
 from xmodal.config import TextConfig, TrainConfig
@@ -180,6 +181,7 @@ def train_text_classifier(
     checkpoints: Checkpoints | None = None,
     training: TrainConfig | None = None,
     noise: float = 0.0,
+    weights: Literal["preset", "none"] = "preset",
 ) -> TextClassifier:
     """Trains a new head on a BERT encoder, and with it the encoder from the layer that the flags name.
 
@@ -201,11 +203,14 @@ def train_text_classifier(
         training: optimizer, precision and what else is common to every training.
         noise: the highest rate of typing slips in what is learned from, see `training_rates`; other texts
             in each epoch, as they are for a frozen encoder and once more with slips.
+        weights: of the encoder: the preset's own, or none, for random ones.
     """
     training = training or TrainConfig()
     with strategy.scope():
         keras.utils.set_random_seed(seed)
         encoder = text_encoder(preset, config.sequence_length)
+        if weights == "none":
+            encoder = with_random_weights(encoder, examples.texts)
         model = text_classifier(encoder.model, classes)
         set_trainable(encoder.model, config.text_trainable, flag="text_trainable")
     if config.class_weights == "balanced":

@@ -64,9 +64,14 @@ class Learned:
     probabilities: np.ndarray
 
 
-def counts_of(modality: Modality, per_class: tuple[int, ...]) -> tuple[int, ...]:
-    """Returns the counts that are less than all examples of some class, in rising order, and 0 for all."""
-    largest = np.bincount(modality.labels["train"]).max()
+def counts_of(labels: np.ndarray, per_class: tuple[int, ...]) -> tuple[int, ...]:
+    """Returns the counts that are less than all examples of some class, in rising order, and 0 for all.
+
+    Args:
+        labels: of the training examples (N,).
+        per_class: the counts that are asked for.
+    """
+    largest = np.bincount(labels).max()
     return (*sorted({count for count in per_class if 0 < count < largest}), 0)
 
 

@@ -1,10 +1,11 @@
 """Documents -> clean text without personal data -> BERT -> a class, against TF-IDF on the same text.
 
-From a folder of .txt files to a model that takes them as they are written.
+From a folder of .txt files to a model that takes them as they are written, and what the transfer of BERT's
+weights is worth: the same BERT from random weights, with all documents and with fewer.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -12,13 +13,14 @@ import numpy as np
 import tensorflow as tf
 
 from xmodal import assets, export, report
+from xmodal.backbones import is_new, text_encoder
+from xmodal.baselines import best_on_validation
 from xmodal.bridge import fit_temperature, softmax
 from xmodal.checkpoint import Checkpoints
 from xmodal.clock import Clock
 from xmodal.config import Config, cache_folder
 from xmodal.data.documents import (
     DocumentData,
-    DocumentSplit,
     configured_documents,
     other_test_documents,
 )
@@ -29,14 +31,23 @@ from xmodal.job import Job, begin, finish
 from xmodal.robustness import attack_gains, attack_table, attacked_examples, misled_table, once, training_cost
 from xmodal.small import Examples, drawn, small_documents
 from xmodal.text_attack import attack_documents, known_words
-from xmodal.text_classifier import TextClassifier, TextExamples, merge, train_text_classifier
+from xmodal.text_baselines import SCRATCH, Bench, protocol_name, right_answers, train_from_scratch, worth_of
+from xmodal.text_classifier import TextClassifier
 from xmodal.tfidf import train_baseline
+from xmodal.train import History
+from xmodal.transfer_worth import Worth, tried_table, worth_plot, worth_table
+from xmodal.trials import counts_of
 
 NOTES = {
     "bert": "BERT and a head, trained on the documents",
     "bert_robust": "the same, trained on documents with typing noise too",
+    "random_frozen": "the protocol of bert with random weights: a head on a frozen network",
+    "random_weights": "the protocol of bert with random weights: the same layers, rates and epochs",
+    "from_scratch": "all layers from random weights; by validation at the rate {rate:g}, {passes} passes",
+    "no_transfer": "{best}, the better of the two without transfer on the validation split",
     "tf_idf": "logistic regression on TF-IDF of the same documents",
 }
+NO_TRANSFER = "no_transfer"
 HARDEST = 20
 SHOWN_CHARACTERS = 160
 CHECKED_DOCUMENTS = 32
@@ -49,6 +60,23 @@ class Measured:
     result: Result
     probabilities: np.ndarray
     temperature: float
+
+
+@dataclass(frozen=True)
+class Baselines:
+    """What BERT from random weights adds to a run; nothing where nothing was transferred.
+
+    Attributes:
+        measured: by name.
+        histories: of its trainings with all documents.
+        facts, tables, plots: as in `report.Run`.
+    """
+
+    measured: dict[str, Measured] = field(default_factory=dict)
+    histories: tuple[History, ...] = ()
+    facts: dict[str, float | int | str] = field(default_factory=dict)
+    tables: tuple[report.Table, ...] = ()
+    plots: tuple[report.Plot, ...] = ()
 
 
 def run(config: Config, clock: Clock) -> report.Run:
@@ -77,31 +105,15 @@ def run(config: Config, clock: Clock) -> report.Run:
     with clock.stage("cleaning"):
         prepared = prepare_documents(original, scrub=config.documents.scrub)
         data = prepared.data
-        train, validation = examples_of(data.train), examples_of(data.validation)
+    bench = Bench(job, preset, data)
 
     berts: dict[str, TextClassifier] = {}
     measured: dict[str, Measured] = {}
     for name, noise in noises(config).items():
         with clock.stage(name):
-            berts[name] = train_text_classifier(
-                preset,
-                train,
-                len(data.class_names),
-                config=config.text,
-                seed=config.run.seed,
-                strategy=strategy,
-                stage=name,
-                validation=validation,
-                patience=config.image.patience,
-                checkpoints=checkpoints,
-                training=config.train,
-                noise=noise,
-            )
+            berts[name] = bench.trained(name, noise=noise)
         with clock.stage(f"{name}: reading"):
-            held_out, test = (
-                berts[name].logits(split.texts, strategy, stage=f"{name}: {part}", checkpoints=checkpoints)
-                for part, split in (("validation", data.validation), ("test", data.test))
-            )
+            held_out, test = (bench.logits(berts[name], name, part) for part in ("validation", "test"))
             measured[name] = measure(name, held_out, test, data, clock.seconds[name])
     # The last one is what is asked elsewhere, and exported.
     shipped, bert = [*berts.items()][-1]
@@ -111,8 +123,8 @@ def run(config: Config, clock: Clock) -> report.Run:
             elsewhere = measure_elsewhere(config, bert, held_out, others, strategy, checkpoints)
     with clock.stage("tf_idf"):
         baseline = train_baseline(
-            train,
-            validation,
+            bench.examples(),
+            bench.validation,
             len(data.class_names),
             words=config.documents.baseline_words,
             seed=config.run.seed,
@@ -121,40 +133,38 @@ def run(config: Config, clock: Clock) -> report.Run:
             checkpoints=checkpoints,
         )
         held_out, test = (baseline.logits(split.texts, strategy) for split in (data.validation, data.test))
-    measured["tf_idf"] = measure("tf_idf", held_out, test, data, clock.seconds["tf_idf"])
+    tf_idf = {"tf_idf": measure("tf_idf", held_out, test, data, clock.seconds["tf_idf"])}
+    without = without_transfer(bench, berts["bert"], measured["bert"])
 
     foiled, under_attack = attack(job, berts, data)
-    right = {name: item.probabilities.argmax(axis=1) == data.test.labels for name, item in measured.items()}
+    classes = class_reports(measured | tf_idf)
+    measured |= without.measured | tf_idf
     run = report.Run(
         **job.told(),
         title="Documents to BERT",
         data=data.report,
         results={name: item.result for name, item in measured.items()} | elsewhere,
-        gains=(
-            paired_gain(right["bert"], right["tf_idf"], what="BERT, against TF-IDF,", unit="documents"),
-            *(
-                paired_gain(
-                    right[name], right["bert"], what=f"{name} in the place of bert,", unit="documents"
-                )
-                for name in [*berts][1:]
-            ),
-            *foiled,
-        ),
+        gains=(*gains(measured, data), *foiled),
         transfer=None,
-        histories=tuple(
-            history for history in (*(item.history for item in berts.values()), baseline.history) if history
+        histories=(
+            *(item.history for item in berts.values() if item.history),
+            *without.histories,
+            baseline.history,
         ),
         gallery=(),
         facts=mean_elsewhere(elsewhere)
         | {"temperature of BERT": measured[shipped].temperature}
-        | (training_cost(shipped, "bert", clock.seconds) if shipped != "bert" else {}),
+        | (training_cost(shipped, "bert", clock.seconds) if shipped != "bert" else {})
+        | without.facts,
         further_data={name: other.report for name, other in others.items()},
         tables=(
-            *class_reports(measured),
+            *without.tables,
+            *classes,
             *under_attack,
             hardest_documents(measured[shipped].probabilities, data),
             *personal_data(config, prepared),
         ),
+        plots=without.plots,
         headline=shipped,
     )
     return finish(
@@ -179,6 +189,92 @@ def documents_of(config: Config) -> DocumentData:
 def noises(config: Config) -> dict[str, float]:
     """Returns the highest rate of typing noise that each BERT is trained with, by the BERT's name."""
     return {"bert": 0.0} | ({"bert_robust": max(config.attack.slips)} if config.attack.robust else {})
+
+
+def without_transfer(bench: Bench, bert: TextClassifier, of_bert: Measured) -> Baselines:
+    """Trains BERT from random weights, with all documents and with fewer, as far as the flags ask for it.
+
+    Args:
+        bench: what trainings share.
+        bert: with the transferred weights, trained on all documents.
+        of_bert: what it answers.
+    """
+    job, data = bench.job, bench.data
+    same = protocol_name(job.config.text)
+    if not (job.config.train.baseline and learned_before(bench)):
+        return Baselines()
+    with job.clock.stage(same):
+        like_bert = bench.trained(same, weights="none")
+    with job.clock.stage(SCRATCH):
+        scratch, attempts = train_from_scratch(bench, bert)
+    trained = {same: like_bert, SCRATCH: scratch.trained}
+    notes = {same: NOTES[same], SCRATCH: NOTES[SCRATCH].format(rate=scratch.rate, passes=scratch.passes)}
+    with job.clock.stage("without transfer: reading"):
+        measured = measured_without(bench, trained, notes)
+    amounts = []
+    for count in counts_of(data.train.labels, job.config.scorer.per_class)[:-1]:
+        with job.clock.stage(f"{count} a class"):
+            amounts.append(worth_of(bench, count, scratch.rate))
+    with_it, without = (right_answers(bench, item.probabilities) for item in (of_bert, measured[NO_TRANSFER]))
+    shown = Baselines(
+        measured,
+        histories=tuple(item.history for item in trained.values() if item.history),
+        facts={f"without transfer, {item.count} a class": item.baseline for item in amounts},
+        tables=(tried_table(attempts),),
+    )
+    if not amounts:
+        return shown
+    amounts.append(Worth(0, len(data.train), with_it, without))
+    return replace(
+        shown,
+        tables=(worth_table(amounts, "documents"), *shown.tables),
+        plots=(worth_plot(amounts, len(data.class_names), "documents"),),
+    )
+
+
+def learned_before(bench: Bench) -> bool:
+    """Tells whether the encoder has weights that can be worth something, and says so where it has not."""
+    text = bench.job.config.text
+    with bench.job.strategy.scope():
+        new = is_new(text_encoder(bench.preset, text.sequence_length).model)
+    if new:
+        bench.job.clock.say(
+            f"warning: --text_encoder={text.text_encoder} was never trained: nothing is transferred, "
+            "and there is no baseline without transfer"
+        )
+    return not new
+
+
+def measured_without(
+    bench: Bench, trained: dict[str, TextClassifier], notes: dict[str, str]
+) -> dict[str, Measured]:
+    """Measures what answers without transfer, and calls the better one on validation "no_transfer" too."""
+    data, seconds = bench.data, bench.job.clock.seconds
+    held_out, test = (
+        {name: bench.logits(item, name, part) for name, item in trained.items()}
+        for part in ("validation", "test")
+    )
+    measured = {
+        name: measure(name, held_out[name], test[name], data, seconds[name], notes[name]) for name in trained
+    }
+    best = best_on_validation(held_out, data.validation.labels)
+    result = replace(measured[best].result, name=NO_TRANSFER, note=NOTES[NO_TRANSFER].format(best=best))
+    return measured | {NO_TRANSFER: replace(measured[best], result=result)}
+
+
+def gains(measured: dict[str, Measured], data: DocumentData) -> tuple[Gain, ...]:
+    """Compares BERT with what has no transfer, with TF-IDF, and with the robust one."""
+    right = {name: item.probabilities.argmax(axis=1) == data.test.labels for name, item in measured.items()}
+    compared = (
+        ("bert", NO_TRANSFER, "transfer of weights"),
+        ("bert", "tf_idf", "BERT, against TF-IDF,"),
+        ("bert_robust", "bert", "bert_robust in the place of bert,"),
+    )
+    return tuple(
+        paired_gain(right[a], right[b], what=what, unit="documents")
+        for a, b, what in compared
+        if a in right and b in right
+    )
 
 
 def attack(
@@ -213,11 +309,6 @@ def attack(
         attack_table(attacked, "documents"),
         *(misled_table(item, name, "words") for name, item in attacked.items() if item.misled),
     )
-
-
-def examples_of(split: DocumentSplit) -> TextExamples:
-    """Returns a split's distinct texts with what they are labelled as, by the weight of its occurrences."""
-    return merge(split.texts, split.targets)
 
 
 def measure(

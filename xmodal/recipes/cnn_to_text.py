@@ -80,7 +80,10 @@ def run(config: Config, clock: Clock) -> report.Run:
         strategy,
         checkpoints,
         modalities,
-        counts={name: counts_of(side, config.scorer.per_class) for name, side in modalities.items()},
+        counts={
+            name: counts_of(side.labels["train"], config.scorer.per_class)
+            for name, side in modalities.items()
+        },
         unseen={name: unseen_of(side, config) for name, side in modalities.items()},
     )
     measured = measure(setting, clock)
