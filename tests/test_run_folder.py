@@ -68,9 +68,41 @@ def test_a_finished_run_is_refused_or_overwritten(tmp_path):
 
 
 def test_a_run_from_before_there_were_checkpoints_is_finished(tmp_path):
+    (tmp_path / "config.cfg").write_text(FLAGS)
     (tmp_path / "metrics.json").write_text("{}")
     with pytest.raises(UserError, match="holds a finished run"):
         begin(tmp_path)
+
+
+@pytest.mark.parametrize("name", run_folder.LEFT)
+def test_what_no_run_left_is_never_removed(tmp_path, name):
+    (tmp_path / name).write_text("--experiment=vgg_to_bert\n")
+    for options in ({}, {"overwrite": True}, {"restart": True}):
+        with pytest.raises(UserError, match=f"holds '{name}', which no run left there; choose another"):
+            begin(tmp_path, **options)
+    assert (tmp_path / name).read_text() == "--experiment=vgg_to_bert\n"
+
+
+def test_a_run_that_died_while_it_removed_another_one_is_begun_anew(tmp_path):
+    finished(tmp_path)
+    (tmp_path / "checkpoints/run.json").unlink()
+    (tmp_path / "metrics.json").unlink()
+    (tmp_path / "checkpoints/state").touch()
+    assert begin(tmp_path) is False
+    assert not (tmp_path / "checkpoints/state").exists()
+
+
+def test_links_in_the_folder_stay_and_lead_to_the_new_run(tmp_path):
+    folder = tmp_path / "run"
+    finished(folder)
+    for name in ("checkpoints", "metrics.json", "config.cfg"):
+        (folder / name).rename(tmp_path / name)
+        (folder / name).symlink_to(tmp_path / name)
+    begin(folder, FLAGS.replace("seed=0", "seed=1"), overwrite=True)
+    assert all((folder / name).is_symlink() for name in ("checkpoints", "metrics.json", "config.cfg"))
+    assert not (tmp_path / "metrics.json").exists()
+    assert "--seed=1" in (tmp_path / "config.cfg").read_text()
+    assert json.loads((tmp_path / "checkpoints/run.json").read_text())["finished"] is False
 
 
 def test_a_broken_record_is_told(tmp_path):

@@ -28,6 +28,10 @@ class Parser(argparse.ArgumentParser):
             **options,
         )
 
+    def add_overwrite(self) -> None:
+        """Adds --overwrite, for what `xmodal.files.target_of` refuses without it."""
+        self.add_argument("--overwrite", action="store_true", help="replace whatever file is there")
+
     def error(self, message: str) -> NoReturn:
         """Raises a `UserError`."""
         raise UserError(message, "see --help")

@@ -14,7 +14,7 @@ from typing import Any
 
 from xmodal.command import Parser, exit_code
 from xmodal.errors import UserError
-from xmodal.files import write_text
+from xmodal.files import target_of, write_text
 from xmodal.report import markup
 from xmodal.report.figures import lines
 from xmodal.report.records import Plot, Series, Table
@@ -203,13 +203,16 @@ def _run(arguments: Sequence[str]) -> None:
     parser = Parser("xmodal.compare", __doc__)
     parser.add_argument("runs", nargs="+", type=Path, metavar="FOLDER", help="the --output_dir of a run")
     parser.add_argument("--output", type=Path, help="write a page too, such as comparison.html")
+    parser.add_overwrite()
     options = parser.parse_args(arguments)
     if len(options.runs) < 2:
         raise UserError(f"one run, {str(options.runs[0])!r}, compares with nothing", "give two or more")
+    if options.output:
+        target_of(options.output, markup.PAGE, overwrite=options.overwrite)
     runs = read_runs(options.runs)
     print(text(compare(runs)))
     if options.output:
-        write_text(options.output, page(runs))
+        write_text(options.output, page(runs), markup.PAGE, overwrite=options.overwrite)
         print(f"\nwritten: {options.output}")
 
 

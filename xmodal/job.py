@@ -14,7 +14,7 @@ from xmodal.checkpoint import Checkpoints
 from xmodal.clock import Clock
 from xmodal.config import Config
 from xmodal.data.audit import DataReport
-from xmodal.files import write_text
+from xmodal.files import target_of, write_text
 from xmodal.strategy import make_strategy, wait_for_all, workers
 
 # The fact that tells how the exported model is asked: a command.
@@ -58,11 +58,13 @@ def begin(config: Config, clock: Clock) -> Job:
     """Makes the strategy and finds the checkpoints of a run.
 
     Raises:
-        UserError: when the devices that the flags ask for are not there.
+        UserError: when the devices that the flags ask for are not there, or --record may not be written.
     """
     strategy = make_strategy(
         config.run.strategy, config.run.virtual_devices, deterministic=config.run.deterministic
     )
+    if config.run.record and workers(strategy).is_chief:
+        target_of(config.run.record, report.RECORD, overwrite=config.run.overwrite)
     keras.config.set_dtype_policy(config.train.precision)
     checkpoints = Checkpoints(
         config.run.output_dir / "checkpoints",
@@ -112,7 +114,7 @@ def finish(
                 report.write(run, settings.output_dir)
         report.tensorboard(run, settings.output_dir / "tensorboard")
         if settings.record:
-            report.record(run, settings.record, clock.wall_seconds())
+            report.record(run, settings.record, clock.wall_seconds(), overwrite=settings.overwrite)
         clock.say(report.console_table(run))
         clock.say(_next_steps(run, settings.output_dir))
     wait_for_all(job.strategy)

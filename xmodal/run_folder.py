@@ -1,6 +1,7 @@
 """The folder of a run: begun, gone on with after an interruption, or refused."""
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -9,15 +10,16 @@ from xmodal.errors import UserError
 from xmodal.files import mendable_os_errors, write_json, write_text
 
 CHECKPOINTS = "checkpoints"
-# What a run leaves in its folder, and --overwrite and --restart therefore remove.
+# What a run leaves in its folder, and --overwrite and --restart therefore remove; last the flags, which
+# tell that it was a run.
 LEFT = (
     CHECKPOINTS,
-    "config.cfg",
     "metrics.json",
     "metrics.jsonl",
     "transfer.json",
     "report.html",
     "tensorboard",
+    "config.cfg",
 )
 # Flags that change no result: a run may go on with others.
 FREE = (
@@ -50,7 +52,8 @@ def begin(
         Whether the run goes on with an unfinished one.
 
     Raises:
-        UserError: when the folder holds a finished run, or an unfinished one with other flags.
+        UserError: when the folder holds a finished run, an unfinished one with other flags, or files of
+            such names that no run left.
     """
     record = folder / CHECKPOINTS / "run.json"
     if goes_on(folder, flagfile, overwrite=overwrite, restart=restart):
@@ -59,8 +62,8 @@ def begin(
     with mendable_os_errors(folder):
         # First what tells that there is something to go on with.
         record.unlink(missing_ok=True)
-        for path in (folder / name for name in LEFT if (folder / name).exists()):
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        for name in LEFT:
+            _remove(folder / name)
     write_text(folder / "config.cfg", flagfile)
     write_json(record, {"flags": flagfile, "finished": False})
     return False
@@ -69,6 +72,7 @@ def begin(
 def goes_on(folder: Path, flagfile: str, *, overwrite: bool, restart: bool) -> bool:
     """Tells whether a run goes on with an unfinished one, or raises what `begin` does; writes nothing."""
     record = folder / CHECKPOINTS / "run.json"
+    _require_ours(folder, flagfile)
     begun = None if restart else _read(record)
     finished = (folder / "metrics.json").exists() and (begun is None or begun["finished"])
     if finished and not overwrite:
@@ -89,6 +93,33 @@ def goes_on(folder: Path, flagfile: str, *, overwrite: bool, restart: bool) -> b
 def finish(folder: Path, flagfile: str) -> None:
     """Notes that the run in a folder has come to its end."""
     write_json(folder / CHECKPOINTS / "run.json", {"flags": flagfile, "finished": True})
+
+
+def _require_ours(folder: Path, flagfile: str) -> None:
+    """Refuses a folder with files that a run would remove and none left."""
+    config, first = folder / "config.cfg", flagfile.partition("=")[0].encode()
+    # A run writes all flags in their order, which nobody does by hand.
+    if (folder / CHECKPOINTS / "run.json").exists() or (
+        config.is_file() and config.read_bytes().startswith(first + b"=")
+    ):
+        return
+    there = [name for name in LEFT if os.path.lexists(folder / name)]
+    if there:
+        raise UserError(
+            f"--output_dir={folder} holds {', '.join(map(repr, there))}, which no run left there",
+            "choose another folder, or move what is there",
+        )
+
+
+def _remove(path: Path) -> None:
+    """Removes what a run left; a link stays, and what it leads to is emptied or removed."""
+    if path.is_dir():
+        for inside in path.iterdir():
+            shutil.rmtree(inside) if inside.is_dir() and not inside.is_symlink() else inside.unlink()
+        if not path.is_symlink():
+            path.rmdir()
+    else:
+        path.resolve().unlink(missing_ok=True)
 
 
 def _read(record: Path) -> dict | None:
