@@ -151,6 +151,8 @@ GIVEN_FRESH = {
     "assets._unpack": "the asset's new folder",
     "assets._from_hugging_face": "the asset's new folder",
     "assets._from_keras_applications": "the asset's new folder",
+    "export.save": "the export's new folder",
+    "picture_index.save_index": "the index' new folder",
     "warm_up.write_requests": "the export's new folder",
     "small._write_lite": "the form's new folder",
     "small._save": "the form's new folder",

@@ -41,6 +41,15 @@ def sha256_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def digests(folder: Path) -> dict[str, str]:
+    """Returns the SHA-256 of each file in a folder at any depth, by its path there."""
+    return {
+        path.relative_to(folder).as_posix(): sha256_file(path)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
 @contextmanager
 def mendable_os_errors(path: Path) -> Iterator[None]:
     """Turns the operating system's refusals to write at `path` into a `UserError`."""
@@ -142,7 +151,7 @@ def whole_folder(path: str | Path) -> Iterator[Path]:
     with new_folder(path) as temporary:
         yield temporary
         with mendable_os_errors(Path(path)):
-            publish(temporary, Path(path))
+            rename_folder(temporary, Path(path))
 
 
 @contextmanager
@@ -159,7 +168,7 @@ def new_folder(path: str | Path) -> Iterator[Path]:
             os.close(handle)
 
 
-def publish(temporary: Path, path: Path) -> bool:
+def rename_folder(temporary: Path, path: Path) -> bool:
     """Gives a temporary folder its name, and returns whether it was free."""
     os.chmod(temporary, 0o777 & ~_umask())
     try:

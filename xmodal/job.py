@@ -19,6 +19,8 @@ from xmodal.strategy import make_strategy, wait_for_all, workers
 
 # The fact that tells how the exported model is asked: a command.
 ASK = "ask"
+# In the folder of an export.
+CARD = "model_card.md"
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,7 @@ def finish(
             predict = f"python -m xmodal.predict --model={quote(str(facts['export']))} FILE_OR_FOLDER"
             run = replace(run, facts=run.facts | {ASK: predict} | facts)
             made = report.card(run, ingredients.of_run(job.config), str(run.facts[ASK]))
-            write_text(Path(str(facts["export"])) / "model_card.md", made)
+            write_text(Path(str(facts["export"])) / CARD, made)
             report.write(run, settings.output_dir)
             if shrink and settings.small:
                 with clock.stage("small forms"):
