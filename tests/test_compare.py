@@ -76,6 +76,16 @@ def test_a_page_is_replaced_and_what_is_none_stays(runs, tmp_path, capsys):
     assert page.read_text() == written
 
 
+def test_a_run_that_was_killed_before_its_export_is_not_compared(runs, capsys):
+    record = runs[1] / "checkpoints/run.json"
+    record.parent.mkdir()
+    record.write_text('{"flags": "", "finished": false}')
+    assert compare.main(["", *map(str, runs)]) == 2
+    assert "has not come to its end; give the --output_dir of a run that has" in capsys.readouterr().err
+    record.write_text('{"flags": "", "finished": true}')
+    assert compare.main(["", *map(str, runs)]) == 0
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [

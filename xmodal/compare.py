@@ -20,6 +20,7 @@ from xmodal.report.figures import lines
 from xmodal.report.records import Plot, Series, Table
 from xmodal.report.summaries import flag_values
 from xmodal.report.wording import capital, change, duration, interval, percent, printable
+from xmodal.run_folder import unfinished
 
 # Flags that only say where files go.
 PLACES = ("output_dir", "saved_models_dir", "record")
@@ -59,6 +60,9 @@ def read_run(folder: Path, name: str) -> FinishedRun:
     Raises:
         UserError: when there is none.
     """
+    remedy = "give the --output_dir of a run that has come to its end"
+    if unfinished(folder):
+        raise UserError(f"the run in {str(folder)!r} has not come to its end", remedy)
     try:
         metrics = json.loads((folder / "metrics.json").read_text())
         config = (folder / "config.cfg").read_text()
@@ -67,8 +71,7 @@ def read_run(folder: Path, name: str) -> FinishedRun:
             raise ValueError("it holds no results")
     except FileNotFoundError as error:
         raise UserError(
-            f"{str(folder)!r} holds no finished run: there is no {Path(error.filename).name}",
-            "give the --output_dir of a run that has come to its end",
+            f"{str(folder)!r} holds no finished run: there is no {Path(error.filename).name}", remedy
         ) from error
     except (OSError, ValueError, KeyError) as error:
         raise UserError(f"the run in {str(folder)!r} cannot be read ({error})", "run it again") from error
