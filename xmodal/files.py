@@ -35,6 +35,20 @@ STANDS = {
 }
 
 
+def path_of(words: str) -> Path:
+    """Returns a path as it was typed, with "~" in the place of a home.
+
+    Raises:
+        UserError: when it is that of a user that there is not, or holds NUL.
+    """
+    try:
+        if "\0" in words:
+            raise RuntimeError("it holds NUL")
+        return Path(words).expanduser()
+    except RuntimeError as error:
+        raise UserError(f"{words!r} is no path ({error})", "write the path out") from error
+
+
 def sha256_file(path: Path) -> str:
     """Returns the SHA-256 of a file as 64 hexadecimal digits."""
     with open(path, "rb") as file:

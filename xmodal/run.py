@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from xmodal import cluster, config, dry_run, run_folder, versions
 from xmodal.checkpoint import Terminated, sigterm_raised
 from xmodal.clock import Clock
-from xmodal.errors import UserError, WorkerLost
+from xmodal.errors import UserError, WorkerLost, file_name_errors
 
 DONE, USER_ERROR, START_AGAIN, INTERRUPTED, TERMINATED = 0, 2, 75, 130, 143
 GOES_ON = "the same command goes on from the last checkpoint"
@@ -33,7 +33,7 @@ def main(argv: Sequence[str]) -> int:
         words = config.parse(argv)
         if words:
             raise UserError(f"{words[0]!r} is no flag", "flags start with --; see --help")
-        with sigterm_raised():
+        with sigterm_raised(), file_name_errors():
             _run(config.from_flags())
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)

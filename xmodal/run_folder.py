@@ -155,7 +155,7 @@ def _remove(path: Path) -> None:
         if not path.is_symlink():
             path.rmdir()
     else:
-        path.resolve().unlink(missing_ok=True)
+        Path(os.path.realpath(path)).unlink(missing_ok=True)
 
 
 def _read(folder: Path) -> dict | None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from xmodal import config, report, versions
 from xmodal.clock import Clock
 from xmodal.compare import text
-from xmodal.errors import UserError
+from xmodal.errors import UserError, file_name_errors
 from xmodal.files import target_of, write_json, write_text
 from xmodal.report import markup
 
@@ -25,7 +25,8 @@ def main(argv: Sequence[str]) -> int:
         if settings.run.record:
             target_of(settings.run.record, report.RECORD, overwrite=overwrite)
         bench = importlib.import_module(f"xmodal.bench.{settings.run.bench}")
-        figures = bench.measure(settings, clock)
+        with file_name_errors():
+            figures = bench.measure(settings, clock)
         if hasattr(bench, "tables"):
             print(text(bench.tables(figures)))
         else:
