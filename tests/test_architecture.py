@@ -132,6 +132,141 @@ def test_a_module_that_comes_before_tensorflow(module):
     assert done.stdout == "[]\n", done.stderr
 
 
+# What makes, fills, moves or replaces files, whatever it is called on.
+WRITERS = {
+    *("write_text", "write_bytes", "touch", "symlink_to", "hardlink_to", "mknod", "mkfifo", "truncate"),
+    *("save", "savez", "savez_compressed", "savetxt", "tofile", "savefig", "imsave", "save_weights", "dump"),
+    *("copy2", "copyfile", "copytree", "copyfileobj", "rename", "renames", "link", "symlink"),
+    *("mkstemp", "mkdtemp", "NamedTemporaryFile", "TFRecordWriter", "write_file", "create_file_writer"),
+    *("urlretrieve", "extract", "save_model", "write_graph"),
+}
+# Blocks in which a folder is made that nobody else knows.
+FRESH = {"new_folder", "whole_folder", "TemporaryDirectory"}
+# Functions that are given such a folder, or a file that they opened there; and what is no file at all.
+GIVEN_FRESH = {
+    "checkpoint._synced": "a state in a new folder",
+    "checkpoint._remove": "the run's own states, which it hides before they go",
+    "checkpoint._set_aside": "the run's own states, which keep their content",
+    "assets._download": "the download",
+    "assets._unpack": "the asset's new folder",
+    "assets._from_hugging_face": "the asset's new folder",
+    "assets._from_keras_applications": "the asset's new folder",
+    "export.save": "the export's new folder",
+    "picture_index.save_index": "the index' new folder",
+    "warm_up.write_requests": "the export's new folder",
+    "small._write_lite": "the form's new folder",
+    "small._save": "the form's new folder",
+    "bench.growth.write_noise": "data in the benchmark's new folder",
+    "bench.growth._stage": "a counter of the system",
+}
+# What these names stand for is open already, or is in memory.
+OPEN = {"buffer", "content", "file"}
+# In which a `Stage` stands, whose `save` writes into a new folder.
+KEPT = {"kept"}
+
+
+def ways_to_write(tree: ast.AST, function: str = "", fresh: bool = False) -> Iterator[tuple[str, str, int]]:
+    """Yields the function, the name and the line of calls that write a file, outside of fresh folders."""
+    for node in ast.iter_child_nodes(tree):
+        inside = fresh
+        if isinstance(node, ast.With):
+            inside |= any(called(item.context_expr) in FRESH for item in node.items)
+        name = called(node)
+        if name and not fresh and writes(name, node):
+            yield function, name, node.lineno
+        own = node.name if isinstance(node, ast.FunctionDef) and not function else function
+        yield from ways_to_write(node, own, inside)
+
+
+def called(node: ast.AST) -> str:
+    function = node.func if isinstance(node, ast.Call) else None
+    if isinstance(function, ast.Attribute):
+        return function.attr
+    return function.id if isinstance(function, ast.Name) and function.id not in ("write_text",) else ""
+
+
+def writes(name: str, node: ast.Call) -> bool:
+    owner = owner_of(node)
+    if name == "open":
+        return bool(set(mode_of(node)) & set("wax+"))
+    if name in ("replace", "move"):
+        # Strings are given two arguments to replace, and dataclasses keywords.
+        return owner in ("os", "shutil") or (name == "replace" and len(node.args) == 1 and not node.keywords)
+    if name == "save" and (not node.args or owner in KEPT):
+        return False
+    return name in WRITERS and not names(node.args[:1]) & OPEN
+
+
+def names(nodes: list[ast.expr]) -> set[str]:
+    return {node.id for node in nodes if isinstance(node, ast.Name)}
+
+
+def owner_of(node: ast.Call) -> str:
+    """The name before the function's own: "os" of os.replace, "kept" of self.kept.save."""
+    owner = node.func.value if isinstance(node.func, ast.Attribute) else None
+    return getattr(owner, "attr", getattr(owner, "id", ""))
+
+
+def mode_of(node: ast.Call) -> str:
+    """The mode of `open(path, mode)` or `path.open(mode)`; flags of os.open count as one that writes."""
+    words = [*node.args, *(keyword.value for keyword in node.keywords if keyword.arg == "mode")]
+    if owner_of(node) == "os":
+        return "w"
+    found = [word.value for word in words if isinstance(word, ast.Constant) and isinstance(word.value, str)]
+    return next((word for word in found if set(word) <= set("rwaxbt+U")), "")
+
+
+@pytest.mark.parametrize("module", [module for module in SOURCES if module != "files"])
+def test_files_are_written_by_one_function(module):
+    found = [
+        f"line {line} of {module}: {name}"
+        for function, name, line in ways_to_write(TREES[module])
+        if f"{module}.{function}" not in GIVEN_FRESH
+    ]
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "open(path, 'w')",
+        "open(path, mode='r+b')",
+        "path.open('ab')",
+        "os.open(path, os.O_WRONLY)",
+        "path.write_text(text)",
+        "np.save(path, array)",
+        "figure.savefig(path)",
+        "shutil.copyfile(one, other)",
+        "os.replace(one, other)",
+        "path.replace(other)",
+        "shutil.move(one, other)",
+        "model.save(path)",
+        "tf.saved_model.save(model, path)",
+        "with whole_file(path): Path(other).touch()",
+    ],
+)
+def test_another_way_to_write_would_be_seen(line):
+    assert len(list(ways_to_write(ast.parse(line)))) == 1
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "open(path)",
+        "open(path, 'rb', encoding='utf-8')",
+        "path.open(encoding='utf-8')",
+        "text.replace('a', 'b')",
+        "dataclasses.replace(run, seed=1)",
+        "self.kept.save(number, state)",
+        "np.save(buffer, array)",
+        "write_text(path, text)",
+        "with whole_folder(path) as folder: (folder / 'a').write_text(text)",
+    ],
+)
+def test_what_writes_nothing_is_not_taken_for_it(line):
+    assert list(ways_to_write(ast.parse(line))) == []
+
+
 @modules
 def test_only_config_reads_flags(module):
     roots = {name.partition(".")[0] for name in imports(module)}

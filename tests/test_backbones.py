@@ -153,7 +153,15 @@ def test_what_is_trained(trainable, expected):
 
 
 @pytest.mark.parametrize(
-    ("trainable", "remedy"), [("blok2_conv1", "did you mean 'block2_conv1'?"), ("al", "did you mean 'all'?")]
+    ("trainable", "remedy"),
+    [
+        ("blok2_conv1", "did you mean 'block2_conv1'?"),
+        ("al", "did you mean 'all'?"),
+        (
+            "",
+            "choose one of all, block1, block1_conv1, block1_conv2, block2, block2_conv1, block2_conv2, head",
+        ),
+    ],
 )
 def test_an_unknown_layer_to_train_from(trainable, remedy):
     with pytest.raises(UserError) as caught:

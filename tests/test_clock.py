@@ -29,3 +29,34 @@ def test_an_interrupted_stage_goes_on_where_it_was(tmp_path):
     assert 40 <= clock.seconds["data"] < 41
     assert 50 <= clock.wall_seconds() < 52
     assert json.loads(kept.read_text())["seconds"] == clock.seconds
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b"3",
+        b"{}",
+        b'{"seconds": [], "wall": 1}',
+        b'{"seconds": {"data": "x"}, "wall": 1}',
+        b'{"seconds": {"data": NaN}, "wall": 1}',
+        b'{"seconds": {"data": -1}, "wall": 1}',
+        b'{"seconds": {"data": 1}, "wall": Infinity}',
+        b'{"seconds": {"data": 1}, "wall": null}',
+        b"\xff\xfe",
+        b"[" * 100_000,
+    ],
+)
+def test_broken_times_are_told_and_left(tmp_path, content):
+    kept = tmp_path / "seconds.json"
+    kept.write_bytes(content)
+    said = []
+    clock = Clock(said.append, kept)
+    assert "seconds.json' is broken" in said[0]
+    assert clock.seconds == {}
+    with clock.stage("data"):
+        pass
+    assert json.loads(kept.read_text())["seconds"] == clock.seconds

@@ -57,6 +57,35 @@ def test_the_command_prints_tables_and_writes_a_page(runs, tmp_path, capsys):
     assert 'http-equiv="Content-Security-Policy"' in written
 
 
+def test_a_page_is_replaced_and_what_is_none_stays(runs, tmp_path, capsys):
+    page = tmp_path / "page.html"
+    command = ["", *map(str, runs), f"--output={page}"]
+    assert [compare.main(command), compare.main(command)] == [0, 0]
+    written = page.read_text()
+    page.write_text("<html>somebody's</html>")
+    capsys.readouterr()
+    assert compare.main(command) == 2
+    out, told = capsys.readouterr()
+    assert (
+        told == f"error: '{page}' is there already; choose another name, or add --overwrite to replace it\n"
+    )
+    # Told before anything else is done.
+    assert out == ""
+    assert page.read_text() == "<html>somebody's</html>"
+    assert compare.main([*command, "--overwrite"]) == 0
+    assert page.read_text() == written
+
+
+def test_a_run_that_was_killed_before_its_export_is_not_compared(runs, capsys):
+    record = runs[1] / "checkpoints/run.json"
+    record.parent.mkdir()
+    record.write_text('{"flags": "", "finished": false}')
+    assert compare.main(["", *map(str, runs)]) == 2
+    assert "has not come to its end; give the --output_dir of a run that has" in capsys.readouterr().err
+    record.write_text('{"flags": "", "finished": true}')
+    assert compare.main(["", *map(str, runs)]) == 0
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [

@@ -98,7 +98,7 @@ COMMAND_LINES = [
     ["--test_documents=swahili=tsv:data/swh", "--test_documents=thai=dir:a=b"],
     ["--also_ask=flies=a=b.csv", "--also_ask=swims=c.csv"],
     ["--learning_rate=1e-05", "--dropout=0", "--validation_fraction=0.123456789", "--similarity_scale=7"],
-    ["--seed=12345678901", "--limit=7", "--text_style=topk", "--strategy=mirrored"],
+    ["--seed=123456789", "--limit=7", "--text_style=topk", "--strategy=mirrored"],
 ]
 
 
@@ -140,6 +140,38 @@ def test_flags_after_a_flagfile_win(tmp_path):
     assert (settings.run.seed, settings.image.epochs, settings.text.template) == (5, 4, ("one {}",))
 
 
+WHITE = (" ", "\t", "\n", "\r\n", "\v", "\f", "\x1c", "\x85", "\u2028", "\u3000")
+
+
+@pytest.mark.parametrize("name", ["template", "output_dir", "dataset", "class_names"])
+@pytest.mark.parametrize(
+    "value", [*(f"a {{}}{white}" for white in WHITE), "a\n{}", "\na", "a\u2028b", "a\0b", "caf\udce9"]
+)
+def test_what_config_cfg_cannot_hold_is_refused(name, value):
+    # Blanks around the items of a list are none of their own.
+    given = f'"{value}"' if name == "class_names" and value.split() != [value] else value
+    try:
+        settings = parsed(f"--{name}={given}")
+    except UserError as error:
+        assert f"--{name}={value!r} ends in a blank, has several lines or NUL, or is not UTF-8" in str(error)
+    else:
+        assert settings.data.class_names == (value.strip(),)
+
+
+@pytest.mark.parametrize("value", [" a", "a  b", "", "'", '"', "#a", "--seed=1", "a=b", "a\\n", "é 犬"])
+def test_the_flagfile_holds_any_other_value(tmp_path, value):
+    settings = parsed(f"--template={value}", f"--text_column={value}")
+    again = replayed(settings, tmp_path)
+    assert (again.text.template, again.documents.text_column) == ((value,), value)
+
+
+def test_a_flagfile_in_another_encoding(tmp_path):
+    path = tmp_path / "a.cfg"
+    path.write_bytes("--seed=3\n--template=café {}\n".encode("latin-1"))
+    with pytest.raises(UserError, match=f"--flagfile={path} is not in UTF-8 .*; save it in UTF-8"):
+        parsed(f"--flagfile={path}")
+
+
 # What the user can mend.
 
 
@@ -156,12 +188,12 @@ def test_flags_after_a_flagfile_win(tmp_path):
         ),
         ("--growth=", "flag --growth=: choose one of identity, random"),
         ("--bad_images=Skip", "flag --bad_images=Skip: did you mean 'skip'?"),
-        ("--epochs=0", "flag --epochs=0: 0 is not a positive integer"),
-        ("--batch_size=-1", "flag --batch_size=-1: -1 is not a positive integer"),
+        ("--epochs=0", "flag --epochs=0: 0 is not an integer in the range [1, 1000000000]"),
+        ("--batch_size=-1", "flag --batch_size=-1: -1 is not an integer in the range [1, 1000000]"),
         ("--epochs=three", "flag --epochs=three: invalid literal for int() with base 10: 'three'"),
-        ("--seed=-1", "flag --seed=-1: -1 is not a non-negative integer"),
-        ("--image_size=31", "flag --image_size=31: 31 is not integer >= 32"),
-        ("--sequence_length=7", "flag --sequence_length=7: 7 is not integer >= 8"),
+        ("--seed=-1", "flag --seed=-1: -1 is not an integer in the range [0, 1000000000]"),
+        ("--image_size=31", "flag --image_size=31: 31 is not an integer in the range [32, 4096]"),
+        ("--sequence_length=7", "flag --sequence_length=7: 7 is not an integer in the range [8, 65536]"),
         ("--validation_fraction=1", "flag --validation_fraction=1: give a number between 0 and 1"),
         ("--test_fraction=0", "flag --test_fraction=0: give a number between 0 and 1"),
         ("--test_fraction=nan", "flag --test_fraction=nan: give a number between 0 and 1"),
@@ -171,6 +203,40 @@ def test_flags_after_a_flagfile_win(tmp_path):
         ("--learning_rate=nan", "flag --learning_rate=nan: give a finite number"),
         ("--text_learning_rate=inf", "flag --text_learning_rate=inf: give a finite number"),
         ("--dropout=nan", "flag --dropout=nan: give a finite number"),
+        *(
+            (f"--{name}={value}", f"flag --{name}={value}: give a finite number")
+            for name in (
+                "weight_decay",
+                "clip_norm",
+                "warmup",
+                "ema",
+                "checkpoint_seconds",
+                "feature_cache_gb",
+            )
+            for value in ("nan", "inf", "-inf", "1e400")
+        ),
+        (
+            "--seed=4294967296",
+            "flag --seed=4294967296: 4294967296 is not an integer in the range [0, 1000000000]",
+        ),
+        (
+            "--virtual_devices=100000",
+            "flag --virtual_devices=100000: 100000 is not an integer in the range [1, 256]",
+        ),
+        (
+            "--batch_size=9999999999",
+            "flag --batch_size=9999999999: 9999999999 is not an integer in the range [1, 1000000]",
+        ),
+        ("--hidden=1000000", "flag --hidden=1000000: 1000000 is not an integer in the range [0, 65536]"),
+        *(
+            (f"--{name}={5000 * '9'}", f"--{name}=999")
+            for name in ("per_class", "generator_widths", "profile_steps", "slips")
+        ),
+        (f"--seed={5000 * '9'}", "flag --seed=999"),
+        ("--nobaseline=1", "--nobaseline=1 does not take an argument"),
+        ("--flagfile=a\0b", "embedded null byte"),
+        (f"--flagfile={300 * 'x'}", "Unable to open flagfile: [Errno 36] File name too long"),
+        ("--generator_widths=32,100000", "--generator_widths=32,100000 are no channels"),
         ("--similarity_scale=big", "flag --similarity_scale=big: could not convert string to float: 'big'"),
         ("--offline=maybe", "flag --offline=maybe: ('Non-boolean argument to boolean flag', 'maybe')"),
         ("--top_k", "Missing value for flag --top_k"),

@@ -81,6 +81,7 @@ def test_a_mistake_is_told_as_by_the_run_and_leaves_nothing(tmp_path):
     finished = tmp_path / "runs/metrics.json"
     finished.parent.mkdir()
     finished.write_text("{}")
+    (tmp_path / "runs/config.cfg").write_text(asked.flagfile)
     with pytest.raises(UserError, match="holds a finished run"):
         dry_run.dry_run(asked, recipe)
     assert len(tried) == 1

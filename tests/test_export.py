@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 import re
 import shlex
 import shutil
@@ -24,6 +25,7 @@ from xmodal.data.images import decode
 from xmodal.export_check import TOLERANCES, Question, check
 from xmodal.report.card import SIGNATURES
 
+ROOT = Path(__file__).parents[1]
 # In the process that serves: what it is asked, and what it answers or how it fails.
 SERVE = """
 import base64, json, sys
@@ -412,22 +414,111 @@ def test_the_command_answers_for_a_folder(exported, served, tmp_path):
     np.testing.assert_allclose(answers["probabilities"], in_memory(served, images), atol=1e-4)
 
 
-def test_a_run_that_goes_on_exports_no_second_version(served, exported, tmp_path):
-    def again(folder: str) -> Path:
-        kept = Checkpoints(tmp_path / folder).stage("export")
-        return export.export(served, exported.parent, kept)
+def publish(folder: Path, kept: Path | None = None, content: str = "weights", form: str = "", check=None):
+    """Publishes a version of one file."""
 
-    first = again("one run")
-    assert first != exported
-    assert again("one run") == first
-    # Killed when the version was chosen, and not yet there.
-    shutil.rmtree(first)
-    assert again("one run") == first
-    assert (first / "saved_model.pb").exists()
-    assert again("another run") not in (first, exported)
-    for path in exported.parent.iterdir():
-        if path != exported:
-            shutil.rmtree(path)
+    def write(place: Path) -> None:
+        (place / "variables").mkdir()
+        (place / "variables" / "data").write_text(content)
+
+    stage = Checkpoints(kept).stage("export") if kept else None
+    return export.publish(folder, write, check or (lambda place: {"told": 0.5}), stage, form)
+
+
+def test_a_run_that_goes_on_exports_no_second_version(tmp_path):
+    folder = tmp_path / "models"
+    first = publish(folder, tmp_path / "one run")
+    assert first == (folder / "1", {"told": 0.5})
+    (folder / "1" / "model_card.md").write_text("# a card")
+    assert publish(folder, tmp_path / "one run", check=pytest.fail) == first
+    assert publish(folder, tmp_path / "another run", "other weights")[0] == folder / "2"
+    assert publish(folder, tmp_path / "one run", check=pytest.fail) == first
+    assert sorted(os.listdir(folder)) == ["1", "2"]
+
+
+@pytest.mark.parametrize("damage", ["removed", "emptied", "changed", "replaced"])
+def test_an_export_that_is_no_longer_this_runs_is_not_taken_for_it(tmp_path, damage):
+    folder = tmp_path / "models"
+    publish(folder, tmp_path / "one run")
+    shutil.rmtree(folder / "1" / "variables" if damage == "emptied" else folder / "1")
+    if damage == "changed":
+        publish(folder, content="weights.")
+    if damage == "replaced":
+        publish(folder, tmp_path / "another run", "other weights")
+    before = list(folder.rglob("*"))
+    version = publish(folder, tmp_path / "one run")[0]
+    assert version == folder / ("1" if damage == "removed" else "2")
+    assert (version / "variables/data").read_text() == "weights"
+    assert all(path.exists() for path in before)
+    # And that one is found again.
+    assert publish(folder, tmp_path / "one run", check=pytest.fail)[0] == version
+
+
+def test_nothing_stands_under_a_number_before_it_was_checked(tmp_path):
+    folder, seen = tmp_path / "models", []
+
+    def check(place: Path) -> dict:
+        seen.append([path.name for path in folder.iterdir() if path.name.isdecimal()])
+        assert (place / "variables/data").read_text() == "weights"
+        if len(seen) == 1:
+            raise RuntimeError("differs")
+        return {}
+
+    with pytest.raises(RuntimeError, match="differs"):
+        publish(folder, tmp_path / "run", check=check)
+    assert os.listdir(folder) == []
+    assert publish(folder, tmp_path / "run", check=check)[0] == folder / "1"
+    assert seen == [[], []]
+
+
+def test_a_number_that_another_run_took_meanwhile(tmp_path):
+    folder = tmp_path / "models"
+
+    def check(place: Path) -> dict:
+        publish(folder, tmp_path / "another run", "other weights")
+        return {}
+
+    assert publish(folder, tmp_path / "one run", check=check)[0] == folder / "2"
+    assert (folder / "1/variables/data").read_text() == "other weights"
+
+
+def test_a_form_without_an_export_of_its_own(tmp_path):
+    folder = tmp_path / "models"
+    publish(folder)
+    assert publish(folder, tmp_path / "run", "index", "index")[0] == tmp_path / "models_index/2"
+    assert publish(folder, tmp_path / "run", "index", "index")[0] == tmp_path / "models_index/2"
+    assert publish(folder)[0] == folder / "3"
+
+
+def test_a_kill_while_it_is_checked_leaves_nothing_that_is_served(tmp_path):
+    script = """
+import sys, time
+from pathlib import Path
+from xmodal.checkpoint import Checkpoints
+from xmodal.export import publish
+
+def check(place):
+    print("checking", flush=True)
+    time.sleep(60 * float(sys.argv[1]))
+    return {"told": 1.0}
+
+kept = Checkpoints(Path("run")).stage("export")
+print(publish(Path("models"), lambda place: (place / "data").write_text("weights"), check, kept)[0])
+"""
+    command = [sys.executable, "-c", script]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(
+        [*command, "1"], cwd=tmp_path, stdout=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        assert process.stdout.readline() == "checking\n"
+        process.kill()
+    (left,) = os.listdir(tmp_path / "models")
+    assert left.startswith(".")
+    done = subprocess.run(
+        [*command, "0"], cwd=tmp_path, capture_output=True, text=True, env=environment, timeout=120
+    )
+    assert done.stdout == "checking\nmodels/1\n", done.stderr
+    assert os.listdir(tmp_path / "models") == ["1"]
 
 
 def test_versions_count_up_and_are_whole(served, exported):

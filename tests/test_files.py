@@ -4,8 +4,11 @@ import functools
 import hashlib
 import json
 import os
+import re
 import shutil
 import signal
+import socket
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +16,16 @@ from pathlib import Path
 import pytest
 
 from xmodal.errors import UserError
-from xmodal.files import folder_lock, sha256_file, whole_file, whole_folder, write_json, write_text
+from xmodal.files import (
+    NONE,
+    folder_lock,
+    remove_unfinished,
+    sha256_file,
+    whole_file,
+    whole_folder,
+    write_json,
+    write_text,
+)
 
 ROOT = Path(__file__).parents[1]
 SHELL = 'mount -t tmpfs -o "$1" tmpfs "$2" && shift 2 && exec "$@"'
@@ -130,6 +142,162 @@ write_text(sys.argv[1], "new" * 100000)
     assert "OSError: [Errno 27] File too large" in done.stderr
     assert path.read_text() == "old"
     assert os.listdir(tmp_path) == ["words.txt"]
+
+
+# What stands there already.
+
+OURS = re.compile(rb"made by us\Z|\Aours")
+
+
+def make_device(path):
+    try:
+        os.mknod(path, stat.S_IFCHR | 0o600, os.makedev(1, 3))
+    except PermissionError:
+        pytest.skip("only the superuser may make devices")
+
+
+def make_socket(path):
+    with socket.socket(socket.AF_UNIX) as held:
+        held.bind(str(path))
+
+
+NODES = {"a pipe": os.mkfifo, "a folder": os.mkdir, "a socket": make_socket, "a device": make_device}
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("linked", [False, True])
+@pytest.mark.parametrize("what", NODES)
+def test_what_is_no_file_is_never_replaced(tmp_path, monkeypatch, what, linked, overwrite):
+    # The path of a socket may not be long.
+    monkeypatch.chdir(tmp_path)
+    NODES[what]("node")
+    before = os.lstat("node")
+    os.symlink("node", "link")
+    path = Path("link" if linked else "node")
+    with pytest.raises(UserError, match=f"'{path}' is {what}, which no file can replace; choose another"):
+        write_text(path, "new", OURS, overwrite=overwrite)
+    assert os.path.samestat(before, os.lstat("node"))
+    assert sorted(os.listdir()) == ["link", "node"]
+
+
+def test_a_link_stays_and_its_target_is_replaced(tmp_path):
+    (tmp_path / "far").mkdir()
+    (tmp_path / "far/a.txt").write_text("old")
+    (tmp_path / "second").symlink_to("far/a.txt")
+    (tmp_path / "first").symlink_to(tmp_path / "second")
+    write_text(tmp_path / "first", "new")
+    assert (tmp_path / "far/a.txt").read_text() == "new"
+    assert (tmp_path / "first").is_symlink()
+    assert (tmp_path / "second").is_symlink()
+    assert os.listdir(tmp_path / "far") == ["a.txt"]
+
+
+def test_a_link_to_a_name_that_is_free(tmp_path):
+    (tmp_path / "link").symlink_to("far/a.txt")
+    write_text(tmp_path / "link", "new")
+    assert (tmp_path / "far/a.txt").read_text() == "new"
+    assert (tmp_path / "link").is_symlink()
+
+
+@pytest.mark.parametrize(("name", "reason"), [("one", "Too many levels"), ("x" * 256, "File name too long")])
+def test_a_name_that_cannot_be_written(tmp_path, name, reason):
+    (tmp_path / "one").symlink_to("two")
+    (tmp_path / "two").symlink_to("one")
+    for path in (tmp_path / name, tmp_path / name / "a.txt"):
+        with pytest.raises(UserError, match=rf"cannot be written \({reason}.*\); choose another name"):
+            write_text(path, "new")
+    with pytest.raises(UserError, match="cannot be"), folder_lock(tmp_path / name, wait=False):
+        pass
+    assert sorted(os.listdir(tmp_path)) == ["one", "two"]
+
+
+@pytest.mark.parametrize("name", ["x" * 255, "é" * 127])
+def test_the_longest_name(tmp_path, name):
+    write_text(tmp_path / name, "new")
+    with whole_folder(tmp_path / "folder" / name):
+        pass
+    assert (tmp_path / name).read_text() == "new"
+
+
+@pytest.mark.parametrize("kind", [OURS, NONE])
+def test_a_file_of_another_kind_is_replaced_when_asked(tmp_path, kind):
+    path = tmp_path / "a.txt"
+    path.write_text("theirs " * 3000)
+    with pytest.raises(UserError, match=r"a.txt' is there already; choose another name, or add --overwrite"):
+        write_text(path, "new", kind)
+    assert path.read_text() == "theirs " * 3000
+    write_text(path, "new", kind, overwrite=True)
+    assert path.read_text() == "new"
+    assert os.listdir(tmp_path) == ["a.txt"]
+
+
+@pytest.mark.parametrize("old", ["", "ours" + "." * 9000, "." * 9000 + "made by us", "..made by us"])
+def test_a_file_of_the_same_kind_or_empty_is_replaced(tmp_path, old):
+    (tmp_path / "a.txt").write_text(old)
+    write_text(tmp_path / "a.txt", "new", OURS)
+    assert (tmp_path / "a.txt").read_text() == "new"
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o755, 0o444])
+def test_what_is_replaced_leaves_its_permissions(tmp_path, mode):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    path.chmod(mode)
+    if os.access(path, os.W_OK):
+        write_text(path, "new")
+        assert path.read_text() == "new"
+    else:
+        with pytest.raises(UserError, match="Permission denied"):
+            write_text(path, "new")
+    assert path.stat().st_mode & 0o777 == mode
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only the superuser gives files away")
+def test_what_is_replaced_leaves_its_owner(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    os.chown(path, 1234, 4321)
+    write_text(path, "new")
+    assert (path.stat().st_uid, path.stat().st_gid) == (1234, 4321)
+
+
+# What died while it wrote.
+
+
+def test_what_a_killed_process_left_is_removed_by_the_next_writer(tmp_path):
+    script = """
+import sys, time
+from xmodal.files import whole_file, whole_folder
+with whole_file(sys.argv[1] + "/a.txt"), whole_folder(sys.argv[1] + "/1") as folder:
+    (folder / "data").write_text("half")
+    print("ready", flush=True)
+    time.sleep(60)
+"""
+    (tmp_path / ".a.txt.backup").write_text("theirs")
+    with start(script, tmp_path) as process:
+        # It still writes.
+        remove_unfinished(tmp_path)
+        assert len(os.listdir(tmp_path)) == 3
+        process.kill()
+    write_text(tmp_path / "a.txt", "new")
+    with whole_folder(tmp_path / "1"):
+        pass
+    assert sorted(os.listdir(tmp_path)) == [".a.txt.backup", "1", "a.txt"]
+
+
+def test_what_killed_processes_left_at_any_depth(tmp_path):
+    script = """
+import sys, time
+from xmodal.files import whole_file
+with whole_file(sys.argv[1]):
+    print("ready", flush=True)
+    time.sleep(60)
+"""
+    with start(script, tmp_path / "deep/er/a.txt") as process:
+        process.kill()
+    assert len(os.listdir(tmp_path / "deep/er")) == 1
+    remove_unfinished(tmp_path)
+    assert os.listdir(tmp_path / "deep/er") == []
 
 
 # Whole folders.
@@ -365,6 +533,58 @@ with folder_lock(sys.argv[1], wait=True):
             waiting.wait(0.5)
         (tmp_path / "finished").touch()
     assert waiting.communicate(timeout=60)[0] == "True\n"
+
+
+@pytest.mark.parametrize("what", [*NODES, "a link", "a loop"])
+def test_nothing_but_a_lock_is_opened_in_its_place(tmp_path, monkeypatch, what):
+    monkeypatch.chdir(tmp_path)
+    Path("precious").write_text("kept")
+    if what in NODES:
+        NODES[what](".lock")
+    else:
+        Path(".lock").symlink_to("precious" if what == "a link" else ".lock")
+    before = os.lstat(".lock")
+    with pytest.raises(UserError, match=r"lock' is no regular file; remove it"), folder_lock(".", wait=True):
+        pass
+    assert os.path.samestat(before, os.lstat(".lock"))
+    assert Path("precious").read_text() == "kept"
+
+
+def test_a_lock_empties_no_file(tmp_path):
+    (tmp_path / ".lock").write_text("kept")
+    with folder_lock(tmp_path, wait=False):
+        pass
+    assert (tmp_path / ".lock").read_text() == "kept"
+
+
+def test_folders_made_for_a_lock_go_when_they_stay_empty(tmp_path):
+    with folder_lock(tmp_path / "runs/a", wait=False):
+        pass
+    assert os.listdir(tmp_path) == []
+    with folder_lock(tmp_path / "runs/a", wait=False):
+        (tmp_path / "runs/a/config.cfg").touch()
+    assert sorted(os.listdir(tmp_path / "runs/a")) == [".lock", "config.cfg"]
+
+
+def test_processes_that_wait_for_a_folder_that_goes_come_one_after_the_other(tmp_path):
+    script = """
+import sys, time
+from xmodal.files import folder_lock
+print("ready", flush=True)
+for number in range(100):
+    with folder_lock(sys.argv[1] + "/runs/a", wait=True), open(sys.argv[1] + "/told", "a+") as told:
+        told.seek(0)
+        count = len(told.read())
+        told.write(".")
+        told.flush()
+        assert len(open(sys.argv[1] + "/told").read()) == count + 1
+"""
+    (tmp_path / "told").touch()
+    processes = [start(script, tmp_path) for _ in range(3)]
+    assert [(process.communicate(timeout=60)[0], process.returncode) for process in processes] == [
+        ("", 0)
+    ] * 3
+    assert (tmp_path / "told").read_text() == "." * 300
 
 
 def test_an_exception_frees_the_folder(tmp_path):

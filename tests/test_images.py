@@ -431,6 +431,38 @@ def test_unknown_sources(folder, load, tmp_path):
         load(f"csv:{tmp_path / 'no.csv'}")
 
 
+@pytest.mark.parametrize("kind", ["", "folder:", "csv:"])
+@pytest.mark.parametrize(
+    ("place", "problem"),
+    [
+        ("~nosuchuser/a", "'~nosuchuser/a' is no path (Could not determine home directory.)"),
+        ("a\0b", "'a\\x00b' is no path (it holds NUL)"),
+    ],
+)
+def test_paths_that_are_none(load, kind, place, problem):
+    with refuses(f"{problem}; write the path out"):
+        load(f"{kind}{place}")
+
+
+def test_a_folder_with_what_is_no_file(folder, load):
+    os.symlink("nowhere", folder / "cat" / "lost.png")
+    assert "lost.png" in str(load(f"folder:{folder}").report.dropped)
+    os.mkfifo(folder / "cat" / "pipe.png")
+    with refuses(f"'{folder}/cat/pipe.png' is no regular file; remove it, or give another folder"):
+        load(f"folder:{folder}")
+
+
+def test_a_table_of_paths_that_are_none(folder, load):
+    rows = [f"{path.relative_to(folder)},{path.parent.name}" for path in sorted(folder.glob("*/*.png"))]
+    bad = [f"{300 * 'x'}.png,cat", "a\0b.png,cat"]
+    (folder / "a.csv").write_text("\n".join(["image,label", *rows, *bad, ""]))
+    told = load(f"csv:{folder / 'a.csv'}").report.dropped
+    assert [reason for _, reason in told] == [
+        "cannot be read: File name too long",
+        "cannot be read: embedded null byte",
+    ]
+
+
 def test_folders_that_hold_no_data_set(folder, load, tmp_path):
     (tmp_path / "empty").mkdir()
     no_classes = "holds no class folders; put the images of each class in a folder of its own"

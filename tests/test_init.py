@@ -118,7 +118,7 @@ def test_mistakes_are_one_line(tmp_path, capsys, monkeypatch):
         "notes.md": "'notes.md' is no table; give a folder, or a file ending in .csv, .tsv, .jsonl",
         "both.csv": "'both.csv' holds both images and texts; "
         "run --flagfile=experiments/fusion.cfg --pairs=csv:both.csv",
-        "there": "'there.cfg' is there already; choose another --output or add --overwrite",
+        "there": "'there.cfg' is there already; choose another name, or add --overwrite to replace it",
     }.items():
         assert init.main(["", path]) == 2
         assert capsys.readouterr().err == f"error: {message}\n"

@@ -48,6 +48,7 @@ def saved(tmp_path_factory, one_device):
     features = trunk.predict(PIXELS.astype(np.float32), verbose=0)
     image_head = projection(features, 6, dropout=0.0, name="image")
     space = SharedSpace(image_head, text_head, 1.0, History("", ()))
+    (folder / "1").mkdir(parents=True)
     save_index(folder / "1", index(), ServedSpace(ServedTexts(encoder, space), trunk, space, 16))
     return folder / "1", text_head(vectors).numpy(), image_head(features).numpy()
 

@@ -116,6 +116,30 @@ def test_a_table_and_a_file_of_commas(model, files, capsys, tmp_path):
     assert float(row["probability"]) == max(float(row[name]) for name in ANSWERS)
 
 
+def test_answers_are_replaced_by_answers_alone(model, capsys, tmp_path):
+    target = tmp_path / "answers"
+    command = (f"--model={model}", "--text=a red, green cat", f"--output={target}")
+    forms = ("csv", "json", "table", "csv")
+    assert [ask(capsys, *command, f"--format={form}")[0] for form in forms] == [0, 0, 0, 0]
+    for foreign in ("root:x:0:0:root:/root:/bin/bash\n", "item,label\n", "[]\n"):
+        target.write_text(foreign)
+        code, _, told = ask(capsys, *command)
+        assert (code, target.read_text()) == (2, foreign)
+        assert told.endswith(
+            "answers' is there already; choose another name, or add --overwrite to replace it\n"
+        )
+    assert ask(capsys, *command, "--overwrite")[0] == 0
+    assert target.read_text().startswith("item ")
+
+
+def test_a_picture_that_is_no_sheet_stays(model, files, capsys, tmp_path):
+    photograph = (files / "a.png").read_bytes()
+    (tmp_path / "a.png").write_bytes(photograph)
+    code, _, told = ask(capsys, f"--model={model}", f"--sheet={tmp_path / 'a.png'}", tmp_path / "a.png")
+    assert (code, "is there already" in told) == (2, True)
+    assert (tmp_path / "a.png").read_bytes() == photograph
+
+
 def test_a_sheet_of_the_pictures(model, files, capsys, tmp_path, monkeypatch):
     sheet = tmp_path / "out" / "sheet.png"
     code, told, _ = ask(capsys, f"--model={model}", f"--sheet={sheet}", "--text=a cat", files / "a.png")

@@ -598,3 +598,20 @@ def test_a_card_tells_figures_data_licences_and_limits(run):
         "Limits",
         "How it was made",
     ]
+
+
+def test_a_record_replaces_a_record_and_nothing_else(run, tmp_path):
+    path = tmp_path / "results" / "a.json"
+    report.record(run, path, 1.5)
+    report.record(run, path, 3601.0)
+    assert json.loads(path.read_text())["wall_seconds"] == 3601
+    path.write_text('{"wall_seconds": "mine"}\n')
+    with pytest.raises(UserError, match=r"a.json' is there already; choose another name, or add --overwrite"):
+        report.record(run, path, 1.5)
+    report.record(run, path, 1.5, overwrite=True)
+    assert json.loads(path.read_text())["wall_seconds"] == 1.5
+
+
+@pytest.mark.parametrize("path", sorted(Path(__file__).parents[1].glob("experiments/results/*.json")))
+def test_recorded_runs_are_known_as_such(path):
+    assert report.RECORD.search(path.read_bytes())

@@ -86,9 +86,9 @@ def test_a_truncated_checkpoint_is_noticed_and_the_one_before_it_used(uninterrup
     assert_same_bits(uninterrupted, tmp_path / "result.npz")
 
 
-def test_sigterm_and_ctrl_c_save_the_step_that_they_find(uninterrupted, tmp_path):
+def test_sigterm_sighup_and_ctrl_c_save_the_step_that_they_find(uninterrupted, tmp_path):
     # Nothing is saved but by the signals.
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         before = saved(tmp_path / "kept")
         process = start(tmp_path / "kept", tmp_path / "result.npz", steps=10**6)
         assert "step 5\n" in process.stdout

@@ -215,10 +215,15 @@ def test_a_folder_in_use_is_refused(tmp_path):
             "'VGG20' is no model of Keras Applications; did you mean 'VGG",
         ),
         (["--dataset=mnist_5k", "--trainable=blok5", "--limit=60"], "did you mean 'block5"),
+        (["--record=pipe"], "'pipe' is a pipe, which no file can replace; choose another name"),
+        (["--record=link"], "'link' is there already; choose another name, or add --overwrite to replace it"),
     ],
 )
 def test_what_the_user_can_mend_is_one_line_and_exit_2(flags, said, tmp_path):
     (tmp_path / "empty").mkdir()
+    (tmp_path / "precious.json").write_text('{"accuracy": 1}')
+    (tmp_path / "link").symlink_to("precious.json")
+    os.mkfifo(tmp_path / "pipe")
     process = run(*flags, cwd=tmp_path)
     lines = [line for line in process.stderr.splitlines() if line.startswith("error:")]
     assert process.returncode == 2, process.stderr
@@ -226,6 +231,8 @@ def test_what_the_user_can_mend_is_one_line_and_exit_2(flags, said, tmp_path):
     assert said in lines[0]
     assert "Traceback" not in process.stderr
     assert not list(tmp_path.rglob("metrics.json"))
+    assert (tmp_path / "pipe").is_fifo()
+    assert (tmp_path / "precious.json").read_text() == '{"accuracy": 1}'
 
 
 def test_help_lists_the_flags(tmp_path):

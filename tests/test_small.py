@@ -76,7 +76,7 @@ def test_the_forms_stand_beside_the_export(exported, folders):
 def test_the_next_version_is_free_in_all_forms(text, exported, folders):
     folder = exported.parent
     (folder.with_name("news_litert") / "7").mkdir()
-    assert export.destination(folder, None) == folder / "8"
+    assert export.next_version(folder) == folder / "8"
 
 
 def test_every_form_answers_documents_as_the_model_in_memory(text, folders):

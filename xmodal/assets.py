@@ -23,7 +23,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from xmodal.errors import UserError, nearest
-from xmodal.files import folder_lock, sha256_file, whole_folder
+from xmodal.files import folder_lock, path_of, sha256_file, whole_folder
 
 E5_FILE = "e5-small-q4.bin"
 _VGG16_FILE = "vgg16_notop.float32"
@@ -169,7 +169,7 @@ def text_encoder_path(name_or_path: str, *, cache: Path, offline: bool = False) 
     scheme, found, _ = name_or_path.partition("://")
     if found and scheme not in ("hf", "kaggle"):
         raise UserError(f"--text_encoder={name_or_path} is of no known hub", "use hf:// or kaggle://")
-    folder = Path(name_or_path).expanduser().absolute()
+    folder = path_of(name_or_path).absolute()
     if not found and (folder.is_dir() or "/" in name_or_path):
         fault = _preset_fault(folder)
         if fault:

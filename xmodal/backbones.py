@@ -161,7 +161,7 @@ def set_trainable(trunk: keras.Model, trainable: str, flag: str = "trainable") -
         UserError: when no layer of the trunk has that prefix.
     """
     names = [layer.name for layer in trunk.layers]
-    starts = [index for index, name in enumerate(names) if name.startswith(trainable)]
+    starts = [index for index, name in enumerate(names) if trainable and name.startswith(trainable)]
     if trainable == "all":
         first = 0
     elif trainable == "head":

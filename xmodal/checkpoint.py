@@ -158,27 +158,34 @@ class Stage:
                 file.write(_digests(folder).encode())
 
 
+# What ends a run that is to go on later: a supervisor, or a terminal that is closed.
+TERMINATING = (signal.SIGTERM, signal.SIGHUP)
+
+
 class Terminated(BaseException):
-    """SIGTERM came. No `except Exception` may take it for an error."""
+    """SIGTERM or SIGHUP came. No `except Exception` may take it for an error."""
 
 
 @contextmanager
 def sigterm_raised() -> Iterator[None]:
-    """Makes SIGTERM raise `Terminated`, so that what holds files and locks is left in order."""
+    """Makes SIGTERM and SIGHUP raise `Terminated`, so that what holds files and locks is left in order."""
 
     def terminate(number, frame):
         raise Terminated
 
-    before = signal.signal(signal.SIGTERM, terminate)
+    # Under nohup a hangup is to be ignored.
+    numbers = [number for number in TERMINATING if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, terminate) for number in numbers}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager
 def deferred_signals() -> Iterator[Callable[[], bool]]:
-    """Holds SIGTERM and Ctrl-C back, so that a block can come to a state that is worth saving.
+    """Holds SIGTERM, SIGHUP and Ctrl-C back, so that a block can come to a state that is worth saving.
 
     Yields a function that tells whether one came. What came is raised again when the block has
     ended, which it then must soon; a second one while the first waits is not held back. Only the
@@ -188,7 +195,7 @@ def deferred_signals() -> Iterator[Callable[[], bool]]:
         yield lambda: False
         return
     came: list[int] = []
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    before = {number: signal.getsignal(number) for number in (*TERMINATING, signal.SIGINT)}
     # Such as under nohup; None is a handler that Python cannot put back.
     before = {number: held for number, held in before.items() if held not in (signal.SIG_IGN, None)}
 

@@ -1,6 +1,7 @@
 """Wall seconds by stage, said as the stages go by."""
 
 import json
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,9 +25,7 @@ class Clock:
     def __init__(self, say: Callable[[str], None] = print, kept: Path | None = None):
         self.say = say
         self._kept = kept
-        before = json.loads(kept.read_text()) if kept and kept.exists() else {}
-        self.seconds: dict[str, float] = before.get("seconds", {})
-        self._before: float = before.get("wall", 0.0)
+        self.seconds, self._before = self._read()
         self._started = time.perf_counter()
 
     @contextmanager
@@ -42,6 +41,25 @@ class Clock:
                 write_json(self._kept, {"seconds": self.seconds, "wall": self.wall_seconds()})
         self.say(f"{name:<28} {self.seconds[name]:8.1f} s")
 
+    def _read(self) -> tuple[dict[str, float], float]:
+        if not self._kept:
+            return {}, 0.0
+        try:
+            told = json.loads(self._kept.read_text())
+            seconds = {str(name): _seconds(value) for name, value in told["seconds"].items()}
+            return seconds, _seconds(told["wall"])
+        except FileNotFoundError:
+            pass
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            self.say(f"warning: {str(self._kept)!r} is broken ({error!r}): times are counted from now on")
+        return {}, 0.0
+
     def wall_seconds(self) -> float:
         """Returns the seconds since the clock was made, and those of the processes before this one."""
         return round(self._before + time.perf_counter() - self._started, 3)
+
+
+def _seconds(value: float) -> float:
+    if not 0 <= float(value) < math.inf:
+        raise ValueError(f"{value!r} is no time")
+    return float(value)

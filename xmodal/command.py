@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from xmodal import versions
-from xmodal.errors import UserError
+from xmodal.errors import UserError, file_name_errors
 
 DONE, USER_ERROR, INTERRUPTED = 0, 2, 130
 
@@ -27,6 +27,10 @@ class Parser(argparse.ArgumentParser):
             allow_abbrev=False,
             **options,
         )
+
+    def add_overwrite(self) -> None:
+        """Adds --overwrite, for what `xmodal.files.target_of` refuses without it."""
+        self.add_argument("--overwrite", action="store_true", help="replace whatever file is there")
 
     def error(self, message: str) -> NoReturn:
         """Raises a `UserError`."""
@@ -49,7 +53,8 @@ def exit_code(
     try:
         if check_versions:
             versions.check()
-        run(argv[1:])
+        with file_name_errors():
+            run(argv[1:])
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return USER_ERROR

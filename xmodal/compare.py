@@ -14,12 +14,13 @@ from typing import Any
 
 from xmodal.command import Parser, exit_code
 from xmodal.errors import UserError
-from xmodal.files import write_text
+from xmodal.files import target_of, write_text
 from xmodal.report import markup
 from xmodal.report.figures import lines
 from xmodal.report.records import Plot, Series, Table
 from xmodal.report.summaries import flag_values
 from xmodal.report.wording import capital, change, duration, interval, percent, printable
+from xmodal.run_folder import unfinished
 
 # Flags that only say where files go.
 PLACES = ("output_dir", "saved_models_dir", "record")
@@ -59,6 +60,9 @@ def read_run(folder: Path, name: str) -> FinishedRun:
     Raises:
         UserError: when there is none.
     """
+    remedy = "give the --output_dir of a run that has come to its end"
+    if unfinished(folder):
+        raise UserError(f"the run in {str(folder)!r} has not come to its end", remedy)
     try:
         metrics = json.loads((folder / "metrics.json").read_text())
         config = (folder / "config.cfg").read_text()
@@ -67,8 +71,7 @@ def read_run(folder: Path, name: str) -> FinishedRun:
             raise ValueError("it holds no results")
     except FileNotFoundError as error:
         raise UserError(
-            f"{str(folder)!r} holds no finished run: there is no {Path(error.filename).name}",
-            "give the --output_dir of a run that has come to its end",
+            f"{str(folder)!r} holds no finished run: there is no {Path(error.filename).name}", remedy
         ) from error
     except (OSError, ValueError, KeyError) as error:
         raise UserError(f"the run in {str(folder)!r} cannot be read ({error})", "run it again") from error
@@ -203,13 +206,16 @@ def _run(arguments: Sequence[str]) -> None:
     parser = Parser("xmodal.compare", __doc__)
     parser.add_argument("runs", nargs="+", type=Path, metavar="FOLDER", help="the --output_dir of a run")
     parser.add_argument("--output", type=Path, help="write a page too, such as comparison.html")
+    parser.add_overwrite()
     options = parser.parse_args(arguments)
     if len(options.runs) < 2:
         raise UserError(f"one run, {str(options.runs[0])!r}, compares with nothing", "give two or more")
+    if options.output:
+        target_of(options.output, markup.PAGE, overwrite=options.overwrite)
     runs = read_runs(options.runs)
     print(text(compare(runs)))
     if options.output:
-        write_text(options.output, page(runs))
+        write_text(options.output, page(runs), markup.PAGE, overwrite=options.overwrite)
         print(f"\nwritten: {options.output}")
 
 

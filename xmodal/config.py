@@ -34,6 +34,11 @@ WORD_VECTORS = ("bert", "random")
 NOT_REPLAYED = ("bench", "rows", "peer_epochs", "overwrite", "restart", "record", "dry_run")
 FUSIONS = ("early", "late", "gated", "attention")
 SOLVERS = ("euler", "heun")
+# The most of anything that is counted: with what is added to it, TensorFlow holds it in 32 bits.
+MANY = 10**9
+# The most that a batch holds, and the most units of a layer, vectors of words, and sides of images in pixels:
+# above it is no machine that could.
+MOST_IN_BATCH, MOST_UNITS, MOST_WORDS, MOST_SIDE = 10**6, 2**16, 10**7, 2**12
 AUGMENTATIONS = ("flip", "shift", "crop", "rotate", "zoom")
 
 
@@ -88,8 +93,8 @@ def _number(name: str, default: float, help_: str, upper: float | None = None) -
     flags.DEFINE(_Number(0, upper), name, default, help_, serializer=flags.ArgumentSerializer())
 
 
-def _count(name: str, default: int, help_: str, lower: int = 1) -> None:
-    flags.DEFINE_integer(name, default, help_, lower_bound=lower)
+def _count(name: str, default: int, help_: str, lower: int = 1, upper: int = MANY) -> None:
+    flags.DEFINE_integer(name, default, help_, lower_bound=lower, upper_bound=upper)
 
 
 # The run.
@@ -103,9 +108,7 @@ flags.DEFINE_bool(
     False,
     "Take a few steps of every loop, say how long the run would take and how much memory, and leave nothing.",
 )
-flags.DEFINE_float(
-    "checkpoint_seconds", 60.0, "Save a training when so many seconds have passed.", lower_bound=0
-)
+_number("checkpoint_seconds", 60.0, "Save a training when so many seconds have passed.")
 _count("checkpoint_steps", 0, "Save a training also every so many steps; 0 goes by the seconds.", lower=0)
 flags.DEFINE_bool(
     "deterministic", False, "Take only operations that give the same bits in every run; may be slower."
@@ -125,27 +128,20 @@ _count(
 flags.DEFINE_string("record", None, "JSON file for the run's figures, with flags, commit and hardware.")
 _count("seed", 0, "Seed of splits, initial weights, orders and augmentation.", lower=0)
 _choice("strategy", "auto", STRATEGIES, "tf.distribute strategy; auto takes every GPU that it finds.")
-_count("virtual_devices", 1, "Split the CPU into this many devices, to run mirrored without GPUs.")
+_count("virtual_devices", 1, "Split the CPU into this many devices, to run mirrored without GPUs.", upper=256)
 flags.DEFINE_bool("offline", False, "Make no attempt to fetch anything.")
-flags.DEFINE_float(
-    "feature_cache_gb",
-    10.0,
-    "Most GB of kept features of frozen trunks; 0 keeps none.",
-    lower_bound=0,
-)
+_number("feature_cache_gb", 10.0, "Most GB of kept features of frozen trunks; 0 keeps none.")
 
 # Every training.
 _choice("optimizer", "adamw", OPTIMIZERS, "Optimizer of every training; sgd has Nesterov momentum 0.9.")
 _choice("schedule", "cosine", SCHEDULES, "How the rate falls after the warm-up.")
-flags.DEFINE_float(
-    "warmup", 0.1, "Share of the steps in which the rate rises to its peak.", lower_bound=0, upper_bound=0.9
+_number("warmup", 0.1, "Share of the steps in which the rate rises to its peak.", upper=0.9)
+_number("weight_decay", 0.01, "Decoupled weight decay.")
+_number("clip_norm", 0.0, "Largest norm of the whole gradient; 0 does not clip.")
+_count(
+    "accumulate", 1, "Pass each global batch through in so many parts, to save memory.", upper=MOST_IN_BATCH
 )
-flags.DEFINE_float("weight_decay", 0.01, "Decoupled weight decay.", lower_bound=0)
-flags.DEFINE_float("clip_norm", 0.0, "Largest norm of the whole gradient; 0 does not clip.", lower_bound=0)
-_count("accumulate", 1, "Pass each global batch through in so many parts, to save memory.")
-flags.DEFINE_float(
-    "ema", 0.0, "Momentum of the average of weights that is kept; 0 keeps none.", lower_bound=0, upper_bound=1
-)
+_number("ema", 0.0, "Momentum of the average of weights that is kept; 0 keeps none.", upper=1.0)
 _choice("precision", "float32", PRECISIONS, "What layers compute in; variables stay float32.")
 _count(
     "steps_per_call",
@@ -168,7 +164,9 @@ _choice(
 # The data; the splits' flags count for images and documents.
 flags.DEFINE_string("dataset", "mnist_5k", "mnist_5k, folder:PATH, csv:PATH or tfds:NAME.")
 flags.DEFINE_list("class_names", [], "Names of the classes in order, instead of the data's own.")
-_count("image_size", 32, "Side, in pixels, of the square that images are resized to.", lower=32)
+_count(
+    "image_size", 32, "Side, in pixels, of the square that images are resized to.", lower=32, upper=MOST_SIDE
+)
 _fraction("validation_fraction", 0.1, "Share of the training examples held out to choose on.")
 _fraction("test_fraction", 0.2, "Share held out for testing, where the data comes without a test split.")
 flags.DEFINE_bool("keep_leaks", True, "Keep training examples that stand in the test split too.")
@@ -203,7 +201,12 @@ flags.DEFINE_string(
     "fallback_encoding", None, "Encoding of files that are not in --encoding; without it they are an error."
 )
 
-_count("baseline_words", 30_000, "Most words that the TF-IDF baseline knows, the most frequent ones.")
+_count(
+    "baseline_words",
+    30_000,
+    "Most words that the TF-IDF baseline knows, the most frequent ones.",
+    upper=MOST_WORDS,
+)
 flags.DEFINE_bool("scrub", True, "Put marks such as [EMAIL] in the place of personal data.")
 
 # Pairs of an image and a text; the columns of documents count for them too.
@@ -240,7 +243,7 @@ flags.DEFINE_list(
 )
 flags.DEFINE_list("augment", ["shift", "rotate", "zoom"], f"Any of {', '.join(AUGMENTATIONS)}.")
 _count("head_epochs", 20, "Epochs of the head on the kept outputs of a frozen trunk.")
-_count("hidden", 0, "Units of the head's hidden layer; 0 makes it linear.", lower=0)
+_count("hidden", 0, "Units of the head's hidden layer; 0 makes it linear.", lower=0, upper=MOST_UNITS)
 _number("dropout", 0.3, "Dropout in the image head.", upper=0.9)
 _number("label_smoothing", 0.1, "Label smoothing of the image loss.", upper=0.9)
 _number("head_learning_rate", 1e-3, "Peak rate of AdamW for the head.")
@@ -256,7 +259,7 @@ _count(
     "up to 5% of an epoch's batches may be left out so that they are equal.",
 )
 _number("learning_rate", 3e-4, "Peak rate of AdamW through the whole network.")
-_count("batch_size", 64, "Global batch of images.")
+_count("batch_size", 64, "Global batch of images.", upper=MOST_IN_BATCH)
 _count("patience", 5, "Epochs without a better validation loss before training stops.")
 flags.DEFINE_bool(
     "mirror", False, "vgg_to_bert answers with the mean of an image's logits and its mirror image's."
@@ -289,9 +292,9 @@ flags.DEFINE_multi_string(
     [],
     "A further question, answered from the same sentences: NAME=FILE, a CSV like --target_map's; repeat.",
 )
-_count("sequence_length", 32, "Most tokens of a text that BERT reads.", lower=8)
+_count("sequence_length", 32, "Most tokens of a text that BERT reads.", lower=8, upper=MOST_UNITS)
 _count("text_epochs", 6, "Epochs of the text head over the distinct sentences.")
-_count("text_batch_size", 32, "Distinct sentences in a batch.")
+_count("text_batch_size", 32, "Distinct sentences in a batch.", upper=MOST_IN_BATCH)
 flags.DEFINE_string(
     "text_trainable",
     "all",
@@ -329,9 +332,9 @@ flags.DEFINE_string(
     None,
     "CSV with the columns name,description: what the documents' classes are about.",
 )
-_count("vocabulary", 30_000, "Most words of the documents that have a vector of their own.")
+_count("vocabulary", 30_000, "Most words of the documents that have a vector of their own.", upper=MOST_WORDS)
 _choice("word_vectors", "bert", WORD_VECTORS, "How these start: from BERT's word pieces, or at random.")
-_count("units", 256, "Units of each LSTM in each direction.")
+_count("units", 256, "Units of each LSTM in each direction.", upper=MOST_UNITS)
 _number("text_dropout", 0.5, "Dropout between the layers of the LSTMs.", upper=0.9)
 
 # Image and text together.
@@ -339,7 +342,13 @@ flags.DEFINE_list("fusion", list(FUSIONS), f"How they are read together: any of 
 flags.DEFINE_string(
     "region_layer", "block4_pool", "Layer of the trunk whose map has the regions that attention looks at."
 )
-_count("fusion_units", 256, "Units of each hidden layer on the encoders; a multiple of 4.", lower=4)
+_count(
+    "fusion_units",
+    256,
+    "Units of each hidden layer on the encoders; a multiple of 4.",
+    lower=4,
+    upper=MOST_UNITS,
+)
 _count("fusion_epochs", 20, "Epochs of each way to read them together, and of each side alone.")
 _number("fusion_learning_rate", 1e-3, "Its peak rate.")
 _number(
@@ -350,7 +359,7 @@ _number(
 )
 
 # Text to images.
-_count("space_width", 128, "Numbers of a vector in the space that images and texts share.")
+_count("space_width", 128, "Numbers of a vector in the space that images and texts share.", upper=MOST_UNITS)
 flags.DEFINE_string(
     "image_generator",
     "flow",
@@ -359,9 +368,14 @@ flags.DEFINE_string(
 flags.DEFINE_list(
     "generator_widths", ["32", "64", "128"], "Channels of the U-Net's levels, each half as fine as the last."
 )
-_count("generator_patch", 2, "Side, in pixels, of the squares that the U-Net's first level sees as one.")
+_count(
+    "generator_patch",
+    2,
+    "Side, in pixels, of the squares that the U-Net's first level sees as one.",
+    upper=MOST_SIDE,
+)
 _count("generator_epochs", 100, "Times that the generator sees each training image.")
-_count("generator_batch_size", 128, "Global batch of the generator.")
+_count("generator_batch_size", 128, "Global batch of the generator.", upper=MOST_IN_BATCH)
 _number("generator_learning_rate", 1e-3, "Peak rate of AdamW for the generator.")
 flags.DEFINE_list(
     "generator_augment", [], f"What the generator learns from, any of {', '.join(AUGMENTATIONS)}."
@@ -633,7 +647,10 @@ def parse(argv: Sequence[str]) -> list[str]:
     """
     try:
         return flags.FLAGS(list(argv))[1:]
-    except flags.Error as error:
+    except UnicodeDecodeError as error:
+        files = " ".join(word for word in argv if word.lstrip("-").startswith("flagfile"))
+        raise UserError(f"{files} is not in UTF-8 ({error})", "save it in UTF-8") from error
+    except (flags.Error, ValueError) as error:
         problem = str(error).removeprefix("ERROR:: ").rstrip(" .")
         raise UserError(problem, "`--help` lists every flag") from error
 
@@ -655,6 +672,7 @@ def from_flags() -> Config:
         UserError: when flags do not fit together.
     """
     values = {flag.name: _plain(flag.value) for flag in _own_flags()}
+    _require_replay(values)
     for name, choices in (
         ("augment", AUGMENTATIONS),
         ("generator_augment", AUGMENTATIONS),
@@ -722,6 +740,25 @@ def from_flags() -> Config:
     )
 
 
+def _require_replay(values: dict[str, Any]) -> None:
+    """Refuses what a line of a flagfile cannot hold, and no file can be called."""
+    for name, value in values.items():
+        for word in value if isinstance(value, tuple) else (value,):
+            if isinstance(word, str) and not _is_a_line(word):
+                raise UserError(
+                    f"--{name}={word!r} ends in a blank, has several lines or NUL, or is not UTF-8",
+                    "write it so that config.cfg can hold it",
+                )
+
+
+def _is_a_line(word: str) -> bool:
+    try:
+        word.encode()
+    except UnicodeEncodeError:
+        return False
+    return word == word.rstrip() and len(word.splitlines()) < 2 and "\0" not in word
+
+
 def _require_float32_export(values: dict[str, Any]) -> None:
     if values["experiment"] not in SHRUNK:
         raise UserError(
@@ -772,19 +809,25 @@ def _own_flags() -> list[flags.Flag]:
 
 
 def _examples(count: str) -> int:
-    if count != "all" and not (count.isdecimal() and int(count)):
+    if count != "all" and not _whole(count):
         raise UserError(
             f"--per_class={count} is no number of examples", "give whole numbers from 1 on, or all"
         )
-    return 0 if count == "all" else int(count)
+    return 0 if count == "all" else _whole(count)
 
 
 def _widths(words: Sequence[str]) -> tuple[int, ...]:
-    if not words or not all(word.isdecimal() and int(word) for word in words):
+    widths = tuple(map(_whole, words))
+    if not widths or not all(0 < width <= MOST_UNITS for width in widths):
         raise UserError(
             f"--generator_widths={','.join(words)} are no channels", "give whole numbers, such as 32,64,128"
         )
-    return tuple(map(int, words))
+    return widths
+
+
+def _whole(word: str) -> int:
+    """Returns a whole number of a length that there is use for, 0 for anything else."""
+    return int(word) if word.isdecimal() and len(word) <= len(str(MANY)) else 0
 
 
 def _require_generator(value: str) -> None:
@@ -808,10 +851,10 @@ def _rising(name: str, words: Sequence[str], most: int) -> tuple[float, ...]:
 
 
 def _traced(words: Sequence[str], output_dir: Path) -> TracedSteps | None:
-    numbers = [int(word) for word in words if word.isdecimal()]
+    numbers = [_whole(word) for word in words]
     if not words:
         return None
-    if len(numbers) != 2 or len(words) != 2 or not 1 <= numbers[0] <= numbers[1]:
+    if len(numbers) != 2 or not 1 <= numbers[0] <= numbers[1]:
         raise UserError(f"--profile_steps={','.join(words)} are no steps", "give two numbers, such as 10,15")
     return TracedSteps(numbers[0], numbers[1], output_dir / "tensorboard" / "profile")
 

@@ -1,7 +1,9 @@
 """The one exception for everything that the user can mend."""
 
 import difflib
-from collections.abc import Iterable
+import errno
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 
 class UserError(Exception):
@@ -25,6 +27,19 @@ class WorkerLost(Exception):
 
     `xmodal.run` exits with 75: a supervisor is to start every process of the job again.
     """
+
+
+@contextmanager
+def file_name_errors() -> Iterator[None]:
+    """Turns what the system says of the name of a file, wherever it was given, into a `UserError`."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENAMETOOLONG, errno.ELOOP):
+            raise
+        raise UserError(
+            f"{error.filename!r} cannot be read ({error.strerror})", "give another path"
+        ) from error
 
 
 def nearest(value: str, choices: Iterable[str]) -> str:

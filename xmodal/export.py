@@ -1,6 +1,9 @@
 """One SavedModel with raw inputs: what it answers, how it embeds, and where it goes."""
 
-from collections.abc import Callable
+import hashlib
+import json
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +12,8 @@ import tensorflow as tf
 
 from xmodal.bridge import Bridge
 from xmodal.checkpoint import Stage, State
-from xmodal.files import whole_folder
+from xmodal.files import digests, new_folder, rename_folder
+from xmodal.job import CARD
 from xmodal.pair_encoders import Encoders, image_parts
 from xmodal.serving import (
     IMAGE_BYTES,
@@ -27,6 +31,8 @@ from xmodal.warm_up import write_requests
 
 # Other forms of an export, each in a folder beside its own.
 FORMS = ("int8", "litert", "index", "generator")
+# What is told about an export, as a run's facts.
+Told = dict[str, float | int | str]
 
 
 class Labelled(tf.Module):
@@ -303,28 +309,61 @@ def _answer(logits, names):
     }
 
 
-def export(served: Served | ServedDocuments | ServedPairs, folder: Path, kept: Stage | None = None) -> Path:
-    """Saves a model as the next version in a folder, the layout that TensorFlow Serving watches.
+def export(served: Served | ServedDocuments | ServedPairs, folder: Path) -> Path:
+    """Saves a model as the next version in a folder, and returns the folder of that, <folder>/<version>."""
+    return publish(folder, partial(save, served))[0]
+
+
+def save(served: Served | ServedDocuments | ServedPairs, folder: Path) -> None:
+    """Saves a model, and requests that warm it up, in a folder that is there."""
+    signatures = served.signatures()
+    tf.saved_model.save(served, str(folder), signatures=signatures)
+    inputs = {name: [spec.name for spec in function.input_signature] for name, function in signatures.items()}
+    write_requests({name: names for name, names in inputs.items() if names}, folder)
+
+
+def publish(
+    folder: Path,
+    write: Callable[[Path], None],
+    check: Callable[[Path], Told] = lambda folder: {},
+    kept: Stage | None = None,
+    form: str = "",
+) -> tuple[Path, Told]:
+    """Gives a model the next version in a folder, the layout that TensorFlow Serving watches.
+
+    It stands under its number only when it is whole and checked.
 
     Args:
-        served: the model.
         folder: such as saved_models/vgg_to_bert.
-        kept: remembers the version, so that a run that goes on does not export a second one.
+        write: fills a folder.
+        check: tells about what was written, or raises.
+        kept: remembers what was written and told. A run that goes on finds its own version by the content,
+            and publishes no second one; what another run put there is left alone.
+        form: the model's form, where it has no export of its own; see `form_folder`.
 
     Returns:
-        The folder of the new version, <folder>/<version>.
+        The folder of the version, and what `check` told about it.
     """
-    version = destination(folder, kept)
-    if version.exists():
-        return version
-    with whole_folder(version) as temporary:
-        signatures = served.signatures()
-        tf.saved_model.save(served, str(temporary), signatures=signatures)
-        inputs = {
-            name: [spec.name for spec in function.input_signature] for name, function in signatures.items()
-        }
-        write_requests({name: names for name, names in inputs.items() if names}, temporary)
-    return version
+
+    def place(version: Path) -> Path:
+        return form_folder(version, form) if form else version
+
+    found = kept.newest() if kept else None
+    facts = found[0].facts if found else {}
+    for version in _versions([place(folder / "1").parent]) if found else ():
+        if facts.get("sha256") == _digest(version):
+            return version, facts["told"]
+    with new_folder(place(folder / "new")) as temporary:
+        write(temporary)
+        told = check(temporary)
+        if kept:
+            attempt = facts.get("attempt", 0) + 1
+            state = {"sha256": _digest(temporary), "told": told, "attempt": attempt}
+            kept.save(attempt, State({}, state))
+        # Another run may take a number first.
+        while not rename_folder(temporary, version := place(next_version(folder))):
+            pass
+    return version, told
 
 
 def form_folder(exported: Path, form: str) -> Path:
@@ -333,15 +372,17 @@ def form_folder(exported: Path, form: str) -> Path:
     return folder.with_name(f"{folder.name}_{form}") / exported.name
 
 
-def destination(folder: Path, kept: Stage | None) -> Path:
-    """Returns the next version in a folder; arguments as `export` takes them."""
-    found = kept.newest() if kept else None
-    if found:
-        return Path(found[0].facts["destination"])
-    # A number belongs to one run, in all forms.
-    taken = [folder, *(folder.with_name(f"{folder.name}_{form}") for form in FORMS)]
-    versions = [int(path.name) for own in taken for path in own.glob("*") if path.name.isdecimal()]
-    version = folder / str(max(versions, default=0) + 1)
-    if kept:
-        kept.save(0, State({}, {"destination": str(version)}))
-    return version
+def next_version(folder: Path) -> Path:
+    """Returns the next version in a folder: a number belongs to one run, in all forms."""
+    taken = _versions([folder, *(folder.with_name(f"{folder.name}_{form}") for form in FORMS)])
+    return folder / str(max((int(path.name) for path in taken), default=0) + 1)
+
+
+def _versions(folders: Iterable[Path]) -> list[Path]:
+    return [path for folder in folders for path in folder.glob("*") if path.name.isdecimal()]
+
+
+def _digest(folder: Path) -> str:
+    """The SHA-256 of a version, whatever its card says."""
+    told = {name: digest for name, digest in digests(folder).items() if name != CARD}
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()

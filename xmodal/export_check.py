@@ -6,12 +6,15 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import keras
 import numpy as np
 
 from xmodal import loaded
+from xmodal.checkpoint import Stage
+from xmodal.export import Served, ServedDocuments, ServedPairs, Told, publish, save
 
 # Largest difference of a probability, or of a number of an embedding, between the model in memory and the
 # export, by what they compute in: other batches are added up in another order.
@@ -76,8 +79,25 @@ def check(exported: Path, questions: Sequence[Question]) -> dict[str, float]:
     return differences
 
 
-def checked(exported: Path, questions: Sequence[Question]) -> dict[str, float | int | str]:
-    """Checks an export, and returns the facts that a run reports of it."""
-    differences = check(exported, questions)
-    told = {f"export: largest difference, {name}": value for name, value in differences.items()}
+def export_checked(
+    served: Served | ServedDocuments | ServedPairs,
+    folder: Path,
+    questions: Sequence[Question],
+    kept: Stage | None = None,
+) -> Told:
+    """Exports a model if it says what the model in memory says, and returns the facts that a run reports.
+
+    Args:
+        served: the model.
+        folder, kept: as `publish` takes them.
+        questions: one a signature.
+    """
+    exported, told = publish(folder, partial(save, served), partial(differences, questions=questions), kept)
     return {"export": str(exported), **told}
+
+
+def differences(exported: Path, questions: Sequence[Question]) -> Told:
+    """Checks an export, and returns what a run reports of that."""
+    return {
+        f"export: largest difference, {name}": value for name, value in check(exported, questions).items()
+    }

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from xmodal.command import Parser, exit_code
 from xmodal.errors import UserError
-from xmodal.files import write_text
+from xmodal.files import NONE, target_of, write_text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -240,16 +240,16 @@ def _run(arguments: Sequence[str]) -> None:
     parser = Parser("xmodal.init", __doc__)
     parser.add_argument("path", type=Path, help="a folder, or a table")
     parser.add_argument("--output", type=Path, help="the flagfile; default NAME.cfg")
-    parser.add_argument("--overwrite", action="store_true", help="replace a flagfile that is there")
+    parser.add_overwrite()
     options = parser.parse_args(arguments)
     name = options.path.absolute().stem
     output = options.output or Path(f"{name}.cfg")
-    if output.exists() and not options.overwrite:
-        raise UserError(f"{str(output)!r} is there already", "choose another --output or add --overwrite")
+    # Somebody may have worked on a flagfile since it was written.
+    target_of(output, NONE, overwrite=options.overwrite)
     source, documents = source_of(options.path)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     head, fixed, choices = _looked_at(source, documents, name)
-    write_text(output, flagfile(str(output), head, fixed, choices))
+    write_text(output, flagfile(str(output), head, fixed, choices), NONE, overwrite=options.overwrite)
     print(f"{head}\n\nwritten: {output}\nnext:\n  python -m xmodal.run --flagfile={output}")
 
 

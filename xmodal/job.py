@@ -14,11 +14,13 @@ from xmodal.checkpoint import Checkpoints
 from xmodal.clock import Clock
 from xmodal.config import Config
 from xmodal.data.audit import DataReport
-from xmodal.files import write_text
+from xmodal.files import target_of, write_text
 from xmodal.strategy import make_strategy, wait_for_all, workers
 
 # The fact that tells how the exported model is asked: a command.
 ASK = "ask"
+# In the folder of an export.
+CARD = "model_card.md"
 
 
 @dataclass(frozen=True)
@@ -58,11 +60,13 @@ def begin(config: Config, clock: Clock) -> Job:
     """Makes the strategy and finds the checkpoints of a run.
 
     Raises:
-        UserError: when the devices that the flags ask for are not there.
+        UserError: when the devices that the flags ask for are not there, or --record may not be written.
     """
     strategy = make_strategy(
         config.run.strategy, config.run.virtual_devices, deterministic=config.run.deterministic
     )
+    if config.run.record and workers(strategy).is_chief:
+        target_of(config.run.record, report.RECORD, overwrite=config.run.overwrite)
     keras.config.set_dtype_policy(config.train.precision)
     checkpoints = Checkpoints(
         config.run.output_dir / "checkpoints",
@@ -104,7 +108,7 @@ def finish(
             predict = f"python -m xmodal.predict --model={quote(str(facts['export']))} FILE_OR_FOLDER"
             run = replace(run, facts=run.facts | {ASK: predict} | facts)
             made = report.card(run, ingredients.of_run(job.config), str(run.facts[ASK]))
-            write_text(Path(str(facts["export"])) / "model_card.md", made)
+            write_text(Path(str(facts["export"])) / CARD, made)
             report.write(run, settings.output_dir)
             if shrink and settings.small:
                 with clock.stage("small forms"):
@@ -112,7 +116,7 @@ def finish(
                 report.write(run, settings.output_dir)
         report.tensorboard(run, settings.output_dir / "tensorboard")
         if settings.record:
-            report.record(run, settings.record, clock.wall_seconds())
+            report.record(run, settings.record, clock.wall_seconds(), overwrite=settings.overwrite)
         clock.say(report.console_table(run))
         clock.say(_next_steps(run, settings.output_dir))
     wait_for_all(job.strategy)

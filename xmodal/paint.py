@@ -12,7 +12,8 @@ from pathlib import Path
 
 from xmodal.command import Parser, exit_code
 from xmodal.errors import UserError
-from xmodal.files import whole_file
+from xmodal.files import target_of, whole_file
+from xmodal.report.figures import SHEET
 from xmodal.search import texts_of
 
 # Of a preset, where the command line says nothing: those of Stable Diffusion 3 in keras-nlp.
@@ -33,7 +34,9 @@ def _run(arguments: Sequence[str]) -> None:
     parser.add_argument("--steps", type=int, help="from noise to picture; those of the run")
     parser.add_argument("--guidance", type=float, help="how far past the text; that of the run")
     parser.add_argument("--output", type=Path, default=Path("painted.png"), help="the sheet; painted.png")
+    parser.add_overwrite()
     options = parser.parse_args(arguments)
+    target_of(options.output, SHEET, overwrite=options.overwrite)
     texts = texts_of(options.text)
     for name in ("count", "steps"):
         value = getattr(options, name)
@@ -52,7 +55,7 @@ def _run(arguments: Sequence[str]) -> None:
         paint = load_generator(Path(options.model), options.steps, options.guidance)
     pictures = paint([text for text in texts for _ in range(options.count)], options.seed)
     rows = pictures.reshape(len(texts), options.count, *pictures.shape[1:])
-    with whole_file(options.output) as file:
+    with whole_file(options.output, SHEET, overwrite=options.overwrite) as file:
         file.write(
             sheet([(text, [(picture, "") for picture in row]) for text, row in zip(texts, rows, strict=True)])
         )

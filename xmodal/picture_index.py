@@ -13,7 +13,7 @@ import tensorflow as tf
 from xmodal.backbones import TextEncoder
 from xmodal.data.images import ImageSplit, batches
 from xmodal.errors import UserError
-from xmodal.files import sha256_file, whole_folder, write_json
+from xmodal.files import digests, write_json
 from xmodal.retrieval import SharedSpace
 from xmodal.serving import IMAGE_BYTES, TEXT, Inference, Tokenizer, pixels
 
@@ -113,21 +113,20 @@ class ServedSpace(tf.Module):
 
 
 def save_index(folder: Path, index: PictureIndex, space: ServedSpace) -> None:
-    """Saves an index with the encoders of its space, whole or not at all.
+    """Saves an index with the encoders of its space.
 
     No file of it runs code when it is read: arrays of numbers, JSON and a graph.
 
     Args:
-        folder: it must not be there.
+        folder: it is there and empty.
         index: the pictures.
         space: what encodes queries, and further pictures.
     """
-    with whole_folder(folder) as temporary:
-        for name in ARRAYS:
-            np.save(temporary / f"{name}.npy", getattr(index, name))
-        tf.saved_model.save(space, str(temporary / ENCODERS), signatures=space.signatures())
-        facts = {"format": FORMAT, "class_names": index.class_names, "ids": index.ids}
-        write_json(temporary / FACTS, facts | {"sha256": _digests(temporary)})
+    for name in ARRAYS:
+        np.save(folder / f"{name}.npy", getattr(index, name))
+    tf.saved_model.save(space, str(folder / ENCODERS), signatures=space.signatures())
+    facts = {"format": FORMAT, "class_names": index.class_names, "ids": index.ids}
+    write_json(folder / FACTS, facts | {"sha256": digests(folder)})
 
 
 def load_index(folder: Path) -> tuple[PictureIndex, Callable[[list[str]], np.ndarray]]:
@@ -149,7 +148,7 @@ def load_index(folder: Path) -> tuple[PictureIndex, Callable[[list[str]], np.nda
         raise UserError(f"--index={folder} is no index ({type(error).__name__}: {error})", remedy) from error
     if version != FORMAT:
         raise UserError(f"--index={folder} has format {version}, not {FORMAT}", "make it again")
-    found = _digests(folder)
+    found = digests(folder)
     changed = sorted(name for name in told if found.get(name) != told[name])
     if changed:
         happened = "was changed" if changed[0] in found else "is missing"
@@ -190,11 +189,3 @@ def search_milliseconds(queries: np.ndarray, count: int, k: int = 10) -> float:
         index.search(queries, k)
         taken.append(1000 * (time.perf_counter() - started))
     return sorted(taken)[len(taken) // 2]
-
-
-def _digests(folder: Path) -> dict[str, str]:
-    return {
-        path.relative_to(folder).as_posix(): sha256_file(path)
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != FACTS
-    }

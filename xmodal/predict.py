@@ -13,6 +13,7 @@ import csv
 import io
 import json
 import os
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
@@ -21,7 +22,8 @@ from typing import Any
 
 from xmodal.command import Parser, exit_code
 from xmodal.errors import UserError
-from xmodal.files import whole_file, write_text
+from xmodal.files import target_of, whole_file, write_text
+from xmodal.report.figures import SHEET
 from xmodal.report.wording import cut, printable
 
 BATCH = 64
@@ -285,6 +287,10 @@ def as_sheet(pictured: Sequence[tuple[Item, Answer]]) -> bytes:
 
 
 FORMATS = {"table": as_table, "json": as_json, "csv": as_csv}
+# How such a file begins.
+WRITTEN = re.compile(
+    rb'\A(item +label .*or else.* read\n|\[\n  \{\n    "item": |item,label,probability,read,problem)'
+)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -300,17 +306,21 @@ def _run(arguments: Sequence[str]) -> None:
     parser.add_argument("--format", choices=FORMATS, default="table", help="how to tell; default %(default)s")
     parser.add_argument("--output", type=Path, help="a file to write to; default is the standard output")
     parser.add_argument("--sheet", type=Path, help="a PNG file for the pictures with their answers")
+    parser.add_overwrite()
     options = parser.parse_args(arguments)
+    for path, kind in ((options.output, WRITTEN), (options.sheet, SHEET)):
+        if path:
+            target_of(path, kind, overwrite=options.overwrite)
     items = items_of(options.items, options.text)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     answers = list(Predictor(options.model)(items))
     told = FORMATS[options.format](answers)
     if options.output:
-        write_text(options.output, told)
+        write_text(options.output, told, WRITTEN, overwrite=options.overwrite)
     else:
         sys.stdout.write(told)
     if options.sheet:
-        _write_sheet(options.sheet, items, answers)
+        _write_sheet(options.sheet, items, answers, options.overwrite)
     failed = [answer for answer in answers if answer.problem]
     if failed:
         raise UserError(
@@ -320,13 +330,13 @@ def _run(arguments: Sequence[str]) -> None:
         )
 
 
-def _write_sheet(path: Path, items: Sequence[Item], answers: Sequence[Answer]) -> None:
+def _write_sheet(path: Path, items: Sequence[Item], answers: Sequence[Answer], overwrite: bool) -> None:
     pairs = zip(items, answers, strict=True)
     pictured = [(item, answer) for item, answer in pairs if not (item.is_text or answer.problem)]
     if not pictured:
         raise UserError("there is no picture with an answer for --sheet", "give pictures, or leave it out")
     drawn = as_sheet(pictured[:SHOWN])
-    with whole_file(path) as file:
+    with whole_file(path, SHEET, overwrite=overwrite) as file:
         file.write(drawn)
     if len(pictured) > SHOWN:
         print(f"{path} has the first {SHOWN} of {len(pictured)} pictures", file=sys.stderr)

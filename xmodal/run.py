@@ -9,8 +9,7 @@ from collections.abc import Sequence
 from xmodal import cluster, config, dry_run, run_folder, versions
 from xmodal.checkpoint import Terminated, sigterm_raised
 from xmodal.clock import Clock
-from xmodal.errors import UserError, WorkerLost
-from xmodal.files import folder_lock
+from xmodal.errors import UserError, WorkerLost, file_name_errors
 
 DONE, USER_ERROR, START_AGAIN, INTERRUPTED, TERMINATED = 0, 2, 75, 130, 143
 GOES_ON = "the same command goes on from the last checkpoint"
@@ -34,7 +33,7 @@ def main(argv: Sequence[str]) -> int:
         words = config.parse(argv)
         if words:
             raise UserError(f"{words[0]!r} is no flag", "flags start with --; see --help")
-        with sigterm_raised():
+        with sigterm_raised(), file_name_errors():
             _run(config.from_flags())
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -61,10 +60,9 @@ def _run(settings: config.Config) -> None:
         dry_run.dry_run(settings, _recipe)
     # The chief alone writes and speaks.
     elif cluster.place(run.strategy).is_chief:
-        with folder_lock(run.output_dir, wait=False):
-            run_folder.begin(run.output_dir, settings.flagfile, overwrite=run.overwrite, restart=run.restart)
-            _recipe(settings, Clock(kept=run.output_dir / run_folder.CHECKPOINTS / "seconds.json"))
-            run_folder.finish(run.output_dir, settings.flagfile)
+        folder, kept = run.output_dir, run.output_dir / run_folder.CHECKPOINTS / "seconds.json"
+        with run_folder.held(folder, settings.flagfile, overwrite=run.overwrite, restart=run.restart):
+            _recipe(settings, Clock(kept=kept))
     else:
         _recipe(settings, Clock(say=lambda line: None))
 

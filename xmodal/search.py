@@ -13,7 +13,8 @@ from pathlib import Path
 
 from xmodal.command import Parser, exit_code
 from xmodal.errors import UserError
-from xmodal.files import whole_file
+from xmodal.files import target_of, whole_file
+from xmodal.report.figures import SHEET
 
 
 def main(argv: Sequence[str]) -> int:
@@ -39,7 +40,9 @@ def _run(arguments: Sequence[str]) -> None:
     parser.add_argument("--index", required=True, type=Path, help="folder of the index")
     parser.add_argument("--top_k", type=int, default=10, help="how many pictures of each query; 10")
     parser.add_argument("--output", type=Path, default=Path("search.png"), help="the sheet; search.png")
+    parser.add_overwrite()
     options = parser.parse_args(arguments)
+    target_of(options.output, SHEET, overwrite=options.overwrite)
     queries = texts_of(options.query)
     if options.top_k < 1:
         raise UserError(f"--top_k={options.top_k} is no number of pictures", "give one from 1 on")
@@ -70,7 +73,7 @@ def _run(arguments: Sequence[str]) -> None:
         )
         for query, *row in zip(queries, found, cosines, strict=True)
     ]
-    with whole_file(options.output) as file:
+    with whole_file(options.output, SHEET, overwrite=options.overwrite) as file:
         file.write(sheet(rows))
     print(f"{len(index):,} pictures searched in {taken:.1f} ms; {options.output}")
 

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from xmodal import config, report, versions
 from xmodal.clock import Clock
 from xmodal.compare import text
-from xmodal.errors import UserError
-from xmodal.files import write_json, write_text
+from xmodal.errors import UserError, file_name_errors
+from xmodal.files import target_of, write_json, write_text
+from xmodal.report import markup
 
 
 def main(argv: Sequence[str]) -> int:
@@ -20,9 +21,12 @@ def main(argv: Sequence[str]) -> int:
         versions.check()
         config.parse(argv)
         settings = config.from_flags()
-        clock = Clock()
+        clock, overwrite = Clock(), settings.run.overwrite
+        if settings.run.record:
+            target_of(settings.run.record, report.RECORD, overwrite=overwrite)
         bench = importlib.import_module(f"xmodal.bench.{settings.run.bench}")
-        figures = bench.measure(settings, clock)
+        with file_name_errors():
+            figures = bench.measure(settings, clock)
         if hasattr(bench, "tables"):
             print(text(bench.tables(figures)))
         else:
@@ -38,9 +42,10 @@ def main(argv: Sequence[str]) -> int:
                 "seconds": clock.seconds,
                 "wall_seconds": clock.wall_seconds(),
             }
-            write_json(settings.run.record, record)
+            write_json(settings.run.record, record, report.RECORD, overwrite=overwrite)
             if hasattr(bench, "page"):
-                write_text(settings.run.record.with_suffix(".html"), bench.page(figures))
+                page = settings.run.record.with_suffix(".html")
+                write_text(page, bench.page(figures), markup.PAGE, overwrite=overwrite)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

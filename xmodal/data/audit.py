@@ -128,9 +128,11 @@ def scan(items: Sequence[str | bytes], pixels: Callable[[bytes], tf.Tensor]) -> 
 def _scan_one(item: str | bytes, pixels: Callable[[bytes], tf.Tensor]) -> Scan:
     try:
         encoded = item if isinstance(item, bytes) else Path(item).read_bytes()
+    except (OSError, ValueError) as error:
+        # A table may name a path that holds NUL.
+        return Scan(b"", f"cannot be read: {getattr(error, 'strerror', error)}")
+    try:
         image = pixels(encoded).numpy()
-    except OSError as error:
-        return Scan(b"", f"cannot be read: {error.strerror}")
     except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError):
         return Scan(b"", _why_undecodable(encoded))
     # The shape counts: a 2x8 and a 4x4 image of one colour have the same bytes.

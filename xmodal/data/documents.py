@@ -33,6 +33,7 @@ from xmodal.data.tables import (
 )
 from xmodal.data.tfds import prepared_builder, require_features, tfds_examples
 from xmodal.errors import UserError, nearest
+from xmodal.files import path_of
 
 NAMED = ("20newsgroups", "reuters_r8", "reuters_r52")
 
@@ -276,7 +277,7 @@ def _scan(text: str) -> Scan:
 
 def _read(dataset: str, reading: Reading, cache: Path, offline: bool) -> Listing:
     source, _, place = dataset.partition(":")
-    path = Path(place).expanduser()
+    path = path_of(place)
     if dataset in NAMED:
         return _read_named(dataset, cache, offline)
     if source == "dir" and place:
@@ -285,7 +286,7 @@ def _read(dataset: str, reading: Reading, cache: Path, offline: bool) -> Listing
         return read_tables(source, path, reading)
     if source == "tfds" and place:
         return _read_tfds(place, reading, cache, offline)
-    if Path(dataset).expanduser().exists():
+    if path_of(dataset).exists():
         suffix = Path(dataset).suffix.removeprefix(".")
         kind = suffix if suffix in TABLES else "dir"
         raise UserError(

@@ -49,7 +49,11 @@ def subfolders(folder: Path) -> list[Path]:
 
 
 def files_under(folder: Path) -> list[Path]:
-    """Returns the files at any depth, in an order that no file system changes; hidden ones are left out."""
+    """Returns the files at any depth, in an order that no file system changes; hidden ones are left out.
+
+    Raises:
+        UserError: for a device, a pipe or a socket: reading it may never end.
+    """
 
     def refuse(error: OSError) -> None:
         raise error
@@ -58,6 +62,10 @@ def files_under(folder: Path) -> list[Path]:
     for parent, folders, files in os.walk(folder, onerror=refuse):
         folders[:] = [name for name in folders if not name.startswith(".")]
         found += [Path(parent, name) for name in files if not name.startswith(".")]
+    for path in found:
+        # A link that leads nowhere is told as what cannot be read.
+        if not os.path.isfile(path) and os.path.exists(path):
+            raise UserError(f"{str(path)!r} is no regular file", "remove it, or give another folder")
     return sorted(found)
 
 

@@ -22,6 +22,7 @@ from xmodal.data.shares import parsed_shares, share_columns
 from xmodal.data.splits import IMAGES, SPLITS, Example, Labelled, columns, divide, parsed_split
 from xmodal.data.tfds import prepared_builder, require_features, tfds_examples
 from xmodal.errors import UserError, nearest
+from xmodal.files import path_of
 
 SHIFT = 0.08  # of the side
 CROP = 1 / 8  # of the side: 4 pixels of 32
@@ -380,13 +381,13 @@ def _read(dataset: str, cache: Path, offline: bool) -> _Listing:
     if dataset == "mnist_5k":
         return _Listing(load_digits(cache, offline))
     if source == "folder" and place:
-        return _read_folder(Path(place).expanduser())
+        return _read_folder(path_of(place))
     if source == "csv" and place:
-        return _read_csv(Path(place).expanduser())
+        return _read_csv(path_of(place))
     if source == "tfds" and place:
         return _read_tfds(place, cache, offline)
-    if Path(dataset).expanduser().exists():
-        kind = "folder" if Path(dataset).expanduser().is_dir() else "csv"
+    if path_of(dataset).exists():
+        kind = "folder" if path_of(dataset).is_dir() else "csv"
         raise UserError(f"--dataset={dataset!r} does not say what it is", f"did you mean '{kind}:{dataset}'?")
     forms = {"mnist_5k": "mnist_5k", "folder": "folder:PATH", "csv": "csv:PATH", "tfds": "tfds:NAME"}
     if source in forms:

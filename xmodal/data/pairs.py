@@ -18,6 +18,7 @@ from xmodal.data.readings import typed_readings
 from xmodal.data.splits import PAIRS, SPLITS, Example, Labelled, columns, divide
 from xmodal.data.tables import TABLES, Reading, read_rows, require_encodings, row_example
 from xmodal.errors import UserError, nearest
+from xmodal.files import path_of
 
 # What a pair without an image has in its place.
 NO_IMAGE = ""
@@ -210,7 +211,7 @@ def _read_table(source: str, reading: Reading, image_folder: Path | None) -> _Re
     kind, _, place = source.partition(":")
     if kind not in TABLES or not place:
         raise _unknown(source, kind)
-    path = Path(place).expanduser()
+    path = path_of(place)
     if not path.is_file():
         raise UserError(f"the file {str(path)!r} does not exist", "check the path of --pairs")
     if image_folder and not image_folder.is_dir():
@@ -244,7 +245,7 @@ def _read_table(source: str, reading: Reading, image_folder: Path | None) -> _Re
 
 def _unknown(source: str, kind: str) -> UserError:
     forms = {"mnist_5k": "mnist_5k"} | {name: f"{name}:PATH" for name in TABLES}
-    if Path(source).expanduser().is_file():
+    if path_of(source).is_file():
         suffixes = [suffix.removeprefix(".") for suffix in Path(source).suffixes if suffix != ".gz"]
         if suffixes and suffixes[-1] in TABLES:
             remedy = f"did you mean '{suffixes[-1]}:{source}'?"

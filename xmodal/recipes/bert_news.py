@@ -26,7 +26,7 @@ from xmodal.data.documents import (
 )
 from xmodal.data.scrub import Prepared, preparation, prepare_documents, prepare_texts
 from xmodal.evaluate import Gain, Result, evaluate, hardest, paired_gain
-from xmodal.export_check import Question, checked
+from xmodal.export_check import Question, export_checked
 from xmodal.job import Job, begin, finish
 from xmodal.robustness import attack_gains, attack_table, attacked_examples, misled_table, once, training_cost
 from xmodal.small import Examples, drawn, small_documents
@@ -170,7 +170,7 @@ def run(config: Config, clock: Clock) -> report.Run:
     return finish(
         job,
         run,
-        lambda: export_checked(config, bert, measured[shipped], original, checkpoints),
+        lambda: export_bert(config, bert, measured[shipped], original, checkpoints),
         lambda exported: small_forms(config, bert, measured[shipped], original, exported),
     )
 
@@ -423,7 +423,7 @@ def personal_data(config: Config, prepared: Prepared) -> tuple[report.Table, ...
     return (report.Table("Personal data that marks stand for", ("mark", *splits), tuple(rows)),)
 
 
-def export_checked(
+def export_bert(
     config: Config,
     bert: TextClassifier,
     measured: Measured,
@@ -438,9 +438,9 @@ def export_checked(
         names=original.class_names,
     )
     folder = config.run.saved_models_dir / config.run.experiment
-    exported = export.export(served, folder, checkpoints.stage("export"))
     texts = [text.encode("utf-8", "replace") for text in original.test.texts[:CHECKED_DOCUMENTS]]
-    return checked(exported, [Question({"text": texts}, measured.probabilities[:CHECKED_DOCUMENTS])])
+    question = Question({"text": texts}, measured.probabilities[:CHECKED_DOCUMENTS])
+    return export_checked(served, folder, [question], checkpoints.stage("export"))
 
 
 def text_of(config: Config) -> Callable[[tf.Tensor], tf.Tensor]:

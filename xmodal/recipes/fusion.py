@@ -15,7 +15,7 @@ from xmodal.clock import Clock
 from xmodal.config import Config, cache_folder
 from xmodal.data.pairs import PairData, configured_pairs
 from xmodal.evaluate import Result, evaluate, gallery_indices, log_loss, paired_gain
-from xmodal.export_check import Question, checked
+from xmodal.export_check import Question, export_checked
 from xmodal.features import feature_cache
 from xmodal.fused_classifier import (
     SHOWN,
@@ -99,7 +99,7 @@ def run(config: Config, clock: Clock) -> report.Run:
         measured = measure(setting, models, data, clock.seconds)
         run = reported(job, setting, models, measured, data)
 
-    return finish(job, run, lambda: export_checked(setting, models[measured.best], measured, data))
+    return finish(job, run, lambda: export_best(setting, models[measured.best], measured, data))
 
 
 def prepare(job: Job, data: PairData, preset: str) -> Setting:
@@ -264,7 +264,7 @@ def gallery(config: Config, data: PairData, probabilities: np.ndarray) -> tuple[
     )
 
 
-def export_checked(
+def export_best(
     setting: Setting, fused: Fused, measured: Measured, data: PairData
 ) -> dict[str, float | int | str]:
     """Exports the best model, and compares each of its signatures in a fresh process."""
@@ -277,7 +277,6 @@ def export_checked(
         names=data.class_names,
     )
     folder = config.run.saved_models_dir / config.run.experiment
-    exported = export.export(served, folder, setting.checkpoints.stage("export"))
     whole = np.flatnonzero(data.test.has_image & data.test.has_text)[:CHECKED_PAIRS]
     row = np.cumsum(data.test.has_image) - 1
     images = data.test.images()
@@ -287,8 +286,9 @@ def export_checked(
     encoded = setting.encoded["test"]
     seen = image_parts(tf.gather(encoded.views[0], encoded.image_row[whole]), setting.encoders.map_shape)
     said = tf.gather(encoded.texts, encoded.text_row[whole])[:, 0]
-    return checked(
-        exported,
+    return export_checked(
+        served,
+        folder,
         [
             Question(image_bytes | text, probabilities["both"]),
             Question(image_bytes, probabilities["image"], "image"),
@@ -296,4 +296,5 @@ def export_checked(
             Question(image_bytes, of_length_one(seen["image"]).numpy(), "embed_image", "embedding"),
             Question(text, of_length_one(said).numpy(), "embed_text", "embedding"),
         ],
+        setting.checkpoints.stage("export"),
     )

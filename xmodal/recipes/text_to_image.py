@@ -23,7 +23,7 @@ from xmodal.data.images import ImageData, ImageSplit, configured_images
 from xmodal.data.splits import SPLITS
 from xmodal.data.texts import read_descriptions
 from xmodal.evaluate import evaluate, gallery_indices
-from xmodal.export_check import Question, checked
+from xmodal.export_check import Question, differences
 from xmodal.features import feature_cache
 from xmodal.frechet import frechet_distance
 from xmodal.generate import Sampling, drawn, mover, noise_for, train_generator
@@ -404,29 +404,29 @@ def _export(
 ) -> dict[str, float | int | str]:
     """Saves the index and the generator, and compares the encoders of the index in a fresh process."""
     config = job.config
-    version = export.destination(
-        config.run.saved_models_dir / config.run.experiment, job.checkpoints.stage("export")
-    )
-    folders = {form: export.form_folder(version, form) for form in ("index", "generator")}
-    if not folders["index"].exists():
-        save_index(folders["index"], index, space)
+    folder = config.run.saved_models_dir / config.run.experiment
     some = slice(CHECKED)
     texts = {"text": [text.encode() for text in told.captions.texts[some]]}
     images = {"image_bytes": [test.encoded(place) for place in range(len(test))[some]]}
-    facts = checked(
-        folders["index"] / ENCODERS,
-        [
-            Question(texts, told.places[some], "embed_text", "embedding"),
-            Question(images, index.vectors[some], "embed_image", "embedding"),
-        ],
+    questions = [
+        Question(texts, told.places[some], "embed_text", "embedding"),
+        Question(images, index.vectors[some], "embed_image", "embedding"),
+    ]
+    exported, facts = export.publish(
+        folder,
+        lambda place: save_index(place, index, space),
+        lambda place: differences(place / ENCODERS, questions),
+        job.checkpoints.stage("export"),
+        form="index",
     )
     facts |= {
-        "export": str(folders["index"]),
-        ASK: f"python -m xmodal.search --index={quote(str(folders['index']))} 'WORDS'",
+        "export": str(exported),
+        ASK: f"python -m xmodal.search --index={quote(str(exported))} 'WORDS'",
     }
     if generator is not None:
-        if not folders["generator"].exists():
-            served = ServedGenerator(space.texts, generator, sampling_of(config))
-            save_generator(folders["generator"], served)
-        facts["generator"] = str(folders["generator"])
+        # A number belongs to one run: what stands there is this run's.
+        beside = export.form_folder(folder / exported.name, "generator")
+        if not beside.exists():
+            save_generator(beside, ServedGenerator(space.texts, generator, sampling_of(config)))
+        facts["generator"] = str(beside)
     return facts

@@ -17,7 +17,7 @@ from xmodal.config import Config, cache_folder
 from xmodal.data.images import ImageData, ImageSplit, batches, configured_images
 from xmodal.data.texts import TargetMap
 from xmodal.evaluate import Gain, Held, gallery_indices, paired_gain
-from xmodal.export_check import Question, checked
+from xmodal.export_check import Question, export_checked
 from xmodal.features import FeatureCache, feature_cache
 from xmodal.image_attack import attack_classifiers, require_library
 from xmodal.image_baselines import BEST, FROZEN, SCRATCH, Baselines, image_baselines, image_worth
@@ -176,12 +176,9 @@ def run(config: Config, clock: Clock) -> report.Run:
             text_temperature=measured["text"].temperature,
             names=question.names,
         )
-        exported = export.export(served, folder, checkpoints.stage("export"))
         logits = answers["text"].test / measured["text"].temperature
-        return checked(
-            exported,
-            _questions(data.test, words.test, logits, text, measured["text"].temperature, strategy),
-        )
+        asked = _questions(data.test, words.test, logits, text, measured["text"].temperature, strategy)
+        return export_checked(served, folder, asked, checkpoints.stage("export"))
 
     return finish(
         job, run, exported, lambda folder: _small_forms(config, images.model, temperature, data, folder)

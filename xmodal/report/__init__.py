@@ -5,6 +5,7 @@ report.html and `summaries` into TensorBoard's files.
 """
 
 import json
+import re
 from pathlib import Path
 
 from xmodal.files import write_json, write_text
@@ -15,7 +16,11 @@ from xmodal.report.records import GalleryItem, Plot, Points, Run, Series, Table
 from xmodal.report.summaries import tensorboard
 from xmodal.report.tables import console_table, epoch_lines, metrics, transfer_table
 
+# How the JSON ends that --record writes.
+RECORD = re.compile(rb'"wall_seconds": [0-9.e+-]+\n\}\n\Z')
+
 __all__ = [
+    "RECORD",
     "GalleryItem",
     "Plot",
     "Points",
@@ -51,16 +56,18 @@ def write(run: Run, folder: Path) -> None:
     write_json(folder / "metrics.json", metrics(run))
 
 
-def record(run: Run, path: Path, wall_seconds: float) -> None:
+def record(run: Run, path: Path, wall_seconds: float, *, overwrite: bool = False) -> None:
     """Writes a run's figures with all that is needed to trust or repeat them: flags, commit, machine, time.
 
     Args:
         run: the finished run.
         path: such as experiments/results/NAME.json.
         wall_seconds: from the start of the program.
+        overwrite: replace a file that is no record.
 
     Raises:
-        UserError: when there is no space, or no permission to write.
+        UserError: when something else stands there; when there is no space, or no permission to write.
     """
     flags = run.flags.splitlines()
-    write_json(path, {**metrics(run), "flags": flags, "commit": commit(), "wall_seconds": wall_seconds})
+    told = {**metrics(run), "flags": flags, "commit": commit(), "wall_seconds": wall_seconds}
+    write_json(path, told, RECORD, overwrite=overwrite)

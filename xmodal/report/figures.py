@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import io
 import re
+import struct
 import textwrap
 import warnings
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from html import escape
@@ -27,6 +29,11 @@ if TYPE_CHECKING:
     from xmodal.evaluate import Result
     from xmodal.train import History
 
+# What a sheet says of who drew it, as a PNG may.
+DRAWN_BY = b"tEXtSoftware\0xmodal"
+SHEET = re.compile(re.escape(DRAWN_BY))
+# The signature and the header of a PNG have so many bytes.
+PNG_HEAD = 33
 # matplotlib wants colours that it knows; `_svg` puts the page's own in their place, for light and dark.
 INK, FAINT, FIRST, SECOND, QUIET = "#0a0b01", "#0a0b02", "#0a0b03", "#0a0b04", "#0a0b07"
 FURTHER = {"#0a0b05": "var(--right)", "#0a0b06": "var(--wrong)", QUIET: "var(--quiet)"}
@@ -275,7 +282,9 @@ def sheet(rows: Sequence[tuple[str, Sequence[tuple[np.ndarray, str]]]]) -> bytes
                 axes.set_title(cut(printable(words), 16), fontsize=7)
             for axes in part.axes:
                 axes.set_axis_off()
-        return tf.io.encode_png(_pixels(figure)).numpy()
+        png = tf.io.encode_png(_pixels(figure)).numpy()
+    chunk = struct.pack(">I", len(DRAWN_BY) - 4) + DRAWN_BY + struct.pack(">I", zlib.crc32(DRAWN_BY))
+    return png[:PNG_HEAD] + chunk + png[PNG_HEAD:]
 
 
 def decoded(encoded: bytes) -> np.ndarray:

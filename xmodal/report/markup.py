@@ -6,10 +6,14 @@ Whatever is passed as text is escaped; whatever is called markup is taken as it 
 from __future__ import annotations
 
 import html as entities
+import re
 from collections.abc import Collection, Sequence
 
 from xmodal.report.wording import printable
 
+GENERATOR = '<meta name="generator" content="xmodal">'
+# What every page has in its head.
+PAGE = re.compile(GENERATOR.encode())
 # Should escaping ever have a hole, the browser still runs and fetches nothing.
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
@@ -155,6 +159,7 @@ def document(title: str, body: str) -> str:
 <html lang="en">
 <head>
 <meta charset="utf-8">
+{GENERATOR}
 <meta http-equiv="Content-Security-Policy" content="{POLICY}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">

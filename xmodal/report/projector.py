@@ -4,12 +4,12 @@ Keras' own callback leaves that page empty (keras-team/keras#20210).
 """
 
 import math
-import os
 import tempfile
 from pathlib import Path
 
 import numpy as np
 
+from xmodal.files import whole_file
 from xmodal.report.records import Points
 from xmodal.report.wording import printable
 
@@ -42,7 +42,7 @@ def write_points(points: Points, folder: Path) -> None:
     )
     shown.sprite.image_path = SPRITE
     shown.sprite.single_image_dim.extend((SIDE, SIDE))
-    with tempfile.TemporaryDirectory(dir=folder) as name:
+    with tempfile.TemporaryDirectory() as name:
         temporary = Path(name)
         (temporary / SPRITE).write_bytes(tf.io.encode_png(sprite(points)).numpy())
         (temporary / LABELS).write_text("\n".join(lines) + "\n")
@@ -52,7 +52,8 @@ def write_points(points: Points, folder: Path) -> None:
         projector.visualize_embeddings(name, config)
         # TensorBoard finds the others by these two.
         for path in sorted(temporary.iterdir(), key=lambda path: path.name in (CONFIG, "checkpoint")):
-            os.replace(path, folder / path.name)
+            with whole_file(folder / path.name) as file:
+                file.write(path.read_bytes())
 
 
 def sprite(points: Points) -> np.ndarray:
