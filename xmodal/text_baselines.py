@@ -10,6 +10,7 @@ from xmodal.baselines import Attempt, best_on_validation, from_scratch
 from xmodal.config import TextConfig
 from xmodal.data.documents import DocumentData
 from xmodal.job import Job
+from xmodal.rehearsal import under_way
 from xmodal.scored_classifier import epochs_for, subset
 from xmodal.text_classifier import TextClassifier, TextExamples, merge, train_text_classifier
 from xmodal.transfer_worth import Worth
@@ -95,6 +96,8 @@ def train_from_scratch(
     """Trains all layers from random weights within the budget of a BERT, see `baselines.from_scratch`."""
     config = bench.job.config
     assert bert.history is not None
+    # The few steps of a rehearsal do not tell how many passes fit.
+    seconds = 0.0 if under_way() else sum(epoch["seconds"] for epoch in bert.history.epochs)
 
     def attempt(rate: float, passes: int):
         text = scratch_protocol(config.text, rate, passes)
@@ -106,7 +109,7 @@ def train_from_scratch(
         attempt,
         rates=config.train.scratch_learning_rates,
         passes=config.text.text_epochs,
-        seconds=sum(epoch["seconds"] for epoch in bert.history.epochs),
+        seconds=seconds,
         strategy=bench.job.strategy,
     )
 
