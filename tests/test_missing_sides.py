@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from xmodal.backbones import small_cnn, with_regions
 from xmodal.errors import UserError
-from xmodal.fused_classifier import dropped
+from xmodal.fused_classifier import Setting, dropped
 from xmodal.missing_sides import (
     SHARES,
     least_without_a_side,
@@ -18,7 +18,7 @@ from xmodal.missing_sides import (
     trust_table,
     trusted_pairs,
 )
-from xmodal.pair_encoders import EncodedSplit, image_parts, require_both_sides
+from xmodal.pair_encoders import EncodedSplit, image_parts, pair_batches, require_both_sides
 
 
 def first(count):
@@ -112,6 +112,30 @@ def test_pairs_lose_one_side_and_never_both():
     whole = dropped(split, 0.0, np.random.default_rng(0))
     np.testing.assert_array_equal(whole.has_image, split.has_image)
     np.testing.assert_array_equal(whole.has_text, split.has_text)
+
+
+def test_soft_labels_are_learned_in_any_order_and_their_mean_is_the_prior():
+    shares = np.random.default_rng(0).dirichlet(np.ones(3), 6).astype(np.float32)
+    split = EncodedSplit(
+        views=(tf.zeros((1, 1)),),
+        image_row=np.zeros(6, int),
+        texts=tf.reshape(tf.range(6.0), (6, 1, 1)),
+        token_mask=tf.ones((6, 1)),
+        text_row=np.arange(6),
+        has_image=np.ones(6, bool),
+        has_text=np.ones(6, bool),
+        labels=shares.argmax(axis=1),
+        shares=shares,
+    )
+    kept, order = np.array([5, 0, 3, 2]), np.array([1, 3, 0])
+    [(inputs, targets, weights)] = pair_batches(
+        SimpleNamespace(), split.take(kept), ("text",), batch_size=4, order=order
+    )
+    np.testing.assert_array_equal(inputs["text"][:, 0], kept[order])
+    np.testing.assert_array_equal(targets, shares[kept[order]])
+    np.testing.assert_array_equal(weights, np.ones(3))
+    setting = SimpleNamespace(encoded={"train": split})
+    np.testing.assert_allclose(Setting.prior.fget(setting), shares.mean(axis=0), rtol=1e-6)
 
 
 def test_a_split_without_any_image_or_text():

@@ -162,7 +162,11 @@ _choice(
 )
 
 # The data; the splits' flags count for images and documents.
-flags.DEFINE_string("dataset", "mnist_5k", "mnist_5k, folder:PATH, csv:PATH or tfds:NAME.")
+flags.DEFINE_string(
+    "dataset",
+    "mnist_5k",
+    "mnist_5k, folder:PATH, csv:PATH (columns image and label, or label:NAME with its shares) or tfds:NAME.",
+)
 flags.DEFINE_list("class_names", [], "Names of the classes in order, instead of the data's own.")
 _count(
     "image_size", 32, "Side, in pixels, of the square that images are resized to.", lower=32, upper=MOST_SIDE
@@ -171,7 +175,7 @@ _fraction("validation_fraction", 0.1, "Share of the training examples held out t
 _fraction("test_fraction", 0.2, "Share held out for testing, where the data comes without a test split.")
 flags.DEFINE_bool("keep_leaks", True, "Keep training examples that stand in the test split too.")
 _choice("bad_images", "skip", ("skip", "fail"), "What to do with unreadable or truncated images.")
-_count("min_per_class", 5, "Fewest training examples that a class may have.")
+_count("min_per_class", 5, "Fewest training examples that a class may have.", lower=0)
 _count(
     "limit", 0, "Use at most this many training examples (and test ones in proportion); 0 is all.", lower=0
 )
@@ -194,7 +198,11 @@ flags.DEFINE_multi_string(
     "More documents of the same classes to test on, in another language perhaps: NAME=SOURCE; repeat.",
 )
 flags.DEFINE_string("text_column", "text", "Column, key or feature of a document's text; a,b joins two.")
-flags.DEFINE_string("label_column", "label", "Column, key or feature of a document's class.")
+flags.DEFINE_string(
+    "label_column",
+    "label",
+    "Column, key or feature of a document's class; soft labels have columns LABEL:NAME with the shares.",
+)
 flags.DEFINE_string("split_column", "split", "Column or key of a document's split; a table may lack it.")
 flags.DEFINE_string("encoding", "utf-8", "Encoding of the documents.")
 flags.DEFINE_string(

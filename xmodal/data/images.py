@@ -18,7 +18,7 @@ from xmodal.config import AUGMENTATIONS, Config, cache_folder
 from xmodal.data.audit import DataReport, audit, scan
 from xmodal.data.folders import files_under, printable, split_folders, subfolders
 from xmodal.data.reading import Batches
-from xmodal.data.shares import parsed_shares, share_columns
+from xmodal.data.shares import most_probable, parsed_shares, share_columns
 from xmodal.data.splits import IMAGES, SPLITS, Example, Labelled, columns, divide, parsed_split
 from xmodal.data.tfds import prepared_builder, require_features, tfds_examples
 from xmodal.errors import UserError, nearest
@@ -469,7 +469,7 @@ def _csv_example(row: dict[str, str | None], classes: dict[str, str], path: Path
     )
     shares = parsed_shares(row, classes, where) if classes else None
     if shares:
-        label = max(shares, key=shares.__getitem__)
+        label = most_probable(shares)
     if not image or not label:
         raise UserError(f"{where} lacks an image or a label", "fill it in or remove it")
     return Example(str(path.parent / image), image, label, parsed_split(split, where), shares=shares)

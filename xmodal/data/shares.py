@@ -61,6 +61,11 @@ def parsed_shares(cells: Mapping[str, object], columns: Mapping[str, str], where
     return dict(zip(columns, shares.astype(np.float32).tolist(), strict=True))
 
 
+def most_probable(shares: Mapping[str, float]) -> str:
+    """Returns the class of the largest share, the first of equal ones."""
+    return max(shares, key=shares.__getitem__)
+
+
 def _share(value: object, column: str, where: str) -> float:
     try:
         share = math.nan if isinstance(value, bool) else float(value)  # type: ignore[arg-type]

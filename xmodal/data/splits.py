@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from xmodal.data.shares import most_probable
 from xmodal.errors import UserError, nearest
 
 SPLITS = ("train", "validation", "test")
@@ -180,7 +181,7 @@ def renamed(example: Example, names: Mapping[str, str]) -> Example:
     if example.shares is None:
         return example._replace(class_name=names[example.class_name])
     shares = {new: example.shares.get(old, 0.0) for old, new in names.items()}
-    return example._replace(class_name=max(shares, key=shares.__getitem__), shares=shares)
+    return example._replace(class_name=most_probable(shares), shares=shares)
 
 
 def parsed_split(word: str, where: str) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from xmodal.data.shares import parsed_shares, share_columns
+from xmodal.data.shares import most_probable, parsed_shares, share_columns
 from xmodal.data.splits import SPLIT_WORDS, Example, parsed_split
 from xmodal.errors import UserError
 
@@ -207,7 +207,7 @@ def row_example(item: str, row: Row, path: Path, reading: Reading, split: str = 
         UserError: when it has no class, or names a split that is none.
     """
     where = _line(row.line, path)
-    label = max(row.shares, key=row.shares.__getitem__) if row.shares else row.cells[reading.label].strip()
+    label = most_probable(row.shares) if row.shares else row.cells[reading.label].strip()
     if not label:
         raise UserError(f"{where} has no label in {reading.label!r}", "fill it in or remove the line")
     split = split or parsed_split(row.cells.get(reading.split, "train").strip(), where)
