@@ -27,7 +27,7 @@ ORDER = [
     "report.wording", "report.markup", "report.machine", "report.records", "report.tables",
     "report.figures", "report.projector", "report.graph", "report.summaries", "report.page", "report.card",
     "report", "transfer_worth",
-    "wordings", "job", "text_baselines", "image_baselines",
+    "wordings", "job", "text_baselines", "image_baselines", "pair_protocols",
     "questions", "robustness", "text_attack", "image_attack", "missing_sides",
     "loaded", "timed", "warm_up", "export", "export_check", "small",
     "recipes", "recipes.vgg_to_bert", "recipes.vgg_to_vgg", "recipes.cnn_to_text", "recipes.bert_news",

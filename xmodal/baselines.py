@@ -13,7 +13,9 @@ import numpy as np
 import tensorflow as tf
 
 from xmodal.bridge import fit_temperature, softmax
+from xmodal.checkpoint import Checkpoints, State
 from xmodal.evaluate import log_loss
+from xmodal.progress import newest
 from xmodal.replicas import from_chief
 from xmodal.train import History
 
@@ -90,6 +92,25 @@ def from_scratch(
 
 def _best(attempts: Sequence[Attempt[T]]) -> Attempt[T]:
     return min(attempts, key=lambda attempt: attempt.kept["val_loss"])
+
+
+def kept_seconds(
+    seconds: float, stage: str, checkpoints: Checkpoints, strategy: tf.distribute.Strategy
+) -> float:
+    """Returns the seconds of a candidate as first told, so that a run that goes on decides the same.
+
+    Args:
+        seconds: that it took; those of an interrupted run have grown by what was read again.
+        stage: of the baseline.
+        checkpoints: where they are kept.
+        strategy: the tf.distribute strategy.
+    """
+    kept = checkpoints.stage(f"{stage}: budget")
+    found = newest(kept, strategy)
+    if found:
+        return float(found[0].facts["seconds"])
+    kept.finish(State({}, {"seconds": seconds}))
+    return seconds
 
 
 def best_of_trainings(histories: Mapping[T, Sequence[History]]) -> T:

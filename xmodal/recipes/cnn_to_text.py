@@ -15,6 +15,7 @@ import numpy as np
 
 from xmodal import assets, report
 from xmodal.backbones import image_trunk
+from xmodal.baseline_tables import tried_table
 from xmodal.baselines import Attempt, best_of_trainings
 from xmodal.bridge import readable
 from xmodal.clock import Clock
@@ -191,7 +192,7 @@ def reported(
         tables=(
             *_tables(measured),
             *_unseen_table(setting, measured.guesses),
-            *_tried_table(measured.tried, setting.config.run.seed),
+            *_tried_tables(measured.tried, setting.config.run.seed),
         ),
         plots=tuple(_plots(setting, measured.rights)),
     )
@@ -333,22 +334,10 @@ def _tables(measured: Measured) -> Iterator[report.Table]:
         )
 
 
-def _tried_table(tried: dict[Trial, list[Attempt[Scored]]], seed: int) -> Iterator[report.Table]:
-    rows = tuple(
-        (
-            trial.name,
-            f"{attempt.rate:g}",
-            attempt.passes,
-            f"{attempt.kept['val_accuracy']:.1%}",
-            f"{attempt.kept['val_loss']:.3f}",
-        )
-        for trial, attempts in tried.items()
-        for attempt in attempts
-    )
-    if rows:
-        head = ("training", "peak rate", "passes", "validation accuracy", "validation loss")
+def _tried_tables(tried: dict[Trial, list[Attempt[Scored]]], seed: int) -> Iterator[report.Table]:
+    if tried:
         caption = f"What was tried from scratch with seed {seed}; the first of each was taken with every seed"
-        yield report.Table(caption, head, rows)
+        yield tried_table({trial.name: attempts for trial, attempts in tried.items()}, caption)
 
 
 def _unseen_table(setting: Setting, guesses: dict[Trial, list[np.ndarray]]) -> Iterator[report.Table]:
