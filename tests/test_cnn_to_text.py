@@ -118,11 +118,11 @@ def test_the_baseline_is_the_better_one_on_validation(finished):
     way = "alone" if best == alone else "from_scratch"
     assert f"no_transfer ({way})" in gain["sentence"]
     tried = metrics["tables"][-1]
-    assert tried["caption"].startswith("What was tried from scratch with seed 0")
+    assert tried["caption"].startswith("Trainings from scratch with seed 0")
     rates = [row[1] for row in tried["rows"]]
     assert {"0.003", "0.01", "0.03"} == set(rates)
     assert min(row[2] for row in tried["rows"]) == 3
-    losses = [float(row[4]) for row in tried["rows"]]
+    losses = [row[3] for row in tried["rows"]]
     assert losses[0] == min(losses)
 
 

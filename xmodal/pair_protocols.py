@@ -13,15 +13,14 @@ import keras
 import numpy as np
 
 from xmodal import train
-from xmodal.backbones import TextEncoder, set_trainable
+from xmodal.backbones import TextEncoder
 from xmodal.baselines import Attempt, from_scratch, kept_seconds
 from xmodal.bridge import softmax
 from xmodal.data.pairs import PairData
 from xmodal.features import FeatureCache
 from xmodal.fused_classifier import ALONE, SHOWN, Setting, calibrated, logits_of, train_all
 from xmodal.fusion import FusionSettings
-from xmodal.heads import image_head
-from xmodal.image_classifier import build_trunk, fine_tune, joined, parts_of_pass, pixels
+from xmodal.image_classifier import build_trunk, parts_of_pass, train_image_classifier
 from xmodal.job import Job
 from xmodal.modality import ClassTexts
 from xmodal.pair_encoders import (
@@ -39,8 +38,6 @@ from xmodal.pair_encoders import (
 
 T = TypeVar("T")
 RANDOM_FROZEN, FROM_SCRATCH = "random_frozen", "from_scratch"
-# Images whose features a new head is standardised by.
-SAMPLE = 500
 
 
 @dataclass(frozen=True)
@@ -167,27 +164,21 @@ def _stage(stage: str, rate: float, passes: int) -> str:
 
 def _image_attempt(bench: Bench, stage: str, rate: float, passes: int) -> tuple[train.History, keras.Model]:
     """Trains a trunk and a head as a whole, and returns the trunk."""
-    config, strategy, images = bench.job.config, bench.job.strategy, images_of(bench.data)
+    config, strategy = bench.job.config, bench.job.strategy
     trunk = build_trunk(config, config.image.base, "none", strategy)
-    set_trainable(trunk, "all")
-    some = pixels(images.train.take(images.train.spread(SAMPLE)), config.data.image_size, 64)
-    sample = train.predict(trunk, some, strategy)
-    with strategy.scope():
-        head = image_head(
-            sample, len(images.class_names), hidden=config.image.hidden, dropout=config.image.dropout
-        )
-        model = joined(trunk, head)
-    history = fine_tune(
-        model,
-        images,
+    classifier = train_image_classifier(
+        trunk,
+        images_of(bench.data),
         data_config=config.data,
-        config=replace(config.image, learning_rate=rate, epochs=passes, patience=passes),
+        # The head of a new network is new too: it is not fitted before all of it learns.
+        config=replace(config.image, head_epochs=0, learning_rate=rate, epochs=passes, patience=passes),
+        trainable="all",
         seed=config.run.seed,
         stage=_stage(stage, rate, passes),
         training=config.train,
         **bench.kept,
     )
-    return history, trunk
+    return classifier.histories[-1], trunk
 
 
 def _text_attempt(bench: Bench, stage: str, rate: float, passes: int) -> tuple[train.History, TextEncoder]:

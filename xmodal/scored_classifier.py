@@ -143,7 +143,7 @@ def train_scored(
         stage: what progress, history and checkpoints call it.
         moving: what moves in from another modality.
         frozen: names of layers that stay as they begin.
-        epochs: 0 for those of `epochs_for`.
+        epochs: to go through without stopping early; 0 for those of `epochs_for`, with patience.
         checkpoints: where its state is kept.
         training: optimizer, precision and what else is common to every training.
     """
@@ -168,7 +168,7 @@ def train_scored(
         optimizer=train.optimizer_maker(training, modality.learning_rate),
         epochs=epochs or longer(modality.epochs),
         validation=validation,
-        patience=longer(modality.patience),
+        patience=epochs or longer(modality.patience),
         strategy=strategy,
         stage=stage,
         checkpoints=checkpoints,

@@ -15,7 +15,6 @@ import numpy as np
 
 from xmodal import assets, report
 from xmodal.backbones import image_trunk
-from xmodal.baseline_tables import tried_table
 from xmodal.baselines import Attempt, best_of_trainings
 from xmodal.bridge import readable
 from xmodal.clock import Clock
@@ -30,6 +29,7 @@ from xmodal.modality import ClassTexts, Modality, document_modality, image_modal
 from xmodal.repeats import beyond_chance, mean_of, repeated_gain
 from xmodal.scored_classifier import Scored, class_texts
 from xmodal.train import History
+from xmodal.transfer_worth import tried_by_name
 from xmodal.trials import (
     ALONE,
     FROM_SCRATCH,
@@ -336,8 +336,8 @@ def _tables(measured: Measured) -> Iterator[report.Table]:
 
 def _tried_tables(tried: dict[Trial, list[Attempt[Scored]]], seed: int) -> Iterator[report.Table]:
     if tried:
-        caption = f"What was tried from scratch with seed {seed}; the first of each was taken with every seed"
-        yield tried_table({trial.name: attempts for trial, attempts in tried.items()}, caption)
+        caption = f"Trainings from scratch with seed {seed}; the first of each was taken with every seed"
+        yield tried_by_name({trial.name: attempts for trial, attempts in tried.items()}, caption)
 
 
 def _unseen_table(setting: Setting, guesses: dict[Trial, list[np.ndarray]]) -> Iterator[report.Table]:

@@ -12,8 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from xmodal import assets, export, report
-from xmodal.baseline_tables import tried_table
-from xmodal.baselines import Attempt, best_on_validation
+from xmodal.baselines import Attempt, best_on_validation, better_note
 from xmodal.bridge import readable, softmax
 from xmodal.clock import Clock
 from xmodal.config import Config, cache_folder
@@ -46,6 +45,7 @@ from xmodal.pair_protocols import (
 from xmodal.scored_classifier import class_texts
 from xmodal.serving import of_length_one
 from xmodal.strategy import workers
+from xmodal.transfer_worth import tried_by_name
 
 NOTES = {
     "image_only": "the scorer on the trunk's pooled features",
@@ -214,7 +214,7 @@ def baseline_results(
         )
         for way, given in without.answers.items()
     }
-    note = f"{without.best}, the better on the validation pairs"
+    note = better_note(without.best, "pairs")
     return results | {"no_transfer": replace(results[without.best], name="no_transfer", note=note)}
 
 
@@ -293,7 +293,7 @@ def reported(
         tables=(
             missing_table(rights, fused),
             *gate_tables(setting, models, measured, data),
-            *([tried_table(without.tried, "What was tried from scratch")] if without else []),
+            *([tried_by_name(without.tried)] if without else []),
         ),
         plots=tuple(missing_curves(rights, fused, config.run.seed)),
     )
