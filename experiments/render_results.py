@@ -51,7 +51,7 @@ HEADLINES = {
     "vgg_to_vgg": {"target": ("base", "random_weights")},
     "cnn_to_text": {"images, all a class": (), "documents, all a class": ()},
     "bert_news": {"bert": ("tf_idf", "no_transfer"), "bert_robust": ("bert",)},
-    "fusion": {"fused": ("image_only", "text_only")},
+    "fusion": {"fused": ("image_only", "text_only", "no_transfer")},
     "text_to_image": {"text_to_image": ("text_to_image_unseen", "judge"), "image_to_text": ("judge",)},
 }
 # The rows of that table which both READMEs have: a record, and what is told of it.

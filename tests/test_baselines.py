@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from xmodal.baselines import best_on_validation, from_scratch
+from xmodal.baselines import best_of_trainings, best_on_validation, from_scratch
 from xmodal.train import History
 
 # A second a pass, and the loss of each pass by the rate.
@@ -52,6 +52,29 @@ def test_parts_of_a_pass_are_counted_together(one_device):
     # Two entries a pass, of a second each: 6 seconds are 3 passes.
     from_scratch(attempted(made), rates=[0.1], passes=2, seconds=6.0, strategy=one_device, parts=2)
     assert made == [(0.1, 2), (0.1, 3)]
+
+
+def test_a_rate_may_be_searched_with_all_passes(one_device):
+    made = []
+    best, _ = from_scratch(
+        attempted(made), rates=[0.1, 0.2], passes=3, searched=3, seconds=6.0, strategy=one_device
+    )
+    assert made == [(0.1, 3), (0.2, 3), (0.2, 6)]
+    # Both trainings with 0.2 are best in their third pass.
+    assert (best.rate, best.passes) == (0.2, 3)
+
+
+def trained(accuracy, loss):
+    worse = {"val_accuracy": 0.99, "val_loss": loss + 1}
+    return History("", (worse, {"val_accuracy": accuracy, "val_loss": loss}))
+
+
+def test_the_better_way_to_train_is_found_over_all_seeds():
+    lucky = [trained(0.9, 0.3), trained(0.5, 0.7)]
+    steady = [trained(0.8, 0.4), trained(0.8, 0.4)]
+    surer = [trained(0.8, 0.2), trained(0.8, 0.4)]
+    assert best_of_trainings({"lucky": lucky, "steady": steady}) == "steady"
+    assert best_of_trainings({"steady": steady, "surer": surer}) == "surer"
 
 
 def test_the_better_baseline_is_found_on_validation():

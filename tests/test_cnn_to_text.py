@@ -30,6 +30,7 @@ FLAGS = [
     "--epochs=2",
     "--batch_size=32",
     "--learning_rate=3e-3",
+    "--scratch_learning_rates=3e-3,1e-2,3e-2",
     "--text_epochs=3",
     "--text_batch_size=16",
     "--text_learning_rate=1e-2",
@@ -84,21 +85,57 @@ def test_a_transfer_is_measured_and_told(finished):
         "images, all a class",
         "documents, all a class",
         "documents, all a class, scorer from images",
+        "documents, all a class, from_scratch",
     ]
     assert metrics["results"]["documents, all a class"]["accuracy"] > 0.6
-    (gain,) = metrics["gains"]
-    assert gain["sentence"].startswith("the scorer of the images, at all documents a class, ")
+    gain, *of_unseen = metrics["gains"]
+    assert gain["sentence"].startswith(
+        "the scorer of the images, at all documents a class, in the place of no_transfer ("
+    )
     assert any(word in gain["sentence"] for word in ("helped: ", "hurt: ", "and one seed can show: "))
+    assert [gain["sentence"].partition(")")[0] for gain in of_unseen] == [
+        f"naming {things} of classes that were never seen (scorer {start}"
+        for things, start in (
+            ("images", "from random weights"),
+            ("documents", "from random weights"),
+            ("documents", "of the images"),
+        )
+    ]
+    for sentence in (gain["sentence"] for gain in of_unseen):
+        assert " than chance: " in sentence or " cannot be told from chance with " in sentence
+        assert sentence.endswith(" beyond 50.0%")
+
+
+def test_the_baseline_is_the_better_one_on_validation(finished):
+    metrics = read(finished)
+    results = metrics["results"]
+    alone, scratch = (results[f"documents, all a class{way}"] for way in ("", ", from_scratch"))
+    (best,) = (result for result in results.values() if "; no_transfer, " in result["note"])
+    assert best in (alone, scratch)
+    moved = results["documents, all a class, scorer from images"]
+    gain = metrics["gains"][0]
+    assert gain["difference"] == pytest.approx(moved["accuracy"] - best["accuracy"])
+    way = "alone" if best == alone else "from_scratch"
+    assert f"no_transfer ({way})" in gain["sentence"]
+    tried = metrics["tables"][-1]
+    assert tried["caption"].startswith("Trainings from scratch with seed 0")
+    rates = [row[1] for row in tried["rows"]]
+    assert {"0.003", "0.01", "0.03"} == set(rates)
+    assert min(row[2] for row in tried["rows"]) == 3
+    losses = [row[3] for row in tried["rows"]]
+    assert losses[0] == min(losses)
 
 
 def test_the_tables_show_what_was_measured(finished):
-    by_images, by_documents, unseen = read(finished)["tables"]
-    assert by_images["head"] == ["images a class", "scorer from random weights"]
+    by_images, by_documents, unseen, _ = read(finished)["tables"]
+    assert by_images["head"] == ["images a class", "alone"]
     assert by_documents["head"] == [
         "documents a class",
-        "scorer from random weights",
+        "alone",
+        "from_scratch",
         "scorer of the images",
-        "difference in points",
+        "no_transfer",
+        "points above it",
     ]
     # No class has as many as 1000: that is all of them.
     assert [row[0] for row in by_images["rows"]] == [row[0] for row in by_documents["rows"]] == ["all"]
@@ -139,11 +176,41 @@ def test_both_directions_at_every_amount_with_every_seed(folder):
         for source, target in (("images", "documents"), ("documents", "images"))
         for count in (5, "all")
     ]
-    sentences = [gain["sentence"] for gain in metrics["gains"]]
+    sentences = [gain["sentence"] for gain in metrics["gains"] if "never seen" not in gain["sentence"]]
     assert [sentence.startswith(start) for sentence, start in zip(sentences, starts, strict=True)] == [
         True
     ] * 4
     assert len(metrics["tables"][2]["rows"]) == 4
+    # A search with the first seed alone: three rates at least at two amounts of either side.
+    assert len(metrics["tables"][3]["rows"]) >= 12
+    for modality in metrics["tables"][:2]:
+        assert [row[4] in ("alone", "from_scratch") for row in modality["rows"]] == [True, True]
+
+
+def test_a_scorer_that_stays_is_beside_a_random_one_that_stays(folder):
+    few = ["--freeze_moved", "--unseen=0", "--scratch_learning_rates=1e-2", "--output_dir=runs/frozen"]
+    process = run(folder, *FEW, *few)
+    assert process.returncode == 0, process.stderr
+    metrics = read(folder / "runs/frozen")
+    assert list(metrics["results"])[2:] == [
+        "documents, all a class, scorer from images",
+        "documents, all a class, random_frozen",
+        "documents, all a class, from_scratch",
+    ]
+    assert metrics["tables"][1]["head"][1:4] == ["alone", "random_frozen", "from_scratch"]
+    scales = {name: value for name, value in metrics["facts"].items() if name.startswith("scale learned")}
+    assert scales["scale learned by documents, all a class, random_frozen"] == pytest.approx(20)
+    assert scales["scale learned by documents, all a class"] != pytest.approx(20)
+
+
+def test_nothing_is_claimed_where_nothing_moved(folder):
+    alone = ["--directions=", "--unseen=0", "--per_class=all", "--seeds=1", "--output_dir=runs/alone"]
+    process = run(folder, *alone)
+    assert process.returncode == 0, process.stderr
+    metrics = read(folder / "runs/alone")
+    assert list(metrics["results"]) == ["images, all a class", "documents, all a class"]
+    assert metrics["gains"] == []
+    assert len(metrics["tables"]) == 2
 
 
 def test_more_unseen_classes_than_there_are(folder):

@@ -18,6 +18,7 @@ from xmodal.report.markup import text as escaped
 COLOURS = {"red": (200, 60, 60), "green": (60, 200, 60), "blue": (60, 60, 200)}
 # The fourth, early, is gated without its gate.
 KINDS = ("late", "gated", "attention")
+WITHOUT = ("random_frozen", "from_scratch")
 FLAGS = [
     "--experiment=fusion",
     "--pairs=csv:table/pairs.csv.gz",
@@ -36,6 +37,8 @@ FLAGS = [
     "--fusion_units=16",
     "--fusion_epochs=6",
     "--fusion_learning_rate=1e-2",
+    "--scratch_learning_rates=1e-3,3e-3,1e-2",
+    "--text_epochs=2",
     "--patience=6",
     "--offline",
 ]
@@ -79,7 +82,8 @@ def metrics(folder):
 
 def test_the_ablation(metrics):
     results = metrics["results"]
-    assert list(results) == ["image_only", "text_only", *(f"fused_{kind}" for kind in KINDS), "fused"]
+    ways = [f"fused_{kind}" for kind in KINDS]
+    assert list(results) == ["image_only", "text_only", *ways, "fused", *WITHOUT, "no_transfer"]
     best = results["fused"]["note"].partition(",")[0]
     assert {**results["fused"], "note": ""} == {**results[best], "note": ""}
     for name in ("image_only", "text_only"):
@@ -92,7 +96,7 @@ def test_the_ablation(metrics):
 def test_what_is_left_without_a_side_is_told(metrics):
     table = metrics["tables"][0]
     assert [row[0] for row in table["rows"]] == [f"fused_{kind}" for kind in KINDS]
-    gains = [gain["sentence"] for gain in metrics["gains"]]
+    gains = [gain["sentence"] for gain in metrics["gains"] if "transfer" not in gain["sentence"]]
     best = metrics["results"]["fused"]["note"].partition(",")[0]
     alone = max(("image_only", "text_only"), key=lambda name: metrics["results"][name]["accuracy"])
     assert [gain.split(", in the place of ")[0] for gain in gains] == [
@@ -105,6 +109,38 @@ def test_what_is_left_without_a_side_is_told(metrics):
     late = table["rows"][0]
     assert late[3].startswith("+0.00 (")
     assert late[5].startswith("+0.00 (")
+
+
+def test_what_the_encoders_are_worth_is_told(metrics):
+    results, gain = metrics["results"], metrics["gains"][1]
+    best = results["no_transfer"]["note"].rpartition(": ")[2]
+    assert best in WITHOUT
+    assert {**results["no_transfer"], "note": ""} == {**results[best], "note": ""}
+    # The image weights are random ones, and nothing is claimed about them.
+    assert gain["sentence"].startswith(
+        f"transfer of the text encoder's weights, in the place of no_transfer ({best}), "
+    )
+    worth = results["fused"]["accuracy"] - results["no_transfer"]["accuracy"]
+    assert gain["difference"] == pytest.approx(worth)
+    # The same flags with the same random weights of the images: a training on colours and random words.
+    assert results["random_frozen"]["accuracy"] > 0.5
+    assert results["from_scratch"]["accuracy"] > 0.5
+    tried = metrics["tables"][-1]
+    assert tried["caption"].startswith("Trainings from scratch")
+    for side, passes in (("image encoder", 2), ("text encoder", 2)):
+        rows = [row[1:3] for row in tried["rows"] if row[0] == side]
+        assert rows[:3] == [["0.001", 1], ["0.003", 1], ["0.01", 1]]
+        assert rows[3][1] == passes
+        assert all(row[1] > passes for row in rows[4:])
+
+
+def test_the_baseline_may_be_left_out(folder):
+    flags = ["--nobaseline", "--noexport", "--fusion=early", "--fusion_epochs=1", "--output_dir=runs/without"]
+    process = run(folder, *flags)
+    assert process.returncode == 0, process.stderr
+    metrics = json.loads((folder / "runs/without/metrics.json").read_text())
+    assert list(metrics["results"]) == ["image_only", "text_only", "fused_early", "fused"]
+    assert not any("transfer" in gain["sentence"] for gain in metrics["gains"])
 
 
 def test_the_curves_lead_from_both_sides_to_one(metrics):
@@ -122,7 +158,7 @@ def test_the_curves_lead_from_both_sides_to_one(metrics):
 
 
 def test_whom_the_gate_trusted_is_shown(folder, metrics):
-    trust, examples = metrics["tables"][1:]
+    trust, examples = metrics["tables"][1:3]
     assert sum(row[1] for row in trust["rows"]) == metrics["results"]["fused"]["n"] == 60
     assert examples["head"][1] == "text"
     assert 1 <= len(examples["rows"]) <= 12

@@ -51,6 +51,7 @@ def modality(documents):
             **scorer | {"vocabulary": 10, "word_vectors": "random", "units": 4, "text_dropout": 0.5}
         ),
         label_smoothing=0.1,
+        patience=2,
         seed=0,
     )
 
@@ -83,9 +84,10 @@ def test_few_documents_are_one_batch(modality):
 
 def test_reading_tells_its_order(modality):
     side, numbered = modality
-    batches, order = side.read("test", np.array([0, 2, 3]))
-    read = np.concatenate([ids.numpy() for ids, _, _ in batches])
+    batches, order = side.read("test", np.array([0, 2, 3]), np.array([5, 7, 9]))
+    read, targets = (np.concatenate(parts) for parts in list(zip(*batches, strict=True))[:2])
     np.testing.assert_array_equal(read[np.argsort(order)], numbered["test"].ids[[0, 2, 3]])
+    assert targets[np.argsort(order)].tolist() == [5, 7, 9]
 
 
 def test_documents_without_a_word_and_of_100_000_words_get_an_answer(modality):
@@ -123,10 +125,10 @@ def test_shares_among_some_classes_have_a_sum_of_one(modality):
     shares = np.array([[0.5, 0.25, 0.25], [0.2, 0.0, 0.8], [0.0, 1.0, 0.0]], np.float32)
     labels = {"train": np.array([0, 2, 1])}
     hard = replace(given, class_names=("a", "b", "c"), labels=labels)
-    soft = replace(hard, shares=shares)
+    soft = replace(hard, shares={"train": shares})
     classes, positions = np.array([2, 0]), np.array([1, 0])
-    assert hard.targets_among(classes, positions).tolist() == [0, 1]
-    np.testing.assert_allclose(soft.targets_among(classes, positions), [[0.8, 0.2], [1 / 3, 2 / 3]])
+    assert hard.targets_among(classes, "train", positions).tolist() == [0, 1]
+    np.testing.assert_allclose(soft.targets_among(classes, "train", positions), [[0.8, 0.2], [1 / 3, 2 / 3]])
 
 
 def test_an_epoch_of_documents_has_the_shares_of_its_targets(modality):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from xmodal.repeats import mean_of, repeated_gain, student95
+from xmodal.repeats import beyond_chance, mean_of, repeated_gain, student95
 
 
 @pytest.mark.parametrize(("freedom", "quantile"), [(1, 12.7062), (2, 4.3027), (9, 2.2622), (1000, 1.9623)])
@@ -54,6 +54,22 @@ def test_a_gain_says_whether_something_helped(with_it, without, words):
     assert gain.sentence.startswith(words)
     assert gain.difference == pytest.approx(with_it - without)
     assert (gain.n, gain.only_a - gain.only_b) == (200, round(400 * (with_it - without)))
+
+
+@pytest.mark.parametrize(
+    ("share", "words"),
+    [
+        (0.9, "naming was better than chance: +56.7 points (95% "),
+        (0.1, "naming was worse than chance: -23.3 points (95% "),
+        (0.33, "naming cannot be told from chance with 300 images and 2 seeds: -0.3 points (95% "),
+    ],
+)
+def test_what_is_at_chance_is_said(share, words):
+    gain = beyond_chance(np.tile(np.arange(300) < 300 * share, (2, 1)), 1 / 3, what="naming", unit="images")
+    assert gain.sentence.startswith(words)
+    assert gain.sentence.endswith(" beyond 33.3%")
+    assert gain.difference == pytest.approx(share - 1 / 3)
+    assert gain.ci95[0] < gain.difference < gain.ci95[1]
 
 
 def test_one_seed_is_said():

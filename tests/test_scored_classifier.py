@@ -1,11 +1,14 @@
 """The shared scorer: trained, moved between modalities, asked for classes that it never saw."""
 
+from dataclasses import replace
+
 import keras
 import numpy as np
 import pytest
 from tiny_bert import save_tiny_bert
 
 from xmodal import train
+from xmodal.bridge import softmax
 from xmodal.errors import UserError
 from xmodal.modality import ClassTexts, Modality
 from xmodal.scored_classifier import (
@@ -40,9 +43,9 @@ def modality(name, width, seed, *, directions=DIRECTIONS, per_class=30):
     def learn(positions, targets, seed):
         return train.array_batches(arrays["train"][positions], targets, batch_size=16, shuffle_seed=seed)
 
-    def read_split(split, positions):
+    def read_split(split, positions, targets):
         order = np.argsort(arrays[split][positions, 0])
-        return train.array_batches(arrays[split][positions[order]], batch_size=32), order
+        return train.array_batches(arrays[split][positions[order]], targets[order], batch_size=32), order
 
     return Modality(
         name=name,
@@ -53,6 +56,7 @@ def modality(name, width, seed, *, directions=DIRECTIONS, per_class=30):
         learn=learn,
         read=read_split,
         epochs=8,
+        patience=8,
         learning_rate=1e-2,
         label_smoothing=0.0,
     )
@@ -96,7 +100,8 @@ def test_a_modality_is_learned_by_its_class_names(pictures, one_device):
 @pytest.mark.parametrize("what", MOVED)
 @pytest.mark.parametrize("frozen", [False, True])
 def test_what_moves_is_accounted_for(source, sounds, one_device, what, frozen):
-    moved = learned(sounds, one_device, moving=Moving(source, MOVED[what], frozen))
+    stays = MOVED[what] if frozen else ()
+    moved = learned(sounds, one_device, moving=Moving(source, MOVED[what]), frozen=stays)
     report = moved.transfer
     assert (report.source_model, report.target_model) == ("scored_pictures", "scored_sounds")
     actions = {layer.target: layer.action for layer in report.layers}
@@ -113,10 +118,7 @@ def test_what_moves_is_accounted_for(source, sounds, one_device, what, frozen):
 
 
 def test_the_same_seed_starts_what_does_not_move_the_same(source, sounds, one_device):
-    both = [
-        learned(sounds, one_device, seed=3, moving=moving).model
-        for moving in (Moving(source, (), False), None)
-    ]
+    both = [learned(sounds, one_device, seed=3, moving=moving).model for moving in (Moving(source, ()), None)]
     for first, second in zip(*(model.get_weights() for model in both), strict=True):
         np.testing.assert_array_equal(first, second)
 
@@ -127,8 +129,36 @@ def test_scorers_of_vectors_of_different_width(source, one_device):
         "the scorer of 'scored_pictures' compares vectors of 16 numbers, that of 'scored_sounds' vectors of 5"
     )
     with pytest.raises(UserError, match=problem) as caught:
-        learned(narrow, one_device, moving=Moving(source, MOVED["scorer"], False))
+        learned(narrow, one_device, moving=Moving(source, MOVED["scorer"]))
     assert "by the same --text_encoder" in str(caught.value)
+
+
+def test_a_scorer_of_random_weights_may_stay(pictures, one_device):
+    start, trained = (
+        learned(pictures, one_device, frozen=MOVED["scorer"], epochs=epochs).model for epochs in (1, 8)
+    )
+    for name, same in (("scorer", True), ("own", False)):
+        pairs = zip(start.get_layer(name).get_weights(), trained.get_layer(name).get_weights(), strict=True)
+        assert [np.array_equal(first, second) for first, second in pairs] == [same] * 2
+
+
+def test_the_best_epoch_is_kept_and_the_start_is_one_of_them(pictures, one_device):
+    classes = np.arange(CLASSES)
+    positions = subset(pictures.labels["train"], classes, 0, 0)
+    scored = train_scored(
+        replace(pictures, learning_rate=50.0),
+        positions,
+        classes,
+        scale=10.0,
+        seed=0,
+        strategy=one_device,
+        stage="",
+    )
+    labels = pictures.labels["validation"]
+    logits = read(pictures, scored.model, "validation", np.arange(len(labels)), strategy=one_device, stage="")
+    loss = -np.log(softmax(logits)[np.arange(len(labels)), labels]).mean()
+    looks = [scored.history.start["val_loss"], *(entry["val_loss"] for entry in scored.history.epochs)]
+    assert scored.history.kept["val_loss"] == min(looks) == pytest.approx(loss, rel=1e-4)
 
 
 def test_unseen_classes_are_told_by_their_names(one_device):

@@ -13,7 +13,9 @@ import numpy as np
 import tensorflow as tf
 
 from xmodal.bridge import fit_temperature, softmax
+from xmodal.checkpoint import Checkpoints, State
 from xmodal.evaluate import log_loss
+from xmodal.progress import newest
 from xmodal.replicas import from_chief
 from xmodal.train import History
 
@@ -39,8 +41,7 @@ class Attempt(Generic[T]):
     @property
     def kept(self) -> dict[str, float]:
         """val_loss and val_accuracy of the weights that were kept."""
-        start = [self.history.start] if self.history.start else []
-        return min([*start, *self.history.epochs], key=lambda entry: entry["val_loss"])
+        return self.history.kept
 
 
 def from_scratch(
@@ -51,11 +52,13 @@ def from_scratch(
     seconds: float,
     strategy: tf.distribute.Strategy,
     parts: int = 1,
+    searched: int = 1,
 ) -> tuple[Attempt[T], tuple[Attempt[T], ...]]:
     """Trains from random weights, with the rate and the number of passes that are best on validation.
 
-    Each rate is tried with one pass. With the one of the lowest validation loss the network is trained for
-    as many passes as the candidate had and, where more fit into the candidate's seconds, for these too.
+    Each rate is tried with `searched` passes. With the one of the lowest validation loss the network is
+    trained for as many passes as the candidate had and, where more fit into the candidate's seconds, for
+    these too.
 
     Args:
         attempt: a peak rate, a number of passes -> the history of a training with validation, and what came
@@ -65,6 +68,7 @@ def from_scratch(
         seconds: that the candidate took, training of what it started from included.
         strategy: the tf.distribute strategy; its processes agree on the passes.
         parts: entries of the history for each pass.
+        searched: passes that each rate is tried with; of few examples one pass says nothing.
 
     Returns:
         The attempt with the lowest validation loss, and all of them in the order in which they were made.
@@ -73,9 +77,9 @@ def from_scratch(
     def made(rate: float, passes: int) -> Attempt[T]:
         return Attempt(rate, passes, *attempt(rate, passes))
 
-    tried = [made(rate, 1) for rate in rates] if len(rates) > 1 else []
+    tried = [made(rate, searched) for rate in rates] if len(rates) > 1 else []
     rate = _best(tried).rate if tried else rates[0]
-    if passes > 1 or not tried:
+    if passes > searched or not tried:
         tried.append(made(rate, passes))
     entries = [entry for item in tried for entry in item.history.epochs]
     a_pass = parts * sum(entry["seconds"] for entry in entries) / max(1, len(entries))
@@ -88,6 +92,40 @@ def from_scratch(
 
 def _best(attempts: Sequence[Attempt[T]]) -> Attempt[T]:
     return min(attempts, key=lambda attempt: attempt.kept["val_loss"])
+
+
+def kept_seconds(
+    seconds: float, stage: str, checkpoints: Checkpoints, strategy: tf.distribute.Strategy
+) -> float:
+    """Returns the seconds of a candidate as first told, so that a run that goes on decides the same.
+
+    Args:
+        seconds: that it took; those of an interrupted run have grown by what was read again.
+        stage: of the baseline.
+        checkpoints: where they are kept.
+        strategy: the tf.distribute strategy.
+    """
+    kept = checkpoints.stage(f"{stage}: budget")
+    found = newest(kept, strategy)
+    if found:
+        return float(found[0].facts["seconds"])
+    kept.finish(State({}, {"seconds": seconds}))
+    return seconds
+
+
+def best_of_trainings(histories: Mapping[T, Sequence[History]]) -> T:
+    """Returns which of several ways to train was best on validation: by accuracy, then by loss.
+
+    Args:
+        histories: a way -> the histories of its trainings with validation, one for each seed.
+    """
+
+    def merit(way: T) -> tuple[float, float]:
+        kept = [history.kept for history in histories[way]]
+        accuracy, loss = (np.mean([entry[name] for entry in kept]) for name in ("val_accuracy", "val_loss"))
+        return float(accuracy), -float(loss)
+
+    return max(histories, key=merit)
 
 
 def best_on_validation(logits: Mapping[str, np.ndarray], labels: np.ndarray) -> str:

@@ -17,6 +17,8 @@ from xmodal.report.wording import duration
 
 # An attack takes long, and goes from example to example.
 ATTACKED = 2
+# Seeds of a rehearsal: the first one, and one of the others.
+SEEDS = 2
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,10 @@ class RehearsalClock(Clock):
             yield
         seen = self.seconds[name]
         times = next((count for part, count in self._times.items() if part in name), 1.0)
-        self.stages[name] = Stage(seen, times * (seen + self._rehearsal.seconds - left_out))
+        expected = seen + self._rehearsal.seconds - left_out
+        self.stages[name] = Stage(seen, times * expected)
+        # Budgets go by what a stage takes in the run.
+        self.seconds[name] = expected
         self._tell(f"{name:<28} {duration(seen):>12} here, about {duration(self.stages[name].expected)}")
 
 
@@ -78,8 +83,11 @@ def dry_run(
     run = config.run
     say = say if cluster.place(run.strategy).is_chief else lambda line: None
     run_folder.goes_on(run.output_dir, config.flagfile, overwrite=run.overwrite, restart=run.restart)
+    first = config.run.seed
     times = {
-        "seed ": config.scorer.seeds,
+        # With the first seed more is done than with the others, for which the second stands.
+        f"seed {first}": 1.0,
+        "seed ": config.scorer.seeds - 1.0,
         "under attack": max(1.0, config.attack.attacked_examples / ATTACKED),
     }
     with tempfile.TemporaryDirectory(prefix="xmodal-dry-run-") as folder, rehearsal() as under_way:
@@ -102,7 +110,7 @@ def shrunk(config: Config, folder: Path) -> Config:
             feature_cache_gb=0.0,
         ),
         train=replace(config.train, profile_steps=None),
-        scorer=replace(config.scorer, seeds=1),
+        scorer=replace(config.scorer, seeds=min(SEEDS, config.scorer.seeds)),
         attack=replace(config.attack, attacked_examples=attacked),
     )
 

@@ -1,5 +1,6 @@
 """Trainings of the models that read images, texts or both, on what the encoders kept of them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import keras
@@ -9,10 +10,13 @@ import tensorflow as tf
 from xmodal import train
 from xmodal.bridge import fit_temperature, softmax
 from xmodal.checkpoint import Checkpoints
+from xmodal.clock import Clock
 from xmodal.config import Config
 from xmodal.fusion import INPUTS, FusionSettings, late_model, trained_model
 from xmodal.pair_encoders import EncodedSplit, Encoders, pair_batches
 
+# The models of each side.
+ALONE = ("image_only", "text_only")
 # Which of the two sides are shown to a model.
 SHOWN = ("both", "image", "text")
 
@@ -47,6 +51,7 @@ class Setting:
         encoders: what the pairs were encoded by.
         encoded: name of a split -> its pairs.
         models: what the models are built of.
+        prefix: of what their trainings are called.
     """
 
     config: Config
@@ -55,6 +60,7 @@ class Setting:
     encoders: Encoders
     encoded: dict[str, EncodedSplit]
     models: FusionSettings
+    prefix: str = ""
 
     @property
     def prior(self) -> np.ndarray:
@@ -63,6 +69,18 @@ class Setting:
         if learned.shares is not None:
             return learned.shares.mean(axis=0, dtype=np.float64)
         return np.bincount(learned.labels, minlength=self.models.texts.targets.max() + 1) / len(learned)
+
+
+def train_all(setting: Setting, names: Sequence[str], clock: Clock) -> dict[str, Fused]:
+    """Makes several models by name; "fused_late" needs those of both sides before it."""
+    models: dict[str, Fused] = {}
+    for name in names:
+        with clock.stage(setting.prefix + name):
+            if name == "fused_late":
+                models[name] = sum_late(setting, *(models[side] for side in ALONE))
+            else:
+                models[name] = train_fused(setting, name)
+    return models
 
 
 def train_fused(setting: Setting, name: str) -> Fused:
@@ -101,7 +119,7 @@ def train_fused(setting: Setting, name: str) -> Fused:
         validation=pair_batches(encoders, held_out, INPUTS[name], batch_size=1024),
         patience=config.image.patience,
         strategy=setting.strategy,
-        stage=name,
+        stage=setting.prefix + name,
         checkpoints=setting.checkpoints,
         config=config.train,
     )
@@ -147,7 +165,7 @@ def logits_of(
         model,
         pair_batches(setting.encoders, split, INPUTS[name], batch_size=1024),
         setting.strategy,
-        stage=f"{stage or name}: {split_name}, {shown}",
+        stage=f"{setting.prefix}{stage or name}: {split_name}, {shown}",
         checkpoints=setting.checkpoints,
     )
 

@@ -1,7 +1,7 @@
 """Images and documents in one form: labelled examples, how to encode them, and the names of their classes."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import keras
 import numpy as np
@@ -54,11 +54,13 @@ class Modality:
         encoder: makes a new encoder: inputs -> features (B, D).
         learn: (positions in train (n,), their targets (n,) or (n, K), (seed, epoch)) -> an epoch of batches
             of (inputs, targets (B,) or (B, K), weights (B,)).
-        read: (split, positions in it) -> batches of inputs, and the order (n,) in which they come.
+        read: (split, positions in it (n,), their targets) -> batches as `learn` gives, and the order (n,) in
+            which they come.
         epochs: of a training on all examples.
+        patience: of these epochs without a lower validation loss, before it stops.
         learning_rate: its peak.
         label_smoothing: of its loss.
-        shares: of the classes, for the training examples (N, C), where labels are soft.
+        shares: of the classes, for the examples of a split (N, C), where labels are soft.
     """
 
     name: str
@@ -67,27 +69,29 @@ class Modality:
     labels: dict[str, np.ndarray]
     encoder: Callable[[], keras.Model]
     learn: Callable[[np.ndarray, np.ndarray, tuple[int, int]], tf.data.Dataset | Batches]
-    read: Callable[[str, np.ndarray], tuple[tf.data.Dataset | Batches, np.ndarray]]
+    read: Callable[[str, np.ndarray, np.ndarray], tuple[tf.data.Dataset | Batches, np.ndarray]]
     epochs: int
+    patience: int
     learning_rate: float
     label_smoothing: float
-    shares: np.ndarray | None = None
+    shares: dict[str, np.ndarray] = field(default_factory=dict)
 
-    def targets_among(self, classes: np.ndarray, positions: np.ndarray) -> np.ndarray:
-        """Returns what to learn of training examples of some classes (K,), which are numbered anew.
+    def targets_among(self, classes: np.ndarray, split: str, positions: np.ndarray) -> np.ndarray:
+        """Returns what to learn of examples of some classes (K,), which are numbered anew.
 
         Args:
             classes: those to choose among.
+            split: "train" or "validation".
             positions: the examples (n,), each of them of one of these classes.
 
         Returns:
             Places among the classes (n,), or of soft labels the shares of these, with a sum of 1 (n, K).
         """
-        if self.shares is None:
+        if split not in self.shares:
             place = np.full(len(self.class_names), -1, np.int32)
             place[classes] = np.arange(len(classes))
-            return place[self.labels["train"][positions]]
-        shares = self.shares[positions][:, classes]
+            return place[self.labels[split][positions]]
+        shares = self.shares[split][positions][:, classes]
         return shares / shares.sum(axis=1, keepdims=True)
 
 
@@ -110,25 +114,26 @@ def image_modality(
     """
     splits = {name: getattr(data, name) for name in SPLITS}
 
-    def examples(split: ImageSplit, **options) -> Batches:
-        return batches(split, image_size=data_config.image_size, **options)
-
-    def learn(positions: np.ndarray, targets: np.ndarray, seed: tuple[int, int]) -> Batches:
+    def examples(split: ImageSplit, targets: np.ndarray, **options) -> Batches:
         soft = targets.ndim == 2
         labels = (targets.argmax(axis=1) if soft else targets).astype(np.int32)
-        read = examples(
-            replace(data.train.take(positions), labels=labels, shares=targets if soft else None),
+        labelled = replace(split, labels=labels, shares=targets if soft else None)
+        return batches(labelled, image_size=data_config.image_size, **options).map(learnable)
+
+    def learn(positions: np.ndarray, targets: np.ndarray, seed: tuple[int, int]) -> Batches:
+        return examples(
+            data.train.take(positions),
+            targets,
             batch_size=config.batch_size,
             seed=seed[0],
             epoch=seed[1],
             shuffle=True,
             augment=config.augment,
         )
-        return read.map(learnable)
 
-    def read(split: str, positions: np.ndarray) -> tuple[Batches, np.ndarray]:
-        inputs = examples(splits[split].take(positions), batch_size=4 * config.batch_size).map(_image)
-        return inputs, np.arange(len(positions))
+    def read(split: str, positions: np.ndarray, targets: np.ndarray) -> tuple[Batches, np.ndarray]:
+        taken = splits[split].take(positions)
+        return examples(taken, targets, batch_size=4 * config.batch_size), np.arange(len(positions))
 
     return Modality(
         name="images",
@@ -139,9 +144,10 @@ def image_modality(
         learn=learn,
         read=read,
         epochs=config.epochs,
+        patience=config.patience,
         learning_rate=config.learning_rate,
         label_smoothing=config.label_smoothing,
-        shares=data.train.shares,
+        shares=_shares(data),
     )
 
 
@@ -153,6 +159,7 @@ def document_modality(
     text_config: TextConfig,
     config: ScorerConfig,
     label_smoothing: float,
+    patience: int,
     seed: int,
 ) -> tuple[Modality, dict[str, Numbered]]:
     """Returns documents as a modality, and what became of each split's words.
@@ -166,6 +173,7 @@ def document_modality(
         text_config: length, batch, epochs and rate.
         config: the vocabulary and the LSTMs.
         label_smoothing: of the loss.
+        patience: epochs without a lower validation loss, before a training stops.
         seed: of word vectors that start at random.
     """
     vocabulary = vocabulary_of(data.train.texts, config.vocabulary)
@@ -182,9 +190,10 @@ def document_modality(
             order = order[: len(order) // size * size]
         return train.array_batches(numbered["train"].ids[positions[order]], targets[order], batch_size=size)
 
-    def read(split: str, positions: np.ndarray) -> tuple[tf.data.Dataset, np.ndarray]:
+    def read(split: str, positions: np.ndarray, targets: np.ndarray) -> tuple[tf.data.Dataset, np.ndarray]:
         order = length_order(numbered[split].lengths[positions], batch_size=4 * size)
-        return train.array_batches(numbered[split].ids[positions[order]], batch_size=4 * size), order
+        ids = numbered[split].ids[positions[order]]
+        return train.array_batches(ids, targets[order], batch_size=4 * size), order
 
     modality = Modality(
         name="documents",
@@ -195,9 +204,10 @@ def document_modality(
         learn=learn,
         read=read,
         epochs=text_config.text_epochs,
+        patience=patience,
         learning_rate=text_config.text_learning_rate,
         label_smoothing=label_smoothing,
-        shares=data.train.shares,
+        shares=_shares(data),
     )
     return modality, numbered
 
@@ -220,5 +230,6 @@ def word_vectors(
     return np.concatenate([np.zeros((UNKNOWN + 1, width)), SPREAD * known]).astype(np.float32)
 
 
-def _image(batch):
-    return batch["image"]
+def _shares(data: ImageData | DocumentData) -> dict[str, np.ndarray]:
+    shares = {name: getattr(data, name).shares for name in ("train", "validation")}
+    return {name: of_split for name, of_split in shares.items() if of_split is not None}

@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from xmodal import train
-from xmodal.backbones import TextEncoder, text_encoder, with_regions
+from xmodal.backbones import TextEncoder, text_encoder, with_random_weights, with_regions
 from xmodal.checkpoint import Checkpoints
 from xmodal.config import Config
 from xmodal.data.images import ImageData, ImageSplit
@@ -16,9 +17,9 @@ from xmodal.data.pairs import PairData, PairSplit
 from xmodal.data.splits import SPLITS, Labelled
 from xmodal.data.tokens import targets_of
 from xmodal.errors import UserError
-from xmodal.features import FeatureCache, features
-from xmodal.image_classifier import build_trunk, pixels, train_image_classifier
-from xmodal.text_classifier import merge, train_text_classifier
+from xmodal.features import FeatureCache
+from xmodal.image_classifier import build_trunk, train_image_classifier, trunk_features
+from xmodal.text_classifier import TextClassifier, merge, train_text_classifier
 
 # Rows that statistics are taken of.
 SAMPLE = 4096
@@ -113,76 +114,130 @@ def require_both_sides(data: PairData) -> None:
                 )
 
 
-def make_encoders(
+def image_encoder(
+    config: Config,
+    data: PairData,
+    *,
+    weights: str,
+    stage: str,
+    strategy: tf.distribute.Strategy,
+    checkpoints: Checkpoints,
+    cache: FeatureCache | None,
+) -> tuple[keras.Model, tuple[train.History, ...]]:
+    """Builds a trunk, and trains it by itself where `--trainable` names a layer: from that layer on.
+
+    Args:
+        config: all flags.
+        data: the pairs; it learns from those that have an image.
+        weights: that it begins with, as `image_trunk` takes them.
+        stage: what its training is called.
+        strategy: the tf.distribute strategy.
+        checkpoints: where trainings are kept.
+        cache: where features of frozen trunks are kept.
+
+    Returns:
+        RGB images (B, H, W, 3) from 0 to 255 -> pooled features (B, D), and the histories.
+    """
+    trunk = build_trunk(config, config.image.base, weights, strategy)
+    if config.image.trainable == "head":
+        return trunk, ()
+    classifier = train_image_classifier(
+        trunk,
+        images_of(data),
+        data_config=config.data,
+        config=config.image,
+        trainable=config.image.trainable,
+        seed=config.run.seed,
+        strategy=strategy,
+        stage=stage,
+        checkpoints=checkpoints,
+        cache=cache,
+        training=config.train,
+    )
+    return trunk, classifier.histories
+
+
+def images_of(data: PairData) -> ImageData:
+    """Returns the images of pairs."""
+    return ImageData(
+        data.train.images(), data.validation.images(), data.test.images(), data.class_names, data.report
+    )
+
+
+def sentence_encoder(
     config: Config,
     data: PairData,
     preset: str,
     *,
+    weights: Literal["preset", "none"],
+    stage: str,
     strategy: tf.distribute.Strategy,
     checkpoints: Checkpoints,
-    cache: FeatureCache | None,
-) -> Encoders:
-    """Loads both encoders, and trains each by itself where the flags ask for it.
-
-    `--trainable` and `--text_trainable` say from which layer on; "head" leaves an encoder as it is.
+) -> tuple[TextEncoder, tuple[train.History, ...]]:
+    """Loads a text encoder, and trains it by itself where `--text_trainable` names a layer: from that on.
 
     Args:
         config: all flags.
-        data: the pairs; each encoder learns from those that have its side.
-        preset: the text encoder, as `backbones.text_encoder` takes it.
+        data: the pairs; it learns from those that have a text.
+        preset: the encoder, as `backbones.text_encoder` takes it.
+        weights: of the encoder: the preset's own, or none, for random ones.
+        stage: what its training is called.
         strategy: the tf.distribute strategy.
         checkpoints: where trainings are kept.
-        cache: where features of frozen trunks are kept.
     """
-    trunk = build_trunk(config, config.image.base, config.image.image_weights, strategy)
-    histories: tuple[train.History, ...] = ()
-    if config.image.trainable != "head":
-        images = ImageData(
-            data.train.images(),
-            data.validation.images(),
-            data.test.images(),
-            data.class_names,
-            data.report,
-        )
-        histories += train_image_classifier(
-            trunk,
-            images,
-            data_config=config.data,
-            config=config.image,
-            trainable=config.image.trainable,
-            seed=config.run.seed,
-            strategy=strategy,
-            stage="image encoder",
-            checkpoints=checkpoints,
-            cache=cache,
-            training=config.train,
-        ).histories
     if config.text.text_trainable == "head":
         with strategy.scope():
+            keras.utils.set_random_seed(config.run.seed)
             text = text_encoder(preset, config.text.sequence_length)
-    else:
-        learned, held_out = (
-            merge(split.texts[split.has_text], split.targets[split.has_text])
-            for split in (data.train, data.validation)
-        )
-        classifier = train_text_classifier(
-            preset,
-            learned,
-            len(data.class_names),
-            config=config.text,
-            seed=config.run.seed,
-            strategy=strategy,
-            stage="text encoder",
-            validation=held_out,
-            patience=config.image.patience,
-            checkpoints=checkpoints,
-            training=config.train,
-        )
-        text = classifier.encoder
-        histories += (classifier.history,) if classifier.history else ()
+            return text if weights == "preset" else with_random_weights(text, data.train.texts), ()
+    classifier = train_texts(
+        config, data, preset, weights=weights, stage=stage, strategy=strategy, checkpoints=checkpoints
+    )
+    return classifier.encoder, (classifier.history,) if classifier.history else ()
+
+
+def train_texts(
+    config: Config,
+    data: PairData,
+    preset: str,
+    *,
+    weights: Literal["preset", "none"],
+    stage: str,
+    strategy: tf.distribute.Strategy,
+    checkpoints: Checkpoints,
+) -> TextClassifier:
+    """Trains a text encoder with a head on the texts of pairs; arguments as of `sentence_encoder`."""
+    learned, held_out = (
+        merge(split.texts[split.has_text], split.targets[split.has_text])
+        for split in (data.train, data.validation)
+    )
+    return train_text_classifier(
+        preset,
+        learned,
+        len(data.class_names),
+        config=config.text,
+        seed=config.run.seed,
+        strategy=strategy,
+        stage=stage,
+        validation=held_out,
+        patience=config.image.patience,
+        checkpoints=checkpoints,
+        training=config.train,
+        weights=weights,
+    )
+
+
+def both_encoders(
+    config: Config,
+    trunk: keras.Model,
+    text: TextEncoder,
+    histories: tuple[train.History, ...],
+    strategy: tf.distribute.Strategy,
+) -> Encoders:
+    """Lets an image trunk give a map, and a text encoder its tokens, as models that read both take them."""
     with strategy.scope():
-        both, map_shape = with_regions(trunk, config.fusion.region_layer)
-        return Encoders(both, map_shape, text, with_tokens(text.model), histories)
+        seen, map_shape = with_regions(trunk, config.fusion.region_layer)
+        return Encoders(seen, map_shape, text, with_tokens(text.model), histories)
 
 
 def with_tokens(encoder: keras.Model) -> keras.Model:
@@ -200,80 +255,106 @@ def with_tokens(encoder: keras.Model) -> keras.Model:
     return keras.Model(encoder.input, joined, name=encoder.name)
 
 
-def encode(
+def read_images(
     config: Config,
     encoders: Encoders,
     data: PairData,
     *,
+    views: int,
+    prefix: str,
     strategy: tf.distribute.Strategy,
     checkpoints: Checkpoints,
     cache: FeatureCache | None,
-) -> dict[str, EncodedSplit]:
-    """Runs both encoders over all splits.
-
-    A frozen trunk sees each training image `--epochs` times, first as it is and then augmented; one that was
-    trained sees it as it is.
+) -> dict[str, tuple[tf.Tensor, ...]]:
+    """Runs the trunk over the images of all splits.
 
     Args:
         config: all flags.
         encoders: of both sides.
         data: the pairs.
+        views: of each training image: as it is, and then augmented.
+        prefix: of what stages are called.
         strategy: the tf.distribute strategy.
         checkpoints: where outputs are kept.
         cache: where features are kept for other runs; with the checkpoints without it.
 
     Returns:
-        Name of a split -> what was made of it.
+        Name of a split -> for each view what the trunk gave of each image, and a row of zeros.
     """
-    views = config.image.epochs if config.image.trainable == "head" else 1
 
-    def read_images(split: ImageSplit, name: str, view: int) -> tf.Tensor:
-        facts: dict[str, object] = {
-            "image_size": config.data.image_size,
-            "batch_size": 4 * config.image.batch_size,
-        }
-        augment = config.image.augment if view else ()
-        seed = config.run.seed
-        if view:
-            facts |= {"augment": list(augment), "seed": seed, "view": view}
-        stage = f"images: {name}, view {view + 1}" if name == "train" else f"images: {name}"
-        size = 4 * config.image.batch_size
-        batches = pixels(split, config.data.image_size, size, augment=augment, seed=seed, epoch=view)
-        if cache is None:
-            rows = train.predict(encoders.trunk, batches, strategy, stage=stage, checkpoints=checkpoints)
-        else:
-            kept = features(encoders.trunk, split, batches, strategy, cache=cache, facts=facts, stage=stage)
-            rows = np.asarray(kept)
+    def read(images: ImageSplit, name: str, view: int) -> tf.Tensor:
+        kept = trunk_features(
+            encoders.trunk,
+            images,
+            data_config=config.data,
+            config=config.image,
+            seed=config.run.seed,
+            strategy=strategy,
+            stage=f"{prefix}images: {name}, view {view + 1}"
+            if name == "train"
+            else f"{prefix}images: {name}",
+            view=view,
+            checkpoints=checkpoints,
+            cache=cache,
+        )
+        rows = np.asarray(kept)
         return tf.concat([rows, tf.zeros_like(rows[:1])], axis=0)
 
-    encoded = {}
-    for name in SPLITS:
-        split: PairSplit = getattr(data, name)
+    return {
+        name: tuple(
+            read(getattr(data, name).images(), name, view) for view in range(views if name == "train" else 1)
+        )
+        for name in SPLITS
+    }
+
+
+Read = tuple[tf.Tensor, tf.Tensor, np.ndarray]
+
+
+def read_texts(
+    encoders: Encoders,
+    data: PairData,
+    *,
+    prefix: str,
+    strategy: tf.distribute.Strategy,
+    checkpoints: Checkpoints,
+) -> dict[str, Read]:
+    """Runs the text model over the texts of all splits; arguments as of `read_images`.
+
+    Returns:
+        Name of a split -> what the model gave of the distinct texts, their masks, and the row of each text.
+    """
+
+    def read(texts: np.ndarray, stage: str) -> Read:
+        distinct, row = np.unique(texts.astype(str), return_inverse=True)
+        tokens = encoders.text.padded(distinct)
+        batches = train.array_batches(tokens, batch_size=64)
+        rows = train.predict(encoders.text_model, batches, strategy, stage=stage, checkpoints=checkpoints)
+        return tf.constant(rows), tf.cast(tokens["padding_mask"], tf.float32), row
+
+    return {name: read(getattr(data, name).texts, f"{prefix}texts: {name}") for name in SPLITS}
+
+
+def encoded_pairs(
+    data: PairData, images: dict[str, tuple[tf.Tensor, ...]], texts: dict[str, Read]
+) -> dict[str, EncodedSplit]:
+    """Joins what `read_images` and `read_texts` gave: name of a split -> its pairs."""
+
+    def joined(split: PairSplit, views: tuple[tf.Tensor, ...], said: Read) -> EncodedSplit:
         there = split.has_image
-        images = split.images()
-        kept = [read_images(images, name, view) for view in range(views if name == "train" else 1)]
-        texts, mask, row = _read_texts(encoders, split.texts, f"texts: {name}", strategy, checkpoints)
-        encoded[name] = EncodedSplit(
-            views=tuple(kept),
-            image_row=np.where(there, np.cumsum(there) - 1, len(images)),
-            texts=texts,
-            token_mask=mask,
-            text_row=row,
+        return EncodedSplit(
+            views=views,
+            image_row=np.where(there, np.cumsum(there) - 1, int(there.sum())),
+            texts=said[0],
+            token_mask=said[1],
+            text_row=said[2],
             has_image=there,
             has_text=split.has_text,
             labels=split.labels,
             shares=split.shares,
         )
-    return encoded
 
-
-def _read_texts(encoders: Encoders, texts: np.ndarray, stage: str, strategy, checkpoints):
-    """Returns what the text model gives of the distinct texts, their masks, and the row of each text."""
-    distinct, row = np.unique(texts.astype(str), return_inverse=True)
-    tokens = encoders.text.padded(distinct)
-    batches = train.array_batches(tokens, batch_size=64)
-    rows = train.predict(encoders.text_model, batches, strategy, stage=stage, checkpoints=checkpoints)
-    return tf.constant(rows), tf.cast(tokens["padding_mask"], tf.float32), row
+    return {name: joined(getattr(data, name), images[name], texts[name]) for name in SPLITS}
 
 
 def samples(encoders: Encoders, split: EncodedSplit) -> dict[str, np.ndarray]:

@@ -4,7 +4,7 @@ Every loop over batches asks here how far to go. Without a rehearsal it goes to 
 """
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -75,6 +75,13 @@ def repeated(times: float) -> Iterator[None]:
         yield
     finally:
         held.repeats /= times
+
+
+def stopwatch() -> Callable[[], float]:
+    """Returns what tells the seconds since now, those that a rehearsal left out meanwhile among them."""
+    held, started = _under_way.get(), time.perf_counter()
+    before = held.seconds if held else 0.0
+    return lambda: time.perf_counter() - started + (held.seconds - before if held else 0.0)
 
 
 class Steps:

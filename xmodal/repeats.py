@@ -46,7 +46,7 @@ def repeated_gain(a_right: np.ndarray, b_right: np.ndarray, *, what: str, unit: 
     """
     gain = mean_of(a_right.astype(float) - b_right.astype(float))
     seeds, examples = a_right.shape
-    unit = f"{unit} and {seeds} seeds" if seeds > 1 else f"{unit} and one seed"
+    unit = f"{unit} and {_number(seeds)}"
     return Gain(
         difference=gain.value,
         ci95=gain.ci95,
@@ -55,6 +55,32 @@ def repeated_gain(a_right: np.ndarray, b_right: np.ndarray, *, what: str, unit: 
         only_b=int((b_right & ~a_right).sum()),
         sentence=gain_sentence(gain.value, gain.ci95, examples, what, unit),
     )
+
+
+def beyond_chance(right: np.ndarray, chance: float, *, what: str, unit: str) -> Gain:
+    """Compares an accuracy that was measured with S seeds with that of answers drawn at random.
+
+    Args:
+        right: (S, N), whether each example was answered rightly.
+        chance: the accuracy of such answers.
+        what, unit: words of the sentence: what was tried, and what the examples are.
+
+    Returns:
+        The gain; its `only_a` and `only_b` count the right and the wrong answers.
+    """
+    gain = mean_of(right - chance)
+    low, high = gain.ci95
+    seeds, examples = right.shape
+    found = f"cannot be told from chance with {examples:,} {unit} and {_number(seeds)}"
+    if low > 0 or high < 0:
+        found = f"was {'better' if low > 0 else 'worse'} than chance"
+    points = f"{100 * gain.value:+.1f} points (95% {100 * low:.1f} to {100 * high:.1f})"
+    sentence = f"{what} {found}: {points} beyond {chance:.1%}"
+    return Gain(gain.value, gain.ci95, examples, int(right.sum()), int((~right).sum()), sentence)
+
+
+def _number(seeds: int) -> str:
+    return f"{seeds} seeds" if seeds > 1 else "one seed"
 
 
 def student95(freedom: int) -> float:

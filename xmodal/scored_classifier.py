@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import keras
 import numpy as np
@@ -28,12 +29,10 @@ class Moving:
     Attributes:
         source: a model of another modality, as `train_scored` made it.
         layers: names of the layers that move.
-        frozen: leave them as they are, instead of training them on.
     """
 
     source: keras.Model
     layers: tuple[str, ...]
-    frozen: bool
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,7 @@ class Scored:
 
     Attributes:
         model: inputs -> logits of the classes that it learned.
-        history: of its training.
+        history: of its training, with validation.
         transfer: what moved into it, None when it started alone.
     """
 
@@ -125,10 +124,14 @@ def train_scored(
     strategy: tf.distribute.Strategy,
     stage: str,
     moving: Moving | None = None,
+    frozen: Sequence[str] = (),
+    epochs: int = 0,
     checkpoints: Checkpoints | None = None,
     training: TrainConfig | None = None,
 ) -> Scored:
     """Trains an encoder and the scorer, from random weights or with layers that move in.
+
+    The weights of the best epoch are kept, by the loss on the validation examples of the classes.
 
     Args:
         modality: what to learn from.
@@ -139,6 +142,8 @@ def train_scored(
         strategy: the tf.distribute strategy.
         stage: what progress, history and checkpoints call it.
         moving: what moves in from another modality.
+        frozen: names of layers that stay as they begin.
+        epochs: to go through without stopping early; 0 for those of `epochs_for`, with patience.
         checkpoints: where its state is kept.
         training: optimizer, precision and what else is common to every training.
     """
@@ -148,13 +153,22 @@ def train_scored(
         keras.utils.set_random_seed(seed)
         model = scored_classifier(modality.encoder(), texts.vectors, texts.targets, scale=scale)
     transfer = move(moving, model) if moving else None
-    targets = modality.targets_among(classes, positions)
+    for name in frozen:
+        model.get_layer(name).trainable = False
+    targets = modality.targets_among(classes, "train", positions)
+    held_out = np.flatnonzero(np.isin(modality.labels["validation"], classes))
+    validation, _ = modality.read(
+        "validation", held_out, modality.targets_among(classes, "validation", held_out)
+    )
+    longer = partial(epochs_for, whole=len(modality.labels["train"]), part=len(positions))
     history = train.fit(
         model,
         lambda epoch: modality.learn(positions, targets, (seed, epoch)),
         loss=train.cross_entropy(modality.label_smoothing),
         optimizer=train.optimizer_maker(training, modality.learning_rate),
-        epochs=epochs_for(modality.epochs, len(modality.labels["train"]), len(positions)),
+        epochs=epochs or longer(modality.epochs),
+        validation=validation,
+        patience=epochs or longer(modality.patience),
         strategy=strategy,
         stage=stage,
         checkpoints=checkpoints,
@@ -164,7 +178,7 @@ def train_scored(
 
 
 def move(moving: Moving, target: keras.Model) -> TransferReport:
-    """Copies layers of one modality's model into another's, and freezes them where that is asked for.
+    """Copies layers of one modality's model into another's.
 
     Raises:
         UserError: when the names of their classes are encoded as vectors of different width.
@@ -180,12 +194,9 @@ def move(moving: Moving, target: keras.Model) -> TransferReport:
     def staying(model: keras.Model) -> list[str]:
         return [layer.name for layer in model.layers if layer.name not in moving.layers]
 
-    report = transfer_weights(
+    return transfer_weights(
         moving.source, target, growth="random", leave=staying(target), drop=staying(moving.source)
     )
-    for name in moving.layers:
-        target.get_layer(name).trainable = not moving.frozen
-    return report
 
 
 def read(
@@ -199,8 +210,8 @@ def read(
     checkpoints: Checkpoints | None = None,
 ) -> np.ndarray:
     """Returns the logits (n, K) of some examples of a split."""
-    inputs, order = modality.read(split, positions)
-    logits = train.predict(model, inputs, strategy, stage=stage, checkpoints=checkpoints)
+    batches, order = modality.read(split, positions, modality.labels[split][positions])
+    logits = train.predict(model, batches, strategy, stage=stage, checkpoints=checkpoints)
     return logits[np.argsort(order)]
 
 

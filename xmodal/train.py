@@ -34,7 +34,7 @@ from xmodal.progress import (
     take_progress,
     take_result,
 )
-from xmodal.rehearsal import Steps, repeated, shortened, under_way
+from xmodal.rehearsal import Steps, repeated, shortened, stopwatch, under_way
 from xmodal.replicas import Stopped, distributed, mapped, progress_bar
 from xmodal.step_trace import StepTrace
 from xmodal.steps import Adversary, Loss, hits, step_taker
@@ -50,11 +50,23 @@ class History:
         epochs: a dict for each epoch, with epoch, seconds, waiting (how many of them went by waiting for
             input; not with several steps a call), loss, accuracy, val_loss and val_accuracy.
         start: val_loss and val_accuracy before the first step, where weights were chosen on validation.
+
+    In a rehearsal it is as long as that of the run, and its seconds are those that the run would take.
     """
 
     stage: str
     epochs: tuple[dict[str, float], ...]
     start: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def kept(self) -> dict[str, float]:
+        """val_loss and val_accuracy of the weights that were kept, where they were chosen on validation."""
+        return min([*([self.start] if self.start else []), *self.epochs], key=lambda entry: entry["val_loss"])
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of all epochs."""
+        return sum(entry["seconds"] for entry in self.epochs)
 
 
 def cross_entropy(label_smoothing: float = 0.0) -> Loss:
@@ -280,6 +292,7 @@ def fit(
     validate = validator(model, strategy, metrics, None if classifies else loss)
     model.stop_training = False
     listeners.on_train_begin()
+    elapsed = stopwatch()
     with trace, deferred_signals() if kept else nullcontext(lambda: False) as interrupted:
         stop = False
         if progress.epoch == progress.step == 0:
@@ -307,7 +320,15 @@ def fit(
     listeners.on_train_end()
     if kept:
         kept.finish(result_state(progress, model, stage))
-    return History(stage, tuple(progress.history), progress.start)
+    return History(stage, _told_epochs(progress, planned, elapsed()), progress.start)
+
+
+def _told_epochs(progress: Progress, planned: int, seconds: float) -> tuple[dict[str, float], ...]:
+    """Returns the history; in a rehearsal that of the run, with the seconds that it would take."""
+    if not under_way() or not progress.history:
+        return tuple(progress.history)
+    last = {**progress.history[-1], "seconds": seconds / planned}
+    return tuple({**last, "epoch": epoch} for epoch in range(planned))
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """What transfer is worth: accuracy with and without it, at several amounts of labelled examples."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +10,8 @@ from xmodal.baselines import Attempt
 from xmodal.evaluate import paired_gain, wilson_interval
 from xmodal.trials import amount
 
+TRIED = "Trainings from scratch, of which the lowest validation loss counts"
+TRIED_HEAD = ("peak rate", "passes", "validation loss", "validation accuracy")
 HEAD = ("examples a class", "examples", "with transfer", "without", "difference")
 
 
@@ -67,11 +69,22 @@ def worth_plot(amounts: Sequence[Worth], classes: int, unit: str) -> report.Plot
 
 def tried_table(attempts: Sequence[Attempt]) -> report.Table:
     """Shows what was tried from scratch, and how the validation split found it."""
-    rows = tuple(
-        (f"{item.rate:g}", item.passes, item.kept["val_loss"], item.kept["val_accuracy"]) for item in attempts
-    )
-    head = ("peak rate", "passes", "validation loss", "validation accuracy")
-    return report.Table("Trainings from scratch, of which the lowest validation loss counts", head, rows)
+    return report.Table(TRIED, TRIED_HEAD, tuple(map(_tried, attempts)))
+
+
+def tried_by_name(tried: Mapping[str, Sequence[Attempt]], caption: str = TRIED) -> report.Table:
+    """Shows what was tried from scratch of several things.
+
+    Args:
+        tried: what was trained -> all attempts.
+        caption: of the table.
+    """
+    rows = tuple((name, *_tried(item)) for name, attempts in tried.items() for item in attempts)
+    return report.Table(caption, ("training", *TRIED_HEAD), rows)
+
+
+def _tried(item: Attempt) -> tuple[str | int | float, ...]:
+    return (f"{item.rate:g}", item.passes, item.kept["val_loss"], item.kept["val_accuracy"])
 
 
 def _row(item: Worth) -> tuple[str, ...]:

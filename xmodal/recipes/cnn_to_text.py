@@ -2,11 +2,12 @@
 
 A CNN learns images and a BiLSTM learns documents, both by the likeness of what they see to the names of the
 classes. Then the scorer that one of them learned starts the other one's training, at several amounts of
-examples, beside the same training without it.
+examples, beside trainings from random weights: the same one, and one whose rate and number of passes are
+searched on the validation split. The better of these there is called no_transfer.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import keras
@@ -14,6 +15,7 @@ import numpy as np
 
 from xmodal import assets, report
 from xmodal.backbones import image_trunk
+from xmodal.baselines import Attempt, best_of_trainings
 from xmodal.bridge import readable
 from xmodal.clock import Clock
 from xmodal.config import Config, cache_folder
@@ -24,24 +26,38 @@ from xmodal.data.texts import read_descriptions
 from xmodal.evaluate import Gain, Result, evaluate
 from xmodal.job import Job, begin, finish
 from xmodal.modality import ClassTexts, Modality, document_modality, image_modality
-from xmodal.repeats import mean_of, repeated_gain
-from xmodal.scored_classifier import class_texts
+from xmodal.repeats import beyond_chance, mean_of, repeated_gain
+from xmodal.scored_classifier import Scored, class_texts
+from xmodal.train import History
+from xmodal.transfer_worth import tried_by_name
 from xmodal.trials import (
+    ALONE,
+    FROM_SCRATCH,
+    RANDOM_FROZEN,
     Learned,
     Setting,
     Trial,
+    again_from_scratch,
     amount,
+    answered,
     counts_of,
     learn,
     tell_unseen,
     trials,
+    trials_from_scratch,
     truth_of,
+    try_from_scratch,
     unseen_of,
     unseen_trials,
 )
 
 Facts = dict[str, float | int | str]
 TITLE = "One scorer for images and documents"
+NOTES = {
+    ALONE: "from random weights, with the flags' rate and passes",
+    RANDOM_FROZEN: "the same with a scorer of random weights that stays as it is",
+    FROM_SCRATCH: "from random weights, with the rate and the passes that were best on validation",
+}
 
 
 @dataclass(frozen=True)
@@ -50,13 +66,36 @@ class Measured:
 
     Attributes:
         rights: for each training, with each seed, whether each test example was answered rightly (N,).
-        guesses: the same of test examples of the unseen classes, of trainings without these.
-        whole: what was learned from all examples with the first seed, by the trainings' names.
+        histories: for each training, that with each seed.
+        guesses: as `rights`, of test examples of the unseen classes, of trainings without these.
+        whole: what was learned from all examples with the first seed.
+        tried: for each training from scratch, all that was tried with the first seed, the best of it first.
     """
 
-    rights: dict[Trial, list[np.ndarray]]
-    guesses: dict[Trial, list[np.ndarray]]
-    whole: dict[str, Learned]
+    rights: dict[Trial, list[np.ndarray]] = field(default_factory=dict)
+    histories: dict[Trial, list[History]] = field(default_factory=dict)
+    guesses: dict[Trial, list[np.ndarray]] = field(default_factory=dict)
+    whole: dict[Trial, Learned] = field(default_factory=dict)
+    tried: dict[Trial, list[Attempt[Scored]]] = field(default_factory=dict)
+
+    def add(self, trial: Trial, learned: Learned, truth: np.ndarray) -> float:
+        """Adds a training with the next seed, and returns its accuracy."""
+        right = learned.probabilities.argmax(axis=1) == truth
+        self.rights.setdefault(trial, []).append(right)
+        self.histories.setdefault(trial, []).append(learned.scored.history)
+        if not trial.count:
+            self.whole.setdefault(trial, learned)
+        return float(right.mean())
+
+    def moved_beside(self, trial: Trial) -> Trial:
+        """Returns the training of the same examples with a scorer that moved."""
+        (moved,) = (other for other in self.rights if other.source and _same_examples(other, trial))
+        return moved
+
+    def no_transfer(self, moved: Trial) -> Trial:
+        """Returns the training without the other's scorer that was best on validation over all seeds."""
+        beside = [other for other in self.histories if not other.source and _same_examples(other, moved)]
+        return best_of_trainings({other: self.histories[other] for other in beside})
 
 
 def run(config: Config, clock: Clock) -> report.Run:
@@ -93,26 +132,40 @@ def run(config: Config, clock: Clock) -> report.Run:
 
 def measure(setting: Setting, clock: Clock) -> Measured:
     """Trains everything with every seed, and asks all of it about the test examples."""
-    measured = Measured({}, {}, {})
+    measured = Measured()
     first = setting.config.run.seed
     for seed in range(first, first + setting.config.scorer.seeds):
         alone: dict[str, keras.Model] = {}
         with clock.stage(f"seed {seed}"):
             for trial in trials(setting):
                 learned = learn(setting, trial, alone, seed)
-                right = learned.probabilities.argmax(axis=1) == truth_of(setting, trial)
-                measured.rights.setdefault(trial, []).append(right)
-                clock.say(f"{trial.name}: {right.mean():.2%}")
-                if not trial.count and not trial.source:
+                clock.say(f"{trial.name}: {measured.add(trial, learned, truth_of(setting, trial)):.2%}")
+                if not trial.count and not trial.source and trial.way == ALONE:
                     alone[trial.modality] = learned.scored.model
-                if not trial.count and seed == first:
-                    measured.whole[trial.name] = learned
+        if trials_from_scratch(setting):
+            with clock.stage(f"seed {seed}: from scratch"):
+                for trial in trials_from_scratch(setting):
+                    learned = answered(setting, trial, from_scratch(setting, measured, trial, seed), seed)
+                    clock.say(f"{trial.name}: {measured.add(trial, learned, truth_of(setting, trial)):.2%}")
         if setting.config.scorer.unseen:
             with clock.stage(f"seed {seed}: unseen classes"):
                 for trial in unseen_trials(setting):
                     right = tell_unseen(setting, trial, alone, seed)
                     measured.guesses.setdefault(trial, []).append(right)
     return measured
+
+
+def from_scratch(setting: Setting, measured: Measured, trial: Trial, seed: int) -> Scored:
+    """Trains from scratch: in several ways with the first seed, as was best then with the others."""
+    if seed == setting.config.run.seed:
+        moved = measured.moved_beside(trial)
+        assert moved.source is not None
+        both = (moved, Trial(moved.source, 0))
+        seconds = sum(measured.histories[part][0].seconds for part in both)
+        best, tried = try_from_scratch(setting, trial, seconds, seed)
+        measured.tried[trial] = [best, *(attempt for attempt in tried if attempt is not best)]
+        return best.trained
+    return again_from_scratch(setting, trial, measured.tried[trial][0], seed)
 
 
 def reported(
@@ -129,14 +182,18 @@ def reported(
         title=TITLE,
         data=reports[0],
         further_data={"documents": reports[1]},
-        results={name: _result(setting, name, learned) for name, learned in whole.items()},
-        gains=tuple(_gains(measured.rights)),
+        results={trial.name: _result(setting, measured, trial) for trial in whole},
+        gains=(*_gains(measured), *_beyond_chance(setting, measured.guesses)),
         transfer=next((one.scored.transfer for one in whole.values() if one.scored.transfer), None),
         histories=tuple(learned.scored.history for learned in whole.values()),
         gallery=(),
         facts=facts | _scales(whole),
         headline=Trial("documents", 0).name,
-        tables=(*_tables(measured.rights), *_unseen_table(setting, measured.guesses)),
+        tables=(
+            *_tables(measured),
+            *_unseen_table(setting, measured.guesses),
+            *_tried_tables(measured.tried, setting.config.run.seed),
+        ),
         plots=tuple(_plots(setting, measured.rights)),
     )
 
@@ -183,6 +240,7 @@ def modalities_of(config: Config, strategy) -> tuple[dict[str, Modality], tuple[
         text_config=config.text,
         config=config.scorer,
         label_smoothing=config.image.label_smoothing,
+        patience=config.image.patience,
         seed=config.run.seed,
     )
     facts: Facts = {"longest document that is read, in words": config.text.sequence_length}
@@ -192,54 +250,94 @@ def modalities_of(config: Config, strategy) -> tuple[dict[str, Modality], tuple[
     return {"images": images, "documents": documents}, (image_data.report, document_data.report), facts
 
 
-def _result(setting: Setting, name: str, learned: Learned) -> Result:
-    modality = setting.modalities[name.partition(",")[0]]
+def _result(setting: Setting, measured: Measured, trial: Trial) -> Result:
+    modality = setting.modalities[trial.modality]
+    note = f"with the scorer of the {trial.source}, otherwise as alone" if trial.source else NOTES[trial.way]
+    if trial in [measured.no_transfer(moved) for moved in measured.rights if moved.source]:
+        note += "; no_transfer, the best without the other's scorer on validation"
     return evaluate(
-        name,
-        learned.probabilities,
+        trial.name,
+        measured.whole[trial].probabilities,
         modality.labels["test"],
         modality.class_names,
-        note=f"trained with seed {setting.config.run.seed}",
+        note=f"{note}; seed {setting.config.run.seed}",
     )
 
 
-def _gains(rights: dict[Trial, list[np.ndarray]]) -> Iterator[Gain]:
-    for trial, right in rights.items():
-        if trial.source:
-            what = f"the scorer of the {trial.source}, at {amount(trial.count)} {trial.modality} a class,"
-            alone = np.stack(rights[replace(trial, source=None)])
-            yield repeated_gain(np.stack(right), alone, what=what, unit=trial.modality)
+def _same_examples(one: Trial, other: Trial) -> bool:
+    return (one.modality, one.count) == (other.modality, other.count)
 
 
-def _scales(whole: dict[str, Learned]) -> Facts:
+def _gain(measured: Measured, moved: Trial) -> Gain:
+    """Compares a training with a scorer that moved with the best one without."""
+    other = measured.no_transfer(moved)
+    what = f"the scorer of the {moved.source}, at {amount(moved.count)} {moved.modality} a class, "
+    return repeated_gain(
+        np.stack(measured.rights[moved]),
+        np.stack(measured.rights[other]),
+        what=f"{what}in the place of no_transfer ({other.way}),",
+        unit=moved.modality,
+    )
+
+
+def _gains(measured: Measured) -> Iterator[Gain]:
+    yield from (_gain(measured, trial) for trial in measured.rights if trial.source)
+
+
+def _beyond_chance(setting: Setting, guesses: dict[Trial, list[np.ndarray]]) -> Iterator[Gain]:
+    for trial, right in guesses.items():
+        yield beyond_chance(
+            np.stack(right),
+            1 / len(setting.unseen[trial.modality]),
+            what=f"naming {trial.modality} of classes that were never seen ({_start(trial)})",
+            unit=trial.modality,
+        )
+
+
+def _start(trial: Trial) -> str:
+    return f"scorer of the {trial.source}" if trial.source else "scorer from random weights"
+
+
+def _scales(whole: dict[Trial, Learned]) -> Facts:
     return {
-        f"scale learned by {name}": float(np.exp(learned.scored.model.get_layer("scorer").log_scale.numpy()))
-        for name, learned in whole.items()
+        f"scale learned by {trial.name}": float(
+            np.exp(learned.scored.model.get_layer("scorer").log_scale.numpy())
+        )
+        for trial, learned in whole.items()
     }
 
 
-def _tables(rights: dict[Trial, list[np.ndarray]]) -> Iterator[report.Table]:
-    moved = [trial for trial in rights if trial.source]
+def _tables(measured: Measured) -> Iterator[report.Table]:
+    rights = measured.rights
     for modality in dict.fromkeys(trial.modality for trial in rights):
-        rows = []
-        for trial in rights:
-            if trial.modality == modality and not trial.source:
-                row: tuple[str, ...] = (amount(trial.count), _accuracy(rights[trial]))
-                for other in moved:
-                    if replace(other, source=None) == trial:
-                        gain = repeated_gain(
-                            np.stack(rights[other]), np.stack(rights[trial]), what="", unit=""
-                        )
-                        row += (_accuracy(rights[other]), _points(gain))
-                rows.append(row)
-        sources = [trial.source for trial in moved if trial.modality == modality and not trial.count]
-        head: tuple[str, ...] = (f"{modality} a class", "scorer from random weights")
-        for source in sources:
-            head += (f"scorer of the {source}", "difference in points")
+        of_it = [trial for trial in rights if trial.modality == modality]
+        ways = [way for way in NOTES if any(trial.way == way for trial in of_it)]
+        head: tuple[str, ...] = (f"{modality} a class", *ways)
+        rows = {
+            count: (amount(count), *(_accuracy(rights[Trial(modality, count, way=way)]) for way in ways))
+            for count in dict.fromkeys(trial.count for trial in of_it)
+        }
+        moved = [trial for trial in of_it if trial.source]
+        for trial in moved:
+            rows[trial.count] += (
+                _accuracy(rights[trial]),
+                measured.no_transfer(trial).way,
+                _points(_gain(measured, trial)),
+            )
+        if moved:
+            head += (f"scorer of the {moved[0].source}", "no_transfer", "points above it")
         seeds = len(next(iter(rights.values())))
         yield report.Table(
-            f"Test accuracy on {modality} by examples, {_seeds(seeds)}, with 95% intervals", head, tuple(rows)
+            f"Test accuracy on {modality} by examples, {_seeds(seeds)}, with 95% intervals",
+            head,
+            tuple(rows.values()),
         )
+
+
+def _tried_tables(tried: dict[Trial, list[Attempt[Scored]]], seed: int) -> Iterator[report.Table]:
+    if tried:
+        caption = f"Trainings from scratch with seed {seed}; the first of each was taken with every seed"
+        yield tried_by_name({trial.name: attempts for trial, attempts in tried.items()}, caption)
 
 
 def _unseen_table(setting: Setting, guesses: dict[Trial, list[np.ndarray]]) -> Iterator[report.Table]:
@@ -249,7 +347,7 @@ def _unseen_table(setting: Setting, guesses: dict[Trial, list[np.ndarray]]) -> I
         rows.append(
             (
                 trial.modality,
-                f"scorer of the {trial.source}" if trial.source else "scorer from random weights",
+                _start(trial),
                 ", ".join(modality.class_names[label] for label in unseen),
                 _accuracy(right),
                 f"{1 / len(unseen):.1%}",
@@ -266,27 +364,31 @@ def _unseen_table(setting: Setting, guesses: dict[Trial, list[np.ndarray]]) -> I
 
 def _plots(setting: Setting, rights: dict[Trial, list[np.ndarray]]) -> Iterator[report.Plot]:
     for modality in setting.modalities:
-        series = []
-        for source in dict.fromkeys(trial.source for trial in rights if trial.modality == modality):
-            points = [trial for trial in rights if (trial.modality, trial.source) == (modality, source)]
-            means = [mean_of(np.stack(rights[trial])) for trial in points]
-            name = f"scorer of the {source}" if source else "scorer from random weights"
-            series.append(
-                report.Series(
-                    name,
-                    tuple(_per_class(setting, trial) for trial in points),
-                    tuple(100 * mean.value for mean in means),
-                    low=tuple(100 * mean.ci95[0] for mean in means),
-                    high=tuple(100 * mean.ci95[1] for mean in means),
-                )
-            )
+        lines: dict[str, list[Trial]] = {}
+        for trial in rights:
+            if trial.modality == modality:
+                name = f"scorer of the {trial.source}" if trial.source else trial.way
+                lines.setdefault(name, []).append(trial)
         yield report.Plot(
             f"Test accuracy on {modality}, with 95% intervals",
             f"{modality} a class",
             "accuracy, %",
-            tuple(series),
+            tuple(_series(setting, rights, name, points) for name, points in lines.items()),
             log_x=True,
         )
+
+
+def _series(
+    setting: Setting, rights: dict[Trial, list[np.ndarray]], name: str, points: Sequence[Trial]
+) -> report.Series:
+    means = [mean_of(np.stack(rights[trial])) for trial in points]
+    return report.Series(
+        name,
+        tuple(_per_class(setting, trial) for trial in points),
+        tuple(100 * mean.value for mean in means),
+        low=tuple(100 * mean.ci95[0] for mean in means),
+        high=tuple(100 * mean.ci95[1] for mean in means),
+    )
 
 
 def _per_class(setting: Setting, trial: Trial) -> float:

@@ -1,32 +1,27 @@
 """Image and text together: four ways to read both, against each side alone, and what is left without one.
 
 A VGG trunk and a BERT read each image and each text once; what they give is kept. On it the scorer s(x, c) is
-trained for the image, for the text and for both, and every model is asked again with one side taken away.
+trained for the image, for the text and for both, and every model is asked again with one side taken away. The
+best way to read both is trained once more on encoders from random weights, to show what theirs are worth.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 import tensorflow as tf
 
 from xmodal import assets, export, report
+from xmodal.baselines import Attempt, best_on_validation, better_note
 from xmodal.bridge import readable, softmax
 from xmodal.clock import Clock
 from xmodal.config import Config, cache_folder
 from xmodal.data.pairs import PairData, configured_pairs
-from xmodal.evaluate import Result, evaluate, gallery_indices, log_loss, paired_gain
+from xmodal.evaluate import Gain, Result, evaluate, gallery_indices, log_loss, paired_gain
 from xmodal.export_check import Question, export_checked
 from xmodal.features import feature_cache
-from xmodal.fused_classifier import (
-    SHOWN,
-    Fused,
-    Setting,
-    calibrated,
-    logits_of,
-    sum_late,
-    train_fused,
-)
-from xmodal.fusion import FusionSettings, gate_model
+from xmodal.fused_classifier import ALONE, SHOWN, Fused, Setting, calibrated, logits_of, train_all
+from xmodal.fusion import gate_model
 from xmodal.job import Job, begin, finish
 from xmodal.missing_sides import (
     least_without_a_side,
@@ -36,10 +31,21 @@ from xmodal.missing_sides import (
     trust_table,
     trusted_pairs,
 )
-from xmodal.pair_encoders import encode, image_parts, make_encoders, require_both_sides, samples
+from xmodal.pair_encoders import image_parts, require_both_sides
+from xmodal.pair_protocols import (
+    FROM_SCRATCH,
+    RANDOM_FROZEN,
+    Answers,
+    Bench,
+    answers_of,
+    by_flags,
+    seconds_of,
+    trained_from_scratch,
+)
 from xmodal.scored_classifier import class_texts
 from xmodal.serving import of_length_one
 from xmodal.strategy import workers
+from xmodal.transfer_worth import tried_by_name
 
 NOTES = {
     "image_only": "the scorer on the trunk's pooled features",
@@ -48,8 +54,9 @@ NOTES = {
     "fused_late": "calibrated log probabilities of both sides, added up; nothing is trained",
     "fused_gated": "the scorer on both, each with a weight of its own in every pair",
     "fused_attention": "the scorer on regions that looked at tokens, and tokens that looked at regions",
+    RANDOM_FROZEN: "{best} on encoders of random weights, with the same flags",
+    FROM_SCRATCH: "{best} on encoders that were trained as a whole from random weights, each on its side",
 }
-ALONE = ("image_only", "text_only")
 GALLERY_EACH = 8
 CHECKED_PAIRS = 32
 
@@ -66,6 +73,21 @@ class Measured:
 
     results: dict[str, Result]
     probabilities: dict[str, dict[str, np.ndarray]]
+    best: str
+
+
+@dataclass(frozen=True)
+class Baselines:
+    """What the best way to read both is compared with.
+
+    Attributes:
+        answers: on encoders without transfer, by the name of how they came about.
+        tried: what was trained from scratch -> all attempts.
+        best: which answers are best on the validation pairs: "no_transfer".
+    """
+
+    answers: dict[str, Answers]
+    tried: dict[str, tuple[Attempt, ...]]
     best: str
 
 
@@ -87,30 +109,21 @@ def run(config: Config, clock: Clock) -> report.Run:
             config.text.text_encoder, cache=cache_folder(), offline=config.run.offline
         )
     job.warn(data.report)
-    setting = prepare(job, data, preset)
-    models: dict[str, Fused] = {}
-    for name in (*ALONE, *(f"fused_{kind}" for kind in config.fusion.fusion)):
-        with clock.stage(name):
-            if name == "fused_late":
-                models[name] = sum_late(setting, *(models[side] for side in ALONE))
-            else:
-                models[name] = train_fused(setting, name)
+    bench = bench_of(job, data, preset)
+    setting = by_flags(bench, image_weights=config.image.image_weights, text_weights="preset")
+    models = train_all(setting, (*ALONE, *(f"fused_{kind}" for kind in config.fusion.fusion)), clock)
     with clock.stage("evaluation"):
         measured = measure(setting, models, data, clock.seconds)
-        run = reported(job, setting, models, measured, data)
+    without = without_transfer(bench, measured.best, data) if config.train.baseline else None
+    run = reported(job, setting, models, measured, without, data)
 
     return finish(job, run, lambda: export_best(setting, models[measured.best], measured, data))
 
 
-def prepare(job: Job, data: PairData, preset: str) -> Setting:
-    """Makes the encoders, trains them where that is asked for, and reads all pairs with them."""
-    config, clock, strategy = job.config, job.clock, job.strategy
-    cache = feature_cache(config, workers(strategy).is_chief, clock.say)
-    options = {"strategy": strategy, "checkpoints": job.checkpoints, "cache": cache}
-    with clock.stage("encoders"):
-        encoders = make_encoders(config, data, preset, **options)
-    with clock.stage("reading"):
-        encoded = encode(config, encoders, data, **options)
+def bench_of(job: Job, data: PairData, preset: str) -> Bench:
+    """Encodes what the classes are called."""
+    config, strategy = job.config, job.strategy
+    with job.clock.stage("class names"):
         texts = class_texts(
             [readable(name) for name in data.class_names],
             np.arange(len(data.class_names)),
@@ -119,14 +132,26 @@ def prepare(job: Job, data: PairData, preset: str) -> Setting:
             strategy=strategy,
             most_tokens=config.text.sequence_length,
         )
-    models = FusionSettings(
-        samples=samples(encoders, encoded["train"]),
-        texts=texts,
-        units=config.fusion.fusion_units,
-        dropout=config.image.dropout,
-        scale=config.text.similarity_scale,
+    return Bench(job, data, preset, texts, feature_cache(config, workers(strategy).is_chief, job.clock.say))
+
+
+def without_transfer(bench: Bench, name: str, data: PairData) -> Baselines:
+    """Trains a fused model by name on encoders of random weights, and on some that learned from scratch."""
+
+    def random_frozen() -> Answers:
+        prefix = f"{RANDOM_FROZEN}: "
+        return answers_of(
+            bench, by_flags(bench, image_weights="none", text_weights="none", prefix=prefix), name
+        )
+
+    # One after the other, so that the features of one alone are held.
+    answers = {RANDOM_FROZEN: random_frozen()}
+    setting, tried = trained_from_scratch(bench)
+    answers[FROM_SCRATCH] = answers_of(bench, setting, name)
+    best = best_on_validation(
+        {way: given.validation_logits for way, given in answers.items()}, data.validation.labels
     )
-    return Setting(config, strategy, job.checkpoints, encoders, encoded, models)
+    return Baselines(answers, tried, best)
 
 
 def measure(
@@ -173,8 +198,48 @@ def best_of(setting: Setting, models: list[Fused]) -> str:
     ).name
 
 
+def baseline_results(
+    without: Baselines, measured: Measured, data: PairData, seconds: Mapping[str, float]
+) -> dict[str, Result]:
+    """Returns the results without transfer, the better one of them as "no_transfer" too."""
+    results = {
+        way: evaluate(
+            way,
+            given.probabilities,
+            data.test.labels,
+            data.class_names,
+            uncalibrated=given.uncalibrated,
+            note=NOTES[way].format(best=measured.best),
+            seconds=seconds_of(f"{way}: ", seconds),
+        )
+        for way, given in without.answers.items()
+    }
+    note = better_note(without.best, "pairs")
+    return results | {"no_transfer": replace(results[without.best], name="no_transfer", note=note)}
+
+
+def transfer_gain(config: Config, without: Baselines, measured: Measured, data: PairData) -> Gain:
+    """Compares the best way to read both with itself on encoders without transfer."""
+    right, other = (
+        answers.argmax(axis=1) == data.test.labels
+        for answers in (
+            measured.probabilities[measured.best]["both"],
+            without.answers[without.best].probabilities,
+        )
+    )
+    # Where the image weights are random ones, nothing of them was transferred.
+    moved = "weights" if config.image.image_weights != "none" else "the text encoder's weights"
+    what = f"transfer of {moved}, in the place of no_transfer ({without.best}),"
+    return paired_gain(right, other, what=what, unit="pairs")
+
+
 def reported(
-    job: Job, setting: Setting, models: dict[str, Fused], measured: Measured, data: PairData
+    job: Job,
+    setting: Setting,
+    models: dict[str, Fused],
+    measured: Measured,
+    without: Baselines | None,
+    data: PairData,
 ) -> report.Run:
     """Puts what was measured into tables, plots and sentences."""
     config, results = job.config, measured.results
@@ -186,6 +251,9 @@ def reported(
     alone = max(ALONE, key=lambda name: results[name].accuracy)
     errors = {name: 1 - results[name].accuracy for name in (alone, "fused")}
     trained = [model.history for model in models.values() if model.history]
+    if without:
+        results = results | baseline_results(without, measured, data, job.clock.seconds)
+        trained += [history for given in without.answers.values() for history in given.histories]
     readings = {
         "share of the digits that were misread": config.pairs.misread,
         "share of their letters that were mistyped": config.pairs.typing_slips,
@@ -203,6 +271,7 @@ def reported(
                 what=f"reading both ({measured.best}), in the place of {alone},",
                 unit="pairs",
             ),
+            *([transfer_gain(config, without, measured, data)] if without else []),
             *missing_gains(rights, measured.best),
         ),
         transfer=None,
@@ -221,7 +290,11 @@ def reported(
             **(readings if config.pairs.pairs == "mnist_5k" else {}),
         },
         headline="fused",
-        tables=(missing_table(rights, fused), *gate_tables(setting, models, measured, data)),
+        tables=(
+            missing_table(rights, fused),
+            *gate_tables(setting, models, measured, data),
+            *([tried_by_name(without.tried)] if without else []),
+        ),
         plots=tuple(missing_curves(rights, fused, config.run.seed)),
     )
 
