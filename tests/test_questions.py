@@ -13,7 +13,16 @@ from xmodal.bridge import Bridge
 from xmodal.checkpoint import Checkpoints
 from xmodal.clock import Clock
 from xmodal.errors import UserError
-from xmodal.questions import Held, Said, from_classes, further_answers, further_questions, sentences_of
+from xmodal.evaluate import Held
+from xmodal.questions import (
+    Said,
+    expected,
+    from_classes,
+    further_answers,
+    further_questions,
+    said_of,
+)
+from xmodal.text_classifier import TextExamples
 
 CLASSES = ("cat", "dog", "oak")
 LABELS = np.tile([0, 1, 2], 8)
@@ -51,18 +60,17 @@ def settings(folder, *flags) -> config.Config:
         return config.from_flags()
 
 
-def said_of(mistaken: int) -> tuple[Said, np.ndarray]:
+def told_of(mistaken: int) -> tuple[Said, np.ndarray]:
     """What is said of images, so many of which are taken for the next class, and their logits."""
     bridge = Bridge(CLASSES, "top1", ("a photo of {}",), 1)
     seen = LABELS.copy()
     seen[:mistaken] = (seen[:mistaken] + 1) % 3
     logits = 9 * np.eye(3, dtype=np.float32)[seen]
-    sentences = sentences_of(bridge, logits, 1.0)
-    return Said(sentences, LABELS, Held(sentences, sentences)), logits
+    return said_of(bridge, logits, Held(logits, logits), 1.0), logits
 
 
 def test_each_question_is_answered_with_and_without_labels_of_images(folder, tmp_path):
-    said, _ = said_of(mistaken=3)
+    said, _ = told_of(mistaken=3)
     preset, spoken = save_tiny_bert(tmp_path / "bert"), []
     clock, kept = Clock(spoken.append), Checkpoints(tmp_path / "kept")
     strategy = tf.distribute.get_strategy()
@@ -76,7 +84,7 @@ def test_each_question_is_answered_with_and_without_labels_of_images(folder, tmp
     assert results["zero_image, purrs"].accuracy == pytest.approx(22 / 24)
     assert results["text, purrs"].class_names == ("yes", "no")
     assert len(gains) == 2
-    assert "asking 'alive' with labels of images, and not in text alone," in gains[0].sentence
+    assert "asking 'alive' with what is said of training images, and not in text alone," in gains[0].sentence
     assert {"text: head, alive", "text: head on text alone, purrs"} <= set(clock.seconds)
 
 
@@ -94,3 +102,18 @@ def test_a_question_that_leaves_a_class_out(folder):
         UserError, match=r"^--also_ask=\S+short.csv has no description for 1 of the classes: oak"
     ):
         further_questions(wrong, DATA)
+
+
+def test_a_sentence_means_the_mean_answer_of_its_images():
+    written = TextExamples(np.array(["a", "b"], object), np.array([[0.9, 0.1], [0.5, 0.5]]), np.ones(2))
+    # "a" is said of 30 images, "c" of one, and "b" of none.
+    texts = np.array(["a"] * 30 + ["c"], object)
+    answers = np.array([[1.0, 0.0]] * 15 + [[0.6, 0.4]] * 15 + [[0.2, 0.8]])
+    examples = expected(texts, answers, written)
+    assert examples.texts.tolist() == ["a", "b", "c"]
+    # The written sentence counts as 10 images.
+    np.testing.assert_allclose(examples.targets, [[0.825, 0.175], [0.5, 0.5], [0.2, 0.8]], atol=1e-6)
+    # Sentences of images and written ones have an equal say.
+    np.testing.assert_allclose(
+        examples.weights / examples.weights.sum(), [(30 / 31 + 1 / 2) / 2, 1 / 4, 1 / 62], atol=1e-6
+    )

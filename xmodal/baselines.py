@@ -21,6 +21,11 @@ from xmodal.train import History
 
 T = TypeVar("T")
 
+# What results are called: the candidate's protocol from random weights, of a frozen network and of one that
+# learns as a whole; the best that the budget allows; and the better of both on validation.
+RANDOM_FROZEN, RANDOM_WEIGHTS, FROM_SCRATCH = "random_frozen", "random_weights", "from_scratch"
+NO_TRANSFER = "no_transfer"
+
 
 @dataclass(frozen=True)
 class Attempt(Generic[T]):

@@ -8,7 +8,16 @@ import keras
 import numpy as np
 
 from xmodal import report, train
-from xmodal.baselines import Attempt, best_on_validation, better_note, from_scratch, scratch_note
+from xmodal.baselines import (
+    FROM_SCRATCH,
+    NO_TRANSFER,
+    RANDOM_FROZEN,
+    Attempt,
+    best_on_validation,
+    better_note,
+    from_scratch,
+    scratch_note,
+)
 from xmodal.bridge import softmax
 from xmodal.data.images import ImageData, ImageSplit
 from xmodal.data.rows import Rows
@@ -28,8 +37,6 @@ from xmodal.job import Job
 from xmodal.scored_classifier import epochs_for, subset
 from xmodal.transfer_worth import Worth, tried_table
 from xmodal.trials import counts_of
-
-FROZEN, SCRATCH, BEST = "random_frozen", "from_scratch", "no_transfer"
 
 
 @dataclass(frozen=True)
@@ -52,8 +59,8 @@ class Baselines:
 
     def seconds(self, stages: dict[str, float]) -> dict[str, float]:
         """Returns what each of them took, by the seconds of all stages."""
-        took = {FROZEN: stages["random frozen"], SCRATCH: stages["from scratch"]}
-        return took | {BEST: took[self.best]}
+        took = {RANDOM_FROZEN: stages["random frozen"], FROM_SCRATCH: stages["from scratch"]}
+        return took | {NO_TRANSFER: took[self.best]}
 
     def tables(self) -> tuple[report.Table, ...]:
         """Returns what was tried from scratch."""
@@ -100,16 +107,16 @@ def image_baselines(
             strategy=strategy,
             parts=parts_of_pass(len(data.train), config.image)[0],
         )
-    logits = {FROZEN: of_frozen, SCRATCH: scratch.trained[1]}
+    logits = {RANDOM_FROZEN: of_frozen, FROM_SCRATCH: scratch.trained[1]}
     best = best_on_validation(
         {name: held.validation for name, held in logits.items()}, data.validation.labels
     )
     return Baselines(
-        logits | {BEST: logits[best]},
+        logits | {NO_TRANSFER: logits[best]},
         {
-            FROZEN: f"{config.image.target} of random weights by the protocol of image_only",
-            SCRATCH: scratch_note(config.image.target, scratch, tried),
-            BEST: better_note(best, "images"),
+            RANDOM_FROZEN: f"{config.image.target} of random weights by the protocol of image_only",
+            FROM_SCRATCH: scratch_note(config.image.target, scratch, tried),
+            NO_TRANSFER: better_note(best, "images"),
         },
         (*frozen.histories, *(item.history for item in tried)),
         tried,

@@ -14,7 +14,7 @@ import numpy as np
 
 from xmodal import train
 from xmodal.backbones import TextEncoder
-from xmodal.baselines import Attempt, from_scratch, kept_seconds
+from xmodal.baselines import FROM_SCRATCH, Attempt, from_scratch, kept_seconds
 from xmodal.bridge import softmax
 from xmodal.data.pairs import PairData
 from xmodal.features import FeatureCache
@@ -37,7 +37,6 @@ from xmodal.pair_encoders import (
 )
 
 T = TypeVar("T")
-RANDOM_FROZEN, FROM_SCRATCH = "random_frozen", "from_scratch"
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,14 @@ from functools import partial
 
 import numpy as np
 
-from xmodal.baselines import Attempt, best_on_validation, from_scratch
+from xmodal.baselines import (
+    FROM_SCRATCH,
+    RANDOM_FROZEN,
+    RANDOM_WEIGHTS,
+    Attempt,
+    best_on_validation,
+    from_scratch,
+)
 from xmodal.config import TextConfig
 from xmodal.data.documents import DocumentData
 from xmodal.job import Job
@@ -14,8 +21,6 @@ from xmodal.rehearsal import under_way
 from xmodal.scored_classifier import epochs_for, subset
 from xmodal.text_classifier import TextClassifier, TextExamples, merge, train_text_classifier
 from xmodal.transfer_worth import Worth
-
-SCRATCH = "from_scratch"
 
 
 @dataclass(frozen=True)
@@ -87,7 +92,7 @@ class Bench:
 
 def protocol_name(text: TextConfig) -> str:
     """Returns what BERT's protocol with random weights is called."""
-    return "random_frozen" if text.text_trainable == "head" else "random_weights"
+    return RANDOM_FROZEN if text.text_trainable == "head" else RANDOM_WEIGHTS
 
 
 def train_from_scratch(
@@ -101,7 +106,7 @@ def train_from_scratch(
 
     def attempt(rate: float, passes: int):
         text = scratch_protocol(config.text, rate, passes)
-        stage = f"{SCRATCH}: rate {rate:g}, passes {passes}"
+        stage = f"{FROM_SCRATCH}: rate {rate:g}, passes {passes}"
         trained = bench.trained(stage, text=text, patience=passes, weights="none")
         return trained.history, trained
 
@@ -152,7 +157,9 @@ def worth_of(bench: Bench, count: int, rate: float) -> Worth:
     bert = few(f"bert, {amount}", text=text, patience=patience)
     without = {
         same: few(f"{same}, {amount}", text=text, patience=patience, weights="none"),
-        SCRATCH: few(f"{SCRATCH}, {amount}", text=scratch, patience=text.text_epochs, weights="none"),
+        FROM_SCRATCH: few(
+            f"{FROM_SCRATCH}, {amount}", text=scratch, patience=text.text_epochs, weights="none"
+        ),
     }
     best = better(bench, without, amount)
     with_it, without_it = (

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from xmodal.baselines import Attempt, from_scratch
+from xmodal.baselines import FROM_SCRATCH, RANDOM_FROZEN, Attempt, from_scratch
 from xmodal.bridge import softmax
 from xmodal.checkpoint import Checkpoints
 from xmodal.config import Config
@@ -26,7 +26,7 @@ from xmodal.train import History
 
 # What a transfer is compared with: training alone at the candidate's rate and passes; the same with a scorer
 # that stays at random, where the one that moved stays as it is; and at the best rate and passes there are.
-ALONE, RANDOM_FROZEN, FROM_SCRATCH = "alone", "random_frozen", "from_scratch"
+ALONE = "alone"
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,13 @@ import tensorflow as tf
 
 from xmodal import assets, export, report
 from xmodal.backbones import is_new, text_encoder
-from xmodal.baselines import best_on_validation
+from xmodal.baselines import (
+    FROM_SCRATCH,
+    NO_TRANSFER,
+    RANDOM_FROZEN,
+    RANDOM_WEIGHTS,
+    best_on_validation,
+)
 from xmodal.bridge import fit_temperature, softmax
 from xmodal.checkpoint import Checkpoints
 from xmodal.clock import Clock
@@ -31,7 +37,7 @@ from xmodal.job import Job, begin, finish
 from xmodal.robustness import attack_gains, attack_table, attacked_examples, misled_table, once, training_cost
 from xmodal.small import Examples, drawn, small_documents
 from xmodal.text_attack import attack_documents, known_words
-from xmodal.text_baselines import SCRATCH, Bench, protocol_name, right_answers, train_from_scratch, worth_of
+from xmodal.text_baselines import Bench, protocol_name, right_answers, train_from_scratch, worth_of
 from xmodal.text_classifier import TextClassifier
 from xmodal.tfidf import train_baseline
 from xmodal.train import History
@@ -41,13 +47,12 @@ from xmodal.trials import counts_of
 NOTES = {
     "bert": "BERT and a head, trained on the documents",
     "bert_robust": "the same, trained on documents with typing noise too",
-    "random_frozen": "the protocol of bert with random weights: a head on a frozen network",
-    "random_weights": "the protocol of bert with random weights: the same layers, rates and epochs",
-    "from_scratch": "all layers from random weights; by validation at the rate {rate:g}, {passes} passes",
-    "no_transfer": "{best}, the better of the two without transfer on the validation split",
+    RANDOM_FROZEN: "the protocol of bert with random weights: a head on a frozen network",
+    RANDOM_WEIGHTS: "the protocol of bert with random weights: the same layers, rates and epochs",
+    FROM_SCRATCH: "all layers from random weights; by validation at the rate {rate:g}, {passes} passes",
+    NO_TRANSFER: "{best}, the better of the two without transfer on the validation split",
     "tf_idf": "logistic regression on TF-IDF of the same documents",
 }
-NO_TRANSFER = "no_transfer"
 HARDEST = 20
 SHOWN_CHARACTERS = 160
 CHECKED_DOCUMENTS = 32
@@ -205,10 +210,13 @@ def without_transfer(bench: Bench, bert: TextClassifier, of_bert: Measured) -> B
         return Baselines()
     with job.clock.stage(same):
         like_bert = bench.trained(same, weights="none")
-    with job.clock.stage(SCRATCH):
+    with job.clock.stage(FROM_SCRATCH):
         scratch, attempts = train_from_scratch(bench, bert)
-    trained = {same: like_bert, SCRATCH: scratch.trained}
-    notes = {same: NOTES[same], SCRATCH: NOTES[SCRATCH].format(rate=scratch.rate, passes=scratch.passes)}
+    trained = {same: like_bert, FROM_SCRATCH: scratch.trained}
+    notes = {
+        same: NOTES[same],
+        FROM_SCRATCH: NOTES[FROM_SCRATCH].format(rate=scratch.rate, passes=scratch.passes),
+    }
     with job.clock.stage("without transfer: reading"):
         measured = measured_without(bench, trained, notes)
     amounts = []

@@ -15,7 +15,7 @@ import numpy as np
 
 from xmodal import assets, report
 from xmodal.backbones import image_trunk
-from xmodal.baselines import Attempt, best_of_trainings
+from xmodal.baselines import FROM_SCRATCH, RANDOM_FROZEN, Attempt, best_of_trainings
 from xmodal.bridge import readable
 from xmodal.clock import Clock
 from xmodal.config import Config, cache_folder
@@ -32,8 +32,6 @@ from xmodal.train import History
 from xmodal.transfer_worth import tried_by_name
 from xmodal.trials import (
     ALONE,
-    FROM_SCRATCH,
-    RANDOM_FROZEN,
     Learned,
     Setting,
     Trial,

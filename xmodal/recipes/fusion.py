@@ -12,7 +12,14 @@ import numpy as np
 import tensorflow as tf
 
 from xmodal import assets, export, report
-from xmodal.baselines import Attempt, best_on_validation, better_note
+from xmodal.baselines import (
+    FROM_SCRATCH,
+    NO_TRANSFER,
+    RANDOM_FROZEN,
+    Attempt,
+    best_on_validation,
+    better_note,
+)
 from xmodal.bridge import readable, softmax
 from xmodal.clock import Clock
 from xmodal.config import Config, cache_folder
@@ -33,8 +40,6 @@ from xmodal.missing_sides import (
 )
 from xmodal.pair_encoders import image_parts, require_both_sides
 from xmodal.pair_protocols import (
-    FROM_SCRATCH,
-    RANDOM_FROZEN,
     Answers,
     Bench,
     answers_of,
@@ -201,7 +206,7 @@ def best_of(setting: Setting, models: list[Fused]) -> str:
 def baseline_results(
     without: Baselines, measured: Measured, data: PairData, seconds: Mapping[str, float]
 ) -> dict[str, Result]:
-    """Returns the results without transfer, the better one of them as "no_transfer" too."""
+    """Returns the results without transfer, the better one of them as NO_TRANSFER too."""
     results = {
         way: evaluate(
             way,
@@ -215,7 +220,7 @@ def baseline_results(
         for way, given in without.answers.items()
     }
     note = better_note(without.best, "pairs")
-    return results | {"no_transfer": replace(results[without.best], name="no_transfer", note=note)}
+    return results | {NO_TRANSFER: replace(results[without.best], name=NO_TRANSFER, note=note)}
 
 
 def transfer_gain(config: Config, without: Baselines, measured: Measured, data: PairData) -> Gain:

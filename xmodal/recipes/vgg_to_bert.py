@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from xmodal import assets, export, report, train
+from xmodal.baselines import FROM_SCRATCH, NO_TRANSFER, RANDOM_FROZEN
 from xmodal.bridge import Bridge, fit_temperature, softmax
 from xmodal.clock import Clock
 from xmodal.config import Config, cache_folder
@@ -20,7 +21,7 @@ from xmodal.evaluate import Gain, Held, gallery_indices, paired_gain
 from xmodal.export_check import Question, export_checked
 from xmodal.features import FeatureCache, feature_cache
 from xmodal.image_attack import attack_classifiers, require_library
-from xmodal.image_baselines import BEST, FROZEN, SCRATCH, Baselines, image_baselines, image_worth
+from xmodal.image_baselines import Baselines, image_baselines, image_worth
 from xmodal.image_classifier import build_trunk, train_images
 from xmodal.job import Job, begin, finish
 from xmodal.questions import (
@@ -58,13 +59,13 @@ NOTES = {
     "zero_image": "the answer learned from written sentences alone, the classifier before it from all labels",
     "text_zero_shot": "BERT as it comes: similarity of the sentence to the descriptions",
     "image_plain": "the image classifier as it is without --robust: not trained on images of FGSM",
-    FROZEN: "the target of random weights by the same protocol",
-    SCRATCH: "the target of random weights, every layer trained",
-    BEST: "the better of both on validation",
+    RANDOM_FROZEN: "the target of random weights by the same protocol",
+    FROM_SCRATCH: "the target of random weights, every layer trained",
+    NO_TRANSFER: "the better of both on validation",
 }
 COMPARISONS = (
     # Without --robust, image_plain is image_only.
-    ("image_plain", BEST, "transfer of weights"),
+    ("image_plain", NO_TRANSFER, "transfer of weights"),
     ("image_only", "image_plain", "training on images of FGSM too"),
     ("text", "image_only", "answering through text"),
     ("fused", "image_only", "adding the text's scores"),
@@ -212,7 +213,9 @@ def worth_of_transfer(
     """Compares heads on frozen trunks, with the transferred weights and with random ones, by few labels."""
     config, strategy = job.config, job.strategy
     frozen = config.image.trainable == "head" and not config.image.mirror and not config.attack.robust
-    known = {"with": "image_only", "without": FROZEN} if frozen and config.text.target_map is None else {}
+    known = (
+        {"with": "image_only", "without": RANDOM_FROZEN} if frozen and config.text.target_map is None else {}
+    )
     trunks = {
         "with": lambda: transferred_trunk(config, data, strategy)[0],
         "without": lambda: build_trunk(config, config.image.target, "none", strategy),

@@ -13,7 +13,16 @@ import tensorflow as tf
 
 from xmodal import report, train
 from xmodal.backbones import set_trainable
-from xmodal.baselines import Attempt, best_on_validation, better_note, from_scratch, scratch_note
+from xmodal.baselines import (
+    FROM_SCRATCH,
+    NO_TRANSFER,
+    RANDOM_WEIGHTS,
+    Attempt,
+    best_on_validation,
+    better_note,
+    from_scratch,
+    scratch_note,
+)
 from xmodal.bridge import fit_temperature, softmax
 from xmodal.checkpoint import Checkpoints
 from xmodal.clock import Clock
@@ -23,7 +32,6 @@ from xmodal.errors import UserError
 from xmodal.evaluate import Gain, Result, evaluate, paired_gain
 from xmodal.features import FeatureCache, feature_cache
 from xmodal.image_attack import attack_classifiers, require_library
-from xmodal.image_baselines import BEST, SCRATCH
 from xmodal.image_classifier import (
     build_trunk,
     fine_tune,
@@ -39,7 +47,6 @@ from xmodal.transfer import Growth, TransferReport, transfer_weights
 from xmodal.transfer_worth import tried_table
 
 PROBE_IMAGES = 64
-RANDOM = "random_weights"
 
 # The networks of a run in the order of showing, and what each one is.
 NOTES = {
@@ -47,9 +54,9 @@ NOTES = {
     "target": "{target} with the weights of the trained base, then trained",
     "target_robust": "the same, trained on images of FGSM within {budget:.3g}/255 too",
     "random_growth": "target, but the layers that {base} lacks start from random weights",
-    RANDOM: "{target} of random weights by the protocol of base: a new head, then the network",
-    SCRATCH: "{target} of random weights, every layer trained from the first step",
-    BEST: "the better of both on the validation images",
+    RANDOM_WEIGHTS: "{target} of random weights by the protocol of base: a new head, then the network",
+    FROM_SCRATCH: "{target} of random weights, every layer trained from the first step",
+    NO_TRANSFER: "the better of both on the validation images",
     "back": "{base} with what it can take of the trained target, then trained",
     "back_random_growth": "{base} with what it can take of random_growth",
 }
@@ -63,7 +70,7 @@ SOURCES = {
 }
 START = "_start"
 COMPARISONS = (
-    ("target", BEST, "transfer of weights"),
+    ("target", NO_TRANSFER, "transfer of weights"),
     ("target_start", "base", "the move into {target}, as long as nothing is trained there,"),
     ("target", "base", "the move into {target} and training there"),
     ("target_robust", "target", "training on images of FGSM too"),
@@ -188,10 +195,10 @@ def without_transfer(bench: Bench) -> list[Network]:
         Both, and the one that the validation images find better a second time, as "no_transfer".
     """
     config, stages, image = bench.config, bench.clock.seconds, bench.config.image
-    new = with_new_head(bench, RANDOM, image.target, "none")
+    new = with_new_head(bench, RANDOM_WEIGHTS, image.target, "none")
     protocol = trained(bench, new, image.trainable)
     took = _seconds("target", stages)
-    with bench.clock.stage(f"{SCRATCH}: training"):
+    with bench.clock.stage(f"{FROM_SCRATCH}: training"):
         best, tried = from_scratch(
             partial(scratch_attempt, bench),
             rates=config.train.scratch_learning_rates,
@@ -208,9 +215,9 @@ def without_transfer(bench: Bench) -> list[Network]:
     name = best_on_validation(validation, bench.data.validation.labels)
     better = networks[name].measured[-1]
     result = replace(
-        better.result, name=BEST, note=better_note(name, "images"), seconds=_seconds(name, stages)
+        better.result, name=NO_TRANSFER, note=better_note(name, "images"), seconds=_seconds(name, stages)
     )
-    again = replace(networks[name], name=BEST, histories=(), tried=())
+    again = replace(networks[name], name=NO_TRANSFER, histories=(), tried=())
     return [protocol, scratch, replace(again, measured=(replace(better, result=result),))]
 
 
@@ -225,12 +232,12 @@ def scratch_attempt(bench: Bench, rate: float, passes: int) -> tuple[train.Histo
         trainable="all",
         seed=config.run.seed,
         strategy=bench.strategy,
-        stage=f"{SCRATCH}, rate {rate:g}, passes {passes}",
+        stage=f"{FROM_SCRATCH}, rate {rate:g}, passes {passes}",
         checkpoints=bench.checkpoints,
         training=config.train,
     )
     histories = classifier.histories
-    network = Network(SCRATCH, classifier.trunk, classifier.head, classifier.model, histories=histories)
+    network = Network(FROM_SCRATCH, classifier.trunk, classifier.head, classifier.model, histories=histories)
     return histories[-1], network
 
 
