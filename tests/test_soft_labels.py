@@ -361,6 +361,7 @@ def folder(pictures) -> Path:
 def run(folder: Path, *flags: str) -> tuple[dict, dict[str, list[float]]]:
     """Runs an experiment as a user does, and returns its results and the losses of each training."""
     common = ("--text_encoder=bert", "--sequence_length=12", "--min_per_class=2", "--offline", "--noexport")
+    common += ("--nobaseline",)
     process = subprocess.run(
         [sys.executable, "-m", "xmodal.run", *common, "--output_dir=run", "--overwrite", *flags],
         cwd=folder,
@@ -421,7 +422,6 @@ def test_images_with_soft_labels(folder):
         "--label_smoothing=0",
         "--dropout=0",
         "--text_epochs=1",
-        "--nobaseline",
     )
     assert results["image_only"]["n"] == 10
     assert LEAST - 0.02 < losses["images: head"][-1] < losses["images: head"][0]
