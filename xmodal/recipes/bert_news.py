@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from xmodal import assets, export, report
 from xmodal.backbones import is_new, text_encoder
-from xmodal.baselines import best_on_validation
+from xmodal.baselines import best_on_validation, better_note, scratch_note
 from xmodal.bridge import fit_temperature, softmax
 from xmodal.checkpoint import Checkpoints
 from xmodal.clock import Clock
@@ -43,8 +43,6 @@ NOTES = {
     "bert_robust": "the same, trained on documents with typing noise too",
     "random_frozen": "the protocol of bert with random weights: a head on a frozen network",
     "random_weights": "the protocol of bert with random weights: the same layers, rates and epochs",
-    "from_scratch": "all layers from random weights; by validation at the rate {rate:g}, {passes} passes",
-    "no_transfer": "{best}, the better of the two without transfer on the validation split",
     "tf_idf": "logistic regression on TF-IDF of the same documents",
 }
 NO_TRANSFER = "no_transfer"
@@ -208,7 +206,7 @@ def without_transfer(bench: Bench, bert: TextClassifier, of_bert: Measured) -> B
     with job.clock.stage(SCRATCH):
         scratch, attempts = train_from_scratch(bench, bert)
     trained = {same: like_bert, SCRATCH: scratch.trained}
-    notes = {same: NOTES[same], SCRATCH: NOTES[SCRATCH].format(rate=scratch.rate, passes=scratch.passes)}
+    notes = {same: NOTES[same], SCRATCH: scratch_note("BERT", scratch, attempts)}
     with job.clock.stage("without transfer: reading"):
         measured = measured_without(bench, trained, notes)
     amounts = []
@@ -258,7 +256,7 @@ def measured_without(
         name: measure(name, held_out[name], test[name], data, seconds[name], notes[name]) for name in trained
     }
     best = best_on_validation(held_out, data.validation.labels)
-    result = replace(measured[best].result, name=NO_TRANSFER, note=NOTES[NO_TRANSFER].format(best=best))
+    result = replace(measured[best].result, name=NO_TRANSFER, note=better_note(best, "documents"))
     return measured | {NO_TRANSFER: replace(measured[best], result=result)}
 
 
