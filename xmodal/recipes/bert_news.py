@@ -20,6 +20,8 @@ from xmodal.baselines import (
     RANDOM_FROZEN,
     RANDOM_WEIGHTS,
     best_on_validation,
+    better_note,
+    scratch_note,
 )
 from xmodal.bridge import fit_temperature, softmax
 from xmodal.checkpoint import Checkpoints
@@ -49,8 +51,6 @@ NOTES = {
     "bert_robust": "the same, trained on documents with typing noise too",
     RANDOM_FROZEN: "the protocol of bert with random weights: a head on a frozen network",
     RANDOM_WEIGHTS: "the protocol of bert with random weights: the same layers, rates and epochs",
-    FROM_SCRATCH: "all layers from random weights; by validation at the rate {rate:g}, {passes} passes",
-    NO_TRANSFER: "{best}, the better of the two without transfer on the validation split",
     "tf_idf": "logistic regression on TF-IDF of the same documents",
 }
 HARDEST = 20
@@ -213,10 +213,7 @@ def without_transfer(bench: Bench, bert: TextClassifier, of_bert: Measured) -> B
     with job.clock.stage(FROM_SCRATCH):
         scratch, attempts = train_from_scratch(bench, bert)
     trained = {same: like_bert, FROM_SCRATCH: scratch.trained}
-    notes = {
-        same: NOTES[same],
-        FROM_SCRATCH: NOTES[FROM_SCRATCH].format(rate=scratch.rate, passes=scratch.passes),
-    }
+    notes = {same: NOTES[same], FROM_SCRATCH: scratch_note("BERT", scratch, attempts)}
     with job.clock.stage("without transfer: reading"):
         measured = measured_without(bench, trained, notes)
     amounts = []
@@ -266,7 +263,7 @@ def measured_without(
         name: measure(name, held_out[name], test[name], data, seconds[name], notes[name]) for name in trained
     }
     best = best_on_validation(held_out, data.validation.labels)
-    result = replace(measured[best].result, name=NO_TRANSFER, note=NOTES[NO_TRANSFER].format(best=best))
+    result = replace(measured[best].result, name=NO_TRANSFER, note=better_note(best, "documents"))
     return measured | {NO_TRANSFER: replace(measured[best], result=result)}
 
 
