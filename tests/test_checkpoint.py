@@ -1,5 +1,9 @@
 import os
+import pty
 import subprocess
+import sys
+import time
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -10,6 +14,8 @@ from xmodal import train
 from xmodal.checkpoint import Checkpoints, State
 from xmodal.config import TrainConfig
 from xmodal.errors import UserError
+
+ROOT = Path(__file__).parents[1]
 
 
 def fitted(folder, strategy, *, stage="head", units=4, epochs=2, examples=20, **options):
@@ -266,3 +272,42 @@ def test_variables_of_random_state_are_saved(tmp_path, one_device):
     rest = drawn([keras.callbacks.LambdaCallback()])
     np.testing.assert_array_equal(whole, rest)
     assert tf.reduce_any(whole != 0)
+
+
+def test_a_terminal_that_is_closed_interrupts_nothing(tmp_path):
+    script = """
+import os, time
+from pathlib import Path
+# The leader of a session has the first terminal that it opens.
+os.close(os.open(os.ttyname(0), os.O_RDWR))
+from xmodal.checkpoint import Checkpoints, State, Terminated, deferred_signals, sigterm_raised
+try:
+    with sigterm_raised(), deferred_signals() as interrupted:
+        while not interrupted():
+            print("step", flush=True)
+            time.sleep(0.2)
+        # What would be said on the way to a save.
+        print("one more step", flush=True)
+        Checkpoints(Path("kept")).stage("head").save(1, State({}, {}))
+except Terminated:
+    print("terminated", flush=True)
+    Path("ended").touch()
+"""
+    terminal, inside = pty.openpty()
+    with subprocess.Popen(
+        [sys.executable, "-c", script],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stdin=inside,
+        stdout=inside,
+        stderr=inside,
+        start_new_session=True,
+    ) as process:
+        os.close(inside)
+        said = os.read(terminal, 1000)
+        # Not in the middle of its line.
+        time.sleep(0.5)
+        os.close(terminal)
+        assert process.wait(60) == 0, said
+    assert (tmp_path / "ended").exists()
+    assert Checkpoints(tmp_path / "kept").stage("head").newest()

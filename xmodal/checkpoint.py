@@ -171,6 +171,7 @@ def sigterm_raised() -> Iterator[None]:
     """Makes SIGTERM and SIGHUP raise `Terminated`, so that what holds files and locks is left in order."""
 
     def terminate(number, frame):
+        _leave_terminal(number)
         raise Terminated
 
     # Under nohup a hangup is to be ignored.
@@ -204,6 +205,7 @@ def deferred_signals() -> Iterator[Callable[[], bool]]:
             signal.signal(number, handler)
 
     def hold(number, frame):
+        _leave_terminal(number)
         came.append(number)
         restore()
 
@@ -217,6 +219,16 @@ def deferred_signals() -> Iterator[Callable[[], bool]]:
             signal.raise_signal(came[0])
             # A handler that returns cannot make the block go on.
             raise KeyboardInterrupt
+
+
+def _leave_terminal(number: int) -> None:
+    """After a hangup, what is said goes nowhere: a terminal that is gone would make it an error."""
+    if number == signal.SIGHUP:
+        for stream in (1, 2):
+            if os.isatty(stream):
+                nowhere = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nowhere, stream)
+                os.close(nowhere)
 
 
 @contextmanager
