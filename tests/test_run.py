@@ -24,8 +24,13 @@ SHRUNK = [
     "--batch_size=16",
     "--text_epochs=1",
     "--text_examples=2",
+    "--scratch_learning_rates=3e-4",
+    "--per_class=2,all",
 ]
-RESULTS = ["image_only", "text", "fused", "zero_image", "text_zero_shot", "no_transfer"]
+RESULTS = [
+    *("image_only", "text", "fused", "zero_image", "text_zero_shot"),
+    *("random_frozen", "from_scratch", "no_transfer"),
+]
 
 
 def run(*flags, cwd, **options):
@@ -89,9 +94,25 @@ def test_metrics_hold_the_contract(finished):
         assert result["loss"] > 0
         assert result["seconds"] > 0
     assert {"experiment", "seed", "data", "seconds", "hardware", "versions"} <= set(metrics)
-    assert {"start", "data", "transfer", "image classifier", "no transfer", "export"} <= set(
-        metrics["seconds"]
-    )
+    assert {
+        "start",
+        "data",
+        "transfer",
+        "image classifier",
+        "random frozen",
+        "from scratch",
+        "export",
+    } <= set(metrics["seconds"])
+    best = metrics["results"]["no_transfer"]
+    name = best["note"].rpartition(": ")[2]
+    assert name in ("random_frozen", "from_scratch")
+    assert best | {"note": ""} == metrics["results"][name] | {"note": ""}
+    worth, tried = metrics["tables"]
+    assert worth["caption"].startswith("What transfer is worth")
+    assert [row[0] for row in worth["rows"]] == ["2", "all"]
+    assert worth["rows"][1][2].startswith(f"{metrics['results']['image_only']['accuracy']:.1%} ")
+    assert worth["rows"][1][3].startswith(f"{metrics['results']['random_frozen']['accuracy']:.1%} ")
+    assert [row[0] for row in tried["rows"]][0] == "0.0003"
     for signature in ("serving_default", "text", "image_and_text", "embed_image", "embed_text"):
         assert metrics["facts"][f"export: largest difference, {signature}"] <= 1e-4
 

@@ -26,7 +26,9 @@ GROWN = [
     "--head_epochs=10",
     "--features=block3_pool",
     "--grow=block3_conv4",
+    "--scratch_learning_rates=0.001,0.01",
 ]
+BASELINES = ["random_weights", "from_scratch", "no_transfer"]
 ATTACKED = ["--robust", "--attacked_examples=10", "--pixel_budgets=8", "--attack_steps=3"]
 SHRUNK = [*GROWN, "--base=VGG19", "--target=VGG16", "--image_weights=none", "--grow=", "--drop=block3_conv4"]
 
@@ -71,10 +73,12 @@ def test_random_growth_starts_lower(grown):
 def test_every_layer_of_every_network_is_trained_for_as_many_steps(grown):
     report, _ = grown
     [plot] = report.plots
-    names = ["base", "target", "target_robust", "random_growth", "random_weights", "back"]
+    names = ["base", "target", "target_robust", "random_growth", "random_weights", "from_scratch", "back"]
     assert [series.name for series in plot.series] == names
     histories = {history.stage: history for history in report.histories}
     for series in plot.series:
+        if series.name == "from_scratch":
+            continue
         # 90 images in batches of 16 are 6 steps.
         assert series.x == (0, 3, 6, 9, 12)
         epochs = histories[f"{series.name}: network"].epochs
@@ -110,6 +114,25 @@ def test_the_target_and_the_one_trained_on_fgsm_are_attacked(grown):
     assert losses["target_robust: network"] > losses["target: network"]
 
 
+def test_the_baseline_is_the_better_one_on_validation(grown):
+    report, _ = grown
+    results = report.results
+    name = results["no_transfer"].note.rpartition(": ")[2]
+    assert name in BASELINES[:2]
+    assert results["no_transfer"].confusion == results[name].confusion
+    assert results["no_transfer"].seconds == results[name].seconds
+    lead = report.gains[0]
+    assert lead.sentence.startswith("transfer of weights ")
+    assert lead.difference == pytest.approx(results["target"].accuracy - results["no_transfer"].accuracy)
+    tried = next(table for table in report.tables if table.caption.startswith("Trainings from scratch"))
+    # Each rate for a pass, then the passes of the base and of the target together, and those that fit.
+    assert [row[:2] for row in tried.rows][:2] == [("0.001", 1), ("0.01", 1)]
+    assert tried.rows[2][1] == 4
+    best = min(tried.rows, key=lambda row: row[2])
+    assert f"{best[1]} pass" in results["from_scratch"].note
+    assert f"peak rate {best[0]} of 0.001, 0.01" in results["from_scratch"].note
+
+
 def test_results_count_the_seconds_of_their_source(grown):
     results, seconds = grown[0].results, grown[0].seconds
     assert results["base"].seconds == seconds["base: start"] + seconds["base: training"]
@@ -130,8 +153,10 @@ def test_what_is_kept_is_not_trained_again(grown, folder):
 @pytest.mark.slow
 def test_a_larger_base_gives_to_a_smaller_target(tmp_path):
     report, said = run(tmp_path, *SHRUNK, "--epochs=1", "--train_examples=80", "--limit=0")
+    started = ("base", "target", "random_weights")
     assert set(report.results) == {
-        f"{name}{suffix}" for name in ("base", "target", "random_weights") for suffix in ("", "_start")
+        *(f"{name}{suffix}" for name in started for suffix in ("", "_start")),
+        *BASELINES,
     }
     assert report.facts == {"layers without a place in target": "block3_conv4"}
     assert sum(report.data.counts["train"].values()) == 72

@@ -16,6 +16,7 @@ from xmodal.baselines import (
     best_on_validation,
     better_note,
     from_scratch,
+    kept_seconds,
     scratch_note,
 )
 from xmodal.bridge import softmax
@@ -103,7 +104,7 @@ def image_baselines(
             attempt,
             rates=config.train.scratch_learning_rates,
             passes=config.image.epochs,
-            seconds=seconds,
+            seconds=kept_seconds(seconds, FROM_SCRATCH, job.checkpoints, strategy),
             strategy=strategy,
             parts=parts_of_pass(len(data.train), config.image)[0],
         )

@@ -21,6 +21,7 @@ from xmodal.baselines import (
     best_on_validation,
     better_note,
     from_scratch,
+    kept_seconds,
     scratch_note,
 )
 from xmodal.bridge import fit_temperature, softmax
@@ -204,7 +205,7 @@ def without_transfer(bench: Bench) -> list[Network]:
             rates=config.train.scratch_learning_rates,
             # Those of the base and of the target.
             passes=2 * image.epochs,
-            seconds=took,
+            seconds=kept_seconds(took, FROM_SCRATCH, bench.checkpoints, bench.strategy),
             strategy=bench.strategy,
             parts=parts_of_pass(len(bench.data.train), image)[0],
         )
