@@ -145,6 +145,7 @@ FRESH = {"new_folder", "whole_folder", "TemporaryDirectory"}
 # Functions that are given such a folder, or a file that they opened there; and what is no file at all.
 GIVEN_FRESH = {
     "checkpoint._synced": "a state in a new folder",
+    "checkpoint._leave_terminal": "the null device",
     "checkpoint._remove": "the run's own states, which it hides before they go",
     "checkpoint._set_aside": "the run's own states, which keep their content",
     "assets._download": "the download",

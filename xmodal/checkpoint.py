@@ -5,11 +5,12 @@ import os
 import re
 import shutil
 import signal
+import stat
 import threading
 import time
 import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -225,10 +226,12 @@ def _leave_terminal(number: int) -> None:
     """After a hangup, what is said goes nowhere: a terminal that is gone would make it an error."""
     if number == signal.SIGHUP:
         for stream in (1, 2):
-            if os.isatty(stream):
-                nowhere = os.open(os.devnull, os.O_WRONLY)
-                os.dup2(nowhere, stream)
-                os.close(nowhere)
+            # A terminal that is gone is none for isatty; a stream may be closed.
+            with suppress(OSError):
+                if stat.S_ISCHR(os.fstat(stream).st_mode):
+                    nowhere = os.open(os.devnull, os.O_WRONLY)
+                    os.dup2(nowhere, stream)
+                    os.close(nowhere)
 
 
 @contextmanager
