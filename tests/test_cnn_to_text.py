@@ -187,6 +187,7 @@ def test_both_directions_at_every_amount_with_every_seed(folder):
         assert [row[4] in ("alone", "from_scratch") for row in modality["rows"]] == [True, True]
 
 
+@pytest.mark.slow
 def test_a_scorer_that_stays_is_beside_a_random_one_that_stays(folder):
     few = ["--freeze_moved", "--unseen=0", "--scratch_learning_rates=1e-2", "--output_dir=runs/frozen"]
     process = run(folder, *FEW, *few)

@@ -17,7 +17,6 @@ from xmodal.baselines import (
 from xmodal.config import TextConfig
 from xmodal.data.documents import DocumentData
 from xmodal.job import Job
-from xmodal.rehearsal import under_way
 from xmodal.scored_classifier import epochs_for, subset
 from xmodal.text_classifier import TextClassifier, TextExamples, merge, train_text_classifier
 from xmodal.transfer_worth import Worth
@@ -101,8 +100,6 @@ def train_from_scratch(
     """Trains all layers from random weights within the budget of a BERT, see `baselines.from_scratch`."""
     config = bench.job.config
     assert bert.history is not None
-    # The few steps of a rehearsal do not tell how many passes fit.
-    seconds = 0.0 if under_way() else sum(epoch["seconds"] for epoch in bert.history.epochs)
 
     def attempt(rate: float, passes: int):
         text = scratch_protocol(config.text, rate, passes)
@@ -114,7 +111,7 @@ def train_from_scratch(
         attempt,
         rates=config.train.scratch_learning_rates,
         passes=config.text.text_epochs,
-        seconds=seconds,
+        seconds=bert.history.seconds,
         strategy=bench.job.strategy,
     )
 
