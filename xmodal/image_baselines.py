@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from xmodal import report, train
+from xmodal.backbones import set_trainable
 from xmodal.baselines import (
     FROM_SCRATCH,
     NO_TRANSFER,
@@ -178,6 +179,8 @@ def _features(
     config = job.config
     views = config.image.epochs if config.image.trainable == "head" else 1
 
+    # As it was when its features were kept, so that they are found again.
+    set_trainable(trunk, "head")
     compute_statistics(trunk, data, config.data.image_size, job.strategy)
 
     def of_split(split: ImageSplit, what: str, view: int = 0) -> Rows:
