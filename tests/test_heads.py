@@ -175,3 +175,13 @@ def test_a_classifier_on_a_sentence_encoder():
     assert not np.array_equal(model(inputs, training=True), model(inputs, training=True))
     weights = model.get_layer("logits").get_weights()
     np.testing.assert_allclose(model(inputs), encoder(inputs) @ weights[0] + weights[1], atol=1e-5)
+
+
+def test_the_head_of_a_new_network_standardises_batch_by_batch():
+    keras.utils.set_random_seed(0)
+    head = image_head(5, 3, hidden=0, dropout=0.0)
+    features = np.random.default_rng(0).normal(50, 20, (64, 5)).astype(np.float32)
+    standardised = head.layers[0](features, training=True).numpy()
+    np.testing.assert_allclose(standardised.mean(axis=0), 0, atol=1e-4)
+    np.testing.assert_allclose(standardised.std(axis=0), 1, atol=1e-3)
+    assert head(features).shape == (64, 3)

@@ -283,3 +283,15 @@ def test_every_view_of_an_image_has_its_shares(tables, settings, one_device):
     # Two of four images are certain, of two others three people say the same in two of three cases.
     least = -(np.log(2 / 3) * 2 / 3 + np.log(1 / 3) / 3) / 2
     assert min(epoch["loss"] for epoch in frozen.histories[0].epochs) > least
+
+
+def test_a_new_network_learns_as_a_whole_from_the_first_step(data, settings, one_device):
+    classifier = trained(data, settings, one_device, trainable="all", epochs=4, head_epochs=0)
+    assert [history.stage for history in classifier.histories] == ["squares: network"]
+    history = classifier.histories[-1]
+    # No head was fitted: it starts at the loss of guessing, and does not explode from there.
+    assert history.start["val_loss"] < 3
+    assert max(epoch["loss"] for epoch in history.epochs) < 3
+    assert changed_layers(classifier, one_device) == ["block1_conv1", "block1_conv2"]
+    whole = train.predict(classifier.model, pixels(data.validation, 32, 8), one_device)
+    np.testing.assert_allclose(classifier.validation_logits, whole, atol=1e-4)

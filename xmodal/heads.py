@@ -10,15 +10,21 @@ from xmodal.data.rows import Rows
 
 
 def image_head(
-    features: np.ndarray | Rows, classes: int, *, hidden: int, dropout: float, name: str = "image_head"
+    features: np.ndarray | Rows | int,
+    classes: int,
+    *,
+    hidden: int,
+    dropout: float,
+    name: str = "image_head",
 ) -> keras.Model:
     """Builds the head that reads pooled features.
 
-    The features are standardised by their statistics over a sample, because blocks of one trunk
-    differ in scale by orders of magnitude.
+    The features are standardised, because blocks of one trunk differ in scale by orders of magnitude: by
+    their statistics over a sample, or batch by batch where the trunk is new and its features are still to
+    change by orders of magnitude too.
 
     Args:
-        features: a sample of the trunk's outputs (N, D).
+        features: a sample of the trunk's outputs (N, D), or D for batch normalisation.
         classes: the number of classes C.
         hidden: units of a hidden layer, 0 for a linear head.
         dropout: the rate before each dense layer.
@@ -26,7 +32,10 @@ def image_head(
     Returns:
         A model: features (B, D) -> logits (B, C).
     """
-    layers: list[keras.Layer] = [keras.Input((features.shape[1],)), standardising(features)]
+    if isinstance(features, int):
+        layers = [keras.Input((features,)), keras.layers.BatchNormalization(name="standardise")]
+    else:
+        layers = [keras.Input((features.shape[1],)), standardising(features)]
     if hidden:
         layers += [keras.layers.Dropout(dropout), keras.layers.Dense(hidden, activation="relu")]
     layers += [keras.layers.Dropout(dropout), logits(classes)]

@@ -24,8 +24,6 @@ from xmodal.steps import Adversary, Loss
 # On how many training images a head is fitted before the network is trained with it, and of how many the
 # logits are computed by a network that was trained.
 MOST_FIRST = MOST_TOLD = 10_000
-# Of how many the features of a network standardise its head that is not fitted first.
-SAMPLE = 1_000
 # Images of a batch that statistics of a new network are computed on.
 STATISTICS_BATCH = 64
 
@@ -121,7 +119,8 @@ def train_image_classifier(
     are kept for all epochs of the head. Otherwise the head is first fitted on the features of the
     images as they are, of `MOST_FIRST` at most, so that fine-tuning starts from a useful gradient
     (LP-FT: Kumar et al. 2022, arXiv:2202.10054), and then all trainable layers learn for
-    `config.epochs` passes. With `config.head_epochs` of 0 all of it learns from the first step.
+    `config.epochs` passes. With `config.head_epochs` of 0 all of it learns from the first step, and the head
+    has batch normalisation.
 
     Args:
         trunk: RGB images (B, H, W, 3) -> features (B, D), built in the strategy's scope.
@@ -146,9 +145,7 @@ def train_image_classifier(
     # What misleads a classifier changes as it learns, and so cannot be kept.
     frozen = trainable == "head" and not budget
     views = config.epochs if frozen else 1
-    # Without a training of the head, features are but the sample that it is standardised by.
-    most = MOST_FIRST if config.head_epochs else SAMPLE
-    first = data.train if frozen else data.train.take(data.train.spread(most))
+    first = data.train if frozen else data.train.take(data.train.spread(MOST_FIRST))
 
     def read(split: ImageSplit) -> Batches:
         return pixels(split, data_config.image_size, 4 * config.batch_size)
@@ -170,16 +167,24 @@ def train_image_classifier(
             cache=cache,
         )
 
-    seen = [trunk_outputs(first, f"view {view + 1}/{views}", view) for view in range(views)]
-    kept: Rows | np.ndarray = Rows(part for rows in seen for part in rows.parts)
-    if training.data_service:
-        # Its workers cannot reach the files.
-        kept = np.asarray(kept)
+    kept: Rows | np.ndarray = np.empty((0, trunk.output.shape[-1]), np.float32)
+    held_out: Rows | np.ndarray = kept
     targets = np.concatenate([first.targets] * views)
-    held_out = trunk_outputs(data.validation, "validation")
+    if config.head_epochs:
+        seen = [trunk_outputs(first, f"view {view + 1}/{views}", view) for view in range(views)]
+        kept = Rows(part for rows in seen for part in rows.parts)
+        if training.data_service:
+            # Its workers cannot reach the files.
+            kept = np.asarray(kept)
+        held_out = trunk_outputs(data.validation, "validation")
     with strategy.scope():
         keras.utils.set_random_seed(seed)
-        head = image_head(kept, len(data.class_names), hidden=config.hidden, dropout=config.dropout)
+        head = image_head(
+            kept if config.head_epochs else kept.shape[-1],
+            len(data.class_names),
+            hidden=config.hidden,
+            dropout=config.dropout,
+        )
         model = joined(trunk, head)
     histories = []
     if config.head_epochs:
