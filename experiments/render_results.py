@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
-from xmodal.bench.pairs import besides
+from xmodal.bench.paired_timing import besides
 from xmodal.report import console_table
 
 ROOT = Path(__file__).parent.parent
@@ -378,7 +378,7 @@ def _cell(column: str, value: str | float) -> str:
 
 
 def _with_intervals(table: dict) -> tuple[list[str], list[list[str]]]:
-    """Writes each accuracy of a table of `xmodal.robustness` with the ends of its interval."""
+    """Writes each accuracy of a table of `xmodal.robustness.attacked` with the ends of its interval."""
 
     def told(value: float, low: float, high: float) -> str:
         return f"{value:.1%} ({low:.1%} to {high:.1%})"

@@ -87,7 +87,7 @@ def start_job(folder: Path) -> list[subprocess.Popen]:
     for index, name in enumerate(NAMES):
         told = {"cluster": {"worker": hosts}, "task": {"type": "worker", "index": index}}
         kept = folder / "kept" if index == 0 else folder / "of nobody"
-        command = ["ip", "netns", "exec", name, sys.executable, str(ROOT / "tests" / "worker.py")]
+        command = ["ip", "netns", "exec", name, sys.executable, str(ROOT / "tests" / "helpers" / "worker.py")]
         with open(folder / f"{index}.log", "w") as log:
             processes.append(
                 subprocess.Popen(

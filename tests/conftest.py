@@ -9,7 +9,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import pytest
 from pages import ROOT
 
-from xmodal.strategy import make_strategy
+from xmodal.training.strategy import make_strategy
 
 
 def pytest_configure(config):
@@ -34,7 +34,7 @@ def tiny_exported(tmp_path_factory):
     """A tiny model in memory and its export, which no test may change: (Served, its folder)."""
     from tiny_export import tiny_served
 
-    from xmodal.export import export
+    from xmodal.export.saved_model import export
 
     served = tiny_served(tmp_path_factory.mktemp("preset"))
     return served, export(served, tmp_path_factory.mktemp("models") / "tiny")

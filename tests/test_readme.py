@@ -10,8 +10,8 @@ import pytest
 from pages import PAGES, ROOT, blocks
 
 from xmodal.bench.serving import compared
-from xmodal.cluster import Place, place
-from xmodal.robustness import Attacked, attack_gains, attack_table
+from xmodal.robustness.attacked import Attacked, attack_gains, attack_table
+from xmodal.training.cluster import Place, place
 
 README, CHINESE = (PAGES[name] for name in ("README.md", "README.zh-CN.md"))
 LANGUAGES = ("sh", "bash", "python")
@@ -130,7 +130,7 @@ def test_both_readmes_have_the_same_commands_figures_and_sections():
 
 
 def test_licences_of_all_that_is_fetched_are_told():
-    from xmodal.assets import ASSETS
+    from xmodal.assets.catalog import ASSETS
 
     for page in (README, CHINESE):
         rows = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \| (.*) \|$", page, re.MULTILINE)
@@ -306,10 +306,10 @@ def test_the_hosts_of_the_readme_and_of_the_manifest_find_their_places():
 
 @pytest.mark.parametrize("name", PAGES)
 def test_every_flag_and_file_that_a_page_names_exists(name):
-    from xmodal import config
+    from xmodal.config import flags
 
     page = PAGES[name]
-    known = set(config.flag_names()) | {"help", "flagfile"}
+    known = set(flags.flag_names()) | {"help", "flagfile"}
     shell = "\n".join([*blocks(page, "sh"), *re.findall(r"`(--[^`]*)`", page)])
     # TensorBoard's, pytest-xdist's, and those of the smaller commands.
     of_others = {"logdir", "dist", "output", "index", "model", "clear_cache", "sheet"}

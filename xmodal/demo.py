@@ -14,10 +14,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
-from xmodal.command import Parser, exit_code
-from xmodal.errors import UserError
-from xmodal.predict import Item, Predictor
-from xmodal.report.wording import cut, printable
+from xmodal.core.command import Parser, exit_code
+from xmodal.core.errors import UserError
+from xmodal.core.formatting import cut, printable
+from xmodal.export.predictor import Item, Predictor
 
 UPLOAD_MB = 20
 # Of a text that is typed, in letters.

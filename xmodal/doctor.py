@@ -16,10 +16,13 @@ from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
-from xmodal import assets, config, versions
-from xmodal.command import Parser, exit_code
-from xmodal.errors import UserError
-from xmodal.report.machine import hardware
+from xmodal.assets.catalog import ASSETS
+from xmodal.assets.fetch import locate
+from xmodal.core import versions
+from xmodal.core.command import Parser, exit_code
+from xmodal.core.errors import UserError
+from xmodal.core.files import cache_folder
+from xmodal.core.machine import hardware
 
 # What the shipped run of vgg_to_bert needs at least, in GB (10^9 bytes): the weights, a run and its export.
 DISK_GB, MEMORY_GB = 2.0, 4.0
@@ -107,9 +110,9 @@ def _writable(subject: str, folder: Path) -> Finding:
 
 
 def _assets(cache: Path) -> Iterator[Finding]:
-    for name in assets.ASSETS:
+    for name in ASSETS:
         try:
-            assets.locate(name, cache=cache, offline=True)
+            locate(name, cache=cache, offline=True)
         except UserError:
             yield Finding("good", name, "not whole in the cache: fetched when a run needs it")
         else:
@@ -137,7 +140,7 @@ def _run(arguments: Sequence[str]) -> None:
     options = parser.parse_args(arguments)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     findings = []
-    for finding in examine(options.output_dir, config.cache_folder()):
+    for finding in examine(options.output_dir, cache_folder()):
         findings.append(finding)
         if not options.json:
             print(_line(finding), flush=True)

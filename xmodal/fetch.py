@@ -14,9 +14,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from xmodal import assets, config, ingredients
-from xmodal.command import Parser, exit_code
-from xmodal.files import mendable_os_errors
+from xmodal.assets.catalog import ASSETS, needed
+from xmodal.assets.fetch import ManifestEntry, manifest
+from xmodal.config import flags
+from xmodal.config.config import Config
+from xmodal.core.command import Parser, exit_code
+from xmodal.core.files import cache_folder, mendable_os_errors
+from xmodal.runs import provenance
 
 
 def main(argv: Sequence[str]) -> int:
@@ -31,9 +35,9 @@ def main(argv: Sequence[str]) -> int:
 def _run(arguments: Sequence[str]) -> None:
     options, rest = _parser().parse_known_args(arguments)
     # What is left when the flags of a run are parsed away are the names of assets.
-    names = config.parse(["xmodal.fetch", *rest])
-    settings = config.from_flags()
-    cache = config.cache_folder()
+    names = flags.parse(["xmodal.fetch", *rest])
+    settings = flags.from_flags()
+    cache = cache_folder()
     if options.cache_info:
         print(_sizes_table(cache))
     elif options.clear_cache:
@@ -42,14 +46,14 @@ def _run(arguments: Sequence[str]) -> None:
     else:
         if not names or any(word.lstrip("-").startswith("flagfile") for word in rest):
             names += [name for name in _of_run(settings) if name not in names]
-        entries = assets.manifest(names, cache=cache, offline=settings.run.offline)
+        entries = manifest(names, cache=cache, offline=settings.run.offline)
         print(_as_json(entries) if options.json else _manifest_table(entries))
 
 
-def _of_run(settings: config.Config) -> list[str]:
+def _of_run(settings: Config) -> list[str]:
     """The named assets of a run; what else its flags name is said, since it is not fetched here."""
-    made_from = ingredients.of_run(settings)
-    names = assets.needed(*(part.value for part in made_from))
+    made_from = provenance.of_run(settings)
+    names = needed(*(part.value for part in made_from))
     for part in made_from:
         if part.value not in names:
             print(f"--{part.flag}={part.value} is no named asset: left to the run itself", file=sys.stderr)
@@ -62,7 +66,7 @@ def _parser() -> Parser:
         __doc__,
         usage="%(prog)s [NAME ...] [--flagfile=FILE] [--offline] [--json | --cache_info | --clear_cache]",
         epilog="\n".join(
-            ["assets:", *(f"  {asset.name:<16}{asset.description}" for asset in assets.ASSETS.values())]
+            ["assets:", *(f"  {asset.name:<16}{asset.description}" for asset in ASSETS.values())]
         ),
     )
     one = parser.add_mutually_exclusive_group()
@@ -72,7 +76,7 @@ def _parser() -> Parser:
     return parser
 
 
-def _manifest_table(entries: Sequence[assets.ManifestEntry]) -> str:
+def _manifest_table(entries: Sequence[ManifestEntry]) -> str:
     rows = [
         (entry.name, entry.source, _megabytes(sum(file.bytes for file in entry.files)), entry.licence)
         for entry in entries
@@ -82,7 +86,7 @@ def _manifest_table(entries: Sequence[assets.ManifestEntry]) -> str:
     return "\n".join([*lines, "", *folders])
 
 
-def _as_json(entries: Sequence[assets.ManifestEntry]) -> str:
+def _as_json(entries: Sequence[ManifestEntry]) -> str:
     return json.dumps([dataclasses.asdict(entry) for entry in entries], indent=2)
 
 

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from xmodal.command import Parser, exit_code
-from xmodal.errors import UserError
-from xmodal.files import NONE, target_of, write_text
+from xmodal.core.command import Parser, exit_code
+from xmodal.core.errors import UserError
+from xmodal.core.files import NONE, target_of, write_text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -254,7 +254,7 @@ def _run(arguments: Sequence[str]) -> None:
 
 
 def _looked_at(source: str, documents: bool, name: str) -> tuple[str, list[str], list[Choice]]:
-    from xmodal.config import cache_folder
+    from xmodal.core.files import cache_folder
     from xmodal.data.documents import load_documents
     from xmodal.data.images import load_images
 

@@ -10,11 +10,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from xmodal.command import Parser, exit_code
-from xmodal.errors import UserError
-from xmodal.files import target_of, whole_file
+from xmodal.core.command import Parser, exit_code, texts_of
+from xmodal.core.errors import UserError
+from xmodal.core.files import target_of, whole_file
 from xmodal.report.figures import SHEET
-from xmodal.search import texts_of
 
 # Of a preset, where the command line says nothing: those of Stable Diffusion 3 in keras-nlp.
 PRESET_STEPS, PRESET_GUIDANCE = 28, 7.0
@@ -44,7 +43,7 @@ def _run(arguments: Sequence[str]) -> None:
             raise UserError(f"--{name}={value} is too few", "give a whole number from 1 on")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     # After everything that can be told without TensorFlow.
-    from xmodal.painter import PRESET, load_generator, preset_painter
+    from xmodal.export.painter import PRESET, load_generator, preset_painter
     from xmodal.report.figures import sheet
 
     if options.model.startswith(PRESET):

@@ -6,10 +6,15 @@ import os
 import sys
 from collections.abc import Sequence
 
-from xmodal import cluster, config, dry_run, run_folder, versions
-from xmodal.checkpoint import Terminated, sigterm_raised
-from xmodal.clock import Clock
-from xmodal.errors import UserError, WorkerLost, file_name_errors
+from xmodal.config import flags
+from xmodal.config.config import Config
+from xmodal.core import versions
+from xmodal.core.clock import Clock
+from xmodal.core.errors import UserError, WorkerLost, file_name_errors
+from xmodal.core.signals import Terminated, sigterm_raised
+from xmodal.runs import dry_run
+from xmodal.runs.folder import CHECKPOINTS, held
+from xmodal.training import cluster
 
 DONE, USER_ERROR, START_AGAIN, INTERRUPTED, TERMINATED = 0, 2, 75, 130, 143
 GOES_ON = "the same command goes on from the last checkpoint"
@@ -26,15 +31,15 @@ def main(argv: Sequence[str]) -> int:
         130 interrupted, 143 terminated.
     """
     if {"--help", "-h", "--helpfull"} & set(argv):
-        print(f"{__doc__}\n{config.help_text()}")
+        print(f"{__doc__}\n{flags.help_text()}")
         return DONE
     try:
         versions.check()
-        words = config.parse(argv)
+        words = flags.parse(argv)
         if words:
             raise UserError(f"{words[0]!r} is no flag", "flags start with --; see --help")
         with sigterm_raised(), file_name_errors():
-            _run(config.from_flags())
+            _run(flags.from_flags())
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return USER_ERROR
@@ -50,7 +55,7 @@ def main(argv: Sequence[str]) -> int:
     return DONE
 
 
-def _run(settings: config.Config) -> None:
+def _run(settings: Config) -> None:
     # Read when TensorFlow is first imported, which the recipe does.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     # It warns of retracing whenever several models are run one after the other.
@@ -60,14 +65,14 @@ def _run(settings: config.Config) -> None:
         dry_run.dry_run(settings, _recipe)
     # The chief alone writes and speaks.
     elif cluster.place(run.strategy).is_chief:
-        folder, kept = run.output_dir, run.output_dir / run_folder.CHECKPOINTS / "seconds.json"
-        with run_folder.held(folder, settings.flagfile, overwrite=run.overwrite, restart=run.restart):
+        folder, kept = run.output_dir, run.output_dir / CHECKPOINTS / "seconds.json"
+        with held(folder, settings.flagfile, overwrite=run.overwrite, restart=run.restart):
             _recipe(settings, Clock(kept=kept))
     else:
         _recipe(settings, Clock(say=lambda line: None))
 
 
-def _recipe(settings: config.Config, clock: Clock) -> None:
+def _recipe(settings: Config, clock: Clock) -> None:
     with clock.stage("start"):
         recipe = importlib.import_module(f"xmodal.recipes.{settings.run.experiment}")
     recipe.run(settings, clock)

@@ -11,27 +11,15 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from xmodal.command import Parser, exit_code
-from xmodal.errors import UserError
-from xmodal.files import target_of, whole_file
+from xmodal.core.command import Parser, exit_code, texts_of
+from xmodal.core.errors import UserError
+from xmodal.core.files import target_of, whole_file
 from xmodal.report.figures import SHEET
 
 
 def main(argv: Sequence[str]) -> int:
     """Runs the command line, and returns its exit code: 0 done, 2 the user can mend it, 130 interrupted."""
     return exit_code(_run, argv)
-
-
-def texts_of(words: Sequence[str]) -> list[str]:
-    """Returns what was asked, one text an argument.
-
-    Raises:
-        UserError: for an empty text.
-    """
-    texts = [" ".join(word.split()) for word in words]
-    if not texts or not all(texts):
-        raise UserError("the query is empty", "say what the picture shows, such as 'a truck'")
-    return texts
 
 
 def _run(arguments: Sequence[str]) -> None:
@@ -48,7 +36,7 @@ def _run(arguments: Sequence[str]) -> None:
         raise UserError(f"--top_k={options.top_k} is no number of pictures", "give one from 1 on")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     # After everything that can be told without TensorFlow.
-    from xmodal.picture_index import load_index
+    from xmodal.export.picture_index import load_index
     from xmodal.report.figures import sheet
 
     index, encode = load_index(options.index)

@@ -4,23 +4,25 @@ import importlib
 import sys
 from collections.abc import Sequence
 
-from xmodal import config, report, versions
-from xmodal.clock import Clock
-from xmodal.compare import text
-from xmodal.errors import UserError, file_name_errors
-from xmodal.files import target_of, write_json, write_text
+from xmodal import report
+from xmodal.config import flags
+from xmodal.core import versions
+from xmodal.core.clock import Clock
+from xmodal.core.errors import UserError, file_name_errors
+from xmodal.core.files import target_of, write_json, write_text
 from xmodal.report import markup
+from xmodal.runs.comparison import text
 
 
 def main(argv: Sequence[str]) -> int:
     """Runs a benchmark with the flags of a run. Returns the exit code, 2 for what the user can mend."""
     if {"--help", "-h", "--helpfull"} & set(argv):
-        print(f"{__doc__}\n{config.help_text()}")
+        print(f"{__doc__}\n{flags.help_text()}")
         return 0
     try:
         versions.check()
-        config.parse(argv)
-        settings = config.from_flags()
+        flags.parse(argv)
+        settings = flags.from_flags()
         clock, overwrite = Clock(), settings.run.overwrite
         if settings.run.record:
             target_of(settings.run.record, report.RECORD, overwrite=overwrite)

@@ -13,15 +13,22 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from xmodal import config, train
-from xmodal.backbones import image_trunk, set_trainable
-from xmodal.bench import pairs
-from xmodal.clock import Clock
-from xmodal.config import TrainConfig
-from xmodal.data.images import ImageData, ImageSplit, batches, configured_images, load_images
-from xmodal.data.reading import Batches, untuned
-from xmodal.heads import image_head
-from xmodal.strategy import make_strategy, wait_for_all
+from xmodal.bench import paired_timing
+from xmodal.config.config import Config
+from xmodal.config.training import TrainConfig
+from xmodal.core.clock import Clock
+from xmodal.data.batches import Batches, array_batches, untuned
+from xmodal.data.images import ImageData, ImageSplit, batches, load_images
+from xmodal.models.heads import image_head
+from xmodal.models.image_backbones import image_trunk
+from xmodal.models.trainable import set_trainable
+from xmodal.runs.inputs import configured_images
+from xmodal.training.loop import fit
+from xmodal.training.losses import cross_entropy
+from xmodal.training.optimizers import optimizer_maker
+from xmodal.training.prediction import predict
+from xmodal.training.progress import History
+from xmodal.training.strategy import make_strategy, wait_for_all
 
 BATCH = 64
 # Of two workers together. The larger a batch, the less of a step goes into exchanging gradients.
@@ -34,7 +41,7 @@ PHOTOGRAPHS, PHOTOGRAPH_SIZE = 256, (768, 1024)
 PHOTOGRAPH_SIDE = 96
 
 
-def measure(settings: config.Config, clock: Clock) -> dict[str, object]:
+def measure(settings: Config, clock: Clock) -> dict[str, object]:
     """Measures the training loop on images of a data set, with a VGG19 at the size that the flags give.
 
     Args:
@@ -52,7 +59,7 @@ def measure(settings: config.Config, clock: Clock) -> dict[str, object]:
         "images": len(data.train),
         "batch_size": BATCH,
         "workers_batch_size": WORKERS_BATCH,
-        "repeats": pairs.REPEATS,
+        "repeats": paired_timing.REPEATS,
     }
     with clock.stage("head from cached features against through the trunk"):
         figures["cached_head"] = cached_head(settings, data, strategy)
@@ -99,7 +106,7 @@ def examples(split: ImageSplit, size: int) -> Batches:
     )
 
 
-def fitted(model: keras.Model, epoch, strategy, epochs: int, optimizer: str = "sgd") -> train.History:
+def fitted(model: keras.Model, epoch, strategy, epochs: int, optimizer: str = "sgd") -> History:
     """Trains a model by the project's own loop, without a trace of it but the history.
 
     The training is stopped early: what is compiled for a long one would not be for a few steps.
@@ -115,11 +122,11 @@ def fitted(model: keras.Model, epoch, strategy, epochs: int, optimizer: str = "s
     def stop(number: int, logs: dict[str, float]) -> None:
         model.stop_training = number + 1 == epochs
 
-    return train.fit(
+    return fit(
         model,
         lambda number: epoch,
-        loss=train.cross_entropy(),
-        optimizer=train.optimizer_maker(TrainConfig(optimizer=optimizer), 1e-3),
+        loss=cross_entropy(),
+        optimizer=optimizer_maker(TrainConfig(optimizer=optimizer), 1e-3),
         epochs=PLANNED_EPOCHS,
         strategy=strategy,
         stage="",
@@ -127,13 +134,13 @@ def fitted(model: keras.Model, epoch, strategy, epochs: int, optimizer: str = "s
     )
 
 
-def rate(history: train.History, examples_each: int) -> float:
+def rate(history: History, examples_each: int) -> float:
     """Returns examples a second, without the first epoch, in which TensorFlow traces and compiles."""
     later = history.epochs[1:]
     return examples_each * len(later) / sum(epoch["seconds"] for epoch in later)
 
 
-def cached_head(settings: config.Config, data: ImageData, strategy) -> dict[str, float]:
+def cached_head(settings: Config, data: ImageData, strategy) -> dict[str, float]:
     """Compares training a head on kept features with training it through the frozen trunk."""
     size = settings.data.image_size
     with strategy.scope():
@@ -141,20 +148,20 @@ def cached_head(settings: config.Config, data: ImageData, strategy) -> dict[str,
         set_trainable(trunk, "head")
     epoch = examples(data.train, size)
     in_order = batches(data.train, image_size=size, batch_size=BATCH).map(lambda batch: batch["image"])
-    kept = train.predict(trunk, in_order, strategy)
+    kept = predict(trunk, in_order, strategy)
     labels = data.train.labels % 10
     with strategy.scope():
         head = image_head(kept, 10, hidden=settings.image.hidden, dropout=settings.image.dropout)
         whole = keras.Model(trunk.input, head(trunk.output))
 
     def from_cache() -> float:
-        rows = train.array_batches(kept, labels, batch_size=BATCH)
+        rows = array_batches(kept, labels, batch_size=BATCH)
         return rate(fitted(head, rows, strategy, HEAD_EPOCHS), len(kept))
 
     def through_trunk() -> float:
         return rate(fitted(whole, epoch, strategy, 2), len(kept))
 
-    return pairs.compared(from_cache, through_trunk)
+    return paired_timing.compared(from_cache, through_trunk)
 
 
 def against_keras(model: keras.Model, strategy, batch_size: int = BATCH) -> dict[str, float]:
@@ -165,7 +172,7 @@ def against_keras(model: keras.Model, strategy, batch_size: int = BATCH) -> dict
     inputs = rng.uniform(0, 255, (count, *model.input_shape[1:])).astype(np.float32)
     labels = rng.integers(0, 10, count).astype(np.int32)
     # As our loop reads it, so that the loops are compared and not the reading.
-    epoch = untuned(train.array_batches(inputs, labels, batch_size=batch_size))
+    epoch = untuned(array_batches(inputs, labels, batch_size=batch_size))
 
     def ours() -> float:
         return rate(fitted(model, epoch, strategy, 3), count)
@@ -180,12 +187,12 @@ def against_keras(model: keras.Model, strategy, batch_size: int = BATCH) -> dict
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         seconds.clear()
         with strategy.scope():
-            sgd = train.optimizer_maker(TrainConfig(optimizer="sgd"), 1e-3)(3 * count // batch_size)
+            sgd = optimizer_maker(TrainConfig(optimizer="sgd"), 1e-3)(3 * count // batch_size)
             model.compile(sgd, loss, metrics=["accuracy"], jit_compile=False)
             model.fit(epoch, epochs=3, verbose=0, shuffle=False, callbacks=[clock])
         return count * 2 / sum(seconds[1:])
 
-    return pairs.compared(ours, theirs)
+    return paired_timing.compared(ours, theirs)
 
 
 def waiting(epoch: Batches, model: keras.Model, strategy) -> float:
@@ -222,7 +229,7 @@ def two_workers(size: int) -> dict[str, float]:
     def both() -> float:
         return min(_worker_rates(size, 2, threads=1))
 
-    return pairs.compared(both, alone, warm_up=False)
+    return paired_timing.compared(both, alone, warm_up=False)
 
 
 def _worker_rates(size: int, count: int, threads: int) -> list[float]:
@@ -249,7 +256,7 @@ def _worker(size: int) -> float:
     strategy = make_strategy("multi_worker" if "TF_CONFIG" in os.environ else "one_device")
     rng = np.random.default_rng(0)
     inputs = rng.uniform(0, 255, (2 * WORKERS_BATCH, size, size, 3)).astype(np.float32)
-    epoch = train.array_batches(inputs, rng.integers(0, 10, len(inputs)), batch_size=WORKERS_BATCH)
+    epoch = array_batches(inputs, rng.integers(0, 10, len(inputs)), batch_size=WORKERS_BATCH)
     examples_a_second = rate(fitted(network(size, strategy), epoch, strategy, 3), len(inputs))
     wait_for_all(strategy)
     return examples_a_second

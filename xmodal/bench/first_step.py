@@ -12,7 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-from xmodal.clock import Clock
+from xmodal.core.clock import Clock
 
 STARTED = time.perf_counter()
 BATCH = 64
@@ -60,10 +60,13 @@ def _by_xmodal(clock: Clock, size: int) -> None:
     with clock.stage("imports"):
         import keras
 
-        from xmodal import train
-        from xmodal.backbones import image_trunk
-        from xmodal.config import TrainConfig
-        from xmodal.strategy import make_strategy
+        from xmodal.config.training import TrainConfig
+        from xmodal.data.batches import array_batches
+        from xmodal.models.image_backbones import image_trunk
+        from xmodal.training.loop import fit
+        from xmodal.training.losses import cross_entropy
+        from xmodal.training.optimizers import optimizer_maker
+        from xmodal.training.strategy import make_strategy
     images, labels = _batch(size)
     with clock.stage("model"):
         strategy = make_strategy("auto")
@@ -71,11 +74,11 @@ def _by_xmodal(clock: Clock, size: int) -> None:
             trunk = image_trunk("VGG19", size, ("block5_pool",), cache=Path())
             model = keras.Model(trunk.input, keras.layers.Dense(10)(trunk.output))
     with clock.stage("training"):
-        train.fit(
+        fit(
             model,
-            lambda epoch: train.array_batches(images, labels, batch_size=BATCH),
-            loss=train.cross_entropy(),
-            optimizer=train.optimizer_maker(TrainConfig(), 1e-4),
+            lambda epoch: array_batches(images, labels, batch_size=BATCH),
+            loss=cross_entropy(),
+            optimizer=optimizer_maker(TrainConfig(), 1e-4),
             epochs=EPOCHS,
             strategy=strategy,
             stage="",

@@ -19,22 +19,29 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from xmodal import assets, config, train
+from xmodal.assets.presets import text_encoder_path
 from xmodal.bench.first_step import peak_megabytes
-from xmodal.bridge import Bridge
-from xmodal.clock import Clock
-from xmodal.config import Config
+from xmodal.bridge.bridge import Bridge
+from xmodal.config.config import Config
+from xmodal.config.flags import from_flags, parse
+from xmodal.core.clock import Clock
+from xmodal.core.errors import UserError
+from xmodal.core.files import cache_folder
+from xmodal.data.batches import array_batches
 from xmodal.data.images import load_images
-from xmodal.data.texts import identity_map
-from xmodal.errors import UserError
-from xmodal.features import FeatureCache
-from xmodal.heads import image_head
-from xmodal.image_classifier import build_trunk, trunk_features
-from xmodal.questions import sentences_of, zero_shot_of
+from xmodal.data.target_map import identity_map
+from xmodal.models.heads import image_head
+from xmodal.recipes.vgg_to_bert.questions import sentences_of, zero_shot_of
 from xmodal.report import markup
 from xmodal.report.figures import lines
 from xmodal.report.records import Plot, Series, Table
-from xmodal.strategy import make_strategy
+from xmodal.runs.inputs import build_trunk
+from xmodal.tasks.image_classifier import trunk_features
+from xmodal.training.feature_cache import FeatureCache
+from xmodal.training.loop import fit
+from xmodal.training.losses import cross_entropy
+from xmodal.training.optimizers import optimizer_maker
+from xmodal.training.strategy import make_strategy
 
 IMAGES = (1_000, 10_000, 50_000)
 CLASSES = (10, 100, 1_000)
@@ -179,8 +186,8 @@ def _child(*arguments: str) -> Size:
 
 def main(flagfile: str, place: str, classes: int) -> None:
     """Measures one size, and prints it."""
-    config.parse(["growth", f"--flagfile={flagfile}"])
-    settings = config.from_flags()
+    parse(["growth", f"--flagfile={flagfile}"])
+    settings = from_flags()
     strategy = make_strategy(settings.run.strategy, settings.run.virtual_devices)
     keras.config.set_dtype_policy(settings.train.precision)
     size: Size = {}
@@ -194,7 +201,7 @@ def main(flagfile: str, place: str, classes: int) -> None:
 def _see(settings: Config, folder: Path, strategy, size: Size) -> int:
     """Goes through the stages of the images, and returns how many there are to be told about."""
     with _stage(size, "listing and audit"):
-        data = load_images(f"folder:{folder}", cache=config.cache_folder(), min_per_class=1)
+        data = load_images(f"folder:{folder}", cache=cache_folder(), min_per_class=1)
     with strategy.scope():
         trunk = build_trunk(settings, settings.image.target, "none", strategy)
     with tempfile.TemporaryDirectory() as kept, _stage(size, "features of the frozen trunk"):
@@ -211,13 +218,11 @@ def _see(settings: Config, folder: Path, strategy, size: Size) -> int:
     with _stage(size, "an epoch of the head"):
         with strategy.scope():
             head = image_head(features, len(data.class_names), hidden=0, dropout=0.0)
-        train.fit(
+        fit(
             head,
-            lambda epoch: train.array_batches(
-                features, data.train.labels, batch_size=settings.image.batch_size
-            ),
-            loss=train.cross_entropy(),
-            optimizer=train.optimizer_maker(settings.train, settings.image.head_learning_rate),
+            lambda epoch: array_batches(features, data.train.labels, batch_size=settings.image.batch_size),
+            loss=cross_entropy(),
+            optimizer=optimizer_maker(settings.train, settings.image.head_learning_rate),
             epochs=1,
             strategy=strategy,
             stage="",
@@ -227,9 +232,7 @@ def _see(settings: Config, folder: Path, strategy, size: Size) -> int:
 
 def _say(settings: Config, count: int, names: tuple[str, ...], strategy, size: Size) -> None:
     """Goes through the stages of the words."""
-    preset = assets.text_encoder_path(
-        settings.text.text_encoder, cache=config.cache_folder(), offline=settings.run.offline
-    )
+    preset = text_encoder_path(settings.text.text_encoder, cache=cache_folder(), offline=settings.run.offline)
     bridge = Bridge(names, settings.text.text_style, settings.text.template[:1], settings.text.top_k)
     reader = zero_shot_of(settings, identity_map(names), preset, strategy)
     distinct: set[str] = set()

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from xmodal.bench.pairs import QUIET, timed
+from xmodal.bench.paired_timing import QUIET, timed
 
 # Images, side, channels in and out of convolutions as VGG has them at 32 to 224 pixels.
 CONVOLUTIONS = ((64, 56, 64, 64), (64, 28, 128, 128), (64, 16, 256, 256), (64, 8, 512, 512))

@@ -16,17 +16,22 @@ import keras_nlp
 import numpy as np
 import tensorflow as tf
 
-from xmodal import assets, config
-from xmodal.backbones import set_trainable
-from xmodal.data.images import ImageData, ImageSplit, configured_images, decode
-from xmodal.recipes.vgg_to_bert import transferred_trunk
+from xmodal.assets.presets import text_encoder_path
+from xmodal.config import flags
+from xmodal.config.config import Config
+from xmodal.core.files import cache_folder
+from xmodal.data.decoding import decode
+from xmodal.data.images import ImageData, ImageSplit
+from xmodal.models.trainable import set_trainable
+from xmodal.recipes.vgg_to_bert.recipe import transferred_trunk
+from xmodal.runs.inputs import configured_images
 
 
 def main(argv: list[str]) -> int:
     """Runs it with the flags of vgg_to_bert, and prints the accuracy of both networks and the seconds."""
     started = time.perf_counter()
-    config.parse(argv)
-    settings = config.from_flags()
+    flags.parse(argv)
+    settings = flags.from_flags()
     keras.config.set_dtype_policy(settings.train.precision)
     data = configured_images(settings)
     pixels, test = (_pixels(split, settings.data.image_size) for split in (data.train, data.test))
@@ -64,7 +69,7 @@ def _pixels(split: ImageSplit, size: int) -> np.ndarray:
     return np.stack([decode(split.encoded(number), size) for number in range(len(split))])
 
 
-def _image_network(settings: config.Config, data: ImageData) -> keras.Model:
+def _image_network(settings: Config, data: ImageData) -> keras.Model:
     trunk, _ = transferred_trunk(settings, data, tf.distribute.get_strategy())
     set_trainable(trunk, settings.image.trainable)
     scaled = keras.layers.LayerNormalization()(trunk.output)
@@ -75,10 +80,8 @@ def _image_network(settings: config.Config, data: ImageData) -> keras.Model:
     return model
 
 
-def _text_network(settings: config.Config, classes: int):
-    preset = assets.text_encoder_path(
-        settings.text.text_encoder, cache=config.cache_folder(), offline=settings.run.offline
-    )
+def _text_network(settings: Config, classes: int):
+    preset = text_encoder_path(settings.text.text_encoder, cache=cache_folder(), offline=settings.run.offline)
     backbone = keras_nlp.models.BertBackbone.from_preset(preset)
     preprocessor = keras_nlp.models.BertTextClassifierPreprocessor(
         keras_nlp.models.BertTokenizer.from_preset(preset), sequence_length=settings.text.sequence_length

@@ -11,11 +11,11 @@ import time
 from collections import Counter
 from dataclasses import dataclass
 
-from xmodal.clock import Clock
-from xmodal.config import Config
-from xmodal.data.personal import MARKS
-from xmodal.data.scrub import prepare_texts
-from xmodal.errors import UserError
+from xmodal.config.config import Config
+from xmodal.core.clock import Clock
+from xmodal.core.errors import UserError
+from xmodal.text.cleaning import prepare_texts
+from xmodal.text.personal_data import MARKS
 
 LANGUAGES = ("en", "zh")
 DOCUMENTS = 2000

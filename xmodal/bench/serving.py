@@ -12,16 +12,21 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from xmodal import assets, config
-from xmodal.bench import pairs
-from xmodal.bridge import Bridge, softmax
-from xmodal.clock import Clock
-from xmodal.data.images import configured_images, decode
-from xmodal.export import Served, export
-from xmodal.questions import question_of, zero_shot_of
-from xmodal.recipes import vgg_to_bert as recipe
-from xmodal.strategy import make_strategy
-from xmodal.text_classifier import TextClassifier
+from xmodal.assets.presets import text_encoder_path
+from xmodal.bench import paired_timing
+from xmodal.bridge.bridge import Bridge
+from xmodal.config.config import Config
+from xmodal.core.clock import Clock
+from xmodal.core.files import cache_folder
+from xmodal.data.decoding import decode
+from xmodal.evaluation.calibration import softmax
+from xmodal.export.saved_model import export
+from xmodal.export.served_images import Served
+from xmodal.recipes.vgg_to_bert import recipe
+from xmodal.recipes.vgg_to_bert.questions import question_of, zero_shot_of
+from xmodal.runs.inputs import configured_images
+from xmodal.tasks.text_classifier import TextClassifier
+from xmodal.training.strategy import make_strategy
 
 # Requests of one example in a round, and examples in a batch. There are `pairs.REPEATS` rounds of both.
 REQUESTS = 50
@@ -32,7 +37,7 @@ BATCHES = 4
 Way = Callable[[Sequence[bytes]], np.ndarray]
 
 
-def measure(settings: config.Config, clock: Clock) -> dict[str, object]:
+def measure(settings: Config, clock: Clock) -> dict[str, object]:
     """Times the signatures of an export for images and texts, each against Keras' `predict`.
 
     The networks are those of vgg_to_bert, with the head of the image classifier as it starts: what is
@@ -57,7 +62,7 @@ def measure(settings: config.Config, clock: Clock) -> dict[str, object]:
         "requests": REQUESTS,
         "batch_size": BATCH,
         "batches": BATCHES,
-        "repeats": pairs.REPEATS,
+        "repeats": paired_timing.REPEATS,
     }
     for name, by_keras in ways.items():
         with clock.stage(name):
@@ -71,12 +76,12 @@ def compared(first: Way, second: Way, examples: Sequence[bytes]) -> dict[str, ob
     difference = np.abs(first(batches[0]) - second(batches[0])).max()
 
     def rate(way: Way) -> float:
-        seconds, _ = pairs.timed(lambda: [way(batch) for batch in batches])
+        seconds, _ = paired_timing.timed(lambda: [way(batch) for batch in batches])
         return BATCH * len(batches) / seconds
 
     return {
         "one": latencies(first, second, _requests(examples, 1, REQUESTS)),
-        "batch": pairs.compared(lambda: rate(first), lambda: rate(second)),
+        "batch": paired_timing.compared(lambda: rate(first), lambda: rate(second)),
         "largest_difference": float(difference),
     }
 
@@ -92,7 +97,7 @@ def latencies(first: Way, second: Way, requests: Sequence[Sequence[bytes]]) -> d
         way(requests[0])
     rounds = [
         np.array([[_milliseconds(way, request) for way in (first, second)] for request in requests])
-        for _ in range(pairs.REPEATS)
+        for _ in range(paired_timing.REPEATS)
     ]
     ratios = [float(np.divide(*np.median(part, axis=0))) for part in rounds]
     taken = np.concatenate(rounds)
@@ -165,13 +170,11 @@ class Parts:
         return self.text.model.predict(tokens, batch_size=len(texts), verbose=0)
 
 
-def _prepare(settings: config.Config) -> tuple[Parts, tuple[str, ...], dict[str, list[bytes]]]:
+def _prepare(settings: Config) -> tuple[Parts, tuple[str, ...], dict[str, list[bytes]]]:
     """Returns the parts, the names of the answers, and what each signature is asked."""
     strategy = make_strategy(settings.run.strategy, settings.run.virtual_devices)
     data = configured_images(settings)
-    preset = assets.text_encoder_path(
-        settings.text.text_encoder, cache=config.cache_folder(), offline=settings.run.offline
-    )
+    preset = text_encoder_path(settings.text.text_encoder, cache=cache_folder(), offline=settings.run.offline)
     trunk, _ = recipe.transferred_trunk(settings, data, strategy)
     head = keras.layers.Dense(len(data.class_names))(trunk.output)
     question = question_of(settings, data)

@@ -21,24 +21,27 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from xmodal import assets, config
-from xmodal.backbones import image_trunk, set_trainable, text_encoder
-from xmodal.bench import limits, operations, pairs
+from xmodal.assets.presets import text_encoder_path
+from xmodal.bench import limits, operations, paired_timing
 from xmodal.bench.engine import against_keras, examples, fitted, rate
-from xmodal.bridge import Bridge
-from xmodal.clock import Clock
-from xmodal.compiled import compiled_activations
-from xmodal.config import Config
-from xmodal.convolutions import quickly
-from xmodal.data.images import configured_images
-from xmodal.data.reading import untuned
-from xmodal.data.tokens import token_batches
-from xmodal.errors import UserError
-from xmodal.heads import logits, text_classifier
-from xmodal.replicas import mapped
+from xmodal.bridge.bridge import Bridge
+from xmodal.config.config import Config
+from xmodal.config.flags import from_flags, parse
+from xmodal.core.clock import Clock
+from xmodal.core.errors import UserError
+from xmodal.core.files import cache_folder
+from xmodal.data.batches import array_batches, untuned
+from xmodal.kernels.activations import compiled_activations
+from xmodal.kernels.convolutions import quickly
+from xmodal.models.heads import logits, text_classifier
+from xmodal.models.image_backbones import image_trunk
+from xmodal.models.text_encoder import text_encoder
+from xmodal.models.trainable import set_trainable
 from xmodal.report.records import Table
-from xmodal.strategy import make_strategy
-from xmodal.train import array_batches
+from xmodal.runs.inputs import configured_images
+from xmodal.text.length_buckets import token_batches
+from xmodal.training.replicas import mapped
+from xmodal.training.strategy import make_strategy
 
 PRECISIONS = ("float32", "mixed_bfloat16")
 CLASSES = 10
@@ -91,7 +94,7 @@ def measure(settings: Config, clock: Clock) -> dict[str, object]:
         "busy": busy,
         "threads": limits.threads(),
         "omp_wait_policy": os.environ.get("OMP_WAIT_POLICY"),
-        "repeats": pairs.REPEATS,
+        "repeats": paired_timing.REPEATS,
         "limits": most,
         "rows": rows,
     }
@@ -139,7 +142,7 @@ def tables(figures: dict[str, Any]) -> list[Table]:
             f"{row['first']:,.4g}",
             f"{row['second']:,.4g} ({row['peer']})",
             f"{row['ratio']:.3g} ({row['ratio_least']:.3g} to {row['ratio_most']:.3g})",
-            pairs.besides(row),
+            paired_timing.besides(row),
         )
         for row in figures["rows"]
     )
@@ -202,7 +205,7 @@ def _train(settings: Config, strategy: tf.distribute.Strategy, first: str) -> li
     def ours() -> float:
         return rate(fitted(model, epoch, strategy, EPOCHS), labels.size)
 
-    pair = pairs.compared(ours, lambda: _rate_of(step, labels.size))
+    pair = paired_timing.compared(ours, lambda: _rate_of(step, labels.size))
     what = f"training step of {settings.image.target}, {first} of it, {precision}"
     row: Row = {"what": what, "unit": "images a second"}
     fit = against_keras(model, strategy, settings.image.batch_size)
@@ -250,7 +253,7 @@ def _fine_tuning(settings: Config, strategy: tf.distribute.Strategy) -> Row:
         with compiled_activations(model):
             return rate(fitted(model, epoch, strategy, EPOCHS, "adamw"), count)
 
-    pair = pairs.compared(ours, lambda: _rate_of(step, count))
+    pair = paired_timing.compared(ours, lambda: _rate_of(step, count))
     what = f"fine-tuning step of BERT on {FINE_TUNED_TOKENS} tokens, {precision}"
     row = {"what": what, "unit": "texts a second", "peer": "transformers"}
     return _explained(row | pair | {"largest_difference": apart}, ours)
@@ -267,7 +270,7 @@ def read_images(settings: Config, strategy: tf.distribute.Strategy) -> list[Row]
     images = _images(settings, BATCHES)
     held = _held(images, np.zeros(images.shape[:2], np.int32))
     count = images.shape[0] * images.shape[1]
-    pair = pairs.compared(
+    pair = paired_timing.compared(
         lambda: _rate_of(lambda: [None for _ in epoch], len(some)),
         lambda: rate(fitted(model, held, strategy, EPOCHS), count),
     )
@@ -281,7 +284,7 @@ def put_in_words(settings: Config, strategy: tf.distribute.Strategy) -> list[Row
     bridge = Bridge(names, settings.text.text_style, settings.text.template, settings.text.top_k)
     drawn = np.random.default_rng(0).dirichlet(np.full(CLASSES, 0.1), SENTENCES).astype(np.float32)
     in_graph = tf.function(bridge.sentences)
-    pair = pairs.compared(
+    pair = paired_timing.compared(
         lambda: _rate_of(lambda: in_graph(tf.constant(drawn)).numpy(), SENTENCES),
         lambda: _rate_of(lambda: [bridge.describe(row) for row in drawn], SENTENCES),
     )
@@ -292,7 +295,7 @@ def put_in_words(settings: Config, strategy: tf.distribute.Strategy) -> list[Row
     with strategy.scope():
         encoder = text_encoder(preset, settings.text.sequence_length)
     texts = [text.decode() for text in in_graph(tf.constant(drawn)).numpy()[:, 0]]
-    pair = pairs.compared(
+    pair = paired_timing.compared(
         lambda: _rate_of(lambda: encoder.padded(texts), SENTENCES),
         lambda: _rate_of(peers().tokenizer(preset, texts, settings.text.sequence_length), SENTENCES),
     )
@@ -307,7 +310,7 @@ def start(settings: Config, strategy: tf.distribute.Strategy) -> list[Row]:
         told[way].append(json.loads(_child("xmodal.bench.first_step", way, str(settings.data.image_size))))
         return 1 / told[way][-1]["seconds"]
 
-    pair = pairs.compared(lambda: seconds("xmodal"), lambda: seconds("keras"), warm_up=False)
+    pair = paired_timing.compared(lambda: seconds("xmodal"), lambda: seconds("keras"), warm_up=False)
     ours, theirs = (_medians(told[way]) for way in ("xmodal", "keras"))
     row = _seconds("from the start of a process to its first training step", "Keras fit", pair)
     return [
@@ -332,10 +335,12 @@ def whole_run(settings: Config, strategy: tf.distribute.Strategy) -> list[Row]:
         # The plain code trains no head on text alone: a sentence of each class is the least that ours takes.
         alike = ("--nobaseline", "--nosmall", "--noexport", "--feature_cache_gb=0", "--text_examples=1")
         more = (f"--output_dir={output}", f"--precision={settings.train.precision}", *alike)
-        ours, _ = pairs.timed(lambda: _child("xmodal.run", f"--flagfile={flags}", *more))
+        ours, _ = paired_timing.timed(lambda: _child("xmodal.run", f"--flagfile={flags}", *more))
         results = json.loads((output / "metrics.json").read_text())["results"]
         few = (f"--precision={settings.train.precision}", f"--peer_epochs={settings.run.peer_epochs}")
-        plain, printed = pairs.timed(lambda: _child("xmodal.bench.plain_flow", f"--flagfile={flags}", *few))
+        plain, printed = paired_timing.timed(
+            lambda: _child("xmodal.bench.plain_flow", f"--flagfile={flags}", *few)
+        )
     told = json.loads(printed)
     plain += told["seconds_reckoned"]
     ratio = plain / ours
@@ -364,7 +369,9 @@ IN_EACH_PRECISION = ("forward", "train", "bert", "run")
 def _row(what: str, unit: str, peer: str, ours: Callable, theirs: Callable, count: int) -> Row:
     """Compares two ways to the same outputs (N, D), and tells how far apart these are."""
     one, other = ours(), theirs()
-    pair = pairs.compared(lambda: _rate_of(ours, count), lambda: _rate_of(theirs, count), warm_up=False)
+    pair = paired_timing.compared(
+        lambda: _rate_of(ours, count), lambda: _rate_of(theirs, count), warm_up=False
+    )
     row = {"what": what, "unit": unit, "peer": peer, **pair, "largest_difference": _apart(one, other)}
     return _explained(row, ours)
 
@@ -386,7 +393,7 @@ def _seconds(what: str, peer: str, pair: dict[str, float]) -> Row:
 
 
 def _rate_of(function: Callable, count: int) -> float:
-    return count / pairs.timed(function)[0]
+    return count / paired_timing.timed(function)[0]
 
 
 def _child(module: str, *arguments: str) -> str:
@@ -433,8 +440,8 @@ def _held(images: np.ndarray, labels: np.ndarray) -> tf.data.Dataset:
 
 
 def _preset(settings: Config) -> str:
-    name, cache = settings.text.text_encoder, config.cache_folder()
-    return assets.text_encoder_path(name, cache=cache, offline=settings.run.offline)
+    name, cache = settings.text.text_encoder, cache_folder()
+    return text_encoder_path(name, cache=cache, offline=settings.run.offline)
 
 
 def _images(settings: Config, count: int) -> np.ndarray:
@@ -457,10 +464,10 @@ def _torch_tokens(tokens: dict[str, np.ndarray], size: int) -> list[tuple]:
 
 def main(argv: Sequence[str]) -> None:
     """Measures the rows of one name, in the precision of the flags."""
-    config.parse(argv)
+    parse(argv)
     told: dict[str, object]
     try:
-        settings = config.from_flags()
+        settings = from_flags()
         strategy = make_strategy(settings.run.strategy, settings.run.virtual_devices)
         (name,) = settings.run.rows
         told = {"rows": ROWS[name](settings, strategy)}

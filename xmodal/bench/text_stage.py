@@ -4,18 +4,23 @@ import statistics
 
 import numpy as np
 
-from xmodal import assets, config, train
-from xmodal.bench.pairs import REPEATS, timed
-from xmodal.bridge import Bridge, fit_temperature
-from xmodal.clock import Clock
-from xmodal.data.images import configured_images
-from xmodal.image_classifier import train_images
-from xmodal.questions import question_of, sentences_of, zero_shot_of
-from xmodal.recipes import vgg_to_bert as recipe
-from xmodal.strategy import make_strategy
+from xmodal.assets.presets import text_encoder_path
+from xmodal.bench.paired_timing import REPEATS, timed
+from xmodal.bridge.bridge import Bridge
+from xmodal.config.config import Config
+from xmodal.core.clock import Clock
+from xmodal.core.files import cache_folder
+from xmodal.data.batches import array_batches
+from xmodal.evaluation.calibration import fit_temperature
+from xmodal.recipes.image_training import train_images
+from xmodal.recipes.vgg_to_bert import recipe
+from xmodal.recipes.vgg_to_bert.questions import question_of, sentences_of, zero_shot_of
+from xmodal.runs.inputs import configured_images
+from xmodal.training.prediction import predict
+from xmodal.training.strategy import make_strategy
 
 
-def measure(settings: config.Config, clock: Clock) -> dict[str, float | int]:
+def measure(settings: Config, clock: Clock) -> dict[str, float | int]:
     """Times BERT on the sentences of a data set's training and validation images, each distinct one once.
 
     It is compared with one BERT pass an image, the same classifier on the same tokens in batches of 64.
@@ -34,8 +39,8 @@ def measure(settings: config.Config, clock: Clock) -> dict[str, float | int]:
         return classifier.logits(sentences, strategy)
 
     def each_image() -> np.ndarray:
-        tokens = train.array_batches(classifier.encoder.padded(sentences), batch_size=64)
-        return train.predict(classifier.model, tokens, strategy)
+        tokens = array_batches(classifier.encoder.padded(sentences), batch_size=64)
+        return predict(classifier.model, tokens, strategy)
 
     with clock.stage("comparison"):
         once, image = zip(*((timed(each_once), timed(each_image)) for _ in range(REPEATS)), strict=True)
@@ -54,12 +59,12 @@ def measure(settings: config.Config, clock: Clock) -> dict[str, float | int]:
     }
 
 
-def _prepare(settings: config.Config, clock: Clock):
+def _prepare(settings: Config, clock: Clock):
     strategy = make_strategy(settings.run.strategy, settings.run.virtual_devices)
     with clock.stage("data"):
         data = configured_images(settings)
-        preset = assets.text_encoder_path(
-            settings.text.text_encoder, cache=config.cache_folder(), offline=settings.run.offline
+        preset = text_encoder_path(
+            settings.text.text_encoder, cache=cache_folder(), offline=settings.run.offline
         )
     with clock.stage("image classifier"):
         trunk, _ = recipe.transferred_trunk(settings, data, strategy)

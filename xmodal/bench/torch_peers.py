@@ -67,7 +67,7 @@ def vgg(trunk: keras.Model, features: Sequence[str], logits: keras.layers.Dense 
     """Builds a VGG trunk in PyTorch, with the same weights, and the layer of a classifier on it.
 
     Args:
-        trunk: RGB images (B, H, W, 3) from 0 to 255 -> features (B, D), see `backbones.image_trunk`.
+        trunk: RGB images (B, H, W, 3) from 0 to 255 -> features (B, D), see `image_backbones.image_trunk`.
         features: names of the layers that it reads.
         logits: the layer that ends the classifier, None for the features alone.
     """
@@ -189,7 +189,7 @@ def _tensor(array: np.ndarray, half: bool):
 
 
 def sgd() -> Callable:
-    """Returns what makes the optimizer that `train.optimizer_maker` makes of "sgd"."""
+    """Returns what makes the optimizer that `optimizers.optimizer_maker` makes of "sgd"."""
     # Fused: our update is one pass over the weights too.
     options = {"momentum": 0.9, "nesterov": True, "weight_decay": 0.01, "fused": True}
     return lambda weights: torch.optim.SGD(weights, lr=1e-3, **options)

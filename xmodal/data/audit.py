@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from xmodal.core.errors import UserError
 from xmodal.data.splits import SPLITS, Example, Things
-from xmodal.errors import UserError
 
 # A class with fewer training examples than this is worth a warning, and so is a largest class with
 # this many times the examples of the smallest.

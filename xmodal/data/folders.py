@@ -3,8 +3,8 @@
 import os
 from pathlib import Path
 
+from xmodal.core.errors import UserError
 from xmodal.data.splits import SPLIT_WORDS
-from xmodal.errors import UserError
 
 
 def split_folders(root: Path, *, flat: bool = False) -> tuple[dict[str, Path], tuple[str, ...]]:

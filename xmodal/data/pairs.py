@@ -1,4 +1,4 @@
-"""Pairs of an image and a text from a table, or digits with written readings: checked and split.
+"""Pairs of an image and a text, checked and split.
 
 Either side of a pair may be missing, never both.
 """
@@ -7,21 +7,16 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
-from xmodal.config import Config, cache_folder
+from xmodal.core.errors import UserError
 from xmodal.data.audit import DataReport, Scan, audit, reasons, scan
-from xmodal.data.images import ImageSplit, decoded_pixels, load_digits
-from xmodal.data.readings import typed_readings
+from xmodal.data.decoding import decoded_pixels
+from xmodal.data.images import ImageSplit
+from xmodal.data.pair_sources import NO_IMAGE, RawPairs, digits_with_readings, read_pair_table
 from xmodal.data.splits import PAIRS, SPLITS, Example, Labelled, columns, divide
-from xmodal.data.tables import TABLES, Reading, read_rows, require_encodings, row_example
-from xmodal.errors import UserError, nearest
-from xmodal.files import path_of
-
-# What a pair without an image has in its place.
-NO_IMAGE = ""
+from xmodal.data.tables import Reading, require_encodings
 
 
 @dataclass(frozen=True)
@@ -76,45 +71,6 @@ class PairData:
     report: DataReport
 
 
-class _Read(NamedTuple):
-    """Pairs as they came: examples whose items are the images, and the text of each by its id."""
-
-    examples: list[Example]
-    texts: dict[str, str]
-    in_memory: bool
-    warnings: tuple[str, ...] = ()
-
-
-def configured_pairs(config: Config) -> PairData:
-    """Reads, splits and audits the pairs that a configuration asks for, see `load_pairs`."""
-    documents, data = config.documents, config.data
-    return load_pairs(
-        config.pairs.pairs,
-        cache=cache_folder(),
-        reading=Reading(
-            documents.encoding,
-            documents.fallback_encoding,
-            documents.text_column,
-            documents.label_column,
-            documents.split_column,
-            config.pairs.image_column,
-        ),
-        image_folder=config.pairs.image_folder,
-        misread=config.pairs.misread,
-        typing_slips=config.pairs.typing_slips,
-        offline=config.run.offline,
-        class_names=data.class_names,
-        validation_fraction=data.validation_fraction,
-        test_fraction=data.test_fraction,
-        seed=config.run.seed,
-        bad_images=data.bad_images,
-        min_per_class=data.min_per_class,
-        limit=data.limit,
-        train_examples=data.train_examples,
-        keep_leaks=data.keep_leaks,
-    )
-
-
 def load_pairs(
     source: str,
     *,
@@ -142,7 +98,7 @@ def load_pairs(
     themselves. A pair whose image cannot be read keeps its text, and is left out when it has none.
 
     Args:
-        source: "mnist_5k", digits with readings by `xmodal.data.readings`; or "csv:PATH", "tsv:PATH" or
+        source: "mnist_5k", digits with readings by `xmodal.data.digit_readings`; or "csv:PATH", "tsv:PATH" or
             "jsonl:PATH", which may end in .gz.
         cache: folder of downloaded data.
         reading: encodings and columns.
@@ -169,9 +125,9 @@ def load_pairs(
     """
     require_encodings(reading)
     if source == "mnist_5k":
-        read = _readings_of_digits(cache, offline, misread, typing_slips, seed)
+        read = digits_with_readings(cache, offline, misread, typing_slips, seed)
     else:
-        read = _read_table(source, reading, image_folder)
+        read = read_pair_table(source, reading, image_folder)
     examples, names = divide(
         read.examples,
         dataset=source,
@@ -198,63 +154,6 @@ def load_pairs(
     warnings = (*read.warnings, *unread, *_one_sided(examples, read.texts), *report.warnings)
     train, validation, test = (_pair_split(examples, split, names, read) for split in SPLITS)
     return PairData(train, validation, test, names, replace(report, warnings=warnings))
-
-
-def _readings_of_digits(cache: Path, offline: bool, misread: float, slips: float, seed: int) -> _Read:
-    examples = load_digits(cache, offline)
-    digits = [int(example.class_name) for example in examples]
-    texts = typed_readings(digits, misread=misread, slips=slips, seed=seed)
-    return _Read(examples, dict(zip((example.id for example in examples), texts, strict=True)), True)
-
-
-def _read_table(source: str, reading: Reading, image_folder: Path | None) -> _Read:
-    kind, _, place = source.partition(":")
-    if kind not in TABLES or not place:
-        raise _unknown(source, kind)
-    path = path_of(place)
-    if not path.is_file():
-        raise UserError(f"the file {str(path)!r} does not exist", "check the path of --pairs")
-    if image_folder and not image_folder.is_dir():
-        raise UserError(f"--image_folder={image_folder} is no folder", "give the one that the paths start in")
-    folder = path.parent if image_folder is None else image_folder
-    try:
-        rows, warnings = read_rows(kind, path, reading)
-    except PermissionError as error:
-        raise UserError(
-            f"{str(error.filename)!r} cannot be read ({error.strerror})", "allow reading it"
-        ) from error
-    assert reading.image is not None
-    examples, texts, empty = [], {}, []
-    for row in rows:
-        image, text = row.cells[reading.image].strip(), reading.text_of(row.cells).strip()
-        if not image and not text:
-            empty.append(row.line)
-        item = str(folder / image) if image else NO_IMAGE
-        example = row_example(item, row, path, reading)
-        examples.append(example)
-        # JSON may hold halves of surrogate pairs, which no tensor takes.
-        texts[example.id] = text.encode("utf-8", "replace").decode()
-    if empty:
-        raise UserError(
-            f"{len(empty)} of {len(rows)} pairs of {str(path)!r} have neither an image nor a text, the first "
-            f"in line {empty[0]}",
-            "fill one of them in, or remove these lines",
-        )
-    return _Read(examples, texts, False, warnings)
-
-
-def _unknown(source: str, kind: str) -> UserError:
-    forms = {"mnist_5k": "mnist_5k"} | {name: f"{name}:PATH" for name in TABLES}
-    if path_of(source).is_file():
-        suffixes = [suffix.removeprefix(".") for suffix in Path(source).suffixes if suffix != ".gz"]
-        if suffixes and suffixes[-1] in TABLES:
-            remedy = f"did you mean '{suffixes[-1]}:{source}'?"
-            return UserError(f"--pairs={source!r} does not say what it is", remedy)
-    if kind in TABLES:
-        return UserError(f"--pairs={source!r} is not complete", f"write it as {forms[kind]}")
-    return UserError(
-        f"unknown --pairs={source!r} (there are {', '.join(forms.values())})", nearest(kind, forms)
-    )
 
 
 def _scanned(
@@ -301,7 +200,7 @@ def _one_sided(examples: Sequence[Example], texts: dict[str, str]) -> tuple[str,
     return (f"of {len(examples)} pairs, {imageless} have no image and {textless} no text",)
 
 
-def _pair_split(examples: Sequence[Example], split: str, names: Sequence[str], read: _Read) -> PairSplit:
+def _pair_split(examples: Sequence[Example], split: str, names: Sequence[str], read: RawPairs) -> PairSplit:
     items, labels, ids, shares = columns(examples, split, names)
     texts = np.empty(len(ids), object)
     texts[:] = [read.texts[name] for name in ids]

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from xmodal.errors import UserError
+from xmodal.core.errors import UserError
 
 
 def share_columns(columns: Iterable[str], label: str, where: str) -> dict[str, str]:

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from xmodal.core.errors import UserError, nearest
 from xmodal.data.shares import most_probable
-from xmodal.errors import UserError, nearest
 
 SPLITS = ("train", "validation", "test")
 # What folders, files and columns call them.

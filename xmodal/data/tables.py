@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, NamedTuple
 
+from xmodal.core.errors import UserError
 from xmodal.data.shares import most_probable, parsed_shares, share_columns
 from xmodal.data.splits import SPLIT_WORDS, Example, parsed_split
-from xmodal.errors import UserError
 
 # No document is longer; what is, is a file of another kind, and it would fill the memory.
 MOST_BYTES = 16 * 2**20

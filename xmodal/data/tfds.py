@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from xmodal.core.errors import UserError
 from xmodal.data.splits import SPLITS, Example
-from xmodal.errors import UserError
 
 
 def prepared_builder(name: str, *, cache: Path, offline: bool, flag: str, instead: str):

@@ -8,13 +8,13 @@ import json
 import re
 from pathlib import Path
 
-from xmodal.files import write_json, write_text
-from xmodal.report.card import card
-from xmodal.report.machine import commit, hardware, versions
+from xmodal.core.files import write_json, write_text
+from xmodal.core.machine import commit, hardware, versions
+from xmodal.report.model_card import card
 from xmodal.report.page import html
 from xmodal.report.records import GalleryItem, Plot, Points, Run, Series, Table
-from xmodal.report.summaries import tensorboard
 from xmodal.report.tables import console_table, epoch_lines, metrics, transfer_table
+from xmodal.report.tensorboard.events import write_tensorboard
 
 # How the JSON ends that --record writes.
 RECORD = re.compile(rb'"wall_seconds": [0-9.e+-]+\n\}\n\Z')
@@ -33,10 +33,10 @@ __all__ = [
     "html",
     "metrics",
     "record",
-    "tensorboard",
     "transfer_table",
     "versions",
     "write",
+    "write_tensorboard",
 ]
 
 

@@ -19,15 +19,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from xmodal.core.formatting import cut, percent, printable
 from xmodal.report.records import GalleryItem, Plot
-from xmodal.report.wording import cut, percent, printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from xmodal.evaluate import Result
-    from xmodal.train import History
+    from xmodal.evaluation.metrics import Result
+    from xmodal.training.progress import History
 
 # What a sheet says of who drew it, as a PNG may.
 DRAWN_BY = b"tEXtSoftware\0xmodal"

@@ -9,7 +9,7 @@ import html as entities
 import re
 from collections.abc import Collection, Sequence
 
-from xmodal.report.wording import printable
+from xmodal.core.formatting import printable
 
 GENERATOR = '<meta name="generator" content="xmodal">'
 # What every page has in its head.

@@ -8,16 +8,16 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from xmodal.core.formatting import capital, change, confused_pairs, duration, interval, percent, plain
+from xmodal.core.machine import hardware, versions
 from xmodal.report import figures, markup
-from xmodal.report.machine import hardware, versions
 from xmodal.report.records import GalleryItem, Plot, Run, Series, Table
-from xmodal.report.wording import capital, change, confused_pairs, duration, interval, percent, plain
 
 if TYPE_CHECKING:
     from xmodal.data.audit import DataReport
-    from xmodal.evaluate import Result
-    from xmodal.train import History
-    from xmodal.transfer import TransferReport
+    from xmodal.evaluation.metrics import Result
+    from xmodal.training.progress import History
+    from xmodal.transfer.weights import TransferReport
 
 MOST_CLASSES = 40
 MOST_LINES = 20

@@ -9,9 +9,11 @@ import numpy as np
 
 if TYPE_CHECKING:
     from xmodal.data.audit import DataReport
-    from xmodal.evaluate import Gain, Kind, Result
-    from xmodal.train import History
-    from xmodal.transfer import TransferReport
+    from xmodal.evaluation.intervals import Gain
+    from xmodal.evaluation.metrics import Result
+    from xmodal.evaluation.selection import Kind
+    from xmodal.training.progress import History
+    from xmodal.transfer.weights import TransferReport
 
 
 @dataclass(frozen=True)
@@ -174,3 +176,18 @@ class Run:
     def main_result(self) -> Result:
         """The result that `headline` names."""
         return self.results[self.headline or next(iter(self.results))]
+
+
+@dataclass(frozen=True)
+class Ingredient:
+    """Something that a run starts from.
+
+    Attributes:
+        flag: the flag that names it.
+        value: its name.
+        licence: of a named asset; empty for what is the user's own, or comes from elsewhere.
+    """
+
+    flag: str
+    value: str
+    licence: str

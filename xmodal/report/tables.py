@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xmodal.report.machine import hardware, versions
+from xmodal.core.formatting import change, duration, interval, percent, printable
+from xmodal.core.machine import hardware, versions
 from xmodal.report.records import Run
-from xmodal.report.wording import change, duration, interval, percent, printable
 
 if TYPE_CHECKING:
-    from xmodal.transfer import TransferReport
+    from xmodal.transfer.weights import TransferReport
 
 WIDEST = 100
 # Columns that a narrow terminal goes without, the first to go first.

@@ -1,0 +1,178 @@
+"""The page of `python -m xmodal.demo`, as a process, in headless Chromium."""
+
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import chromium
+import numpy as np
+import pytest
+import tensorflow as tf
+from pages import ROOT, commands
+from tiny_export import ANSWERS
+
+from xmodal import demo
+from xmodal.export.predictor import Item, Predictor
+from xmodal.predict import items_of
+
+# Imported when Python starts: writes down whom the process asks for anything.
+WITNESS = """
+import json, os, sys
+def witness(event, arguments):
+    if event in ("socket.connect", "socket.getaddrinfo"):
+        host = arguments[1][0] if event == "socket.connect" else arguments[0]
+        with open(os.environ["WITNESSED"], "a") as file:
+            file.write(json.dumps(str(host)) + "\\n")
+sys.addaudithook(witness)
+"""
+READY = "!!document.querySelector('#answer') && !!document.querySelector('input[type=file]')"
+in_a_browser = pytest.mark.skipif(chromium.PROGRAM is None, reason="there is no Chromium on this machine")
+
+
+@pytest.fixture(scope="module")
+def witnessed(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("witnessed") / "hosts"
+
+
+@pytest.fixture(scope="module")
+def url(tiny_exported, witnessed):
+    _, exported = tiny_exported
+    (witnessed.parent / "sitecustomize.py").write_text(WITNESS)
+    paths = os.pathsep.join([str(witnessed.parent), str(ROOT)])
+    (told,) = (command for command in commands() if command.startswith("python -m xmodal.demo --model="))
+    process = subprocess.Popen(
+        [sys.executable, *told.partition("=")[0].split()[1:], exported, "--port=0"],
+        env=os.environ | {"PYTHONPATH": paths, "WITNESSED": str(witnessed)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    line = process.stdout.readline()
+    assert line.endswith(f" answers with {exported}; Ctrl-C ends it\n")
+    yield line.partition(" ")[0]
+    process.terminate()
+    process.wait(20)
+    process.stdout.close()
+
+
+@pytest.fixture(scope="module")
+def page(url, tmp_path_factory):
+    page = chromium.Page(tmp_path_factory.mktemp("browser"))
+    page.open(url, READY)
+    yield page
+    page.close()
+
+
+def value(name: str) -> str:
+    """A script that gives what stands in a box of the page, "" where there is none."""
+    return f"document.querySelector('#{name} textarea, #{name} input')?.value ?? ''"
+
+
+@in_a_browser
+def test_a_picture_is_answered_with_the_sentence_that_was_read(page, tiny_exported, tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 255, (40, 50, 3), np.uint8)
+    (tmp_path / "a.png").write_bytes(tf.io.encode_png(pixels).numpy())
+    (expected,) = Predictor(tiny_exported[1])(items_of([str(tmp_path / "a.png")]))
+    page.upload("input[type=file]", tmp_path / "a.png")
+    assert page.wait(value("read")) == expected.read
+    shown = page.evaluate("document.querySelector('#answer').innerText")
+    assert shown.split()[2] == expected.label
+    for name in ANSWERS:
+        assert re.search(rf"{name}\s+{expected.probabilities[name]:.0%}", shown)
+    # The page shows the picture too.
+    assert page.wait("document.querySelector('img')?.naturalWidth") == 50
+
+
+@in_a_browser
+def test_a_text_is_answered(page, tiny_exported):
+    (expected,) = Predictor(tiny_exported[1])([Item("", b"three red cats", True)])
+    page.evaluate("document.querySelector('#text textarea').focus()")
+    page.send("Input.insertText", text="three red cats")
+    page.evaluate("document.querySelector('#ask').click()")
+    page.wait(f"({value('read')}) === ''")
+    assert f"{expected.label}\n" in page.evaluate("document.querySelector('#answer').innerText")
+
+
+@in_a_browser
+@pytest.mark.parametrize(
+    "content",
+    [b"no picture", b"\x89PNG\r\n\x1a\n" + bytes(1 << 10), b""],
+    ids=["text", "broken", "empty"],
+)
+def test_a_bad_upload_is_one_line(page, url, content, tmp_path):
+    (tmp_path / "bad.png").write_bytes(content)
+    page.open(url, READY)
+    page.upload("input[type=file]", tmp_path / "bad.png")
+    assert page.wait(value("problem")) == "no picture that can be read"
+
+
+@in_a_browser
+def test_a_large_upload_is_refused(page, url, tmp_path):
+    with open(tmp_path / "large.png", "wb") as file:
+        file.truncate(demo.UPLOAD_MB * 10**6 * 2)
+    page.open(url, READY)
+    page.upload("input[type=file]", tmp_path / "large.png")
+    page.wait("document.body.innerText.includes('exceed the maximum allowed size of 20.0 Mb')")
+
+
+@in_a_browser
+def test_neither_the_page_nor_its_server_asks_another_machine(page, url, witnessed):
+    """The last test of the page: what it asked for until now."""
+    assert {urlsplit(asked).netloc for asked in page.requests() if not asked.startswith("data:")} == {
+        urlsplit(url).netloc
+    }
+    assert len(page.requests()) > 10
+    assert page.problems() == []
+    assert {json.loads(line) for line in witnessed.read_text().splitlines()} <= {"127.0.0.1", "localhost"}
+
+
+def test_a_page_has_a_place_for_what_the_model_takes_alone(tmp_path):
+    """In another process, since Gradio leaves event loops behind it."""
+    shown = {}
+    for taken in ("image_bytes", "text"):
+        module = tf.Module()
+        spec = tf.TensorSpec([None], tf.string, name=taken)
+        module.answer = tf.function(lambda given: {"label": given}, input_signature=[spec])
+        module.labels = tf.function(lambda: {"labels": tf.constant(["a"])}, input_signature=[])
+        signatures = {"serving_default": module.answer, "labels": module.labels}
+        tf.saved_model.save(module, str(tmp_path / taken / "1"), signatures=signatures)
+        predictor = Predictor(tmp_path / taken)
+        shown[taken] = {
+            "takes_pictures": predictor.takes_pictures,
+            "takes_texts": predictor.takes_texts,
+        }
+    script = (
+        "import json, sys; from types import SimpleNamespace; from xmodal.demo import page\n"
+        "for takes in json.loads(sys.argv[1]):\n"
+        "    parts = page(SimpleNamespace(**takes), 'model').get_config_file()['components']\n"
+        "    print(*(part['props']['visible'] for part in parts if part['type'] in ('file', 'group')))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, json.dumps(list(shown.values()))],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout == "True False\nFalse True\n", done.stderr
+
+
+def test_a_page_without_the_extra(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "gradio", None)
+    assert demo.main(["demo", "--model=nowhere"]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("error: the page needs the package gradio (")
+    assert told.endswith("); pip install -c constraints.txt -e '.[demo]'\n")
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_port_that_is_taken(capsys):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        assert demo.main(["demo", "--model=nowhere", f"--port={port}"]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith(f"error: --host=127.0.0.1 --port={port} cannot be listened at (")
+    assert told.endswith("; choose others, such as --port=0\n")

@@ -1,0 +1,74 @@
+"""The command `python -m xmodal.doctor`."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections import namedtuple
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+from xmodal import doctor
+
+ROOT = Path(__file__).parents[2]
+
+
+def verdicts(folder: Path) -> dict[str, str]:
+    return {finding.subject: finding.verdict for finding in doctor.examine(folder / "runs", folder / "cache")}
+
+
+def test_the_command_finds_this_machine_fit(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "xmodal.doctor", "--json", f"--output_dir={tmp_path}"],
+        cwd=ROOT,
+        env=os.environ | {"XMODAL_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    findings = {finding["subject"]: finding for finding in json.loads(done.stdout)}
+    assert {finding["verdict"] for finding in findings.values()} <= {"good", "doubtful"}
+    assert f"tensorflow {metadata.version('tensorflow')}" in findings["packages"]["detail"]
+    assert findings["minilm_l6"]["detail"] == "not whole in the cache: fetched when a run needs it"
+    assert [path for path in tmp_path.iterdir()] == [], "it leaves something behind"
+
+
+def test_what_cannot_be_written_is_bad_and_ends_the_command_with_2(capsys):
+    # Not even root makes files there.
+    assert doctor.main(["", "--output_dir=/proc/runs"]) == 2
+    told = capsys.readouterr()
+    assert "bad       output folder          /proc/runs cannot be written" in told.out
+    assert told.err.endswith("in the way of a run: output folder; choose one that you may write to\n")
+
+
+def test_a_full_disk_is_bad(tmp_path, monkeypatch):
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(10**12, 10**12 - 10**9, 10**9))
+    found = verdicts(tmp_path)
+    assert (found["output folder"], found["cache"], found["packages"]) == ("bad", "bad", "good")
+
+
+@pytest.mark.parametrize(
+    ("gpu", "memory", "expected"), [(True, 3.9, "doubtful"), (False, 25.3, "good")], ids=["weak", "strong"]
+)
+def test_a_gpu_out_of_sight_and_little_memory_are_doubtful(gpu, memory, expected, tmp_path, monkeypatch):
+    exists = Path.exists
+    monkeypatch.setattr(Path, "exists", lambda path: gpu if str(path) == "/dev/nvidia0" else exists(path))
+    machine = {"cpu": "one", "cores": 2, "memory_gb": memory, "accelerators": []}
+    monkeypatch.setattr(doctor, "hardware", lambda: machine)
+    found = verdicts(tmp_path)
+    assert (found["accelerators"], found["memory"]) == (expected, expected)
+
+
+def test_packages_that_do_not_match_are_bad_and_end_the_look_at_devices(tmp_path, monkeypatch):
+    version = metadata.version
+    monkeypatch.setattr(
+        metadata, "version", lambda name: "2.20.0" if name == "tensorflow-text" else version(name)
+    )
+    found = verdicts(tmp_path)
+    assert found["packages"] == "bad"
+    assert "processor" not in found

@@ -1,0 +1,148 @@
+"""Two real processes that train together."""
+
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from worker import configuration, trained
+
+from xmodal.core.errors import UserError
+from xmodal.training.cluster import Place, place
+
+PROGRAM = Path(__file__).parents[1] / "helpers" / "worker.py"
+# README states it.
+NOTICED_SECONDS = 30
+
+
+def free_ports(count: int) -> list[int]:
+    with_sockets = [socket.socket() for _ in range(count)]
+    for opened in with_sockets:
+        opened.bind(("127.0.0.1", 0))
+    ports = [opened.getsockname()[1] for opened in with_sockets]
+    for opened in with_sockets:
+        opened.close()
+    return ports
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Starts both processes of a job; what still runs at the test's end is killed."""
+    started: list[subprocess.Popen] = []
+
+    def both(*arguments: str) -> list[subprocess.Popen]:
+        ports = free_ports(2)
+        processes = [
+            subprocess.Popen(
+                [sys.executable, str(PROGRAM), str(tmp_path / f"{index}.npz"), *arguments],
+                env=configuration(ports, index),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+            for index in range(2)
+        ]
+        started.extend(processes)
+        return processes
+
+    yield both
+    for process in started:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def finish(processes: list[subprocess.Popen], code: int = 0) -> list[str]:
+    outputs = [process.communicate(timeout=120)[0] for process in processes]
+    assert [process.returncode for process in processes] == [code] * len(processes), "\n".join(outputs)
+    return outputs
+
+
+def arrays(path: Path) -> dict[str, np.ndarray]:
+    with np.load(path) as held:
+        return dict(held)
+
+
+def assert_close(a: dict[str, np.ndarray], b: dict[str, np.ndarray]) -> None:
+    assert a.keys() == b.keys()
+    for name in a:
+        np.testing.assert_allclose(a[name], b[name], atol=1e-5, err_msg=name)
+
+
+@pytest.fixture(scope="module")
+def alone(one_device):
+    return trained(one_device)
+
+
+def test_two_processes_and_two_devices_end_as_one_device_does(alone, mirrored, start, tmp_path):
+    assert_close(alone, trained(mirrored))
+    finish(start())
+    for index in range(2):
+        assert_close(alone, arrays(tmp_path / f"{index}.npz"))
+
+
+@pytest.mark.parametrize("killed", [0, pytest.param(1, marks=pytest.mark.slow)])
+def test_a_death_is_noticed_and_the_job_goes_on_from_the_last_checkpoint(alone, start, tmp_path, killed):
+    processes = start(str(tmp_path / "kept"))
+    assert any(line == "step 3\n" for line in processes[0].stdout)
+    processes[killed].kill()
+    died = time.monotonic()
+    output, _ = processes[1 - killed].communicate(timeout=120)
+    assert time.monotonic() - died < NOTICED_SECONDS
+    assert processes[1 - killed].returncode == 75, output
+    assert "lost: " in output
+    processes[killed].communicate()
+    assert list((tmp_path / "kept" / "several").glob("[0-9]*"))
+    first = finish(start(str(tmp_path / "kept")))[0]
+    # It did not begin anew.
+    assert first.count("step 0\n") < 4
+    for index in range(2):
+        assert_close(alone, arrays(tmp_path / f"{index}.npz"))
+
+
+@pytest.mark.slow
+def test_both_processes_stop_after_one_step_when_one_is_told_to(alone, start, tmp_path):
+    processes = start(str(tmp_path / "kept"))
+    assert any(line == "step 3\n" for line in processes[1].stdout)
+    processes[1].terminate()
+    outputs = [process.communicate(timeout=60)[0] for process in processes]
+    assert [process.returncode for process in processes] == [75, -15], outputs
+    assert "another process of the job was told to stop" in outputs[0]
+    finish(start(str(tmp_path / "kept")))
+    assert_close(alone, arrays(tmp_path / "0.npz"))
+
+
+TWO = '{"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": %s}}'
+WITH_CHIEF = '{"cluster": {"chief": ["a:1"], "worker": ["b:1"]}, "task": {"type": "%s", "index": 0}}'
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({"TF_CONFIG": TWO % 0}, Place(0, 2)),
+        ({"TF_CONFIG": TWO % 1}, Place(1, 2)),
+        ({"TF_CONFIG": WITH_CHIEF % "chief"}, Place(0, 2)),
+        ({"TF_CONFIG": WITH_CHIEF % "worker"}, Place(1, 2)),
+        ({"SLURM_PROCID": "3", "SLURM_STEP_NUM_TASKS": "4"}, Place(3, 4)),
+    ],
+)
+def test_the_place_is_told_by_tf_config_or_slurm(environment, expected):
+    assert place("multi_worker", environment) == expected
+    assert place("mirrored", environment) == Place(0, 1)
+
+
+@pytest.mark.parametrize(
+    ("environment", "told"),
+    [
+        ({}, "needs to know the other hosts; set TF_CONFIG on each host"),
+        ({"TF_CONFIG": "{"}, "TF_CONFIG='{' cannot be used"),
+        ({"TF_CONFIG": TWO % 2}, "there is no task worker 2"),
+        ({"TF_CONFIG": "[]"}, "cannot be used"),
+    ],
+)
+def test_an_unusable_place_is_told(environment, told):
+    with pytest.raises(UserError, match=told):
+        place("multi_worker", environment)

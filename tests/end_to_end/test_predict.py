@@ -1,0 +1,216 @@
+"""The command `python -m xmodal.predict`, on exports of tiny models."""
+
+import csv
+import io
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from tiny_export import ANSWERS
+
+from xmodal import predict
+from xmodal.export import predictor
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def served(tiny_exported):
+    return tiny_exported[0]
+
+
+@pytest.fixture(scope="module")
+def model(tiny_exported, tmp_path_factory):
+    """A folder with the versions 1, which cannot be loaded, and 10 of a model."""
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    shutil.copytree(tiny_exported[1], folder / "10")
+    (folder / "1").mkdir()
+    (folder / "1/saved_model.pb").write_bytes(b"old")
+    return folder
+
+
+@pytest.fixture
+def files(tmp_path):
+    """A folder of two pictures, one of them deeper down, two texts and something else."""
+    rng = np.random.default_rng(0)
+    (tmp_path / "deep").mkdir()
+    for name in ("a.png", "deep/b.JPG"):
+        encode = tf.io.encode_png if name.endswith("png") else tf.io.encode_jpeg
+        (tmp_path / name).write_bytes(encode(rng.integers(0, 255, (40, 50, 3), np.uint8)).numpy())
+    (tmp_path / "c.txt").write_text("a red cat")
+    (tmp_path / "d.txt").write_text("")
+    (tmp_path / "notes.md").write_text("not asked")
+    return tmp_path
+
+
+def ask(capsys, *arguments) -> tuple[int, str, str]:
+    code = predict.main(["", *map(str, arguments)])
+    return code, *capsys.readouterr()
+
+
+def test_a_folder_as_a_process_and_as_json(model, files):
+    done = subprocess.run(
+        [sys.executable, "-m", "xmodal.predict", f"--model={model}", "--format=json", str(files)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1] == (
+        f"error: 1 of 4 items have no answer: {str(files / 'd.txt')!r} is empty; the others are answered; "
+        "leave these out"
+    )
+    answers = json.loads(done.stdout)
+    assert [answer["item"] for answer in answers] == [
+        str(files / name) for name in ("a.png", "c.txt", "d.txt", "deep/b.JPG")
+    ]
+    for answer in answers:
+        if answer["problem"]:
+            continue
+        assert set(answer["probabilities"]) == set(ANSWERS)
+        assert sum(answer["probabilities"].values()) == pytest.approx(1, abs=1e-5)
+        assert answer["probabilities"][answer["label"]] == pytest.approx(answer["probability"])
+    assert answers[0]["read"].startswith("a photo of ")
+    assert answers[1]["read"] == ""
+
+
+def test_answers_are_those_of_the_model(served, model, files):
+    image = (files / "a.png").read_bytes()
+    (answer, words) = predictor.Predictor(model)(predict.items_of([str(files / "a.png")], ["a red cat"]))
+    # Texts come first, as they are given first.
+    assert answer.item == "a red cat"
+    for told, expected in (
+        (words, served.answer_images(tf.constant([image]))),
+        (answer, served.answer_texts(tf.constant(["a red cat"]))),
+    ):
+        np.testing.assert_allclose(list(told.probabilities.values()), expected["probabilities"][0], atol=1e-5)
+        assert told.label == expected["label"][0].numpy().decode()
+
+
+def test_more_items_than_a_batch_keep_their_order(model, files, monkeypatch):
+    monkeypatch.setattr(predictor, "BATCH", 3)
+    texts = [f"cat number {number}" for number in range(7)]
+    items = predict.items_of([str(files / "a.png")], texts)
+    assert [answer.item for answer in predictor.Predictor(model)(items)] == [*texts, str(files / "a.png")]
+
+
+def test_a_table_and_a_file_of_commas(model, files, capsys, tmp_path):
+    code, table, _ = ask(capsys, f"--model={model}", "--text=a red, green cat", files / "a.png")
+    assert code == 0
+    head, *rows = table.splitlines()
+    assert head.split() == ["item", "label", "or", "else", "read"]
+    assert rows[0].split()[4] in ANSWERS
+    assert "a.png  " in rows[1]
+
+    target = tmp_path / "out" / "answers.csv"
+    code, told, _ = ask(
+        capsys, f"--model={model}", "--text=a red, green cat", "--format=csv", f"--output={target}"
+    )
+    assert (code, told) == (0, "")
+    (row,) = csv.DictReader(io.StringIO(target.read_text()))
+    assert row["item"] == "a red, green cat"
+    assert float(row["probability"]) == max(float(row[name]) for name in ANSWERS)
+
+
+def test_answers_are_replaced_by_answers_alone(model, capsys, tmp_path):
+    target = tmp_path / "answers"
+    command = (f"--model={model}", "--text=a red, green cat", f"--output={target}")
+    forms = ("csv", "json", "table", "csv")
+    assert [ask(capsys, *command, f"--format={form}")[0] for form in forms] == [0, 0, 0, 0]
+    for foreign in ("root:x:0:0:root:/root:/bin/bash\n", "item,label\n", "[]\n"):
+        target.write_text(foreign)
+        code, _, told = ask(capsys, *command)
+        assert (code, target.read_text()) == (2, foreign)
+        assert told.endswith(
+            "answers' is there already; choose another name, or add --overwrite to replace it\n"
+        )
+    assert ask(capsys, *command, "--overwrite")[0] == 0
+    assert target.read_text().startswith("item ")
+
+
+def test_a_picture_that_is_no_sheet_stays(model, files, capsys, tmp_path):
+    photograph = (files / "a.png").read_bytes()
+    (tmp_path / "a.png").write_bytes(photograph)
+    code, _, told = ask(capsys, f"--model={model}", f"--sheet={tmp_path / 'a.png'}", tmp_path / "a.png")
+    assert (code, "is there already" in told) == (2, True)
+    assert (tmp_path / "a.png").read_bytes() == photograph
+
+
+def test_a_sheet_of_the_pictures(model, files, capsys, tmp_path, monkeypatch):
+    sheet = tmp_path / "out" / "sheet.png"
+    code, told, _ = ask(capsys, f"--model={model}", f"--sheet={sheet}", "--text=a cat", files / "a.png")
+    assert (code, len(told.splitlines())) == (0, 3)
+    one = tf.io.decode_png(sheet.read_bytes()).shape
+    # A second row, and no more pictures than a sheet has room for.
+    monkeypatch.setattr(predict, "COLUMNS", 1)
+    monkeypatch.setattr(predict, "SHOWN", 2)
+    pictures = [files / "a.png", files / "deep", files / "a.png"]
+    code, _, told = ask(capsys, f"--model={model}", f"--sheet={sheet}", *pictures)
+    assert code == 0
+    assert told == f"{sheet} has the first 2 of 3 pictures\n"
+    assert tf.io.decode_png(sheet.read_bytes()).shape[0] == 2 * one[0]
+
+    sheet.unlink()
+    code, _, told = ask(capsys, f"--model={model}", f"--sheet={sheet}", "--text=a cat")
+    assert (code, sheet.exists()) == (2, False)
+    assert told == "error: there is no picture with an answer for --sheet; give pictures, or leave it out\n"
+
+
+def test_every_line_of_the_standard_input_has_its_answer(model, capsys, monkeypatch):
+    lines = io.BytesIO(b"one cat\n\ntwo dogs\r\none cat\ncaf\xe9\n")
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(lines, "utf-8"))
+    code, told, error = ask(capsys, f"--model={model}", "--format=json", "-")
+    answers = json.loads(told)
+    assert [answer["item"] for answer in answers] == ["one cat", "two dogs", "one cat", "caf\ufffd"]
+    first, again = answers[0], answers[2]
+    assert again["label"] == first["label"]
+    assert again["probabilities"] == pytest.approx(first["probabilities"], abs=1e-6)
+    assert answers[3]["problem"] == "no UTF-8 at byte 3"
+    assert (code, error.startswith("error: 1 of 4 items have no answer")) == (2, True)
+
+
+def test_what_cannot_be_read_does_not_stop_the_rest(model, files, capsys):
+    (files / "a.png").write_bytes(b"no picture")
+    (files / "c.txt").write_bytes(b"caf\xe9")
+    (files / "d.txt").unlink()
+    code, told, error = ask(capsys, f"--model={model}", "--format=csv", files)
+    problems = [row["problem"] for row in csv.DictReader(io.StringIO(told))]
+    assert (code, problems) == (2, ["no picture that can be read", "no UTF-8 at byte 3", ""])
+    assert error.startswith("error: 2 of 3 items have no answer")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "there is nothing to answer; give files, folders or --text"),
+        (["--text=a", "--model={tmp}"], "holds no model; give the folder of an export"),
+        (["missing.png"], "'missing.png' cannot be read (No such file or directory); check its path"),
+    ],
+    ids=["nothing", "no model", "no file"],
+)
+def test_mistakes_are_one_line(model, arguments, message, tmp_path, capsys):
+    arguments = [f"--model={model}", *(argument.format(tmp=tmp_path) for argument in arguments)]
+    code, _, error = ask(capsys, *arguments)
+    assert code == 2
+    assert message in error
+    assert error.count("\n") == 1
+
+
+def test_models_of_others_are_refused(tmp_path, capsys):
+    module = tf.Module()
+    module.call = tf.function(
+        lambda text: {"label": text}, input_signature=[tf.TensorSpec([None], tf.string)]
+    )
+    tf.saved_model.save(module, str(tmp_path / "1"), signatures={"serving_default": module.call})
+    code, _, error = ask(capsys, f"--model={tmp_path}", "--text=a")
+    assert code == 2
+    assert "has no signature 'labels': xmodal did not export it; give a folder of saved_models/" in error
+    (tmp_path / "1" / "saved_model.pb").write_bytes(b"broken")
+    code, _, error = ask(capsys, f"--model={tmp_path}", "--text=a")
+    assert code == 2
+    assert "cannot be loaded (" in error

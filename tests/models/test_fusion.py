@@ -1,0 +1,120 @@
+"""The ways to read an image and a text together, and what they do with a side that is missing."""
+
+import keras
+import numpy as np
+import pytest
+
+from xmodal.evaluation.calibration import softmax
+from xmodal.models.fusion import INPUTS, FusionSettings, gate_model, late_model, trained_model
+from xmodal.models.heads import ClassTexts
+
+FUSED = ("fused_early", "fused_gated", "fused_attention")
+
+
+@pytest.fixture(scope="module")
+def inputs():
+    """Six pairs: all of them have both sides."""
+    random = np.random.default_rng(0)
+    shapes = {"image": (6, 5), "regions": (6, 4, 3), "text": (6, 7), "tokens": (6, 3, 7)}
+    arrays = {name: random.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
+    arrays["token_mask"] = np.array([[1, 1, 0], [1, 1, 1]] * 3, np.float32)
+    return arrays | {"has_image": np.ones(6, np.float32), "has_text": np.ones(6, np.float32)}
+
+
+@pytest.fixture(scope="module")
+def settings(inputs):
+    texts = ClassTexts(np.eye(3, 8, dtype=np.float32), np.arange(3))
+    samples = {name: inputs[name] for name in ("image", "regions", "text")}
+    samples["tokens"] = inputs["tokens"].reshape(-1, 7)
+    return FusionSettings(samples, texts, units=8, dropout=0.5, scale=10.0)
+
+
+@pytest.fixture(scope="module")
+def models(settings):
+    keras.utils.set_random_seed(0)
+    models = {name: trained_model(name, settings) for name in ("image_only", "text_only", *FUSED)}
+    sides = models["image_only"], models["text_only"]
+    return models | {"fused_late": late_model(*sides, (2.0, 0.5), np.array([0.5, 0.3, 0.2]))}
+
+
+def answers(model, inputs, **changed):
+    given = inputs | changed
+    return model({name: given[name] for name in INPUTS[model.name]}, training=False).numpy()
+
+
+@pytest.mark.parametrize("name", ["image_only", "text_only", "fused_late", *FUSED])
+def test_logits_of_every_class(models, inputs, name):
+    logits = answers(models[name], inputs)
+    assert logits.shape == (6, 3)
+    assert np.isfinite(logits).all()
+    assert np.ptp(logits, axis=0).min() > 1e-3
+
+
+@pytest.mark.parametrize("name", ["fused_late", *FUSED])
+@pytest.mark.parametrize(("side", "parts"), [("image", ("image", "regions")), ("text", ("text", "tokens"))])
+def test_nothing_of_a_missing_side_counts(models, inputs, name, side, parts):
+    missing = {f"has_{side}": np.array([0, 1, 1, 0, 1, 1], np.float32)}
+    changed = {part: -3 * inputs[part] for part in parts}
+    before = answers(models[name], inputs, **missing)
+    after = answers(models[name], inputs, **missing, **changed)
+    np.testing.assert_allclose(before[[0, 3]], after[[0, 3]], rtol=1e-5, atol=1e-5)
+    assert np.abs(before - after)[[1, 2, 4, 5]].max() > 1e-2
+    # The others are as they are when nothing is missing.
+    np.testing.assert_allclose(before[[1, 2]], answers(models[name], inputs)[[1, 2]], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", FUSED)
+def test_what_stands_for_a_missing_side_is_learned(models, name):
+    placeholders = {layer.name for layer in models[name].layers if layer.name.startswith("no_")}
+    assert placeholders == {"no_image", "no_text"}
+    trained = {id(variable) for variable in models[name].trainable_variables}
+    for layer in placeholders:
+        assert id(models[name].get_layer(layer).vector) in trained
+
+
+def test_what_is_behind_a_text_does_not_count(models, inputs):
+    tokens = inputs["tokens"].copy()
+    tokens[[0, 2, 4], 2] = 100
+    before, after = (
+        answers(models["fused_attention"], inputs, tokens=part) for part in (inputs["tokens"], tokens)
+    )
+    np.testing.assert_allclose(before, after, rtol=1e-5, atol=1e-5)
+
+
+def test_attention_tells_regions_apart(models, inputs):
+    positions = models["fused_attention"].get_layer("positions").vectors
+    positions.assign(np.random.default_rng(1).normal(size=positions.shape))
+    moved = answers(models["fused_attention"], inputs, regions=inputs["regions"][:, ::-1])
+    assert np.abs(moved - answers(models["fused_attention"], inputs)).max() > 1e-3
+
+
+def test_the_late_sum_is_bayes_rule(models, inputs):
+    prior = np.array([0.5, 0.3, 0.2])
+    image, text = (
+        softmax(answers(models[name], inputs), temperature)
+        for name, temperature in (("image_only", 2.0), ("text_only", 0.5))
+    )
+    both = image * text / prior
+    np.testing.assert_allclose(
+        softmax(answers(models["fused_late"], inputs)), both / both.sum(axis=1, keepdims=True), rtol=1e-4
+    )
+    none = np.zeros(6, np.float32)
+    for missing, expected in (("has_text", image), ("has_image", text)):
+        alone = softmax(answers(models["fused_late"], inputs, **{missing: none}))
+        np.testing.assert_allclose(alone, expected, rtol=1e-4)
+    neither = softmax(answers(models["fused_late"], inputs, has_image=none, has_text=none))
+    np.testing.assert_allclose(neither, np.tile(prior, (6, 1)), rtol=1e-4)
+
+
+def test_the_gate_weighs_what_is_there(models, inputs):
+    gate = gate_model(models["fused_gated"])
+
+    def weights(**changed):
+        given = inputs | changed
+        return gate({name: given[name] for name in INPUTS["fused_gated"]}).numpy()
+
+    np.testing.assert_allclose(weights().sum(axis=1), 1, rtol=1e-5)
+    assert weights().std(axis=0).min() > 1e-3
+    none = np.zeros(6, np.float32)
+    np.testing.assert_array_equal(weights(has_text=none), np.tile([1, 0], (6, 1)))
+    np.testing.assert_array_equal(weights(has_image=none), np.tile([0, 1], (6, 1)))

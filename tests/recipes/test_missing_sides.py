@@ -1,0 +1,162 @@
+"""What is told of missing sides and of gates, from answers that are known; and which pairs lose a side."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from xmodal.core.errors import UserError
+from xmodal.models.image_backbones import small_cnn, with_regions
+from xmodal.recipes.fusion.classifiers import Setting, dropped
+from xmodal.recipes.fusion.encoders import require_both_sides
+from xmodal.recipes.fusion.missing_sides import (
+    SHARES,
+    least_without_a_side,
+    missing_curves,
+    missing_gains,
+    missing_table,
+    trust_table,
+    trusted_pairs,
+)
+from xmodal.tasks.pair_encoders import EncodedSplit, image_parts, pair_batches
+
+
+def first(count):
+    return np.arange(200) < count
+
+
+RIGHTS = {
+    "image_only": {"both": first(150)},
+    "text_only": {"both": first(160)},
+    "fused_early": {"both": first(190), "image": first(148), "text": first(161)},
+}
+
+
+def test_a_curve_leads_from_both_sides_to_the_one_that_is_left():
+    by_text, by_image = missing_curves(RIGHTS, ["fused_early"], seed=3)
+    assert by_text.caption.startswith("Test accuracy by how many pairs lose their text")
+    for plot, alone, last in ((by_text, 75.0, 74.0), (by_image, 80.0, 80.5)):
+        flat, curve = plot.series
+        assert flat.y == (alone,) * len(SHARES)
+        assert curve.x == tuple(map(float, SHARES))
+        assert (curve.y[0], curve.y[-1]) == (95.0, last)
+        # The pairs that lose a side do so at every larger share: here, that never helps.
+        assert list(curve.y) == sorted(curve.y, reverse=True)
+        assert all(low < y < high for low, y, high in zip(curve.low, curve.y, curve.high, strict=True))
+        half = curve.y[SHARES.index(50)]
+        assert half == pytest.approx((95 + last) / 2, abs=5)
+
+
+def test_the_table_sets_each_model_beside_the_other_sides_own():
+    (row,) = missing_table(RIGHTS, ["fused_early"]).rows
+    assert row[0] == "fused_early"
+    assert [cell.partition(" ")[0] for cell in row[1:]] == ["95.00%", "74.00%", "-1.00", "80.50%", "+0.50"]
+    assert least_without_a_side(RIGHTS, ["fused_early"]) == pytest.approx(-1.0)
+
+
+def test_the_sentences_say_what_was_lost():
+    without_text, without_image = missing_gains(RIGHTS, "fused_early")
+    assert without_text.difference == pytest.approx(-0.01)
+    assert without_text.sentence.startswith("fused_early without any text, in the place of image_only, ")
+    assert without_image.sentence.startswith("fused_early without any image, in the place of text_only, ")
+
+
+def test_trust_is_told_by_the_side_that_is_right():
+    image, text = np.array([1, 1, 0, 0, 1], bool), np.array([1, 0, 1, 1, 0], bool)
+    table = trust_table(np.array([0.5, 0.9, 0.2, 0.4, 0.7]), image, text)
+    assert table.rows == (
+        ("both sides", 1, "0.500", "0.500", "0.500"),
+        ("the image alone", 2, "0.750", "0.800", "0.850"),
+        ("the text alone", 2, "0.250", "0.300", "0.350"),
+    )
+
+
+def test_the_clearest_pairs_are_those_where_the_sides_disagree():
+    labels = np.array([0, 0, 1, 1, 0])
+    answers = {
+        "image_only": np.array([0, 0, 0, 0, 0]),
+        "text_only": np.array([0, 1, 1, 1, 1]),
+        "fused_gated": np.array([0, 0, 1, 0, 0]),
+    }
+    weights = np.array([1.0, 0.9, 0.1, 0.8, 0.7])
+    texts, ids = np.array(list("abcde"), object), ("p0", "p1", "p2", "p3", "p4")
+    table = trusted_pairs(weights, labels, answers, texts, ids, ("cat", "dog"))
+    assert table.rows == (
+        ("p1", "b", "cat", "cat", "dog", "cat", "0.900"),
+        ("p4", "e", "cat", "cat", "dog", "cat", "0.700"),
+        ("p2", "c", "dog", "cat", "dog", "dog", "0.100"),
+        ("p3", "d", "dog", "cat", "dog", "cat", "0.800"),
+    )
+
+
+def test_pairs_lose_one_side_and_never_both():
+    there = np.arange(4000)
+    split = EncodedSplit(
+        views=(tf.zeros((1, 1)),),
+        image_row=np.zeros(4000, int),
+        texts=tf.zeros((1, 2, 1)),
+        token_mask=tf.ones((1, 1)),
+        text_row=np.zeros(4000, int),
+        has_image=there >= 1000,
+        has_text=there < 3000,
+        labels=np.zeros(4000, int),
+    )
+    seen = dropped(split, 0.5, np.random.default_rng(0))
+    # Those that have one side only keep it.
+    np.testing.assert_array_equal(seen.has_text[:1000], True)
+    np.testing.assert_array_equal(seen.has_image[3000:], True)
+    assert (seen.has_image | seen.has_text).all()
+    both = slice(1000, 3000)
+    assert np.mean(~seen.has_image[both]) == pytest.approx(0.25, abs=0.03)
+    assert np.mean(~seen.has_text[both]) == pytest.approx(0.25, abs=0.03)
+    whole = dropped(split, 0.0, np.random.default_rng(0))
+    np.testing.assert_array_equal(whole.has_image, split.has_image)
+    np.testing.assert_array_equal(whole.has_text, split.has_text)
+
+
+def test_soft_labels_are_learned_in_any_order_and_their_mean_is_the_prior():
+    shares = np.random.default_rng(0).dirichlet(np.ones(3), 6).astype(np.float32)
+    split = EncodedSplit(
+        views=(tf.zeros((1, 1)),),
+        image_row=np.zeros(6, int),
+        texts=tf.reshape(tf.range(6.0), (6, 1, 1)),
+        token_mask=tf.ones((6, 1)),
+        text_row=np.arange(6),
+        has_image=np.ones(6, bool),
+        has_text=np.ones(6, bool),
+        labels=shares.argmax(axis=1),
+        shares=shares,
+    )
+    kept, order = np.array([5, 0, 3, 2]), np.array([1, 3, 0])
+    [(inputs, targets, weights)] = pair_batches(
+        SimpleNamespace(), split.take(kept), ("text",), batch_size=4, order=order
+    )
+    np.testing.assert_array_equal(inputs["text"][:, 0], kept[order])
+    np.testing.assert_array_equal(targets, shares[kept[order]])
+    np.testing.assert_array_equal(weights, np.ones(3))
+    setting = SimpleNamespace(encoded={"train": split})
+    np.testing.assert_allclose(Setting.prior.fget(setting), shares.mean(axis=0), rtol=1e-6)
+
+
+def test_a_split_without_any_image_or_text():
+    whole = SimpleNamespace(has_image=np.array([True, False]), has_text=np.array([False, True]))
+    empty = SimpleNamespace(has_image=np.array([True, True]), has_text=np.array([False, False]))
+    require_both_sides(SimpleNamespace(train=whole, validation=whole, test=whole))
+    with pytest.raises(UserError, match=r"^no test pair has a text; there is nothing to fuse: "):
+        require_both_sides(SimpleNamespace(train=whole, validation=whole, test=empty))
+
+
+def test_a_trunk_gives_its_regions_as_they_are():
+    trunk = small_cnn(32)
+    both, map_shape = with_regions(trunk, "pool1")
+    assert map_shape == (14 * 14, 6)
+    images = np.random.default_rng(0).uniform(0, 255, (2, 32, 32, 3)).astype(np.float32)
+    parts = image_parts(both(images), map_shape)
+    np.testing.assert_allclose(parts["image"], trunk(images), rtol=1e-6)
+    expected = images
+    for layer in trunk.layers[1:4]:
+        expected = layer(expected)
+    np.testing.assert_allclose(parts["regions"], np.reshape(expected, (2, 196, 6)), rtol=1e-6)
+    with pytest.raises(UserError, match="--region_layer=pool3 is no layer of 'small_cnn' with feature maps"):
+        with_regions(trunk, "pool3")

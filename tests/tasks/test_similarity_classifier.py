@@ -1,0 +1,233 @@
+"""The shared scorer: trained, moved between modalities, asked for classes that it never saw."""
+
+from dataclasses import replace
+
+import keras
+import numpy as np
+import pytest
+from tiny_bert import save_tiny_bert
+
+from xmodal.core.errors import UserError
+from xmodal.data.batches import array_batches
+from xmodal.evaluation.calibration import softmax
+from xmodal.models.heads import ClassTexts
+from xmodal.tasks.modality import Modality
+from xmodal.tasks.similarity_classifier import (
+    MOVED,
+    Moving,
+    choosing_among,
+    class_texts,
+    epochs_for,
+    read,
+    subset,
+    train_scored,
+)
+
+CLASSES = 6
+DIRECTIONS = np.random.default_rng(7).normal(size=(CLASSES, 16))
+
+
+def modality(name, width, seed, *, directions=DIRECTIONS, per_class=30):
+    """Examples that are noisy, linear images of what their classes are about, in a space of their own."""
+    random = np.random.default_rng(seed)
+    mixing = random.normal(size=(directions.shape[1], width)) / 4
+    labels, arrays = {}, {}
+    for split, count in (("train", per_class), ("validation", 5), ("test", 20)):
+        labels[split] = random.permutation(np.repeat(np.arange(CLASSES, dtype=np.int32), count))
+        noise = random.normal(size=(len(labels[split]), width))
+        arrays[split] = (directions[labels[split]] @ mixing + 0.3 * noise).astype(np.float32)
+
+    def encoder():
+        inputs = keras.Input((width,))
+        return keras.Model(inputs, keras.layers.Dense(40, activation="relu", name="own")(inputs), name=name)
+
+    def learn(positions, targets, seed):
+        return array_batches(arrays["train"][positions], targets, batch_size=16, shuffle_seed=seed)
+
+    def read_split(split, positions, targets):
+        order = np.argsort(arrays[split][positions, 0])
+        return array_batches(arrays[split][positions[order]], targets[order], batch_size=32), order
+
+    return Modality(
+        name=name,
+        class_names=tuple("abcdef"),
+        texts=ClassTexts(directions, np.arange(CLASSES)),
+        labels=labels,
+        encoder=encoder,
+        learn=learn,
+        read=read_split,
+        epochs=8,
+        patience=8,
+        learning_rate=1e-2,
+        label_smoothing=0.0,
+    )
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    return modality("pictures", 10, 0)
+
+
+@pytest.fixture(scope="module")
+def sounds():
+    return modality("sounds", 14, 1)
+
+
+@pytest.fixture(scope="module")
+def source(pictures, one_device):
+    return learned(pictures, one_device).model
+
+
+def learned(side, one_device, classes=range(CLASSES), **options):
+    classes = np.array(list(classes))
+    positions = subset(side.labels["train"], classes, 0, 0)
+    options = {"scale": 10.0, "seed": 0, "strategy": one_device, "stage": ""} | options
+    return train_scored(side, positions, classes, **options)
+
+
+def accuracy(side, model, one_device):
+    truth = side.labels["test"]
+    logits = read(side, model, "test", np.arange(len(truth)), strategy=one_device, stage="")
+    return (logits.argmax(axis=1) == truth).mean()
+
+
+def test_a_modality_is_learned_by_its_class_names(pictures, one_device):
+    scored = learned(pictures, one_device)
+    assert accuracy(pictures, scored.model, one_device) > 0.9
+    assert scored.transfer is None
+    assert len(scored.history.epochs) == pictures.epochs
+
+
+@pytest.mark.parametrize("what", MOVED)
+@pytest.mark.parametrize("frozen", [False, True])
+def test_what_moves_is_accounted_for(source, sounds, one_device, what, frozen):
+    stays = MOVED[what] if frozen else ()
+    moved = learned(sounds, one_device, moving=Moving(source, MOVED[what]), frozen=stays)
+    report = moved.transfer
+    assert (report.source_model, report.target_model) == ("scored_pictures", "scored_sounds")
+    actions = {layer.target: layer.action for layer in report.layers}
+    copied = [name for name, action in actions.items() if action == "copied"]
+    assert copied == list(MOVED[what])
+    assert actions["own"] == actions["dense_120"] == "left"
+    assert "own" in report.unmatched_source
+    for name in MOVED[what]:
+        pairs = zip(
+            source.get_layer(name).get_weights(), moved.model.get_layer(name).get_weights(), strict=True
+        )
+        same = [np.array_equal(before, after) for before, after in pairs]
+        assert all(same) if frozen else not any(same)
+
+
+def test_the_same_seed_starts_what_does_not_move_the_same(source, sounds, one_device):
+    both = [learned(sounds, one_device, seed=3, moving=moving).model for moving in (Moving(source, ()), None)]
+    for first, second in zip(*(model.get_weights() for model in both), strict=True):
+        np.testing.assert_array_equal(first, second)
+
+
+def test_scorers_of_vectors_of_different_width(source, one_device):
+    narrow = modality("sounds", 14, 1, directions=DIRECTIONS[:, :5])
+    problem = (
+        "the scorer of 'scored_pictures' compares vectors of 16 numbers, that of 'scored_sounds' vectors of 5"
+    )
+    with pytest.raises(UserError, match=problem) as caught:
+        learned(narrow, one_device, moving=Moving(source, MOVED["scorer"]))
+    assert "by the same --text_encoder" in str(caught.value)
+
+
+def test_a_scorer_of_random_weights_may_stay(pictures, one_device):
+    start, trained = (
+        learned(pictures, one_device, frozen=MOVED["scorer"], epochs=epochs).model for epochs in (1, 8)
+    )
+    for name, same in (("scorer", True), ("own", False)):
+        pairs = zip(start.get_layer(name).get_weights(), trained.get_layer(name).get_weights(), strict=True)
+        assert [np.array_equal(first, second) for first, second in pairs] == [same] * 2
+
+
+def test_the_best_epoch_is_kept_and_the_start_is_one_of_them(pictures, one_device):
+    classes = np.arange(CLASSES)
+    positions = subset(pictures.labels["train"], classes, 0, 0)
+    scored = train_scored(
+        replace(pictures, learning_rate=50.0),
+        positions,
+        classes,
+        scale=10.0,
+        seed=0,
+        strategy=one_device,
+        stage="",
+    )
+    labels = pictures.labels["validation"]
+    logits = read(pictures, scored.model, "validation", np.arange(len(labels)), strategy=one_device, stage="")
+    loss = -np.log(softmax(logits)[np.arange(len(labels)), labels]).mean()
+    looks = [scored.history.start["val_loss"], *(entry["val_loss"] for entry in scored.history.epochs)]
+    assert scored.history.kept["val_loss"] == min(looks) == pytest.approx(loss, rel=1e-4)
+
+
+def test_unseen_classes_are_told_by_their_names(one_device):
+    # On a circle, so that those that are seen say what lies between them.
+    angles = np.arange(CLASSES) * 2 * np.pi / CLASSES
+    side = modality("pictures", 10, 0, directions=3 * np.stack([np.cos(angles), np.sin(angles)], axis=1))
+    seen, unseen = np.array([0, 1, 3, 4]), np.array([2, 5])
+    model = learned(side, one_device, classes=seen).model
+    before = model.get_weights()
+    other = choosing_among(side, model, unseen, one_device)
+    test = np.flatnonzero(np.isin(side.labels["test"], unseen))
+    logits = read(side, other, "test", test, strategy=one_device, stage="")
+    assert logits.shape == (len(test), 2)
+    assert (unseen[logits.argmax(axis=1)] == side.labels["test"][test]).mean() > 0.8
+    for first, second in zip(before, other.get_weights(), strict=True):
+        np.testing.assert_array_equal(first, second)
+
+
+def test_fewer_examples_of_each_class():
+    labels = np.repeat([0, 1, 2], [50, 10, 4])
+    few = subset(labels, np.array([0, 1, 2]), 5, 0)
+    assert np.bincount(labels[few]).tolist() == [5, 5, 4]
+    assert set(few) <= set(subset(labels, np.array([0, 1, 2]), 9, 0))
+    assert set(labels[subset(labels, np.array([0, 2]), 0, 0)]) == {0, 2}
+    assert len(subset(labels, np.array([0, 1, 2]), 0, 0)) == 64
+    assert few.tolist() != subset(labels, np.array([0, 1, 2]), 5, 1).tolist()
+
+
+def test_few_examples_are_shown_more_often():
+    assert epochs_for(6, 100, 100) == 6
+    assert epochs_for(6, 100, 25) == 12
+
+
+# The names of the classes.
+
+
+@pytest.fixture(scope="module")
+def bert(tmp_path_factory):
+    return save_tiny_bert(tmp_path_factory.mktemp("bert") / "bert")
+
+
+def test_names_and_descriptions_are_encoded(bert, one_device):
+    texts = class_texts(
+        ["cat", "dog", "a warm animal"],
+        np.array([0, 1, 0]),
+        ("cat", "dog"),
+        bert,
+        strategy=one_device,
+        most_tokens=24,
+    )
+    assert texts.vectors.shape == (3, 16)
+    assert texts.targets.tolist() == [0, 1, 0]
+    dog = texts.take(np.array([1]))
+    np.testing.assert_array_equal(dog.vectors, texts.vectors[[1]])
+    assert dog.targets.tolist() == [0]
+
+
+def test_a_class_name_without_a_known_word(bert, one_device):
+    problem = rf"the text encoder '{bert}' knows no word of the class name '犬 zzz'"
+    with pytest.raises(UserError, match=problem) as caught:
+        class_texts(
+            ["cat", "犬 zzz"], np.array([0, 1]), ("cat", "犬 zzz"), bert, strategy=one_device, most_tokens=24
+        )
+    assert "describe it in --class_descriptions" in str(caught.value)
+
+
+def test_a_description_stands_in_for_a_name_without_a_known_word(bert, one_device):
+    texts = class_texts(
+        ["cat", "犬", "a dog"], np.array([0, 1, 1]), ("cat", "犬"), bert, strategy=one_device, most_tokens=24
+    )
+    assert texts.targets.tolist() == [0, 1]

@@ -1,0 +1,305 @@
+"""The bridge from images to text: probabilities (B, C) -> sentences of class names (B,).
+
+Sentences are made in two forms, Python for one row and TensorFlow ops for a batch inside a graph, from
+one set of patterns and one rule. The words of the `hedged` style ("surely", "probably", "possibly") are
+honest only about calibrated probabilities: see `xmodal.evaluation.calibration`.
+"""
+
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice, zip_longest
+from random import Random
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from xmodal.bridge.class_names import readable, with_article
+from xmodal.bridge.styles import HEDGED_RIVAL, HEDGED_SHARES, HEDGES, LISTED, SMALLEST, STYLES, Style, hedge
+from xmodal.core.errors import UserError, nearest
+
+
+@dataclass(frozen=True)
+class Bridge:
+    """Puts probabilities over classes into sentences.
+
+    Styles, on the probabilities p1 >= p2 >= ... of the classes in descending order (of equal ones, the
+    lower index comes first), compared in float32:
+
+    - `top1`: "a dog".
+    - `topk`: "a dog, or a cat, or a deer", `top_k` classes in order. Up to C^top_k different phrases.
+    - `hedged`: "surely a dog" for p1 >= 0.99; "very likely a dog, or else a cat" for p1 >= 0.95; "probably
+      a dog, perhaps a cat" for p1 >= 0.7; otherwise "possibly a dog or a cat". At most 3 C^2 phrases.
+
+    Attributes:
+        class_names: the C names of the classes, in the order of the probabilities.
+        style: one of `STYLES`.
+        templates: P texts around the phrase, each with `{}` where it goes.
+        top_k: the number of classes K that `topk` names; the other styles do not read it.
+
+    Raises:
+        UserError: for fewer than two classes, names without text or that read alike, an unknown style,
+            a `top_k` that the classes do not fill, and templates that are missing, repeated, without
+            exactly one `{}`, or with an article before it.
+    """
+
+    class_names: tuple[str, ...]
+    style: Style
+    templates: tuple[str, ...] = ("a photo of {}",)
+    top_k: int = 3
+
+    def __post_init__(self):
+        _check_names(self.class_names)
+        _check_templates(self.templates)
+        if self.style not in STYLES:
+            raise UserError(f"--text_style={self.style} is not known", nearest(str(self.style), STYLES))
+        if self.style == "topk" and not 1 <= self.top_k <= len(self.class_names):
+            raise UserError(
+                f"--top_k={self.top_k} does not fit {len(self.class_names)} classes",
+                f"choose from 1 to {len(self.class_names)}",
+            )
+
+    @cached_property
+    def class_phrases(self) -> tuple[str, ...]:
+        """The C class names as they stand in sentences: readable, with their article."""
+        return _class_phrases(self.class_names)
+
+    @cached_property
+    def _patterns(self) -> tuple[str, ...]:
+        if self.style == "hedged":
+            return HEDGES
+        return (", or ".join(["{}"] * (1 if self.style == "top1" else self.top_k)),)
+
+    @property
+    def _named(self) -> int:
+        return max(pattern.count("{}") for pattern in self._patterns)
+
+    def describe(self, probabilities: np.ndarray) -> list[str]:
+        """Makes the sentences of one row, in plain Python.
+
+        Args:
+            probabilities: (C,), calibrated.
+
+        Returns:
+            One sentence for each of the P templates.
+
+        Raises:
+            ValueError: for another shape, or a probability that is not finite.
+        """
+        probabilities = np.asarray(probabilities, np.float32)
+        if probabilities.shape != (len(self.class_names),):
+            raise ValueError(
+                f"probabilities must have the shape ({len(self.class_names)},). "
+                f"Received: {probabilities.shape}"
+            )
+        if not np.isfinite(probabilities).all():
+            raise ValueError("probabilities must be finite")
+        probabilities = np.where(probabilities < SMALLEST, np.float32(0), probabilities)
+        order = np.argsort(-probabilities, kind="stable")[: self._named]
+        choice = 0
+        if self.style == "hedged":
+            choice = int(hedge(probabilities[order[0]], np.where))
+        phrase = "".join(_filled(self._patterns[choice], [self.class_phrases[i] for i in order]))
+        return ["".join(_filled(template, [phrase])) for template in self.templates]
+
+    def sentences(self, probabilities: tf.Tensor) -> tf.Tensor:
+        """Makes the sentences of a batch with TensorFlow ops, the same strings as `describe`.
+
+        It works inside `tf.function`, `tf.data` and a SavedModel, in O(B (C + K)).
+
+        Args:
+            probabilities: (B, C), calibrated.
+
+        Returns:
+            Strings (B, P), one for each of the P templates.
+
+        Raises:
+            ValueError: for another shape.
+            tf.errors.InvalidArgumentError: when run, for a probability that is not finite.
+        """
+        with tf.name_scope("sentences"):
+            return self._sentences(tf.cast(tf.convert_to_tensor(probabilities), tf.float32))
+
+    def _sentences(self, probabilities: tf.Tensor) -> tf.Tensor:
+        probabilities.shape.assert_is_compatible_with([None, len(self.class_names)])
+        probabilities = tf.debugging.check_numerics(probabilities, "probabilities must be finite")
+        probabilities = tf.where(probabilities < SMALLEST, 0.0, probabilities)
+        values, indices = tf.math.top_k(probabilities, self._named)
+        names = tf.unstack(tf.gather(tf.constant(self.class_phrases), indices), num=self._named, axis=1)
+        # Joining every pattern and then choosing costs a little more than choosing first, and keeps the
+        # patterns whole.
+        phrases = [tf.strings.join(_filled(pattern, names)) for pattern in self._patterns]
+        phrase = phrases[0]
+        if self.style == "hedged":
+            choice = hedge(values[:, 0], tf.where)
+            phrase = tf.gather(tf.stack(phrases, axis=1), choice, batch_dims=1)
+        return tf.stack([tf.strings.join(_filled(template, [phrase])) for template in self.templates], axis=1)
+
+    def measured_shares(self, probabilities: np.ndarray) -> dict[str, np.ndarray]:
+        """Measures what the words of the style are said for.
+
+        Args:
+            probabilities: of N images (N, C), calibrated.
+
+        Returns:
+            Pattern -> the mean probabilities of the classes that it names, for each pattern that is said of
+            an image.
+        """
+        ranked = -np.sort(-probabilities, axis=1)
+        choices = np.zeros(len(ranked), int)
+        if self.style == "hedged":
+            choices = hedge(ranked[:, 0].astype(np.float32), np.where)
+        return {
+            pattern: ranked[choices == choice, : pattern.count("{}")].mean(axis=0)
+            for choice, pattern in enumerate(self._patterns)
+            if (choices == choice).any()
+        }
+
+    def text_examples(
+        self, per_class: int, seed: int, shares: Mapping[str, np.ndarray] | None = None
+    ) -> list[tuple[str, np.ndarray]]:
+        """Writes sentences with what they mean without any image, to train a text head on text alone.
+
+        A sentence means probabilities of the classes: `hedged` gives the one that it names first the middle
+        of what its words are said for, and a second one most of the rest; `top1` and `topk` give each class
+        two thirds of what those before it leave. The other classes share what remains.
+
+        Patterns, templates and other classes take turns, so that a small sample holds each as often as the
+        next: every run of C - 1 sentences of a pattern names each other class once in second place, and over
+        all labels each class is named equally often in each place.
+
+        Args:
+            per_class: the most sentences of a class. There may be fewer: it has P in style `top1`,
+                P (C-1)! / (C-K)! in `topk` and (3 C - 2) P in `hedged`.
+            seed: chooses where in the sequence of other classes to begin.
+            shares: what patterns give to the classes that they name, as `measured_shares` returns it, in the
+                place of what their words say.
+
+        Returns:
+            Different sentences, each with its probabilities (C,), ordered by the class that is named first.
+
+        Raises:
+            ValueError: for a `per_class` below 1.
+        """
+        if per_class < 1:
+            raise ValueError(f"per_class must be at least 1. Received: {per_class}")
+        random = Random(seed)
+        starts = [random.randrange(self._combinations(pattern)) for pattern in self._patterns]
+        examples: list[tuple[str, np.ndarray]] = []
+        for label in range(len(self.class_names)):
+            streams = [
+                self._sentences_of(pattern, label, start, (shares or {}).get(pattern, self._shares(pattern)))
+                for pattern, start in zip(self._patterns, starts, strict=True)
+            ]
+            turns = (sentence for turn in zip_longest(*streams) for sentence in turn if sentence is not None)
+            examples += islice(turns, per_class)
+        return examples
+
+    def _shares(self, pattern: str) -> list[float]:
+        """Returns the probabilities that a pattern gives to the classes that it names, in their order."""
+        hedged = pattern in HEDGES
+        shares = [HEDGED_SHARES[HEDGES.index(pattern)] if hedged else LISTED]
+        others = pattern.count("{}") - 1
+        for number in range(1, others + 1):
+            left = 1 - sum(shares)
+            # The last class there is has all that is left.
+            alone = number == len(self.class_names) - 1
+            shares.append(left if alone else left * (HEDGED_RIVAL if hedged else LISTED))
+        return shares
+
+    def _meaning(self, named: Sequence[int], shares: Sequence[float] | np.ndarray) -> np.ndarray:
+        """Returns the probabilities (C,) of a sentence by the classes that it names and what they have."""
+        others = len(self.class_names) - len(named)
+        meaning = np.full(len(self.class_names), max(0.0, 1 - sum(shares)) / max(1, others))
+        meaning[list(named)] = shares
+        return meaning
+
+    def _combinations(self, pattern: str) -> int:
+        """Returns how many orders of other classes can follow the first class of a pattern."""
+        return math.perm(len(self.class_names) - 1, pattern.count("{}") - 1)
+
+    def _sentences_of(
+        self, pattern: str, label: int, start: int, shares: Sequence[float] | np.ndarray
+    ) -> Iterator[tuple[str, np.ndarray]]:
+        """Yields each sentence of a pattern that names `label` first, once, with its probabilities."""
+        classes, combinations = len(self.class_names), self._combinations(pattern)
+        # Steps of about the golden ratio spread any number of turns evenly over the combinations; a step
+        # without a common divisor comes to all of them.
+        step = combinations * 618 // 1000 or 1
+        while math.gcd(step, combinations) != 1:
+            step += 1
+        for turn in range(combinations * len(self.templates)):
+            lap, place = divmod(turn, combinations)
+            index = (start + place * step) % combinations
+            # Other classes are counted from the label on: the same turn names another for each label.
+            shifts = _arrangement(index, range(1, classes), pattern.count("{}") - 1)
+            named = [(label + shift) % classes for shift in (0, *shifts)]
+            names = [self.class_phrases[index] for index in named]
+            template = self.templates[(place + lap + label) % len(self.templates)]
+            sentence = "".join(_filled(template, ["".join(_filled(pattern, names))]))
+            yield sentence, self._meaning(named, shares)
+
+
+def _class_phrases(class_names: Sequence[str]) -> tuple[str, ...]:
+    return tuple(with_article(readable(name)) for name in class_names)
+
+
+def _check_names(class_names: Sequence[str]) -> None:
+    if len(class_names) < 2:
+        raise UserError(
+            f"sentences need at least two classes, not {len(class_names)}", "give data of more classes"
+        )
+    seen: dict[str, str] = {}
+    for name, phrase in zip(class_names, _class_phrases(class_names), strict=True):
+        if not phrase:
+            raise UserError(f"the class name {name!r} has no words", "name every class by --class_names")
+        # Most text encoders do not see case.
+        key = phrase.casefold()
+        if key in seen:
+            raise UserError(
+                f"the class names {seen[key]!r} and {name!r} both read as {phrase!r}",
+                "tell them apart by --class_names",
+            )
+        seen[key] = name
+
+
+def _check_templates(templates: Sequence[str]) -> None:
+    if not templates:
+        raise UserError("there is no --template", "give one such as 'a photo of {}'")
+    for template in templates:
+        if template.count("{}") != 1:
+            raise UserError(
+                f"--template={template!r} has {template.count('{}')} places for the class",
+                "write {} once, as in 'a photo of {}'",
+            )
+        article = re.search(r"\b(?:an?|the)\s+\{\}", template, re.IGNORECASE)
+        if article:
+            raise UserError(
+                f"--template={template!r} has an article before the class, which brings its own",
+                f"write {template.replace(article[0], '{}')!r}",
+            )
+    if len(set(templates)) < len(templates):
+        repeated = next(template for template in templates if templates.count(template) > 1)
+        raise UserError(f"--template={repeated!r} is given twice", "give each template once")
+
+
+def _filled(pattern: str, parts: Sequence[Any]) -> list[Any]:
+    """Returns the pieces of a pattern with `parts`, strings or string tensors, in its places."""
+    pieces: list[Any] = pattern.split("{}")
+    filled = pieces[:1]
+    # A pattern may have fewer places than there are parts: the classes after its last are not named.
+    for part, piece in zip(parts, pieces[1:], strict=False):
+        filled += [part, piece]
+    return filled
+
+
+def _arrangement(index: int, items: Sequence[int], length: int) -> list[int]:
+    """Returns the arrangement of `length` items that has this number; its first item changes fastest."""
+    remaining, chosen = list(items), []
+    for _ in range(length):
+        index, place = divmod(index, len(remaining))
+        chosen.append(remaining.pop(place))
+    return chosen

@@ -1,0 +1,65 @@
+"""Wall seconds by stage, said as the stages go by."""
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from xmodal.core.files import write_json
+
+
+class Clock:
+    """Times the stages of a run, also of one that was interrupted and went on.
+
+    Args:
+        say: where lines about progress go.
+        kept: a file that keeps the times between interruptions, None for none. What passed since the
+            last stage ended is lost when the process is killed.
+
+    Attributes:
+        seconds: stage -> wall seconds, in all processes that worked on it.
+    """
+
+    def __init__(self, say: Callable[[str], None] = print, kept: Path | None = None):
+        self.say = say
+        self._kept = kept
+        self.seconds, self._before = self._read()
+        self._started = time.perf_counter()
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Times a block under `name`."""
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            taken = time.perf_counter() - started
+            self.seconds[name] = round(self.seconds.get(name, 0.0) + taken, 3)
+            if self._kept:
+                write_json(self._kept, {"seconds": self.seconds, "wall": self.wall_seconds()})
+        self.say(f"{name:<28} {self.seconds[name]:8.1f} s")
+
+    def _read(self) -> tuple[dict[str, float], float]:
+        if not self._kept:
+            return {}, 0.0
+        try:
+            told = json.loads(self._kept.read_text())
+            seconds = {str(name): _seconds(value) for name, value in told["seconds"].items()}
+            return seconds, _seconds(told["wall"])
+        except FileNotFoundError:
+            pass
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            self.say(f"warning: {str(self._kept)!r} is broken ({error!r}): times are counted from now on")
+        return {}, 0.0
+
+    def wall_seconds(self) -> float:
+        """Returns the seconds since the clock was made, and those of the processes before this one."""
+        return round(self._before + time.perf_counter() - self._started, 3)
+
+
+def _seconds(value: float) -> float:
+    if not 0 <= float(value) < math.inf:
+        raise ValueError(f"{value!r} is no time")
+    return float(value)

@@ -1,0 +1,76 @@
+"""The form of the commands beside `xmodal.run`: how they are parsed, and how they end."""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from typing import NoReturn
+
+from xmodal.core import versions
+from xmodal.core.errors import UserError, file_name_errors
+
+DONE, USER_ERROR, INTERRUPTED = 0, 2, 130
+
+
+class Parser(argparse.ArgumentParser):
+    """Parses a command line, and tells a mistake as everything that the user can mend.
+
+    Args:
+        module: the command's module, such as "xmodal.search".
+        description: its docstring.
+    """
+
+    def __init__(self, module: str, description: str | None, **options):
+        super().__init__(
+            prog=f"python -m {module}",
+            description=description,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+            **options,
+        )
+
+    def add_overwrite(self) -> None:
+        """Adds --overwrite, for what `xmodal.core.files.target_of` refuses without it."""
+        self.add_argument("--overwrite", action="store_true", help="replace whatever file is there")
+
+    def error(self, message: str) -> NoReturn:
+        """Raises a `UserError`."""
+        raise UserError(message, "see --help")
+
+
+def exit_code(
+    run: Callable[[Sequence[str]], None], argv: Sequence[str], *, check_versions: bool = True
+) -> int:
+    """Runs a command line.
+
+    Args:
+        run: takes the arguments after the program's name.
+        argv: the program's name, then its arguments.
+        check_versions: first see to it that the installed packages belong together.
+
+    Returns:
+        0 done, 2 something that the user can mend, which is said in one line, 130 interrupted.
+    """
+    try:
+        if check_versions:
+            versions.check()
+        with file_name_errors():
+            run(argv[1:])
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return USER_ERROR
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
+    return DONE
+
+
+def texts_of(words: Sequence[str]) -> list[str]:
+    """Returns what was asked, one text an argument.
+
+    Raises:
+        UserError: for an empty text.
+    """
+    texts = [" ".join(word.split()) for word in words]
+    if not texts or not all(texts):
+        raise UserError("the query is empty", "say what the picture shows, such as 'a truck'")
+    return texts

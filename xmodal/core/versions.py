@@ -1,0 +1,39 @@
+"""Packages that only work in matching versions, told apart by name before anything else breaks."""
+
+from importlib import metadata
+
+from xmodal.core.errors import UserError
+
+REINSTALL = "run: pip install -c constraints.txt -e ."
+
+
+def check() -> None:
+    """Checks that the installed packages belong together.
+
+    Raises:
+        UserError: when one is missing, or two are of versions that do not match.
+    """
+    tensorflow, text = _version("tensorflow"), _version("tensorflow-text")
+    if _minor(tensorflow) != _minor(text):
+        raise UserError(
+            f"tensorflow {tensorflow} and tensorflow-text {text} do not match: "
+            "their first two numbers must be equal",
+            REINSTALL,
+        )
+    keras = _version("keras")
+    if int(keras.split(".")[0]) < 3:
+        raise UserError(f"keras {keras} is too old: xmodal needs Keras 3", REINSTALL)
+    nlp, hub = _version("keras-nlp"), _version("keras-hub")
+    if nlp != hub:
+        raise UserError(f"keras-nlp {nlp} and keras-hub {hub} do not match: they must be equal", REINSTALL)
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError as error:
+        raise UserError(f"the package {package} is not installed", REINSTALL) from error
+
+
+def _minor(version: str) -> list[str]:
+    return version.split(".")[:2]

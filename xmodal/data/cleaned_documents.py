@@ -1,0 +1,48 @@
+"""Documents with their texts cleaned or scrubbed, and what was removed."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from xmodal.data.documents import DocumentData
+from xmodal.text.cleaning import prepare_texts
+from xmodal.text.personal_data import MARKS
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Clean documents, and what was taken out of them.
+
+    Attributes:
+        data: the documents.
+        counts: mark -> split -> how many stand in it.
+    """
+
+    data: DocumentData
+    counts: dict[str, dict[str, int]]
+
+
+def prepare_documents(data: DocumentData, *, scrub: bool, batch_size: int = 64) -> Prepared:
+    """Cleans all splits; nothing of what was found is kept but its number.
+
+    Args:
+        data: the documents.
+        scrub: put marks in the place of personal data too.
+        batch_size: documents that are read together.
+    """
+    splits = {"train": data.train, "validation": data.validation, "test": data.test}
+    texts, found = prepare_texts(
+        np.concatenate([split.texts for split in splits.values()]), scrub=scrub, batch_size=batch_size
+    )
+    ends = np.cumsum([len(split) for split in splits.values()])[:-1]
+    parts = dict(zip(splits, np.split(texts, ends), strict=True))
+    sums = {name: part.sum(axis=0) for name, part in zip(splits, np.split(found, ends), strict=True)}
+    return Prepared(
+        replace(
+            data,
+            train=replace(data.train, texts=parts["train"]),
+            validation=replace(data.validation, texts=parts["validation"]),
+            test=replace(data.test, texts=parts["test"]),
+        ),
+        {mark: {name: int(count[place]) for name, count in sums.items()} for place, mark in enumerate(MARKS)},
+    )

@@ -1,0 +1,38 @@
+"""Written readings of digits, typed in a hurry: with slips of the keyboard, and of another digit at times."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from xmodal.text.typos import mistyped
+
+WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+# What a hasty reader takes each digit for.
+LOOKALIKES = ("69", "74", "71", "85", "97", "36", "05", "19", "36", "47")
+WORDINGS = ("{}", "a {}", "number {}", "the digit {}", "looks like {}", "I read {}", "{}, I think")
+
+
+def typed_readings(digits: Sequence[int], *, misread: float, slips: float, seed: int) -> np.ndarray:
+    """Writes down what somebody read in the picture of each digit.
+
+    Half of the readings are in figures. All chance follows from the seed and the place of a digit.
+
+    Args:
+        digits: N of them, 0 to 9.
+        misread: the share that is taken for a digit that looks alike.
+        slips: the share of the letters that a slip of the keyboard falls on, see `xmodal.text.typos`.
+        seed: of all chance.
+
+    Returns:
+        (N,) objects, each a str.
+    """
+    chance = np.random.default_rng((seed, 0))
+    wrong = chance.random(len(digits)) < misread
+    other = chance.integers(2, size=len(digits))
+    figures = chance.integers(2, size=len(digits)).astype(bool)
+    wordings = chance.integers(len(WORDINGS), size=len(digits))
+    texts = []
+    for place, digit in enumerate(digits):
+        read = int(LOOKALIKES[digit][other[place]]) if wrong[place] else digit
+        texts.append(WORDINGS[wordings[place]].format(read if figures[place] else WORDS[read]))
+    return mistyped(texts, slips, (seed, 1))

@@ -1,0 +1,121 @@
+"""Where documents are read from: a named set, a folder of .txt files, a table or TFDS."""
+
+from pathlib import Path
+
+from xmodal.assets.fetch import locate
+from xmodal.core.errors import UserError, nearest
+from xmodal.core.files import path_of
+from xmodal.data.folders import files_under, printable, split_folders
+from xmodal.data.splits import SPLIT_WORDS, Example
+from xmodal.data.tables import MOST_BYTES, TABLES, Listing, Reading, decoded, fallen_warning, read_tables
+from xmodal.data.tfds import prepared_builder, require_features, tfds_examples
+
+NAMED = ("20newsgroups", "reuters_r8", "reuters_r52")
+
+
+def read_documents(dataset: str, reading: Reading, cache: Path, offline: bool) -> Listing:
+    """Reads what `load_documents` splits: the documents of a source as they came.
+
+    Raises:
+        UserError: for a source that is not known, or not there.
+    """
+    source, _, place = dataset.partition(":")
+    path = path_of(place)
+    if dataset in NAMED:
+        return _read_named(dataset, cache, offline)
+    if source == "dir" and place:
+        return _read_folder(path, reading)
+    if source in TABLES and place:
+        return read_tables(source, path, reading)
+    if source == "tfds" and place:
+        return _read_tfds(place, reading, cache, offline)
+    if path_of(dataset).exists():
+        suffix = Path(dataset).suffix.removeprefix(".")
+        kind = suffix if suffix in TABLES else "dir"
+        raise UserError(
+            f"--documents={dataset!r} does not say what it is", f"did you mean '{kind}:{dataset}'?"
+        )
+    forms = {name: name for name in NAMED} | {kind: f"{kind}:PATH" for kind in ("dir", *TABLES)}
+    forms["tfds"] = "tfds:NAME"
+    if source in forms:
+        raise UserError(f"--documents={dataset!r} is not complete", f"write it as {forms[source]}")
+    raise UserError(
+        f"unknown --documents={dataset!r} (there are {', '.join(forms.values())})", nearest(source, forms)
+    )
+
+
+def _read_named(name: str, cache: Path, offline: bool) -> Listing:
+    """Reads Orange's tables: three lines of heading, then a class, a tab and a text without tabs."""
+    folder = locate(name, cache=cache, offline=offline)
+    examples = []
+    for split in ("train", "test"):
+        lines = (folder / f"{split}.tab").read_text(encoding="utf-8").split("\n")
+        # Those of reuters_r52 have a blank line more.
+        for number, line in enumerate(line for line in lines[3:] if line.strip()):
+            class_name, _, text = line.partition("\t")
+            examples.append(Example(text, f"{name}/{split}/{number}", class_name, split))
+    return Listing(examples)
+
+
+# A folder of .txt files.
+
+
+def _read_folder(root: Path, reading: Reading) -> Listing:
+    if not root.is_dir():
+        raise UserError(f"the folder {str(root)!r} does not exist", "check the path of --documents")
+    # A folder named train without a split beside it may be a class.
+    beside = [path.name for path in root.iterdir() if path.is_dir() and path.name != "train"]
+    splits, warnings = split_folders(root, flat=any(name in SPLIT_WORDS for name in beside))
+    examples: list[Example] = []
+    fallen: list[str] = []
+    others = 0
+    for split, folder in splits.items():
+        files = files_under(folder)
+        texts = [path for path in files if path.suffix.lower() == ".txt"]
+        others += len(files) - len(texts)
+        if not texts:
+            raise UserError(f"the folder {str(folder)!r} holds no .txt files", "put the documents in it")
+        for path in texts:
+            name = printable(path.relative_to(root))
+            text = decoded(_content(path), name, reading, fallen)
+            examples.append(Example(text, name, _label(path.relative_to(folder), path), split))
+    if others:
+        warnings += (f"files other than .txt, which are not read: {others}",)
+    return Listing(examples, warnings=warnings + fallen_warning(fallen, reading))
+
+
+def _label(inside: Path, path: Path) -> str:
+    """Returns the class of a file: its folder's name, or else the number that starts its own."""
+    if len(inside.parts) > 1:
+        return inside.parts[0]
+    number, dot, _ = inside.name.partition(".")
+    if not dot or not number.isdecimal():
+        raise UserError(
+            f"the file {str(path)!r} has no label",
+            "put it in a folder named after its class, or start its name with a number and a dot",
+        )
+    return str(int(number))
+
+
+def _content(path: Path) -> bytes:
+    size = path.stat().st_size
+    if size > MOST_BYTES:
+        raise UserError(
+            f"the file {str(path)!r} holds {size / 2**20:,.0f} MB, more than the {MOST_BYTES // 2**20} MB "
+            "of the longest document",
+            "cut it into documents or remove it",
+        )
+    return path.read_bytes()
+
+
+def _read_tfds(name: str, reading: Reading, cache: Path, offline: bool) -> Listing:
+    instead = "give the documents as dir:PATH or csv:PATH"
+    builder = prepared_builder(name, cache=cache, offline=offline, flag="documents", instead=instead)
+    require_features(builder, name, reading.text, reading.label)
+    rows, class_names = tfds_examples(builder, name, reading.text, reading.label, encoded=False)
+    fallen: list[str] = []
+    examples = []
+    for row in rows:
+        assert isinstance(row.item, bytes)
+        examples.append(row._replace(item=decoded(row.item, row.id, reading, fallen)))
+    return Listing(examples, class_names, fallen_warning(fallen, reading))

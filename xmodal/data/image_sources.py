@@ -1,0 +1,136 @@
+"""Where images are read from: a named set, a folder, a CSV or TFDS."""
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from xmodal.assets.fetch import locate
+from xmodal.core.errors import UserError, nearest
+from xmodal.core.files import path_of
+from xmodal.data.folders import files_under, printable, split_folders, subfolders
+from xmodal.data.shares import most_probable, parsed_shares, share_columns
+from xmodal.data.splits import Example, parsed_split
+from xmodal.data.tfds import prepared_builder, require_features, tfds_examples
+
+
+@dataclass(frozen=True)
+class RawImages:
+    """Images as they came, the names of their classes, and what is doubtful about them."""
+
+    examples: list[Example]
+    class_names: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+def read_images(dataset: str, cache: Path, offline: bool) -> RawImages:
+    """Lists what `load_images` splits: the images of a source as they came.
+
+    Raises:
+        UserError: for a source that is not known, or not there.
+    """
+    source, _, place = dataset.partition(":")
+    if dataset == "mnist_5k":
+        return RawImages(load_digits(cache, offline))
+    if source == "folder" and place:
+        return _read_folder(path_of(place))
+    if source == "csv" and place:
+        return _read_csv(path_of(place))
+    if source == "tfds" and place:
+        return _read_tfds(place, cache, offline)
+    if path_of(dataset).exists():
+        kind = "folder" if path_of(dataset).is_dir() else "csv"
+        raise UserError(f"--dataset={dataset!r} does not say what it is", f"did you mean '{kind}:{dataset}'?")
+    forms = {"mnist_5k": "mnist_5k", "folder": "folder:PATH", "csv": "csv:PATH", "tfds": "tfds:NAME"}
+    if source in forms:
+        raise UserError(f"--dataset={dataset!r} is not complete", f"write it as {forms[source]}")
+    raise UserError(
+        f"unknown --dataset={dataset!r} (there are {', '.join(forms.values())})", nearest(source, forms)
+    )
+
+
+def load_digits(cache: Path, offline: bool) -> list[Example]:
+    """Returns the digits of mnist_5k, all of them as train."""
+    return _digits(locate("mnist_5k", cache=cache, offline=offline) / "mnist_5k.csv.gz")
+
+
+def _digits(table: Path) -> list[Example]:
+    """Returns the digits of a CSV: 784 grey levels, row by row, then the digit."""
+    rows = np.loadtxt(table, delimiter=",", dtype=np.uint8, ndmin=2)
+    encoded = tf.io.encode_png(rows[:, :-1].reshape(-1, 28, 28, 1)).numpy()
+    return [
+        Example(image, f"mnist_5k/{row}", str(label), "train")
+        for row, (image, label) in enumerate(zip(encoded, rows[:, -1], strict=True))
+    ]
+
+
+def _read_folder(root: Path) -> RawImages:
+    if not root.is_dir():
+        raise UserError(f"the folder {str(root)!r} does not exist", "check the path of --dataset")
+    splits, warnings = split_folders(root)
+    examples = []
+    for split, folder in splits.items():
+        class_folders = subfolders(folder)
+        if not class_folders:
+            raise UserError(
+                f"the folder {str(folder)!r} holds no class folders",
+                "put the images of each class in a folder of its own",
+            )
+        for class_folder in class_folders:
+            files = files_under(class_folder)
+            if not files and split == "train":
+                raise UserError(
+                    f"the class folder {str(class_folder)!r} is empty", "add images to it or remove it"
+                )
+            examples += [
+                Example(str(path), printable(path.relative_to(root)), class_folder.name, split)
+                for path in files
+            ]
+    return RawImages(examples, warnings=warnings)
+
+
+def _read_csv(path: Path) -> RawImages:
+    if not path.is_file():
+        raise UserError(f"the file {str(path)!r} does not exist", "check the path of --dataset")
+    examples = []
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            table = csv.DictReader(file)
+            found = table.fieldnames or ()
+            classes = share_columns(found, "label", repr(str(path)))
+            missing = [name for name in ("image", *(() if classes else ("label",))) if name not in found]
+            if missing:
+                raise UserError(
+                    f"{str(path)!r} has no column {missing[0]!r}",
+                    "its first line must name the columns image,label and, optionally, split",
+                )
+            for row in table:
+                examples.append(_csv_example(row, classes, path, table.line_num))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UserError(
+            f"{str(path)!r} is not a CSV in UTF-8 ({error})", "save it as CSV in UTF-8"
+        ) from error
+    return RawImages(examples)
+
+
+def _csv_example(row: dict[str, str | None], classes: dict[str, str], path: Path, line: int) -> Example:
+    where = f"line {line} of {str(path)!r}"
+    image, label, split = (
+        (row.get(name, default) or "").strip()
+        for name, default in (("image", ""), ("label", ""), ("split", "train"))
+    )
+    shares = parsed_shares(row, classes, where) if classes else None
+    if shares:
+        label = most_probable(shares)
+    if not image or not label:
+        raise UserError(f"{where} lacks an image or a label", "fill it in or remove it")
+    return Example(str(path.parent / image), image, label, parsed_split(split, where), shares=shares)
+
+
+def _read_tfds(name: str, cache: Path, offline: bool) -> RawImages:
+    instead = "give the images as folder:PATH"
+    builder = prepared_builder(name, cache=cache, offline=offline, flag="dataset", instead=instead)
+    require_features(builder, name, "image", "label")
+    return RawImages(*tfds_examples(builder, name, "image", "label", encoded=True))

@@ -1,0 +1,114 @@
+"""Texts read from files: the target map, a question put in words alone, and what classes are about."""
+
+import csv
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from xmodal.core.errors import UserError, nearest
+
+
+@dataclass(frozen=True)
+class TargetMap:
+    """A question about images, given by descriptions and their answers.
+
+    Attributes:
+        names: the answers, C of them.
+        descriptions: texts (M,) such as class names.
+        targets: the answer to each description (M,), as an index into `names`.
+        of_class: the answer for each class of the images, as an index into `names`.
+    """
+
+    names: tuple[str, ...]
+    descriptions: tuple[str, ...]
+    targets: np.ndarray
+    of_class: np.ndarray
+
+
+def identity_map(class_names: Sequence[str]) -> TargetMap:
+    """Returns the map that asks for the images' own classes."""
+    indices = np.arange(len(class_names))
+    return TargetMap(tuple(class_names), tuple(class_names), indices, indices)
+
+
+def read_target_map(path: Path, class_names: Sequence[str], flag: str = "target_map") -> TargetMap:
+    """Reads a CSV with the columns description,target.
+
+    Every class name must be among the descriptions, for only these tell what the right answer for an
+    image is; further descriptions are more text to learn from.
+
+    Args:
+        path: the file, in UTF-8.
+        class_names: the names of the images' classes.
+        flag: the flag that names the file.
+
+    Raises:
+        UserError: when the file cannot be read, lacks a column, answers a description twice, leaves
+            a class out or has fewer than two answers.
+    """
+    flag = f"--{flag}={path}"
+    answers: dict[str, str] = {}
+    for line, (description, target) in _pairs(path, flag, "description", "target"):
+        if answers.setdefault(description, target) != target:
+            raise UserError(
+                f"{flag} line {line} answers {description!r} with {target!r} after {answers[description]!r}",
+                "keep one of them",
+            )
+    missing = [name for name in class_names if name not in answers]
+    if missing:
+        raise UserError(
+            f"{flag} has no description for {len(missing)} of the classes: {', '.join(missing[:5])}",
+            "add a line for each class",
+        )
+    names = tuple(dict.fromkeys(answers.values()))
+    if len(names) < 2:
+        raise UserError(f"{flag} has only the answer {names[0]!r}", "give at least two answers")
+    index = {name: position for position, name in enumerate(names)}
+    return TargetMap(
+        names=names,
+        descriptions=tuple(answers),
+        targets=np.array([index[answer] for answer in answers.values()]),
+        of_class=np.array([index[answers[name]] for name in class_names]),
+    )
+
+
+def read_descriptions(path: Path, class_names: Sequence[str]) -> tuple[list[str], np.ndarray]:
+    """Reads a CSV with the columns name,description: in words, what classes are about.
+
+    Args:
+        path: the file, in UTF-8; several lines may describe one class, and a class may have none.
+        class_names: the names of the C classes.
+
+    Returns:
+        The descriptions, and the class of each, as an index into `class_names` (M,).
+
+    Raises:
+        UserError: when the file cannot be read, lacks a column or names a class that is not there.
+    """
+    flag = f"--class_descriptions={path}"
+    index = {name: position for position, name in enumerate(class_names)}
+    texts, targets = [], []
+    for line, (name, description) in _pairs(path, flag, "name", "description"):
+        if name not in index:
+            raise UserError(f"{flag} line {line} describes {name!r}, which is no class", nearest(name, index))
+        texts.append(description)
+        targets.append(index[name])
+    return texts, np.array(targets, np.int64)
+
+
+def _pairs(path: Path, flag: str, first: str, second: str) -> Iterator[tuple[int, tuple[str, str]]]:
+    """Yields what two columns of a CSV hold in each line, with the line's number."""
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{flag} cannot be read ({error})", "give a CSV file in UTF-8") from error
+    if not rows or not {first, second} <= set(rows[0]):
+        raise UserError(f"{flag} has no rows with the columns {first} and {second}", "add a header and rows")
+    for line, row in enumerate(rows, start=2):
+        pair = (row[first] or "").strip(), (row[second] or "").strip()
+        if not all(pair):
+            raise UserError(f"{flag} line {line} lacks a {first} or a {second}", "fill in both")
+        yield line, pair

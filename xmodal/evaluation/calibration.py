@@ -1,0 +1,128 @@
+"""Calibration: temperature scaling, and mixtures of two opinions, fitted on a validation split."""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+# Temperatures outside are of no use, and a bracket makes the search safe.
+TEMPERATURES = (1e-3, 1e3)
+# No float32 probability is to be trusted below its resolution; above all, a zero must not veto.
+FLOOR = float(np.finfo(np.float32).eps)
+
+
+def softmax(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
+    """Returns the softmax of logits (..., C) divided by a temperature, in float64."""
+    scaled = np.asarray(logits, np.float64) / temperature
+    exponents = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
+    return exponents / exponents.sum(axis=-1, keepdims=True)
+
+
+def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
+    """Finds the temperature T that calibrates softmax(logits / T) on held-out examples.
+
+    T minimises the negative log likelihood, which is convex in 1/T (Guo et al. 2017, arXiv:1706.04599,
+    section 4.2). Where every example is right the likelihood has no maximum and T falls to zero, so one
+    example's weight is given to all classes alike, as Platt did ("Probabilistic Outputs for Support
+    Vector Machines", 1999, section 2.2): N right answers of N make the confidence about 1 - 1/N, not 1.
+
+    Args:
+        logits: (N, C), of examples that the classifier was not trained on.
+        labels: (N,), class indices.
+
+    Returns:
+        T, within `TEMPERATURES`; 1.0 when the logits of every row are equal, where any T would do.
+
+    Raises:
+        ValueError: for shapes, labels or values that do not fit.
+    """
+    logits, labels = _checked_scores(logits, labels)
+    logits = logits - logits.max(axis=1, keepdims=True)
+    if not logits.any():
+        return 1.0
+    n = len(labels)
+    target = (n * logits[np.arange(n), labels] + logits.mean(axis=1)).mean() / (n + 1)
+
+    def slope(log_inverse: float) -> float:
+        expected = (softmax(logits, math.exp(-log_inverse)) * logits).sum(axis=1).mean()
+        return expected - target
+
+    coldest, hottest = map(math.log, TEMPERATURES)
+    return math.exp(-_root(slope, -hottest, -coldest))
+
+
+def mix(p_a: np.ndarray, p_b: np.ndarray, weight: float) -> np.ndarray:
+    """Pools two sets of probabilities (N, C): softmax(w log p_a + (1 - w) log p_b).
+
+    Log-linear, not linear, because the sources are not independent (the sentence was made from the
+    image): it adds scores s(x, c) with weights that sum to one, so that evidence is not counted twice,
+    and what both agree on keeps its confidence, where a linear pool of calibrated sources is always
+    under-confident (Genest and Zidek 1986; Ranjan and Gneiting 2010).
+
+    Args:
+        p_a, p_b: probabilities (N, C).
+        weight: w in [0, 1], the share of `p_a`.
+
+    Returns:
+        Probabilities (N, C) in float64.
+    """
+    return softmax(weight * _logs(p_a) + (1 - weight) * _logs(p_b))
+
+
+def fit_mixture(p_a: np.ndarray, p_b: np.ndarray, labels: np.ndarray) -> float:
+    """Finds the weight for `mix` that minimises the negative log likelihood, which is convex in it.
+
+    Args:
+        p_a, p_b: probabilities (N, C) of held-out examples.
+        labels: (N,), class indices.
+
+    Returns:
+        w in [0, 1], the share of `p_a`; 0.0 where any w would do.
+
+    Raises:
+        ValueError: for shapes, labels or values that do not fit.
+    """
+    p_a, labels = _checked_scores(p_a, labels)
+    p_b, labels = _checked_scores(p_b, labels)
+    if p_a.shape != p_b.shape:
+        raise ValueError(f"p_a and p_b must have one shape. Received: {p_a.shape} and {p_b.shape}")
+    logs_b = _logs(p_b)
+    difference = _logs(p_a) - logs_b
+    target = difference[np.arange(len(labels)), labels].mean()
+
+    def slope(weight: float) -> float:
+        return (softmax(logs_b + weight * difference) * difference).sum(axis=1).mean() - target
+
+    return _root(slope, 0.0, 1.0)
+
+
+def _logs(probabilities: np.ndarray) -> np.ndarray:
+    return np.log(np.maximum(np.asarray(probabilities, np.float64), FLOOR))
+
+
+def _checked_scores(scores: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    scores, labels = np.asarray(scores, np.float64), np.asarray(labels)
+    if scores.ndim != 2 or labels.shape != scores.shape[:1] or not scores.size:
+        raise ValueError(
+            f"expected scores (N, C) and labels (N,) with N > 0. Received: {scores.shape} and {labels.shape}"
+        )
+    if not np.isfinite(scores).all():
+        raise ValueError("scores must be finite")
+    if not np.issubdtype(labels.dtype, np.integer) or labels.min() < 0 or labels.max() >= scores.shape[1]:
+        raise ValueError(f"labels must be class indices below {scores.shape[1]}")
+    return scores, labels
+
+
+def _root(rising: Callable[[float], float], low: float, high: float) -> float:
+    """Returns where a rising function is zero on [low, high], or the end nearest to that."""
+    if rising(low) >= 0:
+        return low
+    if rising(high) <= 0:
+        return high
+    while high - low > 1e-7:
+        middle = (low + high) / 2
+        if rising(middle) < 0:
+            low = middle
+        else:
+            high = middle
+    return (low + high) / 2

@@ -1,0 +1,105 @@
+"""Measurements that were repeated with several seeds, and what they show."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow as tf
+
+from xmodal.evaluation.intervals import Z95, Gain, gain_sentence
+
+
+@dataclass(frozen=True)
+class Mean:
+    """A mean over seeds and examples, with its 95% interval."""
+
+    value: float
+    ci95: tuple[float, float]
+
+
+def mean_of(values: np.ndarray) -> Mean:
+    """Returns the mean of what was measured with S seeds on the same N examples.
+
+    There are two causes of doubt: other seeds would give other models, and other examples other answers.
+    The interval's half width is the root of the sum of the squares of both: Student's over the S means,
+    and the normal one over the N means. With one seed it is the second alone.
+
+    Args:
+        values: (S, N), such as whether each example was answered rightly, or a difference of these.
+    """
+    seeds, examples = values.shape
+    by_seed, by_example = values.mean(axis=1), values.mean(axis=0)
+    half = Z95 * by_example.std() / math.sqrt(examples)
+    if seeds > 1:
+        half = math.hypot(half, student95(seeds - 1) * by_seed.std(ddof=1) / math.sqrt(seeds))
+    mean = float(values.mean())
+    return Mean(mean, (mean - half, mean + half))
+
+
+def repeated_gain(a_right: np.ndarray, b_right: np.ndarray, *, what: str, unit: str) -> Gain:
+    """Compares the accuracy of two ways to answer that were both tried with the same S seeds.
+
+    Args:
+        a_right: (S, N), whether each example was answered rightly with what is tried.
+        b_right: (S, N), the same without it.
+        what, unit: words of the sentence: what was tried, and what the examples are.
+    """
+    gain = mean_of(a_right.astype(float) - b_right.astype(float))
+    seeds, examples = a_right.shape
+    unit = f"{unit} and {_number(seeds)}"
+    return Gain(
+        difference=gain.value,
+        ci95=gain.ci95,
+        n=examples,
+        only_a=int((a_right & ~b_right).sum()),
+        only_b=int((b_right & ~a_right).sum()),
+        sentence=gain_sentence(gain.value, gain.ci95, examples, what, unit),
+    )
+
+
+def beyond_chance(right: np.ndarray, chance: float, *, what: str, unit: str) -> Gain:
+    """Compares an accuracy that was measured with S seeds with that of answers drawn at random.
+
+    Args:
+        right: (S, N), whether each example was answered rightly.
+        chance: the accuracy of such answers.
+        what, unit: words of the sentence: what was tried, and what the examples are.
+
+    Returns:
+        The gain; its `only_a` and `only_b` count the right and the wrong answers.
+    """
+    gain = mean_of(right - chance)
+    low, high = gain.ci95
+    seeds, examples = right.shape
+    found = f"cannot be told from chance with {examples:,} {unit} and {_number(seeds)}"
+    if low > 0 or high < 0:
+        found = f"was {'better' if low > 0 else 'worse'} than chance"
+    points = f"{100 * gain.value:+.1f} points (95% {100 * low:.1f} to {100 * high:.1f})"
+    sentence = f"{what} {found}: {points} beyond {chance:.1%}"
+    return Gain(gain.value, gain.ci95, examples, int(right.sum()), int((~right).sum()), sentence)
+
+
+def _number(seeds: int) -> str:
+    return f"{seeds} seeds" if seeds > 1 else "one seed"
+
+
+def student95(freedom: int) -> float:
+    """Returns the 97.5% quantile of Student's distribution, found by halving an interval.
+
+    P(|T| > t) is the regularised incomplete beta function I_x(v/2, 1/2) at x = v / (v + t^2).
+
+    Args:
+        freedom: degrees of freedom v.
+    """
+    low, high = 0.0, 100.0
+    for _ in range(100):
+        middle = (low + high) / 2
+        outside = float(
+            tf.math.betainc(
+                tf.constant(freedom / 2, tf.float64),
+                tf.constant(0.5, tf.float64),
+                tf.constant(freedom / (freedom + middle**2), tf.float64),
+            )
+        )
+        low, high = (middle, high) if outside > 0.05 else (low, middle)
+    return low

@@ -1,0 +1,84 @@
+"""Answers raw inputs with a model on disk, and times it: needs nothing of xmodal.
+
+    python timed.py MODEL_FOLDER INPUTS_FILE BATCH_SIZE
+
+prints one JSON object: the probabilities of all inputs, and the median milliseconds an input. The folder is
+a SavedModel that takes strings, or holds `model.tflite` and beside it `inputs/`, a SavedModel that makes
+what the former takes of strings. The file is a serialized tensor of strings. `xmodal.export.compressed` runs
+this as a process of its own, so that nothing else is in its memory and every model starts alike.
+"""
+
+import json
+import os
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import tensorflow as tf
+import tensorflow_text  # noqa: F401  registers the ops of the tokenizer
+
+# Answered before the clock runs: first calls allocate, and pack weights.
+WARM_UP = 3
+# How many inputs are timed one by one.
+ALONE = 40
+
+
+def loaded(model: Path) -> Callable:
+    """Returns a function: strings (B,) -> probabilities (B, C)."""
+    if not (model / "model.tflite").exists():
+        serve = _serving(model)
+        return lambda texts: serve(texts)["probabilities"].numpy()
+    read = _serving(model / "inputs")
+    with warnings.catch_warnings():
+        # It is to move to a package of its own, which does the same.
+        warnings.filterwarnings("ignore", r"\s*Warning: tf.lite.Interpreter is deprecated")
+        # Not the affinity: only Linux tells it.
+        interpreter = tf.lite.Interpreter(str(model / "model.tflite"), num_threads=os.cpu_count())
+    run = interpreter.get_signature_runner("serving_default")
+    return lambda texts: run(**{name: value.numpy() for name, value in read(texts).items()})["probabilities"]
+
+
+def timed(answer: Callable, inputs: tf.Tensor, batch_size: int) -> dict[str, object]:
+    """Answers all inputs (N,) in batches, and some of them one by one.
+
+    Returns:
+        "probabilities" (N, C), and the median milliseconds an input: "alone", and "together" in batches.
+    """
+    alone = [inputs[place : place + 1] for place in range(min(len(inputs), ALONE))]
+    batches = [inputs[place : place + batch_size] for place in range(0, len(inputs), batch_size)]
+    alone_ms, _ = _answers(answer, alone)
+    together_ms, probabilities = _answers(answer, batches)
+    return {"alone": alone_ms, "together": together_ms, "probabilities": probabilities}
+
+
+def _serving(folder: Path) -> Callable:
+    model = tf.saved_model.load(str(folder))
+    serve = model.signatures["serving_default"]
+    (name,) = serve.structured_input_signature[1]
+
+    def call(texts):
+        # The model is held too: its variables live as long as it does.
+        return model.signatures["serving_default"](**{name: texts})
+
+    return call
+
+
+def _answers(answer: Callable, batches: list[tf.Tensor]) -> tuple[float, list]:
+    for _ in range(WARM_UP):
+        answer(batches[0])
+    rows, taken = [], []
+    for batch in batches:
+        started = time.perf_counter()
+        found = answer(batch)
+        taken.append(1000 * (time.perf_counter() - started) / len(batch))
+        rows += found.tolist()
+    # A last batch that is not full would have other weight than the rest.
+    whole = [ms for ms, batch in zip(taken, batches, strict=True) if len(batch) == len(batches[0])]
+    return sorted(whole)[len(whole) // 2], rows
+
+
+if __name__ == "__main__":
+    strings = tf.io.parse_tensor(Path(sys.argv[2]).read_bytes(), tf.string)
+    print(json.dumps(timed(loaded(Path(sys.argv[1])), strings, int(sys.argv[3]))))

@@ -1,0 +1,173 @@
+"""An exported model, asked for pictures and texts."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from xmodal.core.errors import UserError
+
+BATCH = 64
+
+
+@dataclass(frozen=True)
+class Item:
+    """Something to answer.
+
+    Attributes:
+        name: how the answer names it.
+        content: an encoded picture, or a text as UTF-8.
+        is_text: which of the two.
+    """
+
+    name: str
+    content: bytes
+    is_text: bool
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model says of an item.
+
+    Attributes:
+        item: its name.
+        label: the most probable class.
+        probability: of that class, 0 to 1.
+        read: the text that the text model read, of a picture too; empty when the model does not tell.
+        probabilities: class -> probability.
+        problem: why there is no answer; everything else is empty then.
+    """
+
+    item: str
+    label: str = ""
+    probability: float = 0.0
+    read: str = ""
+    probabilities: dict[str, float] = field(default_factory=dict)
+    problem: str = ""
+
+
+class Predictor:
+    """An exported model, ready to answer.
+
+    Args:
+        folder: of a SavedModel that a run exported, or the one above it that holds its versions, of which
+            the newest is taken.
+
+    Raises:
+        UserError: when there is no such model.
+    """
+
+    def __init__(self, folder: Path):
+        import tensorflow as tf
+        import tensorflow_text  # noqa: F401  registers the ops of the tokenizer
+
+        self._folder = _newest(folder)
+        try:
+            signatures = tf.saved_model.load(str(self._folder)).signatures
+        except (OSError, ValueError, tf.errors.OpError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise UserError(
+                f"the model in {str(self._folder)!r} cannot be loaded ({reason})", "export it again"
+            ) from error
+        if "labels" not in signatures:
+            raise UserError(
+                f"the model in {str(self._folder)!r} has no signature 'labels': xmodal did not export it",
+                "give a folder of saved_models/",
+            )
+        self.labels = [label.decode() for label in signatures["labels"]()["labels"].numpy()]
+        self._images = _answering(signatures, "image_bytes")
+        self._texts = _answering(signatures, "text")
+
+    @property
+    def takes_pictures(self) -> bool:
+        """Whether the model answers a picture."""
+        return self._images is not None
+
+    @property
+    def takes_texts(self) -> bool:
+        """Whether the model answers a text."""
+        return self._texts is not None
+
+    def __call__(self, items: Sequence[Item]) -> Iterator[Answer]:
+        """Answers items in their order, many at a time.
+
+        Raises:
+            UserError: for pictures when the model takes texts alone, and the other way round.
+        """
+        for start in range(0, len(items), BATCH):
+            part = items[start : start + BATCH]
+            answers = [Answer(item.name, problem=_problem(item)) for item in part]
+            for is_text, ask in ((False, self._images), (True, self._texts)):
+                places = [
+                    place
+                    for place, item in enumerate(part)
+                    if item.is_text == is_text and not answers[place].problem
+                ]
+                if places and ask is None:
+                    kind, other = ("texts", "pictures") if is_text else ("pictures", "texts")
+                    raise UserError(
+                        f"the model in {str(self._folder)!r} answers {other} and no {kind}, such as "
+                        f"{part[places[0]].name!r}",
+                        f"give it {other}",
+                    )
+                if places:
+                    told = self._answers([part[place] for place in places], ask)
+                    for place, answer in zip(places, told, strict=True):
+                        answers[place] = answer
+            yield from answers
+
+    def _answers(self, items: Sequence[Item], ask: Any) -> list[Answer]:
+        import tensorflow as tf
+
+        (name,) = ask.structured_input_signature[1]
+        asked = ask(**{name: tf.constant([item.content for item in items])})
+        outputs = {key: value.numpy() for key, value in asked.items()}
+        read = outputs.get("sentence", outputs.get("read", [b""] * len(items)))
+        return [
+            Answer(
+                item.name,
+                outputs["label"][row].decode(),
+                float(outputs["probability"][row]),
+                read[row].decode(),
+                dict(zip(self.labels, map(float, outputs["probabilities"][row]), strict=True)),
+            )
+            for row, item in enumerate(items)
+        ]
+
+
+def _newest(folder: Path) -> Path:
+    if (folder / "saved_model.pb").is_file():
+        return folder
+    versions = [path for path in folder.glob("*/saved_model.pb") if path.parent.name.isdecimal()]
+    if not versions:
+        raise UserError(
+            f"--model={str(folder)!r} holds no model",
+            "give the folder of an export, such as saved_models/NAME",
+        )
+    return max(versions, key=lambda path: int(path.parent.name)).parent
+
+
+def _answering(signatures, name: str):
+    """Returns the signature that answers this input alone, None without one."""
+    for signature in signatures.values():
+        inputs, outputs = signature.structured_input_signature[1], signature.structured_outputs
+        if set(inputs) == {name} and "label" in outputs:
+            return signature
+    return None
+
+
+def _problem(item: Item) -> str:
+    """Tells why an item cannot be answered; empty when it can."""
+    if item.is_text:
+        try:
+            item.content.decode()
+        except UnicodeDecodeError as error:
+            return f"no UTF-8 at byte {error.start}"
+        return "" if item.content.strip() else "empty"
+    import tensorflow as tf
+
+    try:
+        tf.io.decode_image(item.content, channels=3, expand_animations=False)
+    except tf.errors.InvalidArgumentError:
+        return "no picture that can be read"
+    return ""

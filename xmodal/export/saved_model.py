@@ -1,0 +1,101 @@
+"""One SavedModel with raw inputs: where it goes, and how it is written."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
+
+import tensorflow as tf
+
+from xmodal.core.files import digests, new_folder, rename_folder
+from xmodal.export.served_documents import ServedDocuments
+from xmodal.export.served_images import Served
+from xmodal.export.served_pairs import ServedPairs
+from xmodal.export.warmup_requests import write_requests
+from xmodal.report.model_card import CARD
+from xmodal.training.checkpoint import Stage, State
+
+# Other forms of an export, each in a folder beside its own.
+FORMS = ("int8", "litert", "index", "generator")
+# What is told about an export, as a run's facts.
+Told = dict[str, float | int | str]
+
+
+def export(served: Served | ServedDocuments | ServedPairs, folder: Path) -> Path:
+    """Saves a model as the next version in a folder, and returns the folder of that, <folder>/<version>."""
+    return publish(folder, partial(save, served))[0]
+
+
+def save(served: Served | ServedDocuments | ServedPairs, folder: Path) -> None:
+    """Saves a model, and requests that warm it up, in a folder that is there."""
+    signatures = served.signatures()
+    tf.saved_model.save(served, str(folder), signatures=signatures)
+    inputs = {name: [spec.name for spec in function.input_signature] for name, function in signatures.items()}
+    write_requests({name: names for name, names in inputs.items() if names}, folder)
+
+
+def publish(
+    folder: Path,
+    write: Callable[[Path], None],
+    check: Callable[[Path], Told] = lambda folder: {},
+    kept: Stage | None = None,
+    form: str = "",
+) -> tuple[Path, Told]:
+    """Gives a model the next version in a folder, the layout that TensorFlow Serving watches.
+
+    It stands under its number only when it is whole and checked.
+
+    Args:
+        folder: such as saved_models/vgg_to_bert.
+        write: fills a folder.
+        check: tells about what was written, or raises.
+        kept: remembers what was written and told. A run that goes on finds its own version by the content,
+            and publishes no second one; what another run put there is left alone.
+        form: the model's form, where it has no export of its own; see `form_folder`.
+
+    Returns:
+        The folder of the version, and what `check` told about it.
+    """
+
+    def place(version: Path) -> Path:
+        return form_folder(version, form) if form else version
+
+    found = kept.newest() if kept else None
+    facts = found[0].facts if found else {}
+    for version in _versions([place(folder / "1").parent]) if found else ():
+        if facts.get("sha256") == _digest(version):
+            return version, facts["told"]
+    with new_folder(place(folder / "new")) as temporary:
+        write(temporary)
+        told = check(temporary)
+        if kept:
+            attempt = facts.get("attempt", 0) + 1
+            state = {"sha256": _digest(temporary), "told": told, "attempt": attempt}
+            kept.save(attempt, State({}, state))
+        # Another run may take a number first.
+        while not rename_folder(temporary, version := place(next_version(folder))):
+            pass
+    return version, told
+
+
+def form_folder(exported: Path, form: str) -> Path:
+    """Returns the folder of another form: saved_models/bert_news_int8/1 for saved_models/bert_news/1."""
+    folder = exported.parent
+    return folder.with_name(f"{folder.name}_{form}") / exported.name
+
+
+def next_version(folder: Path) -> Path:
+    """Returns the next version in a folder: a number belongs to one run, in all forms."""
+    taken = _versions([folder, *(folder.with_name(f"{folder.name}_{form}") for form in FORMS)])
+    return folder / str(max((int(path.name) for path in taken), default=0) + 1)
+
+
+def _versions(folders: Iterable[Path]) -> list[Path]:
+    return [path for folder in folders for path in folder.glob("*") if path.name.isdecimal()]
+
+
+def _digest(folder: Path) -> str:
+    """The SHA-256 of a version, whatever its card says."""
+    told = {name: digest for name, digest in digests(folder).items() if name != CARD}
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()

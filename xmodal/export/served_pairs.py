@@ -1,0 +1,119 @@
+"""The path from an image and a text to an answer, as a SavedModel keeps it."""
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from xmodal.export.serving import (
+    IMAGE_BYTES,
+    TEXT,
+    Inference,
+    Labelled,
+    Tokenizer,
+    has_image,
+    has_text,
+    labelled_answer,
+    of_length_one,
+    pixels,
+    pixels_or_black,
+)
+from xmodal.tasks.pair_encoders import Encoders, image_parts
+
+
+class ServedPairs(Labelled):
+    """The path from an image and a text, or from one of them, to an answer, as a SavedModel keeps it.
+
+    Args:
+        encoders: of both sides.
+        image_size: side of the images in pixels.
+        model: a dict of what a fusion model reads -> logits of the classes (B, C).
+        temperature: calibrates these.
+        names: the classes, C of them.
+    """
+
+    def __init__(
+        self,
+        *,
+        encoders: Encoders,
+        image_size: int,
+        model: keras.Model,
+        temperature: float,
+        names: tuple[str, ...],
+    ):
+        super().__init__(names)
+        self._trunk = Inference(encoders.trunk)
+        self._trunk_width = encoders.trunk.output.shape[-1]
+        self._map_shape = encoders.map_shape
+        self._preprocessor = Tokenizer(encoders.text.preprocessor)
+        self._text_model = Inference(encoders.text_model)
+        self._image_size = image_size
+        self._model = Inference(model)
+        self._inputs = tuple(model.input)
+        self._temperature = temperature
+
+    @tf.function(input_signature=[IMAGE_BYTES, TEXT])
+    def answer_pairs(self, image_bytes, text):
+        """Encoded images and texts (B,), "" for none -> label, probability and probabilities (B, C)."""
+        return self._answered(self._seen(image_bytes) | self._said(text))
+
+    @tf.function(input_signature=[IMAGE_BYTES])
+    def answer_images(self, image_bytes):
+        """Encoded images (B,) -> label, probability and probabilities (B, C)."""
+        missing = tf.fill(tf.shape(image_bytes), "")
+        return self._answered(self._seen(image_bytes) | self._said(missing))
+
+    @tf.function(input_signature=[TEXT])
+    def answer_texts(self, text):
+        """Texts (B,) -> label, probability and probabilities (B, C)."""
+        rows = tf.zeros([tf.shape(text)[0], self._trunk_width])
+        missing = image_parts(rows, self._map_shape) | {"has_image": tf.zeros(tf.shape(text))}
+        return self._answered(missing | self._said(text))
+
+    @tf.function(input_signature=[IMAGE_BYTES])
+    def embed_images(self, image_bytes):
+        """Encoded images (B,) -> "embedding" (B, D), the trunk's pooled features, of length 1."""
+        rows = self._trunk(pixels(image_bytes, self._image_size))
+        return {"embedding": of_length_one(image_parts(rows, self._map_shape)["image"])}
+
+    @tf.function(input_signature=[TEXT])
+    def embed_texts(self, text):
+        """Texts (B,) -> "embedding" (B, E), BERT's sentence vectors, of length 1.
+
+        They are in another space than the images, with another number of dimensions: the sides meet in the
+        fusion model and not before.
+        """
+        return {"embedding": of_length_one(self._said(text)["text"])}
+
+    def signatures(self) -> dict[str, Any]:
+        """Returns the functions that are served, by name."""
+        return {
+            "serving_default": self.answer_pairs,
+            "image": self.answer_images,
+            "text": self.answer_texts,
+            "image_and_text": self.answer_pairs,
+            "embed_image": self.embed_images,
+            "embed_text": self.embed_texts,
+            "labels": self.tell_labels,
+        }
+
+    def _seen(self, image_bytes):
+        rows = self._trunk(pixels_or_black(image_bytes, self._image_size))
+        there = tf.cast(has_image(image_bytes), tf.float32)
+        return image_parts(rows, self._map_shape) | {"has_image": there}
+
+    def _said(self, text):
+        text = tf.strings.strip(text)
+        tokens = self._preprocessor(text)
+        rows = self._text_model(tokens)
+        return {
+            "text": rows[:, 0],
+            "tokens": rows[:, 1:],
+            "token_mask": tf.cast(tokens["padding_mask"], tf.float32),
+            "has_text": tf.cast(has_text(text), tf.float32),
+        }
+
+    def _answered(self, parts):
+        inputs = {name: parts[name] for name in self._inputs}
+        logits = self._model(inputs)
+        return labelled_answer(logits / self._temperature, self._names)

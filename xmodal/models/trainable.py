@@ -1,0 +1,50 @@
+"""What of a network is trained."""
+
+import keras
+
+from xmodal.core.errors import UserError, nearest
+from xmodal.models import e5
+
+# Encoders with more pieces than this know many languages; BERT in English has 30,522.
+MULTILINGUAL_VOCABULARY = 100_000
+
+
+def set_trainable(trunk: keras.Model, trainable: str, flag: str = "trainable") -> None:
+    """Freezes a trunk up to a layer.
+
+    Args:
+        trunk: an image trunk, or a sentence encoder.
+        trainable: "head" freezes all of it, "all" nothing; a prefix of a layer's name, such as
+            "block5", trains that layer and every one after it.
+        flag: the flag that says so.
+
+    Raises:
+        UserError: when no layer of the trunk has that prefix.
+    """
+    names = [layer.name for layer in trunk.layers]
+    starts = [index for index, name in enumerate(names) if trainable and name.startswith(trainable)]
+    if trainable == "all":
+        first = 0
+    elif trainable == "head":
+        first = len(names)
+    elif starts:
+        first = starts[0]
+    else:
+        weighted = [layer.name for layer in trunk.layers if layer.weights]
+        blocks = {name.split("_")[0] for name in weighted}
+        raise UserError(
+            f"--{flag}={trainable} is no layer of {trunk.name!r}",
+            nearest(trainable, ["head", "all", *weighted, *blocks]),
+        )
+    for index, layer in enumerate(trunk.layers):
+        layer.trainable = index >= first and not _is_multilingual_table(layer)
+
+
+def _is_multilingual_table(layer: keras.Layer) -> bool:
+    """Tells whether a layer must stay as it is, whatever else is trained.
+
+    The languages in the training data would move away from all others, and the optimizer would keep
+    two more copies of what is larger than the rest of the network.
+    """
+    of_pieces = isinstance(layer, keras.layers.Embedding) and layer.input_dim > MULTILINGUAL_VOCABULARY
+    return of_pieces or isinstance(layer, e5.Q4Embedding)

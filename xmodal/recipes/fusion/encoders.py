@@ -1,0 +1,279 @@
+"""Encoders of both sides of pairs: each image and each distinct text is read once, and kept."""
+
+from typing import Literal
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from xmodal.config.config import Config
+from xmodal.core.errors import UserError
+from xmodal.data.batches import array_batches
+from xmodal.data.images import ImageData, ImageSplit
+from xmodal.data.pairs import PairData, PairSplit
+from xmodal.data.splits import SPLITS
+from xmodal.models.image_backbones import with_regions
+from xmodal.models.text_encoder import TextEncoder, text_encoder, with_random_weights
+from xmodal.runs.inputs import build_trunk
+from xmodal.tasks.image_classifier import train_image_classifier, trunk_features
+from xmodal.tasks.pair_encoders import EncodedSplit, Encoders
+from xmodal.tasks.text_classifier import TextClassifier, merge, train_text_classifier
+from xmodal.training.checkpoint import Checkpoints
+from xmodal.training.feature_cache import FeatureCache
+from xmodal.training.prediction import predict
+from xmodal.training.progress import History
+
+
+def require_both_sides(data: PairData) -> None:
+    """Refuses a split in which no pair has an image, or none has a text, with a `UserError`."""
+    for name in SPLITS:
+        split: PairSplit = getattr(data, name)
+        for side, there in (("image", split.has_image), ("text", split.has_text)):
+            if not there.any():
+                raise UserError(
+                    f"no {name} pair has {'an' if side == 'image' else 'a'} {side}",
+                    "there is nothing to fuse: add some, or use --experiment=vgg_to_bert or bert_news",
+                )
+
+
+def image_encoder(
+    config: Config,
+    data: PairData,
+    *,
+    weights: str,
+    stage: str,
+    strategy: tf.distribute.Strategy,
+    checkpoints: Checkpoints,
+    cache: FeatureCache | None,
+) -> tuple[keras.Model, tuple[History, ...]]:
+    """Builds a trunk, and trains it by itself where `--trainable` names a layer: from that layer on.
+
+    Args:
+        config: all flags.
+        data: the pairs; it learns from those that have an image.
+        weights: that it begins with, as `image_trunk` takes them.
+        stage: what its training is called.
+        strategy: the tf.distribute strategy.
+        checkpoints: where trainings are kept.
+        cache: where features of frozen trunks are kept.
+
+    Returns:
+        RGB images (B, H, W, 3) from 0 to 255 -> pooled features (B, D), and the histories.
+    """
+    trunk = build_trunk(config, config.image.base, weights, strategy)
+    if config.image.trainable == "head":
+        return trunk, ()
+    classifier = train_image_classifier(
+        trunk,
+        images_of(data),
+        data_config=config.data,
+        config=config.image,
+        trainable=config.image.trainable,
+        seed=config.run.seed,
+        strategy=strategy,
+        stage=stage,
+        checkpoints=checkpoints,
+        cache=cache,
+        training=config.train,
+    )
+    return trunk, classifier.histories
+
+
+def images_of(data: PairData) -> ImageData:
+    """Returns the images of pairs."""
+    return ImageData(
+        data.train.images(), data.validation.images(), data.test.images(), data.class_names, data.report
+    )
+
+
+def sentence_encoder(
+    config: Config,
+    data: PairData,
+    preset: str,
+    *,
+    weights: Literal["preset", "none"],
+    stage: str,
+    strategy: tf.distribute.Strategy,
+    checkpoints: Checkpoints,
+) -> tuple[TextEncoder, tuple[History, ...]]:
+    """Loads a text encoder, and trains it by itself where `--text_trainable` names a layer: from that on.
+
+    Args:
+        config: all flags.
+        data: the pairs; it learns from those that have a text.
+        preset: the encoder, as `text_encoder.text_encoder` takes it.
+        weights: of the encoder: the preset's own, or none, for random ones.
+        stage: what its training is called.
+        strategy: the tf.distribute strategy.
+        checkpoints: where trainings are kept.
+    """
+    if config.text.text_trainable == "head":
+        with strategy.scope():
+            keras.utils.set_random_seed(config.run.seed)
+            text = text_encoder(preset, config.text.sequence_length)
+            return text if weights == "preset" else with_random_weights(text, data.train.texts), ()
+    classifier = train_texts(
+        config, data, preset, weights=weights, stage=stage, strategy=strategy, checkpoints=checkpoints
+    )
+    return classifier.encoder, (classifier.history,) if classifier.history else ()
+
+
+def train_texts(
+    config: Config,
+    data: PairData,
+    preset: str,
+    *,
+    weights: Literal["preset", "none"],
+    stage: str,
+    strategy: tf.distribute.Strategy,
+    checkpoints: Checkpoints,
+) -> TextClassifier:
+    """Trains a text encoder with a head on the texts of pairs; arguments as of `sentence_encoder`."""
+    learned, held_out = (
+        merge(split.texts[split.has_text], split.targets[split.has_text])
+        for split in (data.train, data.validation)
+    )
+    return train_text_classifier(
+        preset,
+        learned,
+        len(data.class_names),
+        config=config.text,
+        seed=config.run.seed,
+        strategy=strategy,
+        stage=stage,
+        validation=held_out,
+        patience=config.image.patience,
+        checkpoints=checkpoints,
+        training=config.train,
+        weights=weights,
+    )
+
+
+def both_encoders(
+    config: Config,
+    trunk: keras.Model,
+    text: TextEncoder,
+    histories: tuple[History, ...],
+    strategy: tf.distribute.Strategy,
+) -> Encoders:
+    """Lets an image trunk give a map, and a text encoder its tokens, as models that read both take them."""
+    with strategy.scope():
+        seen, map_shape = with_regions(trunk, config.fusion.region_layer)
+        return Encoders(seen, map_shape, text, with_tokens(text.model), histories)
+
+
+def with_tokens(encoder: keras.Model) -> keras.Model:
+    """Lets a sentence encoder give the vectors of the tokens too.
+
+    Args:
+        encoder: token_ids, segment_ids and padding_mask -> sentence vectors (B, E).
+
+    Returns:
+        A model: the same -> the sentence vector and, below it, those of the tokens (B, 1 + T, E).
+    """
+    vectors, _ = encoder.get_layer("mean_pool").input
+    sentence = keras.layers.Reshape((1, vectors.shape[-1]))(encoder.output)
+    joined = keras.layers.Concatenate(axis=1, name="with_tokens")([sentence, vectors])
+    return keras.Model(encoder.input, joined, name=encoder.name)
+
+
+def read_images(
+    config: Config,
+    encoders: Encoders,
+    data: PairData,
+    *,
+    views: int,
+    prefix: str,
+    strategy: tf.distribute.Strategy,
+    checkpoints: Checkpoints,
+    cache: FeatureCache | None,
+) -> dict[str, tuple[tf.Tensor, ...]]:
+    """Runs the trunk over the images of all splits.
+
+    Args:
+        config: all flags.
+        encoders: of both sides.
+        data: the pairs.
+        views: of each training image: as it is, and then augmented.
+        prefix: of what stages are called.
+        strategy: the tf.distribute strategy.
+        checkpoints: where outputs are kept.
+        cache: where features are kept for other runs; with the checkpoints without it.
+
+    Returns:
+        Name of a split -> for each view what the trunk gave of each image, and a row of zeros.
+    """
+
+    def read(images: ImageSplit, name: str, view: int) -> tf.Tensor:
+        kept = trunk_features(
+            encoders.trunk,
+            images,
+            data_config=config.data,
+            config=config.image,
+            seed=config.run.seed,
+            strategy=strategy,
+            stage=f"{prefix}images: {name}, view {view + 1}"
+            if name == "train"
+            else f"{prefix}images: {name}",
+            view=view,
+            checkpoints=checkpoints,
+            cache=cache,
+        )
+        rows = np.asarray(kept)
+        return tf.concat([rows, tf.zeros_like(rows[:1])], axis=0)
+
+    return {
+        name: tuple(
+            read(getattr(data, name).images(), name, view) for view in range(views if name == "train" else 1)
+        )
+        for name in SPLITS
+    }
+
+
+Read = tuple[tf.Tensor, tf.Tensor, np.ndarray]
+
+
+def read_texts(
+    encoders: Encoders,
+    data: PairData,
+    *,
+    prefix: str,
+    strategy: tf.distribute.Strategy,
+    checkpoints: Checkpoints,
+) -> dict[str, Read]:
+    """Runs the text model over the texts of all splits; arguments as of `read_images`.
+
+    Returns:
+        Name of a split -> what the model gave of the distinct texts, their masks, and the row of each text.
+    """
+
+    def read(texts: np.ndarray, stage: str) -> Read:
+        distinct, row = np.unique(texts.astype(str), return_inverse=True)
+        tokens = encoders.text.padded(distinct)
+        batches = array_batches(tokens, batch_size=64)
+        rows = predict(encoders.text_model, batches, strategy, stage=stage, checkpoints=checkpoints)
+        return tf.constant(rows), tf.cast(tokens["padding_mask"], tf.float32), row
+
+    return {name: read(getattr(data, name).texts, f"{prefix}texts: {name}") for name in SPLITS}
+
+
+def encoded_pairs(
+    data: PairData, images: dict[str, tuple[tf.Tensor, ...]], texts: dict[str, Read]
+) -> dict[str, EncodedSplit]:
+    """Joins what `read_images` and `read_texts` gave: name of a split -> its pairs."""
+
+    def joined(split: PairSplit, views: tuple[tf.Tensor, ...], said: Read) -> EncodedSplit:
+        there = split.has_image
+        return EncodedSplit(
+            views=views,
+            image_row=np.where(there, np.cumsum(there) - 1, int(there.sum())),
+            texts=said[0],
+            token_mask=said[1],
+            text_row=said[2],
+            has_image=there,
+            has_text=split.has_text,
+            labels=split.labels,
+            shares=split.shares,
+        )
+
+    return {name: joined(getattr(data, name), images[name], texts[name]) for name in SPLITS}

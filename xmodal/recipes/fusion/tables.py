@@ -1,0 +1,208 @@
+"""What is reported of `fusion`."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from xmodal import report
+from xmodal.config.config import Config
+from xmodal.data.pairs import PairData
+from xmodal.evaluation.intervals import Gain, paired_gain
+from xmodal.evaluation.metrics import Result, evaluate
+from xmodal.evaluation.selection import gallery_indices
+from xmodal.models.fusion import gate_model
+from xmodal.recipes.fusion.classifiers import ALONE, Fused, Setting, logits_of
+from xmodal.recipes.fusion.missing_sides import (
+    least_without_a_side,
+    missing_curves,
+    missing_gains,
+    missing_table,
+    trust_table,
+    trusted_pairs,
+)
+from xmodal.recipes.fusion.protocols import Answers, seconds_of
+from xmodal.recipes.transfer_worth import tried_by_name
+from xmodal.runs.session import Job
+from xmodal.training.baselines import FROM_SCRATCH, NO_TRANSFER, RANDOM_FROZEN, Attempt, better_note
+
+NOTES = {
+    "image_only": "the scorer on the trunk's pooled features",
+    "text_only": "the scorer on BERT's sentence vector",
+    "fused_early": "the scorer on both, joined",
+    "fused_late": "calibrated log probabilities of both sides, added up; nothing is trained",
+    "fused_gated": "the scorer on both, each with a weight of its own in every pair",
+    "fused_attention": "the scorer on regions that looked at tokens, and tokens that looked at regions",
+    RANDOM_FROZEN: "{best} on encoders of random weights, with the same flags",
+    FROM_SCRATCH: "{best} on encoders that were trained as a whole from random weights, each on its side",
+}
+GALLERY_EACH = 8
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was measured.
+
+    Attributes:
+        results: name of a model -> its result with all that the test pairs have.
+        probabilities: name of a model -> which sides were shown to it -> probabilities (N, C).
+        best: the fused model that was best on the validation pairs.
+    """
+
+    results: dict[str, Result]
+    probabilities: dict[str, dict[str, np.ndarray]]
+    best: str
+
+
+@dataclass(frozen=True)
+class Baselines:
+    """What the best way to read both is compared with.
+
+    Attributes:
+        answers: on encoders without transfer, by the name of how they came about.
+        tried: what was trained from scratch -> all attempts.
+        best: which answers are best on the validation pairs: "no_transfer".
+    """
+
+    answers: dict[str, Answers]
+    tried: dict[str, tuple[Attempt, ...]]
+    best: str
+
+
+def baseline_results(
+    without: Baselines, measured: Measured, data: PairData, seconds: Mapping[str, float]
+) -> dict[str, Result]:
+    """Returns the results without transfer, the better one of them as NO_TRANSFER too."""
+    results = {
+        way: evaluate(
+            way,
+            given.probabilities,
+            data.test.labels,
+            data.class_names,
+            uncalibrated=given.uncalibrated,
+            note=NOTES[way].format(best=measured.best),
+            seconds=seconds_of(f"{way}: ", seconds),
+        )
+        for way, given in without.answers.items()
+    }
+    note = better_note(without.best, "pairs")
+    return results | {NO_TRANSFER: replace(results[without.best], name=NO_TRANSFER, note=note)}
+
+
+def transfer_gain(config: Config, without: Baselines, measured: Measured, data: PairData) -> Gain:
+    """Compares the best way to read both with itself on encoders without transfer."""
+    right, other = (
+        answers.argmax(axis=1) == data.test.labels
+        for answers in (
+            measured.probabilities[measured.best]["both"],
+            without.answers[without.best].probabilities,
+        )
+    )
+    # Where the image weights are random ones, nothing of them was transferred.
+    moved = "weights" if config.image.image_weights != "none" else "the text encoder's weights"
+    what = f"transfer of {moved}, in the place of no_transfer ({without.best}),"
+    return paired_gain(right, other, what=what, unit="pairs")
+
+
+def reported(
+    job: Job,
+    setting: Setting,
+    models: dict[str, Fused],
+    measured: Measured,
+    without: Baselines | None,
+    data: PairData,
+) -> report.Run:
+    """Puts what was measured into tables, plots and sentences."""
+    config, results = job.config, measured.results
+    rights = {
+        name: {shown: part.argmax(axis=1) == data.test.labels for shown, part in parts.items()}
+        for name, parts in measured.probabilities.items()
+    }
+    fused = [name for name in models if name not in ALONE]
+    alone = max(ALONE, key=lambda name: results[name].accuracy)
+    errors = {name: 1 - results[name].accuracy for name in (alone, "fused")}
+    trained = [model.history for model in models.values() if model.history]
+    if without:
+        results = results | baseline_results(without, measured, data, job.clock.seconds)
+        trained += [history for given in without.answers.values() for history in given.histories]
+    readings = {
+        "share of the digits that were misread": config.pairs.misread,
+        "share of their letters that were mistyped": config.pairs.typing_slips,
+        "seed of both": config.run.seed,
+    }
+    return report.Run(
+        **job.told(),
+        title="Image and text together",
+        data=data.report,
+        results=results,
+        gains=(
+            paired_gain(
+                rights[measured.best]["both"],
+                rights[alone]["both"],
+                what=f"reading both ({measured.best}), in the place of {alone},",
+                unit="pairs",
+            ),
+            *([transfer_gain(config, without, measured, data)] if without else []),
+            *missing_gains(rights, measured.best),
+        ),
+        transfer=None,
+        histories=(*setting.encoders.histories, *trained),
+        gallery=gallery(config, data, measured.probabilities[measured.best]["both"]),
+        facts={
+            **(
+                {f"errors of fused to those of {alone}": errors["fused"] / errors[alone]}
+                if errors[alone]
+                else {}
+            ),
+            f"points of {measured.best} above the other side's model without a side, at least": (
+                least_without_a_side(rights, [measured.best])
+            ),
+            **{f"temperature of {name}": model.temperature for name, model in models.items()},
+            **(readings if config.pairs.pairs == "mnist_5k" else {}),
+        },
+        headline="fused",
+        tables=(
+            missing_table(rights, fused),
+            *gate_tables(setting, models, measured, data),
+            *([tried_by_name(without.tried)] if without else []),
+        ),
+        plots=tuple(missing_curves(rights, fused, config.run.seed)),
+    )
+
+
+def gate_tables(
+    setting: Setting, models: dict[str, Fused], measured: Measured, data: PairData
+) -> tuple[report.Table, ...]:
+    """Returns which side the gate trusted, and examples; nothing without --fusion=gated."""
+    if "fused_gated" not in models:
+        return ()
+    gate = gate_model(models["fused_gated"].model)
+    weights = logits_of(setting, "fused_gated", gate, "test", stage="gate")[:, 0]
+    answers = {name: measured.probabilities[name]["both"].argmax(axis=1) for name in (*ALONE, "fused_gated")}
+    right = [answers[name] == data.test.labels for name in ALONE]
+    test = data.test
+    return (
+        trust_table(weights, *right),
+        trusted_pairs(weights, test.labels, answers, test.texts, test.ids, data.class_names),
+    )
+
+
+def gallery(config: Config, data: PairData, probabilities: np.ndarray) -> tuple[report.GalleryItem, ...]:
+    """Returns test pairs to look at, of those with an image."""
+    pictured = np.flatnonzero(data.test.has_image)
+    images = data.test.images()
+    labels = data.test.labels[pictured]
+    picked = gallery_indices(probabilities[pictured], labels, GALLERY_EACH, config.run.seed)
+    return tuple(
+        report.GalleryItem(
+            png=images.encoded(index),
+            id=images.ids[index],
+            truth=data.class_names[labels[index]],
+            predicted=data.class_names[probabilities[pictured[index]].argmax()],
+            probability=float(probabilities[pictured[index]].max()),
+            sentence=str(data.test.texts[pictured[index]]),
+            kind=kind,
+        )
+        for kind, indices in picked.items()
+        for index in indices
+    )

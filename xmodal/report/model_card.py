@@ -1,0 +1,138 @@
+"""A model card (Mitchell et al. 2019, arXiv:1810.03993) as Markdown, beside an exported model."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from xmodal.core.formatting import capital, interval, percent, printable
+from xmodal.report.records import Run
+
+if TYPE_CHECKING:
+    from xmodal.report.records import Ingredient
+
+MOST_NAMES = 50
+OWN = "not known to xmodal: ask where it came from"
+# What the signatures of each experiment's export take and give.
+ANSWER = "label, probability, probabilities"
+LABELS = ("labels", "nothing", "labels, in the order of the probabilities")
+SIGNATURES = {
+    "vgg_to_bert": (
+        ("serving_default", "image_bytes", f"{ANSWER}, and the sentence that was read"),
+        ("text", "text", ANSWER),
+        (
+            "image_and_text",
+            'image_bytes and text, "" for a missing one',
+            "the same as serving_default, from the mean of the log probabilities of both",
+        ),
+        (
+            "embed_image",
+            "image_bytes",
+            "embedding: that of the sentence which the bridge writes for the image, or the mean over several "
+            "wordings, of length 1. It knows of the image what the sentence says",
+        ),
+        ("embed_text", "text", "embedding: BERT's sentence vector, of length 1, in the space of embed_image"),
+        LABELS,
+    ),
+    "fusion": (
+        ("serving_default, image_and_text", 'image_bytes and text, "" for a missing one', ANSWER),
+        ("image", "image_bytes", ANSWER),
+        ("text", "text", ANSWER),
+        ("embed_image", "image_bytes", "embedding: the pooled features of the image encoder, of length 1"),
+        (
+            "embed_text",
+            "text",
+            "embedding: BERT's sentence vector, of length 1. It is in another space than those of images",
+        ),
+        LABELS,
+    ),
+    "bert_news": (("serving_default", "text", f"{ANSWER}, and what was read of the text"), LABELS),
+    "text_to_image": (
+        ("encoders: serving_default, embed_text", "text", "embedding, of length 1, in one space with images"),
+        ("encoders: embed_image", "image_bytes", "embedding, of length 1, in one space with texts"),
+    ),
+}
+LIMITS = (
+    "Whatever it is asked, it answers: it cannot say that something is none of what it knows.",
+    "Its probabilities were calibrated on a validation split of the same data, and so were the figures above "
+    "measured on a test split of it. On other data both can be worse.",
+    "It learned from people's labels, with their mistakes, and from encoders trained on text and pictures of "
+    "the web, with what is unfair in these.",
+)
+# In the folder of an export.
+CARD = "model_card.md"
+
+
+def card(run: Run, made_from: Sequence[Ingredient], ask: str) -> str:
+    """Returns the card: what the model answers, figures, data, licences, limits, and how it was made.
+
+    Args:
+        run: the finished run.
+        made_from: the weights and data that it started from.
+        ask: a command that asks the model.
+    """
+    result = run.main_result
+    names = [_text(name) for name in result.class_names[:MOST_NAMES]]
+    rest = len(result.class_names) - len(names)
+    parts = [
+        f"# {_text(run.title)}",
+        f"Experiment `{run.experiment}`, seed {run.seed}. It knows {len(result.class_names):,} "
+        f"classes: {', '.join(names)}{f' and {rest:,} more' if rest > 0 else ''}.",
+        "## Use",
+        _code(ask),
+        _table(("signature", "takes", "gives"), SIGNATURES[run.experiment]),
+        "## Figures",
+        f"The model is {_text(result.name)}; the others were measured beside it, on the same examples.",
+        _table(
+            ("", "accuracy", "95% interval", "examples", "log loss"),
+            [
+                (
+                    name,
+                    percent(item.accuracy, item.n),
+                    interval(item.ci95, item.n),
+                    f"{item.n:,}",
+                    f"{item.log_loss:.3f}",
+                )
+                for name, item in run.results.items()
+            ],
+        ),
+        *([_list(capital(gain.sentence) for gain in run.gains)] if run.gains else []),
+        "## Data",
+        _table(
+            ("split", "examples"),
+            [(split, f"{sum(of_split.values()):,}") for split, of_split in run.data.counts.items()],
+        ),
+        *([_list(run.data.warnings)] if run.data.warnings else []),
+        "## Made from",
+        _table(
+            ("flag", "what", "licence"),
+            [(f"--{part.flag}", part.value, part.licence or OWN) for part in made_from],
+        ),
+        "## Limits",
+        _list(LIMITS),
+        "## How it was made",
+        _code(run.command),
+        _code(run.flags.rstrip("\n")),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _text(value: str) -> str:
+    """Names come from outside: they are no markup."""
+    return re.sub(r"([\\`*_{}\[\]<>#|])", r"\\\1", printable(value))
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    cells = ([cell if cell == "---" else _text(cell) for cell in line] for line in lines)
+    return "\n".join(f"| {' | '.join(line)} |" for line in cells)
+
+
+def _list(lines) -> str:
+    return "\n".join(f"- {_text(line)}" for line in lines)
+
+
+def _code(text: str) -> str:
+    # Indented, since a fence could be closed by the text itself.
+    return "\n".join(f"    {printable(line)}" for line in text.splitlines())

@@ -1,0 +1,145 @@
+"""A run for TensorBoard: curves, confusion matrix, calibration, pictures with sentences, HParams, flags."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from xmodal.core.files import whole_file
+from xmodal.core.formatting import printable
+from xmodal.report import figures
+from xmodal.report.records import Run
+from xmodal.report.tables import WIDEST, console_table
+from xmodal.report.tensorboard.graph import served_graph
+from xmodal.report.tensorboard.projector import write_points
+
+if TYPE_CHECKING:
+    from xmodal.evaluation.metrics import Result
+
+# TensorBoard reads any file with "tfevents" in its name; a fixed name lets a later call replace it.
+EVENTS = "events.out.tfevents.report"
+# TensorBoard draws a curve of precision and recall for each of so many classes.
+MOST_CURVES = 20
+
+
+def write_tensorboard(run: Run, folder: Path) -> None:
+    """Writes what TensorBoard shows of a run; a second call replaces what the first one wrote.
+
+    Args:
+        run: what to show.
+        folder: gets one event file each in `results` (accuracies, confusion matrix, calibration, curves of
+            precision and recall, pictures, HParams, flags, the graph of the export), `train` and
+            `validation` (curves that TensorBoard lays over each other; step is the epoch, from 0);
+            `results` gets the files of the Projector too.
+    """
+    import tensorflow as tf
+    from tensorboard.plugins.hparams import api as hparams
+
+    flags = "\n".join(printable(line) for line in run.flags.splitlines())
+    with _events(folder / "results"):
+        hparams.hparams(flag_values(flags), trial_id=_trial(run))
+        for name, result in run.results.items():
+            tf.summary.scalar(f"test accuracy/{name}", result.accuracy, step=0)
+            tf.summary.image(f"calibration/{name}", figures.calibration_pixels(result)[np.newaxis], step=0)
+        result = run.main_result
+        # Under names that all experiments share, so that the page of HParams compares them.
+        tf.summary.scalar("headline/accuracy", result.accuracy, step=0)
+        tf.summary.scalar("headline/log loss", result.log_loss, step=0)
+        tf.summary.image(f"confusion/{result.name}", figures.confusion(result)[np.newaxis], step=0)
+        for number, class_name in enumerate(result.class_names[:MOST_CURVES]):
+            tag = f"{result.name}/{printable(class_name)}"
+            tf.summary.experimental.write_raw_pb(_precision_recall(tag, result, number), step=0)
+        for plot in run.plots:
+            tf.summary.image(f"plots/{plot.caption}", figures.lines_pixels(plot)[np.newaxis], step=0)
+        for kind in dict.fromkeys(item.kind for item in run.gallery):
+            pictures = np.stack([figures.captioned(item) for item in run.gallery if item.kind == kind])
+            tf.summary.image(f"pictures/{kind}", pictures, step=0, max_outputs=len(pictures))
+        tf.summary.text("flags", _code_block(flags), step=0)
+        tf.summary.text("results", _code_block(console_table(run, WIDEST)), step=0)
+        graph = served_graph(Path(str(run.facts.get("export", ""))) / "saved_model.pb")
+        if graph is not None:
+            tf.summary.graph(graph)
+    if run.points is not None:
+        write_points(run.points, folder / "results")
+    for name, prefix in (("train", ""), ("validation", "val_")):
+        with _events(folder / name):
+            for history in run.histories:
+                for epoch in history.epochs:
+                    for quantity in ("loss", "accuracy"):
+                        if prefix + quantity in epoch:
+                            value = epoch[prefix + quantity]
+                            tf.summary.scalar(f"{history.stage}/{quantity}", value, step=int(epoch["epoch"]))
+
+
+def _trial(run: Run) -> str:
+    """Returns what HParams calls a run: its folder, and what tells it from others in folders of that name."""
+    folder = str(flag_values(run.flags).get("output_dir", run.experiment))
+    told = f"{run.flags}{run.seconds}".encode()
+    return printable(f"{folder} {hashlib.sha256(told).hexdigest()[:4]}")
+
+
+def _precision_recall(tag: str, result: Result, number: int) -> bytes:
+    """Returns the summary that TensorBoard's page of precision-recall curves reads, of one class."""
+    from tensorboard.plugins.pr_curve import summary
+
+    curves = result.precision_recall
+    hits, misses = np.array(curves.true_positives[number]), np.array(curves.false_positives[number])
+    positives = curves.positives[number]
+    return summary.raw_data_pb(
+        tag,
+        true_positive_counts=hits,
+        false_positive_counts=misses,
+        true_negative_counts=result.n - positives - misses,
+        false_negative_counts=positives - hits,
+        precision=hits / np.maximum(hits + misses, 1),
+        recall=hits / max(positives, 1),
+        num_thresholds=len(curves.thresholds),
+    ).SerializeToString()
+
+
+def flag_values(flags: str) -> dict[str, bool | int | float | str]:
+    """Reads the text of config.cfg back into values, repeated flags joined by ", "."""
+    texts: dict[str, list[str]] = {}
+    values: dict[str, bool | int | float | str] = {}
+    for line in filter(None, map(str.strip, flags.splitlines())):
+        name, given, value = line.removeprefix("--").partition("=")
+        if given:
+            texts.setdefault(name, []).append(value)
+        else:
+            # absl writes --name and --noname for booleans only.
+            values[name.removeprefix("no")] = not name.startswith("no")
+    return values | {name: _number(", ".join(value)) for name, value in texts.items()}
+
+
+def _number(value: str) -> int | float | str:
+    for kind in (int, float):
+        try:
+            return kind(value)
+        except ValueError:
+            continue
+    return value
+
+
+def _code_block(lines: str) -> str:
+    # Indented, since a fence could be closed by the text itself.
+    return "".join(f"    {line}\n" for line in lines.splitlines())
+
+
+@contextmanager
+def _events(folder: Path) -> Iterator[None]:
+    import tensorflow as tf
+
+    with tempfile.TemporaryDirectory() as temporary:
+        writer = tf.summary.create_file_writer(temporary)
+        with writer.as_default():
+            yield
+        writer.close()
+        (written,) = Path(temporary).iterdir()
+        with whole_file(folder / EVENTS) as file:
+            file.write(written.read_bytes())

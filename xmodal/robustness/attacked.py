@@ -1,0 +1,141 @@
+"""How hard classifiers are to fool: what they answer for examples as they are, and for changed ones."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from xmodal import report
+from xmodal.evaluation.intervals import Gain, paired_gain, wilson_interval
+from xmodal.runs.session import Job
+from xmodal.training.checkpoint import State
+from xmodal.training.progress import newest
+
+_BETWEEN = ": "
+
+
+@dataclass(frozen=True)
+class Attacked:
+    """Which of N examples a classifier answers rightly.
+
+    Attributes:
+        clean: bool (N,), of the examples as they are.
+        changed: kind of change -> its budget in words, the mildest first -> bool (N,).
+        misled: rows about examples that a change misled: a name, a size, the kind, and what was changed.
+    """
+
+    clean: np.ndarray
+    changed: dict[str, dict[str, np.ndarray]]
+    misled: tuple[tuple[str, int, str, str], ...] = ()
+
+    def worst(self) -> dict[str, np.ndarray]:
+        """Returns what is answered under the largest budget of each kind, by the kind and the budget."""
+        return {f"{kind} {[*found][-1]}": [*found.values()][-1] for kind, found in self.changed.items()}
+
+
+def attacked_examples(size: int, count: int, seed: int) -> np.ndarray:
+    """Returns which of so many examples are attacked: `count` of them by chance, in their order."""
+    return np.sort(np.random.default_rng(seed).permutation(size)[:count])
+
+
+def once(job: Job, stage: str, attack: Callable[[], Attacked]) -> Attacked:
+    """Attacks, or returns what an attack of this run found before it was interrupted.
+
+    Args:
+        job: the run; what is found is kept among its checkpoints.
+        stage: its name there.
+        attack: gives what is kept.
+    """
+    kept = job.checkpoints.stage(stage)
+    found = newest(kept, job.strategy)
+    if found:
+        return _attacked(found[0])
+    attacked = attack()
+    arrays = {
+        f"{kind}{_BETWEEN}{budget}": right
+        for kind, rights in attacked.changed.items()
+        for budget, right in rights.items()
+    }
+    kept.finish(State({"clean": attacked.clean} | arrays, {"misled": attacked.misled}))
+    return attacked
+
+
+def attack_table(attacked: Mapping[str, Attacked], unit: str) -> report.Table:
+    """Puts classifiers side by side: accuracy with its 95% interval by change.
+
+    Args:
+        attacked: name of a classifier -> what it answers, for the same examples and changes.
+        unit: what the examples are.
+    """
+    first = next(iter(attacked.values()))
+    head = [f"test {unit}"]
+    for name in attacked:
+        head += [name, f"{name}: 95% from", f"{name}: to"]
+    rows = [_row("as they are", [item.clean for item in attacked.values()])]
+    rows += [
+        _row(f"{kind} {budget}", [item.changed[kind][budget] for item in attacked.values()])
+        for kind, found in first.changed.items()
+        for budget in found
+    ]
+    caption = f"Accuracy on {len(first.clean):,} test {unit}, as they are and changed to mislead"
+    return report.Table(caption, tuple(head), tuple(rows))
+
+
+def training_cost(name: str, plain: str, seconds: Mapping[str, float]) -> dict[str, float | int | str]:
+    """Returns as a fact how many times as long a robust training took as the plain one.
+
+    Args:
+        name, plain: of the classifiers.
+        seconds: name of a classifier -> wall seconds of its training.
+    """
+    return {f"training of {name}, times as long as of {plain}": round(seconds[name] / seconds[plain], 2)}
+
+
+def misled_table(attacked: Attacked, name: str, unit: str) -> report.Table:
+    """Shows some of the examples that changes misled a classifier on.
+
+    Args:
+        attacked: what the classifier answers.
+        name: of the classifier.
+        unit: of the examples' sizes, such as "words".
+    """
+    head = ("example", unit, "change", "what stands in the place of what")
+    return report.Table(f"Some examples that changes mislead {name} on", head, attacked.misled)
+
+
+def attack_gains(attacked: Mapping[str, Attacked], unit: str) -> tuple[Gain, ...]:
+    """Says what the worst change of each kind costs a classifier, and how others fare under it.
+
+    Args:
+        attacked: name of a classifier -> what it answers: first the plain one.
+        unit: what the examples are.
+    """
+    (name, plain), *others = attacked.items()
+    worst = plain.worst()
+    gains = [
+        paired_gain(right, plain.clean, what=f"{change}, asked of {name},", unit=unit)
+        for change, right in worst.items()
+    ]
+    gains += [
+        paired_gain(right, worst[change], what=f"{other} in the place of {name}, under {change},", unit=unit)
+        for other, item in others
+        for change, right in item.worst().items()
+    ]
+    return tuple(gains)
+
+
+def _attacked(state: State) -> Attacked:
+    changed: dict[str, dict[str, np.ndarray]] = {}
+    for name, right in state.arrays.items():
+        kind, between, budget = name.partition(_BETWEEN)
+        if between:
+            changed.setdefault(kind, {})[budget] = right
+    return Attacked(state.arrays["clean"], changed, tuple(map(tuple, state.facts["misled"])))
+
+
+def _row(change: str, rights: list[np.ndarray]) -> tuple[str | float, ...]:
+    cells: list[str | float] = [change]
+    for right in rights:
+        count = int(right.sum())
+        cells += [count / len(right), *wilson_interval(count, len(right))]
+    return tuple(cells)

@@ -1,0 +1,301 @@
+"""Adversarial word changes: a search through a classifier's own answers for the words that mislead it.
+
+Words are ranked by what the answer loses without them, and changed one after the other, the most important
+first, each to whichever of a few forms misleads most, until the answer is wrong or the budget is spent. With
+slips of the keyboard as forms this is the search of DeepWordBug (Gao et al. 2018, arXiv:1801.04354), with
+near words that of TextFooler (Jin et al. 2020, arXiv:1907.11932).
+"""
+
+import random
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow as tf
+
+from xmodal.config.attack import AttackConfig
+from xmodal.evaluation.calibration import softmax
+from xmodal.models.text_encoder import TextEncoder
+from xmodal.robustness.attacked import Attacked
+from xmodal.tasks.text_classifier import TextClassifier
+from xmodal.text.personal_data import MARKS
+from xmodal.text.typos import misspellings, mistyped, pieces_of
+
+FORMS = 4
+# Of the words that may be changed so many times as many are tried, for some have no form that misleads.
+TRIED = 2
+KNOWN_WORDS = 20_000
+SEEN_OFTEN = 3
+SHOWN = 5
+
+Texts = Sequence[str] | np.ndarray
+Read = Callable[[Texts], np.ndarray]
+Forms = Callable[[str], Sequence[str]]
+
+
+@dataclass(frozen=True)
+class Misled:
+    """What a search found for N documents.
+
+    Attributes:
+        texts: (N,) objects, the documents as they were last changed.
+        edits: for each document the words that were changed, and what stands in their place.
+        words: (N,) the words that each had for the classifier to read.
+        changed: (N,) how many were changed until the answer was wrong: 0 where it was so from the
+            beginning, -1 where it stayed right.
+    """
+
+    texts: np.ndarray
+    edits: tuple[tuple[tuple[str, str], ...], ...]
+    words: np.ndarray
+    changed: np.ndarray
+
+    def right(self, share: float) -> np.ndarray:
+        """Tells which answers (N,) stay right when at most this share of the words is changed."""
+        return (self.changed < 0) | (self.changed > budget(self.words, share))
+
+
+def attack_documents(
+    classifier: TextClassifier,
+    texts: np.ndarray,
+    labels: np.ndarray,
+    ids: Sequence[str],
+    known: Sequence[str],
+    *,
+    config: AttackConfig,
+    longest: int,
+    seed: int,
+    strategy: tf.distribute.Strategy,
+) -> Attacked:
+    """Asks a classifier about documents with typing noise, and searches for changes of words that mislead it.
+
+    Args:
+        classifier: what is attacked, through its answers alone.
+        texts: (N,) objects, cleaned as it reads them.
+        labels: (N,) class indices.
+        ids: how reports name each document (N,).
+        known: the words that may stand for others, see `known_words`.
+        config: shares of letters and words.
+        longest: the most tokens T, and so words, that the classifier reads.
+        seed: of the slips, which are the same for every classifier.
+        strategy: the tf.distribute strategy.
+    """
+    read = reader(classifier, strategy)
+
+    def right(documents: np.ndarray) -> np.ndarray:
+        return read(documents).argmax(axis=1) == labels
+
+    noise = {
+        f"in {100 * rate:.3g}% of the letters": right(mistyped(texts, rate, (seed, index, len(texts))))
+        for index, rate in enumerate(config.slips)
+    }
+    ranked = ranked_words(read, texts, labels, longest)
+    words = {piece for text in texts for piece in pieces_of(text)[1::2]}
+    near = near_words(classifier.encoder, words, known)
+    searches: dict[str, Forms] = {
+        "misspelt words,": misspelt(seed),
+        "near words,": lambda word: near[word.lower()],
+    }
+    share = max(config.changed_words)
+    misled = {
+        kind: mislead(read, texts, labels, ranked, forms, share=share) for kind, forms in searches.items()
+    }
+    changed = {
+        kind: {f"at most {100 * most:.3g}% of them": found.right(most) for most in config.changed_words}
+        for kind, found in misled.items()
+    }
+    shown = tuple(row for kind, found in misled.items() for row in _shown(kind, found, ids))
+    return Attacked(right(texts), {"typing noise": noise} | changed, shown)
+
+
+def budget(words: np.ndarray | int, share: float) -> np.ndarray:
+    """Returns how many of so many words may be changed: the share, rounded down, and at least one."""
+    # 29% of 100 are 29, though the product comes out a hair less.
+    return np.maximum(1, np.floor(np.asarray(words) * share + 1e-9)).astype(int)
+
+
+def reader(classifier: TextClassifier, strategy: tf.distribute.Strategy) -> Read:
+    """Returns a function of texts (N,) that gives probabilities (N, C)."""
+    logits = classifier.reader(strategy)
+    return lambda texts: softmax(logits(texts))
+
+
+def ranked_words(
+    read: Read, texts: Texts, labels: np.ndarray, longest: int, batch: int = 4096
+) -> list[np.ndarray]:
+    """Ranks the words of each document by what its label's probability loses when a word is left out.
+
+    Args:
+        read: texts (M,) -> probabilities (M, C).
+        texts: N documents.
+        labels: (N,) class indices.
+        longest: words that are read of a document, such as the tokens T that an encoder reads.
+        batch: documents without a word that are asked for together.
+
+    Returns:
+        For each document the positions of its words, the most important first; marks are left out.
+    """
+    cut = [pieces_of(text) for text in texts]
+    places = [words_of(pieces)[:longest] for pieces in cut]
+    asked = [(document, place) for document, own in enumerate(places) for place in own]
+    left: dict[int, list[float]] = {document: [] for document in range(len(cut))}
+    for start in range(0, len(asked), batch):
+        part = asked[start : start + batch]
+        probabilities = read([_with(cut[document], place, "") for document, place in part])
+        for (document, _), row in zip(part, probabilities, strict=True):
+            left[document].append(row[labels[document]])
+    return [
+        np.array(own, int)[np.argsort(left[document], kind="stable")] for document, own in enumerate(places)
+    ]
+
+
+def words_of(pieces: Sequence[str]) -> list[int]:
+    """Returns the places of the words among pieces as `pieces_of` gives them; marks are none."""
+    return [place for place in range(1, len(pieces), 2) if pieces[place] not in MARKS]
+
+
+def mislead(
+    read: Read,
+    texts: Texts,
+    labels: np.ndarray,
+    ranked: Sequence[np.ndarray],
+    forms: Forms,
+    *,
+    share: float,
+) -> Misled:
+    """Changes words until the answers are wrong, all documents side by side.
+
+    Args:
+        read: texts (M,) -> probabilities (M, C).
+        texts: N documents.
+        labels: (N,) class indices.
+        ranked: the places of each document's words in the order of trying, as `ranked_words` gives them.
+        forms: a word -> what may stand in its place.
+        share: of the words that are read, the most that may be changed.
+    """
+    words = np.array([len(own) for own in ranked])
+    most = budget(words, share)
+    cut = [pieces_of(text) for text in texts]
+    before = read(texts)
+    left = before[np.arange(len(labels)), labels]
+    edits: list[list[tuple[str, str]]] = [[] for _ in cut]
+    changed = np.where(before.argmax(axis=1) == labels, -1, 0)
+    queues = [iter(own[: TRIED * limit]) for own, limit in zip(ranked, most, strict=True)]
+    live = np.flatnonzero(changed < 0).tolist()
+    while live:
+        tried = {document: _next_forms(cut[document], queues[document], forms) for document in live}
+        tried = {document: found for document, found in tried.items() if found}
+        if not tried:
+            break
+        asked = [
+            _with(cut[document], place, form) for document, found in tried.items() for place, form in found
+        ]
+        answers = read(asked)
+        live, start = [], 0
+        for document, found in tried.items():
+            part = answers[start : start + len(found)]
+            start += len(found)
+            best = int(part[:, labels[document]].argmin())
+            if part[best, labels[document]] < left[document]:
+                place, form = found[best]
+                edits[document].append((cut[document][place], form))
+                cut[document][place] = form
+                left[document] = part[best, labels[document]]
+                if part[best].argmax() != labels[document]:
+                    changed[document] = len(edits[document])
+            if changed[document] < 0 and len(edits[document]) < most[document]:
+                live.append(document)
+    last = np.empty(len(cut), object)
+    last[:] = ["".join(pieces) for pieces in cut]
+    return Misled(last, tuple(map(tuple, edits)), words, changed)
+
+
+def misspelt(seed: int) -> Forms:
+    """Returns the forms of a word with one slip within it; a word has the same ones always."""
+    return lambda word: misspellings(word, random.Random(repr((seed, word))))
+
+
+def near_words(encoder: TextEncoder, words: Iterable[str], known: Sequence[str]) -> dict[str, list[str]]:
+    """Finds the words nearest to some words in an encoder's own table of word pieces.
+
+    A word has the mean of its pieces' vectors, less the mean of all. Near words stand in like places; they
+    need not mean the same, and may mean the opposite.
+
+    Args:
+        encoder: gives the pieces and their vectors.
+        words: what near words are looked for; case does not count.
+        known: what near words may be.
+
+    Returns:
+        Word, in lower case -> the nearest ones of `known`, nearest first, `FORMS` at most.
+    """
+    words = sorted({word.lower() for word in words})
+    if not known:
+        return {word: [] for word in words}
+    vectors = _vectors(encoder, known)
+    middle = vectors.mean(axis=0)
+    vectors = _unit(vectors - middle)
+    near: dict[str, list[str]] = {}
+    for start in range(0, len(words), 256):
+        part = words[start : start + 256]
+        cosines = _unit(_vectors(encoder, part) - middle) @ vectors.T
+        # One more than are wanted: the nearest is mostly the word itself.
+        for word, row in zip(part, cosines, strict=True):
+            order = np.argsort(-row, kind="stable")[: FORMS + 1]
+            near[word] = [known[place] for place in order if known[place] != word][:FORMS]
+    return near
+
+
+def known_words(texts: Iterable[str]) -> list[str]:
+    """Returns the words that stand in documents more than once or twice, the most frequent first."""
+    counts = Counter(piece.lower() for text in texts for piece in pieces_of(text)[1::2] if piece not in MARKS)
+    often = [word for word, count in counts.most_common(KNOWN_WORDS) if count >= SEEN_OFTEN]
+    return often or list(counts)
+
+
+def _vectors(encoder: TextEncoder, words: Sequence[str]) -> np.ndarray:
+    tokens = encoder.padded(words)
+    # Between the first and the last, which mark the ends.
+    inner = np.cumsum(tokens["padding_mask"], axis=1)
+    inner = ((inner > 1) & (inner < inner[:, -1:]) & (tokens["padding_mask"] > 0)).astype(np.float32)
+    table = encoder.model.get_layer("token_embedding")
+    sums = np.concatenate(
+        [
+            np.einsum("wt,wtd->wd", inner[part], table(tokens["token_ids"][part]).numpy())
+            for part in np.array_split(np.arange(len(words)), -(-len(words) // 512))
+        ]
+    )
+    return sums / np.maximum(1, inner.sum(axis=1, keepdims=True))
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+
+
+def _with(pieces: list[str], place: int, form: str) -> str:
+    return "".join([*pieces[:place], form, *pieces[place + 1 :]])
+
+
+def _next_forms(pieces: list[str], queue, forms: Forms) -> list[tuple[int, str]]:
+    """Returns the forms of the next word that has any, with its place; none when the words are used up."""
+    for place in queue:
+        found = [(int(place), form) for form in forms(pieces[place])]
+        if found:
+            return found
+    return []
+
+
+def _shown(kind: str, found: Misled, ids: Sequence[str]) -> list[tuple[str, int, str, str]]:
+    """Returns rows about the documents that the fewest changes misled."""
+    wrong = np.flatnonzero(found.changed > 0)
+    order = wrong[np.argsort(found.changed[wrong], kind="stable")][:SHOWN]
+    return [
+        (
+            ids[place],
+            int(found.words[place]),
+            kind.rstrip(","),
+            ", ".join(f"{word}: {form}" for word, form in found.edits[place]),
+        )
+        for place in order.tolist()
+    ]

@@ -1,0 +1,190 @@
+"""Finished runs side by side: their figures, flags and curves."""
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from xmodal.core.errors import UserError
+from xmodal.core.formatting import capital, change, duration, interval, percent, printable
+from xmodal.report import markup
+from xmodal.report.figures import lines
+from xmodal.report.records import Plot, Series, Table
+from xmodal.report.tensorboard.events import flag_values
+from xmodal.runs.folder import unfinished
+
+# Flags that only say where files go.
+PLACES = ("output_dir", "saved_models_dir", "record")
+MISSING = "-"
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """What a run left behind.
+
+    Attributes:
+        name: what tells it from others.
+        metrics: the content of metrics.json.
+        flags: name -> value, as in config.cfg.
+        epochs: the lines of metrics.jsonl.
+    """
+
+    name: str
+    metrics: dict[str, Any]
+    flags: dict[str, bool | int | float | str]
+    epochs: tuple[dict[str, Any], ...]
+
+
+def read_runs(folders: Sequence[Path]) -> list[FinishedRun]:
+    """Reads runs, and names each by that part of its folder which not all of them share.
+
+    Raises:
+        UserError: when one of the folders holds no finished run.
+    """
+    shared = os.path.commonpath([folder.absolute().parent for folder in folders])
+    return [read_run(folder, os.path.relpath(folder, shared)) for folder in folders]
+
+
+def read_run(folder: Path, name: str) -> FinishedRun:
+    """Reads what a finished run left in its folder.
+
+    Raises:
+        UserError: when there is none.
+    """
+    remedy = "give the --output_dir of a run that has come to its end"
+    if unfinished(folder):
+        raise UserError(f"the run in {str(folder)!r} has not come to its end", remedy)
+    try:
+        metrics = json.loads((folder / "metrics.json").read_text())
+        config = (folder / "config.cfg").read_text()
+        epochs = tuple(map(json.loads, (folder / "metrics.jsonl").read_text().splitlines()))
+        if not isinstance(metrics["results"], dict):
+            raise ValueError("it holds no results")
+    except FileNotFoundError as error:
+        raise UserError(
+            f"{str(folder)!r} holds no finished run: there is no {Path(error.filename).name}", remedy
+        ) from error
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"the run in {str(folder)!r} cannot be read ({error})", "run it again") from error
+    return FinishedRun(name, metrics, flag_values(config), epochs)
+
+
+def compare(runs: Sequence[FinishedRun]) -> list[Table]:
+    """Returns tables with a column for each run: results, facts about the data, flags that differ, seconds.
+
+    Args:
+        runs: two or more.
+    """
+    results = [run.metrics["results"] for run in runs]
+    names = list(dict.fromkeys(name for of_run in results for name in of_run))
+
+    def rows(show: Callable[[dict[str, Any]], str]) -> list[tuple[str, ...]]:
+        return [
+            (name, *(show(of_run[name]) if name in of_run else MISSING for of_run in results))
+            for name in names
+        ]
+
+    head = ("", *(run.name for run in runs))
+    tables = [
+        Table("Accuracy, with its 95% interval", head, tuple(rows(_accuracy))),
+        Table("Log loss in nats", head, tuple(rows(lambda result: _figure(result["loss"])))),
+        Table(
+            "Expected calibration error, before and after calibration",
+            head,
+            tuple(rows(lambda result: change(result["ece_uncalibrated"], result["ece"]))),
+        ),
+        Table("Examples by split", head, tuple(_counts(runs))),
+    ]
+    differing = _differing_flags(runs)
+    if differing:
+        tables.append(Table("Flags that differ", head, tuple(differing)))
+    tables.append(Table("Wall time", head, tuple(_seconds(runs))))
+    return tables
+
+
+def _accuracy(result: dict[str, Any]) -> str:
+    n = result["n"]
+    return f"{percent(result['accuracy'], n)} ({interval(result['ci95'], n)})"
+
+
+def _figure(value: float | None) -> str:
+    return MISSING if value is None else f"{value:.3f}"
+
+
+def _counts(runs: Sequence[FinishedRun]) -> list[tuple[str, ...]]:
+    counts = [run.metrics["data"]["counts"] for run in runs]
+    splits = dict.fromkeys(split for of_run in counts for split in of_run)
+    return [
+        (split, *(f"{sum(of_run[split].values()):,}" if split in of_run else MISSING for of_run in counts))
+        for split in splits
+    ]
+
+
+def _differing_flags(runs: Sequence[FinishedRun]) -> list[tuple[str, ...]]:
+    names = sorted({name for run in runs for name in run.flags} - set(PLACES))
+    rows = [(f"--{name}", *(str(run.flags.get(name, MISSING)) for run in runs)) for name in names]
+    return [row for row in rows if len(set(row[1:])) > 1]
+
+
+def _seconds(runs: Sequence[FinishedRun]) -> list[tuple[str, ...]]:
+    of_runs = [run.metrics["seconds"] for run in runs]
+    stages = dict.fromkeys(stage for seconds in of_runs for stage in seconds)
+    rows = [
+        (stage, *(duration(seconds[stage]) if stage in seconds else MISSING for seconds in of_runs))
+        for stage in stages
+    ]
+    return [*rows, ("all stages", *(duration(sum(seconds.values())) for seconds in of_runs))]
+
+
+def curves(runs: Sequence[FinishedRun]) -> list[Plot]:
+    """Returns a plot of the validation's accuracy by epoch for each stage that two or more runs trained."""
+    plots = []
+    for stage in dict.fromkeys(epoch["stage"] for run in runs for epoch in run.epochs):
+        series = []
+        for run in runs:
+            points = [
+                (epoch["epoch"] + 1, 100 * epoch["val_accuracy"])
+                for epoch in run.epochs
+                if epoch["stage"] == stage and "val_accuracy" in epoch
+            ]
+            if points:
+                series.append(Series(run.name, *zip(*points, strict=True)))
+        if len(series) > 1:
+            plots.append(Plot(f"{stage}: validation", "epoch", "accuracy in %", tuple(series)))
+    return plots
+
+
+def page(runs: Sequence[FinishedRun]) -> str:
+    """Returns a page like report.html: no network, no scripts."""
+    findings = "\n".join(
+        f"<h3>{markup.text(run.name)}</h3>\n"
+        + markup.items([capital(gain["sentence"]) for gain in run.metrics["gains"]], "findings")
+        for run in runs
+        if run.metrics["gains"]
+    )
+    plots = "".join(f"<figure>{lines(plot)}</figure>" for plot in curves(runs))
+    tables = "\n".join(
+        markup.table(table.caption, table.head, table.rows, numbers=table.head[1:]) for table in compare(runs)
+    )
+    title = f"{len(runs)} runs side by side"
+    body = [
+        f"<header>\n<h1>{markup.text(title)}</h1>\n</header>\n<main>",
+        markup.section("findings", "What each one found", findings) if findings else "",
+        markup.section("measured", "Measured", tables),
+        markup.section("training", "Training", f'<div class="plots">{plots}</div>') if plots else "",
+        "</main>",
+    ]
+    return markup.document(title, "\n".join(body))
+
+
+def text(tables: Sequence[Table]) -> str:
+    """Returns the tables for the console."""
+    parts = []
+    for table in tables:
+        cells = [tuple(printable(str(cell)) for cell in row) for row in (table.head, *table.rows)]
+        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+        rows = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in cells]
+        parts.append("\n".join([table.caption, *rows]))
+    return "\n\n".join(parts)

@@ -1,0 +1,178 @@
+"""The folder of a run: begun, gone on with after an interruption, or refused."""
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from xmodal.core.errors import UserError
+from xmodal.core.files import folder_lock, mendable_os_errors, remove_unfinished, write_json, write_text
+
+CHECKPOINTS = "checkpoints"
+# What a run leaves in its folder, and --overwrite and --restart therefore remove; last the flags, which
+# tell that it was a run.
+LEFT = (
+    CHECKPOINTS,
+    "metrics.json",
+    "metrics.jsonl",
+    "transfer.json",
+    "report.html",
+    "tensorboard",
+    "config.cfg",
+)
+# Flags that change no result: a run may go on with others.
+FREE = (
+    "output_dir",
+    "saved_models_dir",
+    "export",
+    "small",
+    "offline",
+    "feature_cache_gb",
+    "checkpoint_seconds",
+    "checkpoint_steps",
+    "steps_per_call",
+    "profile_steps",
+)
+
+
+@contextmanager
+def held(folder: Path, flagfile: str, *, overwrite: bool, restart: bool) -> Iterator[None]:
+    """Holds a folder for a run that the block takes to its end; arguments as `begin` takes them.
+
+    A new run that is refused before it has kept anything leaves nothing.
+
+    Raises:
+        UserError: as `begin`; when another process holds the folder.
+    """
+    with folder_lock(folder, wait=False):
+        goes_on = begin(folder, flagfile, overwrite=overwrite, restart=restart)
+        try:
+            yield
+        except UserError:
+            if not goes_on and not any((folder / CHECKPOINTS).glob("*/")):
+                _clear(folder)
+            raise
+        write_json(folder / CHECKPOINTS / "run.json", {"flags": flagfile, "finished": True})
+
+
+def begin(
+    folder: Path, flagfile: str, *, overwrite: bool, restart: bool, say: Callable[[str], None] = print
+) -> bool:
+    """Makes a folder ready for a run, which goes on with what an unfinished one left there.
+
+    Args:
+        folder: the run's own, held by this process.
+        flagfile: the resolved flags, one a line.
+        overwrite: replace a finished run.
+        restart: drop what an unfinished run left.
+        say: where a line about it goes.
+
+    Returns:
+        Whether the run goes on with an unfinished one.
+
+    Raises:
+        UserError: when the folder holds a finished run, an unfinished one with other flags, or files of
+            such names that no run left.
+    """
+    there = goes_on(folder, flagfile, overwrite=overwrite, restart=restart)
+    remove_unfinished(folder)
+    if there:
+        say(f"going on with the unfinished run in {folder}")
+        return True
+    _clear(folder)
+    write_text(folder / "config.cfg", flagfile)
+    write_json(folder / CHECKPOINTS / "run.json", {"flags": flagfile, "finished": False})
+    return False
+
+
+def goes_on(folder: Path, flagfile: str, *, overwrite: bool, restart: bool) -> bool:
+    """Tells whether a run goes on with an unfinished one, or raises what `begin` does; writes nothing."""
+    _require_ours(folder, flagfile)
+    try:
+        begun = _read(folder)
+    except UserError:
+        if not (restart or overwrite):
+            raise
+        begun = None
+    finished = (folder / "metrics.json").exists() and (begun is None or begun["finished"])
+    if finished and not overwrite:
+        raise UserError(
+            f"--output_dir={folder} holds a finished run", "choose another folder or add --overwrite"
+        )
+    if finished or begun is None or restart:
+        return False
+    before, now = _binding(begun["flags"]), _binding(flagfile)
+    if before != now:
+        raise UserError(
+            f"--output_dir={folder} holds an unfinished run with other flags: "
+            f"it has {' '.join(sorted(before - now))}, this one {' '.join(sorted(now - before))}",
+            "give the flags that it has, or add --restart to begin anew",
+        )
+    return True
+
+
+def unfinished(folder: Path) -> bool:
+    """Tells whether a folder holds a run that has not come to its end, whatever it has written.
+
+    Raises:
+        UserError: when that cannot be told.
+    """
+    begun = _read(folder)
+    return begun is not None and not begun["finished"]
+
+
+def _require_ours(folder: Path, flagfile: str) -> None:
+    """Refuses a folder with files that a run would remove and none left."""
+    config, first = folder / "config.cfg", flagfile.partition("=")[0].encode()
+    # A run writes all flags in their order, which nobody does by hand.
+    if (folder / CHECKPOINTS / "run.json").exists() or (
+        config.is_file() and config.read_bytes().startswith(first + b"=")
+    ):
+        return
+    there = [name for name in LEFT if os.path.lexists(folder / name)]
+    if there:
+        raise UserError(
+            f"--output_dir={folder} holds {', '.join(map(repr, there))}, which no run left there",
+            "choose another folder, or move what is there",
+        )
+
+
+def _clear(folder: Path) -> None:
+    with mendable_os_errors(folder):
+        # First what tells that there is something to go on with.
+        (folder / CHECKPOINTS / "run.json").unlink(missing_ok=True)
+        for name in LEFT:
+            _remove(folder / name)
+
+
+def _remove(path: Path) -> None:
+    """Removes what a run left; a link stays, and what it leads to is emptied or removed."""
+    if path.is_dir():
+        for inside in path.iterdir():
+            shutil.rmtree(inside) if inside.is_dir() and not inside.is_symlink() else inside.unlink()
+        if not path.is_symlink():
+            path.rmdir()
+    else:
+        Path(os.path.realpath(path)).unlink(missing_ok=True)
+
+
+def _read(folder: Path) -> dict | None:
+    record = folder / CHECKPOINTS / "run.json"
+    try:
+        begun = json.loads(record.read_text())
+        if not (isinstance(begun["flags"], str) and isinstance(begun["finished"], bool)):
+            raise ValueError("it holds other things")
+        return begun
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        told = (folder / "metrics.json").exists()
+        remedy = "add --overwrite to replace what is there" if told else "add --restart to begin anew"
+        raise UserError(f"{str(record)!r} is broken ({error!r})", remedy) from error
+
+
+def _binding(flagfile: str) -> set[str]:
+    free = {*FREE, *(f"no{name}" for name in FREE)}
+    return {line for line in flagfile.splitlines() if line.lstrip("-").partition("=")[0] not in free}

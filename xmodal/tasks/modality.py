@@ -1,0 +1,219 @@
+"""Images and documents in one form: labelled examples, how to encode them, and the names of their classes."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from xmodal.config.data import DataConfig
+from xmodal.config.image import ImageConfig
+from xmodal.config.scorer import ScorerConfig
+from xmodal.config.text import TextConfig
+from xmodal.data.batches import Batches, array_batches
+from xmodal.data.documents import DocumentData
+from xmodal.data.images import ImageData, ImageSplit, batches, learnable
+from xmodal.data.splits import SPLITS
+from xmodal.models.bilstm import bilstm
+from xmodal.models.heads import ClassTexts
+from xmodal.models.text_encoder import bert_word_vectors
+from xmodal.text.length_buckets import length_order
+from xmodal.text.vocabulary import UNKNOWN, Numbered, Vocabulary, vocabulary_of
+
+# Numbers of a word's vector, and their root mean square at the start.
+WORD_WIDTH = 100
+SPREAD = 0.5
+
+
+@dataclass(frozen=True)
+class Modality:
+    """Examples of one kind, C classes of them.
+
+    Attributes:
+        name: what they are, such as "images".
+        class_names: the C names.
+        texts: what the scorer compares with.
+        labels: the classes of the examples, "train", "validation" and "test" (N,) each.
+        encoder: makes a new encoder: inputs -> features (B, D).
+        learn: (positions in train (n,), their targets (n,) or (n, K), (seed, epoch)) -> an epoch of batches
+            of (inputs, targets (B,) or (B, K), weights (B,)).
+        read: (split, positions in it (n,), their targets) -> batches as `learn` gives, and the order (n,) in
+            which they come.
+        epochs: of a training on all examples.
+        patience: of these epochs without a lower validation loss, before it stops.
+        learning_rate: its peak.
+        label_smoothing: of its loss.
+        shares: of the classes, for the examples of a split (N, C), where labels are soft.
+    """
+
+    name: str
+    class_names: tuple[str, ...]
+    texts: ClassTexts
+    labels: dict[str, np.ndarray]
+    encoder: Callable[[], keras.Model]
+    learn: Callable[[np.ndarray, np.ndarray, tuple[int, int]], tf.data.Dataset | Batches]
+    read: Callable[[str, np.ndarray, np.ndarray], tuple[tf.data.Dataset | Batches, np.ndarray]]
+    epochs: int
+    patience: int
+    learning_rate: float
+    label_smoothing: float
+    shares: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def targets_among(self, classes: np.ndarray, split: str, positions: np.ndarray) -> np.ndarray:
+        """Returns what to learn of examples of some classes (K,), which are numbered anew.
+
+        Args:
+            classes: those to choose among.
+            split: "train" or "validation".
+            positions: the examples (n,), each of them of one of these classes.
+
+        Returns:
+            Places among the classes (n,), or of soft labels the shares of these, with a sum of 1 (n, K).
+        """
+        if split not in self.shares:
+            place = np.full(len(self.class_names), -1, np.int32)
+            place[classes] = np.arange(len(classes))
+            return place[self.labels[split][positions]]
+        shares = self.shares[split][positions][:, classes]
+        return shares / shares.sum(axis=1, keepdims=True)
+
+
+def image_modality(
+    data: ImageData,
+    texts: ClassTexts,
+    encoder: Callable[[], keras.Model],
+    *,
+    data_config: DataConfig,
+    config: ImageConfig,
+) -> Modality:
+    """Returns images as a modality.
+
+    Args:
+        data: the splits.
+        texts: what the classes are called.
+        encoder: makes a trunk: RGB images (B, H, W, 3) from 0 to 255 -> features (B, D).
+        data_config: gives the image size.
+        config: batch, augmentation, epochs and rate.
+    """
+    splits = {name: getattr(data, name) for name in SPLITS}
+
+    def examples(split: ImageSplit, targets: np.ndarray, **options) -> Batches:
+        soft = targets.ndim == 2
+        labels = (targets.argmax(axis=1) if soft else targets).astype(np.int32)
+        labelled = replace(split, labels=labels, shares=targets if soft else None)
+        return batches(labelled, image_size=data_config.image_size, **options).map(learnable)
+
+    def learn(positions: np.ndarray, targets: np.ndarray, seed: tuple[int, int]) -> Batches:
+        return examples(
+            data.train.take(positions),
+            targets,
+            batch_size=config.batch_size,
+            seed=seed[0],
+            epoch=seed[1],
+            shuffle=True,
+            augment=config.augment,
+        )
+
+    def read(split: str, positions: np.ndarray, targets: np.ndarray) -> tuple[Batches, np.ndarray]:
+        taken = splits[split].take(positions)
+        return examples(taken, targets, batch_size=4 * config.batch_size), np.arange(len(positions))
+
+    return Modality(
+        name="images",
+        class_names=data.class_names,
+        texts=texts,
+        labels={name: split.labels for name, split in splits.items()},
+        encoder=encoder,
+        learn=learn,
+        read=read,
+        epochs=config.epochs,
+        patience=config.patience,
+        learning_rate=config.learning_rate,
+        label_smoothing=config.label_smoothing,
+        shares=_shares(data),
+    )
+
+
+def document_modality(
+    data: DocumentData,
+    texts: ClassTexts,
+    preset: str,
+    *,
+    text_config: TextConfig,
+    config: ScorerConfig,
+    label_smoothing: float,
+    patience: int,
+    seed: int,
+) -> tuple[Modality, dict[str, Numbered]]:
+    """Returns documents as a modality, and what became of each split's words.
+
+    The vocabulary is that of all training documents, whichever of them a training may see the labels of.
+
+    Args:
+        data: the splits.
+        texts: what the classes are called and about.
+        preset: the BERT whose word pieces the words' vectors may start from.
+        text_config: length, batch, epochs and rate.
+        config: the vocabulary and the LSTMs.
+        label_smoothing: of the loss.
+        patience: epochs without a lower validation loss, before a training stops.
+        seed: of word vectors that start at random.
+    """
+    vocabulary = vocabulary_of(data.train.texts, config.vocabulary)
+    vectors = word_vectors(vocabulary, preset if config.word_vectors == "bert" else None, seed)
+    length, size = text_config.sequence_length, text_config.text_batch_size
+    numbered = {name: vocabulary.number(getattr(data, name).texts, length) for name in SPLITS}
+    labels = {name: getattr(data, name).labels for name in SPLITS}
+
+    def learn(positions: np.ndarray, targets: np.ndarray, seed: tuple[int, int]) -> tf.data.Dataset:
+        lengths = numbered["train"].lengths[positions]
+        order = length_order(lengths, batch_size=size, window=text_config.length_window, shuffle_seed=seed)
+        if len(order) > size:
+            # Other ones in each epoch: what is left over and would make a small, noisy batch.
+            order = order[: len(order) // size * size]
+        return array_batches(numbered["train"].ids[positions[order]], targets[order], batch_size=size)
+
+    def read(split: str, positions: np.ndarray, targets: np.ndarray) -> tuple[tf.data.Dataset, np.ndarray]:
+        order = length_order(numbered[split].lengths[positions], batch_size=4 * size)
+        ids = numbered[split].ids[positions[order]]
+        return array_batches(ids, targets[order], batch_size=4 * size), order
+
+    modality = Modality(
+        name="documents",
+        class_names=data.class_names,
+        texts=texts,
+        labels=labels,
+        encoder=lambda: bilstm(vectors, length, units=config.units, dropout=config.text_dropout),
+        learn=learn,
+        read=read,
+        epochs=text_config.text_epochs,
+        patience=patience,
+        learning_rate=text_config.text_learning_rate,
+        label_smoothing=label_smoothing,
+        shares=_shares(data),
+    )
+    return modality, numbered
+
+
+def word_vectors(
+    vocabulary: Vocabulary, preset: str | None, seed: int, width: int = WORD_WIDTH
+) -> np.ndarray:
+    """Returns what the words' vectors start as: (V, D), those of no word zero.
+
+    Args:
+        vocabulary: the words.
+        preset: the BERT whose word pieces they come from; None draws them at random.
+        seed: of the random ones.
+        width: numbers D of a vector.
+    """
+    if preset is None:
+        known = np.random.default_rng(seed).normal(size=(len(vocabulary.words), width))
+    else:
+        known = bert_word_vectors(preset, vocabulary.words, width)
+    return np.concatenate([np.zeros((UNKNOWN + 1, width)), SPREAD * known]).astype(np.float32)
+
+
+def _shares(data: ImageData | DocumentData) -> dict[str, np.ndarray]:
+    shares = {name: getattr(data, name).shares for name in ("train", "validation")}
+    return {name: of_split for name, of_split in shares.items() if of_split is not None}

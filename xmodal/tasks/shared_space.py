@@ -1,0 +1,180 @@
+"""A space that images and texts share, learned by contrast."""
+
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from xmodal.bridge.captions import Captions, drawn_captions
+from xmodal.config.image import ImageConfig
+from xmodal.config.training import TrainConfig
+from xmodal.data.batches import array_batches
+from xmodal.models.text_encoder import TextEncoder
+from xmodal.training.checkpoint import Checkpoints
+from xmodal.training.loop import fit
+from xmodal.training.optimizers import optimizer_maker
+from xmodal.training.prediction import predict
+from xmodal.training.progress import History
+
+HIDDEN = 256
+
+
+class Scaled(keras.layers.Layer):
+    """Vectors (B, E) times a learned factor, which is kept as its logarithm (Radford et al. 2021, 2.3)."""
+
+    def __init__(self, start: float, **kwargs):
+        super().__init__(**kwargs)
+        self._start = start
+
+    def build(self, input_shape):
+        """Makes the factor."""
+        self.log_scale = self.add_weight(
+            shape=(), initializer=keras.initializers.Constant(np.log(self._start)), name="log_scale"
+        )
+
+    def call(self, vectors):
+        return vectors * keras.ops.cast(keras.ops.exp(self.log_scale), vectors.dtype)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+
+@dataclass(frozen=True)
+class SharedSpace:
+    """Two ways into one space, in which cosines say what belongs together.
+
+    Attributes:
+        image_head: features of images (B, D) -> unit vectors (B, E).
+        text_head: BERT's sentence vectors (B, N) -> unit vectors (B, E).
+        scale: what cosines are multiplied by to be logits.
+        history: of the training.
+    """
+
+    image_head: keras.Model
+    text_head: keras.Model
+    scale: float
+    history: History
+
+
+def contrastive_loss(labels: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
+    """Returns the loss (B,), in nats, of pairs of an image and a text that stand in one batch.
+
+    Every image of a class belongs to every text of that class, and only those of other classes are
+    negatives: with few classes a batch repeats each, and the plain contrastive loss would push apart what
+    is alike. It is the mean of both directions of UniCL (Yang et al. 2022, arXiv:2204.03610, equations 2
+    and 3), each the cross entropy with a target that all texts (images) of the class share equally.
+    Several devices contrast within their own share of a batch.
+
+    Args:
+        labels: the class of each pair (B,).
+        outputs: (B, 2 E), the scaled unit vector of the image beside the unit vector of the text.
+    """
+    images, texts = tf.split(outputs, 2, axis=1)
+    scores = tf.matmul(images, texts, transpose_b=True)
+    same = tf.cast(labels[:, None] == labels[None, :], scores.dtype)
+    targets = same / tf.reduce_sum(same, axis=1, keepdims=True)
+
+    def direction(logits):
+        return tf.nn.softmax_cross_entropy_with_logits(targets, logits)
+
+    # The targets are symmetric: an image shares its texts with the other images of its class.
+    return (direction(scores) + direction(tf.transpose(scores))) / 2
+
+
+def train_shared_space(
+    features: np.ndarray,
+    labels: np.ndarray,
+    vectors: np.ndarray,
+    captions: Captions,
+    *,
+    held_out: tuple[np.ndarray, np.ndarray],
+    classes: int,
+    width: int,
+    scale: float,
+    config: ImageConfig,
+    seed: int,
+    strategy: tf.distribute.Strategy,
+    stage: str,
+    checkpoints: Checkpoints | None = None,
+    training: TrainConfig | None = None,
+) -> SharedSpace:
+    """Trains a head on kept features of images, and one on sentence vectors, to meet in one space.
+
+    In each epoch every image meets another caption of its class.
+
+    Args:
+        features: of the training images (N, D).
+        labels: their classes (N,).
+        vectors: BERT's sentence vectors of the captions (M, D').
+        captions: what is said of the classes, M texts.
+        held_out: features (V, D) and labels (V,) of the validation images, which training stops by.
+        classes: how many there are.
+        width: of the space, E.
+        scale: where the factor of the cosines starts.
+        config: head_epochs, head_learning_rate, batch, dropout and patience.
+        seed: of initial weights, orders and captions.
+        strategy: the tf.distribute strategy.
+        stage: what progress, history and checkpoints call it.
+        checkpoints: where its state is kept.
+        training: optimizer, precision and what else is common to every training.
+    """
+    training = training or TrainConfig()
+    with strategy.scope():
+        keras.utils.set_random_seed(seed)
+        image_head = projection(features, width, dropout=config.dropout, name="image")
+        text_head = projection(vectors, width, dropout=config.dropout, name="text")
+        factor = Scaled(scale, dtype="float32", name="scale")
+        inputs = {"image": image_head.input, "text": text_head.input}
+        pairs = keras.layers.Concatenate(dtype="float32")([factor(image_head.output), text_head.output])
+        model = keras.Model(inputs, pairs, name="shared_space")
+
+    def pairs_of(images: np.ndarray, of: np.ndarray, draw: tuple[int, int], **options) -> tf.data.Dataset:
+        told = drawn_captions(captions, of, classes, draw)
+        size = 2 * config.batch_size
+        return array_batches({"image": images, "text": vectors[told]}, of, batch_size=size, **options)
+
+    history = fit(
+        model,
+        lambda epoch: pairs_of(features, labels, (seed, epoch), shuffle_seed=(seed, epoch)),
+        loss=contrastive_loss,
+        optimizer=optimizer_maker(training, config.head_learning_rate),
+        epochs=config.head_epochs,
+        validation=pairs_of(*held_out, (seed, config.head_epochs), shuffle_seed=(seed,)),
+        patience=config.patience,
+        strategy=strategy,
+        stage=stage,
+        checkpoints=checkpoints,
+        config=training,
+        classifies=False,
+    )
+    return SharedSpace(image_head, text_head, float(np.exp(factor.log_scale.numpy())), history)
+
+
+def projection(sample: np.ndarray, width: int, *, dropout: float, name: str) -> keras.Model:
+    """Builds a head: vectors (B, D), standardised by a sample of them (N, D) -> unit vectors (B, width)."""
+    variance = sample.var(axis=0)
+    # As in `heads.image_head`: a rare feature must not drown the others.
+    floor = np.median(variance[variance > 0]) if variance.any() else 1.0
+    inputs = keras.Input((sample.shape[1],), name=name)
+    vectors = keras.layers.Normalization(mean=sample.mean(axis=0), variance=np.maximum(variance, floor))(
+        inputs
+    )
+    vectors = keras.layers.Dropout(dropout)(vectors)
+    vectors = keras.layers.Dense(HIDDEN, activation="relu")(vectors)
+    vectors = keras.layers.Dropout(dropout)(vectors)
+    vectors = keras.layers.Dense(width)(vectors)
+    # In half precision close cosines would be ties.
+    vectors = keras.layers.UnitNormalization(dtype="float32")(vectors)
+    return keras.Model(inputs, vectors, name=f"{name}_projection")
+
+
+def sentence_vectors(encoder: TextEncoder, texts: np.ndarray, strategy: tf.distribute.Strategy) -> np.ndarray:
+    """Returns BERT's vectors of texts (M, D)."""
+    tokens = encoder.padded(texts)
+    return predict(encoder.model, array_batches(tokens, batch_size=64), strategy)
+
+
+def projected(head: keras.Model, vectors: np.ndarray, strategy: tf.distribute.Strategy) -> np.ndarray:
+    """Returns what a head makes of vectors (N, D): unit vectors (N, E)."""
+    return predict(head, array_batches(vectors, batch_size=1024), strategy)

@@ -1,0 +1,149 @@
+"""The baseline for documents: logistic regression on TF-IDF."""
+
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from xmodal.config.training import TrainConfig
+from xmodal.data.batches import array_batches
+from xmodal.tasks.text_classifier import TextExamples
+from xmodal.training.checkpoint import Checkpoints
+from xmodal.training.loop import fit
+from xmodal.training.losses import cross_entropy
+from xmodal.training.optimizers import optimizer_maker
+from xmodal.training.prediction import predict
+from xmodal.training.progress import History
+
+# As a Chinese or Japanese text has no spaces, each of its characters is a word.
+_CHARACTERS = r"([\p{Han}\p{Hiragana}\p{Katakana}])"
+BATCH = 64
+EPOCHS = 30
+LEARNING_RATE = 0.03
+
+
+@keras.saving.register_keras_serializable("xmodal")
+def one_word_each(texts):
+    """Lower case, letters and digits only, and spaces around what is a word by itself."""
+    lower = tf.strings.lower(texts, encoding="utf-8")
+    return tf.strings.regex_replace(
+        tf.strings.regex_replace(lower, r"[^\p{L}\p{N}\p{M}]+", " "), _CHARACTERS, r" \1 "
+    )
+
+
+class SparseLogits(keras.layers.Layer):
+    """A linear head on sparse rows: word numbers (B, U), 0 for none, and their values (B, U) -> (B, C).
+
+    Args:
+        words: how many there are, 0 included.
+        classes: C.
+    """
+
+    def __init__(self, words: int, classes: int, **kwargs):
+        super().__init__(**kwargs)
+        self._rows = keras.layers.Embedding(words, classes, embeddings_initializer="zeros")
+        self._bias = self.add_weight(shape=(classes,), initializer="zeros", name="bias")
+
+    def call(self, word, value):
+        return keras.ops.einsum("buc,bu->bc", self._rows(word), value) + self._bias
+
+    def compute_output_shape(self, word_shape, value_shape):
+        return (word_shape[0], self._bias.shape[0])
+
+
+@dataclass(frozen=True)
+class TfIdf:
+    """What turns texts into sparse rows of TF-IDF, each of length 1.
+
+    Attributes:
+        vectorization: texts (B,) -> (B, V), fitted to the training texts.
+    """
+
+    vectorization: keras.layers.TextVectorization
+
+    def rows(self, texts: np.ndarray) -> dict[str, np.ndarray]:
+        """Returns word (N, U) int32 and value (N, U) float32, with 0 where a text has fewer words."""
+        found = []
+        for start in range(0, len(texts), 512):
+            dense = self.vectorization(tf.constant(list(texts[start : start + 512]), tf.string)).numpy()
+            # The first one stands for all unknown words.
+            dense[:, 0] = 0
+            dense /= np.maximum(np.linalg.norm(dense, axis=1, keepdims=True), np.finfo(np.float32).tiny)
+            found += [(np.flatnonzero(row), row[np.flatnonzero(row)]) for row in dense]
+        most = max(1, *(len(words) for words, _ in found))
+        word, value = np.zeros((len(texts), most), np.int32), np.zeros((len(texts), most), np.float32)
+        for place, (words, values) in enumerate(found):
+            word[place, : len(words)], value[place, : len(words)] = words, values
+        return {"word": word, "value": value}
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A trained baseline: `logits` of texts (N,) are (N, C)."""
+
+    features: TfIdf
+    model: keras.Model
+    history: History
+
+    def logits(self, texts: np.ndarray, strategy: tf.distribute.Strategy) -> np.ndarray:
+        """Returns the logits (N, C) of texts (N,)."""
+        rows = array_batches(self.features.rows(texts), batch_size=BATCH)
+        return predict(self.model, rows, strategy)
+
+
+def train_baseline(
+    examples: TextExamples,
+    validation: TextExamples,
+    classes: int,
+    *,
+    words: int,
+    seed: int,
+    strategy: tf.distribute.Strategy,
+    stage: str,
+    checkpoints: Checkpoints | None = None,
+) -> Baseline:
+    """Trains logistic regression on TF-IDF until the validation loss rises.
+
+    Args:
+        examples: what to learn.
+        validation: what to stop by.
+        classes: the number of targets C.
+        words: the most words that are known, the most frequent ones.
+        seed: of the order.
+        strategy: the tf.distribute strategy.
+        stage: what progress, history and checkpoints call it.
+        checkpoints: where its state is kept.
+    """
+    vectorization = keras.layers.TextVectorization(
+        max_tokens=words, standardize=one_word_each, output_mode="tf_idf"
+    )
+    vectorization.adapt(tf.data.Dataset.from_tensor_slices(list(examples.texts)).batch(512))
+    features = TfIdf(vectorization)
+    with strategy.scope():
+        keras.utils.set_random_seed(seed)
+        inputs = {
+            "word": keras.Input((None,), dtype="int32", name="word"),
+            "value": keras.Input((None,), name="value"),
+        }
+        known = vectorization.vocabulary_size()
+        logits = SparseLogits(known, classes, name="logits")(inputs["word"], inputs["value"])
+        model = keras.Model(inputs, logits, name="tf_idf")
+    rows = features.rows(examples.texts)
+    history = fit(
+        model,
+        lambda epoch: array_batches(
+            rows, examples.targets, examples.weights, batch_size=BATCH, shuffle_seed=(seed, epoch)
+        ),
+        loss=cross_entropy(),
+        optimizer=optimizer_maker(TrainConfig(weight_decay=0.0), LEARNING_RATE),
+        epochs=EPOCHS,
+        validation=array_batches(
+            features.rows(validation.texts), validation.targets, validation.weights, batch_size=1024
+        ),
+        patience=3,
+        strategy=strategy,
+        stage=stage,
+        checkpoints=checkpoints,
+    )
+    return Baseline(features, model, history)

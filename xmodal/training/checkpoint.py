@@ -1,0 +1,192 @@
+"""The state of a run on disk, whole or not at all, so that the same command goes on after any death."""
+
+import json
+import os
+import re
+import shutil
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from xmodal.core.errors import UserError
+from xmodal.core.files import mendable_os_errors, sha256_file, whole_folder
+
+# Two, so that there is one before the last if the last should turn out broken.
+KEPT = 2
+FINISHED = "finished"
+DIGESTS = "SHA256SUMS"
+RESTART = "add --restart to begin anew, or choose another --output_dir"
+# A save at an epoch's end may not make a training slower than by one part in this many.
+SHARE = 20
+
+
+@dataclass(frozen=True)
+class State:
+    """A saved state: arrays by name, and what JSON holds."""
+
+    arrays: dict[str, np.ndarray]
+    facts: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """Where a run keeps the state of its stages, and how often.
+
+    Attributes:
+        folder: holds one folder for each stage.
+        seconds: a training is saved when so many seconds have passed since it last was.
+        steps: it is also saved every so many steps; 0 goes by the seconds alone.
+        writes: False on every host but the chief, which alone writes files.
+        say: where warnings go.
+    """
+
+    folder: Path
+    seconds: float = 60.0
+    steps: int = 0
+    writes: bool = True
+    say: Callable[[str], None] = print
+    _taken: set[str] = field(default_factory=set, repr=False, compare=False)
+
+    def stage(self, name: str) -> "Stage":
+        """Returns what is kept of a stage of the run.
+
+        Raises:
+            ValueError: when the run had a stage of that name before: it would take the other's state.
+        """
+        if name in self._taken:
+            raise ValueError(f"stages that are kept need names of their own. Received twice: {name!r}")
+        self._taken.add(name)
+        return Stage(name, self)
+
+
+class Stage:
+    """The kept state of one training or one prediction of a run.
+
+    Attributes:
+        name: of the stage.
+    """
+
+    def __init__(self, name: str, checkpoints: Checkpoints):
+        self.name = name
+        self._settings = checkpoints
+        self._folder = checkpoints.folder / re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+        self._last = time.monotonic()
+        self._cost = 0.0
+
+    def newest(self) -> tuple[State, bool] | None:
+        """Returns the last good state and whether it is that of the finished stage; None without any.
+
+        Raises:
+            UserError: when there are states but none is whole.
+        """
+        places = [*_numbered(self._folder), *self._folder.glob(FINISHED)]
+        for index, place in enumerate(reversed(places)):
+            try:
+                return _read(place), place.name == FINISHED
+            except (ValueError, KeyError, FileNotFoundError, zipfile.BadZipFile) as error:
+                if index + 1 == len(places):
+                    raise UserError(f"the checkpoint {str(place)!r} is broken ({error})", RESTART) from error
+                self._settings.say(
+                    f"warning: the checkpoint {str(place)!r} is broken ({error}): the one before it is used"
+                )
+                if self._settings.writes:
+                    _set_aside(place)
+            except OSError as error:
+                raise UserError(
+                    f"the checkpoint {str(place)!r} cannot be read ({error.strerror})", "allow reading it"
+                ) from error
+        return None
+
+    def due(self, step: int, *, epoch_ended: bool = False) -> bool:
+        """Tells whether a training is to be saved now, `step` steps after its beginning."""
+        waited = time.monotonic() - self._last
+        every = self._settings.steps
+        return self._settings.writes and (
+            waited >= self._settings.seconds
+            or (every > 0 and step % every == 0)
+            or (epoch_ended and waited >= SHARE * self._cost)
+        )
+
+    def save(self, number: int, state: State) -> None:
+        """Saves a state that newer ones replace.
+
+        Args:
+            number: rises from save to save.
+            state: what to save.
+
+        Raises:
+            UserError: when it cannot be written; the states before it stay as they are.
+        """
+        started = time.monotonic()
+        self._write(f"{number:010d}", state)
+        for old in _numbered(self._folder)[:-KEPT]:
+            _remove(old)
+        self._last = time.monotonic()
+        self._cost = self._last - started
+
+    def finish(self, state: State) -> None:
+        """Saves what the finished stage gives, in the place of the states on the way to it."""
+        self._write(FINISHED, state)
+        if self._settings.writes:
+            for old in _numbered(self._folder):
+                _remove(old)
+
+    def _write(self, name: str, state: State) -> None:
+        if not self._settings.writes:
+            return
+        objects = [key for key, array in state.arrays.items() if np.asarray(array).dtype.hasobject]
+        if objects:
+            raise ValueError(f"arrays of objects cannot be kept. Received: {', '.join(objects)}")
+        with mendable_os_errors(self._folder):
+            for left in self._folder.glob(".*"):
+                # Of a process that was killed while it wrote.
+                shutil.rmtree(left)
+        with whole_folder(self._folder / name) as folder:
+            with _synced(folder / "arrays.npz") as file:
+                np.savez(file, **dict[str, Any](state.arrays))
+            with _synced(folder / "facts.json") as file:
+                file.write(json.dumps(state.facts).encode())
+            with _synced(folder / DIGESTS) as file:
+                file.write(_digests(folder).encode())
+
+
+@contextmanager
+def _synced(path: Path) -> Iterator[Any]:
+    with open(path, "wb") as file:
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _read(place: Path) -> State:
+    if (place / DIGESTS).read_text() != _digests(place):
+        raise ValueError("its files are not what was written")
+    with np.load(place / "arrays.npz") as arrays:
+        return State(dict(arrays), json.loads((place / "facts.json").read_text()))
+
+
+def _digests(place: Path) -> str:
+    """The digests of a state's files, as `sha256sum --check` reads them."""
+    return "".join(f"{sha256_file(place / name)}  {name}\n" for name in ("arrays.npz", "facts.json"))
+
+
+def _numbered(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob("[0-9]*") if path.name.isdecimal())
+
+
+def _remove(place: Path) -> None:
+    # First out of sight: a folder that is half gone would be taken for a broken checkpoint.
+    hidden = place.with_name(f".{place.name}")
+    os.rename(place, hidden)
+    shutil.rmtree(hidden)
+
+
+def _set_aside(place: Path) -> None:
+    with mendable_os_errors(place):
+        os.rename(place, place.with_name(f"broken-{time.time_ns()}-{place.name}"))

@@ -1,0 +1,212 @@
+"""Outputs of a frozen network, computed once and kept on disk for every later epoch and run."""
+
+import hashlib
+import inspect
+import io
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from xmodal.core.files import folder_lock, mendable_os_errors, whole_file, write_json
+from xmodal.data import augmentation, decoding, image_sources, images
+from xmodal.data.batches import Batches
+from xmodal.data.images import ImageSplit
+from xmodal.data.rows import Rows, StoredRows
+from xmodal.kernels.convolutions import quickly
+from xmodal.training.replicas import bytes_from_chief, streamed
+from xmodal.training.strategy import workers
+
+# A run that was killed computes at most so many images a second time.
+SHARD_IMAGES = 4096
+KEY_FILE = "key.json"
+# The code that reads, decodes and augments images: with other code, features are computed anew.
+PIXELS = (images, image_sources, decoding, augmentation)
+
+
+@dataclass(frozen=True)
+class FeatureCache:
+    """Where features are kept.
+
+    Attributes:
+        folder: holds a folder for each network on each split.
+        gigabytes: the most that it may hold; what was not used for longest goes first.
+        writes: False on every host but the chief, which alone reads and writes files.
+        say: where lines about it go.
+    """
+
+    folder: Path
+    gigabytes: float
+    writes: bool = True
+    say: Callable[[str], None] = print
+
+
+def features(
+    trunk: keras.Model,
+    split: ImageSplit,
+    batches: Batches,
+    strategy: tf.distribute.Strategy,
+    *,
+    cache: FeatureCache,
+    facts: dict[str, object],
+    stage: str = "",
+) -> Rows:
+    """Runs a network over a split, or finds what an earlier run of the same left.
+
+    The same is: equal weights and layers, equal pixels in the same order, `facts`, the code that reads
+    and augments images, the versions of TensorFlow and Keras, the precision and the number of devices.
+    Runs at the same time share the folder: every file appears whole, and who finds none computes it.
+    Features stay in their files, where there is one process and they fit into the cache.
+
+    Args:
+        trunk: images (B, H, W, 3) -> features (B, D), frozen.
+        split: the N images that `batches` brings.
+        batches: batches of images (B, H, W, 3), in the order of the split.
+        strategy: the tf.distribute strategy.
+        cache: where features are kept.
+        facts: what else `batches` depends on: sizes, augmentation, seeds; JSON values.
+        stage: name on the progress bar.
+
+    Returns:
+        The features (N, D).
+    """
+    key = _key(trunk, split, strategy, facts)
+    name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:32]
+    entry = cache.folder / name
+    bytes_needed = len(split) * trunk.output.shape[-1] * 4
+    fits = bytes_needed <= cache.gigabytes * 1e9
+    if not fits:
+        cache.say(
+            f"features of {len(split):,} images need {bytes_needed / 1e9:.1f} GB and are not kept: "
+            f"--feature_cache_gb={cache.gigabytes:g}"
+        )
+    elif cache.writes:
+        _make_room(cache, entry, bytes_needed)
+    batch_size = int(next(iter(_sizes(batches))))
+    each = max(1, SHARD_IMAGES // batch_size)
+    count = -(-int(batches.cardinality()) // each)
+    shards: list[np.ndarray | StoredRows] = []
+    while fits and len(shards) < count:
+        shard = _read_shard(entry, len(shards), cache.writes, strategy)
+        if shard is None:
+            break
+        shards.append(shard)
+    if len(shards) == count:
+        return Rows(shards)
+    rest = batches.skip(len(shards) * each)
+    for number, shard in enumerate(_computed(trunk, rest, each, strategy, stage), start=len(shards)):
+        if fits and cache.writes:
+            _write_shard(entry, number, shard)
+        stored = _stored(entry, number) if fits and _alone(strategy) else None
+        shards.append(shard if stored is None else stored)
+    if fits and cache.writes:
+        write_json(entry / KEY_FILE, key)
+        cache.say(f"features kept: {_held(cache.folder) / 1e9:.2f} of {cache.gigabytes:g} GB in the cache")
+    return Rows(shards)
+
+
+def _alone(strategy: tf.distribute.Strategy) -> bool:
+    return workers(strategy).workers == 1
+
+
+def _sizes(batches: Batches) -> tf.data.Dataset:
+    return batches.rows.take(1).map(lambda rows: tf.shape(tf.nest.flatten(rows)[0])[0])
+
+
+def _computed(
+    trunk: keras.Model, batches: Batches, each: int, strategy: tf.distribute.Strategy, stage: str
+) -> Iterator[np.ndarray]:
+    """Yields the features of so many batches each time, and at last of the rest."""
+    waiting: list[np.ndarray] = []
+    run = streamed(lambda batch: (quickly(trunk, batch, training=False),), strategy)
+    for (outputs,) in run(batches, stage):
+        waiting.append(outputs)
+        if len(waiting) == each:
+            yield np.concatenate(waiting)
+            waiting = []
+    if waiting:
+        yield np.concatenate(waiting)
+
+
+def _key(trunk, split: ImageSplit, strategy, facts: dict[str, object]) -> dict[str, object]:
+    weights = hashlib.sha256()
+    for variable in trunk.variables:
+        array = np.ascontiguousarray(variable.numpy())
+        weights.update(f"{array.shape} {array.dtype}".encode())
+        weights.update(array.tobytes())
+    return {
+        "weights": weights.hexdigest(),
+        "layers": hashlib.sha256(_layers(trunk).encode()).hexdigest(),
+        "pixels": hashlib.sha256(b"".join(split.digests)).hexdigest(),
+        "images": len(split),
+        "code": hashlib.sha256("".join(map(inspect.getsource, PIXELS)).encode()).hexdigest(),
+        "precision": keras.config.dtype_policy().name,
+        "devices": strategy.num_replicas_in_sync,
+        "tensorflow": tf.__version__,
+        "keras": keras.__version__,
+        **facts,
+    }
+
+
+def _layers(trunk: keras.Model) -> str:
+    """All that a network is but its weights, whatever Keras calls layers that it makes a second time."""
+    config = json.dumps(trunk.get_config(), sort_keys=True, default=str)
+    for number, part in enumerate([trunk, *trunk.layers]):
+        config = config.replace(f'"{part.name}"', f'"part {number}"')
+    return config
+
+
+def _read_shard(entry: Path, number: int, reads: bool, strategy) -> np.ndarray | StoredRows | None:
+    """Finds a shard; of several processes the chief reads it, and gives it to all."""
+    stored = _stored(entry, number) if reads else None
+    if _alone(strategy):
+        return stored
+    content = io.BytesIO()
+    if stored is not None:
+        np.save(content, stored[np.arange(len(stored))])
+    content = io.BytesIO(bytes_from_chief(content.getvalue(), strategy))
+    return np.load(content) if content.getbuffer() else None
+
+
+def _stored(entry: Path, number: int) -> StoredRows | None:
+    for path in entry.glob(f"{number:05d}.*.npy"):
+        # Another run may be making room.
+        with suppress(OSError), path.open("rb") as file:
+            if hashlib.file_digest(file, "sha256").hexdigest() == path.name.split(".")[1]:
+                return StoredRows(file)
+            path.unlink(missing_ok=True)
+    return None
+
+
+def _write_shard(entry: Path, number: int, shard: np.ndarray) -> None:
+    content = io.BytesIO()
+    np.save(content, shard)
+    digest = hashlib.sha256(content.getvalue()).hexdigest()
+    with whole_file(entry / f"{number:05d}.{digest}.npy") as file:
+        file.write(content.getbuffer())
+
+
+def _make_room(cache: FeatureCache, entry: Path, bytes_needed: int) -> None:
+    """Removes what was not used for longest until an entry fits in, and marks the entry as used."""
+    with folder_lock(cache.folder, wait=True), mendable_os_errors(cache.folder):
+        entry.mkdir(exist_ok=True)
+        os.utime(entry)
+        others = [path for path in cache.folder.iterdir() if path.is_dir() and path != entry]
+        sizes = {path: _held(path) for path in sorted(others, key=lambda path: path.stat().st_mtime)}
+        excess = sum(sizes.values()) + bytes_needed - cache.gigabytes * 1e9
+        for path, size in sizes.items():
+            if excess <= 0:
+                break
+            shutil.rmtree(path)
+            excess -= size
+
+
+def _held(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

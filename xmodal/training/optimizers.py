@@ -1,0 +1,96 @@
+"""Optimizers, their schedules, and rates that fall from the head of an encoder to its first layer."""
+
+import math
+from collections.abc import Callable
+
+import keras
+import tensorflow as tf
+
+from xmodal.config.training import TrainConfig
+
+
+class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
+    """A rate that rises linearly from 0, and then stays, or falls to 0 linearly or as a cosine.
+
+    Keras' schedules branch in the graph, and its weight decay asks for the rate once for every variable:
+    a hundred branches take seconds to trace and to compile.
+
+    Args:
+        peak: the highest rate.
+        rise: steps of the rise.
+        fall: steps of the fall, 0 for none.
+        cosine: fall as a cosine (Loshchilov and Hutter 2017, arXiv:1608.03983, equation 5).
+    """
+
+    def __init__(self, peak: float, rise: int, fall: int, cosine: bool = False):
+        self.peak, self.rise, self.fall, self.cosine = peak, rise, fall, cosine
+
+    def __call__(self, step):
+        step = tf.cast(step, tf.float32)
+        risen = tf.minimum(step / self.rise, 1.0) if self.rise else 1.0
+        left = tf.clip_by_value((self.rise + self.fall - step) / self.fall, 0.0, 1.0) if self.fall else 1.0
+        if self.cosine:
+            left = (1 - tf.cos(math.pi * left)) / 2
+        return self.peak * risen * left
+
+    def get_config(self):
+        """Returns the arguments."""
+        return {"peak": self.peak, "rise": self.rise, "fall": self.fall, "cosine": self.cosine}
+
+
+def optimizer_maker(config: TrainConfig, peak: float) -> Callable[[int], keras.optimizers.Optimizer]:
+    """Returns what `fit` takes: the number of all steps -> the optimizer that a configuration asks for.
+
+    AdamW is that of Loshchilov and Hutter 2019 (arXiv:1711.05101).
+
+    Args:
+        config: its optimizer, schedule, warmup, weight_decay, ema and precision.
+        peak: the highest learning rate.
+    """
+
+    def make(steps: int) -> keras.optimizers.Optimizer:
+        cosine = config.schedule == "cosine"
+        # A cosine rises in one step at least, as that of Keras.
+        rise = max(int(cosine), round(config.warmup * steps))
+        fall = 0 if config.schedule == "constant" else max(1, steps - rise)
+        rate = WarmUp(peak, rise, fall, cosine)
+        options = {
+            "weight_decay": config.weight_decay,
+            "use_ema": config.ema > 0,
+            "ema_momentum": config.ema,
+        }
+        optimizer = (
+            keras.optimizers.AdamW(rate, **options)
+            if config.optimizer == "adamw"
+            else keras.optimizers.SGD(rate, momentum=0.9, nesterov=True, **options)
+        )
+        if config.precision == "mixed_float16":
+            return keras.optimizers.LossScaleOptimizer(optimizer)
+        return optimizer
+
+    return make
+
+
+def layer_scales(model: keras.Model, decay: float, prefix: str = "transformer_layer_") -> list[float]:
+    """Returns what the rate of each trainable variable is multiplied by, in the model's order.
+
+    The head's is 1, the last transformer layer's `decay`, the one below it decay^2, and so on; what lies
+    under the first layer, the embeddings, comes last (Howard and Ruder 2018, arXiv:1801.06146; Sun et al.
+    2019, arXiv:1905.05583).
+
+    Args:
+        model: a classifier on an encoder, whose transformer layers are numbered from 0.
+        decay: from 0 to 1; 1 gives all of them one rate.
+        prefix: of the names of the transformer layers.
+    """
+    names = [layer.name for layer in model.layers]
+    numbered = [name for name in names if name.startswith(prefix)]
+    first = names.index(numbered[0]) if numbered else 0
+    scales: dict[int, float] = {}
+    for place, layer in enumerate(model.layers):
+        if layer.name in numbered:
+            below_head = len(numbered) - int(layer.name.removeprefix(prefix))
+        else:
+            below_head = len(numbered) + 1 if place < first else 0
+        scales |= {id(variable): decay**below_head for variable in layer.trainable_variables}
+    return [scales[id(variable)] for variable in model.trainable_variables]

@@ -1,0 +1,98 @@
+"""Outputs of a model, and its loss on a validation split, on every device of a strategy."""
+
+from collections.abc import Callable, Sequence
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from xmodal.data.batches import Batches
+from xmodal.kernels.convolutions import quickly
+from xmodal.training.checkpoint import Checkpoints, State
+from xmodal.training.losses import cross_entropy
+from xmodal.training.progress import foreign, newest
+from xmodal.training.replicas import mapped
+from xmodal.training.steps import Loss, hits
+
+
+def predict(
+    model: Callable,
+    batches: tf.data.Dataset | Batches,
+    strategy: tf.distribute.Strategy,
+    *,
+    stage: str = "",
+    checkpoints: Checkpoints | None = None,
+) -> np.ndarray:
+    """Runs a model over a data set, in order.
+
+    Args:
+        model: inputs -> outputs (B, ...).
+        batches: batches of inputs, or of tuples that begin with them.
+        strategy: the tf.distribute strategy that the model was built in.
+        stage: name on the progress bar, and in the checkpoints; "" shows none.
+        checkpoints: where the outputs are kept: a finished prediction is not run again.
+
+    Returns:
+        The outputs (N, ...) as one array.
+
+    Raises:
+        UserError: when what is kept belongs to another prediction or cannot be used.
+    """
+    kept = checkpoints.stage(stage) if checkpoints else None
+    found = newest(kept, strategy) if kept else None
+    facts = {"stage": stage, "batches": int(batches.cardinality())}
+    if found:
+        if found[0].facts != facts:
+            raise foreign(stage, f"it is of {found[0].facts}")
+        return found[0].arrays["outputs"]
+
+    def outputs(batch):
+        inputs = batch[0] if isinstance(batch, tuple) else batch
+        return (quickly(model, inputs, training=False),)
+
+    (array,) = mapped(outputs, strategy)(batches, stage)
+    if kept:
+        kept.finish(State({"outputs": array}, facts))
+    return array
+
+
+def validator(
+    model: Callable,
+    strategy: tf.distribute.Strategy,
+    metrics: Sequence[keras.metrics.Metric] = (),
+    loss: Loss | None = None,
+) -> Callable[..., dict[str, float]]:
+    """Returns a function of (inputs, labels, weights) batches that gives val_loss, in nats, and val_accuracy.
+
+    Both are weighted means. Keras metrics of labels, logits and weights are updated in every process with
+    the outputs of all devices, so that they need not know of any. The function is traced once, however
+    often it is called. It also takes what tells between two batches whether to raise `Stopped`. With another
+    loss than that of logits, there is no accuracy.
+    """
+    of_logits = cross_entropy()
+
+    def outcomes(batch):
+        inputs, labels, weights = batch
+        logits = tf.cast(quickly(model, inputs, training=False), tf.float32)
+        if loss is not None:
+            return loss(labels, logits), weights
+        right = hits(labels, logits)
+        return of_logits(labels, logits), right, weights, *((labels, logits) if metrics else ())
+
+    run = mapped(outcomes, strategy)
+
+    def validate(batches, stopped: Callable[[], bool] = lambda: False) -> dict[str, float]:
+        if loss is not None:
+            losses, weights = run(batches, stopped=stopped)
+            return {"val_loss": float(np.average(losses, weights=weights))}
+        losses, right, weights, *answers = run(batches, stopped=stopped)
+        for metric in metrics:
+            metric.reset_state()
+            metric.update_state(*answers, sample_weight=weights)
+        return {
+            "val_loss": float(np.average(losses, weights=weights)),
+            "val_accuracy": float(np.average(right, weights=weights)),
+            **{f"val_{metric.name}": float(metric.result()) for metric in metrics},
+        }
+
+    return validate

@@ -1,0 +1,240 @@
+"""How far a training is, and how that is kept and taken up again."""
+
+import io
+import json
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from xmodal.core.errors import UserError
+from xmodal.training.checkpoint import RESTART, Stage, State
+from xmodal.training.replicas import bytes_from_chief
+from xmodal.training.strategy import workers
+
+SUMS = 5
+FACTS = ("epoch", "step", "seconds", "waiting", "history", "start", "best", "wait", "stopped", "diverged")
+
+
+@dataclass
+class Progress:
+    """How far a training is.
+
+    Attributes:
+        epoch: the epoch that is trained, from 0.
+        step: its next step.
+        sums: over its steps so far (5,): loss, hits and weights of the examples, their number, and
+            processes that are to stop.
+        seconds: that it took so far.
+        waiting: how many of them went by waiting for input, NaN when that is not known.
+        history: of the epochs before it.
+        start: what validation gave before the first step, empty when nothing was chosen on it.
+        best: the lowest validation loss so far.
+        best_weights: those that gave it.
+        wait: epochs since then.
+        stopped: no further epoch is to follow.
+        diverged: the last epoch gave numbers that are not finite, and is not in the history.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    sums: tf.Tensor = field(default_factory=lambda: tf.zeros(SUMS))
+    seconds: float = 0.0
+    waiting: float = 0.0
+    history: list[dict[str, float]] = field(default_factory=list)
+    start: dict[str, float] = field(default_factory=dict)
+    best: float = float("inf")
+    best_weights: list[np.ndarray] | None = None
+    wait: int = 0
+    stopped: bool = False
+    diverged: bool = False
+    _started: float = 0.0
+
+    def begin(self) -> None:
+        """Starts the epoch's clock, or goes on with it."""
+        self._started = time.perf_counter() - self.seconds
+
+    def tick(self) -> None:
+        """Reads the epoch's clock."""
+        self.seconds = time.perf_counter() - self._started
+
+    def stop_asked(self) -> bool:
+        """Tells whether any process is to stop."""
+        return bool(self.sums[4] > 0)
+
+    def means(self) -> dict[str, float]:
+        """Returns the mean loss and accuracy of the epoch so far."""
+        loss, hits, weight, *_ = self.sums.numpy()
+        return {"loss": float(loss / weight), "accuracy": float(hits / weight)}
+
+    def begin_with(self, logs: dict[str, float], model: keras.Model) -> None:
+        """Takes the weights that the training begins with for the best so far."""
+        self.start = logs
+        if math.isfinite(logs["val_loss"]):
+            self.best, self.best_weights = logs["val_loss"], model.get_weights()
+
+    def end_epoch(self, logs: dict[str, float], model: keras.Model, patience: int | None) -> None:
+        """Enters an epoch into the history, remembers the best weights, and goes on to the next one.
+
+        After an epoch with numbers that are not finite none follows.
+        """
+        self.tick()
+        self.diverged = not all(map(math.isfinite, logs.values()))
+        if self.diverged:
+            self.stopped = True
+            return
+        waiting = {"waiting": self.waiting} if math.isfinite(self.waiting) else {}
+        self.history.append({"epoch": self.epoch, "seconds": self.seconds, **waiting, **logs})
+        if patience is not None and "val_loss" in logs:
+            if logs["val_loss"] < self.best:
+                self.best, self.best_weights, self.wait = logs["val_loss"], model.get_weights(), 0
+            else:
+                self.wait += 1
+            self.stopped = self.wait >= patience
+        self.stopped |= bool(model.stop_training)
+        self.epoch, self.step = self.epoch + 1, 0
+        self.seconds, self.waiting, self.sums = 0.0, 0.0, tf.zeros(SUMS)
+        self.begin()
+
+
+def progress_state(progress: Progress, model, optimizer, stage: str, size: tuple[int, int]) -> State:
+    """Returns the state of a training of (steps an epoch, epochs), all that its exact continuation needs."""
+    arrays = {
+        **_numbered("model", [variable.numpy() for variable in model.variables]),
+        **_numbered("optimizer", [variable.numpy() for variable in optimizer.variables]),
+        **_numbered("best", progress.best_weights or []),
+        # A wish to stop is not one of the process that goes on.
+        "sums": progress.sums.numpy() * [1, 1, 1, 1, 0],
+    }
+    held = {name: getattr(progress, name) for name in FACTS}
+    return State(arrays, {"stage": stage, "size": list(size), **held})
+
+
+def take_progress(state: State, model, optimizer, strategy, stage: str, size: tuple[int, int]) -> Progress:
+    """Takes up a training: the inverse of `progress_state`.
+
+    Raises:
+        UserError: when the state is of another training.
+    """
+    facts = state.facts
+    if facts.get("stage") != stage or facts.get("size") != list(size):
+        raise foreign(
+            stage,
+            f"it is of {facts.get('stage')!r} with {facts.get('size')} steps an epoch and epochs, "
+            f"not of {list(size)}",
+        )
+    _assign(model.variables, _listed(state, "model"), strategy, stage)
+    _assign(optimizer.variables, _listed(state, "optimizer"), strategy, stage)
+    return Progress(
+        sums=tf.constant(state.arrays["sums"], tf.float32),
+        best_weights=_listed(state, "best") or None,
+        **{name: facts[name] for name in FACTS if name in facts},
+    )
+
+
+def result_state(progress: Progress, model: keras.Model, stage: str) -> State:
+    """Returns what a finished training leaves."""
+    arrays = _numbered("model", [variable.numpy() for variable in model.variables])
+    return State(arrays, {"stage": stage, "history": progress.history, "start": progress.start})
+
+
+def take_result(
+    state: State, model: keras.Model, strategy, stage: str
+) -> tuple[tuple[dict[str, float], ...], dict[str, float]]:
+    """Gives a model the weights of its finished training, and returns the epochs of that and its start.
+
+    Raises:
+        UserError: when the state is of another training.
+    """
+    if state.facts.get("stage") != stage:
+        raise foreign(stage, f"it is of {state.facts.get('stage')!r}")
+    _assign(model.variables, _listed(state, "model"), strategy, stage)
+    return tuple(state.facts["history"]), state.facts.get("start", {})
+
+
+def newest(kept: Stage, strategy: tf.distribute.Strategy) -> tuple[State, bool] | None:
+    """Reads what the chief finds, in every process: only the chief needs to see the files.
+
+    Returns:
+        As `Stage.newest`.
+    """
+    place = workers(strategy)
+    found = kept.newest() if place.is_chief else None
+    return found if place.workers == 1 else state_from_chief(found, strategy)
+
+
+def state_from_chief(
+    found: tuple[State, bool] | None, strategy: tf.distribute.Strategy
+) -> tuple[State, bool] | None:
+    """Returns the chief's state and truth value in every process."""
+    text = b""
+    if found:
+        file = io.BytesIO()
+        np.savez(file, **dict[str, Any](found[0].arrays))
+        facts = json.dumps({"facts": found[0].facts, "finished": found[1]}).encode()
+        text = len(facts).to_bytes(8) + facts + file.getvalue()
+    text = bytes_from_chief(text, strategy)
+    if not text:
+        return None
+    end = 8 + int.from_bytes(text[:8])
+    told = json.loads(text[8:end])
+    with np.load(io.BytesIO(text[end:])) as arrays:
+        return State(dict(arrays), told["facts"]), told["finished"]
+
+
+def foreign(stage: str, why: str) -> UserError:
+    """Returns the error about a state that is of something else."""
+    return UserError(f"the checkpoint of {stage!r} belongs to another training: {why}", RESTART)
+
+
+def _numbered(kind: str, arrays: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+    return {f"{kind}/{number}": array for number, array in enumerate(arrays)}
+
+
+def _listed(state: State, kind: str) -> list[np.ndarray]:
+    count = sum(name.startswith(f"{kind}/") for name in state.arrays)
+    return [state.arrays[f"{kind}/{number}"] for number in range(count)]
+
+
+def _assign(variables, arrays: Sequence[np.ndarray], strategy, stage: str) -> None:
+    if len(variables) != len(arrays):
+        raise foreign(stage, f"it has {len(arrays)} arrays for {len(variables)} variables")
+    for variable, array in zip(variables, arrays, strict=True):
+        if tuple(variable.shape) != array.shape:
+            raise foreign(stage, f"its {array.shape} stands for {variable.path} {tuple(variable.shape)}")
+    with strategy.scope():
+        for variable, array in zip(variables, arrays, strict=True):
+            variable.assign(array)
+
+
+@dataclass(frozen=True)
+class History:
+    """What a training left.
+
+    Attributes:
+        stage: its name.
+        epochs: a dict for each epoch, with epoch, seconds, waiting (how many of them went by waiting for
+            input; not with several steps a call), loss, accuracy, val_loss and val_accuracy.
+        start: val_loss and val_accuracy before the first step, where weights were chosen on validation.
+
+    In a rehearsal it is as long as that of the run, and its seconds are those that the run would take.
+    """
+
+    stage: str
+    epochs: tuple[dict[str, float], ...]
+    start: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def kept(self) -> dict[str, float]:
+        """val_loss and val_accuracy of the weights that were kept, where they were chosen on validation."""
+        return min([*([self.start] if self.start else []), *self.epochs], key=lambda entry: entry["val_loss"])
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of all epochs."""
+        return sum(entry["seconds"] for entry in self.epochs)

@@ -1,0 +1,222 @@
+"""Work that the devices of a strategy share: equal parts of each batch, and what comes of them joined."""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from xmodal.data.batches import Batches, read_ahead, untuned
+from xmodal.training.rehearsal import TAKEN, Steps, under_way
+from xmodal.training.strategy import lost_workers_noticed, workers
+
+SHARD_HINT = tf.data.experimental.SHARD_HINT
+
+
+def distributed(
+    batches: tf.data.Dataset | Batches,
+    strategy: tf.distribute.Strategy,
+    parts_each: int = 1,
+    data_service: str = "",
+) -> Iterable[Any]:
+    """Splits each batch over the devices, after its last example has filled it up to equal parts.
+
+    TensorFlow's fused convolutions refuse an empty part. Every process lists the same batches and reads
+    its own rows: which rows a device gets does not depend on how TensorFlow would shard the data set.
+
+    Args:
+        batches: batches of (B, ...).
+        strategy: the tf.distribute strategy.
+        parts_each: a device's share is filled up so that it can be cut into this many equal parts.
+        data_service: address of a tf.data service whose workers read the rows in the place of this
+            process, HOST:PORT; in no fixed order then.
+
+    Returns:
+        What gives each device its share of every batch, as `share_of` takes it.
+    """
+    replicas, place = strategy.num_replicas_in_sync, workers(strategy)
+    # A single CPU takes batches as they are. What tf.distribute puts around them costs a fifth of a second
+    # for each epoch, and has a tuner of its own that an epoch waits for; see `untuned`.
+    single = replicas == place.workers and not tf.config.list_logical_devices("GPU")
+    rows = untuned(batches.rows if isinstance(batches, Batches) else batches)
+    if data_service:
+        # Each worker of the service reads batches of its own, and no two the same.
+        rows = rows.shard(SHARD_HINT, SHARD_HINT)
+    if not _filled(strategy, parts_each):
+        read = _served(read_ahead(rows, batches.read) if isinstance(batches, Batches) else rows, data_service)
+        return read if single else strategy.experimental_distribute_dataset(read)
+
+    def fill(*row):
+        row = row[0] if len(row) == 1 else row
+        size = tf.shape(tf.nest.flatten(row)[0])[0]
+        index = tf.range(size + -size % (replicas * parts_each))
+        real = tf.cast(index < size, tf.float32)
+        return tf.nest.map_structure(lambda part: tf.gather(part, tf.minimum(index, size - 1)), row), real
+
+    def read_shares(shares: tf.data.Dataset) -> tf.data.Dataset:
+        if isinstance(batches, Batches):
+            shares = read_ahead(shares, lambda row, real: (batches.read(row), real))
+        return _served(shares, data_service)
+
+    def own_parts(context: tf.distribute.InputContext) -> tf.data.Dataset:
+        local = replicas // context.num_input_pipelines
+        first = context.input_pipeline_id * local
+
+        def parts(row, real):
+            size = tf.shape(real)[0] // replicas
+            taken = tf.range(first * size, (first + local) * size)
+
+            def cut(part):
+                shape = tf.concat([[local, size], tf.shape(part)[1:]], axis=0)
+                return tf.ensure_shape(
+                    tf.reshape(tf.gather(part, taken), shape), [local, None, *part.shape[1:]]
+                )
+
+            return tf.nest.map_structure(cut, (row, real))
+
+        return read_shares(rows.map(fill).map(parts).unbatch()).prefetch(2 * local)
+
+    if replicas == 1:
+        shares = read_shares(rows.map(fill))
+        return shares if single else strategy.experimental_distribute_dataset(shares)
+    if single:
+        return own_parts(tf.distribute.InputContext(place.workers, place.index, replicas))
+    return strategy.distribute_datasets_from_function(own_parts)
+
+
+def share_of(share: Any, strategy: tf.distribute.Strategy, parts_each: int = 1) -> tuple[Any, tf.Tensor]:
+    """Returns a device's part of a batch, and 1.0 for a real example and 0.0 for one that fills up (b,)."""
+    if _filled(strategy, parts_each):
+        return share
+    return share, tf.ones(tf.shape(tf.nest.flatten(share)[0])[0])
+
+
+def _filled(strategy: tf.distribute.Strategy, parts_each: int) -> bool:
+    return strategy.num_replicas_in_sync * parts_each > 1
+
+
+def _served(shares: tf.data.Dataset, address: str) -> tf.data.Dataset:
+    service = tf.data.experimental.service
+    if not address:
+        return shares
+    return shares.apply(service.distribute(service.ShardingPolicy.HINT, f"grpc://{address}"))
+
+
+class Stopped(Exception):
+    """A run over a data set was told to stop."""
+
+
+def streamed(
+    function: Callable, strategy: tf.distribute.Strategy
+) -> Callable[..., Iterator[tuple[np.ndarray, ...]]]:
+    """Returns what runs a function on the devices and yields what it gives, batch by batch, in order.
+
+    Args:
+        function: a batch -> a tuple of outputs (B, ...). It is traced once.
+        strategy: the tf.distribute strategy.
+
+    Returns:
+        A function of batches, of a name for the progress bar ("" shows none) and of what tells between
+        two batches whether to raise `Stopped`.
+    """
+
+    @tf.function(reduce_retracing=True)
+    def step(share):
+        def replica(share):
+            batch, real = share_of(share, strategy)
+            # Truth values and half precision cannot be gathered.
+            narrow = (tf.bool, tf.bfloat16, tf.float16)
+            outputs = function(batch)
+            wide = [tf.cast(output, tf.float32) if output.dtype in narrow else output for output in outputs]
+            return *wide, real
+
+        # Each process gets the outputs of all.
+        return [strategy.gather(output, axis=0) for output in strategy.run(replica, (share,))]
+
+    def run(
+        batches: tf.data.Dataset | Batches, stage: str = "", stopped: Callable[[], bool] = lambda: False
+    ) -> Iterator[tuple[np.ndarray, ...]]:
+        steps = Steps(int(batches.cardinality()))
+        with progress_bar(stage, steps.planned, strategy) as bar, lost_workers_noticed(strategy):
+            shares: Any = iter(distributed(batches, strategy))
+            # Once for batches of all sizes and lengths: the first batch would be traced as large as it is.
+            step.get_concrete_function(shares.element_spec)
+            if under_way() and steps.planned < TAKEN:
+                # So that the pace of a single step is not that of the first one.
+                step(next(iter(distributed(batches, strategy))))
+            for share in steps.few(shares):
+                *outputs, real = (output.numpy() for output in step(share))
+                whole = tuple(output[real.astype(bool)] for output in outputs)
+                yield whole
+                bar.update()
+                if stopped():
+                    raise Stopped
+            steps.close()
+            # What was left out has outputs too, as many as it should.
+            for size in _sizes(batches, steps.taken) if under_way() else ():
+                yield tuple(np.resize(output, (size, *output.shape[1:])) for output in whole)
+
+    return run
+
+
+def _sizes(batches: tf.data.Dataset | Batches, first: int) -> Iterator[int]:
+    """Returns the sizes of the batches from one on, which need not be read for that."""
+    rows = (batches.rows if isinstance(batches, Batches) else batches).skip(first)
+    return (int(tf.shape(tf.nest.flatten(row)[0])[0]) for row in rows)
+
+
+def mapped(function: Callable, strategy: tf.distribute.Strategy) -> Callable[..., tuple[np.ndarray, ...]]:
+    """Returns what runs a function on the devices and joins what it gives: as `streamed`, (N, ...)."""
+    run = streamed(function, strategy)
+
+    def joined(*arguments, **options) -> tuple[np.ndarray, ...]:
+        return tuple(map(np.concatenate, zip(*run(*arguments, **options), strict=True)))
+
+    return joined
+
+
+def from_chief(array: np.ndarray, strategy: tf.distribute.Strategy) -> np.ndarray:
+    """Returns the chief's array, in every process; the others give one of its shape."""
+
+    @tf.function
+    def summed(own):
+        def replica(own):
+            first = tf.distribute.get_replica_context().replica_id_in_sync_group == 0
+            return own * tf.cast(first, own.dtype)
+
+        return strategy.reduce(tf.distribute.ReduceOp.SUM, strategy.run(replica, (own,)), axis=None)
+
+    return summed(tf.constant(array)).numpy()
+
+
+def bytes_from_chief(text: bytes, strategy: tf.distribute.Strategy) -> bytes:
+    """Returns the chief's bytes, in every process; what the others give does not count."""
+    if workers(strategy).workers == 1:
+        return text
+    with lost_workers_noticed(strategy):
+        size = int(from_chief(np.array([len(text)], np.int64), strategy)[0])
+        if size == 0:
+            # TensorFlow crashes when it reduces an empty array across processes.
+            return b""
+        words = np.zeros(-(-size // 4), np.int32)
+        given = np.frombuffer(text, np.uint8)[:size]
+        words.view(np.uint8)[: len(given)] = given
+        return from_chief(words, strategy).tobytes()[:size]
+
+
+def moving_statistics(model: keras.Model) -> list[keras.Variable]:
+    """Returns what batch normalisation learns from the data that its own device sees."""
+    return [
+        variable
+        for layer in model._flatten_layers()
+        if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable
+        for variable in (layer.moving_mean, layer.moving_variance)
+    ]
+
+
+def progress_bar(name: str, steps: int, strategy: tf.distribute.Strategy) -> tqdm:
+    """Returns a progress bar on the chief's terminal, and a silent one elsewhere or without a name."""
+    shown = name and workers(strategy).is_chief
+    return tqdm(total=steps, desc=name, leave=False, disable=None if shown else True)

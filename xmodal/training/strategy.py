@@ -1,0 +1,136 @@
+"""tf.distribute strategies from a word, and what they run on."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+
+import tensorflow as tf
+
+from xmodal.core.errors import UserError, WorkerLost
+from xmodal.training import cluster
+
+LOST = (
+    tf.errors.UnavailableError,
+    tf.errors.AbortedError,
+    tf.errors.CancelledError,
+    tf.errors.DeadlineExceededError,
+    tf.errors.InternalError,
+)
+
+
+def make_strategy(
+    kind: str, virtual_devices: int = 1, *, deterministic: bool = False
+) -> tf.distribute.Strategy:
+    """Makes the strategy that a run's models are built and trained in.
+
+    Args:
+        kind: "one_device", "mirrored" (every device of the best kind, in step), "auto" (mirrored
+            when there is more than one such device), "multi_worker" (the devices of several processes,
+            which TF_CONFIG or Slurm's variables tell, in step) or "tpu" (untested).
+        virtual_devices: split the CPU into this many devices, before TensorFlow starts its runtime.
+        deterministic: take only operations that give the same bits in every run on the same hardware.
+
+    Raises:
+        UserError: when the CPU cannot be split because the runtime has started, or there are GPUs;
+            when the other processes are not told, or there is no TPU.
+    """
+    if deterministic:
+        tf.config.experimental.enable_op_determinism()
+    if virtual_devices > 1:
+        _split_cpu(virtual_devices)
+    if kind == "multi_worker":
+        return _multi_worker()
+    if kind == "tpu":
+        return _tpu()
+    devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+    names = [device.name for device in devices]
+    if kind == "mirrored" or (kind == "auto" and len(names) > 1):
+        return _mirrored(*names)
+    return tf.distribute.OneDeviceStrategy(names[0])
+
+
+def workers(strategy: tf.distribute.Strategy) -> cluster.Place:
+    """Returns the place of this process among those that a strategy spans."""
+    several = isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
+    return cluster.place("multi_worker" if several else "")
+
+
+@contextmanager
+def lost_workers_noticed(strategy: tf.distribute.Strategy) -> Iterator[None]:
+    """Turns the errors of operations across processes into a `WorkerLost`.
+
+    TensorFlow raises them in every other process within about ten seconds of one's death: its
+    coordination service misses the heartbeat, or the connection breaks.
+    """
+    try:
+        yield
+    except LOST as error:
+        if workers(strategy).workers == 1:
+            raise
+        told = " ".join(error.message.split())
+        raise WorkerLost(f"another process of the job was lost ({told[:200]})") from error
+
+
+def wait_for_all(strategy: tf.distribute.Strategy) -> None:
+    """Waits until every process of the job has come here: one that ended before would be taken for lost.
+
+    Raises:
+        WorkerLost: when one of them died.
+    """
+    if workers(strategy).workers == 1:
+        return
+
+    @tf.function
+    def meet():
+        return strategy.reduce(tf.distribute.ReduceOp.SUM, strategy.run(lambda: tf.constant(1.0)), axis=None)
+
+    with lost_workers_noticed(strategy):
+        meet()
+
+
+@cache
+def _mirrored(*devices: str) -> tf.distribute.Strategy:
+    # One for a process: two of them number their collective operations alike, which then meet each other's.
+    return tf.distribute.MirroredStrategy(devices)
+
+
+def _multi_worker() -> tf.distribute.Strategy:
+    cluster.place("multi_worker")
+    resolvers = tf.distribute.cluster_resolver
+    resolver = (
+        resolvers.TFConfigClusterResolver() if "TF_CONFIG" in os.environ else resolvers.SlurmClusterResolver()
+    )
+    try:
+        return tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver)
+    except RuntimeError as error:
+        raise UserError(
+            f"--strategy=multi_worker could not start ({error})", "make it first in a new process"
+        ) from error
+
+
+def _tpu() -> tf.distribute.Strategy:
+    # Never run: no TPU was at hand.
+    try:
+        resolver = tf.distribute.cluster_resolver.TPUClusterResolver.connect(tpu="")
+    except (ValueError, tf.errors.OpError) as error:
+        raise UserError(f"--strategy=tpu found no TPU ({error})", "run it on a host with one") from error
+    return tf.distribute.TPUStrategy(resolver)
+
+
+def _split_cpu(virtual_devices: int) -> None:
+    if tf.config.list_physical_devices("GPU"):
+        raise UserError(
+            f"--virtual_devices={virtual_devices} splits the CPU, but there is a GPU",
+            "leave the flag out, or hide the GPU with CUDA_VISIBLE_DEVICES=''",
+        )
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    try:
+        tf.config.set_logical_device_configuration(
+            cpu, [tf.config.LogicalDeviceConfiguration()] * virtual_devices
+        )
+    except RuntimeError as error:
+        raise UserError(
+            f"--virtual_devices={virtual_devices} came after TensorFlow had started",
+            "set it in a new process",
+        ) from error

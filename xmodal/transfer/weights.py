@@ -1,0 +1,198 @@
+"""Weights copied layer by layer from one Keras model into another, with an account of each layer."""
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Literal
+
+import keras
+import numpy as np
+
+from xmodal.core.errors import UserError
+from xmodal.transfer.growth import Growth, identity_weights, weight_shapes
+
+
+@dataclass(frozen=True)
+class LayerTransfer:
+    """What became of one target layer.
+
+    Attributes:
+        target: path of the layer in the target, nested models separated by "/".
+        source: path of the layer its weights came from, None when none did.
+        action: "copied", "grown" (new in the target, by `rule`) or "left" (declared as not transferred).
+        rule: how the weights were found.
+        parameters: the number of scalars in the layer.
+        sha256: digest over the layer's weights after the transfer.
+    """
+
+    target: str
+    source: str | None
+    action: Literal["copied", "grown", "left"]
+    rule: str
+    parameters: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class TransferReport:
+    """An account of a transfer.
+
+    Attributes:
+        source_model, target_model: the models' names.
+        growth: the rule for layers that are new in the target.
+        layers: one entry for each target layer with weights, in the target's order.
+        unmatched_source: source layers with no place in the target, all of them declared in `drop`.
+        max_abs_difference: largest absolute difference between the outputs of both models on the
+            probe batch after the transfer, None without a probe.
+    """
+
+    source_model: str
+    target_model: str
+    growth: str
+    layers: tuple[LayerTransfer, ...]
+    unmatched_source: tuple[str, ...]
+    max_abs_difference: float | None
+
+    def parameters(self, action: str) -> int:
+        """Returns the number of parameters in the layers of one action."""
+        return sum(layer.parameters for layer in self.layers if layer.action == action)
+
+    def names(self, action: str) -> list[str]:
+        """Returns the target layers of one action."""
+        return [layer.target for layer in self.layers if layer.action == action]
+
+    def line(self) -> str:
+        """Returns the account in one line."""
+        told = (
+            f"{self.source_model} -> {self.target_model}: {len(self.names('copied'))} layers copied "
+            f"({self.parameters('copied'):,} parameters), {len(self.names('grown'))} grown by {self.growth}"
+        )
+        if self.unmatched_source:
+            told += f", no place for {', '.join(self.unmatched_source)}"
+        return f"{told}; largest difference of the outputs on a batch: {self.max_abs_difference}"
+
+
+def transfer_weights(
+    source: keras.Model,
+    target: keras.Model,
+    *,
+    growth: Growth = "identity",
+    grow: Sequence[str] = (),
+    leave: Sequence[str] = (),
+    drop: Sequence[str] = (),
+    rename: Mapping[str, str] | None = None,
+    probe: np.ndarray | None = None,
+) -> TransferReport:
+    """Copies the weights of `source` into `target`, matching layers by name and weight shapes.
+
+    Identity growth sets a new convolution to the kernel that passes its input on, so that the grown
+    network computes what the source did (Net2DeeperNet: Chen, Goodfellow and Shlens 2016,
+    arXiv:1511.05641, section 2.3). Nothing is changed when an error is raised.
+
+    Args:
+        source: any built Keras model.
+        target: any built Keras model.
+        growth: "identity" sets grown layers to pass their input on, "random" leaves them as initialised.
+        grow: patterns (`*`, `?`) of target layers that are new and may be grown.
+        leave: patterns of target layers that keep their weights, such as a head.
+        drop: patterns of source layers that need no place in the target.
+        rename: target layer path -> source layer path, where the two names differ.
+        probe: a batch of inputs (B, ...) on which the outputs of both models are compared afterwards.
+
+    Returns:
+        A `TransferReport`.
+
+    Raises:
+        UserError: when a layer of either side is unmatched and not declared, or when a layer to be
+            grown cannot be an identity.
+    """
+    sources, targets = dict(_weighted_layers(source)), dict(_weighted_layers(target))
+    pairs, grown, left = _match(sources, targets, grow=grow, leave=leave, rename=rename or {})
+    used = {match.name for match in pairs.values()}
+    dropped = [name for name in sources if name not in used]
+    missing = [name for name in targets if name not in pairs and name not in grown + left]
+    undeclared = [name for name in dropped if not _declared(name, drop)]
+    if missing or undeclared:
+        raise UserError(
+            f"layers of {source.name!r} and {target.name!r} do not match: only in the target: "
+            f"{_shapes(targets, missing)}; only in the source: {_shapes(sources, undeclared)}",
+            "declare the target's by `grow` or `leave` and the source's by `drop`",
+        )
+    kernels = {name: identity_weights(name, targets[name]) for name in grown if growth == "identity"}
+
+    for name, match in pairs.items():
+        targets[name].set_weights(match.layer.get_weights())
+    for name, weights in kernels.items():
+        targets[name].set_weights(weights)
+
+    def entry(name: str) -> LayerTransfer:
+        if name in pairs:
+            return _entry(name, targets[name], pairs[name].name, "copied", pairs[name].rule)
+        if name in grown:
+            return _entry(name, targets[name], None, "grown", growth)
+        return _entry(name, targets[name], None, "left", "declared")
+
+    return TransferReport(
+        source_model=source.name,
+        target_model=target.name,
+        growth=growth,
+        layers=tuple(entry(name) for name in targets),
+        unmatched_source=tuple(dropped),
+        max_abs_difference=None if probe is None else output_difference(source, target, probe),
+    )
+
+
+def output_difference(first: keras.Model, second: keras.Model, inputs: np.ndarray) -> float:
+    """Returns the largest absolute difference between the outputs of two models on one batch (B, ...)."""
+    outputs = [keras.tree.flatten(model(inputs, training=False)) for model in (first, second)]
+    return max(
+        float(np.max(np.abs(keras.ops.convert_to_numpy(a) - keras.ops.convert_to_numpy(b))))
+        for a, b in zip(*outputs, strict=True)
+    )
+
+
+@dataclass(frozen=True)
+class _Match:
+    name: str
+    layer: keras.Layer
+    rule: str
+
+
+def _weighted_layers(model: keras.Model, prefix: str = "") -> Iterator[tuple[str, keras.Layer]]:
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            yield from _weighted_layers(layer, f"{prefix}{layer.name}/")
+        elif layer.weights:
+            yield prefix + layer.name, layer
+
+
+def _match(sources, targets, *, grow, leave, rename) -> tuple[dict[str, _Match], list[str], list[str]]:
+    pairs: dict[str, _Match] = {}
+    grown: list[str] = []
+    left: list[str] = []
+    for name, layer in targets.items():
+        origin = rename.get(name, name)
+        found = sources.get(origin)
+        if _declared(name, leave):
+            left.append(name)
+        elif found is not None and weight_shapes(found) == weight_shapes(layer):
+            pairs[name] = _Match(origin, found, "renamed" if name in rename else "same name and shapes")
+        elif _declared(name, grow):
+            grown.append(name)
+    return pairs, grown, left
+
+
+def _declared(name: str, patterns: Sequence[str]) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def _shapes(layers: Mapping[str, keras.Layer], names: Sequence[str]) -> str:
+    return ", ".join(f"{name} {weight_shapes(layers[name])}" for name in names) or "none"
+
+
+def _entry(name, layer, source, action, rule) -> LayerTransfer:
+    digest = hashlib.sha256()
+    for weight in layer.get_weights():
+        digest.update(np.ascontiguousarray(weight).tobytes())
+    return LayerTransfer(name, source, action, rule, layer.count_params(), digest.hexdigest())
