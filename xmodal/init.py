@@ -89,6 +89,12 @@ def choices_for_images(data: "ImageData") -> list[Choice]:
                 ("--trainable=block4", "--epochs=4"),
             )
         )
+    choices.append(
+        Choice(
+            "Sentences of class names are few and short: the upper half of BERT learns what they mean.",
+            ("--text_trainable=transformer_layer_3", "--text_epochs=16", "--text_learning_rate=5e-4"),
+        )
+    )
     return [*choices, *_rare_classes(fewest)]
 
 
