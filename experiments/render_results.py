@@ -17,7 +17,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from xmodal.bench.paired_timing import besides
-from xmodal.report import console_table
+from xmodal.report import Plot, Series, console_table
+from xmodal.report.figures import lines_file
 
 ROOT = Path(__file__).parent.parent
 RECORDS = ROOT / "experiments" / "results"
@@ -212,9 +213,25 @@ def worth(records: Path, words: dict = ENGLISH) -> str:
                 )
     if not columns:
         return ""
+    drawn = [
+        f"![{plot.caption}](experiments/results/{path.name})" for path, plot in worth_plots(records).items()
+    ]
     amounts = sorted({amount for column in columns for amount in column}, key=_number)
     cells = [[amount, *(x for column in columns for x in column.get(amount, ("", "")))] for amount in amounts]
-    return _text([words["worth"], "", *_grid(head, cells)])
+    return _text([words["worth"], "", *_grid(head, cells), *(line for link in drawn for line in ("", link))])
+
+
+def worth_plots(records: Path) -> dict[Path, Plot]:
+    """Returns the plots of what transfer is worth in a folder's records, by the file of each."""
+    return {
+        records / f"{name}_worth.svg": Plot(
+            **{**plot, "series": tuple(Series(**series) for series in plot["series"])}
+        )
+        for name, record in _records(records)
+        if name in WORTH
+        for plot in record.get("plots", ())
+        if plot["caption"].startswith(WORTH_CAPTION)
+    }
 
 
 def comparisons(records: Path, begin: str) -> str:
@@ -253,6 +270,7 @@ def filled(readme: str, name: str, text: str) -> str:
 def rendered(root: Path = ROOT) -> dict[Path, str]:
     """Returns what each file should hold."""
     files = {RECORDS / "README.md": render(RECORDS)}
+    files |= {path: lines_file(plot) for path, plot in worth_plots(RECORDS).items()}
     page = ROOT / "experiments" / "README.md"
     text = filled(page.read_text(), "moved", comparisons(RECORDS, MOVED))
     files[page] = filled(text, "robust", comparisons(RECORDS, UNDER_ATTACK))

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import re
 import time
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -200,6 +201,31 @@ def test_what_transfer_is_worth_is_one_table_of_images_and_texts(render_results,
     assert f"| 文本, [bert_news]({page}#bert_news): 做迁移 | 不做迁移 |" in chinese
     (tmp_path / "bert_news.json").write_text(json.dumps({"tables": [other]}))
     assert "texts" not in render_results.worth(tmp_path)
+
+
+def test_what_transfer_is_worth_is_drawn_in_a_file_of_its_own(render_results, tmp_path):
+    line = {
+        "name": "with transfer",
+        "x": [5, 20],
+        "y": [80.0, 90.0],
+        "low": [78.0, 88.0],
+        "high": [82.0, 92.0],
+    }
+    caption = "What transfer is worth: accuracy on test images"
+    plot = {"caption": caption, "x": "images a class", "y": "accuracy, %", "series": [line]}
+    other = plot | {"caption": "Something else"}
+    record = {"plots": [other, plot | {"log_x": True, "log_y": False}]}
+    (tmp_path / "vgg_to_bert.json").write_text(json.dumps(record))
+    (tmp_path / "fusion.json").write_text(json.dumps(record))
+    [(path, drawn)] = render_results.worth_plots(tmp_path).items()
+    assert (path.name, drawn.caption) == ("vgg_to_bert_worth.svg", caption)
+    file = render_results.lines_file(drawn)
+    root = ElementTree.fromstring(file)
+    assert root.tag == "{http://www.w3.org/2000/svg}svg"
+    assert "with transfer" in "".join(root.itertext())
+    # What the page defines, the file has to bring.
+    assert set(re.findall(r"var\((--\w+)\)", file)) <= set(re.findall(r"(--\w+):", file))
+    assert file == render_results.lines_file(drawn)
 
 
 def test_what_a_training_against_attacks_is_worth_is_told_where_it_is_shown(render_results, tmp_path):

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xmodal.core.formatting import cut, percent, printable
+from xmodal.report import markup
 from xmodal.report.records import GalleryItem, Plot
 
 if TYPE_CHECKING:
@@ -121,6 +122,13 @@ def lines(plot: Plot) -> str:
         figure, axes = _axes(5.2, 2.9 + 0.16 * len(plot.series))
         _draw(axes, plot)
         return _svg(figure, plot.caption)
+
+
+def lines_file(plot: Plot) -> str:
+    """Draws the same as an SVG file, with colours of its own for light and dark."""
+    drawing = lines(plot)
+    end = drawing.index(">") + 1
+    return f"{drawing[:end]}\n<style>{markup.COLOURS}svg {{ color: var(--ink); }}</style>{drawing[end:]}\n"
 
 
 def lines_pixels(plot: Plot) -> np.ndarray:

@@ -17,7 +17,8 @@ PAGE = re.compile(GENERATOR.encode())
 # Should escaping ever have a hole, the browser still runs and fetches nothing.
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
-STYLE = """
+# For light and dark.
+COLOURS = """
 :root {
   color-scheme: light dark;
   --paper: #fdfdfc; --card: #f4f5f4; --ink: #1c2126; --quiet: #5c6670; --rule: #dcdfe2;
@@ -31,7 +32,10 @@ STYLE = """
     --first: #79aee8; --second: #e0a06a; --right: #63c08e; --wrong: #ec8377; --unsure: #dcae55; --shade: 45%;
   }
 }
-* { box-sizing: border-box; }
+"""
+STYLE = (
+    COLOURS
+    + """* { box-sizing: border-box; }
 html { -webkit-text-size-adjust: 100%; }
 body {
   margin: 0; background: var(--paper); color: var(--ink);
@@ -136,6 +140,7 @@ summary { cursor: pointer; color: var(--first); margin-bottom: .6rem; }
   details::details-content { content-visibility: visible; block-size: auto; }
 }
 """
+)
 
 
 def text(value: object) -> str:
