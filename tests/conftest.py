@@ -16,6 +16,9 @@ def pytest_configure(config):
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         # As in the background of a shell script. What the tests start has to hear Ctrl-C.
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        # As under nohup. What the tests start has to hear that its terminal was closed.
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
     config.mirrored = make_strategy("mirrored", virtual_devices=2)
 
 

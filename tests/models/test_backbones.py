@@ -11,7 +11,7 @@ from xmodal.assets.fetch import locate
 from xmodal.assets.vgg16 import vgg16_arrays
 from xmodal.core.errors import UserError
 from xmodal.core.files import cache_folder
-from xmodal.models import trainable as backbones
+from xmodal.models import trainable
 from xmodal.models.bilstm import MeanMaxPool, bilstm
 from xmodal.models.image_backbones import Preprocess, image_trunk
 from xmodal.models.text_encoder import MeanPool, bert_word_vectors, is_new, text_encoder, with_random_weights
@@ -333,7 +333,7 @@ def test_the_table_of_a_vocabulary_of_many_languages_is_not_trained(tmp_path, mo
         return {weight.path for weight in model.trainable_weights}
 
     of_one_language = trained(text_encoder(preset, 10).model)
-    monkeypatch.setattr(backbones, "MULTILINGUAL_VOCABULARY", 20)
+    monkeypatch.setattr(trainable, "MULTILINGUAL_VOCABULARY", 20)
     model = text_encoder(preset, 10).model
     assert of_one_language - trained(model) == {table}
     set_trainable(model, "all")
@@ -369,7 +369,7 @@ def test_random_weights_are_those_of_a_new_bert(minilm):
 
 def test_from_random_weights_a_table_of_many_languages_learns_the_pieces_that_occur(tmp_path, monkeypatch):
     preset = save_tiny_bert(tmp_path / "bert")
-    monkeypatch.setattr(backbones, "MULTILINGUAL_VOCABULARY", 20)
+    monkeypatch.setattr(trainable, "MULTILINGUAL_VOCABULARY", 20)
     encoder = text_encoder(preset, 10)
     new = with_new_weights(encoder, ["a photo of a cat", "not one"])
     table = new.model.get_layer("token_embedding")
@@ -382,7 +382,7 @@ def test_from_random_weights_a_table_of_many_languages_learns_the_pieces_that_oc
     assert (tokens[0] != tokens[1]).tolist() == [False] * 4 + [True] + [False] * 5
     assert tokens[0, 4] == 0 == new.unknown
     # No more pieces than a table may have that learns.
-    monkeypatch.setattr(backbones, "MULTILINGUAL_VOCABULARY", 5)
+    monkeypatch.setattr(trainable, "MULTILINGUAL_VOCABULARY", 5)
     few = with_new_weights(encoder, ["a photo of a cat", "not one"]).model.get_layer("token_embedding")
     assert few.embeddings.shape == (5, 16)
 

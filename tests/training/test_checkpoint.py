@@ -284,7 +284,8 @@ import os, time
 from pathlib import Path
 # The leader of a session has the first terminal that it opens.
 os.close(os.open(os.ttyname(0), os.O_RDWR))
-from xmodal.training.checkpoint import Checkpoints, State, Terminated, deferred_signals, sigterm_raised
+from xmodal.core.signals import Terminated, deferred_signals, sigterm_raised
+from xmodal.training.checkpoint import Checkpoints, State
 try:
     with sigterm_raised(), deferred_signals() as interrupted:
         while not interrupted():

@@ -16,8 +16,8 @@ import tensorflow as tf
 from xmodal.assets.catalog import E5_FILE
 from xmodal.core.errors import UserError
 from xmodal.kernels.dense import flatten_sequences
-from xmodal.models import e5
-from xmodal.models.trainable import MULTILINGUAL_VOCABULARY, _is_multilingual_table, set_trainable
+from xmodal.models import e5, trainable
+from xmodal.models.trainable import _is_multilingual_table, set_trainable
 
 
 class MeanPool(keras.layers.Layer):
@@ -170,7 +170,7 @@ def with_random_weights(encoder: TextEncoder, texts: Iterable[str | bytes]) -> T
     if tables:
         occurs = np.bincount(encoder.padded(texts)["token_ids"].ravel())
         known = np.argsort(-occurs, kind="stable")[
-            : min(np.count_nonzero(occurs), MULTILINGUAL_VOCABULARY - 1)
+            : min(np.count_nonzero(occurs), trainable.MULTILINGUAL_VOCABULARY - 1)
         ]
         rows = len(known) + 1
         numbers = np.zeros(tables[0].input_dim, np.int32)
