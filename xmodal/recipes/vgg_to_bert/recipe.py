@@ -203,11 +203,14 @@ def transferred(config: Config) -> bool:
 def worth_of_transfer(
     job: Job, data: ImageData, cache: FeatureCache | None, measured: dict[str, Measured], truth: Held
 ) -> list[Worth]:
-    """Compares heads on frozen trunks, with the transferred weights and with random ones, by few labels."""
+    """Compares heads on frozen trunks, with the transferred weights and with random ones, by few labels.
+
+    With all labels it is what was measured: the better baseline stands there, the one from scratch too.
+    """
     config, strategy = job.config, job.strategy
     frozen = config.image.trainable == "head" and not config.image.mirror and not config.attack.robust
     known = (
-        {"with": "image_only", "without": RANDOM_FROZEN} if frozen and config.text.target_map is None else {}
+        {"with": "image_only", "without": NO_TRANSFER} if frozen and config.text.target_map is None else {}
     )
     trunks = {
         "with": lambda: transferred_trunk(config, data, strategy)[0],
