@@ -617,3 +617,18 @@ def test_a_record_replaces_a_record_and_nothing_else(run, tmp_path):
 @pytest.mark.parametrize("path", sorted(Path(__file__).parents[2].glob("experiments/results/*.json")))
 def test_recorded_runs_are_known_as_such(path):
     assert report.RECORD.search(path.read_bytes())
+
+
+@pytest.mark.parametrize(("epochs", "diverged"), [(2, False), (2, True), (0, True)])
+def test_a_training_that_got_no_better_or_diverged_is_told(run, epochs, diverged):
+    worse = {"seconds": 1.0, "loss": 2.0, "accuracy": 0.5, "val_loss": 3.0, "val_accuracy": 0.4}
+    entries = tuple({"epoch": epoch, **worse} for epoch in range(epochs))
+    history = History("too fast", entries, {"val_loss": 1.0, "val_accuracy": 0.6}, diverged)
+    told = Page(report.html(replace(run, histories=(history,)))).text
+    assert "no epoch was better than what it began with, and that was kept" in told
+    assert ("the next one gave numbers that are not finite, and ended it" in told) is diverged
+
+
+def test_a_start_that_is_not_finite_is_not_what_was_kept():
+    entry = {"val_loss": 2.0, "val_accuracy": 0.5}
+    assert History("", (entry,), {"val_loss": math.nan, "val_accuracy": 0.1}).kept == entry

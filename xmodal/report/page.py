@@ -203,7 +203,7 @@ def _precision_over_recall(result: Result) -> Series:
 def _training(history: History) -> str:
     plots = [figures.curve(history, quantity) for quantity in ("loss", "accuracy")]
     drawn = "\n".join(plot for plot in plots if plot)
-    if not drawn:
+    if not drawn and not history.diverged:
         return ""
     return (
         f'<h3>{markup.text(capital(history.stage))}</h3>\n<figure>\n<div class="plots">\n{drawn}\n</div>\n'
@@ -224,6 +224,8 @@ def _told(history: History) -> str:
         words += f" after epoch {best['epoch'] + 1:.0f}"
     if history.start and all(epoch["val_loss"] >= history.start["val_loss"] for epoch in validated):
         words += "; no epoch was better than what it began with, and that was kept"
+    if history.diverged:
+        words += "; the next one gave numbers that are not finite, and ended it"
     return words + "."
 
 

@@ -166,7 +166,7 @@ def fit(
     listeners.on_train_end()
     if kept:
         kept.finish(result_state(progress, model, stage))
-    return History(stage, _told_epochs(progress, planned, elapsed()), progress.start)
+    return History(stage, _told_epochs(progress, planned, elapsed()), progress.start, progress.diverged)
 
 
 def _told_epochs(progress: Progress, planned: int, seconds: float) -> tuple[dict[str, float], ...]:

@@ -140,13 +140,14 @@ def take_progress(state: State, model, optimizer, strategy, stage: str, size: tu
 def result_state(progress: Progress, model: keras.Model, stage: str) -> State:
     """Returns what a finished training leaves."""
     arrays = _numbered("model", [variable.numpy() for variable in model.variables])
-    return State(arrays, {"stage": stage, "history": progress.history, "start": progress.start})
+    told = {"history": progress.history, "start": progress.start, "diverged": progress.diverged}
+    return State(arrays, {"stage": stage, **told})
 
 
 def take_result(
     state: State, model: keras.Model, strategy, stage: str
-) -> tuple[tuple[dict[str, float], ...], dict[str, float]]:
-    """Gives a model the weights of its finished training, and returns the epochs of that and its start.
+) -> tuple[tuple[dict[str, float], ...], dict[str, float], bool]:
+    """Gives a model the weights of its finished training, and returns what `History` has of it but its name.
 
     Raises:
         UserError: when the state is of another training.
@@ -154,7 +155,8 @@ def take_result(
     if state.facts.get("stage") != stage:
         raise foreign(stage, f"it is of {state.facts.get('stage')!r}")
     _assign(model.variables, _listed(state, "model"), strategy, stage)
-    return tuple(state.facts["history"]), state.facts.get("start", {})
+    facts = state.facts
+    return tuple(facts["history"]), facts.get("start", {}), facts.get("diverged", False)
 
 
 def newest(kept: Stage, strategy: tf.distribute.Strategy) -> tuple[State, bool] | None:
@@ -221,6 +223,7 @@ class History:
         epochs: a dict for each epoch, with epoch, seconds, waiting (how many of them went by waiting for
             input; not with several steps a call), loss, accuracy, val_loss and val_accuracy.
         start: val_loss and val_accuracy before the first step, where weights were chosen on validation.
+        diverged: it ended with an epoch whose numbers were not finite, and which is not among the epochs.
 
     In a rehearsal it is as long as that of the run, and its seconds are those that the run would take.
     """
@@ -228,11 +231,13 @@ class History:
     stage: str
     epochs: tuple[dict[str, float], ...]
     start: dict[str, float] = field(default_factory=dict)
+    diverged: bool = False
 
     @property
     def kept(self) -> dict[str, float]:
         """val_loss and val_accuracy of the weights that were kept, where they were chosen on validation."""
-        return min([*([self.start] if self.start else []), *self.epochs], key=lambda entry: entry["val_loss"])
+        started = [self.start] if self.start and math.isfinite(self.start["val_loss"]) else []
+        return min([*started, *self.epochs], key=lambda entry: entry["val_loss"])
 
     @property
     def seconds(self) -> float:
