@@ -115,6 +115,26 @@ def test_both_processes_stop_after_one_step_when_one_is_told_to(alone, start, tm
     assert_close(alone, arrays(tmp_path / "0.npz"))
 
 
+def test_processes_with_different_flags_end_before_they_train(tmp_path):
+    ports = free_ports(2)
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-m", "xmodal.run", "--strategy=multi_worker", "--offline", f"--seed={index}"]
+            + [f"--output_dir={tmp_path / str(index)}", f"--dataset=folder:{tmp_path / 'missing'}"],
+            env=configuration(ports, index),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for index in range(2)
+    ]
+    first, second = (output.splitlines()[-1] for output in finish(processes, code=2))
+    assert first.startswith("error: worker 1 of the job differs from worker 0; its own error says in what; ")
+    told = "error: worker 1 of the job differs from worker 0: flags (--seed=1 here, --seed=0 there); "
+    assert second.startswith(told)
+    assert list(tmp_path.iterdir()) == []
+
+
 TWO = '{"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": %s}}'
 WITH_CHIEF = '{"cluster": {"chief": ["a:1"], "worker": ["b:1"]}, "task": {"type": "%s", "index": 0}}'
 

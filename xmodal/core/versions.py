@@ -1,6 +1,8 @@
 """Packages that only work in matching versions, told apart by name before anything else breaks."""
 
+import hashlib
 from importlib import metadata
+from pathlib import Path
 
 from xmodal.core.errors import UserError
 
@@ -26,6 +28,16 @@ def check() -> None:
     nlp, hub = _version("keras-nlp"), _version("keras-hub")
     if nlp != hub:
         raise UserError(f"keras-nlp {nlp} and keras-hub {hub} do not match: they must be equal", REINSTALL)
+
+
+def code() -> dict[str, str]:
+    """Returns what computes the results: the digest of xmodal's modules and the versions under them."""
+    digest = hashlib.sha256()
+    package = Path(__file__).parents[1]
+    for path in sorted(package.rglob("*.py")):
+        digest.update(str(path.relative_to(package)).encode() + b"\0" + path.read_bytes())
+    packages = ("tensorflow", "keras", "keras-nlp", "numpy")
+    return {"the code of xmodal": digest.hexdigest()[:12]} | {name: _version(name) for name in packages}
 
 
 def _version(package: str) -> str:

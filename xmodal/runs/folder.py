@@ -103,7 +103,7 @@ def goes_on(folder: Path, flagfile: str, *, overwrite: bool, restart: bool) -> b
         )
     if finished or begun is None or restart:
         return False
-    before, now = _binding(begun["flags"]), _binding(flagfile)
+    before, now = binding(begun["flags"]), binding(flagfile)
     if before != now:
         raise UserError(
             f"--output_dir={folder} holds an unfinished run with other flags: "
@@ -173,6 +173,7 @@ def _read(folder: Path) -> dict | None:
         raise UserError(f"{str(record)!r} is broken ({error!r})", remedy) from error
 
 
-def _binding(flagfile: str) -> set[str]:
+def binding(flagfile: str) -> set[str]:
+    """Returns the lines of a flagfile that change results: all of a run's processes have the same ones."""
     free = {*FREE, *(f"no{name}" for name in FREE)}
     return {line for line in flagfile.splitlines() if line.lstrip("-").partition("=")[0] not in free}

@@ -11,11 +11,14 @@ import tensorflow as tf
 
 from xmodal import report
 from xmodal.config.config import Config
+from xmodal.core import versions
 from xmodal.core.clock import Clock
 from xmodal.core.files import target_of, write_text
 from xmodal.data.audit import DataReport
 from xmodal.report.model_card import CARD
 from xmodal.runs import provenance
+from xmodal.runs.folder import binding
+from xmodal.training.agreement import require_agreement
 from xmodal.training.checkpoint import Checkpoints
 from xmodal.training.strategy import make_strategy, wait_for_all, workers
 
@@ -60,11 +63,13 @@ def begin(config: Config, clock: Clock) -> Job:
     """Makes the strategy and finds the checkpoints of a run.
 
     Raises:
-        UserError: when the devices that the flags ask for are not there, or --record may not be written.
+        UserError: when the devices that the flags ask for are not there, or --record may not be written;
+            when the processes of the job were started with other code or flags.
     """
     strategy = make_strategy(
         config.run.strategy, config.run.virtual_devices, deterministic=config.run.deterministic
     )
+    require_agreement(versions.code() | {"flags": "\n".join(binding(config.flagfile))}, strategy)
     if config.run.record and workers(strategy).is_chief:
         target_of(config.run.record, report.RECORD, overwrite=config.run.overwrite)
     keras.config.set_dtype_policy(config.train.precision)

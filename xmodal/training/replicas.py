@@ -179,12 +179,18 @@ def mapped(function: Callable, strategy: tf.distribute.Strategy) -> Callable[...
 
 def from_chief(array: np.ndarray, strategy: tf.distribute.Strategy) -> np.ndarray:
     """Returns the chief's array, in every process; the others give one of its shape."""
+    return sum_over_workers(array if workers(strategy).is_chief else np.zeros_like(array), strategy)
+
+
+def sum_over_workers(array: np.ndarray, strategy: tf.distribute.Strategy) -> np.ndarray:
+    """Returns the sum of the arrays that the processes of a job give, in every process; all of one shape."""
+    devices_each = strategy.num_replicas_in_sync // workers(strategy).workers
 
     @tf.function
     def summed(own):
         def replica(own):
-            first = tf.distribute.get_replica_context().replica_id_in_sync_group == 0
-            return own * tf.cast(first, own.dtype)
+            device = tf.distribute.get_replica_context().replica_id_in_sync_group
+            return own * tf.cast(device % devices_each == 0, own.dtype)
 
         return strategy.reduce(tf.distribute.ReduceOp.SUM, strategy.run(replica, (own,)), axis=None)
 
