@@ -4,6 +4,7 @@ import keras
 import numpy as np
 
 
+@keras.saving.register_keras_serializable("xmodal")
 class Trim(keras.layers.Layer):
     """Word numbers (B, L) with zeros at the end -> (B, T), T the most words that one of the batch has."""
 
@@ -15,6 +16,7 @@ class Trim(keras.layers.Layer):
         return (input_shape[0], None)
 
 
+@keras.saving.register_keras_serializable("xmodal")
 class MeanMaxPool(keras.layers.Layer):
     """Mean and maximum of word vectors (B, T, D) over the words that are to be kept (B, T) -> (B, 2 D).
 

@@ -260,6 +260,7 @@ class Preprocessor(tf.Module):
         return {"token_ids": token_ids, "segment_ids": segment_ids, "padding_mask": token_ids != PAD}
 
 
+@keras.saving.register_keras_serializable("xmodal")
 class Q4Embedding(keras.layers.Layer):
     """Pieces (B, T) -> their rows of a table that stays in 4 bits (B, T, D).
 
@@ -271,9 +272,13 @@ class Q4Embedding(keras.layers.Layer):
         width: D, a multiple of 32.
     """
 
-    def __init__(self, rows: int, width: int, **kwargs):
-        super().__init__(trainable=False, **kwargs)
+    def __init__(self, rows: int, width: int, trainable: bool = False, **kwargs):
+        super().__init__(trainable=trainable, **kwargs)
         self.input_dim, self._width = rows, width
+
+    def get_config(self):
+        """Returns the arguments."""
+        return super().get_config() | {"rows": self.input_dim, "width": self._width}
 
     def build(self, input_shape):
         """Makes the table: `scales` (rows, D / 32) and `pairs` (rows, D / 32, 16), as in the file."""

@@ -6,7 +6,7 @@ What they take, by name: "image" (B, D) the pooled features of a trunk, "regions
 then do not count.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import keras
@@ -47,6 +47,7 @@ class FusionSettings:
     scale: float
 
 
+@keras.saving.register_keras_serializable("xmodal")
 class Placeholder(keras.layers.Layer):
     """Vectors (B, ..., D), and one that is learned (D,) in the place of those of a missing side."""
 
@@ -62,6 +63,7 @@ class Placeholder(keras.layers.Layer):
         return vectors_shape
 
 
+@keras.saving.register_keras_serializable("xmodal")
 class Positions(keras.layers.Layer):
     """Adds a learned vector to each of the R regions of (B, R, D): where in the picture it is."""
 
@@ -73,11 +75,12 @@ class Positions(keras.layers.Layer):
         return regions + keras.ops.cast(self.vectors, regions.dtype)
 
 
+@keras.saving.register_keras_serializable("xmodal")
 class Gate(keras.layers.Layer):
     """Scores of the two sides (B, 2) -> their weights (B, 2), which sum to 1; a missing side has none."""
 
-    def __init__(self, **kwargs):
-        super().__init__(dtype="float32", **kwargs)
+    def __init__(self, dtype="float32", **kwargs):
+        super().__init__(dtype=dtype, **kwargs)
 
     def call(self, scores, has_image, has_text):
         there = keras.ops.stack([has_image, has_text], axis=1)
@@ -87,6 +90,7 @@ class Gate(keras.layers.Layer):
         return scores_shape
 
 
+@keras.saving.register_keras_serializable("xmodal")
 class LateSum(keras.layers.Layer):
     """log P(c|image) + log P(c|text) - log P(c), each side calibrated; without a side, the other alone.
 
@@ -98,10 +102,16 @@ class LateSum(keras.layers.Layer):
         prior: P(c), (C,).
     """
 
-    def __init__(self, temperatures: tuple[float, float], prior: np.ndarray, **kwargs):
-        super().__init__(dtype="float32", **kwargs)
-        self._temperatures = temperatures
-        self._log_prior = np.log(prior).astype(np.float32)
+    def __init__(self, temperatures: Sequence[float], prior: np.ndarray, dtype="float32", **kwargs):
+        super().__init__(dtype=dtype, **kwargs)
+        self._temperatures = tuple(map(float, temperatures))
+        self._prior = np.asarray(prior, np.float64)
+        self._log_prior = np.log(self._prior).astype(np.float32)
+
+    def get_config(self):
+        """Returns the arguments, the array as a list."""
+        arguments = {"temperatures": self._temperatures, "prior": self._prior.tolist()}
+        return super().get_config() | arguments
 
     def call(self, image_logits, text_logits, has_image, has_text):
         scores = keras.ops.zeros_like(image_logits) + self._log_prior

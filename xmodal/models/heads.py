@@ -77,6 +77,7 @@ def logits(classes: int) -> keras.layers.Dense:
     return keras.layers.Dense(classes, dtype="float32", name="logits")
 
 
+@keras.saving.register_keras_serializable("xmodal")
 class Similarity(keras.layers.Layer):
     """The scorer s(x, c): scaled cosines between encoded inputs and encoded class descriptions.
 
@@ -95,13 +96,21 @@ class Similarity(keras.layers.Layer):
         missing = np.setdiff1d(classes, targets)
         if len(missing):
             raise ValueError(f"every class needs a description. Received none for: {missing.tolist()}")
-        unit = descriptions / np.linalg.norm(descriptions, axis=1, keepdims=True)
+        self._descriptions = np.asarray(descriptions, np.float32)
+        self._targets = np.asarray(targets)
+        unit = self._descriptions / np.linalg.norm(self._descriptions, axis=1, keepdims=True)
         self._scale = scale
         self._directions = unit.T.astype(np.float32)
         # Added to scores (B, 1, M): keeps a description for its own class (C, M) only.
-        self._mask = np.where(classes[:, None] == np.asarray(targets)[None, :], 0.0, -np.inf).astype(
-            np.float32
-        )
+        self._mask = np.where(classes[:, None] == self._targets[None, :], 0.0, -np.inf).astype(np.float32)
+
+    def get_config(self):
+        """Returns the arguments, arrays as lists.
+
+        They are no weights: weights are what a layer can take over from one with other descriptions.
+        """
+        arrays = {"descriptions": self._descriptions.tolist(), "targets": self._targets.tolist()}
+        return super().get_config() | arrays | {"scale": self._scale}
 
     def call(self, x):
         """Encoded inputs (B, D) -> logits (B, C)."""
@@ -115,6 +124,7 @@ class Similarity(keras.layers.Layer):
         return keras.ops.logsumexp(scores[:, None, :] + self._mask, axis=-1)
 
 
+@keras.saving.register_keras_serializable("xmodal")
 class Scorer(Similarity):
     """The scorer s(x, c) that learns: inputs are projected into the space of the descriptions' vectors.
 
@@ -128,9 +138,11 @@ class Scorer(Similarity):
         scale: what the cosine is multiplied by at the start.
     """
 
-    def __init__(self, descriptions: np.ndarray, targets: np.ndarray, scale: float, **kwargs):
+    def __init__(
+        self, descriptions: np.ndarray, targets: np.ndarray, scale: float, dtype="float32", **kwargs
+    ):
         # Cosines in half precision would make ties of close classes.
-        super().__init__(descriptions, targets, scale, dtype="float32", **kwargs)
+        super().__init__(descriptions, targets, scale, dtype=dtype, **kwargs)
 
     def build(self, input_shape):
         """Makes the weights for inputs (B, E)."""

@@ -10,20 +10,24 @@ from xmodal.assets.vgg16 import vgg16_arrays
 from xmodal.core.errors import UserError, nearest
 
 
+@keras.saving.register_keras_serializable("xmodal")
 class Preprocess(keras.layers.Layer):
-    """RGB images (B, H, W, 3) from 0 to 255 -> what a Keras Applications model was trained on."""
+    """RGB images (B, H, W, 3) from 0 to 255 -> what a Keras Applications model was trained on.
 
-    def __init__(self, preprocess_input: Callable, **kwargs):
+    Args:
+        family: the module of Keras Applications whose `preprocess_input` it calls, such as "vgg16".
+    """
+
+    def __init__(self, family: str, **kwargs):
         super().__init__(**kwargs)
-        self._preprocess_input = preprocess_input
-
-    def call(self, images):
-        return self._preprocess_input(images)
+        self._family = family
 
     def get_config(self):
-        """Returns the layer's name, and that of its function."""
-        function = self._preprocess_input
-        return {"name": self.name, "preprocess_input": f"{function.__module__}.{function.__qualname__}"}
+        """Returns the arguments."""
+        return super().get_config() | {"family": self._family}
+
+    def call(self, images):
+        return getattr(keras.applications, self._family).preprocess_input(images)
 
     def compute_output_shape(self, input_shape):
         return input_shape
@@ -64,13 +68,13 @@ def image_trunk(
         if weights != "none":
             _load_weights(model, weights, cache=cache, offline=offline)
         return model
-    build, preprocess_input = _application(name)
+    build, family = _application(name)
     if not features or len(set(features)) < len(features):
         raise UserError(
             f"--features={','.join(features)} names no layer, or one of them twice", "name each layer once"
         )
     images = keras.Input((image_size, image_size, 3), name="image")
-    inputs = Preprocess(preprocess_input, name="preprocess")(images)
+    inputs = Preprocess(family, name="preprocess")(images)
     if weights == "imagenet" and offline:
         raise UserError(
             "--image_weights=imagenet is fetched by Keras Applications, which --offline forbids",
@@ -137,17 +141,18 @@ def small_cnn(image_size: int) -> keras.Model:
     return keras.Model(images, keras.layers.Flatten(name="features")(maps), name="small_cnn")
 
 
-def _application(name: str) -> tuple[Callable, Callable]:
+def _application(name: str) -> tuple[Callable, str]:
+    """Returns the builder of a network of Keras Applications, and the name of its module."""
     builders = {
-        attribute: module
-        for module in vars(keras.applications).values()
+        attribute: family
+        for family, module in vars(keras.applications).items()
         if hasattr(module, "preprocess_input")
         for attribute in vars(module)
         if attribute[0].isupper()
     }
     if name not in builders:
         raise UserError(f"{name!r} is no model of Keras Applications", nearest(name, builders))
-    return getattr(builders[name], name), builders[name].preprocess_input
+    return getattr(getattr(keras.applications, builders[name]), name), builders[name]
 
 
 def _load_weights(model: keras.Model, weights: str, *, cache: Path, offline: bool) -> None:

@@ -20,6 +20,7 @@ from xmodal.models import e5, trainable
 from xmodal.models.trainable import _is_multilingual_table, set_trainable
 
 
+@keras.saving.register_keras_serializable("xmodal")
 class MeanPool(keras.layers.Layer):
     """The mean of token vectors (B, T, D) over the tokens that are to be kept (B, T) -> (B, D)."""
 

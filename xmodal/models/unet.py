@@ -15,12 +15,18 @@ TIME_WIDTH = 64
 CONDITION = 128
 
 
+@keras.saving.register_keras_serializable("xmodal")
 class TimeFeatures(keras.layers.Layer):
     """Times (B,) from 0 to 1 -> sines and cosines (B, width) of rising frequencies (Vaswani et al. 2017)."""
 
     def __init__(self, width: int = TIME_WIDTH, **kwargs):
         super().__init__(**kwargs)
+        self._width = width
         self._frequencies = np.exp(np.linspace(0, np.log(1000), width // 2)).astype(np.float32)
+
+    def get_config(self):
+        """Returns the arguments."""
+        return super().get_config() | {"width": self._width}
 
     def call(self, times):
         angles = keras.ops.cast(times, "float32")[:, None] * self._frequencies
@@ -30,6 +36,7 @@ class TimeFeatures(keras.layers.Layer):
         return (input_shape[0], 2 * len(self._frequencies))
 
 
+@keras.saving.register_keras_serializable("xmodal")
 class Modulation(keras.layers.Layer):
     """Feature maps (B, H, W, C) and (B, 2 C) -> maps, each channel scaled and shifted (Perez et al. 2018)."""
 
@@ -41,6 +48,7 @@ class Modulation(keras.layers.Layer):
         return maps_shape
 
 
+@keras.saving.register_keras_serializable("xmodal")
 class UnitSize(keras.layers.Layer):
     """Noisy pictures (B, H, W, C) at times (B,) -> the same, of a deviation of about 1 at any time."""
 
@@ -52,6 +60,7 @@ class UnitSize(keras.layers.Layer):
         return images_shape
 
 
+@keras.saving.register_keras_serializable("xmodal")
 class Velocity(keras.layers.Layer):
     """Pictures as they are guessed, noisy ones and times -> velocities (B, H, W, C).
 

@@ -20,12 +20,17 @@ from xmodal.training.progress import History
 HIDDEN = 256
 
 
+@keras.saving.register_keras_serializable("xmodal")
 class Scaled(keras.layers.Layer):
     """Vectors (B, E) times a learned factor, which is kept as its logarithm (Radford et al. 2021, 2.3)."""
 
     def __init__(self, start: float, **kwargs):
         super().__init__(**kwargs)
         self._start = start
+
+    def get_config(self):
+        """Returns the arguments."""
+        return super().get_config() | {"start": self._start}
 
     def build(self, input_shape):
         """Makes the factor."""

@@ -32,6 +32,7 @@ def one_word_each(texts):
     )
 
 
+@keras.saving.register_keras_serializable("xmodal")
 class SparseLogits(keras.layers.Layer):
     """A linear head on sparse rows: word numbers (B, U), 0 for none, and their values (B, U) -> (B, C).
 
@@ -42,8 +43,17 @@ class SparseLogits(keras.layers.Layer):
 
     def __init__(self, words: int, classes: int, **kwargs):
         super().__init__(**kwargs)
+        self._sizes = {"words": words, "classes": classes}
         self._rows = keras.layers.Embedding(words, classes, embeddings_initializer="zeros")
         self._bias = self.add_weight(shape=(classes,), initializer="zeros", name="bias")
+
+    def get_config(self):
+        """Returns the arguments."""
+        return super().get_config() | self._sizes
+
+    def build(self, word_shape, value_shape):
+        """Makes the table of the words' weights."""
+        self._rows.build(word_shape)
 
     def call(self, word, value):
         return keras.ops.einsum("buc,bu->bc", self._rows(word), value) + self._bias

@@ -9,6 +9,7 @@ import tensorflow as tf
 from xmodal.config.training import TrainConfig
 
 
+@keras.saving.register_keras_serializable("xmodal")
 class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
     """A rate that rises linearly from 0, and then stays, or falls to 0 linearly or as a cosine.
 
