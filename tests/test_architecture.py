@@ -336,6 +336,33 @@ def test_nothing_that_runs_code_from_data_or_keeps_a_graph_from_being_served(mod
     assert used & forbidden == set()
 
 
+def private_members(module: str) -> set[str]:
+    """Returns the private attributes that a module touches on anything but itself."""
+    # What named tuples call theirs is public.
+    public = {"_replace", "_asdict", "_fields"}
+    return {
+        node.attr
+        for node in ast.walk(TREES[module])
+        if isinstance(node, ast.Attribute)
+        and node.attr.startswith("_")
+        and not node.attr.startswith("__")
+        and node.attr not in public
+        and not (isinstance(node.value, ast.Name) and node.value.id in ("self", "cls"))
+    }
+
+
+@modules
+def test_private_members_of_keras_are_touched_in_kernels_alone(module):
+    """`tests/kernels/test_private_members.py` tells when Keras changes those."""
+    roots = {name for name in imports(module) if name.startswith(("keras.src", "tensorflow.python"))}
+    if room(module) != "kernels":
+        assert private_members(module) | roots == set()
+    else:
+        known = {"_flatten_layers", "_learning_rate", "_get_variable_index"}
+        assert private_members(module) <= known
+        assert roots == set()
+
+
 @pytest.mark.parametrize(
     ("module", "standard"),
     [

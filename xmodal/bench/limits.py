@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from xmodal.bench.paired_timing import QUIET, timed
+from xmodal.kernels.layers import all_layers
 
 # Images, side, channels in and out of convolutions as VGG has them at 32 to 224 pixels.
 CONVOLUTIONS = ((64, 56, 64, 64), (64, 28, 128, 128), (64, 16, 256, 256), (64, 8, 512, 512))
@@ -76,7 +77,7 @@ def warning(share: float | None) -> str | None:
 
 def convolution_flops(model) -> int:
     """Returns the multiplications and additions of a model's convolutions for one image."""
-    layers = [layer for layer in model._flatten_layers() if hasattr(layer, "kernel_size")]
+    layers = [layer for layer in all_layers(model) if hasattr(layer, "kernel_size")]
     return sum(
         2 * int(np.prod(layer.output.shape[1:3])) * int(np.prod(layer.kernel.shape)) for layer in layers
     )

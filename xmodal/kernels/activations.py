@@ -6,6 +6,8 @@ from contextlib import contextmanager
 import keras
 import tensorflow as tf
 
+from xmodal.kernels.layers import all_layers
+
 # Those of a single operation gain nothing.
 SIMPLE = (keras.activations.linear, keras.activations.relu, keras.activations.tanh, keras.activations.sigmoid)
 
@@ -46,7 +48,7 @@ def compiled_activations(model: keras.Model) -> Iterator[None]:
     """
     layers = [
         layer
-        for layer in model._flatten_layers()
+        for layer in all_layers(model)
         if isinstance(layer, keras.layers.Dense) and layer.activation not in SIMPLE
     ]
     plain = [layer.activation for layer in layers]

@@ -8,6 +8,8 @@ from itertools import product
 import keras
 import tensorflow as tf
 
+from xmodal.kernels.layers import all_layers
+
 Convolution = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
 # Weights of all filters for each place of a map from which on products are the quicker ones, and for
@@ -30,7 +32,7 @@ def quickly(model: Callable, inputs, *, training: bool):
 
 @contextmanager
 def _quick_convolutions(model: keras.Model) -> Iterator[None]:
-    layers = list(filter(_suits, model._flatten_layers()))
+    layers = list(filter(_suits, all_layers(model)))
     try:
         for layer in layers:
             layer.convolution_op = _chosen(layer.convolution_op)

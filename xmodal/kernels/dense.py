@@ -5,6 +5,8 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
+from xmodal.kernels.layers import all_layers
+
 
 def flatten_sequences(model: keras.Model) -> None:
     """Lets the dense layers of a model multiply all places of a batch as the rows of one matrix.
@@ -16,7 +18,7 @@ def flatten_sequences(model: keras.Model) -> None:
     Args:
         model: its layers of `keras.layers.Dense` that have a bias are changed in place.
     """
-    for layer in model._flatten_layers():
+    for layer in all_layers(model):
         if type(layer) is keras.layers.Dense and layer.use_bias:
             layer.call = _flat(layer)
 

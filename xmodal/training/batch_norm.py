@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from xmodal.data.batches import Batches
 from xmodal.kernels.convolutions import quickly
+from xmodal.kernels.layers import all_layers
 from xmodal.training.rehearsal import Steps
 from xmodal.training.replicas import distributed, share_of
 from xmodal.training.strategy import lost_workers_noticed
@@ -27,7 +28,7 @@ def batch_norms(model: keras.Model, *, trainable: bool) -> list[keras.layers.Bat
     """Returns the batch normalisation layers of a model, all of them or those that learn."""
     return [
         layer
-        for layer in model._flatten_layers()
+        for layer in all_layers(model)
         if isinstance(layer, keras.layers.BatchNormalization) and (layer.trainable or not trainable)
     ]
 

@@ -9,6 +9,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from xmodal.data.batches import Batches, read_ahead, untuned
+from xmodal.kernels.layers import all_layers
 from xmodal.training.rehearsal import TAKEN, Steps, under_way
 from xmodal.training.strategy import lost_workers_noticed, workers
 
@@ -216,7 +217,7 @@ def moving_statistics(model: keras.Model) -> list[keras.Variable]:
     """Returns what batch normalisation learns from the data that its own device sees."""
     return [
         variable
-        for layer in model._flatten_layers()
+        for layer in all_layers(model)
         if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable
         for variable in (layer.moving_mean, layer.moving_variance)
     ]

@@ -1,0 +1,64 @@
+"""What `xmodal.kernels` touches of Keras that Keras does not promise: these fail when it changes."""
+
+import inspect
+
+import keras
+import numpy as np
+
+from xmodal.kernels.layers import all_layers
+
+
+def test_all_layers_are_found_inside_others_too():
+    inner = keras.Sequential([keras.Input((4,)), keras.layers.Dense(4, name="inside")], name="inner")
+    inputs = keras.Input((3, 4))
+    attended = keras.layers.MultiHeadAttention(1, 2, name="attention")(inputs, inputs)
+    model = keras.Model(inputs, keras.layers.TimeDistributed(inner, name="each")(attended))
+    names = [layer.name for layer in all_layers(model)]
+    assert {"attention", "query", "each", "inner", "inside"} <= set(names)
+    assert len(names) == len(set(names))
+    assert model.name not in names
+    assert names.index("attention") < names.index("each") < names.index("inside")
+
+
+def test_the_parts_of_an_optimizer_that_a_step_goes_through():
+    schedule = keras.optimizers.schedules.ExponentialDecay(0.1, 1, 0.5)
+    optimizer = keras.optimizers.AdamW(schedule)
+    assert optimizer._learning_rate is schedule
+    variables = [keras.Variable(np.ones(2, np.float32)) for _ in range(2)]
+    optimizer.build(variables)
+    assert [optimizer._get_variable_index(variable) for variable in variables] == [0, 1]
+    assert [*inspect.signature(optimizer.update_step).parameters] == ["gradient", "variable", "learning_rate"]
+    # The rate is set and read by the same name, and may be a function for as long as a step takes.
+    optimizer.learning_rate = lambda: 0.25
+    np.testing.assert_allclose(optimizer.learning_rate, 0.25)
+    optimizer.learning_rate = schedule
+    assert optimizer._learning_rate is schedule
+    seen = []
+    optimizer.update_step = lambda gradient, variable, learning_rate: seen.append(float(learning_rate))
+    optimizer.apply([np.ones(2, np.float32)] * 2)
+    np.testing.assert_allclose(seen, [0.1, 0.1])
+
+
+def test_a_loss_scaling_optimizer_has_the_other_inside():
+    inner = keras.optimizers.Adam(0.1)
+    assert keras.optimizers.LossScaleOptimizer(inner).inner_optimizer is inner
+
+
+def test_a_convolution_is_computed_by_its_own_operation():
+    layer = keras.layers.Conv2D(2, 3, padding="same")
+    layer.build((1, 4, 4, 3))
+    plain = layer.convolution_op
+    layer.convolution_op = lambda inputs, kernel: 2 * plain(inputs, kernel)
+    images = np.random.default_rng(0).normal(size=(1, 4, 4, 3)).astype(np.float32)
+    doubled = layer(images)
+    del layer.convolution_op
+    np.testing.assert_allclose(doubled, 2 * layer(images), rtol=1e-5)
+
+
+def test_a_dense_layer_is_computed_by_its_call():
+    layer = keras.layers.Dense(2, activation="relu")
+    layer.build((None, 3))
+    assert [*inspect.signature(layer.call).parameters] == ["inputs", "training"]
+    layer.call = lambda inputs, training=None: inputs[..., :2]
+    inputs = np.arange(6, dtype=np.float32).reshape(2, 3)
+    np.testing.assert_array_equal(layer(inputs), inputs[..., :2])
