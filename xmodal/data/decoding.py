@@ -1,7 +1,7 @@
 """From encoded images to numbers.
 
-`decode` is the only code in the project that does it: training, evaluation and the exported
-SavedModel all call it.
+Nothing else in the project does it: training, evaluation and the exported SavedModel all call `decode`, or
+`framed` for a classifier that was trained on photographs as they are.
 """
 
 import tensorflow as tf
@@ -26,6 +26,29 @@ def decode(encoded: tf.Tensor, image_size: int) -> tf.Tensor:
     # Antialiasing makes a shrunk photo depend on all of its pixels; it changes nothing when enlarging.
     size = (image_size, image_size)
     return tf.image.resize(decoded_pixels(encoded), size, method="bilinear", antialias=True)
+
+
+def framed(
+    pixels: tf.Tensor, size: tuple[int, int], *, crop: float = 1.0, method: str = "bilinear"
+) -> tf.Tensor:
+    """Cuts the middle out of photographs and resizes it: nothing is squashed, and the edges are lost.
+
+    Args:
+        pixels: (h, w, 3), or (B, h, w, 3) of the same size, RGB from 0 to 255.
+        size: (H, W) of the result.
+        crop: the share of what fits into the photograph at the sides' ratio that is kept, 0 to 1.
+        method: of `tf.image.resize`.
+
+    Returns:
+        (..., H, W, 3) float32 RGB, 0 to 255.
+    """
+    whole = tf.cast(tf.shape(pixels)[-3:-1], tf.float32)
+    kept = tf.maximum(tf.round(crop * tf.reduce_min(whole / size) * tf.constant(size, tf.float32)), 1.0)
+    top, left = tf.unstack(tf.cast(tf.round((whole - kept) / 2), tf.int32))
+    height, width = tf.unstack(tf.cast(kept, tf.int32))
+    middle = pixels[..., top : top + height, left : left + width, :]
+    # Cubic curves overshoot at edges.
+    return tf.clip_by_value(tf.image.resize(middle, size, method=method, antialias=True), 0.0, 255.0)
 
 
 def decoded_pixels(encoded: tf.Tensor | bytes) -> tf.Tensor:
