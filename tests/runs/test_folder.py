@@ -12,6 +12,11 @@ def begin(folder, flags=FLAGS, *, overwrite=False, restart=False):
     return run_folder.begin(folder, flags, overwrite=overwrite, restart=restart)
 
 
+def train(folder, stage="images"):
+    """Leaves a state of a stage, as `Checkpoints` does."""
+    (folder / "checkpoints" / stage / "0000000001").mkdir(parents=True)
+
+
 def finished(folder):
     begin(folder)
     (folder / "metrics.json").write_text("{}")
@@ -27,9 +32,9 @@ def test_a_new_run_writes_its_flags(tmp_path):
 
 def test_an_unfinished_run_is_gone_on_with(tmp_path, capsys):
     begin(tmp_path)
-    (tmp_path / "checkpoints/state").touch()
+    train(tmp_path)
     assert begin(tmp_path) is True
-    assert (tmp_path / "checkpoints/state").exists()
+    assert (tmp_path / "checkpoints/images/0000000001").exists()
     assert f"going on with the unfinished run in {tmp_path}" in capsys.readouterr().out
 
 
@@ -41,22 +46,82 @@ def test_a_run_with_metrics_whose_export_was_interrupted_is_unfinished(tmp_path)
     assert (tmp_path / "metrics.json").exists()
 
 
-def test_other_flags_are_named_and_refused(tmp_path):
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("--seed=0", "--seed=1", "it has --seed=0; this one --seed=1;"),
+        ("--seed=0\n", "", "it has --seed=0; this one no --seed;"),
+        ("--seed", "--encoding=latin-1\n--seed", "it has no --encoding; this one --encoding=latin-1;"),
+        ("--seed", "--nobaseline\n--seed", "it has no --baseline; this one --nobaseline;"),
+        ("--epochs=3", "--epochs=4\n--deterministic", "it has no --deterministic, --epochs=3; this one "),
+        ("--epochs=3", "--epochs=3\n--epochs=5", "it has --epochs=3; this one --epochs=3 --epochs=5;"),
+    ],
+)
+def test_other_flags_are_refused_with_both_values(tmp_path, old, new, told):
     begin(tmp_path)
-    with pytest.raises(UserError, match=r"other flags: it has --seed=0, this one --seed=1; .* add --restart"):
-        begin(tmp_path, FLAGS.replace("seed=0", "seed=1"))
+    train(tmp_path)
+    with pytest.raises(UserError, match=r"other flags: .* add --restart") as refused:
+        begin(tmp_path, FLAGS.replace(old, new))
+    assert told in str(refused.value)
+
+
+def test_of_many_other_flags_a_few_are_named(tmp_path):
+    begin(tmp_path)
+    train(tmp_path)
+    with pytest.raises(UserError, match="and 96 more") as refused:
+        begin(tmp_path, FLAGS + "".join(f"--flag_{number}={number}\n" for number in range(101)))
+    assert len(str(refused.value)) < 400
+
+
+def test_what_has_trained_nothing_binds_nothing(tmp_path):
+    begin(tmp_path)
+    run_folder.bind(tmp_path, {"ids": "1"})
+    # As of a process that was killed while it wrote its first state.
+    (tmp_path / "checkpoints/images/.0000000001.xmodal-abc").mkdir(parents=True)
+    assert begin(tmp_path, FLAGS + "--fallback_encoding=latin-1\n") is False
+    assert (tmp_path / "config.cfg").read_text().endswith("--fallback_encoding=latin-1\n")
+    run_folder.bind(tmp_path, {"ids": "2"})
+    (tmp_path / "metrics.json").write_text("{}")
+    with pytest.raises(UserError, match="other flags"):
+        begin(tmp_path)
+
+
+def test_a_run_goes_on_with_the_same_data_alone(tmp_path):
+    begin(tmp_path)
+    run_folder.bind(tmp_path, {"--target_map": "0"})
+    run_folder.bind(tmp_path, {"ids of the examples": "1", "labels of the examples": "2"})
+    # Until it has trained, the data may be mended.
+    run_folder.bind(tmp_path, {"labels of the examples": "3"})
+    train(tmp_path)
+    assert begin(tmp_path) is True
+    run_folder.bind(tmp_path, {"ids of the examples": "1", "labels of the examples": "3"})
+    with pytest.raises(UserError, match="begun with other data: changed are labels of the examples; put"):
+        run_folder.bind(tmp_path, {"ids of the examples": "1", "labels of the examples": "4"})
+    with pytest.raises(UserError, match="begun with other data: changed are --target_map; put"):
+        run_folder.bind(tmp_path, {"--target_map": "5"})
+    assert begin(tmp_path, restart=True) is False
+    run_folder.bind(tmp_path, {"--target_map": "5"})
+    with hold(tmp_path):
+        pass
+    assert json.loads((tmp_path / "checkpoints/run.json").read_text())["finished"] is True
+
+
+def test_a_folder_without_a_run_is_bound_to_nothing(tmp_path):
+    run_folder.bind(tmp_path, {"ids": "1"})
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_flags_that_change_no_result_may_change(tmp_path):
     begin(tmp_path)
+    train(tmp_path)
     assert begin(tmp_path, "--seed=0\n--epochs=3\n--export\n--output_dir=y\n--checkpoint_steps=5\n") is True
 
 
 def test_restart_drops_an_unfinished_run(tmp_path):
     begin(tmp_path)
-    (tmp_path / "checkpoints/state").touch()
+    train(tmp_path)
     assert begin(tmp_path, FLAGS.replace("seed=0", "seed=1"), restart=True) is False
-    assert not (tmp_path / "checkpoints/state").exists()
+    assert not (tmp_path / "checkpoints/images").exists()
     assert "--seed=1" in (tmp_path / "config.cfg").read_text()
 
 
@@ -117,6 +182,8 @@ def test_links_in_the_folder_stay_and_lead_to_the_new_run(tmp_path):
         b'{"flags": "--seed=0"}',
         b'{"flags": 3, "finished": false}',
         b'{"flags": "--seed=0", "finished": "no"}',
+        b'{"flags": "--seed=0", "finished": false, "data": []}',
+        b'{"flags": "--seed=0", "finished": false, "data": {"ids": 3}}',
         b"\xff\xfe",
         b"[" * 100_000,
         b"9" * 10_000,
@@ -149,7 +216,7 @@ def test_restart_drops_a_run_that_was_killed_after_it_had_measured(tmp_path):
 
 def test_a_run_removes_what_a_killed_one_was_writing(tmp_path):
     begin(tmp_path)
-    (tmp_path / "checkpoints/images").mkdir()
+    train(tmp_path)
     (tmp_path / "checkpoints/images/.0000000001.xmodal-abc").mkdir()
     (tmp_path / ".metrics.json.xmodal-abc").touch()
     assert begin(tmp_path) is True
@@ -168,7 +235,7 @@ def test_a_refused_run_leaves_nothing(tmp_path):
 
 def test_a_refused_run_that_has_kept_something_goes_on(tmp_path):
     with pytest.raises(UserError, match="no space"), hold(tmp_path / "run"):  # noqa: PT012
-        (tmp_path / "run/checkpoints/images").mkdir()
+        train(tmp_path / "run")
         raise UserError("no space", "make some")
     with pytest.raises(UserError, match="no space"), hold(tmp_path / "run"):
         raise UserError("no space", "make some")

@@ -1,6 +1,7 @@
 """How figures and names are put on paper, the same everywhere."""
 
 import unicodedata
+from collections.abc import Sequence
 
 # Up to this many examples, a tenth of a point is all that an accuracy can resolve.
 TENTHS = 1000
@@ -19,6 +20,12 @@ def cut(text: str, size: int, *, keep: str = "start") -> str:
     if len(text) <= size:
         return text
     return text[: size - 1] + "…" if keep == "start" else "…" + text[1 - size :]
+
+
+def first_few(names: Sequence[str], most: int = 3) -> str:
+    """Returns the first few names with commas between them, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def capital(sentence: str) -> str:

@@ -5,13 +5,14 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 import tensorflow as tf
 
 from xmodal.core.errors import UserError
+from xmodal.core.formatting import first_few
 from xmodal.data.splits import SPLITS, Example, Things
 
 # A class with fewer training examples than this is worth a warning, and so is a largest class with
@@ -38,6 +39,7 @@ class DataReport:
         duplicates: (id, id) of two examples of one split with the same content.
         leaked: (train or validation id, test id) of two examples with the same content.
         warnings: one readable line each.
+        digests: of what is learned from and tested on, see `digests_of`.
     """
 
     counts: dict[str, dict[str, int]]
@@ -45,6 +47,7 @@ class DataReport:
     duplicates: tuple[tuple[str, str], ...]
     leaked: tuple[tuple[str, str], ...]
     warnings: tuple[str, ...]
+    digests: dict[str, str] = field(default_factory=dict)
 
 
 class Scan(NamedTuple):
@@ -189,7 +192,7 @@ def _require_enough(
     if short:
         raise UserError(
             f"fewer than --min_per_class={min_per_class} training {things.noun}s in class "
-            f"{_some(short)}{after}",
+            f"{first_few(short)}{after}",
             f"add {things.noun}s, remove the class, or lower --min_per_class",
         )
 
@@ -210,7 +213,7 @@ def _content_warnings(
             f"{reasons(dropped)}"
         )
     if leaked:
-        names = _some([f"{name!r} = {test!r}" for name, test in leaked])
+        names = first_few([f"{name!r} = {test!r}" for name, test in leaked])
         kept = "were kept" if keep_leaks else "were left out of training"
         lines.append(f"{_count(len(leaked), things)} of train or validation also in test {kept}: {names}")
     trained = {digest for example, digest in usable if example.split == "train"}
@@ -218,9 +221,9 @@ def _content_warnings(
         repr(example.id) for example, digest in usable if example.split == "validation" and digest in trained
     ]
     if overlap:
-        lines.append(f"{_count(len(overlap), things)} of validation also in train: {_some(overlap)}")
+        lines.append(f"{_count(len(overlap), things)} of validation also in train: {first_few(overlap)}")
     if duplicates:
-        names = _some([f"{name!r} = {again!r}" for name, again in duplicates])
+        names = first_few([f"{name!r} = {again!r}" for name, again in duplicates])
         lines.append(f"{_count(len(duplicates), things)} repeated within a split: {names}")
     first: dict[bytes, Example] = {}
     conflicts = [
@@ -230,7 +233,7 @@ def _content_warnings(
     ]
     if conflicts:
         lines.append(
-            f"{_count(len(conflicts), things)} with {things.same} in two classes: {_some(conflicts)}"
+            f"{_count(len(conflicts), things)} with {things.same} in two classes: {first_few(conflicts)}"
         )
     return tuple(lines)
 
@@ -240,7 +243,7 @@ def _count_warnings(counts: dict[str, dict[str, int]], things: Things) -> tuple[
     lines = []
     few = [f"{name!r} ({count})" for name, count in train.items() if count < FEW]
     if few:
-        lines.append(f"fewer than {FEW} training {things.noun}s in class {_some(few)}")
+        lines.append(f"fewer than {FEW} training {things.noun}s in class {first_few(few)}")
     largest, smallest = max(train, key=train.__getitem__), min(train, key=train.__getitem__)
     if train[largest] >= IMBALANCE * train[smallest]:
         lines.append(
@@ -250,7 +253,7 @@ def _count_warnings(counts: dict[str, dict[str, int]], things: Things) -> tuple[
     for split in ("validation", "test"):
         absent = [repr(name) for name, count in counts[split].items() if not count]
         if absent:
-            lines.append(f"no {split} {things.noun}s in class {_some(absent)}")
+            lines.append(f"no {split} {things.noun}s in class {first_few(absent)}")
     return tuple(lines)
 
 
@@ -260,9 +263,4 @@ def _count(count: int, things: Things) -> str:
 
 def reasons(dropped: Sequence[tuple[str, str]]) -> str:
     """Returns the first few of (id, reason) in words, and how many more there are."""
-    return _some([f"{name!r} ({reason})" for name, reason in dropped])
-
-
-def _some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return ", ".join(names[:3]) + more
+    return first_few([f"{name!r} ({reason})" for name, reason in dropped])

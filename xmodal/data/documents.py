@@ -1,7 +1,7 @@
 """Documents, checked and split."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,12 +10,22 @@ import numpy as np
 from xmodal.core.errors import UserError
 from xmodal.data.audit import DataReport, Scan, audit
 from xmodal.data.document_sources import read_documents
-from xmodal.data.splits import DOCUMENTS, SPLITS, Example, Labelled, columns, divide, renamed
+from xmodal.data.splits import (
+    DOCUMENTS,
+    LOSSLESS,
+    SPLITS,
+    Example,
+    ExampleSplit,
+    columns,
+    digests_of,
+    divide,
+    renamed,
+)
 from xmodal.data.tables import Reading, require_encodings
 
 
 @dataclass(frozen=True)
-class DocumentSplit(Labelled):
+class DocumentSplit(ExampleSplit):
     """One split of N documents.
 
     Attributes:
@@ -29,6 +39,11 @@ class DocumentSplit(Labelled):
     labels: np.ndarray
     ids: tuple[str, ...]
     shares: np.ndarray | None = None
+
+    @property
+    def contents(self) -> Iterator[bytes]:
+        """Each text as UTF-8."""
+        return (text.encode(*LOSSLESS) for text in self.texts)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -131,8 +146,9 @@ def load_documents(
         min_per_class=min_per_class,
         keep_leaks=keep_leaks,
     )
-    report = replace(report, warnings=listing.warnings + report.warnings)
-    train, validation, test = (DocumentSplit(*columns(examples, split, names)) for split in SPLITS)
+    parts = [DocumentSplit(*columns(examples, split, names)) for split in SPLITS]
+    report = replace(report, warnings=listing.warnings + report.warnings, digests=digests_of(parts, names))
+    train, validation, test = parts
     return DocumentData(train, validation, test, names, report)
 
 
@@ -168,10 +184,11 @@ def with_test(original: DocumentData, examples: list[Example]) -> DocumentData:
     )
     # What was said of the training documents before need not be said again.
     warnings = tuple(line for line in report.warnings if line not in original.report.warnings)
+    test = DocumentSplit(*columns(kept, "test", names))
     return replace(
         original,
-        test=DocumentSplit(*columns(kept, "test", names)),
-        report=replace(report, warnings=warnings),
+        test=test,
+        report=replace(report, warnings=warnings, digests=digests_of([test], names)),
     )
 
 

@@ -1,7 +1,7 @@
 """Images from a named set, a folder, a CSV or TFDS, checked, split and served as tf.data batches."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,14 +14,14 @@ from xmodal.data.augmentation import augmented, draws
 from xmodal.data.batches import Batches
 from xmodal.data.decoding import decode, decoded_pixels
 from xmodal.data.image_sources import read_images
-from xmodal.data.splits import IMAGES, SPLITS, Example, Labelled, columns, divide
+from xmodal.data.splits import IMAGES, SPLITS, Example, ExampleSplit, columns, digests_of, divide
 
 # Share of an epoch's batches that may be in none of its parts; each epoch has others there.
 LEFT_OUT = 0.05
 
 
 @dataclass(frozen=True)
-class ImageSplit(Labelled):
+class ImageSplit(ExampleSplit):
     """One split of N images, encoded.
 
     Attributes:
@@ -49,6 +49,11 @@ class ImageSplit(Labelled):
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @property
+    def contents(self) -> Iterator[bytes]:
+        """The digest of each image."""
+        return iter(self.digests)
 
     def encoded(self, index: int) -> bytes:
         """Returns the bytes of one image."""
@@ -156,8 +161,9 @@ def load_images(
         min_per_class=min_per_class,
         keep_leaks=keep_leaks,
     )
-    report = replace(report, warnings=listing.warnings + report.warnings)
-    train, validation, test = (_image_split(examples, split, names) for split in SPLITS)
+    parts = [_image_split(examples, split, names) for split in SPLITS]
+    report = replace(report, warnings=listing.warnings + report.warnings, digests=digests_of(parts, names))
+    train, validation, test = parts
     return ImageData(train, validation, test, names, report)
 
 

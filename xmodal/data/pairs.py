@@ -4,7 +4,7 @@ Either side of a pair may be missing, never both.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,12 +15,12 @@ from xmodal.data.audit import DataReport, Scan, audit, reasons, scan
 from xmodal.data.decoding import decoded_pixels
 from xmodal.data.images import ImageSplit
 from xmodal.data.pair_sources import NO_IMAGE, RawPairs, digits_with_readings, read_pair_table
-from xmodal.data.splits import PAIRS, SPLITS, Example, Labelled, columns, divide
+from xmodal.data.splits import LOSSLESS, PAIRS, SPLITS, Example, ExampleSplit, columns, digests_of, divide
 from xmodal.data.tables import Reading, require_encodings
 
 
 @dataclass(frozen=True)
-class PairSplit(Labelled):
+class PairSplit(ExampleSplit):
     """One split of N pairs.
 
     Attributes:
@@ -43,6 +43,13 @@ class PairSplit(Labelled):
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @property
+    def contents(self) -> Iterator[bytes]:
+        """Of each pair the digest of its image, then its text."""
+        for digest, text in zip(self.digests, self.texts, strict=True):
+            yield digest
+            yield text.encode(*LOSSLESS)
 
     @property
     def has_image(self) -> np.ndarray:
@@ -152,8 +159,10 @@ def load_pairs(
         bad_images=bad_images,
     )
     warnings = (*read.warnings, *unread, *_one_sided(examples, read.texts), *report.warnings)
-    train, validation, test = (_pair_split(examples, split, names, read) for split in SPLITS)
-    return PairData(train, validation, test, names, replace(report, warnings=warnings))
+    parts = [_pair_split(examples, split, names, read) for split in SPLITS]
+    report = replace(report, warnings=warnings, digests=digests_of(parts, names))
+    train, validation, test = parts
+    return PairData(train, validation, test, names, report)
 
 
 def _scanned(

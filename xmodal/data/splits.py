@@ -1,7 +1,7 @@
 """Examples of any kind, cut into splits: which ones follows from the seed and their ids alone."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -10,6 +10,8 @@ import numpy as np
 from xmodal.core.errors import UserError, nearest
 from xmodal.data.shares import most_probable
 
+# Names and texts may hold halves of surrogate pairs.
+LOSSLESS = ("utf-8", "surrogatepass")
 SPLITS = ("train", "validation", "test")
 # What folders, files and columns call them.
 SPLIT_WORDS = {
@@ -66,6 +68,21 @@ class Labelled:
     def shares_at(self, positions: np.ndarray) -> np.ndarray | None:
         """Returns the shares of the examples at some positions (n, C)."""
         return None if self.shares is None else self.shares[positions]
+
+
+class ExampleSplit(Labelled):
+    """N labelled examples of a data set, as they came.
+
+    Attributes:
+        ids: how reports name each.
+    """
+
+    ids: tuple[str, ...]
+
+    @property
+    def contents(self) -> Iterator[bytes]:
+        """What each example consists of, or a digest of it."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True)
@@ -143,6 +160,32 @@ def divide(
         least = {"train": min_per_class, "validation": 1, "test": 1}
         examples = _limited(examples, limit, least, things, seed, flag="limit")
     return examples, names
+
+
+def digests_of(splits: Sequence[ExampleSplit], class_names: Sequence[str]) -> dict[str, str]:
+    """Returns what tells whether data are the same as before, without a second look at any file.
+
+    Args:
+        splits: the examples.
+        class_names: what the labels stand for.
+
+    Returns:
+        Digests of the "ids", the "labels" and the "contents", by these names.
+    """
+
+    def digest(parts: Iterable[bytes]) -> str:
+        found = hashlib.blake2b(digest_size=16)
+        for part in parts:
+            found.update(len(part).to_bytes(8) + part)
+        return found.hexdigest()
+
+    names = [name for split in splits for name in (str(len(split.ids)), *split.ids)]
+    targets = [split.targets.tobytes() for split in splits]
+    return {
+        "ids": digest(name.encode(*LOSSLESS) for name in names),
+        "labels": digest([*(name.encode(*LOSSLESS) for name in class_names), *targets]),
+        "contents": digest(content for split in splits for content in split.contents),
+    }
 
 
 def columns(

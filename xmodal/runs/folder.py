@@ -3,12 +3,13 @@
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from xmodal.core.errors import UserError
 from xmodal.core.files import folder_lock, mendable_os_errors, remove_unfinished, write_json, write_text
+from xmodal.core.formatting import first_few
 
 CHECKPOINTS = "checkpoints"
 # What a run leaves in its folder, and --overwrite and --restart therefore remove; last the flags, which
@@ -51,10 +52,10 @@ def held(folder: Path, flagfile: str, *, overwrite: bool, restart: bool) -> Iter
         try:
             yield
         except UserError:
-            if not goes_on and not any((folder / CHECKPOINTS).glob("*/")):
+            if not goes_on and not _has_trained(folder):
                 _clear(folder)
             raise
-        write_json(folder / CHECKPOINTS / "run.json", {"flags": flagfile, "finished": True})
+        _write_record(folder, {"flags": flagfile, "finished": True})
 
 
 def begin(
@@ -83,8 +84,32 @@ def begin(
         return True
     _clear(folder)
     write_text(folder / "config.cfg", flagfile)
-    write_json(folder / CHECKPOINTS / "run.json", {"flags": flagfile, "finished": False})
+    _write_record(folder, {"flags": flagfile, "finished": False})
     return False
+
+
+def bind(folder: Path, digests: Mapping[str, str]) -> None:
+    """Binds a run that is under way to what it reads: it goes on with the same alone.
+
+    Args:
+        folder: the run's own; nothing happens in one that no run was begun in, as that of a dry run.
+        digests: what is read -> its digest.
+
+    Raises:
+        UserError: when the run has trained on other things.
+    """
+    begun = _read(folder)
+    if begun is None:
+        return
+    bound = begun.get("data", {})
+    changed = [name for name, digest in digests.items() if bound.get(name, digest) != digest]
+    if changed and _has_trained(folder):
+        raise UserError(
+            f"--output_dir={folder} holds an unfinished run that was begun with other data: changed are "
+            f"{first_few(changed)}",
+            "put the data back as they were, or add --restart to begin anew",
+        )
+    _write_record(folder, {"data": bound | digests})
 
 
 def goes_on(folder: Path, flagfile: str, *, overwrite: bool, restart: bool) -> bool:
@@ -101,13 +126,17 @@ def goes_on(folder: Path, flagfile: str, *, overwrite: bool, restart: bool) -> b
         raise UserError(
             f"--output_dir={folder} holds a finished run", "choose another folder or add --overwrite"
         )
-    if finished or begun is None or restart:
+    # What has trained nothing has no result that other flags could change.
+    if finished or begun is None or restart or not _has_trained(folder):
         return False
     before, now = binding(begun["flags"]), binding(flagfile)
-    if before != now:
+    changed = [name for name in sorted({*before, *now}) if before.get(name) != now.get(name)]
+    if changed:
+        has, gives = (
+            first_few([given.get(name, f"no --{name}") for name in changed], 5) for given in (before, now)
+        )
         raise UserError(
-            f"--output_dir={folder} holds an unfinished run with other flags: "
-            f"it has {' '.join(sorted(before - now))}, this one {' '.join(sorted(now - before))}",
+            f"--output_dir={folder} holds an unfinished run with other flags: it has {has}; this one {gives}",
             "give the flags that it has, or add --restart to begin anew",
         )
     return True
@@ -139,6 +168,13 @@ def _require_ours(folder: Path, flagfile: str) -> None:
         )
 
 
+def _has_trained(folder: Path) -> bool:
+    """Tells whether a run has kept a state of any stage, or has measured."""
+    # What is hidden was never whole.
+    states = (folder / CHECKPOINTS).glob("*/[!.]*/")
+    return (folder / "metrics.json").exists() or any(states)
+
+
 def _clear(folder: Path) -> None:
     with mendable_os_errors(folder):
         # First what tells that there is something to go on with.
@@ -164,6 +200,9 @@ def _read(folder: Path) -> dict | None:
         begun = json.loads(record.read_text())
         if not (isinstance(begun["flags"], str) and isinstance(begun["finished"], bool)):
             raise ValueError("it holds other things")
+        bound = begun.get("data", {})
+        if not (isinstance(bound, dict) and all(isinstance(digest, str) for digest in bound.values())):
+            raise ValueError("it holds other digests")
         return begun
     except (FileNotFoundError, NotADirectoryError):
         return None
@@ -173,7 +212,21 @@ def _read(folder: Path) -> dict | None:
         raise UserError(f"{str(record)!r} is broken ({error!r})", remedy) from error
 
 
-def binding(flagfile: str) -> set[str]:
-    """Returns the lines of a flagfile that change results: all of a run's processes have the same ones."""
-    free = {*FREE, *(f"no{name}" for name in FREE)}
-    return {line for line in flagfile.splitlines() if line.lstrip("-").partition("=")[0] not in free}
+def _write_record(folder: Path, told: Mapping[str, object]) -> None:
+    """Adds to the record of a run, or begins it."""
+    write_json(folder / CHECKPOINTS / "run.json", {**(_read(folder) or {}), **told})
+
+
+def binding(flagfile: str) -> dict[str, str]:
+    """Returns the lines of a flagfile that change results, by the flags' names.
+
+    All of a run's processes have the same ones.
+    """
+    lines: dict[str, str] = {}
+    for line in flagfile.splitlines():
+        name, given, _ = line.lstrip("-").partition("=")
+        # Of booleans alone, which have no value, a name begins with "no".
+        name = name if given else name.removeprefix("no")
+        # A flag may be given several times.
+        lines[name] = f"{lines[name]} {line}" if name in lines else line
+    return {name: line for name, line in lines.items() if name not in FREE}

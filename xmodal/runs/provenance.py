@@ -1,7 +1,11 @@
 """The weights and data that a run is made from, by the flags that name them."""
 
+import hashlib
+from pathlib import Path
+
 from xmodal.assets.catalog import ASSETS
 from xmodal.config.config import Config
+from xmodal.core.files import digests, sha256_file
 from xmodal.report.records import Ingredient
 
 
@@ -24,3 +28,23 @@ def of_run(config: Config) -> tuple[Ingredient, ...]:
         for flag, value in flags.items()
         if value != "none"
     )
+
+
+def digests_of_files(config: Config) -> dict[str, str]:
+    """Returns the digests of the files and folders that flags name beside the data, by flag."""
+    named: dict[str, str | Path | None] = {
+        "target_map": config.text.target_map,
+        "class_descriptions": config.scorer.class_descriptions,
+        "image_weights": config.image.image_weights,
+        "text_encoder": config.text.text_encoder,
+    }
+    for name, _, path in (item.partition("=") for item in config.text.also_ask):
+        named[f"also_ask={name}"] = path
+    paths = {f"--{flag}": Path(path) for flag, path in named.items() if path}
+    return {flag: _digest(path) for flag, path in paths.items() if path.is_file() or path.is_dir()}
+
+
+def _digest(path: Path) -> str:
+    if path.is_file():
+        return sha256_file(path)
+    return hashlib.sha256(repr(sorted(digests(path).items())).encode()).hexdigest()

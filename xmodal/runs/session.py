@@ -17,7 +17,7 @@ from xmodal.core.files import target_of, write_text
 from xmodal.data.audit import DataReport
 from xmodal.report.model_card import CARD
 from xmodal.runs import provenance
-from xmodal.runs.folder import binding
+from xmodal.runs.folder import bind, binding
 from xmodal.training.agreement import require_agreement
 from xmodal.training.checkpoint import Checkpoints
 from xmodal.training.strategy import make_strategy, wait_for_all, workers
@@ -42,10 +42,24 @@ class Job:
     strategy: tf.distribute.Strategy
     checkpoints: Checkpoints
 
-    def warn(self, data: DataReport, what: str = "") -> None:
-        """Says what is doubtful about a data set, by its name where there are several."""
+    def check_data(self, data: DataReport, what: str = "") -> None:
+        """Says what is doubtful about a data set, and binds the run to it.
+
+        Args:
+            data: its report.
+            what: its name, where there are several.
+
+        Raises:
+            UserError: when the run goes on with one that was begun with other data, or another process of
+                the job has other data.
+        """
         for warning in data.warnings:
             self.clock.say(f"warning: {what}: {warning}" if what else f"warning: {warning}")
+        digests = {f"{part} of {what or 'the examples'}": digest for part, digest in data.digests.items()}
+        require_agreement(digests, self.strategy)
+        # The chief alone writes.
+        if self.checkpoints.writes:
+            bind(self.config.run.output_dir, digests)
 
     def told(self) -> dict[str, Any]:
         """Returns what a `report.Run` says of itself, whatever was measured."""
@@ -69,7 +83,10 @@ def begin(config: Config, clock: Clock) -> Job:
     strategy = make_strategy(
         config.run.strategy, config.run.virtual_devices, deterministic=config.run.deterministic
     )
-    require_agreement(versions.code() | {"flags": "\n".join(binding(config.flagfile))}, strategy)
+    files = provenance.digests_of_files(config)
+    require_agreement(
+        versions.code() | {"flags": "\n".join(binding(config.flagfile).values())} | files, strategy
+    )
     if config.run.record and workers(strategy).is_chief:
         target_of(config.run.record, report.RECORD, overwrite=config.run.overwrite)
     keras.config.set_dtype_policy(config.train.precision)
@@ -80,6 +97,8 @@ def begin(config: Config, clock: Clock) -> Job:
         writes=workers(strategy).is_chief,
         say=clock.say,
     )
+    if workers(strategy).is_chief:
+        bind(config.run.output_dir, files)
     return Job(config, clock, strategy, checkpoints)
 
 

@@ -108,9 +108,9 @@ def run(config: Config, clock: Clock) -> report.Run:
             original, config.documents, cache=cache_folder(), offline=config.run.offline
         )
         preset = text_encoder_path(config.text.text_encoder, cache=cache_folder(), offline=config.run.offline)
-    job.warn(original.report)
+    job.check_data(original.report)
     for name, other in others.items():
-        job.warn(other.report, name)
+        job.check_data(other.report, name)
     with clock.stage("cleaning"):
         prepared = prepare_documents(original, scrub=config.documents.scrub)
         data = prepared.data

@@ -59,8 +59,8 @@ def run(config: Config, clock: Clock) -> report.Run:
     strategy, checkpoints = job.strategy, job.checkpoints
     with clock.stage("data"):
         modalities, reports, facts = modalities_of(config, strategy)
-    for data in reports:
-        job.warn(data)
+    for name, data in zip(modalities, reports, strict=True):
+        job.check_data(data, name)
     setting = Setting(
         config,
         strategy,

@@ -45,7 +45,7 @@ def run(config: Config, clock: Clock) -> report.Run:
         data = configured_pairs(config)
         require_both_sides(data)
         preset = text_encoder_path(config.text.text_encoder, cache=cache_folder(), offline=config.run.offline)
-    job.warn(data.report)
+    job.check_data(data.report)
     bench = bench_of(job, data, preset)
     setting = by_flags(bench, image_weights=config.image.image_weights, text_weights="preset")
     models = train_all(setting, (*ALONE, *(f"fused_{kind}" for kind in config.fusion.fusion)), clock)

@@ -60,7 +60,7 @@ def run(config: Config, clock: Clock) -> report.Run:
     with clock.stage("data"):
         data = configured_images(config)
         encoder, learned, unseen = captions_of(job, data)
-    job.warn(data.report)
+    job.check_data(data.report)
     with clock.stage("features"):
         trunk = build_trunk(config, config.image.base, config.image.image_weights, job.strategy)
         features = features_of(job, trunk, data)

@@ -89,7 +89,7 @@ def run(config: Config, clock: Clock) -> report.Run:
         further_questions(config, data)
         preset = text_encoder_path(config.text.text_encoder, cache=cache_folder(), offline=config.run.offline)
         bridge = Bridge(data.class_names, config.text.text_style, config.text.template, config.text.top_k)
-    job.warn(data.report)
+    job.check_data(data.report)
 
     with clock.stage("transfer"):
         trunk, transfer = transferred_trunk(config, data, strategy)

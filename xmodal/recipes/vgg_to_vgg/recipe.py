@@ -41,7 +41,7 @@ def run(config: Config, clock: Clock) -> report.Run:
     strategy, checkpoints = job.strategy, job.checkpoints
     with clock.stage("data"):
         data = configured_images(config)
-    job.warn(data.report)
+    job.check_data(data.report)
     if config.run.export:
         clock.say("--export: this experiment has nothing to export; vgg_to_bert exports the target")
     cache = feature_cache(config, workers(strategy).is_chief, clock.say)
