@@ -11,7 +11,7 @@ import pytest
 from worker import configuration, trained
 
 from xmodal.core.errors import UserError
-from xmodal.training.cluster import Place, place
+from xmodal.training.cluster import Place, place, wait_for_hosts
 
 PROGRAM = Path(__file__).parents[1] / "helpers" / "worker.py"
 # README states it.
@@ -117,10 +117,11 @@ def test_both_processes_stop_after_one_step_when_one_is_told_to(alone, start, tm
 
 def test_processes_with_different_flags_end_before_they_train(tmp_path):
     ports = free_ports(2)
+    command = [sys.executable, "-m", "xmodal.run", "--strategy=multi_worker", "--offline"]
+    command.append(f"--dataset=folder:{tmp_path / 'missing'}")
     processes = [
         subprocess.Popen(
-            [sys.executable, "-m", "xmodal.run", "--strategy=multi_worker", "--offline", f"--seed={index}"]
-            + [f"--output_dir={tmp_path / str(index)}", f"--dataset=folder:{tmp_path / 'missing'}"],
+            [*command, f"--seed={index}", f"--output_dir={tmp_path / str(index)}"],
             env=configuration(ports, index),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -133,6 +134,24 @@ def test_processes_with_different_flags_end_before_they_train(tmp_path):
     told = "error: worker 1 of the job differs from worker 0: flags (--seed=1 here, --seed=0 there); "
     assert second.startswith(told)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_missing_process_is_named_and_not_waited_for_forever():
+    here, missing = free_ports(2)
+    lines: list[str] = []
+    hosts = [f"127.0.0.1:{port}" for port in (here, missing)]
+    with pytest.raises(
+        UserError, match=rf"^worker 1 \(127.0.0.1:{missing}\) of the job did not start within 1 s"
+    ):
+        wait_for_hosts(hosts, Place(0, 2), seconds=1, pause=0.1, say=lines.append)
+    assert lines == [f"waiting for worker 1 (127.0.0.1:{missing}), at most 1 s"]
+
+
+def test_two_processes_with_one_number_are_told():
+    here, other = free_ports(2)
+    hosts = [f"127.0.0.1:{port}" for port in (here, other)]
+    with socket.create_server(("", here)), pytest.raises(UserError, match=f"worker 0 .* port {here}"):
+        wait_for_hosts(hosts, Place(0, 2), seconds=1)
 
 
 TWO = '{"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": %s}}'

@@ -1,4 +1,4 @@
-"""Processes of one job that were started differently would train different models, and nobody would notice."""
+"""Processes of one job that were started differently would train different models: they are refused."""
 
 import json
 from collections.abc import Mapping

@@ -2,7 +2,10 @@
 
 import json
 import os
-from collections.abc import Mapping
+import socket
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from xmodal.core.errors import UserError
@@ -11,6 +14,9 @@ EXAMPLE = (
     'set TF_CONFIG on each host, such as {"cluster": {"worker": ["10.0.0.1:9000", "10.0.0.2:9000"]}, '
     '"task": {"type": "worker", "index": 0}}, or start it with srun'
 )
+
+# How long a process waits for the others of its job.
+MOST_SECONDS = 300.0
 
 
 @dataclass(frozen=True)
@@ -44,6 +50,71 @@ def place(strategy: str, environment: Mapping[str, str] = os.environ) -> Place:
         tasks = environment.get("SLURM_STEP_NUM_TASKS") or environment.get("SLURM_NTASKS") or "1"
         return Place(int(environment["SLURM_PROCID"]), int(tasks))
     raise UserError("--strategy=multi_worker needs to know the other hosts", EXAMPLE)
+
+
+def wait_for_hosts(
+    hosts: Sequence[str],
+    this: Place,
+    *,
+    seconds: float = MOST_SECONDS,
+    pause: float = 0.5,
+    say: Callable[[str], None] = lambda line: print(line, file=sys.stderr, flush=True),
+) -> None:
+    """Waits until all processes of a job have started, and says which ones have not.
+
+    TensorFlow waits for an hour without a word, and neither Ctrl-C nor SIGTERM ends that. So each process
+    first listens on its port itself.
+
+    Args:
+        hosts: HOST:PORT of each process of the job, in order.
+        this: which of them this one is.
+        seconds: the most that it waits.
+        pause: seconds between two looks at who is there.
+        say: where a line about the missing ones goes.
+
+    Raises:
+        UserError: when its port is taken, or one of the others has not come.
+    """
+    told: dict[int, str] = {}
+    begun = time.monotonic()
+    with _listening(hosts[this.index], this):
+        while True:
+            others = {index: host for index, host in enumerate(hosts) if index != this.index}
+            missing = {index: host for index, host in others.items() if not _listens(host)}
+            names = ", ".join(f"worker {index} ({host})" for index, host in missing.items())
+            waited = time.monotonic() - begun
+            if not missing:
+                return
+            if waited > seconds:
+                raise UserError(
+                    f"{names} of the job did not start within {seconds:.0f} s",
+                    "start every process, each with a number of its own, where the others can reach it",
+                )
+            # Processes that are started together come within seconds.
+            if missing != told and waited > min(5, seconds / 2):
+                say(f"waiting for {names}, at most {seconds:.0f} s")
+                told = missing
+            time.sleep(pause)
+
+
+def _listening(host: str, this: Place) -> socket.socket:
+    port = int(host.rpartition(":")[2])
+    try:
+        return socket.create_server(("", port), backlog=128)
+    except OSError as error:
+        raise UserError(
+            f"worker {this.index} of the job cannot listen on port {port} ({error.strerror})",
+            "give each process a number and a port of its own",
+        ) from error
+
+
+def _listens(host: str) -> bool:
+    name, _, port = host.rpartition(":")
+    try:
+        socket.create_connection((name.strip("[]"), int(port)), timeout=2).close()
+    except OSError:
+        return False
+    return True
 
 
 def _of_tf_config(text: str) -> Place:

@@ -96,11 +96,13 @@ def _mirrored(*devices: str) -> tf.distribute.Strategy:
 
 
 def _multi_worker() -> tf.distribute.Strategy:
-    cluster.place("multi_worker")
+    this = cluster.place("multi_worker")
     resolvers = tf.distribute.cluster_resolver
     resolver = (
         resolvers.TFConfigClusterResolver() if "TF_CONFIG" in os.environ else resolvers.SlurmClusterResolver()
     )
+    jobs = resolver.cluster_spec().as_dict()
+    cluster.wait_for_hosts([host for job in ("chief", "worker") for host in jobs.get(job, ())], this)
     try:
         return tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver)
     except RuntimeError as error:
