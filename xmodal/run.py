@@ -10,7 +10,7 @@ from xmodal.config import flags
 from xmodal.config.config import Config
 from xmodal.core import versions
 from xmodal.core.clock import Clock
-from xmodal.core.errors import UserError, WorkerLost, file_name_errors
+from xmodal.core.errors import UserError, WorkerLost, file_name_errors, with_flags
 from xmodal.core.signals import Terminated, sigterm_raised
 from xmodal.runs import dry_run
 from xmodal.runs.folder import CHECKPOINTS, held
@@ -41,7 +41,7 @@ def main(argv: Sequence[str]) -> int:
         with sigterm_raised(), file_name_errors():
             _run(flags.from_flags())
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {with_flags(error)}", file=sys.stderr)
         return USER_ERROR
     except WorkerLost as error:
         print(f"error: {error}; start every process of the job again: {GOES_ON}", file=sys.stderr)

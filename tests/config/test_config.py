@@ -2,44 +2,35 @@
 
 import ast
 import dataclasses
+import doctest
+import json
 import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Literal, get_args, get_origin, get_type_hints
 
 import pytest
 from absl import flags
 from absl.testing import flagsaver
 
+from xmodal.config import fields
 from xmodal.config import flags as config_flags
 from xmodal.config.attack import AttackConfig
-from xmodal.config.config import Config
-from xmodal.config.data import DataConfig, DocumentConfig, PairConfig
+from xmodal.config.config import GROUPS, Config
 from xmodal.config.fusion import FusionConfig
-from xmodal.config.generator import GeneratorConfig
 from xmodal.config.image import ImageConfig
 from xmodal.config.run import RunConfig
 from xmodal.config.scorer import ScorerConfig
 from xmodal.config.text import TextConfig
 from xmodal.config.training import TrainConfig
-from xmodal.core.errors import UserError, nearest
+from xmodal.core import errors
+from xmodal.core.errors import UserError, nearest, with_flags
 from xmodal.core.files import cache_folder
 
 ROOT = Path(__file__).parents[2]
-PARTS = (
-    RunConfig,
-    TrainConfig,
-    DataConfig,
-    DocumentConfig,
-    ImageConfig,
-    TextConfig,
-    ScorerConfig,
-    GeneratorConfig,
-    AttackConfig,
-    PairConfig,
-    FusionConfig,
-)
 FLAGS = {flag.name: flag for flag in flags.FLAGS.flags_by_module_dict()[config_flags.__name__]}
+RESOLVED = json.loads(Path(__file__).with_name("resolved_flags.json").read_text())
 
 
 def parsed(*arguments: str) -> Config:
@@ -65,9 +56,40 @@ def test_a_flag_says_what_it_does(name):
     assert name in config_flags.help_text()
 
 
-def test_a_flag_is_a_field_of_one_dataclass_and_a_field_is_a_flag():
-    fields = [field.name for part in PARTS for field in dataclasses.fields(part)]
-    assert sorted(fields) == sorted(FLAGS)
+def test_a_flag_is_an_option_of_one_group_and_an_option_is_a_flag():
+    assert sorted(config_flags.flag_names()) == sorted(FLAGS)
+
+
+@pytest.mark.parametrize("group", GROUPS.values())
+def test_a_default_is_of_the_type_of_its_field(group):
+    made = group()
+    for name, expected in get_type_hints(group).items():
+        assert _is_a(getattr(made, name), expected), name
+
+
+def _is_a(value, expected) -> bool:
+    """Tells whether a value is of an annotated type."""
+    arguments = get_args(expected)
+    if get_origin(expected) is tuple:
+        return isinstance(value, tuple) and all(_is_a(one, arguments[0]) for one in value)
+    if get_origin(expected) is Literal:
+        return value in arguments
+    return any(_is_a(value, one) for one in arguments) if arguments else type(value) in _classes(expected)
+
+
+def _classes(expected) -> tuple[type, ...]:
+    return (type(Path()),) if expected is Path else (expected,)
+
+
+def test_without_arguments_all_settings_are_those_of_no_flags():
+    settings = parsed()
+    for name, group in GROUPS.items():
+        assert dataclasses.replace(getattr(settings, name), **FOLDERS.get(name, {})) == group()
+    assert dataclasses.replace(Config(), train=settings.train, flagfile=settings.flagfile) == settings
+
+
+# Where a run's traces go is told by its folder.
+FOLDERS = {"train": {"profile_folder": TrainConfig().profile_folder}}
 
 
 def test_a_field_is_read_by_the_program():
@@ -95,6 +117,25 @@ def test_defaults():
 def test_the_dataclasses_are_frozen():
     with pytest.raises(dataclasses.FrozenInstanceError):
         parsed().run.seed = 1
+
+
+# Shipped flagfiles.
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "experiments").glob("*.cfg")))
+def test_a_shipped_flagfile_means_what_it_did(name, monkeypatch):
+    """A change that is meant is written into resolved_flags.json; new flags are no concern of this test."""
+    monkeypatch.chdir(ROOT)
+    changed = RESOLVED[name]
+    expected = sorted({*RESOLVED["defaults"], *changed["+"]} - set(changed["-"]))
+    known = {_flag_of(line) for line in expected} | {_flag_of(line) for line in RESOLVED["defaults"]}
+    lines = parsed(f"--flagfile=experiments/{name}.cfg").flagfile.splitlines()
+    assert sorted(line for line in lines if _flag_of(line) in known) == expected
+
+
+def _flag_of(line: str) -> str:
+    name = line.removeprefix("--").partition("=")[0]
+    return name if name in FLAGS else name.removeprefix("no")
 
 
 # The flagfile.
@@ -248,7 +289,10 @@ def test_a_flagfile_in_another_encoding(tmp_path):
         ("--nobaseline=1", "--nobaseline=1 does not take an argument"),
         ("--flagfile=a\0b", "embedded null byte"),
         (f"--flagfile={300 * 'x'}", "Unable to open flagfile: [Errno 36] File name too long"),
-        ("--generator_widths=32,100000", "--generator_widths=32,100000 are no channels"),
+        (
+            "--generator_widths=32,100000",
+            "--generator_widths=100000 does not fit; give an integer in the range",
+        ),
         ("--similarity_scale=big", "flag --similarity_scale=big: could not convert string to float: 'big'"),
         ("--offline=maybe", "flag --offline=maybe: ('Non-boolean argument to boolean flag', 'maybe')"),
         ("--top_k", "Missing value for flag --top_k"),
@@ -305,9 +349,9 @@ def test_what_is_not_attacked(flag, experiment):
     [
         (
             "--generator_widths=32,0",
-            "--generator_widths=32,0 are no channels; give whole numbers, such as 32,64,128",
+            "--generator_widths=0 does not fit; give an integer in the range [1, 65536]",
         ),
-        ("--generator_widths=", "--generator_widths= are no channels; give whole numbers, such as 32,64,128"),
+        ("--generator_widths=", "--generator_widths= is empty; give an integer in the range [1, 65536]"),
         ("--generator_augment=flop", "--generator_augment=flop is not known; did you mean 'flip'?"),
         ("--image_generator=gan", "--image_generator=gan is not known; write flow or preset:NAME"),
         ("--image_generator=preset:", "--image_generator=preset: is not known; write flow or preset:NAME"),
@@ -376,9 +420,9 @@ def test_amounts_of_examples_and_directions():
     [
         (
             "--per_class=20,few",
-            "--per_class=few is no number of examples; give whole numbers from 1 on, or all",
+            "--per_class=few does not fit; give whole numbers from 1 on, or all",
         ),
-        ("--per_class=0", "--per_class=0 is no number of examples; give whole numbers from 1 on, or all"),
+        ("--per_class=0", "--per_class=0 does not fit; give whole numbers from 1 on, or all"),
         (
             "--directions=image_to_documents",
             "--directions=image_to_documents is not known; did you mean 'images_to_documents'?",
@@ -401,13 +445,68 @@ def test_budgets_of_attacks():
 @pytest.mark.parametrize(
     ("flag", "problem"),
     [
-        ("--slips=0.1,few", "--slips=few is no number above 0 and up to 1; give such numbers"),
-        ("--changed_words=20", "--changed_words=20 is no number above 0 and up to 1; give such numbers"),
-        ("--pixel_budgets=nan", "--pixel_budgets=nan is no number above 0 and up to 255; give such numbers"),
-        ("--pixel_budgets=", "--pixel_budgets= is empty; give numbers above 0 and up to 255"),
+        ("--slips=0.1,few", "--slips=few does not fit; give a number above 0 and up to 1"),
+        ("--changed_words=20", "--changed_words=20 does not fit; give a number above 0 and up to 1"),
+        ("--pixel_budgets=nan", "--pixel_budgets=nan does not fit; give a number above 0 and up to 255"),
+        ("--pixel_budgets=", "--pixel_budgets= is empty; give a number above 0 and up to 255"),
     ],
 )
 def test_budgets_of_attacks_that_are_none(flag, problem):
     with pytest.raises(UserError) as caught:
         parsed(flag)
     assert str(caught.value) == problem
+
+
+# In a notebook.
+
+
+@pytest.mark.parametrize(
+    ("group", "values", "told"),
+    [
+        (ImageConfig, {"dropout": 2}, "`dropout=2` does not fit; give a number in the range [0, 0.9]"),
+        (ImageConfig, {"epochs": 2.5}, "`epochs=2.5` does not fit; give an integer in the range"),
+        (ImageConfig, {"epochs": "2"}, "`epochs=2` does not fit; give an integer in the range"),
+        (ImageConfig, {"mirror": "yes"}, "`mirror=yes` does not fit; give True or False"),
+        (ImageConfig, {"growth": "none"}, "`growth=none` is not known; choose one of identity, random"),
+        (ImageConfig, {"augment": ("flop",)}, "`augment=flop` is not known; did you mean 'flip'?"),
+        (ImageConfig, {"features": "pool"}, "`features=pool` is one word; give several, such as ('pool',)"),
+        (TrainConfig, {"profile_steps": (5, 2)}, "`profile_steps=5,2` are no steps; give two numbers"),
+        (TrainConfig, {"weight_decay": float("nan")}, "`weight_decay=nan` does not fit; give a non-negative"),
+        (AttackConfig, {"slips": (1.5,)}, "`slips=1.5` does not fit; give a number above 0 and up to 1"),
+        (FusionConfig, {"fusion_units": 6}, "`fusion_units=6` is no multiple of 4; attention has 4 heads"),
+        (ScorerConfig, {"per_class": (-1,)}, "`per_class=-1` does not fit; give whole numbers from 1 on"),
+        (TextConfig, {"also_ask": ("a.csv",)}, "`also_ask=a.csv` has no name; write NAME=WHERE"),
+        (RunConfig, {"experiment": "fusoin"}, "`experiment=fusoin` is not known; did you mean 'fusion'?"),
+    ],
+)
+def test_a_group_speaks_of_the_value(group, values, told):
+    with pytest.raises(UserError) as caught:
+        group(**values)
+    assert str(caught.value).startswith(told)
+
+
+def test_words_in_a_group_are_parsed_as_in_a_flagfile():
+    assert ScorerConfig(per_class=[5, "all"]).per_class == (5, 0)
+    assert TextConfig(target_map="a.csv").target_map == Path("a.csv")
+    assert AttackConfig(slips=["0.1", 0.05, 0.1]).slips == (0.05, 0.1)
+    assert RunConfig(experiment="fusion").output_dir == Path("runs/fusion")
+
+
+@pytest.mark.parametrize(
+    ("problem", "told"),
+    [
+        ("`top_k=0` is odd", "--top_k=0 is odd"),
+        ("two of `a_b` and `export=False`.", "two of --a_b and --noexport."),
+        ("`small=True`", "--small"),
+        ("`template=a`b {}` has it", "--template=a`b {} has it"),
+        ("`--help` and `pip install x` stay", "`--help` and `pip install x` stay"),
+    ],
+)
+def test_the_command_line_spells_arguments_as_flags(problem, told):
+    error = with_flags(UserError(problem, problem))
+    assert (error.problem, error.remedy) == (told, told)
+
+
+@pytest.mark.parametrize("module", [errors, fields])
+def test_the_examples(module):
+    assert doctest.testmod(module, optionflags=doctest.ELLIPSIS).failed == 0

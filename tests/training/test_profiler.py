@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
-from xmodal.config.training import TracedSteps, TrainConfig
+from xmodal.config.training import TrainConfig
 from xmodal.data.batches import array_batches
 from xmodal.training.loop import fit
 from xmodal.training.losses import cross_entropy
@@ -22,7 +22,7 @@ def trained(folder, one_device, stage, first, last, epochs=2):
         epochs=epochs,
         strategy=one_device,
         stage=stage,
-        config=TrainConfig(profile_steps=TracedSteps(first, last, folder)),
+        config=TrainConfig(profile_steps=(first, last), profile_folder=folder),
     )
 
 

@@ -8,7 +8,7 @@ from xmodal import report
 from xmodal.config import flags
 from xmodal.core import versions
 from xmodal.core.clock import Clock
-from xmodal.core.errors import UserError, file_name_errors
+from xmodal.core.errors import UserError, file_name_errors, with_flags
 from xmodal.core.files import target_of, write_json, write_text
 from xmodal.report import markup
 from xmodal.runs.comparison import text
@@ -49,7 +49,7 @@ def main(argv: Sequence[str]) -> int:
                 page = settings.run.record.with_suffix(".html")
                 write_text(page, bench.page(figures), markup.PAGE, overwrite=overwrite)
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {with_flags(error)}", file=sys.stderr)
         return 2
     return 0
 

@@ -1,9 +1,12 @@
 """All settings of a run."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import get_type_hints
 
 from xmodal.config.attack import AttackConfig
 from xmodal.config.data import DataConfig, DocumentConfig, PairConfig
+from xmodal.config.experiments import NOT_ATTACKED, SHRUNK
+from xmodal.config.fields import Group
 from xmodal.config.fusion import FusionConfig
 from xmodal.config.generator import GeneratorConfig
 from xmodal.config.image import ImageConfig
@@ -11,21 +14,64 @@ from xmodal.config.run import RunConfig
 from xmodal.config.scorer import ScorerConfig
 from xmodal.config.text import TextConfig
 from xmodal.config.training import TrainConfig
+from xmodal.core.errors import UserError
 
 
 @dataclass(frozen=True)
 class Config:
-    """All that a recipe is told, and the text of the flags that say it again."""
+    """All that a recipe is told, and the text of the flags that say it again.
 
-    run: RunConfig
-    train: TrainConfig
-    data: DataConfig
-    documents: DocumentConfig
-    pairs: PairConfig
-    image: ImageConfig
-    text: TextConfig
-    scorer: ScorerConfig
-    fusion: FusionConfig
-    generator: GeneratorConfig
-    attack: AttackConfig
-    flagfile: str
+    Raises:
+        UserError: when options of several groups do not fit together.
+    """
+
+    run: RunConfig = field(default_factory=RunConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    documents: DocumentConfig = field(default_factory=DocumentConfig)
+    pairs: PairConfig = field(default_factory=PairConfig)
+    image: ImageConfig = field(default_factory=ImageConfig)
+    text: TextConfig = field(default_factory=TextConfig)
+    scorer: ScorerConfig = field(default_factory=ScorerConfig)
+    fusion: FusionConfig = field(default_factory=FusionConfig)
+    generator: GeneratorConfig = field(default_factory=GeneratorConfig)
+    attack: AttackConfig = field(default_factory=AttackConfig)
+    flagfile: str = ""
+
+    def __post_init__(self):
+        if self.train.data_service and self.run.deterministic:
+            raise UserError(
+                f"`data_service={self.train.data_service}` brings batches in no fixed order",
+                "leave it or `deterministic` out",
+            )
+        if self.run.small:
+            self._require_float32_export()
+        if self.run.experiment in NOT_ATTACKED and (self.attack.robust or self.attack.attacked_examples):
+            raise UserError(
+                f"`experiment={self.run.experiment}` is not attacked",
+                "leave out `robust` and `attacked_examples`",
+            )
+
+    def _require_float32_export(self) -> None:
+        if self.run.experiment not in SHRUNK:
+            raise UserError(
+                f"`small` is of no use to `experiment={self.run.experiment}`",
+                f"add `small=False`; it is for {' and '.join(SHRUNK)}",
+            )
+        if not self.run.export:
+            raise UserError(
+                "`small` makes small forms of the export, and `export=False` makes none",
+                "add `small=False`, or leave out `export=False`",
+            )
+        if self.train.precision != "float32":
+            raise UserError(
+                "`small` makes small forms of float32, and "
+                f"`precision={self.train.precision}` is another one",
+                "add `small=False`, or leave out `precision`",
+            )
+
+
+# The groups of options by the name that `Config` gives them.
+GROUPS: dict[str, type[Group]] = {
+    name: group for name, group in get_type_hints(Config).items() if issubclass(group, Group)
+}

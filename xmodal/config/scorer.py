@@ -3,27 +3,60 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from xmodal.config.fields import MOST_UNITS, MOST_WORDS, Group, option
+
 DIRECTIONS = ("images_to_documents", "documents_to_images")
 MOVES = ("scorer", "upper")
 WORD_VECTORS = ("bert", "random")
 
 
+def _examples(count: str) -> int:
+    if count != "all" and (not count.isdecimal() or int(count) == 0):
+        raise ValueError(count)
+    return 0 if count == "all" else int(count)
+
+
+def _direction(words: str) -> tuple[str, ...]:
+    return tuple(words.split("_to_"))
+
+
 @dataclass(frozen=True)
-class ScorerConfig:
+class ScorerConfig(Group):
     """One scorer for images and documents, and what is measured with it.
 
     `per_class` has 0 for all examples; `directions` are pairs of a source and a target.
     """
 
-    per_class: tuple[int, ...]
-    seeds: int
-    directions: tuple[tuple[str, str], ...]
-    move: str
-    freeze_moved: bool
-    unseen: int
-    seen_per_class: int
-    class_descriptions: Path | None
-    vocabulary: int
-    word_vectors: str
-    units: int
-    text_dropout: float
+    per_class: tuple[int, ...] = option(
+        ("20", "100", "500", "all"),
+        "Training examples a class that transfer is measured with; all is always among them.",
+        least=0,
+        form="whole numbers from 1 on, or all",
+        parse=_examples,
+    )
+    seeds: int = option(3, "Seeds that each training is repeated with: --seed and those after it.", least=1)
+    directions: tuple[tuple[str, str], ...] = option(
+        DIRECTIONS,
+        "Where the scorer moves: any of the two; none trains each modality alone.",
+        choices=DIRECTIONS,
+        parse=_direction,
+    )
+    move: str = option(
+        "scorer", "What moves between the modalities; upper is the scorer and a layer below.", choices=MOVES
+    )
+    freeze_moved: bool = option(False, "Leave what moved as it is, instead of training it on.")
+    unseen: int = option(
+        3, "Classes that are left out of training, to be told by their names alone.", least=0
+    )
+    seen_per_class: int = option(100, "Training examples of each other class in that measurement.", least=1)
+    class_descriptions: Path | None = option(
+        None, "CSV with the columns name,description: what the documents' classes are about.", parse=Path
+    )
+    vocabulary: int = option(
+        30_000, "Most words of the documents that have a vector of their own.", least=1, most=MOST_WORDS
+    )
+    word_vectors: str = option(
+        "bert", "How these start: from BERT's word pieces, or at random.", choices=WORD_VECTORS
+    )
+    units: int = option(256, "Units of each LSTM in each direction.", least=1, most=MOST_UNITS)
+    text_dropout: float = option(0.5, "Dropout between the layers of the LSTMs.", least=0, most=0.9)

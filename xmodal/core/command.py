@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from xmodal.core import versions
-from xmodal.core.errors import UserError, file_name_errors
+from xmodal.core.errors import UserError, file_name_errors, with_flags
 
 DONE, USER_ERROR, INTERRUPTED = 0, 2, 130
 
@@ -56,7 +56,7 @@ def exit_code(
         with file_name_errors():
             run(argv[1:])
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {with_flags(error)}", file=sys.stderr)
         return USER_ERROR
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

@@ -2,14 +2,20 @@
 
 import difflib
 import errno
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
+# An argument in an error, with or without its value. A value may hold a backtick.
+ARGUMENT = re.compile(r"`([a-z]\w*)(?:=(.*?))?`(?![^\s;,:.)])", re.DOTALL)
+
 
 class UserError(Exception):
-    """A problem that the user can mend: a flag, a file, a missing asset.
+    """A problem that the user can mend: an argument, a file, a missing asset.
 
-    `xmodal.run` prints it as one line, `error: <problem>; <remedy>`, and exits with 2.
+    Arguments, and the options of a run, stand in it as in Keras: in backticks, `name` or `name=value`. The
+    command line spells them as its flags, see `with_flags`; `xmodal.run` prints one line,
+    `error: <problem>; <remedy>`, and exits with 2.
 
     Args:
         problem: what is wrong, naming the thing and its value.
@@ -20,6 +26,23 @@ class UserError(Exception):
         self.problem = problem
         self.remedy = remedy
         super().__init__(" ".join(f"{problem}; {remedy}".split()))
+
+
+def with_flags(error: UserError) -> UserError:
+    """Returns an error as the command line says it: `name=value` is --name=value there.
+
+    Example:
+        >>> print(with_flags(UserError("`top_k=0` does not fit", "leave out `export=False`")))
+        --top_k=0 does not fit; leave out --noexport
+    """
+    return UserError(ARGUMENT.sub(_flag, error.problem), ARGUMENT.sub(_flag, error.remedy))
+
+
+def _flag(argument: re.Match[str]) -> str:
+    name, value = argument.groups()
+    if value in (None, "True", "False"):
+        return f"--no{name}" if value == "False" else f"--{name}"
+    return f"--{name}={value}"
 
 
 class WorkerLost(Exception):

@@ -110,7 +110,7 @@ def shrunk(config: Config, folder: Path) -> Config:
             small=False,
             feature_cache_gb=0.0,
         ),
-        train=replace(config.train, profile_steps=None),
+        train=replace(config.train, profile_steps=()),
         scorer=replace(config.scorer, seeds=min(SEEDS, config.scorer.seeds)),
         attack=replace(config.attack, attacked_examples=attacked),
     )

@@ -117,7 +117,8 @@ def fit(
     if found:
         progress = take_progress(found[0], model, applied, strategy, stage, (steps, epochs))
     listeners = keras.callbacks.CallbackList(list(callbacks), model=model, epochs=epochs, steps=steps)
-    trace = StepTrace(config.profile_steps if workers(strategy).is_chief else None, stage)
+    traced = config.profile_steps if workers(strategy).is_chief else ()
+    trace = StepTrace(traced, config.profile_folder, stage)
     run = _Training(
         model,
         applied,
