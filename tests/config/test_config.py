@@ -243,6 +243,7 @@ def test_a_flagfile_in_another_encoding(tmp_path):
         ("--bad_images=Skip", "flag --bad_images=Skip: did you mean 'skip'?"),
         ("--epochs=0", "flag --epochs=0: 0 is not an integer in the range [1, 1000000000]"),
         ("--batch_size=-1", "flag --batch_size=-1: -1 is not an integer in the range [1, 1000000]"),
+        ("--head_epochs=0", "--head_epochs=0 trains no head; give an integer from 1 on"),
         ("--epochs=three", "flag --epochs=three: invalid literal for int() with base 10: 'three'"),
         ("--seed=-1", "flag --seed=-1: -1 is not an integer in the range [0, 1000000000]"),
         ("--image_size=31", "flag --image_size=31: 31 is not an integer in the range [32, 4096]"),

@@ -35,7 +35,7 @@ class ImageConfig(Group):
     augment: tuple[str, ...] = option(
         ("shift", "rotate", "zoom"), "How training images are varied.", choices=AUGMENTATIONS
     )
-    head_epochs: int = option(20, "Epochs of the head on the kept outputs of a frozen trunk.", least=1)
+    head_epochs: int = option(20, "Epochs of the head on the kept outputs of a frozen trunk.", least=0)
     hidden: int = option(0, "Units of the head's hidden layer; 0 makes it linear.", least=0, most=MOST_UNITS)
     dropout: float = option(0.3, "Dropout in the image head.", least=0, most=0.9)
     label_smoothing: float = option(0.1, "Label smoothing of the image loss.", least=0, most=0.9)
