@@ -44,9 +44,6 @@ class Config:
                 f"`data_service={self.train.data_service}` brings batches in no fixed order",
                 "leave it or `deterministic` out",
             )
-        # Within a run, networks that learn as a whole from the first step have none.
-        if not self.image.head_epochs:
-            raise UserError("`head_epochs=0` trains no head", "give an integer from 1 on")
         if self.run.small:
             self._require_float32_export()
         if self.run.experiment in NOT_ATTACKED and (self.attack.robust or self.attack.attacked_examples):

@@ -114,6 +114,9 @@ def from_flags() -> Config:
             part: group(**{name: written[name] for name, _ in options_of(group)})
             for part, group in GROUPS.items()
         }
+        # Recipes alone have networks that learn as a whole from the first step.
+        if not made["image"].head_epochs:
+            raise UserError("`head_epochs=0` trains no head", "give an integer from 1 on")
         made["train"] = dataclasses.replace(
             made["train"], profile_folder=made["run"].output_dir / "tensorboard" / "profile"
         )
