@@ -10,8 +10,8 @@ import tensorflow as tf
 
 from xmodal.bridge.bridge import Bridge
 from xmodal.bridge.class_names import readable, with_article
-from xmodal.bridge.styles import HEDGES, LIKELY, PROBABLE, STYLES, SURE
-from xmodal.config.text import TEXT_STYLES
+from xmodal.bridge.styles import HEDGES, LIKELY, PROBABLE, STYLES, SURE, Style
+from xmodal.config.text import TextConfig
 from xmodal.core.errors import UserError
 from xmodal.evaluation.calibration import FLOOR, TEMPERATURES, fit_mixture, fit_temperature, mix, softmax
 
@@ -141,7 +141,10 @@ def test_no_article(name):
 
 
 def test_styles_are_the_flags_choices():
-    assert STYLES == TEXT_STYLES
+    for style in STYLES:
+        assert TextConfig(text_style=style).text_style == style
+    with pytest.raises(UserError, match="`text_style=hedge` is not known; did you mean 'hedged'"):
+        TextConfig(text_style="hedge")
 
 
 def rows(classes: int, seed: int) -> np.ndarray:
@@ -150,7 +153,7 @@ def rows(classes: int, seed: int) -> np.ndarray:
     logits = random.normal(size=(3000, classes)) * 10 ** random.uniform(-2, 2, size=(3000, 1))
     coarse = random.integers(0, 4, size=(2000, classes)) + 1e-9
     thresholds = []
-    for top in (SURE, LIKELY, PROBABLE, np.float32(0.5)):
+    for top in map(np.float32, (SURE, LIKELY, PROBABLE, 0.5)):
         for nudged in (np.nextafter(top, np.float32(0)), top, np.nextafter(top, np.float32(1))):
             for second in (np.float32(0.1), np.float32(0.25), np.float32(1) - nudged):
                 row = np.zeros(classes, np.float32)
@@ -301,6 +304,38 @@ def test_saved_model_runs_without_this_package(tmp_path):
 def test_what_the_user_can_mend(arguments, message):
     with pytest.raises(UserError, match=message):
         Bridge(**{"class_names": ("dog", "cat", "owl"), "style": "hedged", **arguments})
+
+
+# Says how far the first class is ahead of the second.
+AHEAD = Style(
+    ("{} by far, not {}", "{}, but {} is close"),
+    lambda ranked, where: where(ranked[..., 0] >= ranked[..., 1] + 0.5, 0, 1),
+    shares=(0.85, 0.52),
+    rival=0.9,
+)
+
+
+def test_a_new_style_is_a_row_of_the_table(monkeypatch):
+    monkeypatch.setitem(STYLES, "ahead", AHEAD)
+    assert TextConfig(text_style="ahead").text_style == "ahead"
+    bridge = Bridge(ANIMALS, "ahead", TWO_TEMPLATES)
+    probabilities = rows(len(ANIMALS), seed=5)
+    made = bridge.sentences(probabilities).numpy()
+    assert [[text.decode() for text in row] for row in made] == [
+        bridge.describe(row) for row in probabilities
+    ]
+    assert {"by far" in row[0].decode() for row in made} == {True, False}
+    two = Bridge(("no", "yes"), "ahead")
+    assert two.describe(np.array([0.2, 0.8])) == ["a photo of a yes by far, not a no"]
+    written = two.text_examples(9, seed=0)
+    assert len(written) == 4
+    for sentence, meaning in written:
+        assert two.describe(meaning) == [sentence]
+    shares = two.measured_shares(np.array([[0.9, 0.1], [0.4, 0.6]]))
+    np.testing.assert_allclose(shares["{}, but {} is close"], [0.6, 0.4])
+    monkeypatch.setitem(STYLES, "three", Style(("{}, {} or {}",)))
+    with pytest.raises(UserError, match="--text_style=three names 3 classes, and there are 2; choose"):
+        Bridge(("no", "yes"), "three")
 
 
 def test_top_k_is_not_read_by_other_styles():

@@ -4,9 +4,21 @@ import keras
 import numpy as np
 import pytest
 
+from xmodal.config.fusion import FusionConfig
+from xmodal.core.errors import UserError
 from xmodal.evaluation.calibration import softmax
-from xmodal.models.fusion import INPUTS, FusionSettings, gate_model, late_model, trained_model
+from xmodal.models.fusion import (
+    FUSIONS,
+    FusionSettings,
+    Placeholder,
+    Sides,
+    fusion_model,
+    gate_model,
+    inputs_of,
+    note_of,
+)
 from xmodal.models.heads import ClassTexts
+from xmodal.recipes.fusion.recipe import require_fusions
 
 FUSED = ("fused_early", "fused_gated", "fused_attention")
 
@@ -32,14 +44,14 @@ def settings(inputs):
 @pytest.fixture(scope="module")
 def models(settings):
     keras.utils.set_random_seed(0)
-    models = {name: trained_model(name, settings) for name in ("image_only", "text_only", *FUSED)}
-    sides = models["image_only"], models["text_only"]
-    return models | {"fused_late": late_model(*sides, (2.0, 0.5), np.array([0.5, 0.3, 0.2]))}
+    models = {name: fusion_model(name, settings) for name in ("image_only", "text_only", *FUSED)}
+    sides = Sides(models["image_only"], models["text_only"], (2.0, 0.5), np.array([0.5, 0.3, 0.2]))
+    return models | {"fused_late": fusion_model("fused_late", settings, sides)}
 
 
 def answers(model, inputs, **changed):
     given = inputs | changed
-    return model({name: given[name] for name in INPUTS[model.name]}, training=False).numpy()
+    return model({name: given[name] for name in inputs_of(model.name)}, training=False).numpy()
 
 
 @pytest.mark.parametrize("name", ["image_only", "text_only", "fused_late", *FUSED])
@@ -111,10 +123,43 @@ def test_the_gate_weighs_what_is_there(models, inputs):
 
     def weights(**changed):
         given = inputs | changed
-        return gate({name: given[name] for name in INPUTS["fused_gated"]}).numpy()
+        return gate({name: given[name] for name in inputs_of("fused_gated")}).numpy()
 
     np.testing.assert_allclose(weights().sum(axis=1), 1, rtol=1e-5)
     assert weights().std(axis=0).min() > 1e-3
     none = np.zeros(6, np.float32)
     np.testing.assert_array_equal(weights(has_text=none), np.tile([1, 0], (6, 1)))
     np.testing.assert_array_equal(weights(has_image=none), np.tile([0, 1], (6, 1)))
+
+
+def test_the_flag_names_all_ways():
+    assert tuple(FUSIONS) == FusionConfig().fusion
+
+
+def product(image, text, has_image, has_text, settings):
+    """What both sides say, multiplied.
+
+    In no paper.
+    """
+    sides = [keras.layers.Dense(settings.units, name=name)(x) for name, x in (("a", image), ("b", text))]
+    there = zip(("no_image", "no_text"), sides, (has_image, has_text), strict=True)
+    return keras.layers.Multiply()([Placeholder(name=name)(side, has) for name, side, has in there])
+
+
+def test_a_new_way_is_a_function_in_the_table(monkeypatch, inputs, settings):
+    monkeypatch.setitem(FUSIONS, "product", product)
+    assert note_of("fused_product") == "what both sides say, multiplied"
+    assert inputs_of("fused_product") == ("image", "text", "has_image", "has_text")
+    model = fusion_model("fused_product", settings)
+    model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    labels = np.arange(6) % 3
+    read = {name: inputs[name] for name in inputs_of("fused_product")}
+    history = model.fit(read, labels, epochs=2, verbose=0)
+    assert np.isfinite(history.history["loss"]).all()
+    assert answers(model, inputs).shape == (6, 3)
+
+
+def test_a_way_that_is_none_is_told_before_anything_is_read():
+    require_fusions(FUSIONS)
+    with pytest.raises(UserError, match="`fusion=erly` is not known; did you mean 'early'"):
+        require_fusions(("late", "erly"))

@@ -12,7 +12,7 @@ from pages import ROOT
 
 from xmodal.core.files import cache_folder
 from xmodal.models.bilstm import bilstm
-from xmodal.models.fusion import FusionSettings, late_model, trained_model
+from xmodal.models.fusion import FusionSettings, Sides, fusion_model
 from xmodal.models.heads import ClassTexts, image_head, scored_classifier
 from xmodal.models.image_backbones import image_trunk, small_cnn
 from xmodal.models.unet import unet
@@ -131,10 +131,11 @@ def network(name: str):
         noise = {"image": images[:, :8, :8], "time": PRESENT[0], "text": numbers(2, 6)}
         return unet(8, 6, (8, 16), 2), noise
     if name == "fused_late":
-        sides = [trained_model(side, settings) for side in ("image_only", "text_only")]
-        model = late_model(*sides, (1.5, 0.7), np.array([0.2, 0.5, 0.3]))
+        alone = [fusion_model(side, settings) for side in ("image_only", "text_only")]
+        sides = Sides(*alone, (1.5, 0.7), np.array([0.2, 0.5, 0.3]))
+        model = fusion_model(name, settings, sides)
     else:
-        model = trained_model(name, settings)
+        model = fusion_model(name, settings)
     return model, {part: pairs[part] for part in model.input}
 
 

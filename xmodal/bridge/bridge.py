@@ -18,7 +18,7 @@ import numpy as np
 import tensorflow as tf
 
 from xmodal.bridge.class_names import readable, with_article
-from xmodal.bridge.styles import HEDGED_RIVAL, HEDGED_SHARES, HEDGES, LISTED, SMALLEST, STYLES, Style, hedge
+from xmodal.bridge.styles import SMALLEST, STYLES, Style
 from xmodal.core.errors import UserError, nearest
 
 
@@ -36,7 +36,7 @@ class Bridge:
 
     Attributes:
         class_names: the C names of the classes, in the order of the probabilities.
-        style: one of `STYLES`.
+        style: a key of `STYLES`.
         templates: P texts around the phrase, each with `{}` where it goes.
         top_k: the number of classes K that `topk` names; the other styles do not read it.
 
@@ -47,7 +47,7 @@ class Bridge:
     """
 
     class_names: tuple[str, ...]
-    style: Style
+    style: str
     templates: tuple[str, ...] = ("a photo of {}",)
     top_k: int = 3
 
@@ -56,10 +56,15 @@ class Bridge:
         _check_templates(self.templates)
         if self.style not in STYLES:
             raise UserError(f"--text_style={self.style} is not known", nearest(str(self.style), STYLES))
-        if self.style == "topk" and not 1 <= self.top_k <= len(self.class_names):
+        classes = len(self.class_names)
+        if callable(self._style.patterns) and not 1 <= self.top_k <= classes:
             raise UserError(
-                f"--top_k={self.top_k} does not fit {len(self.class_names)} classes",
-                f"choose from 1 to {len(self.class_names)}",
+                f"--top_k={self.top_k} does not fit {classes} classes", f"choose from 1 to {classes}"
+            )
+        if self._named > classes:
+            raise UserError(
+                f"--text_style={self.style} names {self._named} classes, and there are {classes}",
+                "choose another style",
             )
 
     @cached_property
@@ -67,11 +72,13 @@ class Bridge:
         """The C class names as they stand in sentences: readable, with their article."""
         return _class_phrases(self.class_names)
 
+    @property
+    def _style(self) -> Style:
+        return STYLES[self.style]
+
     @cached_property
     def _patterns(self) -> tuple[str, ...]:
-        if self.style == "hedged":
-            return HEDGES
-        return (", or ".join(["{}"] * (1 if self.style == "top1" else self.top_k)),)
+        return self._style.patterns_for(self.top_k)
 
     @property
     def _named(self) -> int:
@@ -99,9 +106,7 @@ class Bridge:
             raise ValueError("probabilities must be finite")
         probabilities = np.where(probabilities < SMALLEST, np.float32(0), probabilities)
         order = np.argsort(-probabilities, kind="stable")[: self._named]
-        choice = 0
-        if self.style == "hedged":
-            choice = int(hedge(probabilities[order[0]], np.where))
+        choice = int(self._style.choose(probabilities[order], np.where))
         phrase = "".join(_filled(self._patterns[choice], [self.class_phrases[i] for i in order]))
         return ["".join(_filled(template, [phrase])) for template in self.templates]
 
@@ -133,8 +138,8 @@ class Bridge:
         # patterns whole.
         phrases = [tf.strings.join(_filled(pattern, names)) for pattern in self._patterns]
         phrase = phrases[0]
-        if self.style == "hedged":
-            choice = hedge(values[:, 0], tf.where)
+        if len(phrases) > 1:
+            choice = self._style.choose(values, tf.where)
             phrase = tf.gather(tf.stack(phrases, axis=1), choice, batch_dims=1)
         return tf.stack([tf.strings.join(_filled(template, [phrase])) for template in self.templates], axis=1)
 
@@ -149,9 +154,7 @@ class Bridge:
             an image.
         """
         ranked = -np.sort(-probabilities, axis=1)
-        choices = np.zeros(len(ranked), int)
-        if self.style == "hedged":
-            choices = hedge(ranked[:, 0].astype(np.float32), np.where)
+        choices = self._style.choose(ranked[:, : self._named].astype(np.float32), np.where)
         return {
             pattern: ranked[choices == choice, : pattern.count("{}")].mean(axis=0)
             for choice, pattern in enumerate(self._patterns)
@@ -200,14 +203,13 @@ class Bridge:
 
     def _shares(self, pattern: str) -> list[float]:
         """Returns the probabilities that a pattern gives to the classes that it names, in their order."""
-        hedged = pattern in HEDGES
-        shares = [HEDGED_SHARES[HEDGES.index(pattern)] if hedged else LISTED]
+        shares = [self._style.shares[self._patterns.index(pattern)]]
         others = pattern.count("{}") - 1
         for number in range(1, others + 1):
             left = 1 - sum(shares)
             # The last class there is has all that is left.
             alone = number == len(self.class_names) - 1
-            shares.append(left if alone else left * (HEDGED_RIVAL if hedged else LISTED))
+            shares.append(left if alone else left * self._style.rival)
         return shares
 
     def _meaning(self, named: Sequence[int], shares: Sequence[float] | np.ndarray) -> np.ndarray:

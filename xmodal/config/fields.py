@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from numbers import Integral, Real
@@ -23,7 +23,7 @@ class Option:
 
     default: Any
     help: str
-    choices: tuple[str, ...]
+    choices: Collection[str]
     least: float | None
     most: float | None
     above: float | None
@@ -115,7 +115,7 @@ def option(
     default: Any,
     help: str,
     *,
-    choices: tuple[str, ...] = (),
+    choices: Collection[str] = (),
     least: float | None = None,
     most: float | None = None,
     above: float | None = None,

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from xmodal.config.fields import MOST_UNITS, Group, option
 from xmodal.core.errors import UserError
 
-FUSIONS = ("early", "late", "gated", "attention")
-
 
 @dataclass(frozen=True)
 class FusionConfig(Group):
     """How images and texts are read together."""
 
-    fusion: tuple[str, ...] = option(FUSIONS, "How they are read together.", choices=FUSIONS)
+    fusion: tuple[str, ...] = option(
+        ("early", "late", "gated", "attention"), "How they are read together: any of the default's ways."
+    )
     region_layer: str = option(
         "block4_pool", "Layer of the trunk whose map has the regions that attention looks at."
     )
@@ -35,7 +35,7 @@ class FusionConfig(Group):
         if not self.fusion or len(set(self.fusion)) < len(self.fusion):
             raise UserError(
                 f"`fusion={','.join(self.fusion)}` names no way, or one of them twice",
-                f"name any of {', '.join(FUSIONS)}",
+                "name each way once",
             )
         if self.fusion_units % 4:
             raise UserError(

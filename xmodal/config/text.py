@@ -2,11 +2,10 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
+from xmodal.bridge.styles import STYLES
 from xmodal.config.fields import MOST_IN_BATCH, MOST_UNITS, Group, option, require_named
 
-TEXT_STYLES = ("top1", "topk", "hedged")
 TEXT_HEADS = ("finetune", "zero_shot")
 CLASS_WEIGHTS = ("none", "balanced")
 
@@ -15,9 +14,7 @@ CLASS_WEIGHTS = ("none", "balanced")
 class TextConfig(Group):
     """The bridge and the text head."""
 
-    text_style: Literal["top1", "topk", "hedged"] = option(
-        "hedged", "How probabilities are put into words.", choices=TEXT_STYLES
-    )
+    text_style: str = option("hedged", "How probabilities are put into words.", choices=STYLES)
     template: tuple[str, ...] = option(
         ("a photo of {}",), "Sentence around the words; repeat for an ensemble.", repeat=True
     )

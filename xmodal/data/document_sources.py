@@ -1,50 +1,32 @@
 """Where documents are read from: a named set, a folder of .txt files, a table or TFDS."""
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from xmodal.assets.fetch import locate
-from xmodal.core.errors import UserError, nearest
+from xmodal.core.errors import UserError
 from xmodal.core.files import path_of
 from xmodal.data.folders import files_under, printable, split_folders
+from xmodal.data.sources import RawExamples, source_reader
 from xmodal.data.splits import SPLIT_WORDS, Example
-from xmodal.data.tables import MOST_BYTES, TABLES, Listing, Reading, decoded, fallen_warning, read_tables
+from xmodal.data.tables import MOST_BYTES, TABLES, Reading, decoded, fallen_warning, read_tables
 from xmodal.data.tfds import prepared_builder, require_features, tfds_examples
 
-NAMED = ("20newsgroups", "reuters_r8", "reuters_r52")
+Source = Callable[[str, Reading, Path, bool], RawExamples]
 
 
-def read_documents(dataset: str, reading: Reading, cache: Path, offline: bool) -> Listing:
+def read_documents(dataset: str, reading: Reading, cache: Path, offline: bool) -> RawExamples:
     """Reads what `load_documents` splits: the documents of a source as they came.
 
     Raises:
         UserError: for a source that is not known, or not there.
     """
-    source, _, place = dataset.partition(":")
-    path = path_of(place)
-    if dataset in NAMED:
-        return _read_named(dataset, cache, offline)
-    if source == "dir" and place:
-        return _read_folder(path, reading)
-    if source in TABLES and place:
-        return read_tables(source, path, reading)
-    if source == "tfds" and place:
-        return _read_tfds(place, reading, cache, offline)
-    if path_of(dataset).exists():
-        suffix = Path(dataset).suffix.removeprefix(".")
-        kind = suffix if suffix in TABLES else "dir"
-        raise UserError(
-            f"--documents={dataset!r} does not say what it is", f"did you mean '{kind}:{dataset}'?"
-        )
-    forms = {name: name for name in NAMED} | {kind: f"{kind}:PATH" for kind in ("dir", *TABLES)}
-    forms["tfds"] = "tfds:NAME"
-    if source in forms:
-        raise UserError(f"--documents={dataset!r} is not complete", f"write it as {forms[source]}")
-    raise UserError(
-        f"unknown --documents={dataset!r} (there are {', '.join(forms.values())})", nearest(source, forms)
-    )
+    read, place = source_reader(DOCUMENT_SOURCES, dataset, "documents")
+    return read(place, reading, cache, offline)
 
 
-def _read_named(name: str, cache: Path, offline: bool) -> Listing:
+def _read_named(name: str, place: str, reading: Reading, cache: Path, offline: bool) -> RawExamples:
     """Reads Orange's tables: three lines of heading, then a class, a tab and a text without tabs."""
     folder = locate(name, cache=cache, offline=offline)
     examples = []
@@ -54,13 +36,14 @@ def _read_named(name: str, cache: Path, offline: bool) -> Listing:
         for number, line in enumerate(line for line in lines[3:] if line.strip()):
             class_name, _, text = line.partition("\t")
             examples.append(Example(text, f"{name}/{split}/{number}", class_name, split))
-    return Listing(examples)
+    return RawExamples(examples)
 
 
 # A folder of .txt files.
 
 
-def _read_folder(root: Path, reading: Reading) -> Listing:
+def _read_folder(place: str, reading: Reading, cache: Path, offline: bool) -> RawExamples:
+    root = path_of(place)
     if not root.is_dir():
         raise UserError(f"the folder {str(root)!r} does not exist", "check the path of --documents")
     # A folder named train without a split beside it may be a class.
@@ -81,7 +64,7 @@ def _read_folder(root: Path, reading: Reading) -> Listing:
             examples.append(Example(text, name, _label(path.relative_to(folder), path), split))
     if others:
         warnings += (f"files other than .txt, which are not read: {others}",)
-    return Listing(examples, warnings=warnings + fallen_warning(fallen, reading))
+    return RawExamples(examples, warnings=warnings + fallen_warning(fallen, reading))
 
 
 def _label(inside: Path, path: Path) -> str:
@@ -108,7 +91,11 @@ def _content(path: Path) -> bytes:
     return path.read_bytes()
 
 
-def _read_tfds(name: str, reading: Reading, cache: Path, offline: bool) -> Listing:
+def _read_table(kind: str, place: str, reading: Reading, cache: Path, offline: bool) -> RawExamples:
+    return read_tables(kind, path_of(place), reading)
+
+
+def _read_tfds(name: str, reading: Reading, cache: Path, offline: bool) -> RawExamples:
     instead = "give the documents as dir:PATH or csv:PATH"
     builder = prepared_builder(name, cache=cache, offline=offline, flag="documents", instead=instead)
     require_features(builder, name, reading.text, reading.label)
@@ -118,4 +105,14 @@ def _read_tfds(name: str, reading: Reading, cache: Path, offline: bool) -> Listi
     for row in rows:
         assert isinstance(row.item, bytes)
         examples.append(row._replace(item=decoded(row.item, row.id, reading, fallen)))
-    return Listing(examples, class_names, fallen_warning(fallen, reading))
+    return RawExamples(examples, class_names, fallen_warning(fallen, reading))
+
+
+# How a source is written -> what reads it: place, columns and encodings, downloaded data, offline -> the
+# documents.
+DOCUMENT_SOURCES: dict[str, Source] = {
+    **{name: partial(_read_named, name) for name in ("20newsgroups", "reuters_r8", "reuters_r52")},
+    "dir:PATH": _read_folder,
+    **{f"{kind}:PATH": partial(_read_table, kind) for kind in TABLES},
+    "tfds:NAME": _read_tfds,
+}

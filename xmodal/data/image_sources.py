@@ -1,54 +1,30 @@
 """Where images are read from: a named set, a folder, a CSV or TFDS."""
 
 import csv
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
 from xmodal.assets.fetch import locate
-from xmodal.core.errors import UserError, nearest
+from xmodal.core.errors import UserError
 from xmodal.core.files import path_of
 from xmodal.data.folders import files_under, printable, split_folders, subfolders
 from xmodal.data.shares import most_probable, parsed_shares, share_columns
+from xmodal.data.sources import RawExamples, source_reader
 from xmodal.data.splits import Example, parsed_split
 from xmodal.data.tfds import prepared_builder, require_features, tfds_examples
 
 
-@dataclass(frozen=True)
-class RawImages:
-    """Images as they came, the names of their classes, and what is doubtful about them."""
-
-    examples: list[Example]
-    class_names: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = ()
-
-
-def read_images(dataset: str, cache: Path, offline: bool) -> RawImages:
+def read_images(dataset: str, cache: Path, offline: bool) -> RawExamples:
     """Lists what `load_images` splits: the images of a source as they came.
 
     Raises:
         UserError: for a source that is not known, or not there.
     """
-    source, _, place = dataset.partition(":")
-    if dataset == "mnist_5k":
-        return RawImages(load_digits(cache, offline))
-    if source == "folder" and place:
-        return _read_folder(path_of(place))
-    if source == "csv" and place:
-        return _read_csv(path_of(place))
-    if source == "tfds" and place:
-        return _read_tfds(place, cache, offline)
-    if path_of(dataset).exists():
-        kind = "folder" if path_of(dataset).is_dir() else "csv"
-        raise UserError(f"--dataset={dataset!r} does not say what it is", f"did you mean '{kind}:{dataset}'?")
-    forms = {"mnist_5k": "mnist_5k", "folder": "folder:PATH", "csv": "csv:PATH", "tfds": "tfds:NAME"}
-    if source in forms:
-        raise UserError(f"--dataset={dataset!r} is not complete", f"write it as {forms[source]}")
-    raise UserError(
-        f"unknown --dataset={dataset!r} (there are {', '.join(forms.values())})", nearest(source, forms)
-    )
+    read, place = source_reader(IMAGE_SOURCES, dataset, "dataset")
+    return read(place, cache, offline)
 
 
 def load_digits(cache: Path, offline: bool) -> list[Example]:
@@ -66,7 +42,12 @@ def _digits(table: Path) -> list[Example]:
     ]
 
 
-def _read_folder(root: Path) -> RawImages:
+def _read_digits(place: str, cache: Path, offline: bool) -> RawExamples:
+    return RawExamples(load_digits(cache, offline))
+
+
+def _read_folder(place: str, cache: Path, offline: bool) -> RawExamples:
+    root = path_of(place)
     if not root.is_dir():
         raise UserError(f"the folder {str(root)!r} does not exist", "check the path of --dataset")
     splits, warnings = split_folders(root)
@@ -88,10 +69,11 @@ def _read_folder(root: Path) -> RawImages:
                 Example(str(path), printable(path.relative_to(root)), class_folder.name, split)
                 for path in files
             ]
-    return RawImages(examples, warnings=warnings)
+    return RawExamples(examples, warnings=warnings)
 
 
-def _read_csv(path: Path) -> RawImages:
+def _read_csv(place: str, cache: Path, offline: bool) -> RawExamples:
+    path = path_of(place)
     if not path.is_file():
         raise UserError(f"the file {str(path)!r} does not exist", "check the path of --dataset")
     examples = []
@@ -112,7 +94,7 @@ def _read_csv(path: Path) -> RawImages:
         raise UserError(
             f"{str(path)!r} is not a CSV in UTF-8 ({error})", "save it as CSV in UTF-8"
         ) from error
-    return RawImages(examples)
+    return RawExamples(examples)
 
 
 def _csv_example(row: dict[str, str | None], classes: dict[str, str], path: Path, line: int) -> Example:
@@ -129,8 +111,17 @@ def _csv_example(row: dict[str, str | None], classes: dict[str, str], path: Path
     return Example(str(path.parent / image), image, label, parsed_split(split, where), shares=shares)
 
 
-def _read_tfds(name: str, cache: Path, offline: bool) -> RawImages:
+def _read_tfds(name: str, cache: Path, offline: bool) -> RawExamples:
     instead = "give the images as folder:PATH"
     builder = prepared_builder(name, cache=cache, offline=offline, flag="dataset", instead=instead)
     require_features(builder, name, "image", "label")
-    return RawImages(*tfds_examples(builder, name, "image", "label", encoded=True))
+    return RawExamples(*tfds_examples(builder, name, "image", "label", encoded=True))
+
+
+# How a source is written -> what reads it: place, folder of downloaded data, offline -> the images.
+IMAGE_SOURCES: dict[str, Callable[[str, Path, bool], RawExamples]] = {
+    "mnist_5k": _read_digits,
+    "folder:PATH": _read_folder,
+    "csv:PATH": _read_csv,
+    "tfds:NAME": _read_tfds,
+}

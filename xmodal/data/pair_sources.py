@@ -1,12 +1,16 @@
 """Where pairs are read from: a table, or digits with written readings."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from xmodal.core.errors import UserError, nearest
+from xmodal.core.errors import UserError
 from xmodal.core.files import path_of
 from xmodal.data.digit_readings import typed_readings
 from xmodal.data.image_sources import load_digits
+from xmodal.data.sources import source_reader
 from xmodal.data.splits import Example
 from xmodal.data.tables import TABLES, Reading, read_rows, row_example
 
@@ -23,23 +27,48 @@ class RawPairs(NamedTuple):
     warnings: tuple[str, ...] = ()
 
 
-def digits_with_readings(cache: Path, offline: bool, misread: float, slips: float, seed: int) -> RawPairs:
-    """Returns the digits of mnist_5k with written readings, see `typed_readings`."""
-    examples = load_digits(cache, offline)
-    digits = [int(example.class_name) for example in examples]
-    texts = typed_readings(digits, misread=misread, slips=slips, seed=seed)
-    return RawPairs(examples, dict(zip((example.id for example in examples), texts, strict=True)), True)
+@dataclass(frozen=True)
+class PairSettings:
+    """How pairs are read.
+
+    Attributes:
+        reading: encodings and columns.
+        cache: folder of downloaded data.
+        offline: reach for nothing.
+        image_folder: what the paths of images are relative to, by default the table's own folder.
+        misread, typing_slips: of the readings of mnist_5k, see `typed_readings`.
+        seed: of these readings.
+    """
+
+    reading: Reading
+    cache: Path
+    offline: bool = False
+    image_folder: Path | None = None
+    misread: float = 0.15
+    typing_slips: float = 0.05
+    seed: int = 0
 
 
-def read_pair_table(source: str, reading: Reading, image_folder: Path | None) -> RawPairs:
-    """Reads the pairs of a table.
+def read_pairs(source: str, settings: PairSettings) -> RawPairs:
+    """Lists what `load_pairs` splits: the pairs of a source as they came.
 
     Raises:
         UserError: for a source that is not known, or not there, or a pair without both sides.
     """
-    kind, _, place = source.partition(":")
-    if kind not in TABLES or not place:
-        raise _unknown(source, kind)
+    read, place = source_reader(PAIR_SOURCES, source, "pairs")
+    return read(place, settings)
+
+
+def _read_digits(place: str, settings: PairSettings) -> RawPairs:
+    """Returns the digits of mnist_5k with written readings, see `typed_readings`."""
+    examples = load_digits(settings.cache, settings.offline)
+    digits = [int(example.class_name) for example in examples]
+    texts = typed_readings(digits, misread=settings.misread, slips=settings.typing_slips, seed=settings.seed)
+    return RawPairs(examples, dict(zip((example.id for example in examples), texts, strict=True)), True)
+
+
+def _read_table(kind: str, place: str, settings: PairSettings) -> RawPairs:
+    reading, image_folder = settings.reading, settings.image_folder
     path = path_of(place)
     if not path.is_file():
         raise UserError(f"the file {str(path)!r} does not exist", "check the path of --pairs")
@@ -72,15 +101,8 @@ def read_pair_table(source: str, reading: Reading, image_folder: Path | None) ->
     return RawPairs(examples, texts, False, warnings)
 
 
-def _unknown(source: str, kind: str) -> UserError:
-    forms = {"mnist_5k": "mnist_5k"} | {name: f"{name}:PATH" for name in TABLES}
-    if path_of(source).is_file():
-        suffixes = [suffix.removeprefix(".") for suffix in Path(source).suffixes if suffix != ".gz"]
-        if suffixes and suffixes[-1] in TABLES:
-            remedy = f"did you mean '{suffixes[-1]}:{source}'?"
-            return UserError(f"--pairs={source!r} does not say what it is", remedy)
-    if kind in TABLES:
-        return UserError(f"--pairs={source!r} is not complete", f"write it as {forms[kind]}")
-    return UserError(
-        f"unknown --pairs={source!r} (there are {', '.join(forms.values())})", nearest(kind, forms)
-    )
+# How a source is written -> what reads it: place, settings -> the pairs.
+PAIR_SOURCES: dict[str, Callable[[str, PairSettings], RawPairs]] = {
+    "mnist_5k": _read_digits,
+    **{f"{kind}:PATH": partial(_read_table, kind) for kind in TABLES},
+}

@@ -14,7 +14,7 @@ from xmodal.core.errors import UserError
 from xmodal.data.audit import DataReport, Scan, audit, reasons, scan
 from xmodal.data.decoding import decoded_pixels
 from xmodal.data.images import ImageSplit
-from xmodal.data.pair_sources import NO_IMAGE, RawPairs, digits_with_readings, read_pair_table
+from xmodal.data.pair_sources import NO_IMAGE, PairSettings, RawPairs, read_pairs
 from xmodal.data.splits import LOSSLESS, PAIRS, SPLITS, Example, ExampleSplit, columns, digests_of, divide
 from xmodal.data.tables import Reading, require_encodings
 
@@ -131,10 +131,9 @@ def load_pairs(
         UserError: when the data is not there or cannot be learned from.
     """
     require_encodings(reading)
-    if source == "mnist_5k":
-        read = digits_with_readings(cache, offline, misread, typing_slips, seed)
-    else:
-        read = read_pair_table(source, reading, image_folder)
+    read = read_pairs(
+        source, PairSettings(reading, cache, offline, image_folder, misread, typing_slips, seed)
+    )
     examples, names = divide(
         read.examples,
         dataset=source,

@@ -13,6 +13,7 @@ from typing import IO, NamedTuple
 
 from xmodal.core.errors import UserError
 from xmodal.data.shares import most_probable, parsed_shares, share_columns
+from xmodal.data.sources import RawExamples
 from xmodal.data.splits import SPLIT_WORDS, Example, parsed_split
 
 # No document is longer; what is, is a file of another kind, and it would fill the memory.
@@ -63,15 +64,6 @@ class Row(NamedTuple):
     line: int
     cells: dict[str, str]
     shares: dict[str, float] | None = None
-
-
-@dataclass(frozen=True)
-class Listing:
-    """What was found: examples, classes in the data's own order or none, and warnings."""
-
-    examples: list[Example]
-    class_names: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = ()
 
 
 def require_encodings(reading: Reading) -> None:
@@ -129,7 +121,7 @@ def fallen_warning(fallen: Sequence[str], reading: Reading) -> tuple[str, ...]:
     )
 
 
-def read_tables(kind: str, path: Path, reading: Reading) -> Listing:
+def read_tables(kind: str, path: Path, reading: Reading) -> RawExamples:
     """Reads a table, or a folder with one for each split.
 
     Args:
@@ -153,17 +145,17 @@ def read_tables(kind: str, path: Path, reading: Reading) -> Listing:
     if twice:
         raise UserError(f"{str(path)!r} holds both {twice[0]!r} and {twice[1]!r}", "keep one of them")
     listings = [_read_table(kind, file, split, reading) for file, split in files.items()]
-    return Listing(
+    return RawExamples(
         [example for listing in listings for example in listing.examples],
         warnings=tuple(warning for listing in listings for warning in listing.warnings),
     )
 
 
-def _read_table(kind: str, path: Path, split: str, reading: Reading) -> Listing:
+def _read_table(kind: str, path: Path, split: str, reading: Reading) -> RawExamples:
     """Reads a table, all of whose rows belong to `split`, or, when that is "", to the one that each names."""
     rows, warnings = read_rows(kind, path, reading)
     examples = [row_example(reading.text_of(row.cells), row, path, reading, split) for row in rows]
-    return Listing(examples, warnings=warnings)
+    return RawExamples(examples, warnings=warnings)
 
 
 def read_rows(kind: str, path: Path, reading: Reading) -> tuple[list[Row], tuple[str, ...]]:

@@ -4,8 +4,12 @@ What they take, by name: "image" (B, D) the pooled features of a trunk, "regions
 "text" (B, E) a sentence vector, "tokens" (B, T, E) the vectors of its tokens, "token_mask" (B, T), and
 "has_image" and "has_text" (B,), 1.0 for a side that is there and 0.0 for one that is missing, whose numbers
 then do not count.
+
+A way to read both is a function in `FUSIONS`: it takes the inputs that it reads by these names, and the first
+line of its docstring is what reports say of it.
 """
 
+import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -16,15 +20,6 @@ from xmodal.models.heads import ClassTexts, Scorer, standardising
 from xmodal.models.text_encoder import MeanPool
 
 HEADS = 4
-# What each model reads.
-INPUTS = {
-    "image_only": ("image",),
-    "text_only": ("text",),
-    "fused_early": ("image", "text", "has_image", "has_text"),
-    "fused_late": ("image", "text", "has_image", "has_text"),
-    "fused_gated": ("image", "text", "has_image", "has_text"),
-    "fused_attention": ("image", "regions", "tokens", "token_mask", "has_image", "has_text"),
-}
 FAR_BELOW = -1e9
 
 
@@ -125,49 +120,66 @@ class LateSum(keras.layers.Layer):
         return image_logits_shape
 
 
-def trained_model(name: str, settings: FusionSettings) -> keras.Model:
-    """Builds a model that is to be trained.
+@dataclass(frozen=True)
+class Sides:
+    """The trained models of both sides, for a way that adds nothing to be trained.
 
-    Args:
-        name: a key of `INPUTS` but "fused_late", which `late_model` makes.
-        settings: what it reads and how large it is.
-
-    Returns:
-        A model: a dict of its `INPUTS` -> logits (B, C).
-    """
-    inputs = _inputs(name, settings)
-    build: Callable = {
-        "image_only": lambda: _side("image", inputs, settings),
-        "text_only": lambda: _side("text", inputs, settings),
-        "fused_early": lambda: _early(inputs, settings),
-        "fused_gated": lambda: _gated(inputs, settings),
-        "fused_attention": lambda: _attention(inputs, settings),
-    }[name]
-    scorer = Scorer(settings.texts.vectors, settings.texts.targets, settings.scale, name="scorer")
-    return keras.Model(inputs, scorer(build()), name=name)
-
-
-def late_model(
-    image_only: keras.Model, text_only: keras.Model, temperatures: tuple[float, float], prior: np.ndarray
-) -> keras.Model:
-    """Builds the sum of the calibrated scores of two models, for which nothing is trained.
-
-    Args:
-        image_only, text_only: as `trained_model` builds them.
+    Attributes:
+        image, text: as `fusion_model` builds "image_only" and "text_only".
         temperatures: of each, fitted on examples that it was not trained on.
         prior: the share of each class (C,), all above 0.
+    """
+
+    image: keras.Model
+    text: keras.Model
+    temperatures: tuple[float, float]
+    prior: np.ndarray
+
+
+def fusion_model(name: str, settings: FusionSettings, sides: Sides | None = None) -> keras.Model:
+    """Builds a model of pairs, with the scorer on what its builder gives.
+
+    Args:
+        name: "image_only", "text_only", or "fused_" and a key of `FUSIONS`.
+        settings: what it reads and how large it is.
+        sides: for a model that `reads_sides`.
 
     Returns:
-        A model: a dict of the `INPUTS` of "fused_late" -> log probabilities (B, C), up to a constant.
+        A model: a dict of its `inputs_of` -> logits (B, C); of one that reads sides, log probabilities up to
+        a constant.
     """
-    flags = {name: keras.Input((), name=name) for name in ("has_image", "has_text")}
-    inputs = {
-        name: keras.Input(model.input[name].shape[1:], name=name)
-        for name, model in (("image", image_only), ("text", text_only))
-    }
-    logits = [model({name: inputs[name]}) for name, model in (("image", image_only), ("text", text_only))]
-    scores = LateSum(temperatures, prior, name="sum")(*logits, *flags.values())
-    return keras.Model({**inputs, **flags}, scores, name="fused_late")
+    shapes = {part: sample.shape[1:] for part, sample in settings.samples.items()}
+    # Texts of one batch are as long as the longest of them.
+    shapes |= {"tokens": (None, *shapes["text"]), "token_mask": (None,), "has_image": (), "has_text": ()}
+    inputs = {part: keras.Input(shapes[part], name=part) for part in inputs_of(name)}
+    if reads_sides(name):
+        return keras.Model(inputs, _builder(name)(**inputs, sides=sides), name=name)
+    scorer = Scorer(settings.texts.vectors, settings.texts.targets, settings.scale, name="scorer")
+    return keras.Model(inputs, scorer(_builder(name)(**inputs, settings=settings)), name=name)
+
+
+def inputs_of(name: str) -> tuple[str, ...]:
+    """Returns what a model reads, by its name."""
+    return tuple(part for part in _parameters(name) if part not in ("settings", "sides"))
+
+
+def reads_sides(name: str) -> bool:
+    """Tells whether a model consists of the trained models of both sides, and is not trained itself."""
+    return "sides" in _parameters(name)
+
+
+def note_of(name: str) -> str:
+    """Returns what reports say of a model."""
+    line = (inspect.getdoc(_builder(name)) or "").partition("\n")[0].rstrip(".")
+    return line[:1].lower() + line[1:]
+
+
+def _builder(name: str) -> Callable[..., keras.KerasTensor]:
+    return ALONE[name] if name in ALONE else FUSIONS[name.removeprefix("fused_")]
+
+
+def _parameters(name: str) -> list[str]:
+    return list(inspect.signature(_builder(name)).parameters)
 
 
 def gate_model(gated: keras.Model) -> keras.Model:
@@ -175,24 +187,17 @@ def gate_model(gated: keras.Model) -> keras.Model:
     return keras.Model(gated.input, gated.get_layer("gate").output, name="gate")
 
 
-def _inputs(name: str, settings: FusionSettings) -> dict[str, keras.KerasTensor]:
-    shapes = {part: sample.shape[1:] for part, sample in settings.samples.items()}
-    # Texts of one batch are as long as the longest of them.
-    shapes |= {"tokens": (None, *shapes["text"]), "token_mask": (None,), "has_image": (), "has_text": ()}
-    return {part: keras.Input(shapes[part], name=part) for part in INPUTS[name]}
-
-
-def _side(name: str, inputs, settings: FusionSettings) -> keras.KerasTensor:
+def _side(name: str, vectors: keras.KerasTensor, settings: FusionSettings) -> keras.KerasTensor:
     """Pooled features of one side (B, D) -> hidden ones (B, units)."""
-    vectors = standardising(settings.samples[name], name=f"{name}_standardised")(inputs[name])
+    vectors = standardising(settings.samples[name], name=f"{name}_standardised")(vectors)
     vectors = keras.layers.Dropout(settings.dropout, name=f"{name}_dropout")(vectors)
     return keras.layers.Dense(settings.units, activation="relu", name=f"{name}_side")(vectors)
 
 
-def _both_sides(inputs, settings: FusionSettings) -> list[keras.KerasTensor]:
+def _both_sides(image, text, has_image, has_text, settings: FusionSettings) -> list[keras.KerasTensor]:
     return [
-        Placeholder(name=f"no_{name}")(_side(name, inputs, settings), inputs[f"has_{name}"])
-        for name in ("image", "text")
+        Placeholder(name=f"no_{name}")(_side(name, vectors, settings), there)
+        for name, vectors, there in (("image", image, has_image), ("text", text, has_text))
     ]
 
 
@@ -202,47 +207,82 @@ def _joined(parts: list[keras.KerasTensor], settings: FusionSettings) -> keras.K
     return keras.layers.Dense(settings.units, activation="relu", name="fused")(vectors)
 
 
-def _early(inputs, settings: FusionSettings) -> keras.KerasTensor:
-    return _joined(_both_sides(inputs, settings), settings)
+def image_only(image, settings: FusionSettings) -> keras.KerasTensor:
+    """The scorer on the trunk's pooled features."""
+    return _side("image", image, settings)
 
 
-def _gated(inputs, settings: FusionSettings) -> keras.KerasTensor:
-    """The gated unit of Arevalo et al. 2017 (arXiv:1702.01992), with one weight a side and example."""
-    image, text = _both_sides(inputs, settings)
+def text_only(text, settings: FusionSettings) -> keras.KerasTensor:
+    """The scorer on BERT's sentence vector."""
+    return _side("text", text, settings)
+
+
+def early(image, text, has_image, has_text, settings: FusionSettings) -> keras.KerasTensor:
+    """The scorer on both, joined."""
+    return _joined(_both_sides(image, text, has_image, has_text, settings), settings)
+
+
+def late(image, text, has_image, has_text, sides: Sides) -> keras.KerasTensor:
+    """Calibrated log probabilities of both sides, added up; nothing is trained."""
+    logits = sides.image({"image": image}), sides.text({"text": text})
+    return LateSum(sides.temperatures, sides.prior, name="sum")(*logits, has_image, has_text)
+
+
+def gated(image, text, has_image, has_text, settings: FusionSettings) -> keras.KerasTensor:
+    """The scorer on both, each with a weight of its own in every pair.
+
+    The gated unit of Arevalo et al. 2017 (arXiv:1702.01992), with one weight a side and example.
+    """
+    image, text = _both_sides(image, text, has_image, has_text, settings)
     seen = keras.layers.Concatenate(name="joined")([image, text])
     seen = keras.layers.Dense(settings.units // 4, activation="relu", name="gate_hidden")(seen)
     scores = keras.layers.Dense(2, name="gate_scores")(seen)
-    weights = Gate(name="gate")(scores, inputs["has_image"], inputs["has_text"])
+    weights = Gate(name="gate")(scores, has_image, has_text)
     return weights[:, :1] * image + weights[:, 1:] * text
 
 
-def _attention(inputs, settings: FusionSettings) -> keras.KerasTensor:
-    """Regions look at tokens and tokens at regions (Lu et al. 2019, arXiv:1908.02265, section 3.1).
+def attention(
+    image, regions, tokens, token_mask, has_image, has_text, settings: FusionSettings
+) -> keras.KerasTensor:
+    """The scorer on regions that looked at tokens, and tokens that looked at regions.
 
-    The pooled features of the whole picture are one more region.
+    After Lu et al. 2019 (arXiv:1908.02265, section 3.1). The pooled features of the whole picture are one
+    more region.
     """
-
-    def projected(name: str, sample: str) -> keras.KerasTensor:
-        vectors = standardising(settings.samples[sample], name=f"{name}_standardised")(inputs[name])
-        vectors = keras.layers.Dropout(settings.dropout, name=f"{name}_dropout")(vectors)
-        return keras.layers.Dense(settings.units, name=f"{name}_side")(vectors)
-
-    def looking(name: str, query, value, mask=None) -> keras.KerasTensor:
-        attention = keras.layers.MultiHeadAttention(HEADS, settings.units // HEADS, name=f"{name}_attention")
-        found = attention(query, value, attention_mask=mask)
-        return keras.layers.LayerNormalization(name=f"{name}_normal")(query + found)
-
-    whole = keras.layers.Reshape((1, settings.units), name="whole")(projected("image", "image"))
-    regions = Positions(name="positions")(projected("regions", "regions"))
-    seen = keras.layers.Concatenate(axis=1, name="picture")([whole, regions])
-    seen = Placeholder(name="no_image")(seen, inputs["has_image"])
-    said = Placeholder(name="no_text")(projected("tokens", "tokens"), inputs["has_text"])
+    whole = keras.layers.Reshape((1, settings.units), name="whole")(_projected("image", image, settings))
+    places = Positions(name="positions")(_projected("regions", regions, settings))
+    seen = keras.layers.Concatenate(axis=1, name="picture")([whole, places])
+    seen = Placeholder(name="no_image")(seen, has_image)
     # A missing text has one token: the placeholder.
-    mask = inputs["token_mask"]
+    said = Placeholder(name="no_text")(_projected("tokens", tokens, settings), has_text)
     seen, said = (
-        looking("image", seen, said, mask[:, None, :] > 0.5),
-        looking("text", said, seen),
+        _looking("image", seen, said, settings, token_mask[:, None, :] > 0.5),
+        _looking("text", said, seen, settings),
     )
-    pooled = MeanPool(name="tokens_pool")(said, mask)
+    pooled = MeanPool(name="tokens_pool")(said, token_mask)
     average = keras.layers.GlobalAveragePooling1D(name="regions_pool")(seen)
     return _joined([seen[:, 0], average, pooled], settings)
+
+
+def _projected(name: str, vectors: keras.KerasTensor, settings: FusionSettings) -> keras.KerasTensor:
+    vectors = standardising(settings.samples[name], name=f"{name}_standardised")(vectors)
+    vectors = keras.layers.Dropout(settings.dropout, name=f"{name}_dropout")(vectors)
+    return keras.layers.Dense(settings.units, name=f"{name}_side")(vectors)
+
+
+def _looking(name: str, query, value, settings: FusionSettings, mask=None) -> keras.KerasTensor:
+    attention = keras.layers.MultiHeadAttention(HEADS, settings.units // HEADS, name=f"{name}_attention")
+    found = attention(query, value, attention_mask=mask)
+    return keras.layers.LayerNormalization(name=f"{name}_normal")(query + found)
+
+
+# Name -> the builder of a model of one side.
+ALONE: dict[str, Callable[..., keras.KerasTensor]] = {"image_only": image_only, "text_only": text_only}
+# What --fusion names -> the builder of a model of both; it takes `sides` for `settings` when nothing of
+# it is trained.
+FUSIONS: dict[str, Callable[..., keras.KerasTensor]] = {
+    "early": early,
+    "late": late,
+    "gated": gated,
+    "attention": attention,
+}

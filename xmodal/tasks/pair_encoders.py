@@ -117,7 +117,7 @@ def pair_batches(
     Args:
         encoders: what made them.
         split: the pairs.
-        inputs: names of what the model reads, see `fusion.INPUTS`.
+        inputs: names of what the model reads, see `fusion.inputs_of`.
         batch_size: B.
         order: (n,) positions in the split, all of them in turn by default.
         view: which view of the images.

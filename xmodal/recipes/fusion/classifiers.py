@@ -10,7 +10,7 @@ import tensorflow as tf
 from xmodal.config.config import Config
 from xmodal.core.clock import Clock
 from xmodal.evaluation.calibration import fit_temperature, softmax
-from xmodal.models.fusion import INPUTS, FusionSettings, late_model, trained_model
+from xmodal.models.fusion import ALONE, FusionSettings, Sides, fusion_model, inputs_of, reads_sides
 from xmodal.tasks.pair_encoders import EncodedSplit, Encoders, pair_batches
 from xmodal.training.checkpoint import Checkpoints
 from xmodal.training.loop import fit
@@ -19,8 +19,6 @@ from xmodal.training.optimizers import optimizer_maker
 from xmodal.training.prediction import predict
 from xmodal.training.progress import History
 
-# The models of each side.
-ALONE = ("image_only", "text_only")
 # Which of the two sides are shown to a model.
 SHOWN = ("both", "image", "text")
 
@@ -30,7 +28,7 @@ class Fused:
     """A classifier of pairs.
 
     Attributes:
-        name: a key of `fusion.INPUTS`.
+        name: as `fusion_model` takes it.
         model: a dict of these inputs -> logits (B, C).
         history: of its training, None when it had none.
         validation_logits: of the validation pairs, all that they have shown (V, C).
@@ -76,12 +74,12 @@ class Setting:
 
 
 def train_all(setting: Setting, names: Sequence[str], clock: Clock) -> dict[str, Fused]:
-    """Makes several models by name; "fused_late" needs those of both sides before it."""
+    """Makes several models by name; one that `reads_sides` needs those of both sides before it."""
     models: dict[str, Fused] = {}
     for name in names:
         with clock.stage(setting.prefix + name):
-            if name == "fused_late":
-                models[name] = sum_late(setting, *(models[side] for side in ALONE))
+            if reads_sides(name):
+                models[name] = join_sides(setting, name, *(models[side] for side in ALONE))
             else:
                 models[name] = train_fused(setting, name)
     return models
@@ -95,7 +93,7 @@ def train_fused(setting: Setting, name: str) -> Fused:
 
     Args:
         setting: what all trainings have in common.
-        name: a key of `fusion.INPUTS` but "fused_late".
+        name: of a model that does not read sides.
     """
     config, encoders = setting.config, setting.encoders
     learned, held_out = (
@@ -104,14 +102,14 @@ def train_fused(setting: Setting, name: str) -> Fused:
     )
     with setting.strategy.scope():
         keras.utils.set_random_seed(config.run.seed)
-        model = trained_model(name, setting.models)
+        model = fusion_model(name, setting.models)
     size = 2 * config.image.batch_size
 
     def epoch_batches(epoch: int) -> tf.data.Dataset:
         chance = np.random.default_rng((config.run.seed, epoch))
         order = chance.permutation(len(learned))
         seen = dropped(learned, config.fusion.modality_dropout, chance)
-        return pair_batches(encoders, seen, INPUTS[name], batch_size=size, order=order, view=epoch)
+        return pair_batches(encoders, seen, inputs_of(name), batch_size=size, order=order, view=epoch)
 
     history = fit(
         model,
@@ -120,7 +118,7 @@ def train_fused(setting: Setting, name: str) -> Fused:
         loss=cross_entropy(),
         optimizer=optimizer_maker(config.train, config.fusion.fusion_learning_rate),
         epochs=config.fusion.fusion_epochs,
-        validation=pair_batches(encoders, held_out, INPUTS[name], batch_size=1024),
+        validation=pair_batches(encoders, held_out, inputs_of(name), batch_size=1024),
         patience=config.image.patience,
         strategy=setting.strategy,
         stage=setting.prefix + name,
@@ -130,16 +128,13 @@ def train_fused(setting: Setting, name: str) -> Fused:
     return _tempered(setting, name, model, history)
 
 
-def sum_late(setting: Setting, image_only: Fused, text_only: Fused) -> Fused:
-    """Makes "fused_late" of the models of each side."""
+def join_sides(setting: Setting, name: str, image_only: Fused, text_only: Fused) -> Fused:
+    """Makes a model of those of each side."""
+    temperatures = image_only.temperature, text_only.temperature
+    sides = Sides(image_only.model, text_only.model, temperatures, setting.prior)
     with setting.strategy.scope():
-        model = late_model(
-            image_only.model,
-            text_only.model,
-            (image_only.temperature, text_only.temperature),
-            setting.prior,
-        )
-    return _tempered(setting, "fused_late", model, None)
+        model = fusion_model(name, setting.models, sides)
+    return _tempered(setting, name, model, None)
 
 
 def dropped(split: EncodedSplit, share: float, chance: np.random.Generator) -> EncodedSplit:
@@ -158,7 +153,7 @@ def logits_of(
 
     Args:
         setting: what all trainings have in common.
-        name: of the model, a key of `fusion.INPUTS`.
+        name: of the model, as `fusion_model` takes it.
         model: a dict of its inputs -> logits (B, C).
         split_name: "validation" or "test".
         shown: one of `SHOWN`.
@@ -167,7 +162,7 @@ def logits_of(
     split = _shown(setting.encoded[split_name], shown)
     return predict(
         model,
-        pair_batches(setting.encoders, split, INPUTS[name], batch_size=1024),
+        pair_batches(setting.encoders, split, inputs_of(name), batch_size=1024),
         setting.strategy,
         stage=f"{setting.prefix}{stage or name}: {split_name}, {shown}",
         checkpoints=setting.checkpoints,

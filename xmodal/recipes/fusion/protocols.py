@@ -14,10 +14,10 @@ import numpy as np
 
 from xmodal.data.pairs import PairData
 from xmodal.evaluation.calibration import softmax
-from xmodal.models.fusion import FusionSettings
+from xmodal.models.fusion import ALONE, FusionSettings, reads_sides
 from xmodal.models.heads import ClassTexts
 from xmodal.models.text_encoder import TextEncoder
-from xmodal.recipes.fusion.classifiers import ALONE, SHOWN, Setting, calibrated, logits_of, train_all
+from xmodal.recipes.fusion.classifiers import SHOWN, Setting, calibrated, logits_of, train_all
 from xmodal.recipes.fusion.encoders import (
     both_encoders,
     encoded_pairs,
@@ -200,7 +200,7 @@ def _text_attempt(bench: Bench, stage: str, rate: float, passes: int) -> tuple[H
 
 def answers_of(bench: Bench, setting: Setting, name: str) -> Answers:
     """Trains the fused model of a name on encoders without transfer, and asks it about the test pairs."""
-    needed = (*ALONE, name) if name == "fused_late" else (name,)
+    needed = (*ALONE, name) if reads_sides(name) else (name,)
     models = train_all(setting, needed, bench.job.clock)
     fused = models[name]
     logits = logits_of(setting, name, fused.model, "test", SHOWN[0])

@@ -5,6 +5,7 @@ trained for the image, for the text and for both, and every model is asked again
 best way to read both is trained once more on encoders from random weights, to show what theirs are worth.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -14,15 +15,17 @@ from xmodal.assets.presets import text_encoder_path
 from xmodal.bridge.class_names import readable
 from xmodal.config.config import Config
 from xmodal.core.clock import Clock
+from xmodal.core.errors import UserError, nearest
 from xmodal.core.files import cache_folder
 from xmodal.data.pairs import PairData
 from xmodal.evaluation.calibration import softmax
 from xmodal.evaluation.metrics import evaluate, log_loss
-from xmodal.recipes.fusion.classifiers import ALONE, SHOWN, Fused, Setting, calibrated, logits_of, train_all
+from xmodal.models.fusion import ALONE, FUSIONS, note_of
+from xmodal.recipes.fusion.classifiers import SHOWN, Fused, Setting, calibrated, logits_of, train_all
 from xmodal.recipes.fusion.encoders import require_both_sides
 from xmodal.recipes.fusion.exports import export_best
 from xmodal.recipes.fusion.protocols import Answers, Bench, answers_of, by_flags, trained_from_scratch
-from xmodal.recipes.fusion.tables import NOTES, Baselines, Measured, reported
+from xmodal.recipes.fusion.tables import Baselines, Measured, reported
 from xmodal.runs.inputs import configured_pairs, feature_cache
 from xmodal.runs.session import Job, begin, finish
 from xmodal.tasks.similarity_classifier import class_texts
@@ -40,6 +43,7 @@ def run(config: Config, clock: Clock) -> report.Run:
     Returns:
         What was reported.
     """
+    require_fusions(config.fusion.fusion)
     job = begin(config, clock)
     with clock.stage("data"):
         data = configured_pairs(config)
@@ -55,6 +59,13 @@ def run(config: Config, clock: Clock) -> report.Run:
     run = reported(job, setting, models, measured, without, data)
 
     return finish(job, run, lambda: export_best(setting, models[measured.best], measured, data))
+
+
+def require_fusions(names: Sequence[str]) -> None:
+    """Refuses a name of no way to read both, with a `UserError`."""
+    for name in names:
+        if name not in FUSIONS:
+            raise UserError(f"`fusion={name}` is not known", nearest(name, FUSIONS))
 
 
 def bench_of(job: Job, data: PairData, preset: str) -> Bench:
@@ -113,7 +124,7 @@ def measure(
             data.test.labels,
             data.class_names,
             uncalibrated=softmax(logits[name]["both"]),
-            note=NOTES[name],
+            note=note_of(name),
             seconds=seconds[name],
         )
         for name in models

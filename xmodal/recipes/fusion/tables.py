@@ -11,8 +11,8 @@ from xmodal.data.pairs import PairData
 from xmodal.evaluation.intervals import Gain, paired_gain
 from xmodal.evaluation.metrics import Result, evaluate
 from xmodal.evaluation.selection import gallery_indices
-from xmodal.models.fusion import gate_model
-from xmodal.recipes.fusion.classifiers import ALONE, Fused, Setting, logits_of
+from xmodal.models.fusion import ALONE, gate_model
+from xmodal.recipes.fusion.classifiers import Fused, Setting, logits_of
 from xmodal.recipes.fusion.missing_sides import (
     least_without_a_side,
     missing_curves,
@@ -27,12 +27,6 @@ from xmodal.runs.session import Job
 from xmodal.training.baselines import FROM_SCRATCH, NO_TRANSFER, RANDOM_FROZEN, Attempt, better_note
 
 NOTES = {
-    "image_only": "the scorer on the trunk's pooled features",
-    "text_only": "the scorer on BERT's sentence vector",
-    "fused_early": "the scorer on both, joined",
-    "fused_late": "calibrated log probabilities of both sides, added up; nothing is trained",
-    "fused_gated": "the scorer on both, each with a weight of its own in every pair",
-    "fused_attention": "the scorer on regions that looked at tokens, and tokens that looked at regions",
     RANDOM_FROZEN: "{best} on encoders of random weights, with the same flags",
     FROM_SCRATCH: "{best} on encoders that were trained as a whole from random weights, each on its side",
 }

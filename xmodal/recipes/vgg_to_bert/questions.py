@@ -7,7 +7,6 @@ import numpy as np
 import tensorflow as tf
 
 from xmodal.bridge.bridge import Bridge
-from xmodal.bridge.styles import Style
 from xmodal.config.config import Config
 from xmodal.core.clock import Clock
 from xmodal.data.images import ImageData
@@ -296,7 +295,7 @@ def _one_hot(question: TargetMap) -> np.ndarray:
 def _written(
     config: Config,
     question: TargetMap,
-    style: Style,
+    style: str,
     per_description: int,
     shares: dict[str, np.ndarray] | None = None,
 ) -> TextExamples:

@@ -1,0 +1,65 @@
+"""What reads data by name: one function for each source, in a dict from how the source is written."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from xmodal.core.errors import UserError, nearest
+from xmodal.core.files import path_of
+from xmodal.data.splits import Example
+
+Reader = TypeVar("Reader", bound=Callable)
+# Kinds that read a folder.
+FOLDERS = ("folder", "dir")
+
+
+@dataclass(frozen=True)
+class RawExamples:
+    """Examples as they came, the names of their classes in the data's own order or none, and warnings."""
+
+    examples: list[Example]
+    class_names: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+def source_reader(sources: Mapping[str, Reader], source: str, flag: str) -> tuple[Reader, str]:
+    """Returns what reads a source, and the place that the source names.
+
+    Args:
+        sources: how a source is written -> what reads it: "NAME" alone, or "KIND:" and a word for the place.
+        source: such as "mnist_5k" or "csv:letters.csv".
+        flag: the flag that says so.
+
+    Returns:
+        The reader and the place, "" where none belongs to it.
+
+    Raises:
+        UserError: for a source that is not among them.
+
+    Example:
+        >>> readers = {"mnist_5k": len, "csv:PATH": str.upper}
+        >>> source_reader(readers, "csv:letters.csv", "dataset") == (str.upper, "letters.csv")
+        True
+    """
+    forms = {form.partition(":")[0]: form for form in sources}
+    kind, colon, place = source.partition(":")
+    form = forms.get(kind)
+    if form is not None and (colon and place if ":" in form else not colon):
+        return sources[form], place
+    likely = source and _kind_of(path_of(source), forms)
+    if likely:
+        raise UserError(f"--{flag}={source!r} does not say what it is", f"did you mean '{likely}:{source}'?")
+    if form is not None:
+        raise UserError(f"--{flag}={source!r} is not complete", f"write it as {form}")
+    raise UserError(
+        f"unknown --{flag}={source!r} (there are {', '.join(forms.values())})", nearest(kind, forms)
+    )
+
+
+def _kind_of(path: Path, forms: Mapping[str, str]) -> str | None:
+    """Returns the kind that reads a file or folder that is there."""
+    if path.is_dir():
+        return next((kind for kind in FOLDERS if kind in forms), None)
+    kind = next((suffix for suffix in reversed(path.suffixes) if suffix != ".gz"), "").removeprefix(".")
+    return kind if path.is_file() and f"{kind}:PATH" == forms.get(kind) else None
