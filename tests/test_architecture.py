@@ -214,7 +214,7 @@ GIVEN_FRESH = {
 OPEN = {"buffer", "content", "file"}
 
 # In which a `Stage` stands, whose `save` writes into a new folder.
-KEPT = {"kept"}
+KEPT = {"kept", "checkpoint"}
 
 
 def ways_to_write(tree: ast.AST, function: str = "", fresh: bool = False) -> Iterator[tuple[str, str, int]]:

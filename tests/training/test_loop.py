@@ -139,7 +139,7 @@ def test_what_does_not_classify_has_its_own_loss_and_no_accuracy(examples, one_d
         strategy=one_device,
         stage="",
         validation=batches,
-        classifies=False,
+        report_accuracy=False,
     )
     (epoch,) = history.epochs
     expected = np.average(np.mean((model(inputs).numpy() - wanted) ** 2, axis=1), weights=weights)

@@ -11,8 +11,9 @@ from xmodal.training.losses import cross_entropy
 
 
 def trained(folder, one_device, stage, first, last, epochs=2):
-    keras.utils.set_random_seed(0)
-    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    with one_device.scope():
+        keras.utils.set_random_seed(0)
+        model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
     inputs = np.zeros((30, 3), np.float32)
     fit(
         model,

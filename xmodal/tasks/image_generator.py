@@ -200,7 +200,7 @@ def train_generator(
         stage=stage,
         checkpoints=checkpoints,
         config=training,
-        classifies=False,
+        report_accuracy=False,
     )
     return model, history
 

@@ -151,7 +151,7 @@ def train_shared_space(
         stage=stage,
         checkpoints=checkpoints,
         config=training,
-        classifies=False,
+        report_accuracy=False,
     )
     return SharedSpace(image_head, text_head, float(np.exp(factor.log_scale.numpy())), history)
 

@@ -57,6 +57,7 @@ def features(
     cache: FeatureCache,
     facts: dict[str, object],
     stage: str = "",
+    log: Callable[[str], None] | None = None,
 ) -> Rows:
     """Runs a network over a split, or finds what an earlier run of the same left.
 
@@ -73,17 +74,19 @@ def features(
         cache: where features are kept.
         facts: what else `batches` depends on: sizes, augmentation, seeds; JSON values.
         stage: name on the progress bar.
+        log: where lines about the cache go.
 
     Returns:
         The features (N, D).
     """
+    log = log or cache.say
     key = _key(trunk, split, strategy, facts)
     name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:32]
     entry = cache.folder / name
     bytes_needed = len(split) * trunk.output.shape[-1] * 4
     fits = bytes_needed <= cache.gigabytes * 1e9
     if not fits:
-        cache.say(
+        log(
             f"features of {len(split):,} images need {bytes_needed / 1e9:.1f} GB and are not kept: "
             f"--feature_cache_gb={cache.gigabytes:g}"
         )
@@ -108,7 +111,7 @@ def features(
         shards.append(shard if stored is None else stored)
     if fits and cache.writes:
         write_json(entry / KEY_FILE, key)
-        cache.say(f"features kept: {_held(cache.folder) / 1e9:.2f} of {cache.gigabytes:g} GB in the cache")
+        log(f"features kept: {_held(cache.folder) / 1e9:.2f} of {cache.gigabytes:g} GB in the cache")
     return Rows(shards)
 
 

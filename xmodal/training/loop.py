@@ -8,7 +8,8 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass, field
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -19,7 +20,7 @@ from xmodal.core.errors import UserError, WorkerLost
 from xmodal.core.signals import deferred_signals
 from xmodal.data.batches import Batches
 from xmodal.training.batch_norm import batch_norms, refresh_statistics, without_statistics
-from xmodal.training.checkpoint import Checkpoints, Stage
+from xmodal.training.checkpoint import Checkpoints, Stage, State
 from xmodal.training.prediction import validator
 from xmodal.training.profiler import StepTrace
 from xmodal.training.progress import (
@@ -34,50 +35,36 @@ from xmodal.training.progress import (
 from xmodal.training.rehearsal import Steps, repeated, shortened, stopwatch, under_way
 from xmodal.training.replicas import Stopped, distributed, progress_bar
 from xmodal.training.steps import Adversary, Loss, step_taker
-from xmodal.training.strategy import lost_workers_noticed, workers
+from xmodal.training.strategy import lost_workers_noticed, require_scope, workers
 
 
-def fit(
-    model: keras.Model,
-    train: Callable[[int], tf.data.Dataset | Batches],
-    *,
-    loss: Loss,
-    optimizer: Callable[[int], keras.optimizers.Optimizer],
-    epochs: int,
-    strategy: tf.distribute.Strategy,
-    stage: str,
-    validation: tf.data.Dataset | Batches | None = None,
-    patience: int | None = None,
-    callbacks: Sequence[keras.callbacks.Callback] = (),
-    metrics: Sequence[keras.metrics.Metric] = (),
-    checkpoints: Checkpoints | None = None,
-    config: TrainConfig | None = None,
-    adversary: Adversary | None = None,
-    classifies: bool = True,
-) -> History:
-    """Trains a model.
+@dataclass(frozen=True)
+class Training:
+    """What is trained, on what and how: the arguments of `fit`.
 
-    Args:
-        model: inputs -> logits (B, C), built in the strategy's scope.
-        train: epoch (from 0) -> batches of (inputs, labels (B,), weights (B,)); the same batches
-            whenever it is called with the same epoch.
-        loss: (labels, logits) -> losses (B,). A step minimises their mean, weighted by the weights
-            over the whole global batch, so that the number of devices does not matter.
+    Attributes:
+        model: inputs -> outputs (B, ...), for classifiers logits (B, C), built in the strategy's scope.
+        train: epoch (from 0) -> batches of (inputs, labels (B, ...), weights (B,)); the same batches whenever
+            it is called with the same epoch.
+        loss: (labels, outputs) -> losses (B,). A step minimises their mean, weighted by the weights over the
+            whole global batch, so that the number of devices does not matter.
         optimizer: the number of all steps -> a Keras optimizer.
         epochs: the most epochs.
         strategy: the tf.distribute strategy.
         stage: what progress, history and checkpoints call this training.
         validation: batches as `train` gives, kept out of training.
-        patience: epochs without a lower validation loss before training stops; the weights of the
-            best epoch are restored in any case, and those that the training began with are among them.
-            None trains to the end and keeps the last weights.
-        callbacks: Keras callbacks; their logs are the entries of the history. What they hold
-            themselves is not saved: `on_train_begin` is called anew when a training goes on.
-        metrics: Keras metrics of labels (N,) and logits (N, C), taken over the whole validation data: the
-            history has val_NAME of each.
-        checkpoints: where the state is saved. What is found there is gone on with, to the same end
-            as if it had not been interrupted; a finished training is not run again. SIGTERM and
-            Ctrl-C wait for the step's end and save.
+        validation_loss: what val_loss is the mean of, by default the cross-entropy for classifiers and `loss`
+            for others.
+        patience: epochs without a lower validation loss before training stops; the weights of the best epoch
+            are restored in any case, and those that the training began with are among them. None trains to
+            the end and keeps the last weights.
+        callbacks: Keras callbacks; their logs are the entries of the history. What they hold themselves is
+            not saved: `on_train_begin` is called anew when a training goes on.
+        metrics: Keras metrics of labels (N, ...) and outputs (N, ...), taken over the whole validation data:
+            the history has val_NAME of each.
+        checkpoints: where the state is saved. What is found there is gone on with, to the same end as if it
+            had not been interrupted; a finished training is not run again. SIGTERM and Ctrl-C wait for the
+            step's end and save.
         config: its clip_norm, accumulate, steps_per_call, data_service, profile_steps and jit are for here:
             the norm that the gradient of the whole global batch is clipped to (0: none); parts in which a
             device passes its share of a batch through, which changes memory and no result but batch
@@ -86,114 +73,79 @@ def fit(
             and where to; XLA.
         adversary: inputs, labels -> inputs that mislead the model as it is; a step then minimises the mean
             of the losses on both (adversarial training: Goodfellow et al. 2015, arXiv:1412.6572, section 6).
-        classifies: the outputs are logits of classes. Otherwise outputs and labels are whatever `loss`
-            takes, each (B, ...); validation takes it too, and the history has no accuracy.
+        report_accuracy: the outputs are logits of classes. Otherwise the history has no accuracy.
+    """
+
+    model: keras.Model
+    train: Callable[[int], tf.data.Dataset | Batches]
+    _: KW_ONLY
+    loss: Loss
+    optimizer: Callable[[int], keras.optimizers.Optimizer]
+    epochs: int
+    strategy: tf.distribute.Strategy
+    stage: str
+    validation: tf.data.Dataset | Batches | None = None
+    validation_loss: Loss | None = None
+    patience: int | None = None
+    callbacks: Sequence[keras.callbacks.Callback] = ()
+    metrics: Sequence[keras.metrics.Metric] = ()
+    checkpoints: Checkpoints | None = None
+    config: TrainConfig = field(default_factory=TrainConfig)
+    adversary: Adversary | None = None
+    report_accuracy: bool = True
+
+
+def fit(model: keras.Model, train: Callable[[int], tf.data.Dataset | Batches], **options: Any) -> History:
+    """Trains a model, or goes on with a training that was interrupted.
 
     Batch normalisation that learns has its statistics computed anew after each epoch, see
     `xmodal.training.batch_norm`, and before the first one where it has none.
 
-    Returns:
-        The `History`.
+    Args:
+        model, train: as `Training` has them.
+        options: the other fields of `Training`.
 
     Raises:
-        UserError: when what is found belongs to another training or cannot be used, and when the loss is
-            not finite and there are no weights to go back to.
+        UserError: when the model was not built in the strategy's scope, when a checkpoint belongs to another
+            training or cannot be used, and when the loss is not finite and no weights are left to go back to.
         WorkerLost: when another process of the job died, or was told to stop.
     """
-    config = config or TrainConfig()
-    kept = checkpoints.stage(stage) if checkpoints else None
-    found = newest(kept, strategy) if kept else None
-    if found and found[1]:
-        return History(stage, *take_result(found[0], model, strategy, stage))
-    steps = int(train(0).cardinality())
-    if steps < 1:
-        raise ValueError(f"an epoch needs a known number of batches. Received: {steps}")
-    with strategy.scope():
-        applied = optimizer(steps * epochs)
-        applied.build(model.trainable_variables)
-    taken, planned = Steps(steps * epochs), epochs
-    steps, epochs = shortened(steps, epochs, config.steps_per_call)
-    progress = Progress()
-    if found:
-        progress = take_progress(found[0], model, applied, strategy, stage, (steps, epochs))
-    listeners = keras.callbacks.CallbackList(list(callbacks), model=model, epochs=epochs, steps=steps)
-    traced = config.profile_steps if workers(strategy).is_chief else ()
-    trace = StepTrace(traced, config.profile_folder, stage)
-    run = _Training(
-        model,
-        applied,
-        strategy,
-        stage,
-        (steps, epochs),
-        progress,
-        kept,
-        listeners,
-        config,
-        classifies,
-        taken,
-        trace,
-    )
-    take_steps = step_taker(
-        model, applied, strategy, loss, config, adversary, classifies, planned=taken.planned
-    )
-    validate = validator(model, strategy, metrics, None if classifies else loss)
-    model.stop_training = False
-    listeners.on_train_begin()
-    elapsed = stopwatch()
-    with trace, deferred_signals() if kept else nullcontext(lambda: False) as interrupted:
-        stop = False
-        if progress.epoch == progress.step == 0:
-            stop = _begin(run, train(0), validate, validation, patience, interrupted)
-        while progress.epoch < epochs and not progress.stopped and not stop:
-            progress.begin()
-            stop = _train_epoch(run, take_steps, train(progress.epoch), interrupted)
-            with repeated(planned / epochs):
-                stop = stop or _end_epoch(run, train, validate, validation, patience, interrupted)
-        taken.close()
-        if stop or interrupted():
-            run.save()
-    if stop:
-        raise WorkerLost("another process of the job was told to stop")
-    if progress.diverged and progress.best_weights is None:
-        raise UserError(
-            f"{stage or 'the training'} diverged: the loss of epoch {progress.epoch + 1} is not finite",
-            "choose a lower learning rate, or --clip_norm=1",
-        )
+    training = Training(model, train, **options)
+    strategy, stage = training.strategy, training.stage
+    require_scope(model, strategy)
+    checkpoint = training.checkpoints.stage(stage) if training.checkpoints else None
+    state, finished = (newest(checkpoint, strategy) if checkpoint else None) or (None, False)
+    if state and finished:
+        return History(stage, *take_result(state, model, strategy, stage))
+    run = _prepared(training, checkpoint, state)
+    seconds = _train(run)
+    progress = run.progress
     if progress.best_weights is not None:
         model.set_weights(progress.best_weights)
     else:
         with strategy.scope():
-            applied.finalize_variable_values(model.trainable_variables)
-    listeners.on_train_end()
-    if kept:
-        kept.finish(result_state(progress, model, stage))
-    return History(stage, _told_epochs(progress, planned, elapsed()), progress.start, progress.diverged)
-
-
-def _told_epochs(progress: Progress, planned: int, seconds: float) -> tuple[dict[str, float], ...]:
-    """Returns the history; in a rehearsal that of the run, with the seconds that it would take."""
-    if not under_way() or not progress.history:
-        return tuple(progress.history)
-    last = {**progress.history[-1], "seconds": seconds / planned}
-    return tuple({**last, "epoch": epoch} for epoch in range(planned))
+            run.optimizer.finalize_variable_values(model.trainable_variables)
+    run.listeners.on_train_end()
+    if checkpoint:
+        checkpoint.finish(result_state(progress, model, stage))
+    epochs = _reported_epochs(progress, training.epochs, seconds)
+    return History(stage, epochs, progress.start, progress.diverged)
 
 
 @dataclass(frozen=True)
-class _Training:
+class _Run:
     """A training under way: what the parts of `fit` share."""
 
-    model: keras.Model
+    training: Training
     optimizer: keras.optimizers.Optimizer
-    strategy: tf.distribute.Strategy
-    stage: str
     size: tuple[int, int]
     progress: Progress
-    kept: Stage | None
+    checkpoint: Stage | None
     listeners: keras.callbacks.CallbackList
-    config: TrainConfig
-    classifies: bool
-    taken: Steps
+    steps: Steps
     trace: StepTrace
+    train_step: Callable
+    validate: Callable[..., dict[str, float]]
 
     @property
     def number(self) -> int:
@@ -202,47 +154,127 @@ class _Training:
 
     def means(self) -> dict[str, float]:
         means = self.progress.means()
-        return means if self.classifies else {"loss": means["loss"]}
+        return means if self.training.report_accuracy else {"loss": means["loss"]}
 
-    def validated(self, validate, validation, interrupted: Callable[[], bool]) -> dict[str, float] | None:
+    def validated(self, interrupted: Callable[[], bool]) -> dict[str, float] | None:
         """Returns what a validation gives, None when it was interrupted."""
         # Processes that share the work must not leave each other alone with it.
-        alone = workers(self.strategy).workers == 1
+        alone = workers(self.training.strategy).workers == 1
         try:
-            return validate(validation, interrupted if alone else lambda: False)
+            return self.validate(self.training.validation, interrupted if alone else lambda: False)
         except Stopped:
             return None
 
     def save(self) -> None:
-        if self.kept:
+        if self.checkpoint:
             self.progress.tick()
-            state = progress_state(self.progress, self.model, self.optimizer, self.stage, self.size)
-            self.kept.save(self.number, state)
+            training = self.training
+            state = progress_state(self.progress, training.model, self.optimizer, training.stage, self.size)
+            self.checkpoint.save(self.number, state)
 
     def save_if_due(self, **when: bool) -> None:
-        if self.kept and self.kept.due(self.number, **when):
+        if self.checkpoint and self.checkpoint.due(self.number, **when):
             self.save()
 
 
-def _train_epoch(run: _Training, take_steps: Callable, batches, interrupted: Callable[[], bool]) -> bool:
+def _prepared(training: Training, checkpoint: Stage | None, state: State | None) -> _Run:
+    """Makes what a training needs, as it is at its beginning or was when its state was saved."""
+    model, strategy, config, stage = training.model, training.strategy, training.config, training.stage
+    steps = int(training.train(0).cardinality())
+    if steps < 1:
+        raise UserError(
+            f"an epoch needs a known number of batches. Received: {steps}",
+            "give the data set one: dataset.apply(tf.data.experimental.assert_cardinality(N))",
+        )
+    planned = steps * training.epochs
+    with strategy.scope():
+        optimizer = training.optimizer(planned)
+        optimizer.build(model.trainable_variables)
+    size = shortened(steps, training.epochs, config.steps_per_call)
+    loss = None if training.report_accuracy else training.loss
+    traced = config.profile_steps if workers(strategy).is_chief else ()
+    return _Run(
+        training,
+        optimizer,
+        size,
+        take_progress(state, model, optimizer, strategy, stage, size) if state else Progress(),
+        checkpoint,
+        keras.callbacks.CallbackList(list(training.callbacks), model=model, epochs=size[1], steps=size[0]),
+        Steps(planned),
+        StepTrace(traced, config.profile_folder, stage),
+        step_taker(
+            model,
+            optimizer,
+            strategy,
+            training.loss,
+            config,
+            training.adversary,
+            training.report_accuracy,
+            planned=planned,
+        ),
+        validator(
+            model, strategy, training.metrics, training.validation_loss or loss, training.report_accuracy
+        ),
+    )
+
+
+def _train(run: _Run) -> float:
+    """Trains to the end, and returns the seconds that it took, those that a rehearsal left out included."""
+    training, progress, epochs = run.training, run.progress, run.size[1]
+    training.model.stop_training = False
+    run.listeners.on_train_begin()
+    elapsed = stopwatch()
+    with run.trace, deferred_signals() if run.checkpoint else nullcontext(lambda: False) as interrupted:
+        stop = False
+        if progress.epoch == progress.step == 0:
+            stop = _begin(run, interrupted)
+        while progress.epoch < epochs and not progress.stopped and not stop:
+            progress.begin()
+            stop = _train_epoch(run, interrupted)
+            with repeated(training.epochs / epochs):
+                stop = stop or _end_epoch(run, interrupted)
+        run.steps.close()
+        if stop or interrupted():
+            run.save()
+    if stop:
+        raise WorkerLost("another process of the job was told to stop")
+    if progress.diverged and progress.best_weights is None:
+        stage, epoch = training.stage or "the training", progress.epoch + 1
+        raise UserError(
+            f"{stage} diverged: the loss of epoch {epoch} is not finite",
+            "choose a lower learning rate, or --clip_norm=1",
+        )
+    return elapsed()
+
+
+def _reported_epochs(progress: Progress, planned: int, seconds: float) -> tuple[dict[str, float], ...]:
+    """Returns the history; in a rehearsal that of the run, with the seconds that it would take."""
+    if not under_way() or not progress.history:
+        return tuple(progress.history)
+    last = {**progress.history[-1], "seconds": seconds / planned}
+    return tuple({**last, "epoch": epoch} for epoch in range(planned))
+
+
+def _train_epoch(run: _Run, interrupted: Callable[[], bool]) -> bool:
     """Trains the rest of an epoch, and returns whether the training is to stop."""
-    progress, (steps, epochs) = run.progress, run.size
-    several = workers(run.strategy).workers > 1
+    progress, (steps, epochs), training = run.progress, run.size, run.training
+    strategy, config = training.strategy, training.config
+    several = workers(strategy).workers > 1
     # Processes stop after the same step: after the one that told all of them that one is to.
     stop, go = tf.constant(1.0), tf.constant(0.0)
     if progress.step == 0:
         run.listeners.on_epoch_begin(progress.epoch)
-    name = f"{run.stage} {progress.epoch + 1}/{epochs}" if run.stage else ""
+    name = f"{training.stage} {progress.epoch + 1}/{epochs}" if training.stage else ""
     started, before = time.perf_counter(), (progress.sums, progress.waiting)
-    with progress_bar(name, steps, run.strategy) as bar, lost_workers_noticed(run.strategy):
+    with progress_bar(name, steps, strategy) as bar, lost_workers_noticed(strategy):
         bar.update(progress.step)
-        rest = batches.skip(progress.step)
-        shares = iter(distributed(rest, run.strategy, run.config.accumulate, run.config.data_service))
+        rest = training.train(progress.epoch).skip(progress.step)
+        shares = iter(distributed(rest, strategy, config.accumulate, config.data_service))
         while progress.step < steps:
-            count = min(run.config.steps_per_call, steps - progress.step)
+            count = min(config.steps_per_call, steps - progress.step)
             run.listeners.on_train_batch_begin(progress.step)
-            with run.taken.timed(count), run.trace.step(run.number + 1, count):
-                sums, waited = take_steps(shares, count, stop if interrupted() else go)
+            with run.steps.timed(count), run.trace.step(run.number + 1, count):
+                sums, waited = run.train_step(shares, count, stop if interrupted() else go)
                 progress.sums += sums
                 if under_way():
                     # A GPU is done when its results are there.
@@ -251,7 +283,7 @@ def _train_epoch(run: _Training, take_steps: Callable, batches, interrupted: Cal
             progress.step += count
             run.listeners.on_train_batch_end(progress.step - 1)
             if not bar.disable and progress.step % 10 <= count:
-                _tell(bar, run, before, time.perf_counter() - started)
+                _show(bar, run, before, time.perf_counter() - started)
             bar.update(count)
             run.save_if_due()
             if progress.stop_asked() if several else interrupted():
@@ -259,34 +291,35 @@ def _train_epoch(run: _Training, take_steps: Callable, batches, interrupted: Cal
     return False
 
 
-def _begin(run: _Training, batches, validate, validation, patience, interrupted: Callable[[], bool]) -> bool:
+def _begin(run: _Run, interrupted: Callable[[], bool]) -> bool:
     """Validates what the training begins with, and returns whether it is to stop before that has ended."""
-    refresh_statistics(run.model, without_statistics(run.model), batches, run.strategy)
-    if validation is None or patience is None:
+    training = run.training
+    model, strategy = training.model, training.strategy
+    refresh_statistics(model, without_statistics(model), training.train(0), strategy)
+    if training.validation is None or training.patience is None:
         return False
-    logs = run.validated(validate, validation, interrupted)
+    logs = run.validated(interrupted)
     if logs is not None:
-        run.progress.begin_with(logs, run.model)
+        run.progress.begin_with(logs, model)
     return logs is None
 
 
-def _end_epoch(
-    run: _Training, train, validate, validation, patience, interrupted: Callable[[], bool]
-) -> bool:
+def _end_epoch(run: _Run, interrupted: Callable[[], bool]) -> bool:
     """Validates, and returns whether the training is to stop before that has ended."""
-    progress = run.progress
+    progress, training = run.progress, run.training
+    model, strategy = training.model, training.strategy
     logs = run.means()
-    learning = batch_norms(run.model, trainable=True)
-    with _averaged(run.model, run.optimizer, run.strategy):
+    learning = batch_norms(model, trainable=True)
+    with _averaged(model, run.optimizer, strategy):
         if learning:
-            refresh_statistics(run.model, learning, train(progress.epoch), run.strategy)
-        if validation is not None:
-            seen = run.validated(validate, validation, interrupted)
-            if seen is None:
+            refresh_statistics(model, learning, training.train(progress.epoch), strategy)
+        if training.validation is not None:
+            validation_logs = run.validated(interrupted)
+            if validation_logs is None:
                 return True
-            logs |= seen
+            logs |= validation_logs
         run.listeners.on_epoch_end(progress.epoch, logs)
-        progress.end_epoch(logs, run.model, patience)
+        progress.end_epoch(logs, model, training.patience)
     run.save_if_due(epoch_ended=True)
     return False
 
@@ -305,11 +338,11 @@ def _averaged(model: keras.Model, optimizer, strategy: tf.distribute.Strategy) -
             variable.assign(array)
 
 
-def _tell(bar: tqdm, run: _Training, before: tuple[tf.Tensor, float], seconds: float) -> None:
+def _show(bar: tqdm, run: _Run, before: tuple[tf.Tensor, float], seconds: float) -> None:
     progress = run.progress
-    told = {name: f"{value:.3g}" for name, value in run.means().items()}
-    told["examples/s"] = f"{float((progress.sums - before[0])[3]) / seconds:.3g}"
+    shown = {name: f"{value:.3g}" for name, value in run.means().items()}
+    shown["examples/s"] = f"{float((progress.sums - before[0])[3]) / seconds:.3g}"
     waited = progress.waiting - before[1]
     if math.isfinite(waited):
-        told["waiting"] = f"{waited / seconds:.0%}"
-    bar.set_postfix(told, refresh=False)
+        shown["waiting"] = f"{waited / seconds:.0%}"
+    bar.set_postfix(shown, refresh=False)

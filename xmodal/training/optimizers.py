@@ -8,6 +8,9 @@ import tensorflow as tf
 
 from xmodal.config.training import TrainConfig
 
+LossScaleOptimizer = keras.optimizers.LossScaleOptimizer
+MakeOptimizer = Callable[[int], keras.optimizers.Optimizer]
+
 
 @keras.saving.register_keras_serializable("xmodal")
 class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
@@ -39,37 +42,48 @@ class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
         return {"peak": self.peak, "rise": self.rise, "fall": self.fall, "cosine": self.cosine}
 
 
-def optimizer_maker(config: TrainConfig, peak: float) -> Callable[[int], keras.optimizers.Optimizer]:
-    """Returns what `fit` takes: the number of all steps -> the optimizer that a configuration asks for.
-
-    AdamW is that of Loshchilov and Hutter 2019 (arXiv:1711.05101).
+def optimizer_maker(
+    config: TrainConfig,
+    peak: float,
+    optimizer: keras.optimizers.Optimizer | MakeOptimizer | None = None,
+) -> MakeOptimizer:
+    """Returns what `fit` takes: the number of all steps -> an optimizer.
 
     Args:
         config: its optimizer, schedule, warmup, weight_decay, ema and precision.
         peak: the highest learning rate.
+        optimizer: is taken in the place of what these describe: a function as it is returned here, or a
+            Keras optimizer, of which a copy is made, so that its variables are of the strategy's scope.
     """
 
     def make(steps: int) -> keras.optimizers.Optimizer:
-        cosine = config.schedule == "cosine"
-        # A cosine rises in one step at least, as that of Keras.
-        rise = max(int(cosine), round(config.warmup * steps))
-        fall = 0 if config.schedule == "constant" else max(1, steps - rise)
-        rate = WarmUp(peak, rise, fall, cosine)
-        options = {
-            "weight_decay": config.weight_decay,
-            "use_ema": config.ema > 0,
-            "ema_momentum": config.ema,
-        }
-        optimizer = (
-            keras.optimizers.AdamW(rate, **options)
-            if config.optimizer == "adamw"
-            else keras.optimizers.SGD(rate, momentum=0.9, nesterov=True, **options)
-        )
-        if config.precision == "mixed_float16":
-            return keras.optimizers.LossScaleOptimizer(optimizer)
-        return optimizer
+        made = _described(config, peak, steps) if optimizer is None else _copied(optimizer)
+        if config.precision == "mixed_float16" and not isinstance(made, LossScaleOptimizer):
+            return LossScaleOptimizer(made)
+        return made
 
-    return make
+    return make if optimizer is None or isinstance(optimizer, keras.optimizers.Optimizer) else optimizer
+
+
+def _copied(optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
+    return type(optimizer).from_config(optimizer.get_config())
+
+
+def _described(config: TrainConfig, peak: float, steps: int) -> keras.optimizers.Optimizer:
+    """Makes the optimizer of a configuration; AdamW: Loshchilov and Hutter 2019 (arXiv:1711.05101)."""
+    cosine = config.schedule == "cosine"
+    # A cosine rises in one step at least, as that of Keras.
+    rise = max(int(cosine), round(config.warmup * steps))
+    fall = 0 if config.schedule == "constant" else max(1, steps - rise)
+    rate = WarmUp(peak, rise, fall, cosine)
+    options = {
+        "weight_decay": config.weight_decay,
+        "use_ema": config.ema > 0,
+        "ema_momentum": config.ema,
+    }
+    if config.optimizer == "adamw":
+        return keras.optimizers.AdamW(rate, **options)
+    return keras.optimizers.SGD(rate, momentum=0.9, nesterov=True, **options)
 
 
 def layer_scales(model: keras.Model, decay: float, prefix: str = "transformer_layer_") -> list[float]:

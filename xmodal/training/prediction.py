@@ -61,37 +61,40 @@ def validator(
     strategy: tf.distribute.Strategy,
     metrics: Sequence[keras.metrics.Metric] = (),
     loss: Loss | None = None,
+    report_accuracy: bool = True,
 ) -> Callable[..., dict[str, float]]:
-    """Returns a function of (inputs, labels, weights) batches that gives val_loss, in nats, and val_accuracy.
+    """Returns a function of (inputs, labels, weights) batches that gives val_loss, and val_accuracy if asked.
 
     Both are weighted means. Keras metrics of labels, logits and weights are updated in every process with
     the outputs of all devices, so that they need not know of any. The function is traced once, however
-    often it is called. It also takes what tells between two batches whether to raise `Stopped`. With another
-    loss than that of logits, there is no accuracy.
+    often it is called. It also takes what tells between two batches whether to raise `Stopped`.
+
+    Args:
+        model: inputs -> outputs.
+        strategy: the tf.distribute strategy.
+        metrics: Keras metrics of labels (N, ...) and outputs (N, ...).
+        loss: (labels, outputs) -> losses (B,), by default the cross-entropy of logits, in nats.
+        report_accuracy: outputs are logits of classes.
     """
-    of_logits = cross_entropy()
+    loss = loss or cross_entropy()
 
     def outcomes(batch):
         inputs, labels, weights = batch
-        logits = tf.cast(quickly(model, inputs, training=False), tf.float32)
-        if loss is not None:
-            return loss(labels, logits), weights
-        right = hits(labels, logits)
-        return of_logits(labels, logits), right, weights, *((labels, logits) if metrics else ())
+        outputs = tf.cast(quickly(model, inputs, training=False), tf.float32)
+        right = hits(labels, outputs) if report_accuracy else tf.zeros_like(weights)
+        return loss(labels, outputs), right, weights, *((labels, outputs) if metrics else ())
 
     run = mapped(outcomes, strategy)
 
     def validate(batches, stopped: Callable[[], bool] = lambda: False) -> dict[str, float]:
-        if loss is not None:
-            losses, weights = run(batches, stopped=stopped)
-            return {"val_loss": float(np.average(losses, weights=weights))}
         losses, right, weights, *answers = run(batches, stopped=stopped)
         for metric in metrics:
             metric.reset_state()
             metric.update_state(*answers, sample_weight=weights)
+        accuracy = {"val_accuracy": float(np.average(right, weights=weights))} if report_accuracy else {}
         return {
             "val_loss": float(np.average(losses, weights=weights)),
-            "val_accuracy": float(np.average(right, weights=weights)),
+            **accuracy,
             **{f"val_{metric.name}": float(metric.result()) for metric in metrics},
         }
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 
+import keras
 import tensorflow as tf
 
 from xmodal.core.errors import UserError, WorkerLost
@@ -54,6 +55,26 @@ def workers(strategy: tf.distribute.Strategy) -> cluster.Place:
     """Returns the place of this process among those that a strategy spans."""
     several = isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
     return cluster.place("multi_worker" if several else "")
+
+
+def require_scope(model: keras.Model, strategy: tf.distribute.Strategy) -> None:
+    """Checks that a model was built in a strategy's scope: only then is there a copy of it on each device.
+
+    Raises:
+        UserError: when it was not, or has no weights yet.
+    """
+    if not model.built:
+        raise UserError(
+            f"the model {model.name!r} has no weights yet",
+            "begin it with keras.Input, or call it on a batch where it is built",
+        )
+    for variable in model.variables:
+        if not strategy.extended.variable_created_in_scope(variable.value):
+            raise UserError(
+                f"{variable.path!r} of the model {model.name!r} was not made in the scope of the "
+                f"{type(strategy).__name__.lstrip('_')} that is to train it",
+                "build or load the model within `with trainer.scope():`",
+            )
 
 
 @contextmanager
