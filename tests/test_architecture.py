@@ -49,6 +49,7 @@ WITHOUT_TENSORFLOW = (
     "core.versions",
     "core.clock",
     "core.formatting",
+    "core.tensorflow_start",
     "config.flags",
     "config.config",
     "assets.fetch",

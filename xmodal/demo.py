@@ -17,6 +17,7 @@ from types import ModuleType
 from xmodal.core.command import Parser, exit_code
 from xmodal.core.errors import UserError
 from xmodal.core.formatting import cut, printable
+from xmodal.core.tensorflow_start import start_tensorflow
 from xmodal.export.predictor import Item, Predictor
 
 UPLOAD_MB = 20
@@ -106,7 +107,7 @@ def _run(arguments: Sequence[str]) -> None:
     parser.add_argument("--port", type=int, default=7860, help="default %(default)s; 0 takes any free one")
     options = parser.parse_args(arguments)
     gradio, port = library(), _free_port(options.host, options.port)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    start_tensorflow("3")
     predictor = Predictor(options.model)
     with tempfile.TemporaryDirectory() as uploads:
         os.environ["GRADIO_TEMP_DIR"] = uploads

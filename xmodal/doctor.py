@@ -6,7 +6,6 @@ python -m xmodal.doctor --output_dir=/mnt/runs --json
 
 import dataclasses
 import json
-import os
 import shutil
 import sys
 import tempfile
@@ -23,9 +22,14 @@ from xmodal.core.command import Parser, exit_code
 from xmodal.core.errors import UserError
 from xmodal.core.files import cache_folder
 from xmodal.core.machine import hardware
+from xmodal.core.tensorflow_start import start_tensorflow
 
 # What the shipped run of vgg_to_bert needs at least, in GB (10^9 bytes): the weights, a run and its export.
 DISK_GB, MEMORY_GB = 2.0, 4.0
+FIRST_RUN = """
+A first run, and before it how long it takes on this machine, in seconds that are measured:
+  xmodal run --flagfile=experiments/vgg_to_bert.cfg --dry_run
+  xmodal run --flagfile=experiments/vgg_to_bert.cfg"""
 # What further extras of setup.cfg are for.
 EXTRAS = {
     "attacks": ("adversarial-robustness-toolbox", "--attacked_examples and --robust of image classifiers"),
@@ -38,13 +42,14 @@ class Finding:
     """One thing that was looked at.
 
     Attributes:
-        verdict: "good", "doubtful" where a run works but not as well as it could, or "bad" where it fails.
+        verdict: "good", "absent" for what is fetched when it is needed or can be installed, "doubtful" where
+            a run works but not as well as it could, or "bad" where it fails.
         subject: what was looked at.
         detail: what was found.
         remedy: what to do about it; empty where all is well.
     """
 
-    verdict: Literal["good", "doubtful", "bad"]
+    verdict: Literal["good", "absent", "doubtful", "bad"]
     subject: str
     detail: str
     remedy: str = ""
@@ -77,6 +82,7 @@ def _packages() -> Finding:
 
 
 def _machine() -> Iterator[Finding]:
+    start_tensorflow("3")
     machine = hardware()
     yield Finding("good", "processor", f"{machine['cores']} cores of {machine['cpu']}")
     if machine["accelerators"]:
@@ -85,7 +91,8 @@ def _machine() -> Iterator[Finding]:
         remedy = "run: pip install -c constraints.txt -e '.[gpu]'"
         yield Finding("doubtful", "accelerators", "there is a GPU that TensorFlow does not see", remedy)
     else:
-        yield Finding("good", "accelerators", "none: runs take the processor")
+        detail = "none: runs take the processor; with a GPU larger images and networks take bearable time"
+        yield Finding("good", "accelerators", detail)
     memory = machine["memory_gb"]
     if memory < MEMORY_GB:
         yield Finding("doubtful", "memory", f"{memory} GB", "give --batch_size and --text_batch_size less")
@@ -114,7 +121,7 @@ def _assets(cache: Path) -> Iterator[Finding]:
         try:
             locate(name, cache=cache, offline=True)
         except UserError:
-            yield Finding("good", name, "not whole in the cache: fetched when a run needs it")
+            yield Finding("absent", name, "not whole in the cache: fetched when a run needs it")
         else:
             yield Finding("good", name, "in the cache, every file with the digest it must have")
 
@@ -125,7 +132,7 @@ def _extras() -> Iterator[Finding]:
             yield Finding("good", f"extra {extra!r}", f"{package} {metadata.version(package)}")
         except metadata.PackageNotFoundError:
             remedy = f"for {purpose}: pip install -c constraints.txt -e '.[{extra}]'"
-            yield Finding("good", f"extra {extra!r}", "not installed", remedy)
+            yield Finding("absent", f"extra {extra!r}", "not installed", remedy)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -138,7 +145,6 @@ def _run(arguments: Sequence[str]) -> None:
     parser.add_argument("--output_dir", type=Path, default=Path("runs"), help="where runs leave their files")
     parser.add_argument("--json", action="store_true", help="print the findings as JSON")
     options = parser.parse_args(arguments)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     findings = []
     for finding in examine(options.output_dir, cache_folder()):
         findings.append(finding)
@@ -147,6 +153,8 @@ def _run(arguments: Sequence[str]) -> None:
     if options.json:
         print(json.dumps([dataclasses.asdict(finding) for finding in findings], indent=2))
     bad = [finding for finding in findings if finding.verdict == "bad"]
+    if not (bad or options.json):
+        print(FIRST_RUN)
     if bad:
         raise UserError(
             f"{len(bad)} of {len(findings)} findings stand in the way of a run: "

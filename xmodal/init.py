@@ -7,7 +7,6 @@
 What it finds wrong with the data it says, as a run would.
 """
 
-import os
 import sys
 import unicodedata
 from collections import Counter
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING
 from xmodal.core.command import Parser, exit_code
 from xmodal.core.errors import UserError
 from xmodal.core.files import NONE, target_of, write_text
+from xmodal.core.tensorflow_start import start_tensorflow
 
 if TYPE_CHECKING:
     import numpy as np
@@ -253,7 +253,7 @@ def _run(arguments: Sequence[str]) -> None:
     # Somebody may have worked on a flagfile since it was written.
     target_of(output, NONE, overwrite=options.overwrite)
     source, documents = source_of(options.path)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    start_tensorflow("3")
     head, fixed, choices = _looked_at(source, documents, name)
     write_text(output, flagfile(str(output), head, fixed, choices), NONE, overwrite=options.overwrite)
     print(f"{head}\n\nwritten: {output}\nnext:\n  python -m xmodal.run --flagfile={output}")

@@ -5,7 +5,6 @@
 The model is one that `--experiment=text_to_image` saved, or preset:NAME for one of keras-nlp.
 """
 
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 from xmodal.core.command import Parser, exit_code, texts_of
 from xmodal.core.errors import UserError
 from xmodal.core.files import target_of, whole_file
+from xmodal.core.tensorflow_start import start_tensorflow
 from xmodal.report.figures import SHEET
 
 # Of a preset, where the command line says nothing: those of Stable Diffusion 3 in keras-nlp.
@@ -41,7 +41,7 @@ def _run(arguments: Sequence[str]) -> None:
         value = getattr(options, name)
         if value is not None and value < 1:
             raise UserError(f"--{name}={value} is too few", "give a whole number from 1 on")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    start_tensorflow()
     # After everything that can be told without TensorFlow.
     from xmodal.export.painter import PRESET, load_generator, preset_painter
     from xmodal.report.figures import sheet

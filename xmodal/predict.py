@@ -12,7 +12,6 @@ is a picture; of a folder, those files that look like one of the two.
 import csv
 import io
 import json
-import os
 import re
 import sys
 from collections.abc import Sequence
@@ -23,6 +22,7 @@ from xmodal.core.command import Parser, exit_code
 from xmodal.core.errors import UserError
 from xmodal.core.files import target_of, whole_file, write_text
 from xmodal.core.formatting import cut, printable
+from xmodal.core.tensorflow_start import start_tensorflow
 from xmodal.export.predictor import Answer, Item, Predictor
 from xmodal.report.figures import SHEET
 
@@ -148,7 +148,7 @@ def _run(arguments: Sequence[str]) -> None:
         if path:
             target_of(path, kind, overwrite=options.overwrite)
     items = items_of(options.items, options.text)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    start_tensorflow("3")
     answers = list(Predictor(options.model)(items))
     told = FORMATS[options.format](answers)
     if options.output:

@@ -2,7 +2,6 @@
 
 import importlib
 import logging
-import os
 import sys
 from collections.abc import Sequence
 
@@ -12,6 +11,7 @@ from xmodal.core import versions
 from xmodal.core.clock import Clock
 from xmodal.core.errors import UserError, WorkerLost, file_name_errors, with_flags
 from xmodal.core.signals import Terminated, sigterm_raised
+from xmodal.core.tensorflow_start import start_tensorflow
 from xmodal.runs import dry_run
 from xmodal.runs.folder import CHECKPOINTS, held
 from xmodal.training import cluster
@@ -56,8 +56,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _run(settings: Config) -> None:
-    # Read when TensorFlow is first imported, which the recipe does.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    start_tensorflow()
     # It warns of retracing whenever several models are run one after the other.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     run = settings.run

@@ -5,7 +5,6 @@
 Prints the nearest pictures of an index that `--experiment=text_to_image` saved, and writes them as a sheet.
 """
 
-import os
 import sys
 import time
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ from pathlib import Path
 from xmodal.core.command import Parser, exit_code, texts_of
 from xmodal.core.errors import UserError
 from xmodal.core.files import target_of, whole_file
+from xmodal.core.tensorflow_start import start_tensorflow
 from xmodal.report.figures import SHEET
 
 
@@ -34,7 +34,7 @@ def _run(arguments: Sequence[str]) -> None:
     queries = texts_of(options.query)
     if options.top_k < 1:
         raise UserError(f"--top_k={options.top_k} is no number of pictures", "give one from 1 on")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    start_tensorflow()
     # After everything that can be told without TensorFlow.
     from xmodal.export.picture_index import load_index
     from xmodal.report.figures import sheet

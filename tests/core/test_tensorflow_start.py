@@ -1,0 +1,45 @@
+"""What TensorFlow writes when it starts, and what of it is shown."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from xmodal.core.tensorflow_start import HARMLESS, WITHOUT_GPU, lines_left_out
+
+
+def test_a_start_on_a_sound_machine_without_a_gpu_says_nothing():
+    environment = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
+    script = (
+        "from xmodal.core.tensorflow_start import start_tensorflow; start_tensorflow(); "
+        "import tensorflow as tf; tf.constant(1) + 1; tf.config.list_logical_devices()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=120
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_only_harmless_lines_are_left_out(capfd):
+    with lines_left_out(HARMLESS + WITHOUT_GPU):
+        os.write(2, b"I0000 oneDNN custom operations are on. You may see\nE0000 no memory\n")
+        os.write(2, b"E0000 failed call to cuInit: ERROR\nthe last line, without an end")
+    assert capfd.readouterr().err == "E0000 no memory\nthe last line, without an end"
+
+
+def test_with_a_gpu_a_driver_that_fails_is_shown(capfd):
+    with lines_left_out(HARMLESS):
+        os.write(2, b"E0000 failed call to cuInit: ERROR\n")
+    assert capfd.readouterr().err == "E0000 failed call to cuInit: ERROR\n"
+
+
+def test_what_was_written_before_an_error_is_shown(capfd):
+    def failing_import():
+        with lines_left_out(HARMLESS):
+            os.write(2, b"F0000 the library does not fit\n")
+            raise ImportError
+
+    with pytest.raises(ImportError):
+        failing_import()
+    assert capfd.readouterr().err == "F0000 the library does not fit\n"

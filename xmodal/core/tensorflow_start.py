@@ -1,0 +1,54 @@
+"""The first import of TensorFlow, without the lines that it writes on every machine."""
+
+import importlib
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+# What lines have that say nothing of a fault: where the log goes, which instructions are used, and, where
+# there is no GPU, that there is none.
+HARMLESS = (
+    b"All log messages before absl::InitializeLog() is called",
+    b"oneDNN custom operations are on",
+    b"This TensorFlow binary is optimized to use available CPU instructions",
+    b"To enable the following instructions:",
+)
+WITHOUT_GPU = (b"Could not find cuda drivers on your machine", b"failed call to cuInit")
+GPU = Path("/dev/nvidia0")
+
+
+def start_tensorflow(log_level: str = "2") -> None:
+    """Imports TensorFlow and lists the devices; what it writes of no use meanwhile is left out.
+
+    Args:
+        log_level: TF_CPP_MIN_LOG_LEVEL where the environment has none: "2" shows errors, "3" fatal ones.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", log_level)
+    with lines_left_out(HARMLESS if GPU.exists() else HARMLESS + WITHOUT_GPU):
+        importlib.import_module("tensorflow").config.list_physical_devices()
+
+
+@contextmanager
+def lines_left_out(parts: tuple[bytes, ...]) -> Iterator[None]:
+    """Holds back what the block, its C++ code too, writes to the standard error, and then all but some lines.
+
+    Args:
+        parts: a line with one of these is left out.
+    """
+    sys.stderr.flush()
+    errors = os.dup(2)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        finally:
+            sys.stderr.flush()
+            os.dup2(errors, 2)
+            os.close(errors)
+            held.seek(0)
+            for line in held:
+                if not any(part in line for part in parts):
+                    os.write(2, line)
