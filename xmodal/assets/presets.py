@@ -27,9 +27,7 @@ def text_encoder_path(name_or_path: str, *, cache: Path, offline: bool = False) 
     """
     if name_or_path in _text_encoders():
         return str(locate(name_or_path, cache=cache, offline=offline))
-    scheme, found, _ = name_or_path.partition("://")
-    if found and scheme not in ("hf", "kaggle"):
-        raise UserError(f"--text_encoder={name_or_path} is of no known hub", "use hf:// or kaggle://")
+    found = _is_handle(name_or_path, f"--text_encoder={name_or_path}")
     folder = path_of(name_or_path).absolute()
     if not found and (folder.is_dir() or "/" in name_or_path):
         fault = _preset_fault(folder)
@@ -40,7 +38,45 @@ def text_encoder_path(name_or_path: str, *, cache: Path, offline: bool = False) 
             )
         return str(folder)
     handle = name_or_path if found else _builtin_preset(name_or_path)
-    return _kept_preset(name_or_path, handle) if offline else name_or_path
+    if not offline:
+        return name_or_path
+    instead = f"run once without --offline or use {' or '.join(_text_encoders())}"
+    return _kept_preset(f"--text_encoder={name_or_path}", handle, instead)
+
+
+def image_classifier_path(name_or_path: str, *, offline: bool = False) -> str:
+    """Returns what `keras_nlp.models.ImageClassifier.from_preset` reads for an image classifier.
+
+    Args:
+        name_or_path: a folder with a preset, a preset of KerasHub such as "resnet_50_imagenet", or "hf://..."
+            or "kaggle://...".
+        offline: make no attempt to reach anything; what the hub's own client keeps still works.
+
+    Raises:
+        UserError: for a folder without a preset, or one that cannot be had offline.
+    """
+    import keras_nlp
+
+    said = f"the image classifier {name_or_path!r}"
+    found = _is_handle(name_or_path, said)
+    folder = path_of(name_or_path).absolute()
+    if not found and folder.is_dir():
+        fault = _preset_fault(folder)
+        if fault:
+            raise UserError(f"{said} cannot be used: {fault}", "give a folder that holds its weights too")
+        return str(folder)
+    presets = keras_nlp.models.ImageClassifier.presets
+    handle = name_or_path if found else presets[name_or_path]["kaggle_handle"]
+    instead = "run once where the hub can be reached or use efficientnet_lite0_imagenet"
+    return _kept_preset(said, handle, instead) if offline else name_or_path
+
+
+def _is_handle(name: str, said: str) -> bool:
+    """Whether this is a handle of a hub."""
+    scheme, found, _ = name.partition("://")
+    if found and scheme not in ("hf", "kaggle"):
+        raise UserError(f"{said} is of no known hub", "use hf:// or kaggle://")
+    return bool(found)
 
 
 def _text_encoders() -> list[str]:
@@ -69,7 +105,7 @@ def _builtin_preset(name: str) -> str:
     return presets[name]["kaggle_handle"]
 
 
-def _kept_preset(name: str, handle: str) -> str:
+def _kept_preset(said: str, handle: str, instead: str) -> str:
     """The folder in which the hub's own client keeps a preset; nothing is reached for."""
     if handle.startswith("hf://"):
         fault, folder = _kept_by_hugging_face(handle.removeprefix("hf://"))
@@ -78,10 +114,7 @@ def _kept_preset(name: str, handle: str) -> str:
         folder = kept / "models" / handle.removeprefix("kaggle://")
         fault = _preset_fault(folder)
     if fault:
-        raise UserError(
-            f"--text_encoder={name} is not to be had offline: {fault}",
-            f"run once without --offline or use {' or '.join(_text_encoders())}",
-        )
+        raise UserError(f"{said} is not to be had offline: {fault}", instead)
     return str(folder)
 
 

@@ -23,9 +23,13 @@ def decode(encoded: tf.Tensor, image_size: int) -> tf.Tensor:
     Raises:
         tf.errors.InvalidArgumentError: for bytes that are no image, or a part of one.
     """
+    return squashed(decoded_pixels(encoded), (image_size, image_size))
+
+
+def squashed(pixels: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
+    """Resizes whole images, (h, w, 3) or (B, h, w, 3), to (..., H, W, 3) float32; sides are scaled apart."""
     # Antialiasing makes a shrunk photo depend on all of its pixels; it changes nothing when enlarging.
-    size = (image_size, image_size)
-    return tf.image.resize(decoded_pixels(encoded), size, method="bilinear", antialias=True)
+    return tf.image.resize(pixels, size, method="bilinear", antialias=True)
 
 
 def framed(

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from xmodal.core.errors import UserError
+from xmodal.core.saved_models import answering, labels_of, load_export, newest_version
 
 BATCH = 64
 
@@ -58,25 +59,11 @@ class Predictor:
     """
 
     def __init__(self, folder: Path):
-        import tensorflow as tf
-        import tensorflow_text  # noqa: F401  registers the ops of the tokenizer
-
-        self._folder = _newest(folder)
-        try:
-            signatures = tf.saved_model.load(str(self._folder)).signatures
-        except (OSError, ValueError, tf.errors.OpError) as error:
-            reason = " ".join(str(error).split())[:200]
-            raise UserError(
-                f"the model in {str(self._folder)!r} cannot be loaded ({reason})", "export it again"
-            ) from error
-        if "labels" not in signatures:
-            raise UserError(
-                f"the model in {str(self._folder)!r} has no signature 'labels': xmodal did not export it",
-                "give a folder of saved_models/",
-            )
-        self.labels = [label.decode() for label in signatures["labels"]()["labels"].numpy()]
-        self._images = _answering(signatures, "image_bytes")
-        self._texts = _answering(signatures, "text")
+        self._folder = newest_version(folder, f"--model={str(folder)!r}")
+        signatures = load_export(self._folder).signatures
+        self.labels = [*labels_of(signatures)]
+        self._images = answering(signatures, "image_bytes")
+        self._texts = answering(signatures, "text")
 
     @property
     def takes_pictures(self) -> bool:
@@ -133,27 +120,6 @@ class Predictor:
             )
             for row, item in enumerate(items)
         ]
-
-
-def _newest(folder: Path) -> Path:
-    if (folder / "saved_model.pb").is_file():
-        return folder
-    versions = [path for path in folder.glob("*/saved_model.pb") if path.parent.name.isdecimal()]
-    if not versions:
-        raise UserError(
-            f"--model={str(folder)!r} holds no model",
-            "give the folder of an export, such as saved_models/NAME",
-        )
-    return max(versions, key=lambda path: int(path.parent.name)).parent
-
-
-def _answering(signatures, name: str):
-    """Returns the signature that answers this input alone, None without one."""
-    for signature in signatures.values():
-        inputs, outputs = signature.structured_input_signature[1], signature.structured_outputs
-        if set(inputs) == {name} and "label" in outputs:
-            return signature
-    return None
 
 
 def _problem(item: Item) -> str:

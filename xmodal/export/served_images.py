@@ -49,6 +49,8 @@ class Served(Labelled):
         super().__init__(names)
         self._image_model = Inference(image_model)
         self._image_size = image_size
+        # What is built on an export asks it for the size of its images.
+        self.image_side = tf.Variable(image_size, trainable=False, dtype=tf.int32)
         self._temperature = temperature
         self._bridge = bridge
         self._text_model = Inference(text.model)

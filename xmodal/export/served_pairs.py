@@ -48,6 +48,8 @@ class ServedPairs(Labelled):
         self._preprocessor = Tokenizer(encoders.text.preprocessor)
         self._text_model = Inference(encoders.text_model)
         self._image_size = image_size
+        # What is built on an export asks it for the size of its images.
+        self.image_side = tf.Variable(image_size, trainable=False, dtype=tf.int32)
         self._model = Inference(model)
         self._inputs = tuple(model.input)
         self._temperature = temperature

@@ -68,7 +68,7 @@ def image_trunk(
         if weights != "none":
             _load_weights(model, weights, cache=cache, offline=offline)
         return model
-    build, family = _application(name)
+    build, family = application(name)
     if not features or len(set(features)) < len(features):
         raise UserError(
             f"--features={','.join(features)} names no layer, or one of them twice", "name each layer once"
@@ -141,7 +141,7 @@ def small_cnn(image_size: int) -> keras.Model:
     return keras.Model(images, keras.layers.Flatten(name="features")(maps), name="small_cnn")
 
 
-def _application(name: str) -> tuple[Callable, str]:
+def application(name: str) -> tuple[Callable, str]:
     """Returns the builder of a network of Keras Applications, and the name of its module."""
     builders = {
         attribute: family
@@ -150,9 +150,11 @@ def _application(name: str) -> tuple[Callable, str]:
         for attribute in vars(module)
         if attribute[0].isupper()
     }
+    # Their builders are not in the module that prepares their images.
+    builders |= {name: "mobilenet_v3" for name in vars(keras.applications) if name.startswith("MobileNetV3")}
     if name not in builders:
         raise UserError(f"{name!r} is no model of Keras Applications", nearest(name, builders))
-    return getattr(getattr(keras.applications, builders[name]), name), builders[name]
+    return getattr(keras.applications, name), builders[name]
 
 
 def _load_weights(model: keras.Model, weights: str, *, cache: Path, offline: bool) -> None:
