@@ -33,6 +33,9 @@ def main(argv: Sequence[str]) -> int:
     if {"--help", "-h", "--helpfull"} & set(argv):
         print(f"{__doc__}\n{flags.help_text()}")
         return DONE
+    if len(argv) < 2:
+        print(flags.USAGE)
+        return DONE
     try:
         versions.check()
         words = flags.parse(argv)

@@ -289,7 +289,7 @@ def test_a_flagfile_in_another_encoding(tmp_path):
         (f"--seed={5000 * '9'}", "flag --seed=999"),
         ("--nobaseline=1", "--nobaseline=1 does not take an argument"),
         ("--flagfile=a\0b", "embedded null byte"),
-        (f"--flagfile={300 * 'x'}", "Unable to open flagfile: [Errno 36] File name too long"),
+        (f"--flagfile={300 * 'x'}", f"--flagfile={300 * 'x'} cannot be read (File name too long)"),
         (
             "--generator_widths=32,100000",
             "--generator_widths=100000 does not fit; give an integer in the range",
@@ -297,7 +297,7 @@ def test_a_flagfile_in_another_encoding(tmp_path):
         ("--similarity_scale=big", "flag --similarity_scale=big: could not convert string to float: 'big'"),
         ("--offline=maybe", "flag --offline=maybe: ('Non-boolean argument to boolean flag', 'maybe')"),
         ("--top_k", "Missing value for flag --top_k"),
-        ("--flagfile=nowhere.cfg", "Unable to open flagfile: [Errno 2] No such file or directory"),
+        ("--flagfile=nowhere.cfg", "--flagfile=nowhere.cfg cannot be read (No such file or directory"),
     ],
 )
 def test_an_error_names_the_flag_its_value_and_the_remedy(argument, text):
@@ -511,3 +511,35 @@ def test_the_command_line_spells_arguments_as_flags(problem, told):
 @pytest.mark.parametrize("module", [errors, fields])
 def test_the_examples(module):
     assert doctest.testmod(module, optionflags=doctest.ELLIPSIS).failed == 0
+
+
+def test_a_shipped_flagfile_is_found_outside_of_a_checkout(tmp_path, monkeypatch):
+    """With the shipped flagfile that it names, and its table."""
+    inside = parsed("--flagfile=experiments/cnn_to_text_full.cfg")
+    monkeypatch.chdir(tmp_path)
+    outside = parsed("--flagfile=experiments/cnn_to_text_full.cfg")
+    assert outside.flagfile == inside.flagfile
+    assert outside.scorer.class_descriptions.is_file()
+
+
+def test_an_own_flagfile_of_that_name_comes_first(tmp_path, monkeypatch):
+    (tmp_path / "experiments").mkdir()
+    (tmp_path / "experiments" / "fusion.cfg").write_text("--seed=9\n")
+    monkeypatch.chdir(tmp_path)
+    assert parsed("--flagfile=experiments/fusion.cfg").run.seed == 9
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (None, "cannot be read (No such file or directory); check the path"),
+        ("--flagfile={path}\n", "stands in a flagfile that it names itself; take one of the two out"),
+    ],
+)
+def test_a_flagfile_that_cannot_be_read(tmp_path, content, problem):
+    path = tmp_path / "own.cfg"
+    if content:
+        path.write_text(content.format(path=path))
+    with pytest.raises(UserError) as caught:
+        parsed(f"--flagfile={path}")
+    assert str(caught.value) == f"--flagfile={path} {problem}"

@@ -51,3 +51,12 @@ def test_the_console_script_is_this_one():
     setup = ConfigParser()
     setup.read(ROOT / "setup.cfg")
     assert "xmodal = xmodal.__main__:main" in setup["options.entry_points"]["console_scripts"]
+
+
+def test_run_without_a_word_says_how_to_begin_and_begins_nothing(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "xmodal", "run"], cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "--flagfile=experiments/vgg_to_bert.cfg" in done.stdout
+    assert list(tmp_path.iterdir()) == []

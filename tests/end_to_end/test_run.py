@@ -227,7 +227,7 @@ def test_a_folder_in_use_is_refused(tmp_path):
         (["--text_style=hedge"], "--text_style=hedge: did you mean 'hedged'?"),
         (["--experiment=vgg_to_brt"], "--experiment=vgg_to_brt: did you mean 'vgg_to_bert'?"),
         (["--validation_fraction=1.5"], "--validation_fraction=1.5: give a number between 0 and 1"),
-        (["--flagfile=none.cfg"], "Unable to open flagfile"),
+        (["--flagfile=none.cfg"], "--flagfile=none.cfg cannot be read"),
         (["experiments/vgg_to_bert.cfg"], "'experiments/vgg_to_bert.cfg' is no flag"),
         (["--dataset=folder:empty"], "empty"),
         (["--dataset=minst_5k"], "mnist_5k"),

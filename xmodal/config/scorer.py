@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from xmodal.config.fields import MOST_UNITS, MOST_WORDS, Group, option
+from xmodal.core.files import shipped
 
 DIRECTIONS = ("images_to_documents", "documents_to_images")
 MOVES = ("scorer", "upper")
@@ -50,7 +51,7 @@ class ScorerConfig(Group):
     )
     seen_per_class: int = option(100, "Training examples of each other class in that measurement.", least=1)
     class_descriptions: Path | None = option(
-        None, "CSV with the columns name,description: what the documents' classes are about.", parse=Path
+        None, "CSV with the columns name,description: what the documents' classes are about.", parse=shipped
     )
     vocabulary: int = option(
         30_000, "Most words of the documents that have a vector of their own.", least=1, most=MOST_WORDS

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from xmodal.bridge.styles import STYLES
 from xmodal.config.fields import MOST_IN_BATCH, MOST_UNITS, Group, option, require_named
+from xmodal.core.files import shipped
 
 TEXT_HEADS = ("finetune", "zero_shot")
 CLASS_WEIGHTS = ("none", "balanced")
@@ -26,7 +27,7 @@ class TextConfig(Group):
         "finetune", "finetune trains a head and the encoder; zero_shot trains nothing.", choices=TEXT_HEADS
     )
     target_map: Path | None = option(
-        None, "CSV with the columns description,target: the question to answer.", parse=Path
+        None, "CSV with the columns description,target: the question to answer.", parse=shipped
     )
     also_ask: tuple[str, ...] = option(
         (),

@@ -14,6 +14,7 @@ import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from importlib.metadata import files
 from pathlib import Path
 from typing import IO, Any
 
@@ -26,6 +27,8 @@ LOCK, ATTEMPTS = ".lock", 1000
 ENDS = 4096
 # For files of which none may be replaced.
 NONE = re.compile(rb"(?!)")
+# The folder of flagfiles and tables that come with the package.
+SHIPPED = "experiments"
 STANDS = {
     stat.S_ISDIR: "a folder",
     stat.S_ISFIFO: "a pipe",
@@ -47,6 +50,23 @@ def path_of(words: str) -> Path:
         return Path(words).expanduser()
     except RuntimeError as error:
         raise UserError(f"{words!r} is no path ({error})", "write the path out") from error
+
+
+def shipped(words: str | Path) -> Path:
+    """Returns a path as it is, or that of the file which came with the package, where there is none here.
+
+    So `experiments/vgg_to_bert.cfg` means the same in a checkout and beside an installed package.
+
+    Example:
+        >>> shipped("experiments/vgg_to_bert.cfg").is_file()
+        True
+    """
+    path = Path(words)
+    if path.parts[:1] != (SHIPPED,) or path.exists():
+        return path
+    checkout = Path(__file__).parents[2] / path
+    installed = (file.locate() for file in files("xmodal") or () if file.match(f"share/xmodal/{path}"))
+    return next((Path(place) for place in (checkout, *installed) if Path(place).is_file()), path)
 
 
 def sha256_file(path: Path) -> str:

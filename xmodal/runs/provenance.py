@@ -5,7 +5,7 @@ from pathlib import Path
 
 from xmodal.assets.catalog import ASSETS
 from xmodal.config.config import Config
-from xmodal.core.files import digests, sha256_file
+from xmodal.core.files import digests, sha256_file, shipped
 from xmodal.report.records import Ingredient
 
 
@@ -39,7 +39,7 @@ def digests_of_files(config: Config) -> dict[str, str]:
         "text_encoder": config.text.text_encoder,
     }
     for name, _, path in (item.partition("=") for item in config.text.also_ask):
-        named[f"also_ask={name}"] = path
+        named[f"also_ask={name}"] = shipped(path)
     paths = {f"--{flag}": Path(path) for flag, path in named.items() if path}
     return {flag: _digest(path) for flag, path in paths.items() if path.is_file() or path.is_dir()}
 

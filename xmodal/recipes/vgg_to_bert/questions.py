@@ -1,7 +1,6 @@
 """From sentences to the answers of a question: BERT heads, and what is measured of them."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
@@ -9,6 +8,7 @@ import tensorflow as tf
 from xmodal.bridge.bridge import Bridge
 from xmodal.config.config import Config
 from xmodal.core.clock import Clock
+from xmodal.core.files import shipped
 from xmodal.data.images import ImageData
 from xmodal.data.target_map import TargetMap, identity_map, read_target_map
 from xmodal.evaluation.calibration import fit_mixture, fit_temperature, mix, softmax
@@ -76,7 +76,7 @@ def question_of(config: Config, data: ImageData) -> TargetMap:
 def further_questions(config: Config, data: ImageData) -> dict[str, TargetMap]:
     """Returns the questions of --also_ask by their names."""
     named = (item.partition("=")[::2] for item in config.text.also_ask)
-    return {name: read_target_map(Path(path), data.class_names, "also_ask") for name, path in named}
+    return {name: read_target_map(shipped(path), data.class_names, "also_ask") for name, path in named}
 
 
 def sentences_of(bridge: Bridge, logits: np.ndarray, temperature: float) -> np.ndarray:
