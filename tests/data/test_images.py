@@ -16,7 +16,7 @@ from xmodal.data import decoding, image_sources, images, splits
 from xmodal.data.audit import scan
 from xmodal.data.augmentation import augmented, draws
 from xmodal.data.decoding import decode
-from xmodal.data.images import batches, load_images
+from xmodal.data.images import batches, load_images, load_unlabelled
 
 
 def picture(number, height=12, width=10, channels=3, dtype=np.uint8):
@@ -558,6 +558,66 @@ def test_class_names_and_limits_that_do_not_fit(folder, load):
 
 
 # Decoding.
+
+
+# Images without labels.
+
+
+def test_photographs_at_any_depth_in_the_order_of_their_paths(tmp_path):
+    for number, name in enumerate(("b.png", "2024/a.jpg", "2024/may/c.png", ".hidden/d.png")):
+        write(tmp_path / "photos" / name, png(number))
+    write(tmp_path / "photos" / "notes.txt", b"no image")
+    write(tmp_path / "photos" / "again.png", png(0))
+    split, report = load_unlabelled(f"unlabelled:{tmp_path / 'photos'}", cache=tmp_path)
+    assert split.ids == ("2024/a.jpg", "2024/may/c.png", "again.png", "b.png")
+    assert (split.labels == 0).all()
+    assert report.dropped == (("notes.txt", "not an image"),)
+    assert report.duplicates == (("again.png", "b.png"),)
+    assert report.counts["test"] == {"": 4}
+    assert "1 of 5 images cannot be read and were left out" in report.warnings[0]
+    with pytest.raises(UserError, match="1 image cannot be read"):
+        load_unlabelled(f"unlabelled:{tmp_path / 'photos'}", cache=tmp_path, bad_images="fail")
+
+
+def test_photographs_that_are_not_there(tmp_path, load):
+    with pytest.raises(UserError, match=r"the folder '.*none' does not exist; check the path of --dataset"):
+        load_unlabelled(f"unlabelled:{tmp_path / 'none'}", cache=tmp_path)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match=r"the folder '.*empty' is empty; put photographs into it"):
+        load_unlabelled(f"unlabelled:{tmp_path / 'empty'}", cache=tmp_path)
+    write(tmp_path / "empty" / "notes.txt", b"")
+    with pytest.raises(UserError, match="no readable images: 'notes.txt': empty file|no readable images"):
+        load_unlabelled(f"unlabelled:{tmp_path / 'empty'}", cache=tmp_path)
+    with pytest.raises(UserError, match=r"'unlabelled' is not complete; write it as unlabelled:PATH"):
+        load_unlabelled("unlabelled", cache=tmp_path)
+    with pytest.raises(
+        UserError, match="has no labels, which are to be learned from here; give one of mnist"
+    ):
+        load(f"unlabelled:{tmp_path / 'empty'}")
+
+
+def test_photographs_are_read_as_a_speaker_reads_them(tmp_path):
+    """A way of reading in the place of `decode` gives batches of its own size."""
+    for number in range(3):
+        write(tmp_path / f"{number}.png", png(number, height=20, width=30))
+    split, _ = load_unlabelled(f"unlabelled:{tmp_path}", cache=tmp_path)
+
+    def middle(encoded):
+        return decoding.framed(decoding.decoded_pixels(encoded), (10, 20))
+
+    read = [batch["image"] for batch in batches(split, image_size=(10, 20), read_image=middle, batch_size=2)]
+    assert [image.shape for image in read] == [(2, 10, 20, 3), (1, 10, 20, 3)]
+    np.testing.assert_allclose(read[1][0], middle(png(2, height=20, width=30)))
+
+
+def test_framed_cuts_the_middle_at_the_ratio_of_the_sides():
+    pixels = np.zeros((40, 100, 3), np.uint8)
+    pixels[10:30, 40:60] = 200
+    # Half of the largest square, 40 by 40: exactly the bright middle.
+    np.testing.assert_allclose(decoding.framed(pixels, (8, 8), crop=0.5), np.full((8, 8, 3), 200), rtol=1e-5)
+    # The largest 1 to 2 that fits is 40 by 80.
+    seen = np.asarray(decoding.framed(pixels, (40, 80)))
+    np.testing.assert_array_equal(seen, pixels[:, 10:90])
 
 
 @pytest.mark.parametrize("encode", [png, jpeg])

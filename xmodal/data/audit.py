@@ -86,14 +86,7 @@ def audit(
         UserError: for unusable examples with `bad_images="fail"`, a class with too few examples, or a
             split in which nothing is left.
     """
-    scanned = list(zip(examples, scans, strict=True))
-    dropped = tuple((example.id, found.problem) for example, found in scanned if found.problem)
-    if dropped and bad_images == "fail":
-        raise UserError(
-            f"{_count(len(dropped), things)} {things.cannot}: {reasons(dropped)}",
-            "mend or remove them, or pass --bad_images=skip",
-        )
-    usable = [(example, found.digest) for example, found in scanned if not found.problem]
+    usable, dropped = _usable(examples, scans, things, bad_images)
     duplicates = _duplicates(usable)
     leaked = _leaked(usable)
     warnings = _content_warnings(len(examples), usable, dropped, duplicates, leaked, keep_leaks, things)
@@ -106,6 +99,37 @@ def audit(
     counts = _counts(kept, class_names)
     _require_enough(counts, {example.split for example in examples}, min_per_class, dropped, things)
     return kept, DataReport(counts, dropped, duplicates, leaked, warnings + _count_warnings(counts, things))
+
+
+def audit_unlabelled(
+    examples: Sequence[Example], scans: Sequence[Scan], *, things: Things, bad_images: str = "skip"
+) -> tuple[list[Example], DataReport]:
+    """Leaves out what cannot be used of examples without labels, all of one split; as `audit` does.
+
+    Raises:
+        UserError: for unusable examples with `bad_images="fail"`, or when none is left.
+    """
+    usable, dropped = _usable(examples, scans, things, bad_images)
+    if not usable:
+        raise UserError(f"no {things.able} {things.noun}s: {reasons(dropped)}", "give others")
+    duplicates = _duplicates(usable)
+    warnings = _content_warnings(len(examples), usable, dropped, duplicates, (), True, things)
+    kept = [example._replace(digest=digest) for example, digest in usable]
+    return kept, DataReport(_counts(kept, ("",)), dropped, duplicates, (), warnings)
+
+
+def _usable(
+    examples: Sequence[Example], scans: Sequence[Scan], things: Things, bad_images: str
+) -> tuple[list[tuple[Example, bytes]], tuple[tuple[str, str], ...]]:
+    """Those that can be used, with their digests, and the ids of the others with the reasons."""
+    scanned = list(zip(examples, scans, strict=True))
+    dropped = tuple((example.id, found.problem) for example, found in scanned if found.problem)
+    if dropped and bad_images == "fail":
+        raise UserError(
+            f"{_count(len(dropped), things)} {things.cannot}: {reasons(dropped)}",
+            "mend or remove them, or pass --bad_images=skip",
+        )
+    return [(example, found.digest) for example, found in scanned if not found.problem], dropped
 
 
 def scan(items: Sequence[str | bytes], pixels: Callable[[bytes], tf.Tensor]) -> list[Scan]:

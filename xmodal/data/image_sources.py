@@ -23,8 +23,36 @@ def read_images(dataset: str, cache: Path, offline: bool) -> RawExamples:
     Raises:
         UserError: for a source that is not known, or not there.
     """
+    if is_unlabelled(dataset):
+        raise UserError(
+            f"--dataset={dataset!r} has no labels, which are to be learned from here",
+            f"give one of {', '.join(IMAGE_SOURCES)}",
+        )
     read, place = source_reader(IMAGE_SOURCES, dataset, "dataset")
     return read(place, cache, offline)
+
+
+def is_unlabelled(dataset: str) -> bool:
+    """Tells whether a source is of images without labels."""
+    return dataset.partition(":")[0] in {form.partition(":")[0] for form in UNLABELLED_SOURCES}
+
+
+def read_unlabelled(dataset: str, cache: Path, offline: bool) -> list[Example]:
+    """Lists the images of a source without labels, all of them as test and of the class "".
+
+    Raises:
+        UserError: for a source that is not known, not there or empty.
+    """
+    read, place = source_reader(UNLABELLED_SOURCES, dataset, "dataset")
+    root = read(place, cache, offline)
+    if not root.is_dir():
+        raise UserError(f"the folder {str(root)!r} does not exist", "check the path of --dataset")
+    examples = [
+        Example(str(path), printable(path.relative_to(root)), "", "test") for path in files_under(root)
+    ]
+    if not examples:
+        raise UserError(f"the folder {str(root)!r} is empty", "put photographs into it")
+    return examples
 
 
 def load_digits(cache: Path, offline: bool) -> list[Example]:
@@ -124,4 +152,12 @@ IMAGE_SOURCES: dict[str, Callable[[str, Path, bool], RawExamples]] = {
     "folder:PATH": _read_folder,
     "csv:PATH": _read_csv,
     "tfds:NAME": _read_tfds,
+}
+
+# The same of images without labels: place, folder of downloaded data, offline -> the folder with the images.
+UNLABELLED_SOURCES: dict[str, Callable[[str, Path, bool], Path]] = {
+    "unlabelled:PATH": lambda place, cache, offline: path_of(place),
+    "sample_photographs": lambda place, cache, offline: locate(
+        "sample_photographs", cache=cache, offline=offline
+    ),
 }

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -9,11 +10,11 @@ import numpy as np
 import tensorflow as tf
 
 from xmodal.core.errors import UserError
-from xmodal.data.audit import DataReport, audit, scan
+from xmodal.data.audit import DataReport, audit, audit_unlabelled, scan
 from xmodal.data.augmentation import augmented, draws
 from xmodal.data.batches import Batches
 from xmodal.data.decoding import decode, decoded_pixels
-from xmodal.data.image_sources import read_images
+from xmodal.data.image_sources import read_images, read_unlabelled
 from xmodal.data.splits import IMAGES, SPLITS, Example, ExampleSplit, columns, digests_of, divide
 
 # Share of an epoch's batches that may be in none of its parts; each epoch has others there.
@@ -133,12 +134,8 @@ def load_images(
     Raises:
         UserError: when the data is not there or cannot be learned from.
     """
-    try:
+    with _permission_errors():
         listing = read_images(dataset, cache, offline)
-    except PermissionError as error:
-        raise UserError(
-            f"{str(error.filename)!r} cannot be read ({error.strerror})", "allow reading it"
-        ) from error
     examples, names = divide(
         listing.examples,
         dataset=dataset,
@@ -167,10 +164,35 @@ def load_images(
     return ImageData(train, validation, test, names, report)
 
 
+def load_unlabelled(
+    dataset: str, *, cache: Path, offline: bool = False, bad_images: str = "skip"
+) -> tuple[ImageSplit, DataReport]:
+    """Lists and audits images that nobody has labelled. No pixels are kept.
+
+    Args:
+        dataset: "unlabelled:PATH", a folder with images at any depth; or "sample_photographs".
+        cache: folder of downloaded data.
+        offline: reach for nothing.
+        bad_images: what to do with unreadable files: "skip" or "fail".
+
+    Returns:
+        The images, in the order of their paths, of which each label is 0; and the audit's report.
+
+    Raises:
+        UserError: when there are none that can be read.
+    """
+    with _permission_errors():
+        examples = read_unlabelled(dataset, cache, offline)
+    found = scan([example.item for example in examples], decoded_pixels)
+    kept, report = audit_unlabelled(examples, found, things=IMAGES, bad_images=bad_images)
+    return _image_split(kept, "test", ("",)), report
+
+
 def batches(
     split: ImageSplit,
     *,
-    image_size: int,
+    image_size: int | tuple[int, int],
+    read_image: Callable[[tf.Tensor], tf.Tensor] | None = None,
     batch_size: int,
     seed: int = 0,
     shuffle: bool = False,
@@ -186,7 +208,9 @@ def batches(
 
     Args:
         split: N images.
-        image_size: side of the images, in pixels.
+        image_size: side of the images in pixels, or (H, W).
+        read_image: an encoded image, scalar string -> (H, W, 3) float32, such as a speaker's `read`; None for
+            `decode`, which squashes it into a square.
         batch_size: B.
         seed: of the order and the augmentation.
         shuffle: bring the images in a random order, instead of that of the split.
@@ -217,9 +241,11 @@ def batches(
         return {"image": images} | {name: rows[name] for name in labels}
 
     def load(item: tf.Tensor) -> tf.Tensor:
-        return decode(item if split.in_memory else tf.io.read_file(item), image_size)
+        encoded = item if split.in_memory else tf.io.read_file(item)
+        return read_image(encoded) if read_image else decode(encoded, height)
 
-    pixels = tf.TensorSpec((image_size, image_size, 3), tf.float32)
+    height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
+    pixels = tf.TensorSpec((height, width, 3), tf.float32)
     labels = {"label": split.labels[order], "index": order.astype(np.int64)}
     if split.shares is not None:
         labels["shares"] = split.shares[order]
@@ -237,6 +263,16 @@ def learnable(batch: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor, tf.Ten
 def equal_parts(batch_count: int, most: int) -> int:
     """Returns the largest number of equal parts, up to `most`, that leave out at most 5% of the batches."""
     return next(parts for parts in range(most, 0, -1) if batch_count % parts <= LEFT_OUT * batch_count)
+
+
+@contextmanager
+def _permission_errors() -> Iterator[None]:
+    try:
+        yield
+    except PermissionError as error:
+        raise UserError(
+            f"{str(error.filename)!r} cannot be read ({error.strerror})", "allow reading it"
+        ) from error
 
 
 def _with_draws(seed: tuple[int, int]) -> Callable:
