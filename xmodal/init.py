@@ -7,18 +7,25 @@
 What it finds wrong with the data it says, as a run would.
 """
 
+import csv
+import gzip
+import json
+import re
 import sys
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from shlex import quote
+from typing import TYPE_CHECKING, Any
 
 from xmodal.core.command import Parser, exit_code
 from xmodal.core.errors import UserError
 from xmodal.core.files import NONE, target_of, write_text
+from xmodal.core.formatting import printable
 from xmodal.core.tensorflow_start import start_tensorflow
+from xmodal.data.file_advice import advice_for, ending_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,6 +45,18 @@ SIDE_OF_PROCESSORS = 96
 PIECES = 1.4
 SEQUENCES = (32, 64, 128, 256, 512)
 FEW_EXAMPLES = 200
+# Of the first line of a table.
+LONGEST_HEAD = 2**20
+# Flags of a run that say how data are read: what a message advises can be given here, and is written down.
+DATA_FLAGS = {
+    "class_names": "names in place of the data's own, in their order, with commas between them",
+    "min_per_class": "fewest examples to learn from that a class may have",
+    "text_column": "column of the texts in a table",
+    "label_column": "column of the classes in a table",
+    "split_column": "column of the splits in a table",
+    "encoding": "of texts and tables",
+    "fallback_encoding": "of those that are not in --encoding",
+}
 
 
 @dataclass(frozen=True)
@@ -55,12 +74,9 @@ class Choice:
 
 def choices_for_images(data: "ImageData") -> list[Choice]:
     """Returns what fits a set of images: their side, how they are moved, what learns."""
-    import tensorflow as tf
+    from xmodal.data.decoding import decoded_pixels
 
-    places = _some(len(data.train))
-    shapes = [
-        tf.io.decode_image(data.train.encoded(place), expand_animations=False).shape for place in places
-    ]
+    shapes = [decoded_pixels(data.train.encoded(place)).shape for place in _some(len(data.train))]
     median = sorted(min(shape[:2]) for shape in shapes)[len(shapes) // 2]
     side = max((size for size in SIDES if size <= max(median, SIDES[0])), default=SIDES[0])
     choices = [
@@ -211,30 +227,62 @@ def source_of(path: Path) -> tuple[str, bool]:
     Raises:
         UserError: when there is nothing in it that a run could read.
     """
-    from xmodal.data.folders import files_under
-
     if not path.exists():
         raise UserError(f"{str(path)!r} does not exist", "give a folder or a table")
-    if path.is_file():
-        if path.suffix not in TABLES:
-            raise UserError(
-                f"{str(path)!r} is no table", f"give a folder, or a file ending in {', '.join(TABLES)}"
-            )
-        with path.open(encoding="utf-8-sig", errors="replace") as file:
-            head = file.readline()
-        if "image" in head and "text" in head:
-            raise UserError(
-                f"{str(path)!r} holds both images and texts",
-                f"run --flagfile=experiments/fusion.cfg --pairs={path.suffix[1:]}:{path}",
-            )
-        if "image" in head and path.suffix == ".csv":
-            return f"csv:{path}", False
-        return f"{path.suffix[1:]}:{path}", True
-    kinds = Counter(file.suffix.lower() for file in files_under(path))
-    if not kinds:
-        raise UserError(f"the folder {str(path)!r} holds no files", "put pictures or .txt files in it")
-    documents = kinds[TEXT] > kinds.total() - kinds[TEXT]
-    return f"{'dir' if documents else 'folder'}:{path}", documents
+    if path.is_dir():
+        documents = _holds_documents(path)
+        return f"{'dir' if documents else 'folder'}:{path}", documents
+    kind = ending_of(path)
+    if kind not in TABLES or not path.is_file():
+        otherwise = f"give a folder, or a file ending in {', '.join(TABLES)}"
+        raise UserError(f"{str(path)!r} is no table", advice_for(path, otherwise))
+    columns = _columns(path)
+    if "image" in columns and "text" in columns:
+        raise UserError(
+            f"{str(path)!r} holds both images and texts",
+            f"run python -m xmodal.run --flagfile=experiments/fusion.cfg --pairs={kind[1:]}:{path}",
+        )
+    if "image" in columns and path.suffix == ".csv":
+        return f"csv:{path}", False
+    return f"{kind[1:]}:{path}", True
+
+
+def _holds_documents(folder: Path) -> bool:
+    """Tells whether a folder holds more texts than images."""
+    from xmodal.data.folders import files_under, warnings_of
+    from xmodal.data.image_files import READ, kind_of_file
+
+    files = files_under(folder, {})
+    texts = sum(file.suffix.lower() == TEXT for file in files)
+    images = sum(kind_of_file(file) in READ for file in files)
+    if not files:
+        raise UserError(f"the folder {str(folder)!r} holds no files", "put pictures or .txt files in it")
+    if not texts and not images:
+        (told,) = warnings_of({"files of other kinds": files}, folder)
+        raise UserError(
+            f"the folder {str(folder)!r} holds neither pictures nor .txt files ({told})",
+            advice_for(files[0], "put pictures or .txt files in it, or give a table"),
+        )
+    return texts > images
+
+
+def _columns(path: Path) -> list[str]:
+    """Returns the names in the first line of a table; of JSON, the keys of its first object."""
+    with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as file:
+        head = file.readline(LONGEST_HEAD).decode("utf-8-sig", "replace")
+    if ending_of(path) == ".jsonl":
+        try:
+            return list(json.loads(head))
+        except (ValueError, TypeError, RecursionError):
+            return []
+    return next(csv.reader([head], delimiter="\t" if ending_of(path) == ".tsv" else ","), [])
+
+
+def name_of(path: Path) -> str:
+    """Returns a name for what is made from a folder or a table: letters, digits, dots and dashes."""
+    path = path.resolve()
+    name = path.name if path.is_dir() else re.sub(r"(\.(csv|tsv|jsonl))?(\.gz)?$", "", path.name)
+    return re.sub(r"[^\w.-]+", "-", printable(name)).strip(".-") or "data"
 
 
 def main(argv: Sequence[str]) -> int:
@@ -246,30 +294,55 @@ def _run(arguments: Sequence[str]) -> None:
     parser = Parser("xmodal.init", __doc__)
     parser.add_argument("path", type=Path, help="a folder, or a table")
     parser.add_argument("--output", type=Path, help="the flagfile; default NAME.cfg")
+    for flag, told in DATA_FLAGS.items():
+        parser.add_argument(f"--{flag}", help=told)
     parser.add_overwrite()
     options = parser.parse_args(arguments)
-    name = options.path.absolute().stem
+    name = name_of(options.path)
     output = options.output or Path(f"{name}.cfg")
     # Somebody may have worked on a flagfile since it was written.
     target_of(output, NONE, overwrite=options.overwrite)
+    _require_a_line(str(options.path))
     source, documents = source_of(options.path)
+    given = {flag: value for flag in DATA_FLAGS if (value := getattr(options, flag)) is not None}
     start_tensorflow("3")
-    head, fixed, choices = _looked_at(source, documents, name)
+    head, fixed, choices = _looked_at(source, documents, name, given)
     write_text(output, flagfile(str(output), head, fixed, choices), NONE, overwrite=options.overwrite)
-    print(f"{head}\n\nwritten: {output}\nnext:\n  python -m xmodal.run --flagfile={output}")
+    command = f"python -m xmodal.run --flagfile={quote(str(output))}"
+    print(f"{head}\n\nwritten: {output}\nnext:\n  {command}")
 
 
-def _looked_at(source: str, documents: bool, name: str) -> tuple[str, list[str], list[Choice]]:
+def _require_a_line(path: str) -> None:
+    """Refuses a path that no line of a flagfile can hold."""
+    if printable(path) != path or path != path.strip():
+        raise UserError(
+            f"{printable(path)!r} is not in UTF-8, ends in a blank or has several lines", "rename it"
+        )
+
+
+def _looked_at(
+    source: str, documents: bool, name: str, given: dict[str, str]
+) -> tuple[str, list[str], list[Choice]]:
     from xmodal.core.files import cache_folder
     from xmodal.data.documents import load_documents
     from xmodal.data.images import load_images
 
     data: DocumentData | ImageData
+    told: dict[str, Any] = {"min_per_class": 1, **given}
+    for flag, read in (("min_per_class", int), ("class_names", lambda names: names.split(","))):
+        if flag in given:
+            try:
+                told[flag] = read(given[flag])
+            except ValueError as error:
+                raise UserError(f"--{flag}={given[flag]} is no whole number", "give one") from error
     if documents:
-        data = load_documents(source, cache=cache_folder(), offline=True, min_per_class=1)
+        data = load_documents(source, cache=cache_folder(), offline=True, **told)
         choices, things, flags = choices_for_documents(data), "documents", ("bert_news", "documents")
     else:
-        data = load_images(source, cache=cache_folder(), offline=True, min_per_class=1)
+        unread = sorted({*given} - {"class_names", "min_per_class"})
+        if unread:
+            raise UserError(f"--{unread[0]} is for texts, and {source!r} holds images", "leave it out")
+        data = load_images(source, cache=cache_folder(), offline=True, **told)
         choices, things, flags = choices_for_images(data), "images", ("vgg_to_bert", "dataset")
     for warning in data.report.warnings:
         print(f"warning: {warning}")
@@ -278,6 +351,7 @@ def _looked_at(source: str, documents: bool, name: str) -> tuple[str, list[str],
     fixed = [
         f"--experiment={flags[0]}",
         f"--{flags[1]}={source}",
+        *(f"--{flag}={value}" for flag, value in given.items()),
         f"--output_dir=runs/{name}",
         f"--saved_models_dir=saved_models/{name}",
     ]

@@ -5,8 +5,9 @@
     cat lines.txt | python -m xmodal.predict --model=saved_models/bert_news --format=csv -
     python -m xmodal.predict --model=saved_models/vgg_to_bert --sheet=answers.png photos/
 
-Files that end in .txt are texts, "-" reads a text from each line of the standard input, and everything else
-is a picture; of a folder, those files that look like one of the two.
+Files that end in .txt are texts, those that end in .csv, .tsv or .jsonl are tables with a text or an image
+(column image: its path) in each row, to which columns are added; "-" reads a text from each line of the
+standard input, and everything else is a picture. Of a folder, pictures and texts are read at any depth.
 """
 
 import csv
@@ -20,48 +21,68 @@ from pathlib import Path
 
 from xmodal.core.command import Parser, exit_code
 from xmodal.core.errors import UserError
-from xmodal.core.files import target_of, whole_file, write_text
+from xmodal.core.files import path_of, target_of, whole_file, write_text
 from xmodal.core.formatting import cut, printable
 from xmodal.core.tensorflow_start import start_tensorflow
+from xmodal.data.tables import Reading, require_encodings
+from xmodal.export.asked_files import (
+    BLANK,
+    is_table,
+    item_of_file,
+    items_of_folder,
+    items_of_lines,
+    items_of_table,
+)
 from xmodal.export.predictor import Answer, Item, Predictor
 from xmodal.report.figures import SHEET
 
-TEXT = ".txt"
-PICTURES = (".jpg", ".jpeg", ".png", ".gif", ".bmp")
+# The columns that a table gets, beside one for each class.
+ADDED = ("predicted_label", "predicted_probability", "read", "problem")
 # Of a sheet: pictures in a row and in all, and the longer side of each in pixels.
 COLUMNS, SHOWN, SIDE = 8, 96, 128
 
 
-def items_of(arguments: Sequence[str], texts: Sequence[str] = ()) -> list[Item]:
+def items_of(
+    arguments: Sequence[str],
+    texts: Sequence[str] = (),
+    reading: Reading | None = None,
+    image_column: str = "image",
+) -> tuple[list[Item], tuple[str, ...]]:
     """Reads what is to be answered.
 
     Args:
-        arguments: files, folders, or "-" for the lines of the standard input.
+        arguments: files, folders, tables, or "-" for the lines of the standard input.
         texts: texts as they are.
+        reading: encodings, and the column of the texts of tables; UTF-8 and "text" by default.
+        image_column: that of the images of tables without texts.
+
+    Returns:
+        The items, and warnings of what is not read.
 
     Raises:
-        UserError: for a file that is not there or cannot be read, and when there is nothing to answer.
+        UserError: for a file that is not there, and when there is nothing to answer.
     """
-    items = [Item(text, text.encode(), True) for text in texts]
+    reading = reading or Reading("utf-8", None, "text", "", "")
+    items = [Item(text, text.encode("utf-8", "replace"), True) for text in texts]
+    warnings: list[str] = []
     for argument in arguments:
+        path = path_of(argument)
         if argument == "-":
-            lines = filter(None, (line.rstrip(b"\r\n") for line in sys.stdin.buffer))
-            items += [Item(line.decode(errors="replace"), line, True) for line in lines]
-            continue
-        path = Path(argument)
-        files = [path]
-        if path.is_dir():
-            files = sorted(file for file in path.rglob("*") if file.suffix.lower() in (TEXT, *PICTURES))
-        for file in files:
-            try:
-                items.append(Item(str(file), file.read_bytes(), file.suffix.lower() == TEXT))
-            except OSError as error:
-                raise UserError(
-                    f"{str(file)!r} cannot be read ({error.strerror})", "check its path"
-                ) from error
+            items += items_of_lines(sys.stdin.buffer, reading)
+        elif path.is_dir():
+            found, more = items_of_folder(path, reading)
+            items += found
+            warnings += more
+        elif not path.exists():
+            raise UserError(f"{argument!r} cannot be read (No such file or directory)", "check its path")
+        elif is_table(path) and path.is_file():
+            items += items_of_table(path, reading, image_column)
+        else:
+            items.append(item_of_file(path, reading))
     if not items:
-        raise UserError("there is nothing to answer", "give files, folders or --text")
-    return items
+        told = f": {'; '.join(warnings)}" if warnings else ""
+        raise UserError(f"there is nothing to answer{told}", "give files, folders or --text")
+    return items, tuple(warnings)
 
 
 def as_json(answers: Sequence[Answer]) -> str:
@@ -69,16 +90,25 @@ def as_json(answers: Sequence[Answer]) -> str:
     return json.dumps([asdict(answer) for answer in answers], indent=2, ensure_ascii=False) + "\n"
 
 
-def as_csv(answers: Sequence[Answer]) -> str:
-    """Returns the answers as CSV: a line each, a column for each class."""
+def as_csv(answers: Sequence[Answer], items: Sequence[Item] = ()) -> str:
+    """Returns the answers as CSV: a line each, a column for each class.
+
+    Of items that came from tables, the columns of these come first, and others of other names after them.
+    """
     classes = list(dict.fromkeys(name for answer in answers for name in answer.probabilities))
+    columns = list(dict.fromkeys(name for item in items for name in item.row))
+    head = ["item", "label", "probability", "read", "problem", *classes]
+    if columns:
+        head = [*columns, "item", *ADDED, *(f"probability:{name}" for name in classes)]
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["item", "label", "probability", "read", "problem", *classes])
-    for answer in answers:
+    writer.writerow(head)
+    for place, answer in enumerate(answers):
+        cells = [items[place].row.get(name, "") for name in columns]
         shares = [answer.probabilities.get(name, "") for name in classes]
         probability = "" if answer.problem else answer.probability
-        writer.writerow([answer.item, answer.label, probability, answer.read, answer.problem, *shares])
+        told = [answer.item, answer.label, probability, answer.read, answer.problem]
+        writer.writerow([*cells, *told, *shares])
     return buffer.getvalue()
 
 
@@ -122,10 +152,11 @@ def as_sheet(pictured: Sequence[tuple[Item, Answer]]) -> bytes:
     return sheet(rows)
 
 
-FORMATS = {"table": as_table, "json": as_json, "csv": as_csv}
+FORMATS = ("table", "json", "csv")
 # How such a file begins.
 WRITTEN = re.compile(
-    rb'\A(item +label .*or else.* read\n|\[\n  \{\n    "item": |item,label,probability,read,problem)'
+    rb'\A(item +label .*or else.* read\n|\[\n  \{\n    "item": |item,label,probability,read,problem'
+    rb"|[^\n]*,item,predicted_label,predicted_probability,)"
 )
 
 
@@ -139,7 +170,11 @@ def _run(arguments: Sequence[str]) -> None:
     parser.add_argument("items", nargs="*", metavar="FILE", help="files, folders, or - for lines of texts")
     parser.add_argument("--model", type=Path, required=True, help="folder of an export")
     parser.add_argument("--text", action="append", default=[], help="a text; may be given several times")
-    parser.add_argument("--format", choices=FORMATS, default="table", help="how to tell; default %(default)s")
+    parser.add_argument("--format", choices=FORMATS, help="how to tell; csv for tables, else table")
+    parser.add_argument("--text_column", default="text", help="column of the texts; default %(default)s")
+    parser.add_argument("--image_column", default="image", help="column of the images; default %(default)s")
+    parser.add_argument("--encoding", default="utf-8", help="of texts and tables; default %(default)s")
+    parser.add_argument("--fallback_encoding", help="of those that are not in --encoding")
     parser.add_argument("--output", type=Path, help="a file to write to; default is the standard output")
     parser.add_argument("--sheet", type=Path, help="a PNG file for the pictures with their answers")
     parser.add_overwrite()
@@ -147,23 +182,34 @@ def _run(arguments: Sequence[str]) -> None:
     for path, kind in ((options.output, WRITTEN), (options.sheet, SHEET)):
         if path:
             target_of(path, kind, overwrite=options.overwrite)
-    items = items_of(options.items, options.text)
+    reading = Reading(options.encoding, options.fallback_encoding, options.text_column, "", "")
+    require_encodings(reading)
+    items, warnings = items_of(options.items, options.text, reading, options.image_column)
+    for warning in warnings:
+        print(f"warning: {warning}", file=sys.stderr)
     start_tensorflow("3")
     answers = list(Predictor(options.model)(items))
-    told = FORMATS[options.format](answers)
+    told = _told(options.format, items, answers)
     if options.output:
         write_text(options.output, told, WRITTEN, overwrite=options.overwrite)
     else:
         sys.stdout.write(told)
     if options.sheet:
         _write_sheet(options.sheet, items, answers, options.overwrite)
-    failed = [answer for answer in answers if answer.problem]
+    failed = [answer for answer in answers if answer.problem not in ("", BLANK)]
     if failed:
         raise UserError(
             f"{len(failed)} of {len(answers)} items have no answer: {failed[0].item!r} is "
             f"{failed[0].problem}",
             "the others are answered; leave these out",
         )
+
+
+def _told(form: str | None, items: Sequence[Item], answers: Sequence[Answer]) -> str:
+    form = form or ("csv" if any(item.row for item in items) else "table")
+    if form == "csv":
+        return as_csv(answers, items)
+    return as_json(answers) if form == "json" else as_table(answers)
 
 
 def _write_sheet(path: Path, items: Sequence[Item], answers: Sequence[Answer], overwrite: bool) -> None:

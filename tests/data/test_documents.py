@@ -202,7 +202,7 @@ def test_a_file_of_1_gb_is_refused_unread(folder, load):
     with open(path, "wb") as file:
         file.truncate(2**30)
     with refuses(
-        f"the file '{path}' holds 1,024 MB, more than the 16 MB of the longest document; cut it into"
+        f"the file '{path}' is not read: it holds more than 16 MB, the most of a document; cut it into"
     ):
         load(f"dir:{folder}")
 
@@ -274,7 +274,9 @@ def test_a_column_of_splits(tmp_path, load):
     assert sizes(data) == [6, 6, 6]
     assert data.test.texts[0] == "words 2"
     lines[4] = "words,0,tset"
-    with refuses(f"unknown split 'tset' in line 5 of '{tmp_path / 't.csv'}'; did you mean 'test'?"):
+    with refuses(
+        f"unknown splits in '{tmp_path / 't.csv'}': 'tset' (1), the first in 't.csv:5'; did you mean 'test'?"
+    ):
         load(f"csv:{write(tmp_path / 't.csv', chr(10).join(lines))}")
 
 

@@ -125,7 +125,7 @@ def test_validation_is_cut_from_train_only(tmp_path, load):
     data = load(f"folder:{tmp_path}", validation_fraction=0.2)
     assert [len(split) for split in (data.train, data.validation, data.test)] == [16, 4, 6]
     assert all(name.startswith("train/") for name in data.validation.ids)
-    assert "not read, beside train/: 'drafts'" in data.report.warnings
+    assert "not read, beside the folders of splits: 'drafts' (1)" in data.report.warnings
 
 
 def test_a_class_may_be_called_train(tmp_path, load):
@@ -318,7 +318,7 @@ def test_bad_files_are_listed_and_left_out(folder, load):
         "cat/cut.png": (png(201)[:-20], "truncated or corrupt PNG"),
         "cat/empty.png": (b"", "empty file"),
         "cat/flipped.png": (png(202)[:100] + b"\xff\x00\xff" + png(202)[103:], "truncated or corrupt PNG"),
-        "cat/notes.txt": (b"buy milk", "not an image"),
+        "cat/notes.png": (b"buy milk", "not an image"),
     }
     for name, (encoded, _) in bad.items():
         write(folder / name, encoded)
@@ -450,8 +450,23 @@ def test_a_folder_with_what_is_no_file(folder, load):
     os.symlink("nowhere", folder / "cat" / "lost.png")
     assert "lost.png" in str(load(f"folder:{folder}").report.dropped)
     os.mkfifo(folder / "cat" / "pipe.png")
-    with refuses(f"'{folder}/cat/pipe.png' is no regular file; remove it, or give another folder"):
-        load(f"folder:{folder}")
+    os.symlink("/dev/zero", folder / "cat" / "endless.png")
+    report = load(f"folder:{folder}").report
+    assert (
+        "pipes, sockets and devices, which are not read: 2 (2 .png), such as 'cat/endless.png'"
+        in report.warnings
+    )
+    assert len(report.dropped) == 1
+    # A table names them one by one.
+    rows = ["cat/pipe.png,cat", "cat/endless.png,cat", "cat,cat"]
+    rows += [f"{path.relative_to(folder)},{path.parent.name}" for path in folder.glob("*/2*.png")]
+    rows += [f"cat/{number}.png,cat" for number in range(9)]
+    (folder / "table.csv").write_text("\n".join(["image,label", *rows]))
+    assert dict(load(f"csv:{folder / 'table.csv'}").report.dropped) == {
+        "cat/pipe.png": "cannot be read: it is a pipe",
+        "cat/endless.png": "cannot be read: it is a device",
+        "cat": "cannot be read: it is a folder",
+    }
 
 
 def test_a_table_of_paths_that_are_none(folder, load):
@@ -528,7 +543,14 @@ def test_a_split_that_cannot_be_read(tmp_path, load):
         ),
         ("image,label\n", "'csv:{}' holds no training images; add some"),
         ("image,label\na.png,\n", "line 2 of '{}' lacks an image or a label; fill it in or remove it"),
-        ("image,label,split\na,b,trian\n", "unknown split 'trian' in line 2 of '{}'; did you mean 'train'?"),
+        (
+            "image,label,split\na,b,trian\n",
+            "unknown splits in '{}': 'trian' (1), the first in 'a'; did you mean 'train'?",
+        ),
+        (
+            "image,label,split\na,b,trian\nb,b,Train\nc,b,8\nd,b,8\n",
+            "unknown splits in '{}': '8' (2), 'trian' (1), the first in 'a'; write train, validation or test",
+        ),
     ],
 )
 def test_broken_tables(tmp_path, load, text, message):
@@ -567,14 +589,16 @@ def test_photographs_at_any_depth_in_the_order_of_their_paths(tmp_path):
     for number, name in enumerate(("b.png", "2024/a.jpg", "2024/may/c.png", ".hidden/d.png")):
         write(tmp_path / "photos" / name, png(number))
     write(tmp_path / "photos" / "notes.txt", b"no image")
+    write(tmp_path / "photos" / "broken.png", b"")
     write(tmp_path / "photos" / "again.png", png(0))
     split, report = load_unlabelled(f"unlabelled:{tmp_path / 'photos'}", cache=tmp_path)
     assert split.ids == ("2024/a.jpg", "2024/may/c.png", "again.png", "b.png")
     assert (split.labels == 0).all()
-    assert report.dropped == (("notes.txt", "not an image"),)
+    assert report.dropped == (("broken.png", "empty file"),)
     assert report.duplicates == (("again.png", "b.png"),)
     assert report.counts["test"] == {"": 4}
-    assert "1 of 5 images cannot be read and were left out" in report.warnings[0]
+    assert "files other than images, which are not read: 1 (1 .txt), such as 'notes.txt'" in report.warnings
+    assert any("1 of 5 images cannot be read and were left out" in line for line in report.warnings)
     with pytest.raises(UserError, match="1 image cannot be read"):
         load_unlabelled(f"unlabelled:{tmp_path / 'photos'}", cache=tmp_path, bad_images="fail")
 
@@ -586,7 +610,7 @@ def test_photographs_that_are_not_there(tmp_path, load):
     with pytest.raises(UserError, match=r"the folder '.*empty' is empty; put photographs into it"):
         load_unlabelled(f"unlabelled:{tmp_path / 'empty'}", cache=tmp_path)
     write(tmp_path / "empty" / "notes.txt", b"")
-    with pytest.raises(UserError, match="no readable images: 'notes.txt': empty file|no readable images"):
+    with pytest.raises(UserError, match=r"holds no images \(files other than images, .*'notes.txt'\); put"):
         load_unlabelled(f"unlabelled:{tmp_path / 'empty'}", cache=tmp_path)
     with pytest.raises(UserError, match=r"'unlabelled' is not complete; write it as unlabelled:PATH"):
         load_unlabelled("unlabelled", cache=tmp_path)

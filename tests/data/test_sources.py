@@ -42,7 +42,7 @@ def test_a_source_and_its_place(source, found):
         ("photos", "--dataset='photos' does not say what it is; did you mean 'folder:photos'?"),
         ("x.csv", "--dataset='x.csv' does not say what it is; did you mean 'csv:x.csv'?"),
         ("x.v2.csv.gz", "--dataset='x.v2.csv.gz' does not say what it is; did you mean 'csv:x.v2.csv.gz'?"),
-        ("x.txt", "unknown --dataset='x.txt' (there are"),
+        ("x.txt", "--dataset='x.txt' does not say what it is; write it as one of "),
     ],
 )
 def test_a_source_that_is_none(tmp_path, monkeypatch, source, told):

@@ -1,7 +1,11 @@
 """The command `python -m xmodal.init`: what it writes is read back as a run would read it."""
 
+import gzip
+import json
+import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +13,9 @@ import pytest
 import tensorflow as tf
 
 from xmodal import init
+from xmodal.core.errors import UserError
+from xmodal.data.document_sources import read_documents
+from xmodal.data.image_sources import read_images
 
 ROOT = Path(__file__).parents[2]
 
@@ -117,7 +124,7 @@ def test_mistakes_are_one_line(tmp_path, capsys, monkeypatch):
         "empty": "the folder 'empty' holds no files; put pictures or .txt files in it",
         "notes.md": "'notes.md' is no table; give a folder, or a file ending in .csv, .tsv, .jsonl",
         "both.csv": "'both.csv' holds both images and texts; "
-        "run --flagfile=experiments/fusion.cfg --pairs=csv:both.csv",
+        "run python -m xmodal.run --flagfile=experiments/fusion.cfg --pairs=csv:both.csv",
         "there": "'there.cfg' is there already; choose another name, or add --overwrite to replace it",
     }.items():
         assert init.main(["", path]) == 2
@@ -125,3 +132,123 @@ def test_mistakes_are_one_line(tmp_path, capsys, monkeypatch):
     assert (tmp_path / "there.cfg").read_text() == "mine"
     assert init.main(["", "there", "--overwrite"]) == 0
     assert "--documents=dir:there" in (tmp_path / "there.cfg").read_text()
+
+
+def asked(capsys, *arguments: str) -> tuple[int, str, str]:
+    code = init.main(["", *arguments])
+    return code, *capsys.readouterr()
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [("..", "my-photos-v1.2"), ("../", "my-photos-v1.2"), ("../../other", "other"), (".", "cat")],
+)
+def test_the_name_is_that_of_the_folder(path, name, tmp_path, monkeypatch, capsys):
+    folder = pictures(tmp_path / "my photos, v1.2", {"cat": 9, "dog": 9}, 40)
+    pictures(tmp_path / "other", {"cat": 9, "dog": 9}, 40)
+    pictures(folder / "cat", {"black": 9, "white": 9}, 40)
+    monkeypatch.chdir(folder / "cat")
+    code, _, _ = asked(capsys, path, f"--output={tmp_path / 'a.cfg'}")
+    lines = (tmp_path / "a.cfg").read_text().splitlines()
+    assert code == 0
+    assert {f"--output_dir=runs/{name}", f"--dataset=folder:{Path(path)}"} < {*lines}
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("photos.v2", "photos.v2.cfg"),
+        ("reviews.2024.csv", "reviews.2024.cfg"),
+        ("reviews.csv.gz", "reviews.cfg"),
+        ("reviews.jsonl", "reviews.cfg"),
+        ("a b.tsv", "a-b.cfg"),
+        (".hidden", "hidden.cfg"),
+    ],
+)
+def test_names_with_dots(name, expected, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rows = [(f"good {number}", "yes") for number in range(9)] + [(f"bad {n}", "no") for n in range(9)]
+    separator = "\t" if name.endswith("tsv") else ","
+    table = "\n".join(separator.join(row) for row in [("text", "label"), *rows]).encode()
+    if "csv" in name or "tsv" in name:
+        (tmp_path / name).write_bytes(gzip.compress(table) if name.endswith("gz") else table)
+    elif "jsonl" in name:
+        lines = (json.dumps({"text": text, "label": label}) for text, label in rows)
+        (tmp_path / name).write_text("\n".join(lines))
+    else:
+        texts(tmp_path / name, {"a": 9, "b": 9}, "some words")
+    assert init.main(["", name]) == 0
+    assert "--experiment=bert_news" in (tmp_path / expected).read_text()
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("a.xlsx", "save it as CSV in UTF-8 in the program that made it"),
+        ("a.ODS", "save it as CSV in UTF-8 in the program that made it"),
+        ("a.parquet", "write it as CSV, such as with pandas: read_parquet(...).to_csv(..., index=False)"),
+        ("a.json", "write an object a line, and name the file .jsonl"),
+        ("a.json.gz", "write an object a line, and name the file .jsonl"),
+        ("a.ndjson", "give the file a name that ends in .jsonl"),
+        ("a.zip", "unpack it, and give the folder"),
+        ("a.tar.gz", "unpack it, and give the folder"),
+        ("a", "give a folder, or a file ending in .csv, .tsv, .jsonl"),
+    ],
+)
+def test_files_of_other_kinds(name, advice, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / name).write_bytes(b"PK")
+    assert asked(capsys, name) == (2, "", f"error: {name!r} is no table; {advice}\n")
+    for read, flag in ((read_images, "dataset"), (partial(read_documents, reading=None), "documents")):
+        with pytest.raises(UserError, match=f"--{flag}='{name}' does not say what it is") as refused:
+            read(name, cache=tmp_path, offline=True)
+        assert refused.value.remedy == advice or name == "a"
+        assert "did you mean" not in refused.value.remedy
+
+
+def test_what_its_messages_advise_is_taken_and_written_down(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    rows = "".join(f"{n},sch\u00f6n {n},gut\n{n},schlecht {n},b\u00f6se\n" for n in range(9))
+    (tmp_path / "t.csv").write_bytes(f"id,body,verdict\n{rows}".encode("latin-1"))
+    code, _, error = asked(capsys, "t.csv")
+    assert (code, "--fallback_encoding" in error) == (2, True)
+    code, _, error = asked(capsys, "t.csv", "--fallback_encoding=latin-1")
+    assert (code, "--text_column and --label_column" in error) == (2, True)
+    flags = ["--fallback_encoding=latin-1", "--text_column=body", "--label_column=verdict"]
+    assert asked(capsys, "t.csv", *flags)[0] == 0
+    assert {*flags} < {*(tmp_path / "t.cfg").read_text().splitlines()}
+    pictures(tmp_path / "photos", {"cat": 9, "dog": 9}, 40)
+    code, _, error = asked(capsys, "photos", "--encoding=latin-1")
+    assert error == "error: --encoding is for texts, and 'folder:photos' holds images; leave it out\n"
+    assert asked(capsys, "photos", "--class_names=chat,chien", "--min_per_class=x")[0] == 2
+    assert asked(capsys, "photos", "--class_names=chat,chien")[0] == 0
+    assert "--class_names=chat,chien" in (tmp_path / "photos.cfg").read_text()
+
+
+@pytest.mark.parametrize("classes", [{"cat": 1, "dog": 1}, {"cat": 2, "dog": 1}, {"a": 1, "b": 1, "c": 1}])
+def test_too_few_pictures_are_told_before_a_flagfile_is_written(classes, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    pictures(tmp_path / "few", classes, 40)
+    code, _, error = asked(capsys, "few")
+    assert (code, error.count("\n"), "can be cut from train" in error) == (2, 1, True)
+    assert not (tmp_path / "few.cfg").exists()
+
+
+def test_folders_of_other_things(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tables").mkdir()
+    (tmp_path / "tables" / "a.xlsx").write_bytes(b"PK")
+    code, _, error = asked(capsys, "tables")
+    assert error == (
+        "error: the folder 'tables' holds neither pictures nor .txt files (files of other kinds: 1 "
+        "(1 .xlsx), such as 'a.xlsx'); save it as CSV in UTF-8 in the program that made it\n"
+    )
+    # Captions beside pictures make no documents of them.
+    folder = pictures(tmp_path / "captioned", {"cat": 9, "dog": 9}, 40)
+    for image in folder.glob("*/*.png"):
+        image.with_suffix(".txt").write_text("a caption")
+    assert asked(capsys, "captioned")[0] == 0
+    assert "--dataset=folder:captioned" in (tmp_path / "captioned.cfg").read_text()
+    odd = texts(tmp_path / os.fsdecode(b"caf\xe9"), {"a": 9, "b": 9}, "words")
+    code, _, error = asked(capsys, str(odd))
+    assert (code, "is not in UTF-8" in error) == (2, True)

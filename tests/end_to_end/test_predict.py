@@ -1,8 +1,10 @@
 """The command `python -m xmodal.predict`, on exports of tiny models."""
 
 import csv
+import gzip
 import io
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -81,7 +83,7 @@ def test_a_folder_as_a_process_and_as_json(model, files):
 
 def test_answers_are_those_of_the_model(served, model, files):
     image = (files / "a.png").read_bytes()
-    (answer, words) = predictor.Predictor(model)(predict.items_of([str(files / "a.png")], ["a red cat"]))
+    (answer, words) = predictor.Predictor(model)(predict.items_of([str(files / "a.png")], ["a red cat"])[0])
     # Texts come first, as they are given first.
     assert answer.item == "a red cat"
     for told, expected in (
@@ -95,7 +97,7 @@ def test_answers_are_those_of_the_model(served, model, files):
 def test_more_items_than_a_batch_keep_their_order(model, files, monkeypatch):
     monkeypatch.setattr(predictor, "BATCH", 3)
     texts = [f"cat number {number}" for number in range(7)]
-    items = predict.items_of([str(files / "a.png")], texts)
+    items, _ = predict.items_of([str(files / "a.png")], texts)
     assert [answer.item for answer in predictor.Predictor(model)(items)] == [*texts, str(files / "a.png")]
 
 
@@ -166,12 +168,14 @@ def test_every_line_of_the_standard_input_has_its_answer(model, capsys, monkeypa
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(lines, "utf-8"))
     code, told, error = ask(capsys, f"--model={model}", "--format=json", "-")
     answers = json.loads(told)
-    assert [answer["item"] for answer in answers] == ["one cat", "two dogs", "one cat", "caf\ufffd"]
-    first, again = answers[0], answers[2]
+    # A blank one keeps its place, and is no failure.
+    assert [answer["item"] for answer in answers] == ["one cat", "", "two dogs", "one cat", "caf\ufffd"]
+    assert answers[1]["problem"] == "a blank line"
+    first, again = answers[0], answers[3]
     assert again["label"] == first["label"]
     assert again["probabilities"] == pytest.approx(first["probabilities"], abs=1e-6)
-    assert answers[3]["problem"] == "no UTF-8 at byte 3"
-    assert (code, error.startswith("error: 1 of 4 items have no answer")) == (2, True)
+    assert answers[4]["problem"] == "no UTF-8 at byte 3"
+    assert (code, error.startswith("error: 1 of 5 items have no answer")) == (2, True)
 
 
 def test_what_cannot_be_read_does_not_stop_the_rest(model, files, capsys):
@@ -180,8 +184,103 @@ def test_what_cannot_be_read_does_not_stop_the_rest(model, files, capsys):
     (files / "d.txt").unlink()
     code, told, error = ask(capsys, f"--model={model}", "--format=csv", files)
     problems = [row["problem"] for row in csv.DictReader(io.StringIO(told))]
-    assert (code, problems) == (2, ["no picture that can be read", "no UTF-8 at byte 3", ""])
-    assert error.startswith("error: 2 of 3 items have no answer")
+    assert (code, problems) == (2, ["not an image", "no UTF-8 at byte 3", ""])
+    assert error.splitlines()[1].startswith("error: 2 of 3 items have no answer")
+
+
+def test_a_folder_is_read_as_training_reads_it(model, files, capsys):
+    heads = {"e.tiff": b"II*\0", "f.HEIC": b"\0\0\0\x18ftypheic", "g": b"\0\0\0\x18ftypavif"}
+    for name, head in heads.items():
+        (files / name).write_bytes(head + bytes(60))
+    (files / "deep" / "h.webp").write_bytes(b"RIFF\0\0\0\0WEBPVP8X\0\0\0\0\x02" + bytes(20))
+    (files / "._000.png").write_bytes(b"\0\5\x16\7")
+    (files / "d.txt").write_text("a dog")
+    (files / "lost.png").symlink_to("nowhere")
+    (files / "__MACOSX").mkdir()
+    (files / "__MACOSX" / "a.png").write_bytes(b"")
+    (files / "linked").symlink_to("deep")
+    (files / "deep" / "round").symlink_to("..")
+    os.mkfifo(files / "pipe.png")
+    code, told, error = ask(capsys, f"--model={model}", "--format=json", files)
+    answers = {str(Path(row["item"]).relative_to(files)): row["problem"] for row in json.loads(told)}
+    assert answers == {
+        "a.png": "",
+        "c.txt": "",
+        "d.txt": "",
+        "deep/b.JPG": "",
+        "deep/h.webp": "animated WebP, which is not read: convert it to JPEG or PNG",
+        "e.tiff": "TIFF, which is not read: convert it to JPEG or PNG",
+        "f.HEIC": "HEIC, which is not read: convert it to JPEG or PNG",
+        "g": "AVIF, which is not read: convert it to JPEG or PNG",
+        "lost.png": "not readable: No such file or directory",
+    }
+    assert code == 2
+    assert error.splitlines()[:-1] == [
+        "warning: files in folders that systems and programs make, which are not read: 1 (1 .png), such as "
+        "'__MACOSX/a.png'",
+        "warning: pipes, sockets and devices, which are not read: 1 (1 .png), such as 'pipe.png'",
+        "warning: links to folders that are read already, which are not followed: 2 (2 no ending), such as "
+        "'linked'",
+        "warning: files that are neither images nor .txt, which are not read: 1 (1 .md), such as 'notes.md'",
+    ]
+
+
+def test_a_table_gets_columns(model, files, capsys, tmp_path):
+    (tmp_path / "reviews.csv").write_text('stars,text,label\n5,"a red, green cat",x\n1,a dog,y\n')
+    code, told, _ = ask(capsys, f"--model={model}", tmp_path / "reviews.csv")
+    rows = list(csv.DictReader(io.StringIO(told)))
+    assert code == 0
+    assert [(row["stars"], row["text"], row["label"]) for row in rows] == [
+        ("5", "a red, green cat", "x"),
+        ("1", "a dog", "y"),
+    ]
+    assert [row["item"] for row in rows] == ["reviews.csv:2", "reviews.csv:3"]
+    for row in rows:
+        shares = {name: float(row[f"probability:{name}"]) for name in ANSWERS}
+        assert shares[row["predicted_label"]] == max(shares.values()) == float(row["predicted_probability"])
+    _, alone, _ = ask(capsys, f"--model={model}", "--format=json", "--text=a dog")
+    assert json.loads(alone)[0]["label"] == rows[1]["predicted_label"]
+    # What it writes it may replace; what others wrote it may not.
+    target = tmp_path / "answers.csv"
+    command = (f"--model={model}", tmp_path / "reviews.csv", f"--output={target}")
+    assert [ask(capsys, *command)[0] for _ in range(2)] == [0, 0]
+    assert ask(capsys, *command[:-1], f"--output={tmp_path / 'reviews.csv'}")[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "options"),
+    [
+        ("t.tsv", "words\tid\nein Hund für\t7\n".encode("latin-1"), ["--fallback_encoding=latin-1"]),
+        ("t.csv", "id,words\n7,猫\n".encode("gb18030"), ["--encoding=gb18030"]),
+        ("t.jsonl", b'{"words": "a cat", "id": "7"}\n', []),
+        ("t.csv.gz", gzip.compress(b"words,id\na cat,7\n"), []),
+    ],
+)
+def test_tables_are_read_as_training_reads_them(model, capsys, tmp_path, name, content, options):
+    (tmp_path / name).write_bytes(content)
+    code, told, _ = ask(capsys, f"--model={model}", "--text_column=words", *options, tmp_path / name)
+    (row,) = csv.DictReader(io.StringIO(told))
+    assert (code, row["predicted_label"] in ANSWERS) == (0, True)
+    assert row.get("id", "7") == "7"
+
+
+def test_a_table_of_pictures(model, files, capsys):
+    (files / "seen.csv").write_text("image,place\na.png,1\nmissing.png,2\ndeep/b.JPG,3\n")
+    code, told, _ = ask(capsys, f"--model={model}", files / "seen.csv")
+    problems = [row["problem"] for row in csv.DictReader(io.StringIO(told))]
+    assert (code, problems) == (2, ["", "not readable: No such file or directory", ""])
+
+
+def test_texts_in_other_encodings(model, capsys, tmp_path, monkeypatch):
+    (tmp_path / "a.txt").write_bytes("ein Hund für".encode("latin-1"))
+    (tmp_path / "b.txt").write_bytes(b"\xef\xbb\xbfa dog")
+    lines = io.BytesIO("für\n".encode("latin-1"))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(lines, "utf-8"))
+    options = ("--fallback_encoding=latin-1", "--format=json", f"--model={model}")
+    code, told, _ = ask(capsys, *options, tmp_path, "-")
+    assert (code, [answer["problem"] for answer in json.loads(told)]) == (0, ["", "", ""])
+    assert json.loads(told)[2]["item"] == "für"
+    assert "--encoding=utf-9 is not known" in ask(capsys, *options, "--encoding=utf-9", tmp_path)[2]
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from xmodal.core.errors import UserError
+from xmodal.core.reading import kind_of
 
 # In the hidden name of what is not whole yet.
 UNFINISHED = ".xmodal-"
@@ -29,13 +30,6 @@ ENDS = 4096
 NONE = re.compile(rb"(?!)")
 # The folder of flagfiles and tables that come with the package.
 SHIPPED = "experiments"
-STANDS = {
-    stat.S_ISDIR: "a folder",
-    stat.S_ISFIFO: "a pipe",
-    stat.S_ISSOCK: "a socket",
-    stat.S_ISCHR: "a device",
-    stat.S_ISBLK: "a device",
-}
 
 
 def path_of(words: str) -> Path:
@@ -132,7 +126,7 @@ def target_of(path: str | Path, kind: re.Pattern[bytes] | None = None, *, overwr
         if stat.S_ISLNK(found.st_mode):
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
         if not stat.S_ISREG(found.st_mode):
-            what = next(name for is_it, name in STANDS.items() if is_it(found.st_mode))
+            what = kind_of(found.st_mode)
             raise UserError(f"{str(path)!r} is {what}, which no file can replace", "choose another name")
         if not os.access(target, os.W_OK):
             raise OSError(errno.EACCES, os.strerror(errno.EACCES))

@@ -6,27 +6,20 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import NamedTuple
 
 import tensorflow as tf
 
 from xmodal.core.errors import UserError
 from xmodal.core.formatting import first_few
+from xmodal.core.reading import read_regular
+from xmodal.data.image_files import MOST_BYTES, why_undecodable
 from xmodal.data.splits import SPLITS, Example, Things
 
 # A class with fewer training examples than this is worth a warning, and so is a largest class with
 # this many times the examples of the smallest.
 FEW = 20
 IMBALANCE = 10
-
-SIGNATURES = {
-    b"\xff\xd8\xff": "JPEG",
-    b"\x89PNG\r\n\x1a\n": "PNG",
-    b"GIF8": "GIF",
-    b"BM": "BMP",
-    b"RIFF": "WebP",
-}
 
 
 @dataclass(frozen=True)
@@ -154,25 +147,16 @@ def scan(items: Sequence[str | bytes], pixels: Callable[[bytes], tf.Tensor]) -> 
 
 def _scan_one(item: str | bytes, pixels: Callable[[bytes], tf.Tensor]) -> Scan:
     try:
-        encoded = item if isinstance(item, bytes) else Path(item).read_bytes()
+        encoded = item if isinstance(item, bytes) else read_regular(item, MOST_BYTES)
     except (OSError, ValueError) as error:
         # A table may name a path that holds NUL.
         return Scan(b"", f"cannot be read: {getattr(error, 'strerror', error)}")
     try:
         image = pixels(encoded).numpy()
     except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError):
-        return Scan(b"", _why_undecodable(encoded))
+        return Scan(b"", why_undecodable(encoded))
     # The shape counts: a 2x8 and a 4x4 image of one colour have the same bytes.
     return Scan(hashlib.blake2b(str(image.shape).encode() + image.tobytes(), digest_size=16).digest(), "")
-
-
-def _why_undecodable(encoded: bytes) -> str:
-    if not encoded:
-        return "empty file"
-    for signature, kind in SIGNATURES.items():
-        if encoded.startswith(signature):
-            return f"truncated or corrupt {kind}"
-    return "not an image"
 
 
 def _duplicates(usable: Iterable[tuple[Example, bytes]]) -> tuple[tuple[str, str], ...]:

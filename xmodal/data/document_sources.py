@@ -7,9 +7,11 @@ from pathlib import Path
 from xmodal.assets.fetch import locate
 from xmodal.core.errors import UserError
 from xmodal.core.files import path_of
-from xmodal.data.folders import files_under, printable, split_folders
+from xmodal.core.reading import NotReadable, read_regular
+from xmodal.data.folders import NOWHERE, name_in
+from xmodal.data.labelled_folders import FileKind, labelled_files
 from xmodal.data.sources import RawExamples, source_reader
-from xmodal.data.splits import SPLIT_WORDS, Example
+from xmodal.data.splits import Example
 from xmodal.data.tables import MOST_BYTES, TABLES, Reading, decoded, fallen_warning, read_tables
 from xmodal.data.tfds import prepared_builder, require_features, tfds_examples
 
@@ -46,32 +48,24 @@ def _read_folder(place: str, reading: Reading, cache: Path, offline: bool) -> Ra
     root = path_of(place)
     if not root.is_dir():
         raise UserError(f"the folder {str(root)!r} does not exist", "check the path of --documents")
-    # A folder named train without a split beside it may be a class.
-    beside = [path.name for path in root.iterdir() if path.is_dir() and path.name != "train"]
-    splits, warnings = split_folders(root, flat=any(name in SPLIT_WORDS for name in beside))
+    files, warnings = labelled_files(root, FileKind(".txt files", _reason_against, _class_by_name))
     examples: list[Example] = []
     fallen: list[str] = []
-    others = 0
-    for split, folder in splits.items():
-        files = files_under(folder)
-        texts = [path for path in files if path.suffix.lower() == ".txt"]
-        others += len(files) - len(texts)
-        if not texts:
-            raise UserError(f"the folder {str(folder)!r} holds no .txt files", "put the documents in it")
-        for path in texts:
-            name = printable(path.relative_to(root))
-            text = decoded(_content(path), name, reading, fallen)
-            examples.append(Example(text, name, _label(path.relative_to(folder), path), split))
-    if others:
-        warnings += (f"files other than .txt, which are not read: {others}",)
+    for path, class_name, split in files:
+        name = name_in(path, root)
+        examples.append(Example(decoded(_content(path), name, reading, fallen), name, class_name, split))
     return RawExamples(examples, warnings=warnings + fallen_warning(fallen, reading))
 
 
-def _label(inside: Path, path: Path) -> str:
-    """Returns the class of a file: its folder's name, or else the number that starts its own."""
-    if len(inside.parts) > 1:
-        return inside.parts[0]
-    number, dot, _ = inside.name.partition(".")
+def _reason_against(path: Path) -> str:
+    if path.suffix.lower() != ".txt":
+        return "files other than .txt, which are not read"
+    return "" if path.exists() else NOWHERE
+
+
+def _class_by_name(path: Path) -> str:
+    """Returns the class of a file beside folders of classes: the number that starts its name."""
+    number, dot, _ = path.name.partition(".")
     if not dot or not number.isdecimal():
         raise UserError(
             f"the file {str(path)!r} has no label",
@@ -81,14 +75,13 @@ def _label(inside: Path, path: Path) -> str:
 
 
 def _content(path: Path) -> bytes:
-    size = path.stat().st_size
-    if size > MOST_BYTES:
+    try:
+        return read_regular(path, MOST_BYTES)
+    except NotReadable as error:
         raise UserError(
-            f"the file {str(path)!r} holds {size / 2**20:,.0f} MB, more than the {MOST_BYTES // 2**20} MB "
-            "of the longest document",
+            f"the file {str(path)!r} is not read: {error.strerror}, the most of a document",
             "cut it into documents or remove it",
-        )
-    return path.read_bytes()
+        ) from error
 
 
 def _read_table(kind: str, place: str, reading: Reading, cache: Path, offline: bool) -> RawExamples:

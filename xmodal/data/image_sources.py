@@ -10,10 +10,12 @@ import tensorflow as tf
 from xmodal.assets.fetch import locate
 from xmodal.core.errors import UserError
 from xmodal.core.files import path_of
-from xmodal.data.folders import files_under, printable, split_folders, subfolders
+from xmodal.data.folders import LeftOut, files_under, name_in, wanted_files, warnings_of
+from xmodal.data.image_files import reason_against
+from xmodal.data.labelled_folders import FileKind, labelled_files
 from xmodal.data.shares import most_probable, parsed_shares, share_columns
 from xmodal.data.sources import RawExamples, source_reader
-from xmodal.data.splits import Example, parsed_split
+from xmodal.data.splits import Example, with_splits
 from xmodal.data.tfds import prepared_builder, require_features, tfds_examples
 
 
@@ -37,7 +39,7 @@ def is_unlabelled(dataset: str) -> bool:
     return dataset.partition(":")[0] in {form.partition(":")[0] for form in UNLABELLED_SOURCES}
 
 
-def read_unlabelled(dataset: str, cache: Path, offline: bool) -> list[Example]:
+def read_unlabelled(dataset: str, cache: Path, offline: bool) -> RawExamples:
     """Lists the images of a source without labels, all of them as test and of the class "".
 
     Raises:
@@ -47,12 +49,13 @@ def read_unlabelled(dataset: str, cache: Path, offline: bool) -> list[Example]:
     root = read(place, cache, offline)
     if not root.is_dir():
         raise UserError(f"the folder {str(root)!r} does not exist", "check the path of --dataset")
-    examples = [
-        Example(str(path), printable(path.relative_to(root)), "", "test") for path in files_under(root)
-    ]
-    if not examples:
-        raise UserError(f"the folder {str(root)!r} is empty", "put photographs into it")
-    return examples
+    left_out: LeftOut = {}
+    files = wanted_files(files_under(root, left_out), reason_against, left_out)
+    warnings = warnings_of(left_out, root)
+    if not files:
+        told = f"holds no images ({'; '.join(warnings)})" if warnings else "is empty"
+        raise UserError(f"the folder {str(root)!r} {told}", "put photographs into it")
+    return RawExamples([Example(str(path), name_in(path, root), "", "test") for path in files], (), warnings)
 
 
 def load_digits(cache: Path, offline: bool) -> list[Example]:
@@ -78,25 +81,8 @@ def _read_folder(place: str, cache: Path, offline: bool) -> RawExamples:
     root = path_of(place)
     if not root.is_dir():
         raise UserError(f"the folder {str(root)!r} does not exist", "check the path of --dataset")
-    splits, warnings = split_folders(root)
-    examples = []
-    for split, folder in splits.items():
-        class_folders = subfolders(folder)
-        if not class_folders:
-            raise UserError(
-                f"the folder {str(folder)!r} holds no class folders",
-                "put the images of each class in a folder of its own",
-            )
-        for class_folder in class_folders:
-            files = files_under(class_folder)
-            if not files and split == "train":
-                raise UserError(
-                    f"the class folder {str(class_folder)!r} is empty", "add images to it or remove it"
-                )
-            examples += [
-                Example(str(path), printable(path.relative_to(root)), class_folder.name, split)
-                for path in files
-            ]
+    files, warnings = labelled_files(root, FileKind("images", reason_against))
+    examples = [Example(str(file.path), name_in(file.path, root), *file[1:]) for file in files]
     return RawExamples(examples, warnings=warnings)
 
 
@@ -122,7 +108,8 @@ def _read_csv(place: str, cache: Path, offline: bool) -> RawExamples:
         raise UserError(
             f"{str(path)!r} is not a CSV in UTF-8 ({error})", "save it as CSV in UTF-8"
         ) from error
-    return RawExamples(examples)
+    examples, warnings = with_splits(examples, repr(str(path)))
+    return RawExamples(examples, warnings=warnings)
 
 
 def _csv_example(row: dict[str, str | None], classes: dict[str, str], path: Path, line: int) -> Example:
@@ -136,7 +123,7 @@ def _csv_example(row: dict[str, str | None], classes: dict[str, str], path: Path
         label = most_probable(shares)
     if not image or not label:
         raise UserError(f"{where} lacks an image or a label", "fill it in or remove it")
-    return Example(str(path.parent / image), image, label, parsed_split(split, where), shares=shares)
+    return Example(str(path.parent / image), image, label, split, shares=shares)
 
 
 def _read_tfds(name: str, cache: Path, offline: bool) -> RawExamples:

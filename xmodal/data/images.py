@@ -10,10 +10,12 @@ import numpy as np
 import tensorflow as tf
 
 from xmodal.core.errors import UserError
+from xmodal.core.reading import read_regular
 from xmodal.data.audit import DataReport, audit, audit_unlabelled, scan
 from xmodal.data.augmentation import augmented, draws
 from xmodal.data.batches import Batches
 from xmodal.data.decoding import decode, decoded_pixels
+from xmodal.data.image_files import MOST_BYTES
 from xmodal.data.image_sources import read_images, read_unlabelled
 from xmodal.data.splits import IMAGES, SPLITS, Example, ExampleSplit, columns, digests_of, divide
 
@@ -59,7 +61,7 @@ class ImageSplit(ExampleSplit):
     def encoded(self, index: int) -> bytes:
         """Returns the bytes of one image."""
         item = self.items[index]
-        return item if self.in_memory else Path(item).read_bytes()
+        return item if self.in_memory else read_regular(item, MOST_BYTES)
 
     def spread(self, most: int) -> np.ndarray:
         """Returns the positions of `most` images, or of all, evenly from the first to the last."""
@@ -182,10 +184,13 @@ def load_unlabelled(
         UserError: when there are none that can be read.
     """
     with _permission_errors():
-        examples = read_unlabelled(dataset, cache, offline)
-    found = scan([example.item for example in examples], decoded_pixels)
-    kept, report = audit_unlabelled(examples, found, things=IMAGES, bad_images=bad_images)
-    return _image_split(kept, "test", ("",)), report
+        listing = read_unlabelled(dataset, cache, offline)
+    found = scan([example.item for example in listing.examples], decoded_pixels)
+    kept, report = audit_unlabelled(listing.examples, found, things=IMAGES, bad_images=bad_images)
+    split = _image_split(kept, "test", ("",))
+    return split, replace(
+        report, warnings=listing.warnings + report.warnings, digests=digests_of([split], ("",))
+    )
 
 
 def batches(

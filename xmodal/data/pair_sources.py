@@ -11,7 +11,7 @@ from xmodal.core.files import path_of
 from xmodal.data.digit_readings import typed_readings
 from xmodal.data.image_sources import load_digits
 from xmodal.data.sources import source_reader
-from xmodal.data.splits import Example
+from xmodal.data.splits import Example, with_splits
 from xmodal.data.tables import TABLES, Reading, read_rows, row_example
 
 # What a pair without an image has in its place.
@@ -98,7 +98,8 @@ def _read_table(kind: str, place: str, settings: PairSettings) -> RawPairs:
             f"in line {empty[0]}",
             "fill one of them in, or remove these lines",
         )
-    return RawPairs(examples, texts, False, warnings)
+    examples, more = with_splits(examples, repr(str(path)))
+    return RawPairs(examples, texts, False, warnings + more)
 
 
 # How a source is written -> what reads it: place, settings -> the pairs.

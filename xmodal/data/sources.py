@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from xmodal.core.errors import UserError, nearest
 from xmodal.core.files import path_of
+from xmodal.data.file_advice import advice_for, ending_of
 from xmodal.data.splits import Example
 
 Reader = TypeVar("Reader", bound=Callable)
@@ -50,6 +51,9 @@ def source_reader(sources: Mapping[str, Reader], source: str, flag: str) -> tupl
     likely = source and _kind_of(path_of(source), forms)
     if likely:
         raise UserError(f"--{flag}={source!r} does not say what it is", f"did you mean '{likely}:{source}'?")
+    if source and path_of(source).is_file():
+        otherwise = f"write it as one of {', '.join(forms.values())}"
+        raise UserError(f"--{flag}={source!r} does not say what it is", advice_for(Path(source), otherwise))
     if form is not None:
         raise UserError(f"--{flag}={source!r} is not complete", f"write it as {form}")
     raise UserError(
@@ -61,5 +65,5 @@ def _kind_of(path: Path, forms: Mapping[str, str]) -> str | None:
     """Returns the kind that reads a file or folder that is there."""
     if path.is_dir():
         return next((kind for kind in FOLDERS if kind in forms), None)
-    kind = next((suffix for suffix in reversed(path.suffixes) if suffix != ".gz"), "").removeprefix(".")
+    kind = ending_of(path).removeprefix(".")
     return kind if path.is_file() and f"{kind}:PATH" == forms.get(kind) else None

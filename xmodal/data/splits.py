@@ -1,6 +1,8 @@
 """Examples of any kind, cut into splits: which ones follows from the seed and their ids alone."""
 
 import hashlib
+import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -8,20 +10,21 @@ from typing import NamedTuple
 import numpy as np
 
 from xmodal.core.errors import UserError, nearest
+from xmodal.core.formatting import first_few
 from xmodal.data.shares import most_probable
 
 # Names and texts may hold halves of surrogate pairs.
 LOSSLESS = ("utf-8", "surrogatepass")
 SPLITS = ("train", "validation", "test")
-# What folders, files and columns call them.
+# What folders, files and columns call them, in any case.
 SPLIT_WORDS = {
-    "train": "train",
-    "val": "validation",
-    "valid": "validation",
-    "validation": "validation",
-    "dev": "validation",
-    "test": "test",
+    **dict.fromkeys(("train", "training", "trn", "训练"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "validate", "dev", "devel", "development"), "validation"),
+    **dict.fromkeys(("eval", "evaluation", "验证"), "validation"),
+    **dict.fromkeys(("test", "testing", "tst", "holdout", "heldout", "测试"), "test"),
 }
+# What may follow them, as in "training_set".
+SPLIT_ENDINGS = ("set", "data", "split", "images", "集")
 
 
 class Example(NamedTuple):
@@ -147,15 +150,17 @@ def divide(
         UserError: when the data cannot be learned from, or the names or the limit do not fit it.
     """
     original = tuple(own_names) or class_order({name for example in examples for name in example.named})
+    if not class_names:
+        _require_text(original)
     _require_learnable(dataset, examples, original, things)
     names = _renamed(original, class_names)
     rename = dict(zip(original, names, strict=True))
     examples = [renamed(example, rename) for example in examples]
-    examples = _cut(examples, "test", test_fraction, seed)
+    examples = _cut(examples, "test", test_fraction, seed, things)
     if train_examples:
         least = {"train": min_per_class}
         examples = _limited(examples, train_examples, least, things, seed, flag="train_examples")
-    examples = _cut(examples, "validation", validation_fraction, seed)
+    examples = _cut(examples, "validation", validation_fraction, seed, things)
     if limit:
         least = {"train": min_per_class, "validation": 1, "test": 1}
         examples = _limited(examples, limit, least, things, seed, flag="limit")
@@ -227,24 +232,57 @@ def renamed(example: Example, names: Mapping[str, str]) -> Example:
     return example._replace(class_name=most_probable(shares), shares=shares)
 
 
-def parsed_split(word: str, where: str) -> str:
-    """Returns the split that a word of a table names, such as "val".
+def split_of(word: str) -> str:
+    """Returns the split that the name of a folder or file, or a word of a table, stands for; "" for none."""
+    letters = re.sub(r"[\s_.-]", "", word.casefold())
+    for ending in ("", *SPLIT_ENDINGS):
+        if letters.endswith(ending) and (split := SPLIT_WORDS.get(letters.removesuffix(ending))):
+            return split
+    return ""
+
+
+def with_splits(examples: Sequence[Example], where: str) -> tuple[list[Example], tuple[str, ...]]:
+    """Puts splits in the place of the words that the rows of a table have for them.
 
     Args:
-        word: as the table has it.
-        where: how a message names the place.
+        examples: with the words as their splits.
+        where: how messages name the table.
+
+    Returns:
+        The examples, and a warning of those without a word, which become train.
 
     Raises:
-        UserError: for any other word.
+        UserError: for words that stand for no split: all of them at once.
     """
-    if word not in SPLIT_WORDS:
-        raise UserError(f"unknown split {word!r} in {where}", nearest(word, SPLITS))
-    return SPLIT_WORDS[word]
+    unknown = Counter(example.split for example in examples if example.split and not split_of(example.split))
+    if unknown:
+        words = [f"{word!r} ({count})" for word, count in unknown.most_common()]
+        first = next(example.id for example in examples if example.split in unknown)
+        raise UserError(
+            f"unknown splits in {where}: {first_few(words)}, the first in {first!r}",
+            nearest(next(iter(unknown)), SPLITS) if len(unknown) == 1 else "write train, validation or test",
+        )
+    blank = [example.id for example in examples if not example.split]
+    warning = f"rows of {where} without a split, which are taken for train: {len(blank)}, such as "
+    named = [example._replace(split=split_of(example.split) or "train") for example in examples]
+    return named, (f"{warning}{blank[0]!r}",) if blank else ()
 
 
 def class_order(names: set[str]) -> tuple[str, ...]:
     """Returns class names in order: by value when all are whole numbers, else alphabetical."""
     return tuple(sorted(names, key=int) if all(name.isdecimal() for name in names) else sorted(names))
+
+
+def _require_text(class_names: Sequence[str]) -> None:
+    """Refuses names that no text model could read: of folders on disks that are not in UTF-8."""
+    for name in class_names:
+        try:
+            name.encode()
+        except UnicodeEncodeError as error:
+            told = name.encode("utf-8", "backslashreplace").decode()
+            raise UserError(
+                f"the class name {told!r} is not in UTF-8", "rename it, or give --class_names"
+            ) from error
 
 
 def _require_learnable(
@@ -286,11 +324,17 @@ def _renamed(names: tuple[str, ...], given: Sequence[str]) -> tuple[str, ...]:
     return tuple(given)
 
 
-def _cut(examples: list[Example], split: str, fraction: float, seed: int) -> list[Example]:
+def _cut(examples: list[Example], split: str, fraction: float, seed: int, things: Things) -> list[Example]:
     """Moves a stratified share of train to `split`, unless the data came with that split."""
     if any(example.split == split for example in examples):
         return examples
     chosen = _stratified(examples, "train", fraction, seed, purpose=split, least=1, spare=1)
+    if fraction and not chosen:
+        raise UserError(
+            f"no {split} {things.noun}s can be cut from train: one of each class has to stay there, and no "
+            "class has more",
+            f"add {things.noun}s, such as three of each class",
+        )
     return [
         example._replace(split=split) if position in chosen else example
         for position, example in enumerate(examples)

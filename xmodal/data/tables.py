@@ -14,7 +14,7 @@ from typing import IO, NamedTuple
 from xmodal.core.errors import UserError
 from xmodal.data.shares import most_probable, parsed_shares, share_columns
 from xmodal.data.sources import RawExamples
-from xmodal.data.splits import SPLIT_WORDS, Example, parsed_split
+from xmodal.data.splits import Example, split_of, with_splits
 
 # No document is longer; what is, is a file of another kind, and it would fill the memory.
 MOST_BYTES = 16 * 2**20
@@ -136,9 +136,7 @@ def read_tables(kind: str, path: Path, reading: Reading) -> RawExamples:
         return _read_table(kind, path, "", reading)
     if not path.is_dir():
         raise UserError(f"the file {str(path)!r} does not exist", "check the path of --documents")
-    files = {
-        file: SPLIT_WORDS[file.stem] for file in sorted(path.glob(f"*.{kind}")) if file.stem in SPLIT_WORDS
-    }
+    files = {file: split for file in sorted(path.glob(f"*.{kind}")) if (split := split_of(file.stem))}
     if "train" not in files.values():
         raise UserError(f"the folder {str(path)!r} holds no train.{kind}", "add it, or name one file")
     twice = [file.name for file, split in files.items() if list(files.values()).count(split) > 1]
@@ -155,7 +153,8 @@ def _read_table(kind: str, path: Path, split: str, reading: Reading) -> RawExamp
     """Reads a table, all of whose rows belong to `split`, or, when that is "", to the one that each names."""
     rows, warnings = read_rows(kind, path, reading)
     examples = [row_example(reading.text_of(row.cells), row, path, reading, split) for row in rows]
-    return RawExamples(examples, warnings=warnings)
+    examples, more = with_splits(examples, repr(str(path)))
+    return RawExamples(examples, warnings=warnings + more)
 
 
 def read_rows(kind: str, path: Path, reading: Reading) -> tuple[list[Row], tuple[str, ...]]:
@@ -193,16 +192,16 @@ def row_example(item: str, row: Row, path: Path, reading: Reading, split: str = 
         row: with a class, or shares of several.
         path: the table, for messages and names.
         reading: encodings and columns.
-        split: its split; its own column says it where this is "".
+        split: its split; where this is "", the word in its own column, see `with_splits`.
 
     Raises:
-        UserError: when it has no class, or names a split that is none.
+        UserError: when it has no class.
     """
     where = _line(row.line, path)
     label = most_probable(row.shares) if row.shares else row.cells[reading.label].strip()
     if not label:
         raise UserError(f"{where} has no label in {reading.label!r}", "fill it in or remove the line")
-    split = split or parsed_split(row.cells.get(reading.split, "train").strip(), where)
+    split = split or row.cells.get(reading.split, "train").strip()
     return Example(item, f"{path.name}:{row.line}", label, split, shares=row.shares)
 
 

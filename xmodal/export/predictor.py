@@ -1,12 +1,13 @@
 """An exported model, asked for pictures and texts."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from xmodal.core.errors import UserError
 from xmodal.core.saved_models import answering, labels_of, load_export, newest_version
+from xmodal.data.image_files import why_undecodable
 
 BATCH = 64
 
@@ -19,11 +20,15 @@ class Item:
         name: how the answer names it.
         content: an encoded picture, or a text as UTF-8.
         is_text: which of the two.
+        problem: why it is not asked; "" when it is.
+        row: of an item from a table, what its columns hold.
     """
 
     name: str
     content: bytes
     is_text: bool
+    problem: str = ""
+    row: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -124,6 +129,8 @@ class Predictor:
 
 def _problem(item: Item) -> str:
     """Tells why an item cannot be answered; empty when it can."""
+    if item.problem:
+        return item.problem
     if item.is_text:
         try:
             item.content.decode()
@@ -132,8 +139,10 @@ def _problem(item: Item) -> str:
         return "" if item.content.strip() else "empty"
     import tensorflow as tf
 
+    from xmodal.data.decoding import decoded_pixels
+
     try:
-        tf.io.decode_image(item.content, channels=3, expand_animations=False)
-    except tf.errors.InvalidArgumentError:
-        return "no picture that can be read"
+        decoded_pixels(item.content)
+    except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError):
+        return why_undecodable(item.content)
     return ""

@@ -1,0 +1,103 @@
+"""Which files are images, told by their names and their first bytes, without decoding any."""
+
+from pathlib import Path
+
+# That many bytes tell the kind of a file.
+HEAD = 64
+READ = ("JPEG", "PNG", "GIF", "BMP", "WebP")
+UNREAD = "images of kinds that are not read: convert them to JPEG or PNG"
+OTHERS = "files other than images, which are not read"
+# What is decoded is held in memory as a whole.
+MOST_BYTES = 512 * 2**20
+
+SUFFIXES = {
+    **dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif"), "JPEG"),
+    **{".png": "PNG", ".gif": "GIF", ".bmp": "BMP", ".dib": "BMP", ".webp": "WebP"},
+    **dict.fromkeys((".tif", ".tiff"), "TIFF"),
+    **dict.fromkeys((".heic", ".heif"), "HEIC"),
+    **{".avif": "AVIF", ".jxl": "JPEG XL", ".jp2": "JPEG 2000", ".j2k": "JPEG 2000"},
+    **dict.fromkeys((".cr2", ".cr3", ".nef", ".arw", ".dng", ".orf", ".rw2", ".raf"), "raw photograph"),
+    **dict.fromkeys((".ppm", ".pgm", ".pbm", ".pnm"), "Netpbm"),
+    **{".svg": "SVG", ".psd": "PSD", ".ico": "ICO", ".tga": "TGA", ".dcm": "DICOM", ".exr": "OpenEXR"},
+}
+SIGNATURES = {
+    b"\xff\xd8\xff": "JPEG",
+    b"\x89PNG\r\n\x1a\n": "PNG",
+    b"GIF8": "GIF",
+    b"BM": "BMP",
+    b"II*\0": "TIFF",
+    b"MM\0*": "TIFF",
+    b"II+\0": "TIFF",
+    b"MM\0+": "TIFF",
+    b"\xff\x0a": "JPEG XL",
+    b"\0\0\0\x0cJXL ": "JPEG XL",
+    b"\0\0\0\x0cjP  ": "JPEG 2000",
+    b"\xff\x4f\xff\x51": "JPEG 2000",
+    b"8BPS": "PSD",
+    b"\0\0\1\0": "ICO",
+    b"v/1\1": "OpenEXR",
+    b"<svg": "SVG",
+    b"%PDF-": "PDF",
+}
+
+HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"mif1", b"msf1")
+
+
+def kind_by_content(head: bytes) -> str:
+    """Returns the kind of an image, such as "JPEG" or "TIFF", from its first `HEAD` bytes; "" for none."""
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return "WebP"
+    if head[4:8] == b"ftyp":
+        # Of both there are files whose first brand is that of the container alone.
+        brands = head[8:HEAD]
+        if b"avif" in brands or b"avis" in brands:
+            return "AVIF"
+        return (
+            "HEIC" if any(brand in brands for brand in (b"heic", b"heix", b"hevc", b"mif1", b"msf1")) else ""
+        )
+    return next((kind for signature, kind in SIGNATURES.items() if head.startswith(signature)), "")
+
+
+def kind_of_file(path: Path) -> str:
+    """Returns the kind of image that a file is by its name, or by its first bytes where that says nothing.
+
+    Files that cannot be opened count by their names alone.
+    """
+    named = SUFFIXES.get(path.suffix.lower())
+    if named is not None:
+        return named
+    try:
+        with open(path, "rb") as file:
+            kind = kind_by_content(file.read(HEAD))
+    except OSError:
+        return ""
+    # Two letters are found at the beginning of many a text.
+    return "" if kind == "BMP" else kind
+
+
+def reason_against(path: Path) -> str:
+    """Tells why a file of a folder is not read as an image; "" when it is."""
+    kind = kind_of_file(path)
+    if kind in READ:
+        return ""
+    return UNREAD if kind else OTHERS
+
+
+def why_undecodable(encoded: bytes) -> str:
+    """Says of bytes that could not be decoded what is wrong with them."""
+    if not encoded:
+        return "empty file"
+    kind = kind_by_content(encoded[:HEAD])
+    if is_animated_webp(encoded):
+        kind = "animated WebP"
+    if not kind:
+        return "not an image"
+    if kind in READ:
+        return f"truncated or corrupt {kind}"
+    return f"{kind}, which is not read: convert it to JPEG or PNG"
+
+
+def is_animated_webp(encoded: bytes) -> bool:
+    """Tells whether the header of a WebP announces an animation."""
+    extended = kind_by_content(encoded[:HEAD]) == "WebP" and encoded[12:16] == b"VP8X"
+    return extended and len(encoded) > 20 and bool(encoded[20] & 2)

@@ -1,0 +1,109 @@
+"""What a predictor is asked, from files, folders, tables and lines."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from xmodal.core.errors import UserError
+from xmodal.core.reading import read_regular
+from xmodal.data import image_files
+from xmodal.data.file_advice import ending_of
+from xmodal.data.folders import LeftOut, files_under, printable, warnings_of
+from xmodal.data.image_files import kind_of_file
+from xmodal.data.tables import MOST_BYTES, TABLES, Reading, decoded, read_rows
+from xmodal.export.predictor import Item
+
+TEXT = ".txt"
+OTHERS = "files that are neither images nor .txt, which are not read"
+BLANK = "a blank line"
+
+
+def items_of_folder(folder: Path, reading: Reading) -> tuple[list[Item], tuple[str, ...]]:
+    """Reads the images and texts of a folder, at any depth.
+
+    Returns:
+        The items, those that cannot be read with their problem, and warnings of what else stands there.
+    """
+    left_out: LeftOut = {}
+    items = []
+    for path in files_under(folder, left_out):
+        if path.suffix.lower() == TEXT or kind_of_file(path):
+            items.append(item_of_file(path, reading))
+        else:
+            left_out.setdefault(OTHERS, []).append(path)
+    return items, warnings_of(left_out, folder)
+
+
+def item_of_file(path: Path, reading: Reading) -> Item:
+    """Reads a text, when the name ends in .txt, or an image; one that cannot be read has a problem."""
+    name, is_text = printable(path), path.suffix.lower() == TEXT
+    try:
+        content = read_regular(path, MOST_BYTES if is_text else image_files.MOST_BYTES)
+    except OSError as error:
+        return Item(name, b"", is_text, f"not readable: {error.strerror}")
+    except ValueError as error:
+        return Item(name, b"", is_text, f"not readable: {error}")
+    return item_of_text(name, content, reading) if is_text else Item(name, content, False)
+
+
+def item_of_text(name: str, content: bytes, reading: Reading) -> Item:
+    """Decodes a text; one in neither encoding has that for its problem."""
+    try:
+        text = decoded(content, name, reading, [])
+    except UserError as error:
+        cause = error.__cause__
+        assert isinstance(cause, UnicodeDecodeError)
+        return Item(name, content, True, f"no {reading.encoding.upper()} at byte {cause.start}")
+    return Item(name, text.encode("utf-8", "replace"), True)
+
+
+def items_of_lines(lines: Iterable[bytes], reading: Reading) -> Iterator[Item]:
+    """Yields an item for every line, blank ones too, so that answers stand where the lines did."""
+    for line in lines:
+        line = line.rstrip(b"\r\n")
+        item = item_of_text("", line, reading)
+        item = replace(item, name=(line if item.problem else item.content).decode(errors="replace"))
+        yield replace(item, problem=item.problem or ("" if item.content.strip() else BLANK))
+
+
+def is_table(path: Path) -> bool:
+    """Tells whether the name of a file is that of a table, packed or not."""
+    return ending_of(path).removeprefix(".") in TABLES
+
+
+def items_of_table(path: Path, reading: Reading, image_column: str) -> list[Item]:
+    """Reads the rows of a table.
+
+    Args:
+        path: CSV, TSV or JSON Lines.
+        reading: encodings, and the column of the texts.
+        image_column: that of the paths of images, relative to the table's folder, of one without texts.
+
+    Raises:
+        UserError: when it cannot be read, or has neither column.
+    """
+    kind = ending_of(path).removeprefix(".")
+    try:
+        rows, _ = read_rows(kind, path, _unlabelled(reading, reading.text))
+        texts = True
+    except UserError as error:
+        try:
+            rows, _ = read_rows(kind, path, _unlabelled(reading, image_column))
+            texts = False
+        except UserError:
+            raise error from None
+    items = []
+    for row in rows:
+        name = f"{path.name}:{row.line}"
+        if texts:
+            item = Item(name, reading.text_of(row.cells).encode("utf-8", "replace"), True)
+        else:
+            item = item_of_file(path.parent / row.cells[image_column], reading)
+            item = replace(item, name=name)
+        items.append(replace(item, row=row.cells))
+    return items
+
+
+def _unlabelled(reading: Reading, column: str) -> Reading:
+    # A table that is asked has no answers: any column will do in the place of the labels.
+    return replace(reading, text=column, label=column.partition(",")[0], split="")
