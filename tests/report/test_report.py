@@ -24,6 +24,7 @@ from xmodal.core.formatting import printable
 from xmodal.data.audit import DataReport
 from xmodal.evaluation.intervals import paired_gain
 from xmodal.evaluation.metrics import evaluate
+from xmodal.report import figures, markup
 from xmodal.report.records import Ingredient
 from xmodal.training.progress import History
 from xmodal.transfer.weights import LayerTransfer, TransferReport
@@ -242,7 +243,7 @@ def test_page_has_plots_tables_and_all_the_rest(run, page):
         'loss of the text "head"',
         'accuracy of the text "head"',
     ]
-    assert len(page.all("table")) == len(page.all("caption")) == 7
+    assert len(page.all("table")) == len(page.all("caption")) == 8
     assert all(head.get("scope") in ("col", "row") for head in page.all("th"))
     for words in (
         "4 epochs in 8.0 s; validation accuracy 70.0% at the end, at best 70.0% after epoch 4.",
@@ -632,3 +633,48 @@ def test_a_training_that_got_no_better_or_diverged_is_told(run, epochs, diverged
 def test_a_start_that_is_not_finite_is_not_what_was_kept():
     entry = {"val_loss": 2.0, "val_accuracy": 0.5}
     assert History("", (entry,), {"val_loss": math.nan, "val_accuracy": 0.1}).kept == entry
+
+
+def luminance(colour: str) -> float:
+    """Of "#rrggbb": https://www.w3.org/TR/WCAG22/#dfn-relative-luminance"""
+    shares = [int(colour[start : start + 2], 16) / 255 for start in (1, 3, 5)]
+    linear = [share / 12.92 if share <= 0.04045 else ((share + 0.055) / 1.055) ** 2.4 for share in shares]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(*colours: str) -> float:
+    darker, lighter = sorted(map(luminance, colours))
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+def mixed(colour: str, share: float, other: str) -> str:
+    pairs = [(int(colour[start : start + 2], 16), int(other[start : start + 2], 16)) for start in (1, 3, 5)]
+    return "#" + "".join(f"{round(share * one + (1 - share) * two):02x}" for one, two in pairs)
+
+
+@pytest.mark.parametrize("theme", re.findall(r"--paper.*?--shade: \d+%", markup.COLOURS, re.DOTALL))
+def test_all_text_has_a_contrast_of_seven_to_one(theme):
+    colours = dict(re.findall(r"--(\w+): (#\w{6})", theme))
+    shade = int(re.search(r"--shade: (\d+)%", theme)[1]) / 100
+    for name in ("ink", "quiet", "first", "right", "wrong", "unsure"):
+        assert contrast(colours[name], colours["paper"]) >= 7, name
+    # A cell of the confusion matrix that holds all of its row.
+    for name in ("first", "wrong"):
+        assert contrast(colours["ink"], mixed(colours[name], shade, colours["card"])) >= 7, name
+    assert contrast(colours["quiet"], colours["card"]) >= 7
+
+
+def test_numbers_of_a_column_have_equally_many_decimals(run):
+    rows = (("a", 0.3439, "1"), ("b", 0.88, "-"), ("c", 3, "x"))
+    table = report.Table("Mixed", ("", "loss", "what"), rows)
+    shown = report.html(replace(run, tables=(table,)))
+    assert re.findall(r">(\d\.\d+)<", shown[shown.index("Mixed") : shown.index("Mixed") + 2000]) == [
+        *("0.344", "0.880", "3.000")
+    ]
+
+
+def test_a_logarithmic_axis_has_plain_numbers():
+    series = report.Series("with", (5.0, 20.0, 360.0), (84.0, 94.0, 99.0))
+    drawing = figures.lines(report.Plot("Worth", "images a class", "accuracy", (series,), log_x=True))
+    assert "mathdefault" not in drawing
+    assert [text for text in re.findall(r"<text[^>]*>([^<]*)</text>", drawing)][:3] == ["5", "20", "360"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -198,13 +198,40 @@ def confusion_matrix(labels: np.ndarray, predictions: np.ndarray, classes: int) 
 
 
 def macro_f1(confusion: np.ndarray) -> float:
-    """Returns the mean over classes of F1 = 2 TP / (2 TP + FP + FN), from a confusion matrix (C, C).
+    """Returns the mean over classes of F1, see `class_scores`.
 
     A class that neither a label nor a prediction names has no F1 and is left out of the mean; one that
     only labels or only predictions name counts with 0.
     """
-    named = confusion.sum(axis=0) + confusion.sum(axis=1)
-    return float(np.mean(2 * confusion.diagonal()[named > 0] / named[named > 0]))
+    return float(np.nanmean(class_scores(confusion).f1))
+
+
+class ClassScores(NamedTuple):
+    """Of each class (C,): NaN where there is nothing to divide by.
+
+    Attributes:
+        precision: TP / (TP + FP).
+        recall: TP / (TP + FN).
+        f1: 2 TP / (2 TP + FP + FN).
+        examples: of the class.
+    """
+
+    precision: np.ndarray
+    recall: np.ndarray
+    f1: np.ndarray
+    examples: np.ndarray
+
+
+def class_scores(confusion: np.ndarray) -> ClassScores:
+    """Returns precision, recall and F1 of each class, from a confusion matrix (C, C)."""
+    right, labels, predictions = confusion.diagonal(), confusion.sum(axis=1), confusion.sum(axis=0)
+
+    def share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+        return np.divide(part, whole, out=np.full(len(whole), np.nan), where=whole > 0)
+
+    return ClassScores(
+        share(right, predictions), share(right, labels), share(2 * right, labels + predictions), labels
+    )
 
 
 def log_loss(probabilities: np.ndarray, labels: np.ndarray) -> float:

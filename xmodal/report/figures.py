@@ -45,9 +45,10 @@ PAGE_COLOURS = {
     SECOND: "var(--second)",
     **FURTHER,
 }
-# After the last colour, the lines begin again with the first one and another dash.
 LINE_COLOURS = (FIRST, SECOND, *FURTHER)
+# Some readers do not tell all the colours apart: each line has a dash and a mark too.
 DASHES: tuple[Any, ...] = ("solid", (0, (4, 2)), (0, (1, 1)), (0, (5, 1, 1, 1)))
+MARKS = ("o", "s", "^")
 PAGE_STYLE: dict[str, Any] = {
     "axes.edgecolor": FAINT,
     "axes.facecolor": "none",
@@ -70,8 +71,12 @@ PAGE_STYLE: dict[str, Any] = {
 }
 KIND_COLOURS = {"right": "#1a7f4b", "wrong": "#c0392b", "unsure": "#a86a00"}
 
-# Characters of a name in a legend: with longer ones there is no room for the lines.
-LEGEND = 36
+# Of every plot on the page, in inches: they are scaled alike, so letters are of one size.
+WIDTH = 4.4
+# Characters of a title's line, of a name in a legend, and of one that has another beside it.
+TITLE, LEGEND, HALF = 54, 60, 28
+# Up to so many points, each has a mark and a tick of its own.
+FEW_POINTS = 12
 NUMBERED_CLASSES = 20
 NAMED_CLASSES = 40
 DPI = 100
@@ -104,7 +109,7 @@ def curve(history: History, quantity: str) -> str | None:
     from matplotlib.ticker import MaxNLocator
 
     with _drawing(f"{history.stage} {quantity}", PAGE_STYLE):
-        figure, axes = _axes(3.6, 2.3)
+        figure, axes = _axes(WIDTH, 2.6)
         for name, points, colour, dash in lines:
             marker = "o" if len(points) == 1 else None
             axes.plot(*zip(*points, strict=True), label=name, color=colour, linestyle=dash, marker=marker)
@@ -119,7 +124,7 @@ def curve(history: History, quantity: str) -> str | None:
 def lines(plot: Plot) -> str:
     """Draws the lines of a plot, with their intervals as bands, as SVG."""
     with _drawing(plot.caption, PAGE_STYLE):
-        figure, axes = _axes(5.2, 2.9 + 0.16 * len(plot.series))
+        figure, axes = _axes(WIDTH, 2.9 + 0.16 * len(plot.series))
         _draw(axes, plot)
         return _svg(figure, plot.caption)
 
@@ -141,33 +146,44 @@ def lines_pixels(plot: Plot) -> np.ndarray:
 
 def _draw(axes: Axes, plot: Plot, colours: Sequence[str] = LINE_COLOURS) -> None:
     for number, series in enumerate(plot.series):
-        again, colour = divmod(number, len(colours))
-        style = {"color": colours[colour], "linestyle": DASHES[again % len(DASHES)]}
-        marker = "o" if len(series.x) < 12 else None
+        colour = colours[number % len(colours)]
         axes.plot(
             series.x,
             series.y,
             label=cut(printable(series.name), LEGEND),
-            marker=marker,
+            color=colour,
+            linestyle=DASHES[number % len(DASHES)],
+            marker=MARKS[number % len(MARKS)] if len(series.x) < FEW_POINTS else None,
             markersize=4,
-            **style,
         )
         if series.low is not None and series.high is not None:
-            axes.fill_between(series.x, series.low, series.high, color=colours[colour], alpha=0.15, lw=0)
+            axes.fill_between(series.x, series.low, series.high, color=colour, alpha=0.15, lw=0)
     if plot.log_x:
         axes.set_xscale("log")
+        _plain_ticks(axes, sorted({x for series in plot.series for x in series.x}))
     if plot.log_y:
         axes.set_yscale("log")
     axes.set_xlabel(printable(plot.x))
     axes.set_ylabel(printable(plot.y))
-    axes.set_title("\n".join(textwrap.wrap(printable(plot.caption), 62)), loc="left")
-    axes.legend(loc="upper left", bbox_to_anchor=(0, -0.2), ncols=2)
+    axes.set_title("\n".join(textwrap.wrap(printable(plot.caption), TITLE)), loc="left")
+    beside = max(len(series.name) for series in plot.series) <= HALF
+    axes.legend(loc="upper left", bbox_to_anchor=(0, -0.2), ncols=2 if beside else 1)
+
+
+def _plain_ticks(axes: Axes, values: Sequence[float]) -> None:
+    """Writes numbers as they are along a logarithmic axis; matplotlib writes powers as formulas."""
+    from matplotlib.ticker import FixedLocator, NullFormatter
+
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.5g}")
+    if len(values) <= FEW_POINTS:
+        axes.xaxis.set_major_locator(FixedLocator(list(values)))
 
 
 def intervals(results: Sequence[Result]) -> str:
     """Draws the accuracies with their 95% intervals, one below the other, as SVG."""
     with _drawing("accuracies", PAGE_STYLE):
-        figure, axes = _axes(3.6, 0.7 + 0.28 * len(results))
+        figure, axes = _axes(WIDTH, 0.7 + 0.28 * len(results))
         for row, result in enumerate(results):
             low, high = (100 * limit for limit in result.ci95)
             axes.plot([low, high], [row, row], color=FIRST, linewidth=2.5, solid_capstyle="round", alpha=0.45)
@@ -185,7 +201,7 @@ def intervals(results: Sequence[Result]) -> str:
 def calibration(result: Result) -> str:
     """Draws confidence against accuracy, each point as large as its share of the examples, as SVG."""
     with _drawing(f"calibration {result.name}", PAGE_STYLE):
-        figure, axes = _axes(3.6, 3.3)
+        figure, axes = _axes(WIDTH, 3.6)
         _draw_calibration(axes, result, FIRST, QUIET)
         return _svg(figure, f"Confidence of {result.name} against its accuracy")
 

@@ -21,15 +21,15 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 COLOURS = """
 :root {
   color-scheme: light dark;
-  --paper: #fdfdfc; --card: #f4f5f4; --ink: #1c2126; --quiet: #5c6670; --rule: #dcdfe2;
-  --first: #2a62a8; --second: #b5651d; --right: #1a7f4b; --wrong: #b3382c; --unsure: #94640b; --shade: 55%;
+  --paper: #fdfdfc; --card: #f4f5f4; --ink: #1c2126; --quiet: #4a525a; --rule: #dcdfe2;
+  --first: #1f5394; --second: #b5651d; --right: #0d5c37; --wrong: #932a1f; --unsure: #6b4705; --shade: 40%;
   --sans: system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", "Noto Sans", sans-serif;
   --mono: ui-monospace, SFMono-Regular, Menlo, Consolas, "Liberation Mono", monospace;
 }
 @media (prefers-color-scheme: dark) {
   :root {
-    --paper: #15181b; --card: #1e2226; --ink: #e4e7ea; --quiet: #9ca5ae; --rule: #343a40;
-    --first: #79aee8; --second: #e0a06a; --right: #63c08e; --wrong: #ec8377; --unsure: #dcae55; --shade: 45%;
+    --paper: #15181b; --card: #1e2226; --ink: #e4e7ea; --quiet: #aab3bc; --rule: #343a40;
+    --first: #8bb9ec; --second: #e0a06a; --right: #6ac794; --wrong: #f09a90; --unsure: #dcae55; --shade: 26%;
   }
 }
 """
@@ -64,7 +64,16 @@ nav a:hover { text-decoration: underline; }
   font-variant-numeric: tabular-nums; color: var(--first); }
 .findings { margin: 0; padding-left: 1.1rem; max-width: 46rem; }
 .findings li { margin: .25rem 0; }
-.scroll { overflow-x: auto; margin: 0 0 1.2rem; }
+/* A shadow at an edge tells that there is more; what is scrolled along covers it at the end. */
+.scroll { overflow-x: auto; margin: 0 0 1.2rem;
+  background: linear-gradient(to right, var(--paper) 40%, transparent) 0 0 / 2.5rem 100% no-repeat local,
+    linear-gradient(to left, var(--paper) 40%, transparent) 100% 0 / 2.5rem 100% no-repeat local,
+    linear-gradient(to right, var(--quiet), transparent) 0 0 / .5rem 100% no-repeat scroll,
+    linear-gradient(to left, var(--quiet), transparent) 100% 0 / .5rem 100% no-repeat scroll; }
+@media (min-width: 64rem) {
+  /* As wide as the window leaves on the right. */
+  .scroll { width: fit-content; max-width: calc(50vw + 28.5rem); }
+}
 table { border-collapse: collapse; font-size: .925rem; }
 caption { text-align: left; padding-bottom: .5rem; caption-side: top; }
 /* On a phone a table scrolls under its caption and its rows' names. */
@@ -91,7 +100,9 @@ svg text { font-family: var(--sans) !important; font-variant-numeric: tabular-nu
   min-width: 2.1rem; white-space: nowrap; vertical-align: middle; }
 .matrix td { background: color-mix(in srgb, var(--first) calc(var(--share) * var(--shade)), var(--card));
   print-color-adjust: exact; -webkit-print-color-adjust: exact; }
-.matrix td.zero { color: color-mix(in srgb, var(--quiet) 75%, transparent); }
+.matrix td.error {
+  background: color-mix(in srgb, var(--wrong) calc(var(--share) * var(--shade)), var(--card)); }
+.matrix td.zero { color: var(--quiet); }
 .matrix tbody th { text-align: right; color: var(--quiet); max-width: 11rem; overflow: hidden;
   text-overflow: ellipsis; }
 .matrix thead th { vertical-align: bottom; border-bottom: 0; }
@@ -125,7 +136,7 @@ summary { cursor: pointer; color: var(--first); margin-bottom: .6rem; }
 @media print {
   :root { color-scheme: light; --paper: #fff; --card: #f3f3f3; --ink: #000; --quiet: #444; --rule: #bbb;
     --first: #1f4e8c; --second: #9a5210; --right: #136038; --wrong: #962a20; --unsure: #7a5207;
-    --shade: 55%; }
+    --shade: 40%; }
   body { font-size: 10pt; }
   header { padding-top: 0; }
   nav { display: none; }
@@ -224,7 +235,10 @@ def table(
         stressed: first cells of the rows that matter most.
     """
     kinds = [' class="n"' if name in numbers else "" for name in head]
-    top = "".join(f'<th scope="col"{kind}>{text(name)}</th>' for name, kind in zip(head, kinds, strict=True))
+    top = "".join(
+        f'<th scope="col"{kind}>{text(name)}</th>' if name else "<td></td>"
+        for name, kind in zip(head, kinds, strict=True)
+    )
     body = []
     for name, *cells in rows:
         rest = "".join(f"<td{kind}>{text(cell)}</td>" for cell, kind in zip(cells, kinds[1:], strict=True))
@@ -234,20 +248,22 @@ def table(
 
 
 def matrix(caption: str, names: Sequence[str], counts: Sequence[Sequence[int]]) -> str:
-    """Returns a square table of counts, each shaded by its share of the row."""
+    """Returns a square table of counts, shaded by its share of the row, errors in another colour."""
     up = ' class="up"' if max(map(len, names)) > 3 else ""
     top = "".join(f'<th scope="col"{up}><span>{text(name)}</span></th>' for name in names)
     body = []
-    for name, row in zip(names, counts, strict=True):
+    for truth, (name, row) in enumerate(zip(names, counts, strict=True)):
         total = sum(row) or 1
         cells = "".join(
-            f'<td style="--share:{count / total:.3f}">{count}</td>'
-            if count
-            else '<td class="zero" style="--share:0">0</td>'
-            for count in row
+            f'<td class="{_cell(count, answer == truth)}" style="--share:{count / total:.3f}">{count}</td>'
+            for answer, count in enumerate(row)
         )
         body.append(f'<tr><th scope="row">{text(name)}</th>{cells}</tr>')
     return _framed("matrix", caption, f"<td></td>{top}", body)
+
+
+def _cell(count: int, right: bool) -> str:
+    return "zero" if not count else "answer" if right else "error"
 
 
 def folded(title: str, markup: str) -> str:

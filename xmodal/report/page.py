@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import base64
 import io
+import math
 import re
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from xmodal.core.formatting import capital, change, confused_pairs, duration, interval, percent, plain
-from xmodal.core.machine import hardware, versions
+from xmodal.core.machine import commit, hardware, versions
+from xmodal.evaluation.metrics import class_scores
 from xmodal.report import figures, markup
 from xmodal.report.records import GalleryItem, Plot, Run, Series, Table
 
@@ -48,13 +53,19 @@ def html(run: Run) -> str:
     links = "".join(f'<li><a href="#{name}">{markup.text(part[0])}</a></li>' for name, part in shown.items())
     body = [
         f"<header>\n<h1>{markup.text(run.title)}</h1>",
-        markup.paragraph(f"{run.experiment}, seed {run.seed}", "quiet"),
+        markup.paragraph(_when(run), "quiet"),
         f"</header>\n<main>\n{_answer(run)}",
         f'<nav aria-label="Sections"><ul>{links}</ul></nav>',
         *(markup.section(name, *part) for name, part in shown.items()),
         "</main>",
     ]
     return markup.document(f"{run.title} - {run.experiment}", "\n".join(body))
+
+
+def _when(run: Run) -> str:
+    made = f"{datetime.now(UTC):%d %B %Y}".lstrip("0")
+    told = commit()
+    return f"{run.experiment}, seed {run.seed}, {made}" + (f", commit {told}" if told else "")
 
 
 def _answer(run: Run) -> str:
@@ -129,10 +140,26 @@ def _findings(run: Run) -> str:
 
 
 def _table(table: Table) -> str:
-    rows = [tuple(plain(cell) for cell in row) for row in table.rows]
+    rows = list(zip(*(_cells(column) for column in zip(*table.rows, strict=True)), strict=True))
     columns = zip(table.head, zip(*rows, strict=True), strict=False)
     numbers = [name for name, cells in columns if all(re.match(r"[-+]?\d", cell) for cell in cells)]
     return markup.table(table.caption, table.head, rows, numbers=numbers)
+
+
+def _cells(column: Sequence[str | int | float]) -> list[str]:
+    """Writes the cells of a column; the numbers in it have equally many decimals."""
+    numbers = [cell for cell in column if not isinstance(cell, str)]
+    largest = max((abs(number) for number in numbers if math.isfinite(number)), default=0)
+    if not any(isinstance(number, float) for number in numbers) or not 1e-4 <= largest < 1e4:
+        return [plain(cell) for cell in column]
+    # Four digits of the largest number, and no zeros at the end of all.
+    most = max(0, 3 - math.floor(math.log10(largest)))
+    decimals = next(
+        count
+        for count in range(most + 1)
+        if all(round(number, count) == round(number, most) for number in numbers)
+    )
+    return [cell if isinstance(cell, str) else f"{cell:,.{decimals}f}" for cell in column]
 
 
 def _pictures(gallery: Sequence[GalleryItem]) -> str:
@@ -174,13 +201,27 @@ def _thumbnail(encoded: bytes) -> tuple[str, int, int]:
 def _mistakes(result: Result) -> str:
     if len(result.class_names) <= MOST_CLASSES:
         caption = f"Confusion matrix of {result.name}: a row for each truth, a column for each answer"
-        return markup.matrix(caption, result.class_names, result.confusion)
+        return markup.matrix(caption, result.class_names, result.confusion) + _by_class(result)
     pairs = confused_pairs(result.confusion, result.class_names)
     if not pairs:
         return markup.paragraph(f"{result.name} made none.")
     caption = f"What {result.name} took for something else most often, of {len(pairs):,} kinds of mistake"
     rows = [(truth, answer, count) for count, truth, answer in pairs[:MOST_PAIRS]]
-    return markup.table(caption, ("truth", "answer", "times"), rows, numbers=("times",))
+    return markup.table(caption, ("truth", "answer", "times"), rows, numbers=("times",)) + _by_class(result)
+
+
+def _by_class(result: Result) -> str:
+    """The classes with their precision and recall, those with the lowest F1 first."""
+    of_classes = zip(result.class_names, *class_scores(np.array(result.confusion)), strict=True)
+    scores = sorted(of_classes, key=lambda row: row[3])
+    rows = [
+        (name, *("-" if math.isnan(share) else f"{100 * share:.1f}%" for share in shares), f"{count:,}")
+        for name, *shares, count in scores[:MOST_CLASSES]
+    ]
+    few = f", the {MOST_CLASSES} lowest of {len(scores)}" if len(scores) > MOST_CLASSES else ""
+    head = ("class", "precision", "recall", "F1", "examples")
+    caption = f"Each class in the answers of {result.name}{few}"
+    return markup.table(caption, head, rows, numbers=head[1:])
 
 
 def _calibration(run: Run) -> str:
