@@ -9,6 +9,8 @@ import html as entities
 import re
 from collections.abc import Collection, Sequence
 
+import numpy as np
+
 from xmodal.core.formatting import printable
 
 GENERATOR = '<meta name="generator" content="xmodal">'
@@ -82,7 +84,7 @@ tbody th { position: sticky; left: 0; background: var(--paper); }
 th, td { padding: .38rem .9rem .38rem 0; text-align: left; vertical-align: top; font-weight: 400;
   border-bottom: 1px solid var(--rule); unicode-bidi: isolate; }
 th:last-child, td:last-child { padding-right: 0; }
-thead th { font-size: .8125rem; color: var(--quiet); border-bottom-color: var(--quiet);
+thead th, thead td { font-size: .8125rem; color: var(--quiet); border-bottom-color: var(--quiet);
   vertical-align: bottom; }
 .n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 .stressed th, .stressed td { font-weight: 600; }
@@ -105,7 +107,7 @@ svg text { font-family: var(--sans) !important; font-variant-numeric: tabular-nu
 .matrix td.zero { color: var(--quiet); }
 .matrix tbody th { text-align: right; color: var(--quiet); max-width: 11rem; overflow: hidden;
   text-overflow: ellipsis; }
-.matrix thead th { vertical-align: bottom; border-bottom: 0; }
+.matrix thead th, .matrix thead td { vertical-align: bottom; border-bottom: 0; }
 .matrix .up span { writing-mode: vertical-rl; transform: rotate(180deg); max-height: 9rem; overflow: hidden;
   text-overflow: ellipsis; display: inline-block; }
 .gallery { display: grid; gap: 1.4rem 1rem; grid-template-columns: repeat(auto-fill, minmax(6.4rem, 1fr)); }
@@ -248,22 +250,27 @@ def table(
 
 
 def matrix(caption: str, names: Sequence[str], counts: Sequence[Sequence[int]]) -> str:
-    """Returns a square table of counts, shaded by its share of the row, errors in another colour."""
+    """Returns a square table of counts, shaded by their shares of the rows; see `_cell`."""
     up = ' class="up"' if max(map(len, names)) > 3 else ""
     top = "".join(f'<th scope="col"{up}><span>{text(name)}</span></th>' for name in names)
+    table = np.asarray(counts)
+    shares = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
+    errors = shares * ~np.eye(len(table), dtype=bool)
     body = []
-    for truth, (name, row) in enumerate(zip(names, counts, strict=True)):
-        total = sum(row) or 1
+    for row, name in enumerate(names):
         cells = "".join(
-            f'<td class="{_cell(count, answer == truth)}" style="--share:{count / total:.3f}">{count}</td>'
-            for answer, count in enumerate(row)
+            _cell(count, shares[row, column], errors[row, column], errors.max())
+            for column, count in enumerate(counts[row])
         )
         body.append(f'<tr><th scope="row">{text(name)}</th>{cells}</tr>')
     return _framed("matrix", caption, f"<td></td>{top}", body)
 
 
-def _cell(count: int, right: bool) -> str:
-    return "zero" if not count else "answer" if right else "error"
+def _cell(count: int, share: float, error: float, largest: float) -> str:
+    """A count; errors have a colour of their own, and the most frequent of them is shaded in full."""
+    kind = "zero" if not count else "error" if error else "answer"
+    shade = error / largest if error else share
+    return f'<td class="{kind}" style="--share:{shade:.3f}">{count}</td>'
 
 
 def folded(title: str, markup: str) -> str:

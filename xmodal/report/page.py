@@ -65,7 +65,7 @@ def html(run: Run) -> str:
 def _when(run: Run) -> str:
     made = f"{datetime.now(UTC):%d %B %Y}".lstrip("0")
     told = commit()
-    return f"{run.experiment}, seed {run.seed}, {made}" + (f", commit {told}" if told else "")
+    return f"{run.experiment}, seed {run.seed}, {made}" + (f", commit {told[:12]}" if told else "")
 
 
 def _answer(run: Run) -> str:
