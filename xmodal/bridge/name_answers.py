@@ -1,0 +1,146 @@
+"""Answers to a new question from the names that a classifier knows: by what the words mean, untrained.
+
+After ConSE (Norouzi et al. 2014, arXiv:1312.5650), with vectors of sentences in the place of those of words.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from xmodal.core.errors import UserError
+from xmodal.evaluation.calibration import FLOOR, softmax
+
+# Images of each answer, on average, from which the scores of all are taken for what is usual of an answer.
+ENOUGH_IMAGES = 30
+# Makes logits of scores in standard deviations.
+SHARPNESS = 2.0
+# Makes logits of cosines.
+SCALE = 20.0
+
+
+def unit(vectors: np.ndarray) -> np.ndarray:
+    """Returns vectors (..., D) at length 1, in float64."""
+    vectors = np.asarray(vectors, np.float64)
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), FLOOR)
+
+
+def similarities(vectors: np.ndarray, descriptions: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """Returns the cosine of each text with each answer: with the nearest of its descriptions.
+
+    Args:
+        vectors: of the texts (N, D).
+        descriptions: vectors of the answers' descriptions (M, D).
+        targets: the answer of each (M,), from 0 to C - 1, every answer at least once.
+
+    Returns:
+        (N, C).
+    """
+    order = np.argsort(targets, kind="stable")
+    cosines = unit(vectors) @ unit(descriptions[order]).T
+    starts = np.searchsorted(targets[order], np.arange(targets.max() + 1))
+    return np.maximum.reduceat(cosines, starts, axis=1)
+
+
+def name_weights(names: np.ndarray, descriptions: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """Returns P(n|c), how much of an answer each name is: (N, C), columns that sum to 1.
+
+    They are the softmax over the names of their cosines with the answer, in standard deviations over all
+    names: some answers are closer than others to every name there is, and that says nothing.
+
+    Args:
+        names: vectors of the names' sentences (N, D).
+        descriptions, targets: as `similarities` takes them.
+
+    Example:
+        >>> names = np.eye(3)
+        >>> weights = name_weights(names, names[:2], np.array([0, 1]))
+        >>> weights.argmax(axis=0).tolist()
+        [0, 1]
+    """
+    cosines = similarities(names, descriptions, targets)
+    return softmax(standardised(cosines).T).T
+
+
+def speaker_temperature(logits: np.ndarray) -> float:
+    """Returns how much to soften a classifier's logits (B, N) before its names are read, from images alone.
+
+    A classifier that knows its images names one and is to be believed: 1. One that sees images unlike those
+    it learned from is unsure of everything, and says most by which names rise together: its mean entropy in
+    nats. Chosen on photographs (1.6) and CIFAR-10's training images (4.1), where any from 3 up is as good.
+    """
+    probabilities = softmax(logits)
+    entropy = -(probabilities * np.log(np.maximum(probabilities, FLOOR))).sum(axis=1).mean()
+    return max(1.0, float(entropy))
+
+
+def read_names(
+    logits: np.ndarray,
+    names: np.ndarray,
+    descriptions: np.ndarray,
+    targets: np.ndarray,
+    *,
+    enough: int = ENOUGH_IMAGES,
+) -> np.ndarray:
+    """Answers for images by the names that a classifier gives them: logits (B, C).
+
+    Of few images, each is read by itself, as ConSE does: where the vectors of the names are on average,
+    weighted by P(n|x), the nearest answer is. Of many, an answer's score is sum_n P(n|x) P(n|c), in standard
+    deviations from what all images have: an answer that fits them all says nothing of any. That takes the
+    answers for about equally frequent; among few images, chance or one frequent answer would decide the mean.
+
+    Args:
+        logits: of the classifier (B, N).
+        names: vectors of the names' sentences (N, D).
+        descriptions, targets: as `similarities` takes them.
+        enough: images for each answer from which there are many.
+    """
+    if len(logits) < enough * (targets.max() + 1):
+        return SCALE * similarities(softmax(logits) @ unit(names), descriptions, targets)
+    shares = softmax(logits, speaker_temperature(logits))
+    return SHARPNESS * standardised(shares @ name_weights(names, descriptions, targets))
+
+
+def spoken_names(logits: np.ndarray, weights: np.ndarray, answers: np.ndarray, most: int) -> list[list[int]]:
+    """Returns the names that spoke for each answer, the loudest first.
+
+    Args:
+        logits: of the classifier (B, N).
+        weights: P(n|c) (N, C).
+        answers: what was answered for each image (B,).
+        most: names of an answer.
+
+    Returns:
+        Indices of names for each of C answers; none for an answer that was given to no image.
+    """
+    shares = softmax(logits)
+    found = []
+    for answer in range(weights.shape[1]):
+        spoke = shares[answers == answer].sum(axis=0) * weights[:, answer]
+        found.append([int(name) for name in np.argsort(-spoke, kind="stable")[:most] if spoke[name] > 0])
+    return found
+
+
+def require_distinct(tokens: np.ndarray, targets: np.ndarray, texts: Sequence[str]) -> None:
+    """Refuses descriptions of different answers that an encoder reads as the same.
+
+    Args:
+        tokens: what it reads of each description (M, T).
+        targets: the answer of each (M,).
+        texts: the descriptions (M,).
+
+    Raises:
+        UserError: naming the first two.
+    """
+    seen: dict[bytes, int] = {}
+    for place, row in enumerate(tokens):
+        first = seen.setdefault(row.tobytes(), place)
+        if targets[first] != targets[place]:
+            raise UserError(
+                f"the text encoder reads {texts[first]!r} and {texts[place]!r} as the same",
+                "use other words, or --text_encoder=multilingual_e5_small for other languages",
+            )
+
+
+def standardised(scores: np.ndarray) -> np.ndarray:
+    """Returns scores (N, C) less each column's mean, in its standard deviations."""
+    return (scores - scores.mean(axis=0)) / np.maximum(scores.std(axis=0), FLOOR)
