@@ -30,19 +30,21 @@ def main(argv: Sequence[str]) -> int:
         The exit code: 0 done, 2 something that the user can mend, 75 another process of the job was lost,
         130 interrupted, 143 terminated.
     """
-    if {"--help", "-h", "--helpfull"} & set(argv):
-        print(f"{__doc__}\n{flags.help_text()}")
-        return DONE
     if len(argv) < 2:
         print(flags.USAGE)
         return DONE
     try:
+        if set(flags.HELP) & set(argv):
+            print(f"{__doc__}\n\n{flags.help_text(argv)}")
+            return DONE
         versions.check()
         words = flags.parse(argv)
         if words:
             raise UserError(f"{words[0]!r} is no flag", "flags start with --; see --help")
         with sigterm_raised(), file_name_errors():
-            _run(flags.from_flags())
+            settings = flags.from_flags()
+            flags.require_read(settings, argv)
+            _run(settings)
     except UserError as error:
         print(f"error: {with_flags(error)}", file=sys.stderr)
         return USER_ERROR

@@ -324,7 +324,6 @@ def test_two_test_sets_of_one_name():
 @pytest.mark.parametrize(
     ("flags", "told"),
     [
-        (["--experiment=vgg_to_vgg"], "--small is of no use to --experiment=vgg_to_vgg; add --nosmall"),
         (["--noexport"], "--small makes small forms of the export, and --noexport makes none; add --nosmall"),
         (
             ["--precision=mixed_bfloat16"],
@@ -336,13 +335,6 @@ def test_small_forms_of_nothing(flags, told):
     with pytest.raises(UserError, match=told):
         parsed("--small", *flags)
     parsed("--nosmall", *flags)
-
-
-@pytest.mark.parametrize("flag", ["--robust", "--attacked_examples=3"])
-@pytest.mark.parametrize("experiment", ["cnn_to_text", "text_to_image"])
-def test_what_is_not_attacked(flag, experiment):
-    with pytest.raises(UserError, match=f"--experiment={experiment} is not attacked; leave out --robust"):
-        parsed(f"--experiment={experiment}", flag)
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ def folder(tmp_path, monkeypatch):
 
 def started(experiment: str, *flags: str) -> int:
     with flagsaver.flagsaver():
-        return run.main(["run", "--flagfile=small.cfg", f"--experiment={experiment}", "--noexport", *flags])
+        return run.main(["run", f"--flagfile={experiment}.cfg", "--noexport", *flags])
 
 
 def interrupt(monkeypatch, module: str, function: str, experiment: str, *flags: str) -> None:

@@ -37,11 +37,10 @@ FLAGS = [
     "--sequence_length=12",
     "--length_window=4",
     "--units=8",
-    "--unseen=2",
-    "--seen_per_class=5",
     "--offline",
 ]
 # Every training traces functions of its own: both directions and several amounts are for whoever has time.
+UNSEEN = ["--unseen=2", "--seen_per_class=5"]
 FEW = ["--per_class=1000,all", "--seeds=1", "--directions=images_to_documents"]
 MANY = ["--per_class=5,all", "--seeds=2", "--output_dir=runs/many"]
 
@@ -74,7 +73,7 @@ def read(path):
 
 @pytest.fixture(scope="module")
 def finished(folder):
-    process = run(folder, *FEW)
+    process = run(folder, *FEW, *UNSEEN)
     assert process.returncode == 0, process.stderr
     return folder / "runs/cnn_to_text"
 
@@ -168,7 +167,7 @@ def test_what_became_of_documents_is_told(finished):
 
 @pytest.mark.slow
 def test_both_directions_at_every_amount_with_every_seed(folder):
-    process = run(folder, *MANY)
+    process = run(folder, *MANY, *UNSEEN)
     assert process.returncode == 0, process.stderr
     metrics = read(folder / "runs/many")
     starts = [

@@ -109,7 +109,7 @@ def dry(folder, monkeypatch, capsys):
 
     def called(*flags):
         with flagsaver.flagsaver():
-            code = run.main(["run", "--flagfile=small.cfg", "--dry_run", *flags])
+            code = run.main(["run", "--dry_run", *flags])
         return code, *capsys.readouterr()
 
     return called
@@ -131,7 +131,7 @@ def gone_through(folder, dry, *flags):
 
 
 def test_a_dry_run_of_a_flagfile(folder, dry):
-    told = gone_through(folder, dry, "--experiment=bert_news", "--noexport", "--noscrub")
+    told = gone_through(folder, dry, "--flagfile=bert_news.cfg", "--noexport", "--noscrub")
     for stage in ("data", "bert", "tf_idf"):
         assert f"\n{stage} " in "\n" + told
 
@@ -147,7 +147,7 @@ def test_every_training_without_transfer_is_counted(folder, dry, monkeypatch):
     monkeypatch.setattr(loop, "Steps", Counted)
     save_tiny_bert(folder / "learned", longest=64, alike=[CLASSES])
     flags = ["--text_encoder=learned", "--text_epochs=3", "--per_class=4,all", "--noexport", "--noscrub"]
-    told = gone_through(folder, dry, "--experiment=bert_news", *flags)
+    told = gone_through(folder, dry, "--flagfile=bert_news.cfg", *flags)
     for stage in ("random_weights", "from_scratch", "without transfer: reading", "4 a class"):
         assert f"\n{stage} " in told
     # 28 documents in batches of 8, and TF-IDF's in one of 32.
@@ -162,14 +162,14 @@ def test_every_training_without_transfer_is_counted(folder, dry, monkeypatch):
 @pytest.mark.parametrize(
     ("flags", "stage"),
     [
-        (["--experiment=vgg_to_bert"], "export"),
-        (["--experiment=bert_news", "--attacked_examples=4", "--robust"], "bert_robust: under attack"),
-        (["--experiment=vgg_to_vgg", "--noexport"], "target: training"),
-        (["--experiment=cnn_to_text", "--base=small_cnn", "--word_vectors=random"], "seed 0"),
-        (["--experiment=fusion"], "fused_attention"),
-        (["--experiment=text_to_image"], "drawing"),
+        (["--flagfile=vgg_to_bert.cfg"], "export"),
+        (["--flagfile=bert_news.cfg", "--attacked_examples=4", "--robust"], "bert_robust: under attack"),
+        (["--flagfile=vgg_to_vgg.cfg", "--noexport"], "target: training"),
+        (["--flagfile=cnn_to_text.cfg", "--base=small_cnn", "--word_vectors=random"], "seed 0"),
+        (["--flagfile=fusion.cfg"], "fused_attention"),
+        (["--flagfile=text_to_image.cfg"], "drawing"),
     ],
-    ids=lambda value: value[0].partition("=")[2] if isinstance(value, list) else "",
+    ids=lambda value: value[0].partition("=")[2].removesuffix(".cfg") if isinstance(value, list) else "",
 )
 def test_a_dry_run_of_every_experiment(folder, dry, flags, stage):
     assert f"\n{stage} " in gone_through(folder, dry, *flags)
@@ -184,7 +184,7 @@ def test_a_dry_run_of_every_experiment(folder, dry, flags, stage):
 )
 def test_a_dry_run_finds_mistakes(folder, dry, flags, said):
     before = files(folder)
-    code, _, errors = dry("--experiment=vgg_to_bert", *flags)
+    code, _, errors = dry("--flagfile=vgg_to_bert.cfg", *flags)
     assert code == 2
     (line,) = (line for line in errors.splitlines() if line.startswith("error:"))
     assert said in line

@@ -37,7 +37,6 @@ FLAGS = [
     "--fusion_units=16",
     "--fusion_epochs=6",
     "--fusion_learning_rate=1e-2",
-    "--scratch_learning_rates=1e-3,3e-3,1e-2",
     "--text_epochs=2",
     "--patience=6",
     "--offline",
@@ -67,6 +66,9 @@ def folder(tmp_path_factory):
     return cwd
 
 
+RATES = "--scratch_learning_rates=1e-3,3e-3,1e-2"
+
+
 def run(folder, *flags):
     return subprocess.run(
         [sys.executable, "-m", "xmodal.run", *FLAGS, *flags], cwd=folder, capture_output=True, text=True
@@ -75,7 +77,7 @@ def run(folder, *flags):
 
 @pytest.fixture(scope="module")
 def metrics(folder):
-    process = run(folder)
+    process = run(folder, RATES)
     assert process.returncode == 0, process.stderr
     return json.loads((folder / "runs/fusion/metrics.json").read_text())
 
@@ -207,7 +209,7 @@ def test_an_empty_side_is_a_missing_one_in_the_export(folder, metrics):
     [
         (["--fusion=early,latest"], "--fusion=latest is not known; did you mean 'late'?"),
         (["--fusion=early,early"], "--fusion=early,early names no way, or one of them twice; "),
-        (["--robust"], "--experiment=fusion is not attacked; "),
+        (["--robust"], "--robust is not read by --experiment=fusion; "),
     ],
 )
 def test_flags_that_do_not_fit(folder, flags, message):

@@ -180,8 +180,9 @@ def test_a_mirrored_run_answers_a_target_map_without_training(finished, tmp_path
     names = dict(zip("0123456789", ("even", "odd") * 5, strict=True))
     question = tmp_path / "parity.csv"
     question.write_text("description,target\n" + "".join(f"{a},{b}\n" for a, b in names.items()))
+    trained = ("--text_epochs", "--text_examples", "--scratch_learning_rates", "--per_class")
     process = run(
-        *SHRUNK,
+        *(flag for flag in SHRUNK if not flag.startswith(trained)),
         f"--target_map={question}",
         "--text_head=zero_shot",
         "--text_style=top1",

@@ -4,7 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
+from absl.testing import flagsaver
 from tiny_bert import save_tiny_bert
+
+from xmodal.config import flags
+from xmodal.config.config import Config
+from xmodal.config.experiments import EXPERIMENTS
+from xmodal.core.errors import UserError
 
 CLASSES = ("cat", "dog")
 # Small networks and no repetition; paths start in the folder of `save_tiny_data`.
@@ -40,8 +46,35 @@ FLAGS = """\
 """
 
 
+def flags_for(*arguments: str) -> list[str]:
+    """Returns those of `FLAGS` that a run with these arguments reads."""
+    read = EXPERIMENTS[_parsed(*arguments).run.experiment].reads
+    taken = [flag for flag in FLAGS.split() if flag.removeprefix("--").partition("=")[0] in read]
+    config = _parsed(*arguments, *taken)
+    with flagsaver.flagsaver():
+        flags.parse(["run", *arguments, *taken])
+        return [flag for flag in taken if not _is_idle(config, flag)]
+
+
+def _parsed(*arguments: str) -> Config:
+    with flagsaver.flagsaver():
+        flags.parse(["run", *arguments])
+        return flags.from_flags()
+
+
+def _is_idle(config: Config, flag: str) -> bool:
+    try:
+        flags.require_read(config, ["run", flag])
+    except UserError:
+        return True
+    return False
+
+
 def save_tiny_data(folder: Path) -> None:
-    """Writes 40 noisy pictures, 40 letters and a table of pairs of two classes, a tiny BERT and small.cfg."""
+    """Writes 40 noisy pictures, 40 letters and a table of pairs of two classes, and a tiny BERT.
+
+    The flagfile of an experiment is called like it, with what it reads; small.cfg holds all `FLAGS`.
+    """
     save_tiny_bert(folder / "bert", longest=64)
     rng = np.random.default_rng(0)
     lines = ["image,text,label"]
@@ -55,6 +88,9 @@ def save_tiny_data(folder: Path) -> None:
         lines.append(f"{picture},a {name} or {number},{name}")
     (folder / "pairs.csv").write_text("\n".join(lines))
     (folder / "small.cfg").write_text(FLAGS)
+    for experiment in EXPERIMENTS:
+        own = [f"--experiment={experiment}", *flags_for(f"--experiment={experiment}")]
+        (folder / f"{experiment}.cfg").write_text("\n".join(own))
 
 
 def _write(path: Path, content: bytes) -> None:

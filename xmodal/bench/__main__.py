@@ -16,8 +16,8 @@ from xmodal.runs.comparison import text
 
 def main(argv: Sequence[str]) -> int:
     """Runs a benchmark with the flags of a run. Returns the exit code, 2 for what the user can mend."""
-    if {"--help", "-h", "--helpfull"} & set(argv):
-        print(f"{__doc__}\n{flags.help_text()}")
+    if set(flags.HELP) & set(argv):
+        print(f"{__doc__}\n\n{flags.help_text()}")
         return 0
     try:
         versions.check()
@@ -26,7 +26,7 @@ def main(argv: Sequence[str]) -> int:
         clock, overwrite = Clock(), settings.run.overwrite
         if settings.run.record:
             target_of(settings.run.record, report.RECORD, overwrite=overwrite)
-        bench = importlib.import_module(f"xmodal.bench.{settings.run.bench}")
+        bench = importlib.import_module(f"xmodal.bench.{settings.bench.bench}")
         with file_name_errors():
             figures = bench.measure(settings, clock)
         if hasattr(bench, "tables"):
@@ -35,7 +35,7 @@ def main(argv: Sequence[str]) -> int:
             print("\n".join(f"{name}: {value}" for name, value in figures.items()))
         if settings.run.record:
             record = {
-                "bench": settings.run.bench,
+                "bench": settings.bench.bench,
                 **figures,
                 "hardware": report.hardware(),
                 "versions": report.versions(),

@@ -38,13 +38,13 @@ def main(argv: list[str]) -> int:
     images = _image_network(settings, data)
     # As often as the head of a frozen trunk is trained.
     epochs = settings.image.head_epochs if settings.image.trainable == "head" else settings.image.epochs
-    size, taken = settings.image.batch_size, settings.run.peer_epochs or epochs
+    size, taken = settings.image.batch_size, settings.bench.peer_epochs or epochs
     reckoned = _fit(images, pixels, data.train.labels, size, epochs, taken)
     seen, answered = (images.predict(part, verbose=0).argmax(axis=1) for part in (pixels, test))
     read, texts = _text_network(settings, len(data.class_names))
     said, asked = (read([f"a photo of a {data.class_names[k]}" for k in part]) for part in (seen, answered))
     size, epochs = settings.text.text_batch_size, settings.text.text_epochs
-    reckoned += _fit(texts, said, data.train.labels, size, epochs, settings.run.peer_epochs or epochs)
+    reckoned += _fit(texts, said, data.train.labels, size, epochs, settings.bench.peer_epochs or epochs)
     ones = [{name: part[n : n + 1] for name, part in asked.items()} for n in range(len(data.test))]
     heard = np.concatenate([texts.predict_on_batch(one) for one in ones]).argmax(axis=1)
     told = {

@@ -81,7 +81,7 @@ def measure(settings: Config, clock: Clock) -> dict[str, object]:
     with clock.stage("limits"):
         most = {dtype: limits.limits(dtype) for dtype in ("float32", "bfloat16")}
     rows: list[Row] = []
-    for name in settings.run.rows:
+    for name in settings.bench.rows:
         for precision in PRECISIONS if name in IN_EACH_PRECISION else (settings.train.precision,):
             others = limits.others_since()
             with clock.stage(f"{name}, {precision}"):
@@ -111,7 +111,7 @@ def _in_a_process(settings: Config, name: str, precision: str) -> list[Row]:
                 f"--rows={name}",
                 f"--precision={precision}",
                 "--nosmall",  # else another precision than float32 is refused
-                f"--peer_epochs={settings.run.peer_epochs}",
+                f"--peer_epochs={settings.bench.peer_epochs}",
             )
         )
     if "error" in told:
@@ -337,7 +337,7 @@ def whole_run(settings: Config, strategy: tf.distribute.Strategy) -> list[Row]:
         more = (f"--output_dir={output}", f"--precision={settings.train.precision}", *alike)
         ours, _ = paired_timing.timed(lambda: _child("xmodal.run", f"--flagfile={flags}", *more))
         results = json.loads((output / "metrics.json").read_text())["results"]
-        few = (f"--precision={settings.train.precision}", f"--peer_epochs={settings.run.peer_epochs}")
+        few = (f"--precision={settings.train.precision}", f"--peer_epochs={settings.bench.peer_epochs}")
         plain, printed = paired_timing.timed(
             lambda: _child("xmodal.bench.plain_flow", f"--flagfile={flags}", *few)
         )
@@ -469,7 +469,7 @@ def main(argv: Sequence[str]) -> None:
     try:
         settings = from_flags()
         strategy = make_strategy(settings.run.strategy, settings.run.virtual_devices)
-        (name,) = settings.run.rows
+        (name,) = settings.bench.rows
         told = {"rows": ROWS[name](settings, strategy)}
     except UserError as error:
         told = {"error": (error.problem, error.remedy)}

@@ -1,4 +1,4 @@
-"""How hard a model is to fool."""
+"""Robustness: attacks, and training against them."""
 
 from dataclasses import dataclass
 
@@ -7,17 +7,17 @@ from xmodal.config.fields import Group, option
 
 @dataclass(frozen=True)
 class AttackConfig(Group):
-    """How hard it is to fool: what is measured, and what is trained for it. Shares are from 0 to 1."""
+    """Robustness: attacks, and training against them."""
 
-    attacked_examples: int = option(0, "Test examples that are attacked; 0 attacks none.", least=0)
+    attacked_examples: int = option(0, "Test examples that are attacked; 0 disables attacks.", least=0)
     robust: bool = option(
         False,
-        "Train on examples like the attacks' too (slips of the keyboard; FGSM), beside a training without "
-        "them; the robust model is the one that is exported.",
+        "Also train on adversarial examples (typing noise; FGSM), beside a training without them; the"
+        " robust model is exported.",
     )
     slips: tuple[float, ...] = option(
         ("0.02", "0.05", "0.1"),
-        "Shares of the letters that typing noise falls on.",
+        "Rates of typing noise: fractions of the letters.",
         above=0,
         most=1,
         parse=float,
@@ -26,7 +26,7 @@ class AttackConfig(Group):
     )
     changed_words: tuple[float, ...] = option(
         ("0.05", "0.1", "0.2"),
-        "Most shares of the words that an attack changes.",
+        "Maximum fractions of the words that an attack changes.",
         above=0,
         most=1,
         parse=float,
@@ -35,7 +35,7 @@ class AttackConfig(Group):
     )
     pixel_budgets: tuple[float, ...] = option(
         ("2", "8"),
-        "Most that an attack changes a pixel by, of 255.",
+        "Maximum changes of a pixel by an attack, of 255 (epsilon).",
         above=0,
         most=255,
         parse=float,

@@ -1,11 +1,11 @@
 """All settings of a run."""
 
 from dataclasses import dataclass, field
-from typing import get_type_hints
+from typing import Any, get_type_hints
 
 from xmodal.config.attack import AttackConfig
+from xmodal.config.bench import BenchConfig
 from xmodal.config.data import DataConfig, DocumentConfig, PairConfig
-from xmodal.config.experiments import NOT_ATTACKED, SHRUNK
 from xmodal.config.fields import Group
 from xmodal.config.fusion import FusionConfig
 from xmodal.config.generator import GeneratorConfig
@@ -36,6 +36,7 @@ class Config:
     fusion: FusionConfig = field(default_factory=FusionConfig)
     generator: GeneratorConfig = field(default_factory=GeneratorConfig)
     attack: AttackConfig = field(default_factory=AttackConfig)
+    bench: BenchConfig = field(default_factory=BenchConfig)
     flagfile: str = ""
 
     def __post_init__(self):
@@ -46,18 +47,13 @@ class Config:
             )
         if self.run.small:
             self._require_float32_export()
-        if self.run.experiment in NOT_ATTACKED and (self.attack.robust or self.attack.attacked_examples):
-            raise UserError(
-                f"`experiment={self.run.experiment}` is not attacked",
-                "leave out `robust` and `attacked_examples`",
-            )
+
+    def value(self, name: str) -> Any:
+        """Returns the value of an option of any group."""
+        groups = (getattr(self, part) for part in GROUPS)
+        return next(getattr(group, name) for group in groups if hasattr(group, name))
 
     def _require_float32_export(self) -> None:
-        if self.run.experiment not in SHRUNK:
-            raise UserError(
-                f"`small` is of no use to `experiment={self.run.experiment}`",
-                f"add `small=False`; it is for {' and '.join(SHRUNK)}",
-            )
         if not self.run.export:
             raise UserError(
                 "`small` makes small forms of the export, and `export=False` makes none",

@@ -8,65 +8,70 @@ from xmodal.config.fields import MOST_SIDE, MOST_WORDS, Group, option, require_n
 
 @dataclass(frozen=True)
 class DataConfig(Group):
-    """Which images, and how they are split and checked."""
+    """Images, and the splits and checks of all data."""
 
     dataset: str = option(
         "mnist_5k",
-        "mnist_5k, folder:PATH, csv:PATH (columns image and label, or label:NAME with its shares) or "
-        "tfds:NAME.",
+        "Images: mnist_5k, folder:PATH, csv:PATH (columns image and label, or label:NAME with a share"
+        " for each class) or tfds:NAME.",
     )
     class_names: tuple[str, ...] = option((), "Names of the classes in order, instead of the data's own.")
     image_size: int = option(
         32, "Side, in pixels, of the square that images are resized to.", least=32, most=MOST_SIDE
     )
     validation_fraction: float = option(
-        0.1, "Share of the training examples held out to choose on.", above=0, below=1
+        0.1, "Fraction of the training examples held out for validation.", above=0, below=1
     )
     test_fraction: float = option(
-        0.2, "Share held out for testing, where the data comes without a test split.", above=0, below=1
+        0.2, "Fraction held out for testing, where the data has no test split.", above=0, below=1
     )
     bad_images: str = option(
         "skip", "What to do with unreadable or truncated images.", choices=("skip", "fail")
     )
-    keep_leaks: bool = option(True, "Keep training examples that stand in the test split too.")
-    min_per_class: int = option(5, "Fewest training examples that a class may have.", least=0)
+    keep_leaks: bool = option(True, "Keep training examples that are in the test split, too.")
+    min_per_class: int = option(5, "Minimum number of training examples per class.", least=0)
     limit: int = option(
-        0, "Use at most this many training examples (and test ones in proportion); 0 is all.", least=0
+        0, "Maximum number of training examples (the test split shrinks in proportion); 0 is all.", least=0
     )
     train_examples: int = option(
         0,
-        "Use at most this many training examples, those held out for validation among them; 0 is all.",
+        "Maximum number of training examples, validation included; the test split stays whole. 0 is all.",
         least=0,
     )
 
 
 @dataclass(frozen=True)
 class DocumentConfig(Group):
-    """Which documents, and how they are read; `DataConfig` says how they are split and checked."""
+    """Documents.
+
+    `DataConfig` has their splits and checks.
+    """
 
     documents: str = option(
         "reuters_r8",
-        "20newsgroups, reuters_r8, reuters_r52, dir:PATH, csv:PATH, tsv:PATH, jsonl:PATH or tfds:NAME.",
+        "Documents: 20newsgroups, reuters_r8, reuters_r52, dir:PATH, csv:PATH, tsv:PATH, jsonl:PATH "
+        "or tfds:NAME.",
     )
     test_documents: tuple[str, ...] = option(
         (),
-        "More documents of the same classes to test on, in another language perhaps: NAME=SOURCE; repeat.",
+        "Another test set of the same classes, perhaps in another language: NAME=SOURCE; repeat.",
         repeat=True,
     )
-    text_column: str = option("text", "Column, key or feature of a document's text; a,b joins two.")
+    text_column: str = option("text", "Column, key or feature with the text of a document; a,b joins two.")
     label_column: str = option(
         "label",
-        "Column, key or feature of a document's class; soft labels have columns LABEL:NAME with the shares.",
+        "Column, key or feature with the class of a document; soft labels have columns LABEL:NAME "
+        "with a share for each class.",
     )
-    split_column: str = option("split", "Column or key of a document's split; a table may lack it.")
+    split_column: str = option("split", "Column or key with the split of a document; a table may lack it.")
     encoding: str = option("utf-8", "Encoding of the documents.")
     fallback_encoding: str | None = option(
         None, "Encoding of files that are not in --encoding; without it they are an error."
     )
     baseline_words: int = option(
-        30_000, "Most words that the TF-IDF baseline knows, the most frequent ones.", least=1, most=MOST_WORDS
+        30_000, "Vocabulary size of the TF-IDF baseline: the most frequent words.", least=1, most=MOST_WORDS
     )
-    scrub: bool = option(True, "Put marks such as [EMAIL] in the place of personal data.")
+    scrub: bool = option(True, "Replace personal data by marks such as [EMAIL].")
 
     def __post_init__(self):
         super().__post_init__()
@@ -75,18 +80,25 @@ class DocumentConfig(Group):
 
 @dataclass(frozen=True)
 class PairConfig(Group):
-    """Which pairs; `DocumentConfig` names their columns, `DataConfig` says how they are split and checked."""
+    """Pairs of an image and a text.
+
+    `DocumentConfig` has their columns, `DataConfig` their splits and checks.
+    """
 
     pairs: str = option(
-        "mnist_5k", "Pairs of images and texts: mnist_5k, csv:PATH, tsv:PATH or jsonl:PATH; .gz will do."
+        "mnist_5k",
+        "Pairs of images and texts: mnist_5k, csv:PATH, tsv:PATH or jsonl:PATH, also compressed (.gz).",
     )
-    image_column: str = option("image", "Column or key of a pair's image: the path of a file.")
+    image_column: str = option("image", "Column or key with the image of a pair: the path of a file.")
     image_folder: Path | None = option(
-        None, "Folder that these paths start in; default that of the table.", parse=Path
+        None, "Folder that these paths are relative to; default the folder of the table.", parse=Path
     )
     misread: float = option(
-        0.15, "Share of mnist_5k's digits that were read as one that looks alike.", least=0, most=1.0
+        0.15,
+        "Fraction of mnist_5k's digits that are read as another digit that looks alike.",
+        least=0,
+        most=1.0,
     )
     typing_slips: float = option(
-        0.05, "Share of the letters in their readings that were mistyped.", least=0, most=1.0
+        0.05, "Fraction of the letters in these readings that are mistyped.", least=0, most=1.0
     )

@@ -1,6 +1,94 @@
-"""The experiments, and what some of them cannot do."""
+"""The experiments: which options each of them reads, and what it is made from."""
 
-EXPERIMENTS = ("vgg_to_bert", "vgg_to_vgg", "cnn_to_text", "bert_news", "text_to_image", "fusion")
-NOT_ATTACKED = ("cnn_to_text", "text_to_image", "fusion")
-# What --small makes forms of.
-SHRUNK = ("bert_news", "vgg_to_bert")
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What is known of a recipe without running it.
+
+    Attributes:
+        reads: the options that change something in it.
+        made_from: those that name the weights and data that it is made from.
+        compressed: whether its export has compressed forms.
+    """
+
+    reads: frozenset[str]
+    made_from: tuple[str, ...]
+    compressed: bool = False
+
+    @property
+    def attacked(self) -> bool:
+        """Whether it can measure how hard its models are to fool."""
+        return "attacked_examples" in self.reads
+
+
+def _experiment(*reads: str, made_from: str, compressed: bool = False) -> Experiment:
+    names = " ".join([RUN, TRAINING, SPLITS, *reads, "small" if compressed else ""]).split()
+    return Experiment(frozenset(names), tuple(made_from.split()), compressed)
+
+
+# Options that are read together.
+RUN = (
+    "experiment output_dir overwrite restart dry_run record export offline seed strategy virtual_devices "
+    "deterministic checkpoint_seconds checkpoint_steps"
+)
+TRAINING = (
+    "optimizer schedule warmup weight_decay clip_norm accumulate ema precision jit steps_per_call "
+    "data_service profile_steps patience"
+)
+SPLITS = "class_names validation_fraction test_fraction keep_leaks min_per_class limit train_examples"
+IMAGES = (
+    "image_size bad_images base image_weights features augment label_smoothing epochs learning_rate "
+    "batch_size"
+)
+HEAD = "trainable head_epochs hidden dropout head_learning_rate validations_per_epoch feature_cache_gb"
+TARGET = "target growth grow drop"
+TEXT = "text_encoder sequence_length"
+TEXT_TRAINING = "text_epochs text_batch_size text_learning_rate length_window"
+FINE_TUNING = f"{TEXT_TRAINING} text_trainable text_head_epochs layer_decay class_weights"
+BRIDGE = "text_style template top_k"
+COLUMNS = "text_column label_column split_column encoding fallback_encoding"
+BASELINE = "baseline scratch_learning_rates"
+IMAGE_ATTACK = "attacked_examples robust pixel_budgets attack_steps"
+TEXT_ATTACK = "attacked_examples robust slips changed_words"
+FLOW = (
+    "generator_widths generator_patch generator_epochs generator_batch_size generator_learning_rate "
+    "generator_augment generator_ema unconditional solver"
+)
+
+EXPERIMENTS = {
+    "vgg_to_bert": _experiment(
+        *("dataset", IMAGES, HEAD, TARGET, TEXT, FINE_TUNING, BRIDGE, BASELINE, IMAGE_ATTACK),
+        "saved_models_dir mirror text_head target_map also_ask text_examples similarity_scale per_class",
+        made_from="image_weights dataset text_encoder",
+        compressed=True,
+    ),
+    "vgg_to_vgg": _experiment(
+        *("dataset", IMAGES, HEAD, TARGET, BASELINE, IMAGE_ATTACK), made_from="image_weights dataset"
+    ),
+    "cnn_to_text": _experiment(
+        *("dataset", IMAGES, "documents", COLUMNS, TEXT, TEXT_TRAINING, BASELINE),
+        "similarity_scale per_class seeds directions move freeze_moved unseen seen_per_class "
+        "class_descriptions vocabulary word_vectors units text_dropout",
+        made_from="image_weights dataset documents text_encoder",
+    ),
+    "bert_news": _experiment(
+        *("documents", COLUMNS, TEXT, FINE_TUNING, BASELINE, TEXT_ATTACK),
+        "saved_models_dir test_documents baseline_words scrub per_class",
+        made_from="documents text_encoder",
+        compressed=True,
+    ),
+    "text_to_image": _experiment(
+        *("dataset", IMAGES, HEAD, TEXT, BRIDGE, FLOW),
+        "saved_models_dir class_descriptions similarity_scale space_width image_generator guidance "
+        "sampling_steps drawn",
+        made_from="image_weights dataset text_encoder",
+    ),
+    "fusion": _experiment(
+        *(IMAGES, HEAD, COLUMNS, TEXT, FINE_TUNING, BASELINE),
+        "saved_models_dir pairs image_column image_folder misread typing_slips similarity_scale "
+        "fusion region_layer fusion_units fusion_epochs fusion_learning_rate modality_dropout",
+        made_from="image_weights pairs text_encoder",
+    ),
+}

@@ -4,18 +4,22 @@ Nothing outside this module reads absl's FLAGS, and nothing here needs TensorFlo
 """
 
 import dataclasses
+import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from absl import flags
 
+from xmodal.config.conditions import CONDITIONS
 from xmodal.config.config import GROUPS, Config
 from xmodal.config.experiments import EXPERIMENTS
-from xmodal.config.fields import Option, options_of
+from xmodal.config.fields import MANY, Option, options_of
 from xmodal.core.errors import UserError, nearest, with_flags
 from xmodal.core.files import shipped
 
+INDENT = 6 * " "
+HELP = ("--help", "-h", "--helpfull")
 # What another run of the same flagfile is not to do.
 NOT_REPLAYED = ("bench", "rows", "peer_epochs", "overwrite", "restart", "record", "dry_run")
 
@@ -123,9 +127,48 @@ def _lines(word: str, file: Path) -> list[str]:
     return [line for line in lines if line and not line.startswith(("#", "//"))]
 
 
-def help_text() -> str:
-    """Returns the help of every flag of the project."""
-    return flags.FLAGS.module_help(__name__)
+def help_text(argv: Sequence[str] = ("xmodal.run",)) -> str:
+    """Returns the help of the flags by topic: of all, or of those that a named experiment reads.
+
+    Args:
+        argv: the program's name, then its arguments, --experiment or --flagfile among them.
+
+    Raises:
+        UserError: as from `parse`.
+    """
+    parse([word for word in argv if word not in HELP])
+    experiment = flags.FLAGS["experiment"]
+    reads = EXPERIMENTS[experiment.value].reads if experiment.present else set(flag_names())
+    lines = [f"Flags that {experiment.value} reads:" if experiment.present else "Flags:"]
+    for group in GROUPS.values():
+        told = [_help_of(name, option) for name, option in options_of(group) if name in reads]
+        if told:
+            lines += ["", str(group.__doc__).partition("\n")[0].rstrip("."), *told]
+    if not experiment.present:
+        lines += ["", "--help --experiment=NAME lists those that an experiment reads."]
+    return "\n".join(lines)
+
+
+def _help_of(name: str, option: Option) -> str:
+    default = flags.FLAGS[name].default
+    if option.kind is bool:
+        head = f"--[no]{name} (default: {'on' if default else 'off'})"
+    else:
+        head = f"--{name}={'' if default is None else ','.join(default) if option.several else default}"
+    words = f"{option.help} {_range_of(option)}".strip()
+    return f"  {head}\n" + textwrap.fill(words, 100, initial_indent=INDENT, subsequent_indent=INDENT)
+
+
+def _range_of(option: Option) -> str:
+    if option.choices:
+        return f"{'Any' if option.several else 'One'} of {', '.join(option.choices)}."
+    if option.form:
+        return f"Give {option.form}."
+    return (
+        f"From {option.least} to {option.most:g}."
+        if option.most not in (None, MANY) and option.least is not None
+        else ""
+    )
 
 
 def flag_names() -> list[str]:
@@ -156,6 +199,50 @@ def from_flags() -> Config:
         return Config(**made, flagfile=_flagfile())
     except UserError as error:
         raise with_flags(error) from error
+
+
+def require_read(config: Config, argv: Sequence[str]) -> None:
+    """Refuses flags that change nothing in the experiment that they are given for.
+
+    Who lists most of the flags replays the config.cfg of a run, which holds all of them: one that is not
+    read may be in a flagfile as it is by default. Flags that are idle because others switch off what they
+    are for may be in a flagfile, too: those on the command line may have switched it off.
+
+    Args:
+        config: made from the flags.
+        argv: the program's name, then its arguments.
+
+    Raises:
+        UserError: for such flags.
+    """
+    experiment = EXPERIMENTS[config.run.experiment]
+    given = [name for name in flag_names() if flags.FLAGS[name].present]
+    typed = {word.lstrip("-").partition("=")[0] for word in argv[1:]}
+    typed = {name for name in given if {name, f"no{name}"} & typed}
+    changed = {name for name in given if flags.FLAGS[name].value != flags.FLAGS[name].default}
+    listed = len(given) > len(flag_names()) / 2
+    unread = [name for name in given if name not in experiment.reads]
+    unread = [name for name in unread if name in changed | typed or not listed]
+    if unread:
+        readers = [name for name, other in EXPERIMENTS.items() if unread[0] in other.reads]
+        raise UserError(
+            f"{_written(unread)} {'is' if len(unread) == 1 else 'are'} not read by "
+            f"--experiment={config.run.experiment}",
+            f"leave {'it' if len(unread) == 1 else 'them'} out: --{unread[0]} is for "
+            f"{', '.join(readers) or 'python -m xmodal.bench'}",
+        )
+    for condition in CONDITIONS:
+        idle = [name for name in condition.options.split() if name in typed & changed]
+        if idle and not condition.holds(config):
+            raise UserError(
+                f"{_written(idle)} {'changes' if len(idle) == 1 else 'change'} nothing without "
+                f"{condition.given}",
+                f"leave {'it' if len(idle) == 1 else 'them'} out, or give {condition.given}",
+            )
+
+
+def _written(names: Sequence[str]) -> str:
+    return " ".join(flags.FLAGS[name].serialize() for name in names)
 
 
 def _require_replay(name: str, value: Any) -> None:

@@ -1,4 +1,4 @@
-"""How images and texts are read together."""
+"""Fusion of image and text."""
 
 from dataclasses import dataclass
 
@@ -8,24 +8,22 @@ from xmodal.core.errors import UserError
 
 @dataclass(frozen=True)
 class FusionConfig(Group):
-    """How images and texts are read together."""
+    """Fusion of image and text."""
 
     fusion: tuple[str, ...] = option(
-        ("early", "late", "gated", "attention"), "How they are read together: any of the default's ways."
+        ("early", "late", "gated", "attention"), "Ways to fuse image and text: any of these."
     )
     region_layer: str = option(
-        "block4_pool", "Layer of the trunk whose map has the regions that attention looks at."
+        "block4_pool", "Layer of the image backbone whose feature map gives the regions for attention."
     )
     fusion_units: int = option(
         256, "Units of each hidden layer on the encoders; a multiple of 4.", least=4, most=MOST_UNITS
     )
-    fusion_epochs: int = option(
-        20, "Epochs of each way to read them together, and of each side alone.", least=1
-    )
-    fusion_learning_rate: float = option(1e-3, "Its peak rate.", least=0)
+    fusion_epochs: int = option(20, "Epochs of each way of fusion, and of each modality alone.", least=1)
+    fusion_learning_rate: float = option(1e-3, "Peak learning rate of the fusion.", least=0)
     modality_dropout: float = option(
         0.5,
-        "Share of the pairs that lose their image or their text, either as often, in an epoch.",
+        "Probability of dropping the image or the text of a pair during training, each as often.",
         least=0,
         most=1.0,
     )

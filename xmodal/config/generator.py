@@ -1,4 +1,4 @@
-"""The space that images and texts share, and what draws pictures from texts."""
+"""The shared image-text space, and the image generator."""
 
 from dataclasses import dataclass
 
@@ -11,18 +11,18 @@ SOLVERS = ("euler", "heun")
 
 @dataclass(frozen=True)
 class GeneratorConfig(Group):
-    """The space that images and texts share, and what draws pictures from texts."""
+    """The shared image-text space, and the image generator."""
 
     space_width: int = option(
-        128, "Numbers of a vector in the space that images and texts share.", least=1, most=MOST_UNITS
+        128, "Dimension of the shared image-text embedding space.", least=1, most=MOST_UNITS
     )
     image_generator: str = option(
         "flow",
-        "What draws pictures: flow (trained in the run) or preset:NAME, a text-to-image model of keras-nlp.",
+        "flow (trained in the run), or preset:NAME, a text-to-image model of KerasHub.",
     )
     generator_widths: tuple[int, ...] = option(
         ("32", "64", "128"),
-        "Channels of the U-Net's levels, each half as fine as the last.",
+        "Channels of the U-Net's levels, each at half the resolution of the one before.",
         least=1,
         most=MOST_UNITS,
         parse=int,
@@ -30,26 +30,31 @@ class GeneratorConfig(Group):
     )
     generator_patch: int = option(
         2,
-        "Side, in pixels, of the squares that the U-Net's first level sees as one.",
+        "Patch size of the U-Net's first level, in pixels.",
         least=1,
         most=MOST_SIDE,
     )
-    generator_epochs: int = option(100, "Times that the generator sees each training image.", least=1)
-    generator_batch_size: int = option(128, "Global batch of the generator.", least=1, most=MOST_IN_BATCH)
-    generator_learning_rate: float = option(1e-3, "Peak rate of AdamW for the generator.", least=0)
-    generator_augment: tuple[str, ...] = option((), "What the generator learns from.", choices=AUGMENTATIONS)
+    generator_epochs: int = option(100, "Epochs of the generator.", least=1)
+    generator_batch_size: int = option(
+        128, "Global batch size of the generator.", least=1, most=MOST_IN_BATCH
+    )
+    generator_learning_rate: float = option(1e-3, "Peak learning rate of the generator.", least=0)
+    generator_augment: tuple[str, ...] = option(
+        (), "Augmentations of the images that the generator is trained on.", choices=AUGMENTATIONS
+    )
     generator_ema: float = option(
-        0.995, "Momentum of the average of weights that the generator ends with.", least=0, most=1.0
+        0.995, "Decay of the exponential moving average of the generator's weights.", least=0, most=1.0
     )
     unconditional: float = option(
-        0.1, "Share of the images that the generator is told nothing about.", least=0, most=0.9
+        0.1, "Probability of dropping the text condition during training.", least=0, most=0.9
     )
-    guidance: float = option(2.0, "How far pictures go past what a text asks; 1 goes just there.", least=0)
-    sampling_steps: int = option(20, "Steps from noise to picture.", least=1)
-    solver: str = option("euler", "How a step is taken; heun looks twice.", choices=SOLVERS)
+    guidance: float = option(2.0, "Classifier-free guidance scale; 1 disables guidance.", least=0)
+    sampling_steps: int = option(20, "ODE solver steps per image.", least=1)
+    solver: str = option("euler", "ODE solver; heun evaluates the network twice per step.", choices=SOLVERS)
     drawn: int = option(
         1000,
-        "Pictures that are drawn to be measured, of learned wordings and as many of unseen ones.",
+        "Images that are generated to be measured, from templates seen in training and as many from "
+        "held-out ones.",
         least=1,
     )
 

@@ -1,4 +1,4 @@
-"""Where a run lives and what it runs on."""
+"""The run: its files, checkpoints and devices."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,59 +6,48 @@ from pathlib import Path
 from xmodal.config.experiments import EXPERIMENTS
 from xmodal.config.fields import Group, option
 
-BENCHES = ("speed", "growth", "engine", "text_stage", "scrub", "serving")
-SPEED_ROWS = ("forward", "train", "bert", "input", "text", "start", "run")
 STRATEGIES = ("auto", "one_device", "mirrored", "multi_worker", "tpu")
 
 
 @dataclass(frozen=True)
 class RunConfig(Group):
-    """Where a run lives and what it runs on."""
+    """The run: its files, checkpoints and devices."""
 
-    experiment: str = option("vgg_to_bert", "The system to run.", choices=EXPERIMENTS)
-    output_dir: Path = option(None, "Folder of the run's files; default runs/<experiment>.", parse=Path)
+    experiment: str = option("vgg_to_bert", "The experiment to run.", choices=tuple(EXPERIMENTS))
+    output_dir: Path = option(None, "Folder for the files of the run; default runs/<experiment>.", parse=Path)
     saved_models_dir: Path = option(
         "saved_models", "Exports go to <this>/<experiment>/<version>/.", parse=Path
     )
-    overwrite: bool = option(False, "Replace the finished run that --output_dir holds.")
-    restart: bool = option(False, "Drop what an unfinished run left in --output_dir, and begin anew.")
+    overwrite: bool = option(False, "Replace the finished run in --output_dir.")
+    restart: bool = option(False, "Discard the unfinished run in --output_dir and start from the beginning.")
     dry_run: bool = option(
         False,
-        "Take a few steps of every loop, say how long the run would take and how much memory, and "
-        "leave nothing.",
+        "Take a few steps of every loop, estimate time and memory of the run, and leave no files.",
     )
-    checkpoint_seconds: float = option(60.0, "Save a training when so many seconds have passed.", least=0)
+    checkpoint_seconds: float = option(60.0, "Seconds between two checkpoints of a training.", least=0)
     checkpoint_steps: int = option(
-        0, "Save a training also every so many steps; 0 goes by the seconds.", least=0
+        0, "Steps between two checkpoints, in addition; 0 goes by the seconds alone.", least=0
     )
     deterministic: bool = option(
-        False, "Take only operations that give the same bits in every run; may be slower."
+        False, "Use only operations that give the same bits in every run; may be slower."
     )
-    export: bool = option(True, "Export a SavedModel and compare it in a fresh process.")
-    small: bool = option(
-        False, "Make int8 and LiteRT forms of the export of bert_news or vgg_to_bert, and measure them."
+    export: bool = option(
+        True, "Export a SavedModel and compare it with the model in memory, in a fresh process."
     )
+    small: bool = option(False, "Also export int8 and LiteRT variants of the model, and measure them.")
     record: Path | None = option(
-        None, "JSON file for the run's figures, with flags, commit and hardware.", parse=Path
+        None, "JSON file for the results of the run, with flags, commit and hardware.", parse=Path
     )
-    bench: str = option("speed", "What python -m xmodal.bench measures.", choices=BENCHES)
-    rows: tuple[str, ...] = option(SPEED_ROWS, "What --bench=speed compares.", choices=SPEED_ROWS)
-    peer_epochs: int = option(
-        0,
-        "Epochs that the plain Keras code of --rows=run takes; the time of the others is reckoned. 0 "
-        "takes all.",
-        least=0,
-    )
-    seed: int = option(0, "Seed of splits, initial weights, orders and augmentation.", least=0)
+    seed: int = option(0, "Seed of splits, initial weights, shuffling and augmentation.", least=0)
     strategy: str = option(
-        "auto", "tf.distribute strategy; auto takes every GPU that it finds.", choices=STRATEGIES
+        "auto", "tf.distribute strategy; auto uses every GPU that it finds.", choices=STRATEGIES
     )
     virtual_devices: int = option(
         1, "Split the CPU into this many devices, to run mirrored without GPUs.", least=1, most=256
     )
-    offline: bool = option(False, "Make no attempt to fetch anything.")
+    offline: bool = option(False, "Download nothing.")
     feature_cache_gb: float = option(
-        10.0, "Most GB of kept features of frozen trunks; 0 keeps none.", least=0
+        10.0, "Maximum size of the cache of features of frozen backbones, in GB; 0 disables it.", least=0
     )
 
     def __post_init__(self):

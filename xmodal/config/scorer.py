@@ -30,34 +30,34 @@ class ScorerConfig(Group):
 
     per_class: tuple[int, ...] = option(
         ("20", "100", "500", "all"),
-        "Training examples a class that transfer is measured with; all is always among them.",
+        "Training examples per class at which transfer is measured; all is always among them.",
         least=0,
         form="whole numbers from 1 on, or all",
         parse=_examples,
     )
-    seeds: int = option(3, "Seeds that each training is repeated with: --seed and those after it.", least=1)
+    seeds: int = option(3, "Number of seeds that each training is repeated with, from --seed on.", least=1)
     directions: tuple[tuple[str, str], ...] = option(
         DIRECTIONS,
-        "Where the scorer moves: any of the two; none trains each modality alone.",
+        "Where the scorer moves; none trains each modality alone.",
         choices=DIRECTIONS,
         parse=_direction,
     )
     move: str = option(
-        "scorer", "What moves between the modalities; upper is the scorer and a layer below.", choices=MOVES
+        "scorer",
+        "Layers that move between the modalities: the scorer, or the scorer and the layer below it.",
+        choices=MOVES,
     )
-    freeze_moved: bool = option(False, "Leave what moved as it is, instead of training it on.")
+    freeze_moved: bool = option(False, "Freeze the layers that moved.")
     unseen: int = option(
-        3, "Classes that are left out of training, to be told by their names alone.", least=0
+        3, "Classes that are left out of training and recognized by their names alone.", least=0
     )
-    seen_per_class: int = option(100, "Training examples of each other class in that measurement.", least=1)
+    seen_per_class: int = option(100, "Training examples per other class in that measurement.", least=1)
     class_descriptions: Path | None = option(
-        None, "CSV with the columns name,description: what the documents' classes are about.", parse=shipped
+        None, "CSV with the columns name,description: what the classes are about.", parse=shipped
     )
-    vocabulary: int = option(
-        30_000, "Most words of the documents that have a vector of their own.", least=1, most=MOST_WORDS
-    )
+    vocabulary: int = option(30_000, "Vocabulary size of the BiLSTM.", least=1, most=MOST_WORDS)
     word_vectors: str = option(
-        "bert", "How these start: from BERT's word pieces, or at random.", choices=WORD_VECTORS
+        "bert", "Initial word vectors: averages of BERT's word pieces, or random.", choices=WORD_VECTORS
     )
     units: int = option(256, "Units of each LSTM in each direction.", least=1, most=MOST_UNITS)
-    text_dropout: float = option(0.5, "Dropout between the layers of the LSTMs.", least=0, most=0.9)
+    text_dropout: float = option(0.5, "Dropout rate between the LSTM layers.", least=0, most=0.9)

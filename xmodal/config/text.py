@@ -1,4 +1,4 @@
-"""The bridge and the text head."""
+"""The bridge and the text classifier."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,13 +13,15 @@ CLASS_WEIGHTS = ("none", "balanced")
 
 @dataclass(frozen=True)
 class TextConfig(Group):
-    """The bridge and the text head."""
+    """The bridge and the text classifier."""
 
-    text_style: str = option("hedged", "How probabilities are put into words.", choices=STYLES)
+    text_style: str = option("hedged", "How class probabilities are put into words.", choices=STYLES)
     template: tuple[str, ...] = option(
-        ("a photo of {}",), "Sentence around the words; repeat for an ensemble.", repeat=True
+        ("a photo of {}",),
+        "Sentence around the class names, with {} for them; repeat for an ensemble.",
+        repeat=True,
     )
-    top_k: int = option(3, "Classes that --text_style=topk names.", least=1)
+    top_k: int = option(3, "Number of classes that --text_style=topk names.", least=1)
     text_encoder: str = option(
         "minilm_l6", "BERT encoder: a named asset, a KerasHub preset, hf://..., or a folder."
     )
@@ -31,18 +33,19 @@ class TextConfig(Group):
     )
     also_ask: tuple[str, ...] = option(
         (),
-        "A further question, answered from the same sentences: NAME=FILE, a CSV like --target_map's; repeat.",
+        "Another question, answered from the same sentences: NAME=FILE, a CSV like that of "
+        "--target_map; repeat.",
         repeat=True,
     )
-    sequence_length: int = option(32, "Most tokens of a text that BERT reads.", least=8, most=MOST_UNITS)
-    text_epochs: int = option(6, "Epochs of the text head over the distinct sentences.", least=1)
-    text_batch_size: int = option(32, "Distinct sentences in a batch.", least=1, most=MOST_IN_BATCH)
-    text_learning_rate: float = option(2e-4, "Peak rate of AdamW for the text head.", least=0)
+    sequence_length: int = option(32, "Maximum number of tokens per text.", least=8, most=MOST_UNITS)
+    text_epochs: int = option(6, "Epochs of the text classifier.", least=1)
+    text_batch_size: int = option(32, "Global batch size of texts.", least=1, most=MOST_IN_BATCH)
+    text_learning_rate: float = option(2e-4, "Peak learning rate of the text classifier.", least=0)
     text_examples: int = option(
-        30, "Sentences of each class written for the head that is trained on text alone.", least=1
+        30, "Sentences per class for the head that is trained on text alone.", least=1
     )
     similarity_scale: float = option(
-        20.0, "Scale of the cosine in scores; where it is learned, at the start.", least=0
+        20.0, "Scale of the cosine similarity in scores; the initial value where it is learned.", least=0
     )
     text_trainable: str = option(
         "all",
@@ -51,17 +54,22 @@ class TextConfig(Group):
     )
     text_head_epochs: int = option(
         0,
-        "Epochs of a new head on what the frozen encoder gives, before the encoder learns with it.",
+        "Epochs of a new head on the frozen encoder, before the encoder is trained with it.",
         least=0,
     )
     layer_decay: float = option(
-        1.0, "What each layer's rate is of that of the layer above it.", least=0, most=1.0
+        1.0, "Ratio of each layer's learning rate to that of the layer above it.", least=0, most=1.0
     )
     class_weights: str = option(
-        "none", "balanced weighs a document by how rare its class is.", choices=CLASS_WEIGHTS
+        "none",
+        "Weights of the documents in the loss; balanced weighs a class by its inverse frequency.",
+        choices=CLASS_WEIGHTS,
     )
     length_window: int = option(
-        1, "Batches whose texts are sorted by length together; 1 leaves the order random.", least=1
+        1,
+        "Batches whose texts are sorted by length together, so that texts of similar length share a "
+        "batch; 1 keeps the order random.",
+        least=1,
     )
 
     def __post_init__(self):

@@ -1,4 +1,4 @@
-"""What is common to every training."""
+"""Every training."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,34 +13,37 @@ PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 
 @dataclass(frozen=True)
 class TrainConfig(Group):
-    """What is common to every training."""
+    """Every training."""
 
     optimizer: str = option(
-        "adamw", "Optimizer of every training; sgd has Nesterov momentum 0.9.", choices=OPTIMIZERS
+        "adamw", "Optimizer of every training; sgd uses Nesterov momentum 0.9.", choices=OPTIMIZERS
     )
-    schedule: str = option("cosine", "How the rate falls after the warm-up.", choices=SCHEDULES)
-    warmup: float = option(0.1, "Share of the steps in which the rate rises to its peak.", least=0, most=0.9)
+    schedule: str = option("cosine", "Learning rate schedule after the warm-up.", choices=SCHEDULES)
+    warmup: float = option(
+        0.1, "Fraction of the steps in which the learning rate rises to its peak.", least=0, most=0.9
+    )
     weight_decay: float = option(0.01, "Decoupled weight decay.", least=0)
-    clip_norm: float = option(0.0, "Largest norm of the whole gradient; 0 does not clip.", least=0)
+    clip_norm: float = option(0.0, "Maximum global norm of the gradient; 0 disables clipping.", least=0)
     accumulate: int = option(
-        1, "Pass each global batch through in so many parts, to save memory.", least=1, most=MOST_IN_BATCH
+        1, "Micro-batches per global batch (gradient accumulation).", least=1, most=MOST_IN_BATCH
     )
     ema: float = option(
-        0.0, "Momentum of the average of weights that is kept; 0 keeps none.", least=0, most=1.0
+        0.0, "Decay of the exponential moving average of the weights; 0 disables it.", least=0, most=1.0
     )
-    precision: str = option("float32", "What layers compute in; variables stay float32.", choices=PRECISIONS)
+    precision: str = option(
+        "float32", "Dtype policy: what layers compute in. Variables stay float32.", choices=PRECISIONS
+    )
     jit: str = option(
         "auto",
-        "XLA: auto compiles the steps with GPUs, and the update of many weights in many steps of one device.",
+        "XLA: auto compiles the training steps on GPUs, and the optimizer's update on a single device"
+        " where there are many weights and steps.",
         choices=("auto", "on", "off"),
     )
-    baseline: bool = option(
-        True, "Train the same from random weights too, to compare with what the transfer gives."
-    )
+    baseline: bool = option(True, "Also train from random weights, to measure what the transfer is worth.")
     scratch_learning_rates: tuple[float, ...] = option(
         ("1e-4", "3e-4", "1e-3"),
-        "Peak rates of the baseline that is trained from scratch: each is tried for one pass, and the one "
-        "that is best on validation is taken.",
+        "Peak learning rates of the baseline that is trained from scratch: each is tried for one "
+        "pass, and the one that is best on validation is used.",
         above=0,
         most=1,
         parse=float,
@@ -48,12 +51,15 @@ class TrainConfig(Group):
         rising=True,
     )
     steps_per_call: int = option(
-        1, "Steps between two looks at signals and callbacks; with more than 1, waiting is not told.", least=1
+        1,
+        "Training steps per call of the compiled function; signals and callbacks are looked at "
+        "between calls, and with more than 1 the time spent waiting for data is not reported.",
+        least=1,
     )
-    data_service: str = option("", "HOST:PORT of a tf.data service that reads what is trained on.")
+    data_service: str = option("", "HOST:PORT of a tf.data service that loads the training data.")
     profile_steps: tuple[int, ...] = option(
         (),
-        "FIRST,LAST: steps of each training, from 1 on, that are traced for TensorBoard's profiler.",
+        "FIRST,LAST: steps of each training, counted from 1, to trace for TensorBoard's profiler.",
         form="two numbers, such as 10,15",
         parse=int,
     )

@@ -5,27 +5,17 @@ from pathlib import Path
 
 from xmodal.assets.catalog import ASSETS
 from xmodal.config.config import Config
+from xmodal.config.experiments import EXPERIMENTS
 from xmodal.core.files import digests, sha256_file, shipped
 from xmodal.report.records import Ingredient
 
 
 def of_run(config: Config) -> tuple[Ingredient, ...]:
     """Returns the weights and data that a run's experiment uses; "none" is nothing."""
-    encoder = {"text_encoder": config.text.text_encoder}
-    weights = {"image_weights": config.image.image_weights}
-    images = {**weights, "dataset": config.data.dataset}
-    documents = {"documents": config.documents.documents}
-    flags = {
-        "vgg_to_bert": {**images, **encoder},
-        "vgg_to_vgg": images,
-        "cnn_to_text": {**images, **documents, **encoder},
-        "bert_news": {**documents, **encoder},
-        "text_to_image": {**images, **encoder},
-        "fusion": {**weights, "pairs": config.pairs.pairs, **encoder},
-    }[config.run.experiment]
+    values = {name: config.value(name) for name in EXPERIMENTS[config.run.experiment].made_from}
     return tuple(
-        Ingredient(flag, value, ASSETS[value].licence if value in ASSETS else "")
-        for flag, value in flags.items()
+        Ingredient(name, value, ASSETS[value].licence if value in ASSETS else "")
+        for name, value in values.items()
         if value != "none"
     )
 

@@ -197,7 +197,7 @@ def told_of(job: Job, space: SharedSpace, captions: Captions, vectors: np.ndarra
     return Told(captions, vectors, projected(space.text_head, vectors, job.strategy))
 
 
-def answers_through_text(job, logits, encoder, space, learned: Told, data: ImageData) -> np.ndarray:
+def answers_through_text(job: Job, logits, encoder, space, learned: Told, data: ImageData) -> np.ndarray:
     """Puts the judge's probabilities into sentences, and reads these by the nearest learned captions."""
     text = job.config.text
     bridge = Bridge(data.class_names, text.text_style, text.template, text.top_k)

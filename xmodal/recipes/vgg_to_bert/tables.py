@@ -3,6 +3,7 @@
 import numpy as np
 
 from xmodal import report
+from xmodal.config.config import Config
 from xmodal.data.images import ImageData, ImageSplit
 from xmodal.data.target_map import TargetMap
 from xmodal.evaluation.intervals import Gain, paired_gain
@@ -39,7 +40,7 @@ def paired_gains(measured: dict[str, Measured], truth: Held) -> tuple[Gain, ...]
     return tuple(paired_gain(right[a], right[b], what=what) for a, b, what in COMPARISONS if b in measured)
 
 
-def gallery_items(config, data: ImageData, probabilities, truth, sentences, question):
+def gallery_items(config: Config, data: ImageData, probabilities, truth, sentences, question):
     """Picks test images to show, with their sentences and answers."""
     picked = gallery_indices(probabilities, truth, GALLERY_EACH, config.run.seed)
     return tuple(

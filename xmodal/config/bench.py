@@ -1,0 +1,22 @@
+"""Benchmarks."""
+
+from dataclasses import dataclass
+
+from xmodal.config.fields import Group, option
+
+BENCHES = ("speed", "growth", "engine", "text_stage", "scrub", "serving")
+SPEED_ROWS = ("forward", "train", "bert", "input", "text", "start", "run")
+
+
+@dataclass(frozen=True)
+class BenchConfig(Group):
+    """Benchmarks, for python -m xmodal.bench alone."""
+
+    bench: str = option("speed", "What to measure.", choices=BENCHES)
+    rows: tuple[str, ...] = option(SPEED_ROWS, "What --bench=speed compares.", choices=SPEED_ROWS)
+    peer_epochs: int = option(
+        0,
+        "Epochs that the plain Keras code of --rows=run trains; the time of the others is "
+        "extrapolated. 0 trains all.",
+        least=0,
+    )

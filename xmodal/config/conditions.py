@@ -1,0 +1,64 @@
+"""Options that change nothing while another one is off."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from xmodal.config.config import Config
+from xmodal.config.experiments import COLUMNS, FINE_TUNING, FLOW
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What options are for: without it they change nothing.
+
+    Attributes:
+        options: their names, with blanks between.
+        holds: tells of a configuration whether something reads them.
+        given: what they need, as flags.
+    """
+
+    options: str
+    holds: Callable[[Config], bool]
+    given: str
+
+
+def _attacked(config: Config) -> bool:
+    return config.attack.attacked_examples > 0
+
+
+def _attacked_or_robust(config: Config) -> bool:
+    return _attacked(config) or config.attack.robust
+
+
+def _has_columns(config: Config) -> bool:
+    """Tells whether texts come from a source with columns, keys or features, or from files."""
+    sources = [config.documents.documents, *config.documents.test_documents]
+    if config.run.experiment == "fusion":
+        sources = [config.pairs.pairs]
+    return any(":" in source for source in sources)
+
+
+CONDITIONS = (
+    Condition("slips pixel_budgets", _attacked_or_robust, "--attacked_examples or --robust"),
+    Condition("changed_words attack_steps", _attacked, "--attacked_examples"),
+    Condition("top_k", lambda config: config.text.text_style == "topk", "--text_style=topk"),
+    Condition(
+        f"text_examples {FINE_TUNING}",
+        lambda config: config.text.text_head == "finetune" or config.run.experiment != "vgg_to_bert",
+        "--text_head=finetune",
+    ),
+    Condition("scratch_learning_rates", lambda config: config.train.baseline, "--baseline"),
+    Condition(
+        "per_class",
+        lambda config: config.train.baseline or config.run.experiment == "cnn_to_text",
+        "--baseline",
+    ),
+    Condition(COLUMNS, _has_columns, "a table, a folder or TFDS as the source of the texts"),
+    Condition("misread typing_slips", lambda config: config.pairs.pairs == "mnist_5k", "--pairs=mnist_5k"),
+    Condition(
+        "image_column image_folder", lambda config: config.pairs.pairs != "mnist_5k", "a table of --pairs"
+    ),
+    Condition("move freeze_moved", lambda config: bool(config.scorer.directions), "--directions"),
+    Condition("seen_per_class", lambda config: config.scorer.unseen > 0, "--unseen"),
+    Condition(FLOW, lambda config: config.generator.image_generator == "flow", "--image_generator=flow"),
+)
