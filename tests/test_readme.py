@@ -11,8 +11,8 @@ import pytest
 from pages import PAGES, ROOT, blocks
 
 from xmodal.bench.serving import compared
-from xmodal.robustness.attacked import Attacked, attack_gains, attack_table
-from xmodal.training.cluster import Place, place
+from xmodal.robustness.attacked import AttackResult, attack_gains, attack_table
+from xmodal.training.cluster import Worker, current_worker
 
 README, CHINESE = (PAGES[name] for name in ("README.md", "README.zh-CN.md"))
 LANGUAGES = ("sh", "bash", "python")
@@ -159,7 +159,7 @@ def test_what_was_attacked_is_rendered_side_by_side(render_results, tmp_path):
     record = json.loads((ROOT / "experiments/results/vgg_to_bert.json").read_text())
     right = np.arange(50) < 40
     attacked = {
-        name: Attacked(right, {"PGD": {"within 8/255": np.arange(50) < count}})
+        name: AttackResult(right, {"PGD": {"within 8/255": np.arange(50) < count}})
         for name, count in (("plain", 1), ("robust", 30))
     }
     table = attack_table(attacked, "images")
@@ -232,7 +232,7 @@ def test_what_a_training_against_attacks_is_worth_is_told_where_it_is_shown(rend
     record = json.loads((ROOT / "experiments/results/bert_news_robust.json").read_text())
     right = {name: np.arange(40) < count for name, count in (("bert", 26), ("bert_robust", 25))}
     attacked = {
-        name: Attacked(np.ones(40, bool), {"slips": {"in 2%, at most": right[name]}}) for name in right
+        name: AttackResult(np.ones(40, bool), {"slips": {"in 2%, at most": right[name]}}) for name in right
     }
     record["gains"] = [dataclasses.asdict(gain) for gain in attack_gains(attacked, "documents")]
     (tmp_path / "mine.json").write_text(json.dumps(record))
@@ -318,12 +318,15 @@ def test_ci_runs_the_commands_of_the_readme():
 
 def test_the_hosts_of_the_readme_and_of_the_manifest_find_their_places():
     told = re.findall(r"TF_CONFIG='(.*?)'", README)
-    assert [place("multi_worker", {"TF_CONFIG": config}) for config in told] == [Place(0, 2), Place(1, 2)]
+    assert [current_worker("multi_worker", {"TF_CONFIG": config}) for config in told] == [
+        Worker(0, 2),
+        Worker(1, 2),
+    ]
     manifest = (ROOT / "experiments/kubernetes.yaml").read_text()
     template = re.search(r"value: >-\n(.*?)\n +volumeMounts", manifest, re.DOTALL)[1]
     for index in range(2):
         config = template.replace("$(INDEX)", str(index))
-        assert place("multi_worker", {"TF_CONFIG": config}) == Place(index, 2)
+        assert current_worker("multi_worker", {"TF_CONFIG": config}) == Worker(index, 2)
     # The names are those that Kubernetes gives the pods of an indexed job.
     assert [f"xmodal-{index}.xmodal:9000" in template for index in range(3)] == [True, True, False]
     assert manifest.count("\n  name: xmodal\n") == 2

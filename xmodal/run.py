@@ -68,7 +68,7 @@ def _run(settings: Config) -> None:
     if run.dry_run:
         dry_run.dry_run(settings, _recipe)
     # The chief alone writes and speaks.
-    elif cluster.place(run.strategy).is_chief:
+    elif cluster.current_worker(run.strategy).is_chief:
         folder, kept = run.output_dir, run.output_dir / CHECKPOINTS / "seconds.json"
         with held(folder, settings.flagfile, overwrite=run.overwrite, restart=run.restart):
             _recipe(settings, Clock(kept=kept))

@@ -173,7 +173,7 @@ def test_pytorch_trains_the_same_layers_of_the_same_classifier(first):
 
     names = ("block1_pool", "block2_pool")
     told = settings("--target=VGG16", f"--features={','.join(names)}", "--image_size=32")
-    model, trunk = speed._classifier(told, tf.distribute.get_strategy(), first)
+    model, trunk = speed.image_classifier(told, tf.distribute.get_strategy(), first)
     module = torch_peers.vgg(trunk, names, model.get_layer("logits"))
     images = np.random.default_rng(0).uniform(0, 255, (3, 32, 32, 3)).astype(np.float32)
     theirs = torch_peers.answers(module, (images,))

@@ -9,11 +9,14 @@ from tiny_bert import save_tiny_bert
 
 from xmodal.config import flags
 from xmodal.config.config import Config
+from xmodal.core.clock import Clock
 from xmodal.models.heads import text_classifier
 from xmodal.models.text_encoder import text_encoder
 from xmodal.recipes.bert_news import recipe, tables
 from xmodal.runs.inputs import other_test_documents
+from xmodal.runs.session import Session
 from xmodal.tasks.text_classifier import TextClassifier
+from xmodal.training.trainer import Trainer
 
 LABELS = {"animal": ("cat", "dog", "bird"), "plant": ("oak", "fir", "plant", "animal")}
 
@@ -44,12 +47,14 @@ def test_each_other_test_set_has_the_result_of_its_own_documents(folder, one_dev
     data = other_test_documents(original, settings.documents, cache=folder, offline=True)
     encoder = text_encoder(save_tiny_bert(folder / "bert"), 12)
     bert = TextClassifier(encoder, text_classifier(encoder.model, 2), None)
-    validation = bert.logits(original.validation.texts, one_device)
-    results = recipe.measure_elsewhere(settings, bert, validation, data, one_device, None)
+    trainer = Trainer(strategy=one_device)
+    session = Session(settings, Clock(), trainer)
+    validation = bert.logits(original.validation.texts, trainer)
+    results = recipe.evaluate_elsewhere(session, bert, validation, original.validation.labels, data)
     assert list(results) == ["bert_near", "bert_far"]
     for name, other in data.items():
         result = results[f"bert_{name}"]
-        answers = bert.logits(other.test.texts, one_device).argmax(axis=1)
+        answers = bert.logits(other.test.texts, trainer).argmax(axis=1)
         assert result.n == len(other.test) == 7
         assert result.accuracy == np.mean(answers == other.test.labels)
         assert result.note == f"the same BERT on {name}, of which it saw nothing before"

@@ -12,7 +12,11 @@ import numpy as np
 import pytest
 from tiny_bert import save_tiny_bert
 
+from xmodal.core.clock import Clock
 from xmodal.recipes.bert_news import recipe
+from xmodal.recipes.bert_news.baselines import DocumentTrainings
+from xmodal.runs.session import Session
+from xmodal.training.trainer import Trainer
 
 ANIMALS, PLANTS = ("cat", "dog", "bird"), ("oak", "fir", "plant")
 
@@ -248,15 +252,18 @@ def test_what_is_called_no_transfer_is_one_of_the_baselines(compared):
 def test_validation_says_which_baseline_counts_whatever_the_test_split_says():
     truth = np.array([0, 1, 0, 1])
     right, wrong = 9.0 * np.eye(2)[truth], 9.0 * np.eye(2)[1 - truth]
-    answers = {"random_weights": {"validation": right, "test": wrong}}
-    answers["from_scratch"] = {"validation": wrong, "test": right}
-    split = SimpleNamespace(labels=truth)
-    bench = SimpleNamespace(
-        data=SimpleNamespace(validation=split, test=split, class_names=("a", "b")),
-        job=SimpleNamespace(clock=SimpleNamespace(seconds={"random_weights": 1.5, "from_scratch": 2.5})),
-        logits=lambda item, name, part: item[part],
-    )
-    measured = recipe.measured_without(bench, answers, dict.fromkeys(answers, "note"))
+    logits = {"random_weights": {"validation": right, "test": wrong}}
+    logits["from_scratch"] = {"validation": wrong, "test": right}
+    answers = {
+        name: SimpleNamespace(logits=lambda texts, trainer, name, parts=parts: parts[texts])
+        for name, parts in logits.items()
+    }
+    clock = Clock()
+    clock.seconds |= {"random_weights": 1.5, "from_scratch": 2.5}
+    splits = {part: SimpleNamespace(labels=truth, texts=part) for part in ("validation", "test")}
+    data = SimpleNamespace(**splits, class_names=("a", "b"))
+    trainings = DocumentTrainings(Session(None, clock, Trainer()), "", data)
+    measured = recipe.measured_without(trainings, answers, dict.fromkeys(answers, "note"))
     assert list(measured) == ["random_weights", "from_scratch", "no_transfer"]
     result = measured["no_transfer"].result
     assert (result.name, result.accuracy, result.seconds) == ("no_transfer", 0.0, 1.5)

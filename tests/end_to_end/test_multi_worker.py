@@ -11,7 +11,7 @@ import pytest
 from worker import configuration, trained
 
 from xmodal.core.errors import UserError
-from xmodal.training.cluster import Place, place, wait_for_hosts
+from xmodal.training.cluster import Worker, current_worker, wait_for_hosts
 
 PROGRAM = Path(__file__).parents[1] / "helpers" / "worker.py"
 # README states it.
@@ -143,7 +143,7 @@ def test_a_missing_process_is_named_and_not_waited_for_forever():
     with pytest.raises(
         UserError, match=rf"^worker 1 \(127.0.0.1:{missing}\) of the job did not start within 1 s"
     ):
-        wait_for_hosts(hosts, Place(0, 2), seconds=1, pause=0.1, say=lines.append)
+        wait_for_hosts(hosts, Worker(0, 2), seconds=1, pause=0.1, say=lines.append)
     assert lines == [f"waiting for worker 1 (127.0.0.1:{missing}), at most 1 s"]
 
 
@@ -151,7 +151,7 @@ def test_two_processes_with_one_number_are_told():
     here, other = free_ports(2)
     hosts = [f"127.0.0.1:{port}" for port in (here, other)]
     with socket.create_server(("", here)), pytest.raises(UserError, match=f"worker 0 .* port {here}"):
-        wait_for_hosts(hosts, Place(0, 2), seconds=1)
+        wait_for_hosts(hosts, Worker(0, 2), seconds=1)
 
 
 TWO = '{"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": %s}}'
@@ -161,16 +161,16 @@ WITH_CHIEF = '{"cluster": {"chief": ["a:1"], "worker": ["b:1"]}, "task": {"type"
 @pytest.mark.parametrize(
     ("environment", "expected"),
     [
-        ({"TF_CONFIG": TWO % 0}, Place(0, 2)),
-        ({"TF_CONFIG": TWO % 1}, Place(1, 2)),
-        ({"TF_CONFIG": WITH_CHIEF % "chief"}, Place(0, 2)),
-        ({"TF_CONFIG": WITH_CHIEF % "worker"}, Place(1, 2)),
-        ({"SLURM_PROCID": "3", "SLURM_STEP_NUM_TASKS": "4"}, Place(3, 4)),
+        ({"TF_CONFIG": TWO % 0}, Worker(0, 2)),
+        ({"TF_CONFIG": TWO % 1}, Worker(1, 2)),
+        ({"TF_CONFIG": WITH_CHIEF % "chief"}, Worker(0, 2)),
+        ({"TF_CONFIG": WITH_CHIEF % "worker"}, Worker(1, 2)),
+        ({"SLURM_PROCID": "3", "SLURM_STEP_NUM_TASKS": "4"}, Worker(3, 4)),
     ],
 )
 def test_the_place_is_told_by_tf_config_or_slurm(environment, expected):
-    assert place("multi_worker", environment) == expected
-    assert place("mirrored", environment) == Place(0, 1)
+    assert current_worker("multi_worker", environment) == expected
+    assert current_worker("mirrored", environment) == Worker(0, 1)
 
 
 @pytest.mark.parametrize(
@@ -184,4 +184,4 @@ def test_the_place_is_told_by_tf_config_or_slurm(environment, expected):
 )
 def test_an_unusable_place_is_told(environment, told):
     with pytest.raises(UserError, match=told):
-        place("multi_worker", environment)
+        current_worker("multi_worker", environment)

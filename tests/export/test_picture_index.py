@@ -22,6 +22,7 @@ from xmodal.models.image_backbones import small_cnn
 from xmodal.models.text_encoder import text_encoder
 from xmodal.tasks.shared_space import SharedSpace, projection, sentence_vectors
 from xmodal.training.progress import History
+from xmodal.training.trainer import Trainer
 
 TEXTS = ["a red cat", "a green oak", "a photo of two birds"]
 PIXELS = np.random.default_rng(1).integers(0, 255, (3, 16, 16, 3)).astype(np.uint8)
@@ -43,7 +44,7 @@ def index(count=40, width=6) -> PictureIndex:
 def saved(tmp_path_factory, one_device):
     folder = tmp_path_factory.mktemp("index")
     encoder = text_encoder(save_tiny_bert(folder / "bert"), 24)
-    vectors = sentence_vectors(encoder, np.array(TEXTS, object), one_device)
+    vectors = sentence_vectors(encoder, np.array(TEXTS, object), Trainer(strategy=one_device))
     text_head = projection(vectors, 6, dropout=0.0, name="text")
     trunk = small_cnn(16)
     features = trunk.predict(PIXELS.astype(np.float32), verbose=0)

@@ -4,7 +4,6 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import tensorflow as tf
 from absl.testing import flagsaver
 from tiny_bert import save_tiny_bert
 
@@ -13,17 +12,20 @@ from xmodal.config.config import Config
 from xmodal.config.flags import from_flags, parse
 from xmodal.core.clock import Clock
 from xmodal.core.errors import UserError
-from xmodal.evaluation.metrics import Held
+from xmodal.evaluation.metrics import HeldOut
 from xmodal.recipes.vgg_to_bert.questions import (
-    Said,
+    BridgeSentences,
+    TransferredImages,
+    bridge_sentences,
+    evaluate_extra_targets,
     expected,
+    extra_targets,
     from_classes,
-    further_answers,
-    further_questions,
-    said_of,
 )
+from xmodal.runs.session import Session
 from xmodal.tasks.text_classifier import TextExamples
 from xmodal.training.checkpoint import Checkpoints
+from xmodal.training.trainer import Trainer
 
 CLASSES = ("cat", "dog", "oak")
 LABELS = np.tile([0, 1, 2], 8)
@@ -61,21 +63,24 @@ def settings(folder, *flags) -> Config:
         return from_flags()
 
 
-def told_of(mistaken: int) -> tuple[Said, np.ndarray]:
+def told_of(mistaken: int) -> tuple[BridgeSentences, np.ndarray]:
     """What is said of images, so many of which are taken for the next class, and their logits."""
     bridge = Bridge(CLASSES, "top1", ("a photo of {}",), 1)
     seen = LABELS.copy()
     seen[:mistaken] = (seen[:mistaken] + 1) % 3
     logits = 9 * np.eye(3, dtype=np.float32)[seen]
-    return said_of(bridge, logits, Held(logits, logits), 1.0), logits
+    classifier = SimpleNamespace(train_logits=lambda: logits)
+    images = TransferredImages(classifier, HeldOut(logits, logits), 1.0, None)
+    return bridge_sentences(bridge, images), logits
 
 
 def test_each_question_is_answered_with_and_without_labels_of_images(folder, tmp_path):
     said, _ = told_of(mistaken=3)
     preset, spoken = save_tiny_bert(tmp_path / "bert"), []
-    clock, kept = Clock(spoken.append), Checkpoints(tmp_path / "kept")
-    strategy = tf.distribute.get_strategy()
-    results, gains = further_answers(settings(folder), DATA, preset, said, strategy, kept, clock)
+    clock = Clock(spoken.append)
+    config = settings(folder)
+    trainer = Trainer(config.train, checkpoints=Checkpoints(tmp_path / "kept"))
+    results, gains = evaluate_extra_targets(Session(config, clock, trainer), DATA, preset, said)
     kinds = ("text", "zero_image", "text_zero_shot")
     assert list(results) == [f"{kind}, {name}" for name in ("alive", "purrs") for kind in kinds]
     # The cat that is taken for a dog is an animal all the same; the dog that is taken for an oak is not,
@@ -90,9 +95,9 @@ def test_each_question_is_answered_with_and_without_labels_of_images(folder, tmp
 
 
 def test_a_class_answers_with_its_probability(folder):
-    alive = further_questions(settings(folder), DATA)["alive"]
+    alive = extra_targets(settings(folder), DATA)["alive"]
     logits = np.log([[0.2, 0.5, 0.3], [0.1, 0.1, 0.8]])
-    answers = from_classes(Held(logits, logits[1:]), alive)
+    answers = from_classes(HeldOut(logits, logits[1:]), alive)
     np.testing.assert_allclose(np.exp(answers.validation), [[0.7, 0.3], [0.2, 0.8]])
     np.testing.assert_allclose(np.exp(answers.test), [[0.2, 0.8]])
 
@@ -102,7 +107,7 @@ def test_a_question_that_leaves_a_class_out(folder):
     with pytest.raises(
         UserError, match=r"^--also_ask=\S+short.csv has no description for 1 of the classes: oak"
     ):
-        further_questions(wrong, DATA)
+        extra_targets(wrong, DATA)
 
 
 def test_a_sentence_means_the_mean_answer_of_its_images():

@@ -1,20 +1,22 @@
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from xmodal.core.clock import Clock
 from xmodal.robustness.attacked import (
-    Attacked,
+    AttackResult,
+    attack_all,
     attack_gains,
     attack_table,
     attacked_examples,
     misled_table,
-    once,
     training_cost,
 )
-from xmodal.runs.session import Job
+from xmodal.runs.session import Session
 from xmodal.training.checkpoint import Checkpoints
+from xmodal.training.trainer import Trainer
 
 COUNT = 100
 
@@ -23,8 +25,8 @@ def first(count: int) -> np.ndarray:
     return np.arange(COUNT) < count
 
 
-def attacked(clean: int, noise: tuple[int, int], words: int) -> Attacked:
-    return Attacked(
+def attacked(clean: int, noise: tuple[int, int], words: int) -> AttackResult:
+    return AttackResult(
         first(clean),
         {
             "typing noise": {
@@ -37,6 +39,7 @@ def attacked(clean: int, noise: tuple[int, int], words: int) -> Attacked:
     )
 
 
+CONFIG = SimpleNamespace(attack=SimpleNamespace(attacked_examples=100))
 BOTH = {"bert": attacked(90, (85, 60), 40), "bert_robust": attacked(88, (87, 85), 41)}
 
 
@@ -92,13 +95,13 @@ def test_examples_are_shown():
 
 
 def test_a_run_that_goes_on_does_not_attack_again(tmp_path: Path, one_device):
-    def job() -> Job:
+    def session() -> Session:
         kept = Checkpoints(tmp_path / "checkpoints", seconds=60, steps=0, writes=True, say=print)
-        return Job(None, Clock(), one_device, kept)
+        return Session(CONFIG, Clock(), Trainer(strategy=one_device, checkpoints=kept))
 
-    found = once(job(), "bert: under attack", lambda: BOTH["bert"])
-    again = once(job(), "bert: under attack", lambda: pytest.fail("attacked again"))
-    for item in (found, again):
+    found = attack_all(session(), ["bert"], BOTH.__getitem__)
+    again = attack_all(session(), ["bert"], lambda name: pytest.fail(f"{name} was attacked again"))
+    for item in (found["bert"], again["bert"]):
         np.testing.assert_array_equal(item.clean, BOTH["bert"].clean)
         assert item.misled == BOTH["bert"].misled
         assert list(item.changed) == list(BOTH["bert"].changed)

@@ -16,6 +16,7 @@ from xmodal.robustness.image_attack import attack_images, library, require_libra
 from xmodal.tasks.image_classifier import fgsm, fine_tune, pixels
 from xmodal.training.loop import fit
 from xmodal.training.losses import cross_entropy
+from xmodal.training.trainer import Trainer
 
 FLAGS = (
     "--image_size=32",
@@ -65,17 +66,15 @@ def new_model(strategy) -> keras.Model:
         )
 
 
-def trained(data, settings, strategy, budget: float = 0.0):
+def trained(data, settings, strategy, epsilon: float = 0.0):
     model = new_model(strategy)
     history = fine_tune(
         model,
         data,
-        data_config=settings.data,
-        config=settings.image,
-        seed=0,
-        strategy=strategy,
-        stage="",
-        budget=budget,
+        settings.image,
+        Trainer(strategy=strategy),
+        name="",
+        epsilon=epsilon,
     )
     return model, history
 
@@ -87,7 +86,7 @@ def plain(data, settings, one_device):
 
 @pytest.fixture(scope="module")
 def robust(data, settings, one_device):
-    return trained(data, settings, one_device, budget=16)
+    return trained(data, settings, one_device, epsilon=16)
 
 
 def attacked(model, data, settings):

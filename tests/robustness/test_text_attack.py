@@ -14,8 +14,8 @@ from xmodal.models.heads import text_classifier
 from xmodal.models.text_encoder import text_encoder
 from xmodal.robustness.text_attack import (
     attack_documents,
-    budget,
     known_words,
+    max_changes,
     mislead,
     misspelt,
     near_words,
@@ -23,6 +23,7 @@ from xmodal.robustness.text_attack import (
     reader,
 )
 from xmodal.tasks.text_classifier import TextClassifier, TextExamples, train_text_classifier
+from xmodal.training.trainer import Trainer
 
 WEIGHTS = {"wheat": 2.0, "corn": 1.0, "tonnes": 0.4}
 
@@ -36,13 +37,13 @@ def read(texts) -> np.ndarray:
 
 def test_words_are_ranked_by_what_is_lost_without_them():
     texts = ["so many tonnes of wheat and corn", "[EMAIL] corn", ""]
-    ranked = ranked_words(read, texts, np.array([0, 0, 0]), longest=100)
+    ranked = ranked_words(read, texts, np.array([0, 0, 0]), max_words=100)
     # Words stand at odd places.
     assert ranked[0].tolist()[:3] == [9, 13, 5]
     assert [own.tolist() for own in ranked[1:]] == [[3], []]
     # What is not read cannot matter, and the batches make no difference.
-    assert set(ranked_words(read, texts, np.zeros(3, int), longest=3)[0].tolist()) == {1, 3, 5}
-    again = ranked_words(read, texts, np.zeros(3, int), longest=100, batch=2)
+    assert set(ranked_words(read, texts, np.zeros(3, int), max_words=3)[0].tolist()) == {1, 3, 5}
+    again = ranked_words(read, texts, np.zeros(3, int), max_words=100, batch=2)
     assert [own.tolist() for own in again] == [own.tolist() for own in ranked]
 
 
@@ -54,7 +55,7 @@ def test_the_search_takes_the_fewest_words_and_stops_there():
         "so much wheat corn corn corn and corn or so",
     ]
     labels = np.array([0, 0, 0, 0])
-    ranked = ranked_words(read, texts, labels, longest=100)
+    ranked = ranked_words(read, texts, labels, max_words=100)
     found = mislead(read, texts, labels, ranked, lambda word: [f"{word}x"], share=0.3)
     # Without wheat the first one weighs 1.4; the third one was wrong before; the last one has too many words.
     assert found.changed.tolist() == [1, 1, 0, -1]
@@ -68,7 +69,7 @@ def test_the_search_takes_the_fewest_words_and_stops_there():
 
 def test_a_form_that_does_not_mislead_is_not_taken():
     texts, labels = ["some wheat"], np.array([0])
-    ranked = ranked_words(read, texts, labels, longest=9)
+    ranked = ranked_words(read, texts, labels, max_words=9)
     found = mislead(read, texts, labels, ranked, lambda word: ["wheat"], share=1)
     assert found.texts[0] == "some wheat"
     assert found.edits == ((),)
@@ -77,8 +78,8 @@ def test_a_form_that_does_not_mislead_is_not_taken():
 
 
 def test_budgets_are_shares_of_the_words_and_at_least_one():
-    assert budget(np.array([0, 5, 40, 41, 100]), 0.05).tolist() == [1, 1, 2, 2, 5]
-    assert budget(29 * 100, 0.29).tolist() == 841
+    assert max_changes(np.array([0, 5, 40, 41, 100]), 0.05).tolist() == [1, 1, 2, 2, 5]
+    assert max_changes(29 * 100, 0.29).tolist() == 841
 
 
 def test_misspelt_forms_are_the_same_for_every_classifier():
@@ -137,13 +138,10 @@ def settings() -> Config:
 def trained(preset, settings, strategy, noise: float, **changes) -> TextClassifier:
     return train_text_classifier(
         preset,
-        examples(80, 0),
+        dataclasses.replace(examples(80, 0), noise=noise),
         2,
-        config=dataclasses.replace(settings.text, **changes),
-        seed=0,
-        strategy=strategy,
-        stage="",
-        noise=noise,
+        dataclasses.replace(settings.text, **changes),
+        Trainer(strategy=strategy),
     )
 
 
@@ -160,9 +158,8 @@ def test_a_classifier_under_attack(preset, settings, one_device):
             ids,
             [*ANIMALS, *PLANTS, "red", "green"],
             config=settings.attack,
-            longest=12,
-            seed=0,
-            strategy=one_device,
+            max_words=12,
+            trainer=Trainer(strategy=one_device),
         )
 
     found = attack()
@@ -192,10 +189,11 @@ def test_the_reader_gives_the_logits_of_the_classifier(preset, one_device):
     encoder = text_encoder(preset, 12)
     classifier = TextClassifier(encoder, text_classifier(encoder.model, 2), None)
     texts = np.array(["a red cat and one dog", "oak", "", *examples(80, 3).texts], object)
-    ask = classifier.reader(one_device)
+    trainer = Trainer(strategy=one_device)
+    ask = classifier.reader(trainer)
     for part in (texts, texts[:2], texts[::-1]):
-        np.testing.assert_allclose(ask(part), classifier.logits(part, one_device), atol=1e-5)
-    np.testing.assert_allclose(reader(classifier, one_device)(texts).sum(axis=1), 1, atol=1e-6)
+        np.testing.assert_allclose(ask(part), classifier.logits(part, trainer), atol=1e-5)
+    np.testing.assert_allclose(reader(classifier, trainer)(texts).sum(axis=1), 1, atol=1e-6)
 
 
 def test_training_with_noise_sees_other_slips_in_each_epoch(preset, settings, one_device):

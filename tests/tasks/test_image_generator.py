@@ -13,16 +13,17 @@ from xmodal.models.unet import unet
 from xmodal.tasks.image_generator import (
     Sampling,
     as_pixels,
-    drawn,
     flow_batches,
+    generate_images,
     guided,
     is_grey,
-    mover,
+    make_sampler_step,
     noise_for,
-    step,
+    ode_step,
     train_generator,
 )
 from xmodal.training.checkpoint import Checkpoints
+from xmodal.training.trainer import Trainer
 
 SIZE = 8
 NAMES = ("red", "blue")
@@ -60,10 +61,13 @@ def told():
     return np.eye(4, dtype=np.float32)[captions.labels], captions
 
 
-def examples(epoch=0, **options):
+def examples(epoch=0, channels=3, **options):
     vectors, captions = told()
-    settings = {"channels": 3, "seed": 0, "epoch": epoch, "unconditional": 0.0, "batch_size": 16} | options
-    return flow_batches(split(), vectors, captions, classes=2, image_size=SIZE, **settings)
+    given = {"unconditional": 0.0, "generator_batch_size": 16, "generator_augment": ()}
+    config = dataclasses.replace(CONFIG, **given | options)
+    return flow_batches(
+        split(), vectors, captions, config, image_size=SIZE, channels=channels, seed=0, epoch=epoch
+    )
 
 
 def trained(strategy, config=CONFIG, **options):
@@ -72,14 +76,9 @@ def trained(strategy, config=CONFIG, **options):
         split(),
         vectors,
         captions,
-        classes=2,
+        dataclasses.replace(config, generator_augment=()),
+        Trainer(strategy=strategy, **options),
         image_size=SIZE,
-        config=config,
-        augment=(),
-        seed=0,
-        strategy=strategy,
-        stage="generator" if options else "",
-        **options,
     )
 
 
@@ -132,7 +131,7 @@ def test_solvers_follow_a_known_field():
         images, texts = tf.ones((1, 1, 1, 3)), tf.zeros((1, 2))
         times = tf.linspace(0.0, 1.0, steps + 1)
         for start, end in pairwise(times):
-            images = step(field, images, texts, start, end, tf.constant(1.0), solver=solver)
+            images = ode_step(field, images, texts, start, end, tf.constant(1.0), solver=solver)
         return abs(float(images[0, 0, 0, 0]) - np.exp(-1))
 
     assert followed("euler", 20) / followed("euler", 40) == pytest.approx(2, rel=0.1)
@@ -145,14 +144,18 @@ def test_it_learns_two_pictures_by_heart_and_draws_the_one_that_is_asked_for(one
     assert "accuracy" not in history.epochs[0]
     texts = np.eye(4, dtype=np.float32)[[0, 1, 0, 1]]
     noise = noise_for(4, (SIZE, SIZE, 3), (0, 0))
-    pictures = drawn(mover(model, "euler"), noise, texts, Sampling(8, 1.5, "euler"), shown=False)
+    pictures = generate_images(
+        make_sampler_step(model, "euler"), noise, texts, Sampling(8, 1.5, "euler"), shown=False
+    )
     assert pictures.dtype == np.uint8
     real = np.stack([tf.io.decode_png(png).numpy() for png in split().items[:2]]).astype(float)
     distances = np.abs(pictures[:, None] - real[None]).mean(axis=(2, 3, 4))
     assert distances.argmin(axis=1).tolist() == [0, 1, 0, 1]
     assert distances.min(axis=1).max() < 40
     # The same noise and text give the same picture, alone or beside others.
-    alone = drawn(mover(model, "euler"), noise[2:3], texts[2:3], Sampling(8, 1.5, "euler"), shown=False)
+    alone = generate_images(
+        make_sampler_step(model, "euler"), noise[2:3], texts[2:3], Sampling(8, 1.5, "euler"), shown=False
+    )
     assert np.abs(alone[0].astype(int) - pictures[2]).max() <= 1
 
 

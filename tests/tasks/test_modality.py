@@ -40,20 +40,14 @@ def documents():
 
 @pytest.fixture(scope="module")
 def modality(documents):
-    text = {name: None for name in TextConfig.__dataclass_fields__}
-    scorer = {name: None for name in ScorerConfig.__dataclass_fields__}
     return document_modality(
         documents,
         ClassTexts(np.eye(2), np.arange(2)),
         "",
         text_config=TextConfig(
-            **text
-            | {"sequence_length": 16, "text_batch_size": 8, "length_window": 5, "text_epochs": 3}
-            | {"text_learning_rate": 1e-3}
+            sequence_length=16, text_batch_size=8, length_window=5, text_epochs=3, text_learning_rate=1e-3
         ),
-        config=ScorerConfig(
-            **scorer | {"vocabulary": 10, "word_vectors": "random", "units": 4, "text_dropout": 0.5}
-        ),
+        config=ScorerConfig(vocabulary=10, word_vectors="random", units=4, text_dropout=0.5),
         label_smoothing=0.1,
         patience=2,
         seed=0,
@@ -70,7 +64,10 @@ def test_an_epoch_of_documents_has_full_batches_and_its_targets(modality, docume
     side, numbered = modality
     positions = np.arange(3, 38)
     epochs = [
-        [(ids.numpy(), targets.numpy()) for ids, targets, _ in side.learn(positions, positions, (0, epoch))]
+        [
+            (ids.numpy(), targets.numpy())
+            for ids, targets, _ in side.train_batches(positions, positions, (0, epoch))
+        ]
         for epoch in (0, 1)
     ]
     for batches in epochs:
@@ -82,13 +79,13 @@ def test_an_epoch_of_documents_has_full_batches_and_its_targets(modality, docume
 
 
 def test_few_documents_are_one_batch(modality):
-    batches = list(modality[0].learn(np.arange(5), np.arange(5), (0, 0)))
+    batches = list(modality[0].train_batches(np.arange(5), np.arange(5), (0, 0)))
     assert [len(targets) for _, targets, _ in batches] == [5]
 
 
 def test_reading_tells_its_order(modality):
     side, numbered = modality
-    batches, order = side.read("test", np.array([0, 2, 3]), np.array([5, 7, 9]))
+    batches, order = side.eval_batches("test", np.array([0, 2, 3]), np.array([5, 7, 9]))
     read, targets = (np.concatenate(parts) for parts in list(zip(*batches, strict=True))[:2])
     np.testing.assert_array_equal(read[np.argsort(order)], numbered["test"].ids[[0, 2, 3]])
     assert targets[np.argsort(order)].tolist() == [5, 7, 9]
@@ -140,7 +137,7 @@ def test_an_epoch_of_documents_has_the_shares_of_its_targets(modality):
     positions = np.arange(24)
     shares = np.random.default_rng(0).dirichlet(np.ones(2), 24).astype(np.float32)
     found = {}
-    for ids, targets, _ in given.learn(positions, shares, (0, 0)):
+    for ids, targets, _ in given.train_batches(positions, shares, (0, 0)):
         found |= {row.tobytes(): target for row, target in zip(ids.numpy(), targets.numpy(), strict=True)}
     assert len(found) == 24
     for place, target in zip(positions, shares, strict=True):
@@ -152,18 +149,16 @@ def test_an_epoch_of_images_has_the_shares_of_its_targets():
     ids = tuple(map(str, range(6)))
     images = ImageSplit(items, np.arange(6, dtype=np.int32) % 2, ids, (b"",) * 6, in_memory=True)
     data = ImageData(images, images, images, ("a", "b"), DataReport({}, (), (), (), ()))
-    of_data = {name: None for name in DataConfig.__dataclass_fields__} | {"image_size": 4}
-    of_image = {name: None for name in ImageConfig.__dataclass_fields__} | {"batch_size": 2, "augment": ()}
     modality = image_modality(
         data,
         ClassTexts(np.eye(2), np.arange(2)),
         None,
-        data_config=DataConfig(**of_data),
-        config=ImageConfig(**of_image),
+        data_config=DataConfig(image_size=4),
+        config=ImageConfig(batch_size=2, augment=()),
     )
     positions = np.array([5, 1, 3, 2])
     for targets in (np.array([0, 1, 1, 0]), np.array([[0.2, 0.8], [1, 0], [0.5, 0.5], [0, 1]], np.float32)):
-        for pictures, found, weights in modality.learn(positions, targets, (0, 0)):
+        for pictures, found, weights in modality.train_batches(positions, targets, (0, 0)):
             for picture, target in zip(pictures.numpy(), found.numpy(), strict=True):
                 [place] = np.flatnonzero(positions == picture[0, 0, 0])
                 np.testing.assert_array_equal(target, targets[place])

@@ -6,6 +6,7 @@ from xmodal.bridge.captions import written_captions
 from xmodal.config.image import ImageConfig
 from xmodal.evaluation.ranking import class_scores, rank
 from xmodal.tasks.shared_space import contrastive_loss, projected, train_shared_space
+from xmodal.training.trainer import Trainer
 
 
 def unit(shape, seed):
@@ -72,7 +73,7 @@ def test_classes_with_more_texts_are_no_more_probable():
 
 @pytest.mark.parametrize("devices", ["one_device", pytest.param("mirrored", marks=pytest.mark.slow)])
 def test_images_and_texts_that_belong_together_meet(devices, request):
-    strategy = request.getfixturevalue(devices)
+    trainer = Trainer(strategy=request.getfixturevalue(devices))
     rng = np.random.default_rng(0)
     captions, _ = written_captions(("cat", "dog", "oak"))
     centres = rng.normal(size=(3, 6)).astype(np.float32)
@@ -81,26 +82,22 @@ def test_images_and_texts_that_belong_together_meet(devices, request):
     vectors = rng.normal(size=(3, 5)).astype(np.float32)[captions.labels]
     vectors += 0.1 * rng.normal(size=vectors.shape).astype(np.float32)
     given = {"dropout": 0.0, "batch_size": 16, "head_epochs": 12, "head_learning_rate": 1e-2, "patience": 12}
-    config = ImageConfig(**dict.fromkeys(ImageConfig.__dataclass_fields__) | given)
+    config = ImageConfig(**given)
     space = train_shared_space(
-        features,
-        labels,
+        (features, labels),
+        (features[::5], labels[::5]),
         vectors,
         captions,
-        held_out=(features[::5], labels[::5]),
-        classes=3,
+        config,
+        trainer,
         width=8,
         scale=10.0,
-        config=config,
-        seed=0,
-        strategy=strategy,
-        stage="",
     )
     assert set(space.history.epochs[0]) >= {"loss", "val_loss"}
     assert "accuracy" not in space.history.epochs[0]
     assert "val_accuracy" not in space.history.epochs[0]
-    images = projected(space.image_head, features, strategy)
-    texts = projected(space.text_head, vectors, strategy)
+    images = projected(space.image_head, features, trainer)
+    texts = projected(space.text_head, vectors, trainer)
     np.testing.assert_allclose(np.linalg.norm(images, axis=1), 1, atol=1e-5)
     relevant = labels[:, None] == captions.labels[None, :]
     assert rank(images @ texts.T, relevant).recall[1] == 1

@@ -13,15 +13,16 @@ from xmodal.evaluation.calibration import softmax
 from xmodal.models.heads import ClassTexts
 from xmodal.tasks.modality import Modality
 from xmodal.tasks.similarity_classifier import (
-    MOVED,
-    Moving,
-    choosing_among,
+    TRANSFERABLE,
+    LayerTransfer,
     class_texts,
     epochs_for,
-    read,
+    predict_logits,
     subset,
-    train_scored,
+    train_similarity_classifier,
+    with_classes,
 )
+from xmodal.training.trainer import Trainer
 
 CLASSES = 6
 DIRECTIONS = np.random.default_rng(7).normal(size=(CLASSES, 16))
@@ -54,8 +55,8 @@ def modality(name, width, seed, *, directions=DIRECTIONS, per_class=30):
         texts=ClassTexts(directions, np.arange(CLASSES)),
         labels=labels,
         encoder=encoder,
-        learn=learn,
-        read=read_split,
+        train_batches=learn,
+        eval_batches=read_split,
         epochs=8,
         patience=8,
         learning_rate=1e-2,
@@ -78,16 +79,16 @@ def source(pictures, one_device):
     return learned(pictures, one_device).model
 
 
-def learned(side, one_device, classes=range(CLASSES), **options):
+def learned(side, one_device, classes=range(CLASSES), seed=0, **options):
     classes = np.array(list(classes))
     positions = subset(side.labels["train"], classes, 0, 0)
-    options = {"scale": 10.0, "seed": 0, "strategy": one_device, "stage": ""} | options
-    return train_scored(side, positions, classes, **options)
+    trainer = Trainer(seed=seed, strategy=one_device)
+    return train_similarity_classifier(side, positions, classes, trainer, scale=10.0, **options)
 
 
 def accuracy(side, model, one_device):
     truth = side.labels["test"]
-    logits = read(side, model, "test", np.arange(len(truth)), strategy=one_device, stage="")
+    logits = predict_logits(side, model, "test", np.arange(len(truth)), Trainer(strategy=one_device))
     return (logits.argmax(axis=1) == truth).mean()
 
 
@@ -98,19 +99,18 @@ def test_a_modality_is_learned_by_its_class_names(pictures, one_device):
     assert len(scored.history.epochs) == pictures.epochs
 
 
-@pytest.mark.parametrize("what", MOVED)
+@pytest.mark.parametrize("what", TRANSFERABLE)
 @pytest.mark.parametrize("frozen", [False, True])
 def test_what_moves_is_accounted_for(source, sounds, one_device, what, frozen):
-    stays = MOVED[what] if frozen else ()
-    moved = learned(sounds, one_device, moving=Moving(source, MOVED[what]), frozen=stays)
+    moved = learned(sounds, one_device, transfer=LayerTransfer(source, TRANSFERABLE[what], frozen))
     report = moved.transfer
     assert (report.source_model, report.target_model) == ("scored_pictures", "scored_sounds")
     actions = {layer.target: layer.action for layer in report.layers}
     copied = [name for name, action in actions.items() if action == "copied"]
-    assert copied == list(MOVED[what])
+    assert copied == list(TRANSFERABLE[what])
     assert actions["own"] == actions["dense_120"] == "left"
     assert "own" in report.unmatched_source
-    for name in MOVED[what]:
+    for name in TRANSFERABLE[what]:
         pairs = zip(
             source.get_layer(name).get_weights(), moved.model.get_layer(name).get_weights(), strict=True
         )
@@ -119,7 +119,8 @@ def test_what_moves_is_accounted_for(source, sounds, one_device, what, frozen):
 
 
 def test_the_same_seed_starts_what_does_not_move_the_same(source, sounds, one_device):
-    both = [learned(sounds, one_device, seed=3, moving=moving).model for moving in (Moving(source, ()), None)]
+    transfers = (LayerTransfer(source, (), frozen=False), None)
+    both = [learned(sounds, one_device, seed=3, transfer=transfer).model for transfer in transfers]
     for first, second in zip(*(model.get_weights() for model in both), strict=True):
         np.testing.assert_array_equal(first, second)
 
@@ -130,13 +131,14 @@ def test_scorers_of_vectors_of_different_width(source, one_device):
         "the scorer of 'scored_pictures' compares vectors of 16 numbers, that of 'scored_sounds' vectors of 5"
     )
     with pytest.raises(UserError, match=problem) as caught:
-        learned(narrow, one_device, moving=Moving(source, MOVED["scorer"]))
+        learned(narrow, one_device, transfer=LayerTransfer(source, TRANSFERABLE["scorer"], frozen=False))
     assert "by the same --text_encoder" in str(caught.value)
 
 
 def test_a_scorer_of_random_weights_may_stay(pictures, one_device):
+    transfer = LayerTransfer(None, TRANSFERABLE["scorer"], frozen=True)
     start, trained = (
-        learned(pictures, one_device, frozen=MOVED["scorer"], epochs=epochs).model for epochs in (1, 8)
+        learned(pictures, one_device, transfer=transfer, epochs=epochs).model for epochs in (1, 8)
     )
     for name, same in (("scorer", True), ("own", False)):
         pairs = zip(start.get_layer(name).get_weights(), trained.get_layer(name).get_weights(), strict=True)
@@ -146,17 +148,12 @@ def test_a_scorer_of_random_weights_may_stay(pictures, one_device):
 def test_the_best_epoch_is_kept_and_the_start_is_one_of_them(pictures, one_device):
     classes = np.arange(CLASSES)
     positions = subset(pictures.labels["train"], classes, 0, 0)
-    scored = train_scored(
-        replace(pictures, learning_rate=50.0),
-        positions,
-        classes,
-        scale=10.0,
-        seed=0,
-        strategy=one_device,
-        stage="",
+    trainer = Trainer(strategy=one_device)
+    scored = train_similarity_classifier(
+        replace(pictures, learning_rate=50.0), positions, classes, trainer, scale=10.0
     )
     labels = pictures.labels["validation"]
-    logits = read(pictures, scored.model, "validation", np.arange(len(labels)), strategy=one_device, stage="")
+    logits = predict_logits(pictures, scored.model, "validation", np.arange(len(labels)), trainer)
     loss = -np.log(softmax(logits)[np.arange(len(labels)), labels]).mean()
     looks = [scored.history.start["val_loss"], *(entry["val_loss"] for entry in scored.history.epochs)]
     assert scored.history.kept["val_loss"] == min(looks) == pytest.approx(loss, rel=1e-4)
@@ -169,9 +166,9 @@ def test_unseen_classes_are_told_by_their_names(one_device):
     seen, unseen = np.array([0, 1, 3, 4]), np.array([2, 5])
     model = learned(side, one_device, classes=seen).model
     before = model.get_weights()
-    other = choosing_among(side, model, unseen, one_device)
+    other = with_classes(side, model, unseen, Trainer(strategy=one_device))
     test = np.flatnonzero(np.isin(side.labels["test"], unseen))
-    logits = read(side, other, "test", test, strategy=one_device, stage="")
+    logits = predict_logits(side, other, "test", test, Trainer(strategy=one_device))
     assert logits.shape == (len(test), 2)
     assert (unseen[logits.argmax(axis=1)] == side.labels["test"][test]).mean() > 0.8
     for first, second in zip(before, other.get_weights(), strict=True):
@@ -207,8 +204,8 @@ def test_names_and_descriptions_are_encoded(bert, one_device):
         np.array([0, 1, 0]),
         ("cat", "dog"),
         bert,
-        strategy=one_device,
-        most_tokens=24,
+        Trainer(strategy=one_device),
+        max_tokens=24,
     )
     assert texts.vectors.shape == (3, 16)
     assert texts.targets.tolist() == [0, 1, 0]
@@ -221,13 +218,23 @@ def test_a_class_name_without_a_known_word(bert, one_device):
     problem = rf"the text encoder '{bert}' knows no word of the class name '犬 zzz'"
     with pytest.raises(UserError, match=problem) as caught:
         class_texts(
-            ["cat", "犬 zzz"], np.array([0, 1]), ("cat", "犬 zzz"), bert, strategy=one_device, most_tokens=24
+            ["cat", "犬 zzz"],
+            np.array([0, 1]),
+            ("cat", "犬 zzz"),
+            bert,
+            Trainer(strategy=one_device),
+            max_tokens=24,
         )
     assert "describe it in --class_descriptions" in str(caught.value)
 
 
 def test_a_description_stands_in_for_a_name_without_a_known_word(bert, one_device):
     texts = class_texts(
-        ["cat", "犬", "a dog"], np.array([0, 1, 1]), ("cat", "犬"), bert, strategy=one_device, most_tokens=24
+        ["cat", "犬", "a dog"],
+        np.array([0, 1, 1]),
+        ("cat", "犬"),
+        bert,
+        Trainer(strategy=one_device),
+        max_tokens=24,
     )
     assert texts.targets.tolist() == [0, 1]

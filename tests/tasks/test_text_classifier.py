@@ -24,6 +24,7 @@ from xmodal.tasks.text_classifier import (
 )
 from xmodal.training import loop
 from xmodal.training.losses import cross_entropy
+from xmodal.training.trainer import Trainer
 
 TEXTS = (
     ["surely a red cat"] * 7
@@ -146,16 +147,12 @@ def test_a_head_and_a_whole_classifier_learn_shares_with_slips_too(preset, setti
     soft = merge(SOFT, ANSWERS / 4)
     history = train_text_classifier(
         preset,
-        soft,
+        dataclasses.replace(soft, noise=0.2),
         3,
-        config=dataclasses.replace(
-            settings, text_trainable=trainable, text_epochs=3, class_weights="balanced"
-        ),
-        seed=0,
-        strategy=one_device,
-        stage="soft",
+        dataclasses.replace(settings, text_trainable=trainable, text_epochs=3, class_weights="balanced"),
+        Trainer(seed=0, strategy=one_device),
+        name="soft",
         validation=soft,
-        noise=0.2,
     ).history
     assert len(history.epochs) == 3
     # The least that is left where each text is answered with its shares.
@@ -235,7 +232,9 @@ def classifier(preset) -> TextClassifier:
 
 def test_each_distinct_text_is_read_once_with_the_result_of_reading_all(classifier, one_device):
     counting = Counting(classifier.encoder)
-    logits = dataclasses.replace(classifier, encoder=counting).logits(np.array(TEXTS, object), one_device)
+    logits = dataclasses.replace(classifier, encoder=counting).logits(
+        np.array(TEXTS, object), Trainer(strategy=one_device)
+    )
     assert sorted(counting.read) == sorted(set(TEXTS))
     one_by_one = [classifier.model(classifier.encoder.tokens([text]), training=False)[0] for text in TEXTS]
     assert logits.shape == (17, 3)
@@ -257,8 +256,8 @@ def test_texts_are_padded_to_the_longest_of_them(classifier):
 
 def test_logits_of_several_wordings_are_averaged(classifier, one_device):
     texts = np.array([["a cat", "a photo of a cat"], ["a dog", "a cat"], ["a dog", "a dog"]], object)
-    logits = classifier.logits(texts, one_device)
-    each = classifier.logits(texts.ravel(), one_device).reshape(3, 2, 3)
+    logits = classifier.logits(texts, Trainer(strategy=one_device))
+    each = classifier.logits(texts.ravel(), Trainer(strategy=one_device)).reshape(3, 2, 3)
     np.testing.assert_allclose(logits, each.mean(axis=1), atol=1e-6)
     assert not np.allclose(each[0, 0], each[0, 1], atol=1e-3)
 
@@ -271,7 +270,9 @@ def test_the_batch_size_and_the_number_of_devices_do_not_matter(preset, mirrored
             encoder = text_encoder(preset, 12)
             keras.utils.set_random_seed(0)
             model = text_classifier(encoder.model, 3)
-        return TextClassifier(encoder, model, None).logits(texts, strategy, batch_size=batch_size)
+        return TextClassifier(encoder, model, None).logits(
+            texts, Trainer(strategy=strategy), batch_size=batch_size
+        )
 
     np.testing.assert_allclose(read(one_device, 64), read(mirrored, 3), atol=1e-5)
 
@@ -296,17 +297,16 @@ def learned(preset, settings, one_device) -> TextClassifier:
         preset,
         merge(texts, np.array(targets)),
         2,
-        config=dataclasses.replace(settings, text_epochs=12),
-        seed=3,
-        strategy=one_device,
-        stage="toy",
+        dataclasses.replace(settings, text_epochs=12),
+        Trainer(seed=3, strategy=one_device),
+        name="toy",
     )
 
 
 def test_fine_tuning_learns_a_toy_task_and_sentences_that_it_never_saw(learned, one_device):
     assert len(HELD_OUT) == 5
     texts, targets = zip(*TOY, strict=True)
-    logits = learned.logits(np.array(texts, object), one_device)
+    logits = learned.logits(np.array(texts, object), Trainer(strategy=one_device))
     assert logits.argmax(axis=1).tolist() == list(targets)
     assert learned.history.stage == "toy"
     assert len(learned.history.epochs) == 12
@@ -330,8 +330,8 @@ def test_zero_shot_ranks_what_is_obvious(settings, one_device):
         preset,
         descriptions,
         np.array([0, 1, 2, 0]),
-        config=dataclasses.replace(settings, sequence_length=16),
-        strategy=one_device,
+        dataclasses.replace(settings, sequence_length=16),
+        Trainer(strategy=one_device),
     )
     texts = [
         "surely a cat",
@@ -340,7 +340,7 @@ def test_zero_shot_ranks_what_is_obvious(settings, one_device):
         "a boat on the sea",
         "possibly an airplane or a ship",
     ]
-    logits = model.logits(np.array(texts, object), one_device)
+    logits = model.logits(np.array(texts, object), Trainer(strategy=one_device))
     assert logits.shape == (5, 3)
     assert logits.argmax(axis=1)[:4].tolist() == [0, 0, 1, 2]
     assert logits[4].argmin() == 0
@@ -357,10 +357,9 @@ def test_a_frozen_encoder_stays_as_it_was_and_the_head_learns(preset, settings, 
         preset,
         examples,
         2,
-        config=dataclasses.replace(settings, text_epochs=100, text_learning_rate=0.1, text_trainable="head"),
-        seed=3,
-        strategy=one_device,
-        stage="frozen",
+        dataclasses.replace(settings, text_epochs=100, text_learning_rate=0.1, text_trainable="head"),
+        Trainer(seed=3, strategy=one_device),
+        name="frozen",
         validation=examples,
         patience=100,
     )
@@ -370,7 +369,7 @@ def test_a_frozen_encoder_stays_as_it_was_and_the_head_learns(preset, settings, 
             layer.get_weights(), frozen.model.get_layer(layer.name).get_weights(), strict=True
         ):
             np.testing.assert_array_equal(weight, kept)
-    logits = frozen.logits(np.array(texts, object), one_device)
+    logits = frozen.logits(np.array(texts, object), Trainer(strategy=one_device))
     assert (logits.argmax(axis=1) == targets).mean() > 0.9
     assert "val_loss" in frozen.history.epochs[0]
 
@@ -383,10 +382,9 @@ def test_a_head_can_learn_before_the_encoder_does(preset, settings, one_device):
             preset,
             merge(texts, np.array(targets)),
             2,
-            config=dataclasses.replace(settings, text_head_epochs=head_epochs, text_epochs=1),
-            seed=3,
-            strategy=one_device,
-            stage="head first",
+            dataclasses.replace(settings, text_head_epochs=head_epochs, text_epochs=1),
+            Trainer(seed=3, strategy=one_device),
+            name="head first",
         ).history.epochs[0]["loss"]
 
     first, alone = loss_at_the_start(200), loss_at_the_start(0)
@@ -400,10 +398,9 @@ def test_training_stops_when_the_validation_loss_rises(preset, settings, one_dev
         preset,
         merge(texts, np.array(targets)),
         2,
-        config=dataclasses.replace(settings, text_epochs=12, length_window=2, layer_decay=0.5),
-        seed=3,
-        strategy=one_device,
-        stage="stopped",
+        dataclasses.replace(settings, text_epochs=12, length_window=2, layer_decay=0.5),
+        Trainer(seed=3, strategy=one_device),
+        name="stopped",
         validation=merge(texts, 1 - np.array(targets)),
         patience=1,
     ).history

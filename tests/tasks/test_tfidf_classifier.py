@@ -3,6 +3,7 @@ import pytest
 
 from xmodal.tasks.text_classifier import merge
 from xmodal.tasks.tfidf_classifier import one_word_each, train_baseline
+from xmodal.training.trainer import Trainer
 
 SPORT = ["the team won the match", "a goal in the match", "the team lost", "goal of the season"]
 MONEY = ["the bank cut the rate", "a loss at the bank", "the rate rose", "profit of the season"]
@@ -13,12 +14,12 @@ TARGETS = np.array([0] * 4 + [1] * 4)
 @pytest.fixture(scope="module")
 def baseline(one_device):
     examples = merge(TEXTS, TARGETS)
-    return train_baseline(examples, examples, 2, words=50, seed=0, strategy=one_device, stage="tf_idf")
+    return train_baseline(examples, examples, 2, Trainer(strategy=one_device), words=50)
 
 
 def test_words_decide(baseline, one_device):
     texts = np.array(["match team goal", "Bank, rate: profit", "goal goal bank"], object)
-    assert baseline.logits(texts, one_device).argmax(axis=1).tolist() == [0, 1, 0]
+    assert baseline.logits(texts, Trainer(strategy=one_device)).argmax(axis=1).tolist() == [0, 1, 0]
     assert baseline.history.stage == "tf_idf"
 
 
@@ -32,7 +33,7 @@ def test_rows_are_tf_idf_of_length_1(baseline):
 
 
 def test_a_text_of_unknown_words_has_the_bias_alone(baseline, one_device):
-    logits = baseline.logits(np.array(["xyz", ""], object), one_device)
+    logits = baseline.logits(np.array(["xyz", ""], object), Trainer(strategy=one_device))
     np.testing.assert_array_equal(logits[0], logits[1])
 
 

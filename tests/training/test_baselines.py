@@ -3,6 +3,7 @@ import pytest
 
 from xmodal.training.baselines import best_of_trainings, best_on_validation, from_scratch
 from xmodal.training.progress import History
+from xmodal.training.trainer import Trainer
 
 # A second a pass, and the loss of each pass by the rate.
 LOSSES = {0.1: [0.9, 0.8, 0.7, 0.6, 0.5, 0.4], 0.2: [0.5, 0.4, 0.3, 0.35, 0.4, 0.5], 5.0: [9.0] * 6}
@@ -31,10 +32,10 @@ def attempted(made):
         ([0.1], 3, 6.9, [(0.1, 3), (0.1, 6)]),
     ],
 )
-def test_a_rate_is_searched_and_the_budget_is_used(rates, passes, seconds, expected, one_device):
+def test_a_rate_is_searched_and_the_budget_is_used(rates, passes, seconds, expected):
     made = []
     best, tried = from_scratch(
-        attempted(made), rates=rates, passes=passes, seconds=seconds, strategy=one_device
+        attempted(made), rates=rates, passes=passes, seconds=seconds, trainer=Trainer()
     )
     assert made == expected
     assert [(item.rate, item.passes) for item in tried] == expected
@@ -42,22 +43,27 @@ def test_a_rate_is_searched_and_the_budget_is_used(rates, passes, seconds, expec
     assert best.trained == f"{best.rate} {best.passes}"
 
 
-def test_what_only_gets_worse_stays_what_it_began_with(one_device):
-    best, _ = from_scratch(attempted([]), rates=[5.0], passes=2, seconds=0, strategy=one_device)
+def test_what_only_gets_worse_stays_what_it_began_with():
+    best, _ = from_scratch(attempted([]), rates=[5.0], passes=2, seconds=0, trainer=Trainer())
     assert best.kept == {"val_loss": 2.0, "val_accuracy": 0.1}
 
 
-def test_parts_of_a_pass_are_counted_together(one_device):
+def test_parts_of_a_pass_are_counted_together():
     made = []
     # Two entries a pass, of a second each: 6 seconds are 3 passes.
-    from_scratch(attempted(made), rates=[0.1], passes=2, seconds=6.0, strategy=one_device, parts=2)
+    from_scratch(attempted(made), rates=[0.1], passes=2, seconds=6.0, trainer=Trainer(), parts=2)
     assert made == [(0.1, 2), (0.1, 3)]
 
 
-def test_a_rate_may_be_searched_with_all_passes(one_device):
+def test_a_rate_may_be_searched_with_all_passes():
     made = []
     best, _ = from_scratch(
-        attempted(made), rates=[0.1, 0.2], passes=3, searched=3, seconds=6.0, strategy=one_device
+        attempted(made),
+        rates=[0.1, 0.2],
+        passes=3,
+        searched=3,
+        seconds=6.0,
+        trainer=Trainer(),
     )
     assert made == [(0.1, 3), (0.2, 3), (0.2, 6)]
     # Both trainings with 0.2 are best in their third pass.

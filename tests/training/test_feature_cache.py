@@ -35,9 +35,11 @@ def network(seed: int = 0) -> keras.Model:
     return keras.Model(images, keras.layers.GlobalAveragePooling2D()(maps))
 
 
-def computed(split, cache, strategy, *, trunk=None, **facts):
+def computed(split, cache, strategy, *, backbone=None, log=lambda line: None, **facts):
     read = batches(split, image_size=SIDE, batch_size=4).map(lambda batch: batch["image"])
-    return np.asarray(features(trunk or network(), split, read, strategy, cache=cache, facts=facts))
+    return np.asarray(
+        features(backbone or network(), split, read, strategy, cache=cache, facts=facts, log=log)
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -57,8 +59,8 @@ def said():
 
 
 @pytest.fixture
-def cache(tmp_path, said):
-    return FeatureCache(tmp_path / "features", 1.0, say=said.append)
+def cache(tmp_path):
+    return FeatureCache(tmp_path / "features", 1.0)
 
 
 def gone(split: ImageSplit) -> None:
@@ -72,7 +74,7 @@ def shards(cache: FeatureCache) -> list[Path]:
 
 
 def test_they_are_those_of_the_network_and_read_the_second_time(split, cache, said, one_device):
-    first = computed(split, cache, one_device)
+    first = computed(split, cache, one_device, log=said.append)
     pixels = np.stack([tf.io.decode_png(Path(item).read_bytes()).numpy() for item in split.items])
     np.testing.assert_allclose(first, network()(pixels.astype(np.float32)).numpy(), rtol=1e-5)
     assert len(shards(cache)) == IMAGES // 8
@@ -85,12 +87,12 @@ def test_they_are_those_of_the_network_and_read_the_second_time(split, cache, sa
 def test_any_change_is_a_miss(change, split, cache, one_device):
     computed(split, cache, one_device, image_size=SIDE)
     gone(split)
-    trunk, facts = network(), {"image_size": SIDE}
+    backbone, facts = network(), {"image_size": SIDE}
     if change == "weights":
-        kernel, bias = trunk.layers[1].get_weights()
-        trunk.layers[1].set_weights([kernel, bias + 1e-6])
+        kernel, bias = backbone.layers[1].get_weights()
+        backbone.layers[1].set_weights([kernel, bias + 1e-6])
     elif change == "layers":
-        trunk = keras.Model(trunk.input, keras.layers.ReLU()(trunk.output))
+        backbone = keras.Model(backbone.input, keras.layers.ReLU()(backbone.output))
     elif change == "pixels":
         split = replace(split, digests=(b"another", *split.digests[1:]))
     elif change == "order":
@@ -101,7 +103,7 @@ def test_any_change_is_a_miss(change, split, cache, one_device):
         keras.config.set_dtype_policy("mixed_bfloat16")
     try:
         with pytest.raises(tf.errors.NotFoundError):
-            computed(split, cache, one_device, trunk=trunk, **facts)
+            computed(split, cache, one_device, backbone=backbone, **facts)
     finally:
         keras.config.set_dtype_policy("float32")
 
@@ -124,19 +126,19 @@ def test_a_harmed_shard_is_computed_anew(harm, split, cache, one_device):
 
 def test_the_least_recently_used_make_room(split, said, tmp_path, one_device):
     one_entry = IMAGES * WIDTH * 4
-    cache = FeatureCache(tmp_path / "features", 2.9 * one_entry / 1e9, say=said.append)
+    cache = FeatureCache(tmp_path / "features", 2.9 * one_entry / 1e9)
     # With headers and keys, no more than one entry fits beside a new one.
     first = computed(split, cache, one_device, view=1)
     computed(split, cache, one_device, view=2)
     np.testing.assert_array_equal(computed(split, cache, one_device, view=1), first)
-    computed(split, cache, one_device, view=3)
+    computed(split, cache, one_device, view=3, log=said.append)
     assert len({path.parent for path in shards(cache)}) < 3
     assert said[-1].startswith("features kept: ")
 
 
 def test_what_is_too_large_is_said_and_not_kept(split, said, tmp_path, one_device):
-    cache = FeatureCache(tmp_path / "features", 1e-7, say=said.append)
-    assert computed(split, cache, one_device).shape == (IMAGES, WIDTH)
+    cache = FeatureCache(tmp_path / "features", 1e-7)
+    assert computed(split, cache, one_device, log=said.append).shape == (IMAGES, WIDTH)
     assert said == ["features of 40 images need 0.0 GB and are not kept: --feature_cache_gb=1e-07"]
     assert not shards(cache)
 

@@ -8,11 +8,19 @@ import pytest
 import tensorflow as tf
 
 from xmodal.data.batches import array_batches
-from xmodal.tasks.image_generator import Sampling, drawn
+from xmodal.tasks.image_generator import Sampling, generate_images
 from xmodal.training.loop import fit
 from xmodal.training.losses import cross_entropy
 from xmodal.training.prediction import predict
-from xmodal.training.rehearsal import FASTEST, Steps, rehearsal, repeated, shortened, under_way
+from xmodal.training.rehearsal import (
+    FASTEST,
+    Steps,
+    rehearsal,
+    repeated,
+    representatives,
+    shortened,
+    under_way,
+)
 from xmodal.training.rehearsal import TAKEN as FEW
 
 
@@ -32,6 +40,15 @@ def test_without_a_rehearsal_nothing_is_shortened():
     assert list(steps.few(range(100))) == list(range(100))
     steps.close()
     assert steps.taken == 0
+
+
+def test_the_last_representative_stands_for_all_that_are_left_out():
+    seeds = range(3, 8)
+    assert representatives(seeds, 2) == [(seed, 1.0) for seed in seeds]
+    with rehearsal():
+        assert representatives(seeds, 2) == [(3, 1.0), (4, 4.0)]
+        assert representatives(range(2), 2) == [(0, 1.0), (1, 1.0)]
+        assert representatives(range(1), 2) == [(0, 1.0)]
 
 
 @pytest.mark.parametrize(
@@ -123,7 +140,7 @@ def test_pictures_are_drawn_in_few_steps():
         return images
 
     with rehearsal():
-        pictures = drawn(
+        pictures = generate_images(
             move,
             tf.zeros((7, 4, 4, 3)),
             np.zeros((7, 2)),

@@ -187,8 +187,10 @@ def test_the_update_alone_is_compiled_where_there_are_many_weights(one_device, m
 
 def test_the_rate_is_computed_for_a_step_and_not_for_each_variable(one_device, monkeypatch):
     asked, made = [], []
-    rate_at, maker = optimizers.WarmUp.__call__, optimizers.optimizer_maker
-    monkeypatch.setattr(optimizers.WarmUp, "__call__", lambda *given: asked.append(given) or rate_at(*given))
+    rate_at, maker = optimizers.WarmupSchedule.__call__, optimizers.optimizer_maker
+    monkeypatch.setattr(
+        optimizers.WarmupSchedule, "__call__", lambda *given: asked.append(given) or rate_at(*given)
+    )
 
     def recorded(*given):
         return lambda planned: made.append(maker(*given)(planned)) or made[-1]
@@ -199,7 +201,7 @@ def test_the_rate_is_computed_for_a_step_and_not_for_each_variable(one_device, m
     fitted(one_device, TrainConfig(), layers=[keras.layers.Dense(4) for _ in range(5)])
     assert len(asked) == 2 * few
     # The optimizers have their schedules again.
-    assert {type(optimizer._learning_rate) for optimizer in made} == {optimizers.WarmUp}
+    assert {type(optimizer._learning_rate) for optimizer in made} == {optimizers.WarmupSchedule}
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)

@@ -1,5 +1,7 @@
 """One object that trains and runs models: what it takes, what it keeps, and in whose scope."""
 
+import doctest
+
 import keras
 import numpy as np
 import pytest
@@ -7,6 +9,7 @@ import tensorflow as tf
 
 from xmodal.config.training import TrainConfig
 from xmodal.core.errors import UserError
+from xmodal.training import trainer as module
 from xmodal.training.checkpoint import Checkpoints, State
 from xmodal.training.trainer import Trainer
 
@@ -107,6 +110,11 @@ def test_losses_have_the_meaning_and_the_numbers_of_keras(examples):
         assert_equal_weights(model, theirs, atol=1e-5)
         assert history.epochs[-1]["val_loss"] == pytest.approx(theirs.evaluate(inputs, learned, verbose=0))
         assert ("val_accuracy" in history.epochs[-1]) == (loss == "sparse_categorical_crossentropy")
+
+
+def test_the_example_runs():
+    results = doctest.testmod(module)
+    assert (results.attempted, results.failed) == (7, 0)
 
 
 def test_a_scope_sets_the_seed_and_two_devices_train_alike(examples, mirrored):

@@ -23,12 +23,11 @@ from xmodal.models.heads import image_head
 from xmodal.models.image_backbones import image_trunk
 from xmodal.models.trainable import set_trainable
 from xmodal.runs.inputs import configured_images
-from xmodal.training.loop import fit
 from xmodal.training.losses import cross_entropy
 from xmodal.training.optimizers import optimizer_maker
-from xmodal.training.prediction import predict
 from xmodal.training.progress import History
 from xmodal.training.strategy import make_strategy, wait_for_all
+from xmodal.training.trainer import Trainer
 
 BATCH = 64
 # Of two workers together. The larger a batch, the less of a step goes into exchanging gradients.
@@ -122,14 +121,11 @@ def fitted(model: keras.Model, epoch, strategy, epochs: int, optimizer: str = "s
     def stop(number: int, logs: dict[str, float]) -> None:
         model.stop_training = number + 1 == epochs
 
-    return fit(
+    return Trainer(TrainConfig(optimizer=optimizer), strategy=strategy).fit(
         model,
-        lambda number: epoch,
+        epoch,
         loss=cross_entropy(),
-        optimizer=optimizer_maker(TrainConfig(optimizer=optimizer), 1e-3),
         epochs=PLANNED_EPOCHS,
-        strategy=strategy,
-        stage="",
         callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=stop)],
     )
 
@@ -148,7 +144,7 @@ def cached_head(settings: Config, data: ImageData, strategy) -> dict[str, float]
         set_trainable(trunk, "head")
     epoch = examples(data.train, size)
     in_order = batches(data.train, image_size=size, batch_size=BATCH).map(lambda batch: batch["image"])
-    kept = predict(trunk, in_order, strategy)
+    kept = Trainer(strategy=strategy).predict(trunk, in_order)
     labels = data.train.labels % 10
     with strategy.scope():
         head = image_head(kept, 10, hidden=settings.image.hidden, dropout=settings.image.dropout)

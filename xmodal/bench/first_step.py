@@ -60,28 +60,24 @@ def _by_xmodal(clock: Clock, size: int) -> None:
     with clock.stage("imports"):
         import keras
 
-        from xmodal.config.training import TrainConfig
         from xmodal.data.batches import array_batches
         from xmodal.models.image_backbones import image_trunk
-        from xmodal.training.loop import fit
         from xmodal.training.losses import cross_entropy
-        from xmodal.training.optimizers import optimizer_maker
         from xmodal.training.strategy import make_strategy
+        from xmodal.training.trainer import Trainer
     images, labels = _batch(size)
     with clock.stage("model"):
-        strategy = make_strategy("auto")
-        with strategy.scope():
+        trainer = Trainer(strategy=make_strategy("auto"))
+        with trainer.strategy.scope():
             trunk = image_trunk("VGG19", size, ("block5_pool",), cache=Path())
             model = keras.Model(trunk.input, keras.layers.Dense(10)(trunk.output))
     with clock.stage("training"):
-        fit(
+        trainer.fit(
             model,
             lambda epoch: array_batches(images, labels, batch_size=BATCH),
             loss=cross_entropy(),
-            optimizer=optimizer_maker(TrainConfig(), 1e-4),
+            learning_rate=1e-4,
             epochs=EPOCHS,
-            strategy=strategy,
-            stage="",
             callbacks=[_first_step()],
         )
 

@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -31,17 +32,16 @@ from xmodal.data.batches import array_batches
 from xmodal.data.images import load_images
 from xmodal.data.target_map import identity_map
 from xmodal.models.heads import image_head
-from xmodal.recipes.vgg_to_bert.questions import sentences_of, zero_shot_of
+from xmodal.recipes.vgg_to_bert.questions import sentences_of, zero_shot_model
 from xmodal.report import markup
 from xmodal.report.figures import lines
 from xmodal.report.records import Plot, Series, Table
-from xmodal.runs.inputs import build_trunk
-from xmodal.tasks.image_classifier import trunk_features
+from xmodal.runs.inputs import build_backbone
+from xmodal.tasks.image_classifier import backbone_features
 from xmodal.training.feature_cache import FeatureCache
-from xmodal.training.loop import fit
 from xmodal.training.losses import cross_entropy
-from xmodal.training.optimizers import optimizer_maker
 from xmodal.training.strategy import make_strategy
+from xmodal.training.trainer import Trainer
 
 IMAGES = (1_000, 10_000, 50_000)
 CLASSES = (10, 100, 1_000)
@@ -189,59 +189,50 @@ def main(flagfile: str, place: str, classes: int) -> None:
     parse(["growth", f"--flagfile={flagfile}"])
     settings = from_flags()
     strategy = make_strategy(settings.run.strategy, settings.run.virtual_devices)
+    trainer = Trainer(settings.train, settings.run.seed, strategy)
     keras.config.set_dtype_policy(settings.train.precision)
     size: Size = {}
     simulated = place.isdecimal()
-    count = int(place) if simulated else _see(settings, Path(place), strategy, size)
+    count = int(place) if simulated else _see(settings, Path(place), trainer, size)
     names = tuple(f"class {number}" for number in range(classes))
-    _say(settings, count, names, strategy, size)
+    _say(settings, count, names, trainer, size)
     print(json.dumps(size))
 
 
-def _see(settings: Config, folder: Path, strategy, size: Size) -> int:
+def _see(settings: Config, folder: Path, trainer: Trainer, size: Size) -> int:
     """Goes through the stages of the images, and returns how many there are to be told about."""
     with _stage(size, "listing and audit"):
         data = load_images(f"folder:{folder}", cache=cache_folder(), min_per_class=1)
-    with strategy.scope():
-        trunk = build_trunk(settings, settings.image.target, "none", strategy)
+    trunk = build_backbone(settings, settings.image.target, "none", trainer)
     with tempfile.TemporaryDirectory() as kept, _stage(size, "features of the frozen trunk"):
-        features = trunk_features(
-            trunk,
-            data.train,
-            data_config=settings.data,
-            config=settings.image,
-            seed=0,
-            strategy=strategy,
-            stage="",
-            cache=FeatureCache(Path(kept), settings.run.feature_cache_gb, say=lambda line: None),
-        )
+        cache = FeatureCache(Path(kept), settings.run.feature_cache_gb)
+        silent = replace(trainer, cache=cache, log=lambda line: None)
+        features = backbone_features(trunk, data.train, settings.image, silent, name="")
     with _stage(size, "an epoch of the head"):
-        with strategy.scope():
+        with trainer.strategy.scope():
             head = image_head(features, len(data.class_names), hidden=0, dropout=0.0)
-        fit(
+        trainer.fit(
             head,
             lambda epoch: array_batches(features, data.train.labels, batch_size=settings.image.batch_size),
             loss=cross_entropy(),
-            optimizer=optimizer_maker(settings.train, settings.image.head_learning_rate),
+            learning_rate=settings.image.head_learning_rate,
             epochs=1,
-            strategy=strategy,
-            stage="",
         )
     return len(data.train) + len(data.validation) + len(data.test)
 
 
-def _say(settings: Config, count: int, names: tuple[str, ...], strategy, size: Size) -> None:
+def _say(settings: Config, count: int, names: tuple[str, ...], trainer: Trainer, size: Size) -> None:
     """Goes through the stages of the words."""
     preset = text_encoder_path(settings.text.text_encoder, cache=cache_folder(), offline=settings.run.offline)
     bridge = Bridge(names, settings.text.text_style, settings.text.template[:1], settings.text.top_k)
-    reader = zero_shot_of(settings, identity_map(names), preset, strategy)
+    reader = zero_shot_model(settings, identity_map(names), preset, trainer)
     distinct: set[str] = set()
     with _stage(size, "bridge"):
         for start in range(0, count, BLOCK):
             logits = drawn_logits(min(BLOCK, count - start), len(names), start)
             distinct.update(sentences_of(bridge, logits, 1.0).ravel())
     with _stage(size, "text"):
-        reader.logits(np.array(sorted(distinct), object), strategy, stage="")
+        reader.logits(np.array(sorted(distinct), object), trainer)
     size["text"]["sentences"] = len(distinct)
 
 

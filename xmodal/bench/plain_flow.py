@@ -14,7 +14,6 @@ import time
 import keras
 import keras_nlp
 import numpy as np
-import tensorflow as tf
 
 from xmodal.assets.presets import text_encoder_path
 from xmodal.config import flags
@@ -23,8 +22,9 @@ from xmodal.core.files import cache_folder
 from xmodal.data.decoding import decode
 from xmodal.data.images import ImageData, ImageSplit
 from xmodal.models.trainable import set_trainable
-from xmodal.recipes.vgg_to_bert.recipe import transferred_trunk
+from xmodal.recipes.vgg_to_bert.recipe import transferred_backbone
 from xmodal.runs.inputs import configured_images
+from xmodal.training.trainer import Trainer
 
 
 def main(argv: list[str]) -> int:
@@ -70,7 +70,7 @@ def _pixels(split: ImageSplit, size: int) -> np.ndarray:
 
 
 def _image_network(settings: Config, data: ImageData) -> keras.Model:
-    trunk, _ = transferred_trunk(settings, data, tf.distribute.get_strategy())
+    trunk, _ = transferred_backbone(settings, data, Trainer(settings.train, settings.run.seed))
     set_trainable(trunk, settings.image.trainable)
     scaled = keras.layers.LayerNormalization()(trunk.output)
     model = keras.Model(trunk.input, _logits(len(data.class_names))(scaled))

@@ -23,10 +23,11 @@ from xmodal.evaluation.calibration import softmax
 from xmodal.export.saved_model import export
 from xmodal.export.served_images import Served
 from xmodal.recipes.vgg_to_bert import recipe
-from xmodal.recipes.vgg_to_bert.questions import question_of, zero_shot_of
+from xmodal.recipes.vgg_to_bert.questions import question_of, zero_shot_model
 from xmodal.runs.inputs import configured_images
 from xmodal.tasks.text_classifier import TextClassifier
 from xmodal.training.strategy import make_strategy
+from xmodal.training.trainer import Trainer
 
 # Requests of one example in a round, and examples in a batch. There are `pairs.REPEATS` rounds of both.
 REQUESTS = 50
@@ -173,9 +174,10 @@ class Parts:
 def _prepare(settings: Config) -> tuple[Parts, tuple[str, ...], dict[str, list[bytes]]]:
     """Returns the parts, the names of the answers, and what each signature is asked."""
     strategy = make_strategy(settings.run.strategy, settings.run.virtual_devices)
+    trainer = Trainer(settings.train, settings.run.seed, strategy)
     data = configured_images(settings)
     preset = text_encoder_path(settings.text.text_encoder, cache=cache_folder(), offline=settings.run.offline)
-    trunk, _ = recipe.transferred_trunk(settings, data, strategy)
+    trunk, _ = recipe.transferred_backbone(settings, data, trainer)
     head = keras.layers.Dense(len(data.class_names))(trunk.output)
     question = question_of(settings, data)
     bridge = Bridge(data.class_names, settings.text.text_style, settings.text.template, settings.text.top_k)
@@ -183,7 +185,7 @@ def _prepare(settings: Config) -> tuple[Parts, tuple[str, ...], dict[str, list[b
         images=keras.Model(trunk.input, head),
         image_size=settings.data.image_size,
         bridge=bridge,
-        text=zero_shot_of(settings, question, preset, strategy),
+        text=zero_shot_model(settings, question, preset, trainer),
     )
     several = range(min(len(data.test), BATCH * BATCHES))
     inputs = {

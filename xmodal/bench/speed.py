@@ -5,38 +5,42 @@
 Prints a JSON object: the rows, or the error.
 """
 
-import contextlib
 import json
 import os
-import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 
-from xmodal.assets.presets import text_encoder_path
 from xmodal.bench import limits, operations, paired_timing
 from xmodal.bench.engine import against_keras, examples, fitted, rate
+from xmodal.bench.speed_models import (
+    CLASSES,
+    computing,
+    encoder_preset,
+    held_epoch,
+    image_classifier,
+    noise_images,
+    noise_tokens,
+    torch_tokens,
+)
+from xmodal.bench.speed_processes import run_module, start, whole_run
 from xmodal.bridge.bridge import Bridge
 from xmodal.config.config import Config
 from xmodal.config.flags import from_flags, parse
 from xmodal.core.clock import Clock
 from xmodal.core.errors import UserError
-from xmodal.core.files import cache_folder
-from xmodal.data.batches import array_batches, untuned
 from xmodal.kernels.activations import compiled_activations
 from xmodal.kernels.convolutions import quickly
-from xmodal.models.heads import logits, text_classifier
+from xmodal.models.heads import text_classifier
 from xmodal.models.image_backbones import image_trunk
 from xmodal.models.text_encoder import text_encoder
-from xmodal.models.trainable import set_trainable
 from xmodal.report.records import Table
 from xmodal.runs.inputs import configured_images
 from xmodal.text.length_buckets import token_batches
@@ -44,7 +48,6 @@ from xmodal.training.replicas import mapped
 from xmodal.training.strategy import make_strategy
 
 PRECISIONS = ("float32", "mixed_bfloat16")
-CLASSES = 10
 # Batches of a round of training, and its epochs: in the first one TensorFlow traces and compiles.
 BATCHES, EPOCHS = 4, 3
 # A pass alone is over soon: with few batches, how long the first one takes to arrive would count.
@@ -105,7 +108,7 @@ def _in_a_process(settings: Config, name: str, precision: str) -> list[Row]:
         flagfile = Path(folder) / "config.cfg"
         flagfile.write_text(settings.flagfile)
         told = json.loads(
-            _child(
+            run_module(
                 "xmodal.bench.speed",
                 f"--flagfile={flagfile}",
                 f"--rows={name}",
@@ -173,8 +176,8 @@ def peers() -> ModuleType:
 def forward(settings: Config, strategy: tf.distribute.Strategy) -> list[Row]:
     """Compares features of a frozen trunk with PyTorch, and says what rate of operations that is."""
     names, precision = settings.image.features, settings.train.precision
-    images = _images(settings, FORWARD_BATCHES)
-    with strategy.scope(), _computing(precision):
+    images = noise_images(settings, FORWARD_BATCHES)
+    with strategy.scope(), computing(precision):
         trunk = image_trunk(settings.image.target, settings.data.image_size, names, cache=Path())
     run = mapped(lambda batch: (quickly(trunk, batch, training=False),), strategy)
     batches = tf.data.Dataset.from_tensor_slices(images)
@@ -192,15 +195,15 @@ def train(settings: Config, strategy: tf.distribute.Strategy) -> list[Row]:
 
 
 def _train(settings: Config, strategy: tf.distribute.Strategy, first: str) -> list[Row]:
-    images, precision = _images(settings, BATCHES), settings.train.precision
+    images, precision = noise_images(settings, BATCHES), settings.train.precision
     labels = np.random.default_rng(1).integers(0, CLASSES, images.shape[:2]).astype(np.int32)
-    model, trunk = _classifier(settings, strategy, first)
+    model, trunk = image_classifier(settings, strategy, first)
     module = peers().vgg(trunk, settings.image.features, model.get_layer("logits"))
     one = model(images[0], training=False).numpy()
     apart = _apart(one, peers().answers(module, (images[0],)))
     peers().freeze(module, "block" if first == "all" else first)
     step = peers().trainer(module, [(batch,) for batch in images], labels, peers().sgd(), precision)
-    epoch = _held(images, labels)
+    epoch = held_epoch(images, labels)
 
     def ours() -> float:
         return rate(fitted(model, epoch, strategy, EPOCHS), labels.size)
@@ -222,29 +225,37 @@ def bert(settings: Config, strategy: tf.distribute.Strategy) -> list[Row]:
 
 
 def _encoding(settings: Config, strategy: tf.distribute.Strategy, length: int) -> Row:
-    preset, size, precision = _preset(settings), settings.text.text_batch_size, settings.train.precision
+    preset, size, precision = (
+        encoder_preset(settings),
+        settings.text.text_batch_size,
+        settings.train.precision,
+    )
     # As many tokens for every length: a round that is over at once would tell how long one takes to begin.
     count = BATCHES * size * max(TOKENS) // length
-    with strategy.scope(), _computing(precision):
+    with strategy.scope(), computing(precision):
         model = text_encoder(preset, length).model
-    tokens = _tokens(count, length)
+    tokens = noise_tokens(count, length)
     batches = token_batches(tokens, batch_size=size, order=np.arange(count))
     run = mapped(lambda batch: (model(batch[0], training=False),), strategy)
-    theirs = peers().forward(peers().bert(preset), _torch_tokens(tokens, size), precision)
+    theirs = peers().forward(peers().bert(preset), torch_tokens(tokens, size), precision)
     what = f"BERT on {length} tokens, {precision}"
     return _row(what, "texts a second", "transformers", lambda: run(batches)[0], theirs, count)
 
 
 def _fine_tuning(settings: Config, strategy: tf.distribute.Strategy) -> Row:
-    preset, size, precision = _preset(settings), settings.text.text_batch_size, settings.train.precision
+    preset, size, precision = (
+        encoder_preset(settings),
+        settings.text.text_batch_size,
+        settings.train.precision,
+    )
     count = BATCHES * size
-    with strategy.scope(), _computing(precision):
+    with strategy.scope(), computing(precision):
         model = text_classifier(text_encoder(preset, FINE_TUNED_TOKENS).model, CLASSES)
-    tokens = _tokens(count, FINE_TUNED_TOKENS)
+    tokens = noise_tokens(count, FINE_TUNED_TOKENS)
     labels = np.random.default_rng(1).integers(0, CLASSES, count).astype(np.int32)
     epoch = token_batches(tokens, labels, batch_size=size, order=np.arange(count))
     module = peers().bert(preset, model.get_layer("logits"))
-    given = _torch_tokens(tokens, size)
+    given = torch_tokens(tokens, size)
     one = model({name: part[:size] for name, part in tokens.items()}, training=False).numpy()
     apart = _apart(one, peers().answers(module, given[0]))
     step = peers().trainer(module, given, labels.reshape(-1, size), peers().adamw(), precision)
@@ -266,9 +277,9 @@ def read_images(settings: Config, strategy: tf.distribute.Strategy) -> list[Row]
     epoch = examples(some, settings.data.image_size)
     # In the precision that takes the most where a machine has it.
     half = replace(settings, train=replace(settings.train, precision="mixed_bfloat16"))
-    model, _ = _classifier(half, strategy, "all")
-    images = _images(settings, BATCHES)
-    held = _held(images, np.zeros(images.shape[:2], np.int32))
+    model, _ = image_classifier(half, strategy, "all")
+    images = noise_images(settings, BATCHES)
+    held = held_epoch(images, np.zeros(images.shape[:2], np.int32))
     count = images.shape[0] * images.shape[1]
     pair = paired_timing.compared(
         lambda: _rate_of(lambda: [None for _ in epoch], len(some)),
@@ -291,7 +302,7 @@ def put_in_words(settings: Config, strategy: tf.distribute.Strategy) -> list[Row
     rows: list[Row] = [
         {"what": "bridge, in-graph", "unit": "sentences a second", "peer": "its form in Python", **pair}
     ]
-    preset = _preset(settings)
+    preset = encoder_preset(settings)
     with strategy.scope():
         encoder = text_encoder(preset, settings.text.sequence_length)
     texts = [text.decode() for text in in_graph(tf.constant(drawn)).numpy()[:, 0]]
@@ -300,58 +311,6 @@ def put_in_words(settings: Config, strategy: tf.distribute.Strategy) -> list[Row
         lambda: _rate_of(peers().tokenizer(preset, texts, settings.text.sequence_length), SENTENCES),
     )
     return [*rows, {"what": "tokenizer", "unit": "sentences a second", "peer": "transformers", **pair}]
-
-
-def start(settings: Config, strategy: tf.distribute.Strategy) -> list[Row]:
-    """Compares what passes until a new process has taken a training step, and its memory, with Keras."""
-    told: dict[str, list[dict[str, Any]]] = {"xmodal": [], "keras": []}
-
-    def seconds(way: str) -> float:
-        told[way].append(json.loads(_child("xmodal.bench.first_step", way, str(settings.data.image_size))))
-        return 1 / told[way][-1]["seconds"]
-
-    pair = paired_timing.compared(lambda: seconds("xmodal"), lambda: seconds("keras"), warm_up=False)
-    ours, theirs = (_medians(told[way]) for way in ("xmodal", "keras"))
-    row = _seconds("from the start of a process to its first training step", "Keras fit", pair)
-    return [
-        row
-        | {"megabytes": ours.pop("megabytes"), "megabytes_of_peer": theirs.pop("megabytes")}
-        | {"parts": {part: (ours[part], theirs[part]) for part in ours}}
-    ]
-
-
-def _medians(told: list[dict[str, Any]]) -> dict[str, float]:
-    """Returns the medians of the parts and the memory of what several processes told."""
-    flat = [one["parts"] | {"megabytes": one["megabytes"]} for one in told]
-    return {name: float(np.median([one[name] for one in flat])) for name in flat[0]}
-
-
-def whole_run(settings: Config, strategy: tf.distribute.Strategy) -> list[Row]:
-    """Compares a whole run, once, with plain Keras that passes every image in every epoch."""
-    with tempfile.TemporaryDirectory() as folder:
-        flags = Path(folder) / "config.cfg"
-        flags.write_text(settings.flagfile)
-        output = Path(folder) / "run"
-        # The plain code trains no head on text alone: a sentence of each class is the least that ours takes.
-        alike = ("--nobaseline", "--nosmall", "--noexport", "--feature_cache_gb=0", "--text_examples=1")
-        more = (f"--output_dir={output}", f"--precision={settings.train.precision}", *alike)
-        ours, _ = paired_timing.timed(lambda: _child("xmodal.run", f"--flagfile={flags}", *more))
-        results = json.loads((output / "metrics.json").read_text())["results"]
-        few = (f"--precision={settings.train.precision}", f"--peer_epochs={settings.bench.peer_epochs}")
-        plain, printed = paired_timing.timed(
-            lambda: _child("xmodal.bench.plain_flow", f"--flagfile={flags}", *few)
-        )
-    told = json.loads(printed)
-    plain += told["seconds_reckoned"]
-    ratio = plain / ours
-    pair = {"first": 1 / ours, "second": 1 / plain, "ratio": ratio, "ratio_least": ratio, "ratio_most": ratio}
-    what = f"whole run of vgg_to_bert, {settings.train.precision}"
-    row = _seconds(what, "every image through the whole network in every epoch", pair)
-    if reckoned := told["seconds_reckoned"]:
-        # A network that was trained less is no equal.
-        return [row | {"reckoned": reckoned / plain}]
-    both = {name: (results[name]["accuracy"], told[name]) for name in ("image_only", "text")}
-    return [row | {"accuracy": both}]
 
 
 ROWS: dict[str, Callable[[Config, tf.distribute.Strategy], list[Row]]] = {
@@ -386,80 +345,8 @@ def _apart(one: np.ndarray, other: np.ndarray) -> float:
     return float(np.abs(one - other).max() / np.abs(other).max())
 
 
-def _seconds(what: str, peer: str, pair: dict[str, float]) -> Row:
-    """Turns rates of something that takes long into seconds; the ratio says how many times as fast it is."""
-    taken = {name: 1 / pair[name] for name in ("first", "second")}
-    return {"what": what, "unit": "seconds", "peer": peer, **pair, **taken}
-
-
 def _rate_of(function: Callable, count: int) -> float:
     return count / paired_timing.timed(function)[0]
-
-
-def _child(module: str, *arguments: str) -> str:
-    """Runs a module as a process, and returns the last line that it prints."""
-    environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "2"}
-    done = subprocess.run(
-        [sys.executable, "-m", module, *arguments],
-        env=environment,
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    )
-    return done.stdout.splitlines()[-1]
-
-
-@contextlib.contextmanager
-def _computing(precision: str) -> Iterator[None]:
-    """Builds models that compute in a precision, with the same initial weights each time."""
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(precision)
-    keras.utils.set_random_seed(0)
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(before)
-
-
-def _classifier(
-    settings: Config, strategy: tf.distribute.Strategy, first: str
-) -> tuple[keras.Model, keras.Model]:
-    """Returns a classifier that learns from a layer on, and its trunk."""
-    with strategy.scope(), _computing(settings.train.precision):
-        trunk = image_trunk(
-            settings.image.target, settings.data.image_size, settings.image.features, cache=Path()
-        )
-        set_trainable(trunk, first)
-        return keras.Model(trunk.input, logits(CLASSES)(trunk.output)), trunk
-
-
-def _held(images: np.ndarray, labels: np.ndarray) -> tf.data.Dataset:
-    """Returns an epoch of images (BATCHES, B, H, W, 3) with labels (BATCHES, B), held in memory."""
-    flat = images.reshape(labels.size, *images.shape[2:])
-    return untuned(array_batches(flat, labels.ravel(), batch_size=labels.shape[1]))
-
-
-def _preset(settings: Config) -> str:
-    name, cache = settings.text.text_encoder, cache_folder()
-    return text_encoder_path(name, cache=cache, offline=settings.run.offline)
-
-
-def _images(settings: Config, count: int) -> np.ndarray:
-    """Returns batches of noise, (count, B, H, W, 3) from 0 to 255."""
-    size = settings.data.image_size
-    shape = (count, settings.image.batch_size, size, size, 3)
-    return np.random.default_rng(0).uniform(0, 255, shape).astype(np.float32)
-
-
-def _tokens(count: int, length: int) -> dict[str, np.ndarray]:
-    """Returns texts of that many tokens, without padding, as an encoder of `backbones` reads them."""
-    ids = np.random.default_rng(0).integers(1000, 20_000, (count, length)).astype(np.int32)
-    return {"token_ids": ids, "segment_ids": np.zeros_like(ids), "padding_mask": np.ones_like(ids, bool)}
-
-
-def _torch_tokens(tokens: dict[str, np.ndarray], size: int) -> list[tuple]:
-    ids, mask = tokens["token_ids"].astype(np.int64), tokens["padding_mask"].astype(np.int64)
-    return [(ids[n : n + size], mask[n : n + size]) for n in range(0, len(ids), size)]
 
 
 def main(argv: Sequence[str]) -> None:

@@ -1,6 +1,7 @@
 """BERT on the sentences of a data set: each distinct one once, against one pass an image."""
 
 import statistics
+from dataclasses import replace
 
 import numpy as np
 
@@ -14,10 +15,10 @@ from xmodal.data.batches import array_batches
 from xmodal.evaluation.calibration import fit_temperature
 from xmodal.recipes.image_training import train_images
 from xmodal.recipes.vgg_to_bert import recipe
-from xmodal.recipes.vgg_to_bert.questions import question_of, sentences_of, zero_shot_of
+from xmodal.recipes.vgg_to_bert.questions import question_of, sentences_of, zero_shot_model
 from xmodal.runs.inputs import configured_images
-from xmodal.training.prediction import predict
 from xmodal.training.strategy import make_strategy
+from xmodal.training.trainer import Trainer
 
 
 def measure(settings: Config, clock: Clock) -> dict[str, float | int]:
@@ -33,14 +34,14 @@ def measure(settings: Config, clock: Clock) -> dict[str, float | int]:
         Counts, median seconds of both ways, the ratio's median, least and most, and the largest
         difference of a logit.
     """
-    sentences, classifier, strategy = _prepare(settings, clock)
+    sentences, classifier, trainer = _prepare(settings, clock)
 
     def each_once() -> np.ndarray:
-        return classifier.logits(sentences, strategy)
+        return classifier.logits(sentences, trainer)
 
     def each_image() -> np.ndarray:
         tokens = array_batches(classifier.encoder.padded(sentences), batch_size=64)
-        return predict(classifier.model, tokens, strategy)
+        return trainer.predict(classifier.model, tokens)
 
     with clock.stage("comparison"):
         once, image = zip(*((timed(each_once), timed(each_image)) for _ in range(REPEATS)), strict=True)
@@ -61,14 +62,17 @@ def measure(settings: Config, clock: Clock) -> dict[str, float | int]:
 
 def _prepare(settings: Config, clock: Clock):
     strategy = make_strategy(settings.run.strategy, settings.run.virtual_devices)
+    trainer = Trainer(settings.train, settings.run.seed, strategy)
     with clock.stage("data"):
         data = configured_images(settings)
         preset = text_encoder_path(
             settings.text.text_encoder, cache=cache_folder(), offline=settings.run.offline
         )
     with clock.stage("image classifier"):
-        trunk, _ = recipe.transferred_trunk(settings, data, strategy)
-        images, logits = train_images(settings, data, trunk, "head", strategy, "images")
+        trunk, _ = recipe.transferred_backbone(settings, data, trainer)
+        images, logits = train_images(
+            trunk, data, replace(settings.image, trainable="head"), trainer, name="images"
+        )
     with clock.stage("sentences"):
         temperature = fit_temperature(logits.validation, data.validation.labels)
         bridge = Bridge(data.class_names, settings.text.text_style, settings.text.template[:1])
@@ -76,5 +80,5 @@ def _prepare(settings: Config, clock: Clock):
         sentences = sentences_of(bridge, known, temperature)[:, 0]
     with clock.stage("text classifier"):
         question = question_of(settings, data)
-        classifier = zero_shot_of(settings, question, preset, strategy)
-    return sentences, classifier, strategy
+        classifier = zero_shot_model(settings, question, preset, trainer)
+    return sentences, classifier, trainer

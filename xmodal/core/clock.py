@@ -29,8 +29,13 @@ class Clock:
         self._started = time.perf_counter()
 
     @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Times a block under `name`."""
+    def stage(self, name: str, repeats: float = 1.0) -> Iterator[None]:
+        """Times a block under a name.
+
+        Args:
+            name: of the stage.
+            repeats: how often a whole run does what a dry run does once here; a run takes no notice of it.
+        """
         started = time.perf_counter()
         try:
             yield

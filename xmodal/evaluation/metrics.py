@@ -15,7 +15,7 @@ FLOOR = float(np.finfo(np.float32).eps)
 
 
 @dataclass(frozen=True)
-class Held:
+class HeldOut:
     """Something for each validation example and each test example: logits (V, C) and (N, C), or sentences."""
 
     validation: np.ndarray

@@ -15,7 +15,7 @@ from xmodal.core.errors import UserError
 from xmodal.core.files import whole_folder, write_json
 from xmodal.export.picture_index import ServedTexts
 from xmodal.export.serving import Inference
-from xmodal.tasks.image_generator import Sampling, as_pixels, drawn, noise_for, step
+from xmodal.tasks.image_generator import Sampling, as_pixels, generate_images, noise_for, ode_step
 
 FACTS = "generator.json"
 PRESET = "preset:"
@@ -74,7 +74,7 @@ class ServedGenerator(tf.Module):
             return self._model(inputs)
 
         solver = self.sampling.solver
-        return {"images": step(velocity, images, texts, start, end, guidance, solver=solver)}
+        return {"images": ode_step(velocity, images, texts, start, end, guidance, solver=solver)}
 
 
 def save_generator(folder: Path, served: ServedGenerator) -> None:
@@ -114,7 +114,7 @@ def load_generator(folder: Path, steps: int | None = None, guidance: float | Non
 
     def paint(texts: Sequence[str], seed: int) -> np.ndarray:
         vectors = embed(text=tf.constant(list(texts)))["embedding"].numpy()
-        return drawn(moved, noise_for(len(vectors), shape, (seed, 0)), vectors, sampling)
+        return generate_images(moved, noise_for(len(vectors), shape, (seed, 0)), vectors, sampling)
 
     return paint
 

@@ -42,8 +42,8 @@ class ServedPairs(Labelled):
         names: tuple[str, ...],
     ):
         super().__init__(names)
-        self._trunk = Inference(encoders.trunk)
-        self._trunk_width = encoders.trunk.output.shape[-1]
+        self._trunk = Inference(encoders.backbone)
+        self._trunk_width = encoders.backbone.output.shape[-1]
         self._map_shape = encoders.map_shape
         self._preprocessor = Tokenizer(encoders.text.preprocessor)
         self._text_model = Inference(encoders.text_model)

@@ -1,44 +1,97 @@
-"""The training of an image classifier as the settings of a run ask for it."""
+"""The training of image classifiers as the settings of a run ask for it, and from scratch."""
+
+from collections.abc import Callable
+from dataclasses import replace
 
 import keras
-import tensorflow as tf
 
-from xmodal.config.config import Config
+from xmodal.config.image import ImageConfig
 from xmodal.data.images import ImageData
-from xmodal.evaluation.metrics import Held
-from xmodal.tasks.image_classifier import ImageClassifier, pixels, train_image_classifier
-from xmodal.training.checkpoint import Checkpoints
-from xmodal.training.feature_cache import FeatureCache
-from xmodal.training.prediction import predict
+from xmodal.evaluation.metrics import HeldOut
+from xmodal.tasks.image_classifier import (
+    ImageClassifier,
+    evaluation_pixels,
+    parts_of_pass,
+    train_image_classifier,
+)
+from xmodal.training.baselines import Attempt, from_scratch
+from xmodal.training.progress import History
+from xmodal.training.trainer import Trainer
 
 
 def train_images(
-    config: Config,
+    backbone: keras.Model,
     data: ImageData,
-    trunk: keras.Model,
-    trainable: str,
-    strategy: tf.distribute.Strategy,
-    stage: str,
-    checkpoints: Checkpoints | None = None,
-    cache: FeatureCache | None = None,
-    budget: float = 0.0,
-) -> tuple[ImageClassifier, Held]:
-    """Trains a head on a trunk, and returns the class logits of the held-out images with it."""
-    classifier = train_image_classifier(
-        trunk,
-        data,
-        data_config=config.data,
-        config=config.image,
-        trainable=trainable,
-        seed=config.run.seed,
-        strategy=strategy,
-        stage=stage,
-        checkpoints=checkpoints,
-        cache=cache,
-        training=config.train,
-        budget=budget,
-        mirror=config.image.mirror,
+    config: ImageConfig,
+    trainer: Trainer,
+    *,
+    name: str,
+    epsilon: float = 0.0,
+) -> tuple[ImageClassifier, HeldOut]:
+    """Trains a head on a backbone, and returns the class logits of the held-out images with it.
+
+    Arguments are those of `train_image_classifier`.
+    """
+    classifier = train_image_classifier(backbone, data, config, trainer, name=name, epsilon=epsilon)
+    return classifier, held_out_logits(classifier, data, config, trainer, name=name)
+
+
+def held_out_logits(
+    classifier: ImageClassifier, data: ImageData, config: ImageConfig, trainer: Trainer, *, name: str
+) -> HeldOut:
+    """Returns the class logits of the validation and of the test images."""
+    images = evaluation_pixels(classifier.model, data.test, config)
+    test = trainer.predict(classifier.model, images, name=f"{name}: test")
+    return HeldOut(classifier.validation_logits, test)
+
+
+def image_scratch_protocol(config: ImageConfig, rate: float, passes: int) -> ImageConfig:
+    """Returns how all layers of an image network are trained from scratch.
+
+    The head of a new network is new too: it is not fitted before all of it learns.
+    """
+    return replace(config, trainable="all", head_epochs=0, learning_rate=rate, epochs=passes)
+
+
+def train_images_from_scratch(
+    build: Callable[[], keras.Model],
+    data: ImageData,
+    config: ImageConfig,
+    trainer: Trainer,
+    *,
+    name: str,
+    passes: int,
+    seconds: float,
+) -> tuple[Attempt[ImageClassifier], tuple[Attempt[ImageClassifier], ...]]:
+    """Trains all layers from random weights within the budget of a candidate, see `baselines.from_scratch`.
+
+    Args:
+        build: makes a backbone of random weights.
+        data: the splits.
+        config: batch, patience and augmentation.
+        trainer: trains them; its config has the rates that are tried.
+        name: (rate, passes) are added to it for each attempt.
+        passes: that the candidate had.
+        seconds: that the candidate took.
+    """
+
+    def attempt(rate: float, passes: int) -> tuple[History, ImageClassifier]:
+        protocol = image_scratch_protocol(config, rate, passes)
+        classifier = train_image_classifier(
+            build(), data, protocol, trainer, name=attempt_name(name, rate, passes)
+        )
+        return classifier.histories[-1], classifier
+
+    return from_scratch(
+        attempt,
+        rates=trainer.config.scratch_learning_rates,
+        passes=passes,
+        seconds=seconds,
+        trainer=trainer,
+        parts=parts_of_pass(len(data.train), config)[0],
     )
-    images = pixels(data.test, config.data.image_size, 4 * config.image.batch_size)
-    test = predict(classifier.model, images, strategy, stage=f"{stage}: test", checkpoints=checkpoints)
-    return classifier, Held(classifier.validation_logits, test)
+
+
+def attempt_name(name: str, rate: float, passes: int) -> str:
+    """Returns what an attempt to train from scratch is called."""
+    return f"{name}, rate {rate:g}, passes {passes}"

@@ -12,7 +12,7 @@ from xmodal.core.files import write_json, write_text
 from xmodal.core.machine import commit, hardware, versions
 from xmodal.report.model_card import card
 from xmodal.report.page import html
-from xmodal.report.records import GalleryItem, Plot, Points, Run, Series, Table
+from xmodal.report.records import GalleryItem, Plot, Points, Run, Series, Table, gallery_items
 from xmodal.report.tables import console_table, epoch_lines, metrics, transfer_table
 from xmodal.report.tensorboard.events import write_tensorboard
 
@@ -29,6 +29,7 @@ __all__ = [
     "Table",
     "card",
     "console_table",
+    "gallery_items",
     "hardware",
     "html",
     "metrics",

@@ -7,7 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from xmodal.evaluation.selection import gallery_indices
+
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from xmodal.data.audit import DataReport
     from xmodal.evaluation.intervals import Gain
     from xmodal.evaluation.metrics import Result
@@ -36,6 +40,42 @@ class GalleryItem:
     probability: float
     sentence: str
     kind: Kind
+
+
+def gallery_items(
+    probabilities: np.ndarray,
+    labels: np.ndarray,
+    class_names: Sequence[str],
+    *,
+    per_kind: int,
+    seed: int,
+    png: Callable[[int], bytes],
+    id: Callable[[int], str],
+    sentence: Callable[[int], str],
+) -> tuple[GalleryItem, ...]:
+    """Picks examples to show by `gallery_indices`.
+
+    Args:
+        probabilities: (N, C).
+        labels: (N,).
+        class_names: the C names.
+        per_kind: the most examples of a kind.
+        seed: chooses among the right and the wrong ones.
+        png, id, sentence: the index of an example -> what `GalleryItem` has of it.
+    """
+    return tuple(
+        GalleryItem(
+            png=png(index),
+            id=id(index),
+            truth=class_names[labels[index]],
+            predicted=class_names[probabilities[index].argmax()],
+            probability=float(probabilities[index].max()),
+            sentence=sentence(index),
+            kind=kind,
+        )
+        for kind, indices in gallery_indices(probabilities, labels, per_kind, seed).items()
+        for index in indices
+    )
 
 
 @dataclass(frozen=True)

@@ -1,21 +1,23 @@
 """How hard classifiers are to fool: what they answer for examples as they are, and for changed ones."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from xmodal import report
 from xmodal.evaluation.intervals import Gain, paired_gain, wilson_interval
-from xmodal.runs.session import Job
+from xmodal.runs.session import Session
 from xmodal.training.checkpoint import State
-from xmodal.training.progress import newest
+from xmodal.training.rehearsal import under_way
 
 _BETWEEN = ": "
+# Examples that a dry run attacks.
+REHEARSED = 2
 
 
 @dataclass(frozen=True)
-class Attacked:
+class AttackResult:
     """Which of N examples a classifier answers rightly.
 
     Attributes:
@@ -34,33 +36,29 @@ class Attacked:
 
 
 def attacked_examples(size: int, count: int, seed: int) -> np.ndarray:
-    """Returns which of so many examples are attacked: `count` of them by chance, in their order."""
+    """Returns which of so many examples are attacked: `count` of them by chance, in their order.
+
+    In a rehearsal there are `REHEARSED` at most: an attack takes long, and goes from example to example.
+    """
+    count = min(REHEARSED, count) if under_way() else count
     return np.sort(np.random.default_rng(seed).permutation(size)[:count])
 
 
-def once(job: Job, stage: str, attack: Callable[[], Attacked]) -> Attacked:
-    """Attacks, or returns what an attack of this run found before it was interrupted.
+def attack_all(
+    session: Session, names: Iterable[str], attack: Callable[[str], AttackResult]
+) -> dict[str, AttackResult]:
+    """Attacks classifiers by name, each in a stage of the run whose result is kept."""
+    repeats = max(1.0, session.config.attack.attacked_examples / REHEARSED)
 
-    Args:
-        job: the run; what is found is kept among its checkpoints.
-        stage: its name there.
-        attack: gives what is kept.
-    """
-    kept = job.checkpoints.stage(stage)
-    found = newest(kept, job.strategy)
-    if found:
-        return _attacked(found[0])
-    attacked = attack()
-    arrays = {
-        f"{kind}{_BETWEEN}{budget}": right
-        for kind, rights in attacked.changed.items()
-        for budget, right in rights.items()
-    }
-    kept.finish(State({"clean": attacked.clean} | arrays, {"misled": attacked.misled}))
-    return attacked
+    def attacked(name: str) -> AttackResult:
+        stage = f"{name}: under attack"
+        with session.clock.stage(stage, repeats):
+            return _result(session.trainer.once(stage, lambda: _state(attack(name))))
+
+    return {name: attacked(name) for name in names}
 
 
-def attack_table(attacked: Mapping[str, Attacked], unit: str) -> report.Table:
+def attack_table(attacked: Mapping[str, AttackResult], unit: str) -> report.Table:
     """Puts classifiers side by side: accuracy with its 95% interval by change.
 
     Args:
@@ -91,7 +89,7 @@ def training_cost(name: str, plain: str, seconds: Mapping[str, float]) -> dict[s
     return {f"training of {name}, times as long as of {plain}": round(seconds[name] / seconds[plain], 2)}
 
 
-def misled_table(attacked: Attacked, name: str, unit: str) -> report.Table:
+def misled_table(attacked: AttackResult, name: str, unit: str) -> report.Table:
     """Shows some of the examples that changes misled a classifier on.
 
     Args:
@@ -103,7 +101,7 @@ def misled_table(attacked: Attacked, name: str, unit: str) -> report.Table:
     return report.Table(f"Some examples that changes mislead {name} on", head, attacked.misled)
 
 
-def attack_gains(attacked: Mapping[str, Attacked], unit: str) -> tuple[Gain, ...]:
+def attack_gains(attacked: Mapping[str, AttackResult], unit: str) -> tuple[Gain, ...]:
     """Says what the worst change of each kind costs a classifier, and how others fare under it.
 
     Args:
@@ -124,13 +122,22 @@ def attack_gains(attacked: Mapping[str, Attacked], unit: str) -> tuple[Gain, ...
     return tuple(gains)
 
 
-def _attacked(state: State) -> Attacked:
+def _state(result: AttackResult) -> State:
+    arrays = {
+        f"{kind}{_BETWEEN}{budget}": right
+        for kind, rights in result.changed.items()
+        for budget, right in rights.items()
+    }
+    return State({"clean": result.clean} | arrays, {"misled": result.misled})
+
+
+def _result(state: State) -> AttackResult:
     changed: dict[str, dict[str, np.ndarray]] = {}
     for name, right in state.arrays.items():
         kind, between, budget = name.partition(_BETWEEN)
         if between:
             changed.setdefault(kind, {})[budget] = right
-    return Attacked(state.arrays["clean"], changed, tuple(map(tuple, state.facts["misled"])))
+    return AttackResult(state.arrays["clean"], changed, tuple(map(tuple, state.facts["misled"])))
 
 
 def _row(change: str, rights: list[np.ndarray]) -> tuple[str | float, ...]:

@@ -1,12 +1,11 @@
-"""Adversarial images: FGSM and PGD at stated budgets, by the Adversarial Robustness Toolbox.
+"""Adversarial images: FGSM and PGD at stated epsilons, by the Adversarial Robustness Toolbox.
 
 Goodfellow et al. 2015 (arXiv:1412.6572) and Madry et al. 2018 (arXiv:1706.06083), both with every value
-of an image within a budget of what it was (the L-infinity norm).
+of an image within epsilon of what it was (the L-infinity norm).
 """
 
 import warnings
 from collections.abc import Mapping
-from functools import partial
 
 import keras
 import numpy as np
@@ -16,11 +15,11 @@ from xmodal.config.attack import AttackConfig
 from xmodal.core.errors import UserError
 from xmodal.data.images import ImageData, ImageSplit
 from xmodal.evaluation.intervals import Gain
-from xmodal.robustness.attacked import Attacked, attack_gains, attack_table, attacked_examples, once
-from xmodal.runs.session import Job
+from xmodal.robustness.attacked import AttackResult, attack_all, attack_gains, attack_table, attacked_examples
+from xmodal.runs.session import Session
 from xmodal.tasks.image_classifier import pixels
 
-# Of the budget, over all steps of PGD: enough to get from any start to any corner.
+# Of epsilon, over all steps of PGD: enough to get from any start to any corner.
 REACH = 2.5
 
 
@@ -55,40 +54,35 @@ def library() -> tuple[type, type, type]:
 
 
 def attack_classifiers(
-    job: Job, models: Mapping[str, keras.Model], data: ImageData
+    session: Session, models: Mapping[str, keras.Model], data: ImageData
 ) -> tuple[tuple[Gain, ...], tuple[report.Table, ...]]:
     """Attacks classifiers on some of the test images, where the flags ask for it.
 
     Args:
-        job: the run.
+        session: the run.
         models: name -> RGB images (B, H, W, 3) from 0 to 255 -> logits (B, C); first the plain one.
         data: its test split is drawn from.
 
     Returns:
         What the attacks cost, and a table of the models side by side; nothing without --attacked_examples.
     """
-    config = job.config
+    config = session.config
     picked = attacked_examples(len(data.test), config.attack.attacked_examples, config.run.seed)
     if not len(picked):
         return (), ()
-    attacked = {}
-    for name, model in models.items():
-        stage = f"{name}: under attack"
-        with job.clock.stage(stage):
-            attacked[name] = once(
-                job,
-                stage,
-                partial(
-                    attack_images,
-                    model,
-                    data.test.take(picked),
-                    len(data.class_names),
-                    image_size=config.data.image_size,
-                    batch_size=config.image.batch_size,
-                    config=config.attack,
-                    seed=config.run.seed,
-                ),
-            )
+    attacked = attack_all(
+        session,
+        models,
+        lambda name: attack_images(
+            models[name],
+            data.test.take(picked),
+            len(data.class_names),
+            image_size=config.data.image_size,
+            batch_size=config.image.batch_size,
+            config=config.attack,
+            seed=config.run.seed,
+        ),
+    )
     return attack_gains(attacked, "images"), (attack_table(attacked, "images"),)
 
 
@@ -101,7 +95,7 @@ def attack_images(
     batch_size: int,
     config: AttackConfig,
     seed: int,
-) -> Attacked:
+) -> AttackResult:
     """Attacks an image classifier with its own gradients.
 
     Args:
@@ -110,8 +104,8 @@ def attack_images(
         classes: C.
         image_size: side of the images, in pixels.
         batch_size: B.
-        config: budgets and steps.
-        seed: of where PGD starts within its budgets.
+        config: epsilons and steps.
+        seed: of where PGD starts within its epsilons.
     """
     fast_gradient, projected_gradient, tensorflow_classifier = library()
     images = np.concatenate([batch.numpy() for batch in pixels(split, image_size, batch_size)])
@@ -126,16 +120,16 @@ def attack_images(
     def right(changed: np.ndarray) -> np.ndarray:
         return classifier.predict(changed, batch_size=batch_size).argmax(axis=1) == split.labels
 
-    def within(method: str, budget: float) -> np.ndarray:
+    def within(method: str, epsilon: float) -> np.ndarray:
         if method == "FGSM":
-            attack = fast_gradient(classifier, eps=budget, batch_size=batch_size)
+            attack = fast_gradient(classifier, eps=epsilon, batch_size=batch_size)
         else:
             # The library starts by NumPy's own state.
             keras.utils.set_random_seed(seed)
             attack = projected_gradient(
                 classifier,
-                eps=budget,
-                eps_step=REACH * budget / config.attack_steps,
+                eps=epsilon,
+                eps_step=REACH * epsilon / config.attack_steps,
                 max_iter=config.attack_steps,
                 num_random_init=1,
                 batch_size=batch_size,
@@ -144,7 +138,7 @@ def attack_images(
         return right(attack.generate(images, np.eye(classes, dtype=np.float32)[split.labels]))
 
     def rights(method: str) -> dict[str, np.ndarray]:
-        return {f"within {budget:.3g}/255": within(method, budget) for budget in config.pixel_budgets}
+        return {f"within {epsilon:.3g}/255": within(method, epsilon) for epsilon in config.pixel_budgets}
 
     steps = f"PGD of {config.attack_steps} steps"
-    return Attacked(right(images), {"FGSM": rights("FGSM"), steps: rights("PGD")})
+    return AttackResult(right(images), {"FGSM": rights("FGSM"), steps: rights("PGD")})

@@ -12,22 +12,22 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import tensorflow as tf
 
 from xmodal.config.attack import AttackConfig
 from xmodal.evaluation.calibration import softmax
 from xmodal.models.text_encoder import TextEncoder
-from xmodal.robustness.attacked import Attacked
+from xmodal.robustness.attacked import AttackResult
 from xmodal.tasks.text_classifier import TextClassifier
 from xmodal.text.personal_data import MARKS
 from xmodal.text.typos import misspellings, mistyped, pieces_of
+from xmodal.training.trainer import Trainer
 
-FORMS = 4
+MAX_FORMS = 4
 # Of the words that may be changed so many times as many are tried, for some have no form that misleads.
-TRIED = 2
-KNOWN_WORDS = 20_000
-SEEN_OFTEN = 3
-SHOWN = 5
+TRIED_PER_CHANGE = 2
+MAX_KNOWN_WORDS = 20_000
+MIN_OCCURRENCES = 3
+SHOWN_EXAMPLES = 5
 
 Texts = Sequence[str] | np.ndarray
 Read = Callable[[Texts], np.ndarray]
@@ -35,12 +35,12 @@ Forms = Callable[[str], Sequence[str]]
 
 
 @dataclass(frozen=True)
-class Misled:
+class WordAttack:
     """What a search found for N documents.
 
     Attributes:
         texts: (N,) objects, the documents as they were last changed.
-        edits: for each document the words that were changed, and what stands in their place.
+        edits: for each document the words that were changed, and what replaced them.
         words: (N,) the words that each had for the classifier to read.
         changed: (N,) how many were changed until the answer was wrong: 0 where it was so from the
             beginning, -1 where it stayed right.
@@ -53,7 +53,7 @@ class Misled:
 
     def right(self, share: float) -> np.ndarray:
         """Tells which answers (N,) stay right when at most this share of the words is changed."""
-        return (self.changed < 0) | (self.changed > budget(self.words, share))
+        return (self.changed < 0) | (self.changed > max_changes(self.words, share))
 
 
 def attack_documents(
@@ -64,10 +64,9 @@ def attack_documents(
     known: Sequence[str],
     *,
     config: AttackConfig,
-    longest: int,
-    seed: int,
-    strategy: tf.distribute.Strategy,
-) -> Attacked:
+    max_words: int,
+    trainer: Trainer,
+) -> AttackResult:
     """Asks a classifier about documents with typing noise, and searches for changes of words that mislead it.
 
     Args:
@@ -75,13 +74,13 @@ def attack_documents(
         texts: (N,) objects, cleaned as it reads them.
         labels: (N,) class indices.
         ids: how reports name each document (N,).
-        known: the words that may stand for others, see `known_words`.
+        known: the words that may replace others, see `known_words`.
         config: shares of letters and words.
-        longest: the most tokens T, and so words, that the classifier reads.
-        seed: of the slips, which are the same for every classifier.
-        strategy: the tf.distribute strategy.
+        max_words: the most tokens T, and so words, that the classifier reads.
+        trainer: runs it; its seed is that of the typing errors, which are the same for every classifier.
     """
-    read = reader(classifier, strategy)
+    seed = trainer.seed
+    read = reader(classifier, trainer)
 
     def right(documents: np.ndarray) -> np.ndarray:
         return read(documents).argmax(axis=1) == labels
@@ -90,7 +89,7 @@ def attack_documents(
         f"in {100 * rate:.3g}% of the letters": right(mistyped(texts, rate, (seed, index, len(texts))))
         for index, rate in enumerate(config.slips)
     }
-    ranked = ranked_words(read, texts, labels, longest)
+    ranked = ranked_words(read, texts, labels, max_words)
     words = {piece for text in texts for piece in pieces_of(text)[1::2]}
     near = near_words(classifier.encoder, words, known)
     searches: dict[str, Forms] = {
@@ -106,23 +105,23 @@ def attack_documents(
         for kind, found in misled.items()
     }
     shown = tuple(row for kind, found in misled.items() for row in _shown(kind, found, ids))
-    return Attacked(right(texts), {"typing noise": noise} | changed, shown)
+    return AttackResult(right(texts), {"typing noise": noise} | changed, shown)
 
 
-def budget(words: np.ndarray | int, share: float) -> np.ndarray:
+def max_changes(words: np.ndarray | int, share: float) -> np.ndarray:
     """Returns how many of so many words may be changed: the share, rounded down, and at least one."""
     # 29% of 100 are 29, though the product comes out a hair less.
     return np.maximum(1, np.floor(np.asarray(words) * share + 1e-9)).astype(int)
 
 
-def reader(classifier: TextClassifier, strategy: tf.distribute.Strategy) -> Read:
+def reader(classifier: TextClassifier, trainer: Trainer) -> Read:
     """Returns a function of texts (N,) that gives probabilities (N, C)."""
-    logits = classifier.reader(strategy)
+    logits = classifier.reader(trainer)
     return lambda texts: softmax(logits(texts))
 
 
 def ranked_words(
-    read: Read, texts: Texts, labels: np.ndarray, longest: int, batch: int = 4096
+    read: Read, texts: Texts, labels: np.ndarray, max_words: int, batch: int = 4096
 ) -> list[np.ndarray]:
     """Ranks the words of each document by what its label's probability loses when a word is left out.
 
@@ -130,14 +129,14 @@ def ranked_words(
         read: texts (M,) -> probabilities (M, C).
         texts: N documents.
         labels: (N,) class indices.
-        longest: words that are read of a document, such as the tokens T that an encoder reads.
+        max_words: words that are read of a document, such as the tokens T that an encoder reads.
         batch: documents without a word that are asked for together.
 
     Returns:
         For each document the positions of its words, the most important first; marks are left out.
     """
     cut = [pieces_of(text) for text in texts]
-    places = [words_of(pieces)[:longest] for pieces in cut]
+    places = [words_of(pieces)[:max_words] for pieces in cut]
     asked = [(document, place) for document, own in enumerate(places) for place in own]
     left: dict[int, list[float]] = {document: [] for document in range(len(cut))}
     for start in range(0, len(asked), batch):
@@ -163,7 +162,7 @@ def mislead(
     forms: Forms,
     *,
     share: float,
-) -> Misled:
+) -> WordAttack:
     """Changes words until the answers are wrong, all documents side by side.
 
     Args:
@@ -171,17 +170,17 @@ def mislead(
         texts: N documents.
         labels: (N,) class indices.
         ranked: the places of each document's words in the order of trying, as `ranked_words` gives them.
-        forms: a word -> what may stand in its place.
+        forms: a word -> what may replace it.
         share: of the words that are read, the most that may be changed.
     """
     words = np.array([len(own) for own in ranked])
-    most = budget(words, share)
+    most = max_changes(words, share)
     cut = [pieces_of(text) for text in texts]
     before = read(texts)
     left = before[np.arange(len(labels)), labels]
     edits: list[list[tuple[str, str]]] = [[] for _ in cut]
     changed = np.where(before.argmax(axis=1) == labels, -1, 0)
-    queues = [iter(own[: TRIED * limit]) for own, limit in zip(ranked, most, strict=True)]
+    queues = [iter(own[: TRIED_PER_CHANGE * limit]) for own, limit in zip(ranked, most, strict=True)]
     live = np.flatnonzero(changed < 0).tolist()
     while live:
         tried = {document: _next_forms(cut[document], queues[document], forms) for document in live}
@@ -208,7 +207,7 @@ def mislead(
                 live.append(document)
     last = np.empty(len(cut), object)
     last[:] = ["".join(pieces) for pieces in cut]
-    return Misled(last, tuple(map(tuple, edits)), words, changed)
+    return WordAttack(last, tuple(map(tuple, edits)), words, changed)
 
 
 def misspelt(seed: int) -> Forms:
@@ -228,7 +227,7 @@ def near_words(encoder: TextEncoder, words: Iterable[str], known: Sequence[str])
         known: what near words may be.
 
     Returns:
-        Word, in lower case -> the nearest ones of `known`, nearest first, `FORMS` at most.
+        Word, in lower case -> the nearest ones of `known`, nearest first, `MAX_FORMS` at most.
     """
     words = sorted({word.lower() for word in words})
     if not known:
@@ -242,15 +241,15 @@ def near_words(encoder: TextEncoder, words: Iterable[str], known: Sequence[str])
         cosines = _unit(_vectors(encoder, part) - middle) @ vectors.T
         # One more than are wanted: the nearest is mostly the word itself.
         for word, row in zip(part, cosines, strict=True):
-            order = np.argsort(-row, kind="stable")[: FORMS + 1]
-            near[word] = [known[place] for place in order if known[place] != word][:FORMS]
+            order = np.argsort(-row, kind="stable")[: MAX_FORMS + 1]
+            near[word] = [known[place] for place in order if known[place] != word][:MAX_FORMS]
     return near
 
 
 def known_words(texts: Iterable[str]) -> list[str]:
-    """Returns the words that stand in documents more than once or twice, the most frequent first."""
+    """Returns the words that occur in documents more than once or twice, the most frequent first."""
     counts = Counter(piece.lower() for text in texts for piece in pieces_of(text)[1::2] if piece not in MARKS)
-    often = [word for word, count in counts.most_common(KNOWN_WORDS) if count >= SEEN_OFTEN]
+    often = [word for word, count in counts.most_common(MAX_KNOWN_WORDS) if count >= MIN_OCCURRENCES]
     return often or list(counts)
 
 
@@ -286,10 +285,10 @@ def _next_forms(pieces: list[str], queue, forms: Forms) -> list[tuple[int, str]]
     return []
 
 
-def _shown(kind: str, found: Misled, ids: Sequence[str]) -> list[tuple[str, int, str, str]]:
+def _shown(kind: str, found: WordAttack, ids: Sequence[str]) -> list[tuple[str, int, str, str]]:
     """Returns rows about the documents that the fewest changes misled."""
     wrong = np.flatnonzero(found.changed > 0)
-    order = wrong[np.argsort(found.changed[wrong], kind="stable")][:SHOWN]
+    order = wrong[np.argsort(found.changed[wrong], kind="stable")][:SHOWN_EXAMPLES]
     return [
         (
             ids[place],

@@ -16,11 +16,6 @@ from xmodal.runs.folder import goes_on
 from xmodal.training import cluster
 from xmodal.training.rehearsal import FASTEST, TAKEN, Rehearsal, rehearsal
 
-# An attack takes long, and goes from example to example.
-ATTACKED = 2
-# Seeds of a rehearsal: the first one, and one of the others.
-SEEDS = 2
-
 
 @dataclass(frozen=True)
 class Stage:
@@ -35,31 +30,28 @@ class RehearsalClock(Clock):
 
     Args:
         rehearsal: that is under way.
-        times: how often the run does what is done once here, by a part of a stage's name.
         say: where lines about progress go.
 
     Attributes:
         stages: name -> what a stage took, and would take.
     """
 
-    def __init__(self, rehearsal: Rehearsal, times: dict[str, float], say: Callable[[str], None]):
+    def __init__(self, rehearsal: Rehearsal, say: Callable[[str], None]):
         # What a rehearsal measures is nothing to go by, and not said; what is doubtful about the data is.
         super().__init__(say=lambda line: say(line) if line.startswith("warning:") else None)
         self._tell = say
         self._rehearsal = rehearsal
-        self._times = times
         self.stages: dict[str, Stage] = {}
 
     @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Times a block under `name`."""
+    def stage(self, name: str, repeats: float = 1.0) -> Iterator[None]:
+        """Times a block under a name, and tells what it would take as often as the run does it."""
         left_out = self._rehearsal.seconds
         with super().stage(name):
             yield
         seen = self.seconds[name]
-        times = next((count for part, count in self._times.items() if part in name), 1.0)
         expected = seen + self._rehearsal.seconds - left_out
-        self.stages[name] = Stage(seen, times * expected)
+        self.stages[name] = Stage(seen, repeats * expected)
         # Budgets go by what a stage takes in the run.
         self.seconds[name] = expected
         self._tell(f"{name:<28} {duration(seen):>12} here, about {duration(self.stages[name].expected)}")
@@ -76,30 +68,22 @@ def dry_run(
     Args:
         config: that of the run.
         recipe: runs a configuration with a clock.
-        say: where it is told.
+        say: where its lines go.
 
     Raises:
         UserError: for what the run itself would not do.
     """
     run = config.run
-    say = say if cluster.place(run.strategy).is_chief else lambda line: None
+    say = say if cluster.current_worker(run.strategy).is_chief else lambda line: None
     goes_on(run.output_dir, config.flagfile, overwrite=run.overwrite, restart=run.restart)
-    first = config.run.seed
-    times = {
-        # With the first seed more is done than with the others, for which the second stands.
-        f"seed {first}": 1.0,
-        "seed ": config.scorer.seeds - 1.0,
-        "under attack": max(1.0, config.attack.attacked_examples / ATTACKED),
-    }
     with tempfile.TemporaryDirectory(prefix="xmodal-dry-run-") as folder, rehearsal() as under_way:
-        clock = RehearsalClock(under_way, times, say)
+        clock = RehearsalClock(under_way, say)
         recipe(shrunk(config, Path(folder)), clock)
     say(summary(config, clock.stages))
 
 
 def shrunk(config: Config, folder: Path) -> Config:
     """Returns what a rehearsal is run with: it writes into `folder` alone, and repeats nothing."""
-    attacked = min(ATTACKED, config.attack.attacked_examples)
     return replace(
         config,
         run=replace(
@@ -111,8 +95,6 @@ def shrunk(config: Config, folder: Path) -> Config:
             feature_cache_gb=0.0,
         ),
         train=replace(config.train, profile_steps=()),
-        scorer=replace(config.scorer, seeds=min(SEEDS, config.scorer.seeds)),
-        attack=replace(config.attack, attacked_examples=attacked),
     )
 
 

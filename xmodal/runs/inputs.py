@@ -1,10 +1,8 @@
 """What the settings of a run name: data, networks and the feature cache."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import keras
-import tensorflow as tf
 
 from xmodal.config.config import Config
 from xmodal.config.data import DataConfig, DocumentConfig
@@ -17,6 +15,7 @@ from xmodal.data.pairs import PairData, load_pairs
 from xmodal.data.tables import Reading
 from xmodal.models.image_backbones import image_trunk
 from xmodal.training.feature_cache import FeatureCache
+from xmodal.training.trainer import Trainer
 
 
 def configured_images(config: Config) -> ImageData:
@@ -140,10 +139,16 @@ def configured_pairs(config: Config) -> PairData:
     )
 
 
-def build_trunk(config: Config, name: str, weights: str, strategy: tf.distribute.Strategy) -> keras.Model:
-    """Builds a trunk that a configuration asks for, see `image_trunk`; the seed sets its initial weights."""
-    with strategy.scope():
-        keras.utils.set_random_seed(config.run.seed)
+def build_backbone(config: Config, name: str, weights: str, trainer: Trainer) -> keras.Model:
+    """Builds an image backbone with the layers and the size that a configuration asks for.
+
+    Args:
+        config: all flags.
+        name: of the architecture, as `image_trunk` takes it.
+        weights: that it begins with; the trainer's seed sets those that are random.
+        trainer: in whose scope it is built.
+    """
+    with trainer.scope():
         return image_trunk(
             name,
             config.data.image_size,
@@ -154,7 +159,7 @@ def build_trunk(config: Config, name: str, weights: str, strategy: tf.distribute
         )
 
 
-def feature_cache(config: Config, writes: bool, say: Callable[[str], None]) -> FeatureCache | None:
-    """Returns where features of frozen trunks are kept for other runs, None for a size of 0."""
+def feature_cache(config: Config, writes: bool) -> FeatureCache | None:
+    """Returns where features of frozen backbones are kept for other runs, None for a size of 0."""
     gigabytes = config.run.feature_cache_gb
-    return FeatureCache(cache_folder() / "features", gigabytes, writes, say) if gigabytes > 0 else None
+    return FeatureCache(cache_folder() / "features", gigabytes, writes) if gigabytes > 0 else None

@@ -1,46 +1,75 @@
-"""What every recipe begins and ends with."""
+"""Starts and finishes a run: strategy, checkpoints, report, export."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from shlex import quote
 from typing import Any
 
 import keras
-import tensorflow as tf
 
 from xmodal import report
+from xmodal.assets.presets import text_encoder_path
 from xmodal.config.config import Config
 from xmodal.core import versions
 from xmodal.core.clock import Clock
-from xmodal.core.files import target_of, write_text
+from xmodal.core.files import cache_folder, target_of, write_text
 from xmodal.data.audit import DataReport
 from xmodal.report.model_card import CARD
 from xmodal.runs import provenance
 from xmodal.runs.folder import bind, binding
+from xmodal.runs.inputs import feature_cache
 from xmodal.training.agreement import require_agreement
 from xmodal.training.checkpoint import Checkpoints
 from xmodal.training.strategy import make_strategy, wait_for_all, workers
+from xmodal.training.trainer import Trainer
 
 # The fact that tells how the exported model is asked: a command.
 ASK = "ask"
 
 
 @dataclass(frozen=True)
-class Job:
+class Session:
     """A run under way.
 
     Attributes:
         config: all flags, as dataclasses.
-        clock: times the stages, and says how it goes.
-        strategy: what its models are built and trained in.
-        checkpoints: keeps the state of its stages.
+        clock: times the stages, and logs progress.
+        trainer: trains its models, with the strategy, checkpoints, feature cache and seed of the run.
+        result_seconds: name of a result -> the seconds of what it needs, see `seconds`.
     """
 
     config: Config
     clock: Clock
-    strategy: tf.distribute.Strategy
-    checkpoints: Checkpoints
+    trainer: Trainer
+    result_seconds: dict[str, float] = field(default_factory=dict)
+
+    def seconds(self, result: str, *parts: str) -> float:
+        """Notes what a result takes, once that is done, and returns its seconds.
+
+        Args:
+            result: its name.
+            parts: stages that it needs, and results before it that it builds on.
+        """
+        seconds = sum(self.result_seconds.get(part, self.clock.seconds.get(part, 0.0)) for part in parts)
+        self.result_seconds[result] = seconds
+        return seconds
+
+    @property
+    def checkpoints(self) -> Checkpoints:
+        """Where the state of its stages is kept."""
+        assert self.trainer.checkpoints is not None
+        return self.trainer.checkpoints
+
+    @property
+    def export_folder(self) -> Path:
+        """Where exports of the experiment go, each in a folder of its number."""
+        return self.config.run.saved_models_dir / self.config.run.experiment
+
+    def text_encoder(self) -> str:
+        """Finds the text encoder that the flags name, and returns where its preset is."""
+        run = self.config.run
+        return text_encoder_path(self.config.text.text_encoder, cache=cache_folder(), offline=run.offline)
 
     def check_data(self, data: DataReport, what: str = "") -> None:
         """Says what is doubtful about a data set, and binds the run to it.
@@ -56,12 +85,12 @@ class Job:
         for warning in data.warnings:
             self.clock.say(f"warning: {what}: {warning}" if what else f"warning: {warning}")
         digests = {f"{part} of {what or 'the examples'}": digest for part, digest in data.digests.items()}
-        require_agreement(digests, self.strategy)
+        require_agreement(digests, self.trainer.strategy)
         # The chief alone writes.
         if self.checkpoints.writes:
             bind(self.config.run.output_dir, digests)
 
-    def told(self) -> dict[str, Any]:
+    def metadata(self) -> dict[str, Any]:
         """Returns what a `report.Run` says of itself, whatever was measured."""
         run = self.config.run
         return {
@@ -73,8 +102,8 @@ class Job:
         }
 
 
-def begin(config: Config, clock: Clock) -> Job:
-    """Makes the strategy and finds the checkpoints of a run.
+def begin(config: Config, clock: Clock) -> Session:
+    """Makes the strategy and finds the checkpoints and the feature cache of a run.
 
     Raises:
         UserError: when the devices that the flags ask for are not there, or --record may not be written;
@@ -99,11 +128,19 @@ def begin(config: Config, clock: Clock) -> Job:
     )
     if workers(strategy).is_chief:
         bind(config.run.output_dir, files)
-    return Job(config, clock, strategy, checkpoints)
+    trainer = Trainer(
+        config.train,
+        seed=config.run.seed,
+        strategy=strategy,
+        checkpoints=checkpoints,
+        cache=feature_cache(config, workers(strategy).is_chief),
+        log=clock.say,
+    )
+    return Session(config, clock, trainer)
 
 
 def finish(
-    job: Job,
+    session: Session,
     run: report.Run,
     export: Callable[[], dict[str, float | int | str]] | None = None,
     shrink: Callable[[Path], tuple[report.Table, ...]] | None = None,
@@ -111,7 +148,7 @@ def finish(
     """Writes all files of a run, the chief alone, and waits for the other processes of the job.
 
     Args:
-        job: the run that ends.
+        session: the run that ends.
         run: what was measured.
         export: exports the model and returns facts about that: "export", its folder, and "ask", the command
             that asks it, where that is not `xmodal.predict`; called unless --noexport.
@@ -123,15 +160,15 @@ def finish(
     Raises:
         UserError: when there is no space, or no permission to write.
     """
-    settings, clock = job.config.run, job.clock
-    if workers(job.strategy).is_chief:
+    settings, clock = session.config.run, session.clock
+    if workers(session.trainer.strategy).is_chief:
         report.write(run, settings.output_dir)
         if export and settings.export:
             with clock.stage("export"):
                 facts = export()
             predict = f"python -m xmodal.predict --model={quote(str(facts['export']))} FILE_OR_FOLDER"
             run = replace(run, facts=run.facts | {ASK: predict} | facts)
-            made = report.card(run, provenance.of_run(job.config), str(run.facts[ASK]))
+            made = report.card(run, provenance.of_run(session.config), str(run.facts[ASK]))
             write_text(Path(str(facts["export"])) / CARD, made)
             report.write(run, settings.output_dir)
             if shrink and settings.small:
@@ -143,7 +180,7 @@ def finish(
             report.record(run, settings.record, clock.wall_seconds(), overwrite=settings.overwrite)
         clock.say(report.console_table(run))
         clock.say(_next_steps(run, settings.output_dir))
-    wait_for_all(job.strategy)
+    wait_for_all(session.trainer.strategy)
     return run
 
 

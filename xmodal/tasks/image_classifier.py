@@ -1,4 +1,4 @@
-"""Images -> logits: a trunk and a head, trained on kept features and then, where asked, as a whole."""
+"""Images -> logits: a backbone and a head, trained on kept features and then, where asked, as a whole."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,9 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from xmodal.config.data import DataConfig
 from xmodal.config.image import ImageConfig
-from xmodal.config.training import TrainConfig
 from xmodal.data.batches import Batches, array_batches
 from xmodal.data.images import ImageData, ImageSplit, batches, equal_parts, learnable
 from xmodal.data.rows import Rows
@@ -17,18 +15,14 @@ from xmodal.kernels.convolutions import quickly
 from xmodal.models.heads import image_head
 from xmodal.models.trainable import set_trainable
 from xmodal.training.batch_norm import refresh_statistics, without_statistics
-from xmodal.training.checkpoint import Checkpoints
-from xmodal.training.feature_cache import FeatureCache, features
-from xmodal.training.loop import fit
 from xmodal.training.losses import cross_entropy
-from xmodal.training.optimizers import optimizer_maker
-from xmodal.training.prediction import predict
 from xmodal.training.progress import History
 from xmodal.training.steps import Adversary, Loss
+from xmodal.training.trainer import Trainer
 
 # On how many training images a head is fitted before the network is trained with it, and of how many the
 # logits are computed by a network that was trained.
-MOST_FIRST = MOST_TOLD = 10_000
+MAX_HEAD_IMAGES = MAX_TRAIN_LOGITS = 10_000
 # Images of a batch that statistics of a new network are computed on.
 STATISTICS_BATCH = 64
 
@@ -38,39 +32,35 @@ class ImageClassifier:
     """A trained image classifier.
 
     Attributes:
-        trunk: RGB images (B, H, W, 3) from 0 to 255 -> features (B, D).
+        backbone: RGB images (B, H, W, 3) from 0 to 255 -> features (B, D).
         head: features (B, D) -> logits (B, C).
         model: the two joined, and where it was asked for, `both_ways`.
-        train_logits: computes logits (M, C) of the training images, of each view when the trunk was
-            frozen, and otherwise of `MOST_TOLD` of them at most.
-        train_labels: their labels (M,).
+        train_logits: computes logits (M, C) of the training images, of each view when the backbone was
+            frozen, and otherwise of `MAX_TRAIN_LOGITS` of them at most.
         validation_logits: logits of the validation split.
         histories: one for each training that it went through.
     """
 
-    trunk: keras.Model
+    backbone: keras.Model
     head: keras.Model
     model: keras.Model
     train_logits: Callable[[], np.ndarray]
-    train_labels: np.ndarray
     validation_logits: np.ndarray
     histories: tuple[History, ...]
 
 
-def compute_statistics(
-    trunk: keras.Model, data: ImageData, image_size: int, strategy: tf.distribute.Strategy
-) -> None:
-    """Computes the statistics of batch normalisation that a trunk of random weights does not have yet.
+def compute_statistics(backbone: keras.Model, data: ImageData, trainer: Trainer) -> None:
+    """Computes the statistics of batch normalisation that a backbone of random weights does not have yet.
 
     Without them its features would be those of no data at all.
     """
-    images = pixels(data.train, image_size, STATISTICS_BATCH)
-    refresh_statistics(trunk, without_statistics(trunk), images, strategy)
+    images = pixels(data.train, image_size(backbone), STATISTICS_BATCH)
+    refresh_statistics(backbone, without_statistics(backbone), images, trainer.strategy)
 
 
-def joined(trunk: keras.Model, head: keras.Model) -> keras.Model:
-    """Puts a head on a trunk: RGB images (B, H, W, 3) -> logits (B, C)."""
-    return keras.Model(trunk.input, head(trunk.output), name=trunk.name)
+def joined(backbone: keras.Model, head: keras.Model) -> keras.Model:
+    """Puts a head on a backbone: RGB images (B, H, W, 3) -> logits (B, C)."""
+    return keras.Model(backbone.input, head(backbone.output), name=backbone.name)
 
 
 def both_ways(model: keras.Model) -> keras.Model:
@@ -89,283 +79,213 @@ def both_ways(model: keras.Model) -> keras.Model:
 
 
 def train_image_classifier(
-    trunk: keras.Model,
+    backbone: keras.Model,
     data: ImageData,
-    *,
-    data_config: DataConfig,
     config: ImageConfig,
-    trainable: str,
-    seed: int,
-    strategy: tf.distribute.Strategy,
-    stage: str,
-    checkpoints: Checkpoints | None = None,
-    cache: FeatureCache | None = None,
-    training: TrainConfig | None = None,
-    budget: float = 0.0,
-    mirror: bool = False,
+    trainer: Trainer,
+    *,
+    name: str = "image classifier",
+    epsilon: float = 0.0,
 ) -> ImageClassifier:
-    """Trains a head on a trunk, and the trunk with it from the layer that `trainable` names.
+    """Trains a head on a backbone, and the backbone with it from the layer that `config.trainable` names.
 
-    With a frozen trunk every view of every training image passes the network once and its features
-    are kept for all epochs of the head. Otherwise the head is first fitted on the features of the
-    images as they are, of `MOST_FIRST` at most, so that fine-tuning starts from a useful gradient
-    (LP-FT: Kumar et al. 2022, arXiv:2202.10054), and then all trainable layers learn for
-    `config.epochs` passes. With `config.head_epochs` of 0 all of it learns from the first step, and the head
-    has batch normalisation.
+    With a frozen backbone features of every view of every training image are kept for all epochs of the head.
+    Otherwise the head is first fitted on the features of the images as they are, of `MAX_HEAD_IMAGES` at
+    most, so that fine-tuning starts from a useful gradient (LP-FT: Kumar et al. 2022, arXiv:2202.10054), and
+    then all trainable layers learn for `config.epochs` passes. With `config.head_epochs` of 0 all of it
+    learns from the first step, and the head has batch normalisation.
 
     Args:
-        trunk: RGB images (B, H, W, 3) -> features (B, D), built in the strategy's scope.
-        data: the splits; soft labels are learned as they are, and early stopping looks at the validation
-            split.
-        data_config: gives the image size.
-        config: epochs, rates and the rest.
-        trainable: "head", "all", or a prefix of a trunk layer's name.
-        seed: of initial weights, orders and augmentation.
-        strategy: the tf.distribute strategy.
-        stage: what progress, histories and checkpoints call it.
-        checkpoints: where its trainings and their outputs are kept.
-        cache: where the trunk's features are kept for other runs; with the checkpoints without it.
-        training: optimizer, precision and what else is common to every training.
-        budget: learn on images of `fgsm` within this budget too, for `config.epochs` passes, the head of a
-            frozen trunk included; 0 does not.
-        mirror: answer `both_ways`.
+        backbone: RGB images (B, H, W, 3) from 0 to 255 -> features (B, D), built in the trainer's scope.
+        data: the splits; soft labels are learned as they are, the validation split stops training early.
+        config: what is trained, epochs, rates and augmentation; with `config.mirror` it answers `both_ways`.
+        trainer: trains and runs it.
+        name: what progress, histories and checkpoints call it.
+        epsilon: learn on images of `fgsm` within this distance too, also of a frozen backbone; 0 does not.
     """
-    training = training or TrainConfig()
-    set_trainable(trunk, trainable)
-    compute_statistics(trunk, data, data_config.image_size, strategy)
+    set_trainable(backbone, config.trainable)
+    compute_statistics(backbone, data, trainer)
     # What misleads a classifier changes as it learns, and so cannot be kept.
-    frozen = trainable == "head" and not budget
+    frozen = config.trainable == "head" and not epsilon
     views = config.epochs if frozen else 1
-    first = data.train if frozen else data.train.take(data.train.spread(MOST_FIRST))
-
-    def read(split: ImageSplit) -> Batches:
-        return pixels(split, data_config.image_size, 4 * config.batch_size)
-
-    def outputs(model: keras.Model, examples: tf.data.Dataset | Batches, name: str) -> np.ndarray:
-        return predict(model, examples, strategy, stage=f"{stage}: {name}", checkpoints=checkpoints)
-
-    def trunk_outputs(split: ImageSplit, name: str, view: int = 0) -> Rows:
-        return trunk_features(
-            trunk,
-            split,
-            data_config=data_config,
-            config=config,
-            seed=seed,
-            strategy=strategy,
-            stage=f"{stage}: {name}",
-            view=view,
-            checkpoints=checkpoints,
-            cache=cache,
-        )
-
-    kept: Rows | np.ndarray = np.empty((0, trunk.output.shape[-1]), np.float32)
-    held_out: Rows | np.ndarray = kept
-    targets = np.concatenate([first.targets] * views)
-    if config.head_epochs:
-        seen = [trunk_outputs(first, f"view {view + 1}/{views}", view) for view in range(views)]
-        kept = Rows(part for rows in seen for part in rows.parts)
-        if training.data_service:
-            # Its workers cannot reach the files.
-            kept = np.asarray(kept)
-        held_out = trunk_outputs(data.validation, "validation")
-    with strategy.scope():
-        keras.utils.set_random_seed(seed)
-        head = image_head(
-            kept if config.head_epochs else kept.shape[-1],
-            len(data.class_names),
-            hidden=config.hidden,
-            dropout=config.dropout,
-        )
-        model = joined(trunk, head)
+    examples = data.train if frozen else data.train.take(data.train.spread(MAX_HEAD_IMAGES))
+    train, validation = _kept_features(backbone, data, examples, views, config, trainer, name)
+    head, model = _with_new_head(backbone, train, data, config, trainer)
     histories = []
     if config.head_epochs:
-        history = fit_head(
-            head,
-            (kept, targets),
-            (held_out, data.validation.targets),
-            config=config,
-            epochs=config.head_epochs,
-            seed=seed,
-            strategy=strategy,
-            stage=f"{stage}: head",
-            checkpoints=checkpoints,
-            training=training,
-        )
-        histories.append(history)
+        targets = np.concatenate([examples.targets] * views)
+        held_out = validation, data.validation.targets
+        histories.append(fit_head(head, (train, targets), held_out, config, trainer, name=f"{name}: head"))
     if not frozen:
-        histories.append(
-            fine_tune(
-                model,
-                data,
-                data_config=data_config,
-                config=config,
-                seed=seed,
-                strategy=strategy,
-                stage=f"{stage}: network",
-                checkpoints=checkpoints,
-                training=training,
-                budget=budget,
-            )
+        histories.append(fine_tune(model, data, config, trainer, name=f"{name}: network", epsilon=epsilon))
+    inference_model = both_ways(model) if config.mirror else model
+    by_head = frozen and not config.mirror
+
+    def logits(split: ImageSplit, features: Rows | np.ndarray, part: str) -> np.ndarray:
+        if by_head:
+            return trainer.predict(head, array_batches(features, batch_size=1024), name=f"{name}: {part}")
+        return trainer.predict(
+            inference_model, evaluation_pixels(model, split, config), name=f"{name}: {part}"
         )
 
-    answering = both_ways(model) if mirror else model
-    told = data.train
-    by_head = frozen and not mirror
-    if not by_head:
-        told = told.take(told.spread(MOST_TOLD))
-
-    def logits(split: ImageSplit, features: Rows | np.ndarray, name: str) -> np.ndarray:
-        if by_head:
-            return outputs(head, array_batches(features, batch_size=1024), name)
-        return outputs(answering, read(split), name)
-
+    shown = data.train if by_head else data.train.take(data.train.spread(MAX_TRAIN_LOGITS))
     return ImageClassifier(
-        trunk=trunk,
+        backbone=backbone,
         head=head,
-        model=answering,
-        train_logits=lambda: logits(told, kept, "train logits"),
-        train_labels=np.tile(told.labels, views if by_head else 1),
-        validation_logits=logits(data.validation, held_out, "validation logits"),
+        model=inference_model,
+        train_logits=lambda: logits(shown, train, "train logits"),
+        validation_logits=logits(data.validation, validation, "validation logits"),
         histories=tuple(histories),
     )
 
 
+def _with_new_head(
+    backbone: keras.Model,
+    features: Rows | np.ndarray,
+    data: ImageData,
+    config: ImageConfig,
+    trainer: Trainer,
+) -> tuple[keras.Model, keras.Model]:
+    """Builds a head on features (N, D), whose statistics it normalises by where there are any, and both."""
+    with trainer.scope():
+        head = image_head(
+            features if len(features) else features.shape[-1],
+            len(data.class_names),
+            hidden=config.hidden,
+            dropout=config.dropout,
+        )
+        return head, joined(backbone, head)
+
+
+def _kept_features(
+    backbone: keras.Model,
+    data: ImageData,
+    examples: ImageSplit,
+    views: int,
+    config: ImageConfig,
+    trainer: Trainer,
+    name: str,
+) -> tuple[Rows | np.ndarray, Rows | np.ndarray]:
+    """Returns features of all views of training images, and of the validation images; without a head none."""
+    if not config.head_epochs:
+        none = np.empty((0, backbone.output.shape[-1]), np.float32)
+        return none, none
+    of_views = [
+        backbone_features(
+            backbone, examples, config, trainer, name=f"{name}: view {view + 1}/{views}", view=view
+        )
+        for view in range(views)
+    ]
+    train: Rows | np.ndarray = Rows(part for rows in of_views for part in rows.parts)
+    if trainer.config.data_service:
+        # Its workers cannot reach the files.
+        train = np.asarray(train)
+    return train, backbone_features(backbone, data.validation, config, trainer, name=f"{name}: validation")
+
+
 def fit_head(
     head: keras.Model,
-    learned: tuple[Rows | np.ndarray, np.ndarray],
-    held_out: tuple[Rows | np.ndarray, np.ndarray],
-    *,
+    train: tuple[Rows | np.ndarray, np.ndarray],
+    validation: tuple[Rows | np.ndarray, np.ndarray],
     config: ImageConfig,
-    epochs: int,
-    seed: int,
-    strategy: tf.distribute.Strategy,
-    stage: str,
-    checkpoints: Checkpoints | None = None,
-    training: TrainConfig,
+    trainer: Trainer,
+    *,
+    name: str,
 ) -> History:
-    """Trains a head on kept features.
+    """Trains a head on kept features, for `config.head_epochs` passes at most.
 
     Args:
-        head: features (B, D) -> logits (B, C), built in the strategy's scope.
-        learned: features (N, D) and their targets, as `batches.array_batches` takes them.
-        held_out: those of the validation split, which the weights are chosen by.
-        config: rate, batch and the rest.
-        epochs: the most of them.
-        seed: of the order.
-        strategy: the tf.distribute strategy.
-        stage: what progress, history and checkpoints call it.
-        checkpoints: where it is kept.
-        training: optimizer, precision and what else is common to every training.
+        head: features (B, D) -> logits (B, C), built in the trainer's scope.
+        train: features (N, D) and their targets, as `batches.array_batches` takes them.
+        validation: those of the validation split, which the weights are chosen by.
+        config: epochs, patience, rate and batch.
+        trainer: trains it.
+        name: what progress, history and checkpoints call it.
     """
-    return fit(
+    size, seed = 2 * config.batch_size, trainer.seed
+    return trainer.fit(
         head,
-        lambda epoch: array_batches(*learned, batch_size=2 * config.batch_size, shuffle_seed=(seed, epoch)),
+        lambda epoch: array_batches(*train, batch_size=size, shuffle_seed=(seed, epoch)),
         loss=cross_entropy(config.label_smoothing),
-        optimizer=optimizer_maker(training, config.head_learning_rate),
-        epochs=epochs,
-        validation=array_batches(*held_out, batch_size=1024),
+        learning_rate=config.head_learning_rate,
+        epochs=config.head_epochs,
+        validation=array_batches(*validation, batch_size=1024),
         patience=config.patience,
-        strategy=strategy,
-        stage=stage,
-        checkpoints=checkpoints,
-        config=training,
+        name=name,
     )
 
 
-def trunk_features(
-    trunk: keras.Model,
+def backbone_features(
+    backbone: keras.Model,
     split: ImageSplit,
-    *,
-    data_config: DataConfig,
     config: ImageConfig,
-    seed: int,
-    strategy: tf.distribute.Strategy,
-    stage: str,
+    trainer: Trainer,
+    *,
+    name: str,
     view: int = 0,
-    checkpoints: Checkpoints | None = None,
-    cache: FeatureCache | None = None,
 ) -> Rows:
-    """Returns what a trunk makes of the images of a split (N, D), computed once for all that ask the same.
+    """Returns what a backbone makes of the images of a split (N, D), computed once for all that ask the same.
 
     Args:
-        trunk: RGB images (B, H, W, 3) from 0 to 255 -> features (B, D).
+        backbone: RGB images (B, H, W, 3) from 0 to 255 -> features (B, D).
         split: N images.
-        data_config: gives the image size.
         config: batch and augmentation.
-        seed: of the augmentation.
-        strategy: the tf.distribute strategy.
-        stage: what progress and checkpoints call it.
+        trainer: runs it; its seed is that of the augmentation.
+        name: what progress and checkpoints call it.
         view: 0 for the images as they are, and each other number for an augmentation of its own.
-        checkpoints: where the features are kept without a cache.
-        cache: where they are kept for other runs.
     """
-    augment, size = config.augment if view else (), 4 * config.batch_size
-    read = pixels(split, data_config.image_size, size, augment=augment, seed=seed, epoch=view)
-    if cache is None:
-        return Rows([predict(trunk, read, strategy, stage=stage, checkpoints=checkpoints)])
-    facts: dict[str, object] = {"image_size": data_config.image_size, "batch_size": size}
+    size, side = 4 * config.batch_size, image_size(backbone)
+    facts: dict[str, object] = {"image_size": side, "batch_size": size}
     if view:
-        facts |= {"augment": list(config.augment), "seed": seed, "view": view}
-    return features(trunk, split, read, strategy, cache=cache, facts=facts, stage=stage)
+        facts |= {"augment": list(config.augment), "seed": trainer.seed, "view": view}
+    augment = config.augment if view else ()
+    images = pixels(split, side, size, augment=augment, seed=trainer.seed, epoch=view)
+    return trainer.features(backbone, split, images, facts=facts, name=name)
 
 
 def fine_tune(
     model: keras.Model,
     data: ImageData,
-    *,
-    data_config: DataConfig,
     config: ImageConfig,
-    seed: int,
-    strategy: tf.distribute.Strategy,
-    stage: str,
-    checkpoints: Checkpoints | None = None,
-    training: TrainConfig | None = None,
-    budget: float = 0.0,
+    trainer: Trainer,
+    *,
+    name: str,
+    epsilon: float = 0.0,
 ) -> History:
     """Trains what is trainable of an image classifier for `config.epochs` passes over the images.
 
     Args:
-        model: RGB images (B, H, W, 3) from 0 to 255 -> logits (B, C), built in the strategy's scope.
+        model: RGB images (B, H, W, 3) from 0 to 255 -> logits (B, C), built in the trainer's scope.
         data: the splits; the weights that were best on the validation split are kept.
-        data_config: gives the image size.
-        config: epochs, rate and the rest.
-        seed: of orders and augmentation.
-        strategy: the tf.distribute strategy.
-        stage: what progress, history and checkpoints call it.
-        checkpoints: where it is kept.
-        training: optimizer, precision and what else is common to every training.
-        budget: train on the images of `fgsm` with this budget too; 0 does not.
+        config: epochs, rate, batch and augmentation.
+        trainer: trains it; its seed is that of orders and augmentation.
+        name: what progress, history and checkpoints call it.
+        epsilon: train on the images of `fgsm` within this distance too; 0 does not.
 
     Returns:
         The history, with an entry for each part of a pass, see `parts_of_pass`.
     """
     parts, _ = parts_of_pass(len(data.train), config)
+    side, size = image_size(model), config.batch_size
 
     def examples(split: ImageSplit, **order) -> Batches:
-        read = batches(
-            split, image_size=data_config.image_size, batch_size=config.batch_size, seed=seed, **order
-        )
-        return read.map(learnable)
+        return batches(split, image_size=side, batch_size=size, seed=trainer.seed, **order).map(learnable)
 
     def part_of_pass(number: int) -> Batches:
         epoch, part = divmod(number, parts)
         return examples(data.train, shuffle=True, augment=config.augment, epoch=epoch, part=(part, parts))
 
-    training = training or TrainConfig()
     loss = cross_entropy(config.label_smoothing)
-    return fit(
+    return trainer.fit(
         model,
         part_of_pass,
         loss=loss,
-        optimizer=optimizer_maker(training, config.learning_rate),
+        learning_rate=config.learning_rate,
         epochs=config.epochs * parts,
         validation=examples(data.validation),
         patience=config.patience * parts,
-        strategy=strategy,
-        stage=stage,
-        checkpoints=checkpoints,
-        config=training,
-        adversary=fgsm(model, loss, budget) if budget else None,
+        name=name,
+        adversary=fgsm(model, loss, epsilon) if epsilon else None,
     )
 
 
@@ -376,25 +296,35 @@ def parts_of_pass(images: int, config: ImageConfig) -> tuple[int, int]:
     return parts, steps // parts
 
 
-def fgsm(model: keras.Model, loss: Loss, budget: float) -> Adversary:
-    """Returns what moves every value of an image by the budget to where the loss rises, at once.
+def fgsm(model: keras.Model, loss: Loss, epsilon: float) -> Adversary:
+    """Returns what moves every value of an image by epsilon to where the loss rises, at once.
 
     The fast gradient sign method: Goodfellow et al. 2015 (arXiv:1412.6572), equation 1 of section 4.
 
     Args:
         model: images (B, H, W, 3) from 0 to 255 -> logits (B, C).
         loss: (labels, logits) -> losses (B,).
-        budget: the most that a value changes by, of 255.
+        epsilon: the most that a value changes by, of 255.
     """
 
     def changed(images, labels):
         with tf.GradientTape() as tape:
             tape.watch(images)
             losses = loss(labels, tf.cast(quickly(model, images, training=False), tf.float32))
-        moved = images + budget * tf.sign(tape.gradient(losses, images))
+        moved = images + epsilon * tf.sign(tape.gradient(losses, images))
         return tf.clip_by_value(moved, 0.0, 255.0)
 
     return changed
+
+
+def image_size(model: keras.Model) -> int:
+    """Returns the side in pixels of the images that a model takes (B, H, H, 3)."""
+    return model.input.shape[1]
+
+
+def evaluation_pixels(model: keras.Model, split: ImageSplit, config: ImageConfig) -> Batches:
+    """Returns batches of a split's images (B, H, W, 3), of the model's size, to run the model over."""
+    return pixels(split, image_size(model), 4 * config.batch_size)
 
 
 def pixels(split: ImageSplit, image_size: int, batch_size: int, **options) -> Batches:

@@ -36,10 +36,10 @@ class Modality:
         texts: what the scorer compares with.
         labels: the classes of the examples, "train", "validation" and "test" (N,) each.
         encoder: makes a new encoder: inputs -> features (B, D).
-        learn: (positions in train (n,), their targets (n,) or (n, K), (seed, epoch)) -> an epoch of batches
-            of (inputs, targets (B,) or (B, K), weights (B,)).
-        read: (split, positions in it (n,), their targets) -> batches as `learn` gives, and the order (n,) in
-            which they come.
+        train_batches: (positions in train (n,), their targets (n,) or (n, K), (seed, epoch)) -> an epoch of
+            batches of (inputs, targets (B,) or (B, K), weights (B,)).
+        eval_batches: (split, positions in it (n,), their targets) -> batches as `train_batches` gives, and
+            the order (n,) in which they come.
         epochs: of a training on all examples.
         patience: of these epochs without a lower validation loss, before it stops.
         learning_rate: its peak.
@@ -52,8 +52,8 @@ class Modality:
     texts: ClassTexts
     labels: dict[str, np.ndarray]
     encoder: Callable[[], keras.Model]
-    learn: Callable[[np.ndarray, np.ndarray, tuple[int, int]], tf.data.Dataset | Batches]
-    read: Callable[[str, np.ndarray, np.ndarray], tuple[tf.data.Dataset | Batches, np.ndarray]]
+    train_batches: Callable[[np.ndarray, np.ndarray, tuple[int, int]], tf.data.Dataset | Batches]
+    eval_batches: Callable[[str, np.ndarray, np.ndarray], tuple[tf.data.Dataset | Batches, np.ndarray]]
     epochs: int
     patience: int
     learning_rate: float
@@ -69,12 +69,12 @@ class Modality:
             positions: the examples (n,), each of them of one of these classes.
 
         Returns:
-            Places among the classes (n,), or of soft labels the shares of these, with a sum of 1 (n, K).
+            Indices among the classes (n,), or of soft labels the shares of these, with a sum of 1 (n, K).
         """
         if split not in self.shares:
-            place = np.full(len(self.class_names), -1, np.int32)
-            place[classes] = np.arange(len(classes))
-            return place[self.labels[split][positions]]
+            index = np.full(len(self.class_names), -1, np.int32)
+            index[classes] = np.arange(len(classes))
+            return index[self.labels[split][positions]]
         shares = self.shares[split][positions][:, classes]
         return shares / shares.sum(axis=1, keepdims=True)
 
@@ -92,7 +92,7 @@ def image_modality(
     Args:
         data: the splits.
         texts: what the classes are called.
-        encoder: makes a trunk: RGB images (B, H, W, 3) from 0 to 255 -> features (B, D).
+        encoder: makes a backbone: RGB images (B, H, W, 3) from 0 to 255 -> features (B, D).
         data_config: gives the image size.
         config: batch, augmentation, epochs and rate.
     """
@@ -104,7 +104,7 @@ def image_modality(
         labelled = replace(split, labels=labels, shares=targets if soft else None)
         return batches(labelled, image_size=data_config.image_size, **options).map(learnable)
 
-    def learn(positions: np.ndarray, targets: np.ndarray, seed: tuple[int, int]) -> Batches:
+    def train_batches(positions: np.ndarray, targets: np.ndarray, seed: tuple[int, int]) -> Batches:
         return examples(
             data.train.take(positions),
             targets,
@@ -115,7 +115,7 @@ def image_modality(
             augment=config.augment,
         )
 
-    def read(split: str, positions: np.ndarray, targets: np.ndarray) -> tuple[Batches, np.ndarray]:
+    def eval_batches(split: str, positions: np.ndarray, targets: np.ndarray) -> tuple[Batches, np.ndarray]:
         taken = splits[split].take(positions)
         return examples(taken, targets, batch_size=4 * config.batch_size), np.arange(len(positions))
 
@@ -125,8 +125,8 @@ def image_modality(
         texts=texts,
         labels={name: split.labels for name, split in splits.items()},
         encoder=encoder,
-        learn=learn,
-        read=read,
+        train_batches=train_batches,
+        eval_batches=eval_batches,
         epochs=config.epochs,
         patience=config.patience,
         learning_rate=config.learning_rate,
@@ -164,9 +164,8 @@ def document_modality(
     vectors = word_vectors(vocabulary, preset if config.word_vectors == "bert" else None, seed)
     length, size = text_config.sequence_length, text_config.text_batch_size
     numbered = {name: vocabulary.number(getattr(data, name).texts, length) for name in SPLITS}
-    labels = {name: getattr(data, name).labels for name in SPLITS}
 
-    def learn(positions: np.ndarray, targets: np.ndarray, seed: tuple[int, int]) -> tf.data.Dataset:
+    def train_batches(positions: np.ndarray, targets: np.ndarray, seed: tuple[int, int]) -> tf.data.Dataset:
         lengths = numbered["train"].lengths[positions]
         order = length_order(lengths, batch_size=size, window=text_config.length_window, shuffle_seed=seed)
         if len(order) > size:
@@ -174,7 +173,9 @@ def document_modality(
             order = order[: len(order) // size * size]
         return array_batches(numbered["train"].ids[positions[order]], targets[order], batch_size=size)
 
-    def read(split: str, positions: np.ndarray, targets: np.ndarray) -> tuple[tf.data.Dataset, np.ndarray]:
+    def eval_batches(
+        split: str, positions: np.ndarray, targets: np.ndarray
+    ) -> tuple[tf.data.Dataset, np.ndarray]:
         order = length_order(numbered[split].lengths[positions], batch_size=4 * size)
         ids = numbered[split].ids[positions[order]]
         return array_batches(ids, targets[order], batch_size=4 * size), order
@@ -183,10 +184,10 @@ def document_modality(
         name="documents",
         class_names=data.class_names,
         texts=texts,
-        labels=labels,
+        labels={name: getattr(data, name).labels for name in SPLITS},
         encoder=lambda: bilstm(vectors, length, units=config.units, dropout=config.text_dropout),
-        learn=learn,
-        read=read,
+        train_batches=train_batches,
+        eval_batches=eval_batches,
         epochs=text_config.text_epochs,
         patience=patience,
         learning_rate=text_config.text_learning_rate,

@@ -1,4 +1,4 @@
-"""What an image trunk and a BERT make of pairs, and batches of it."""
+"""What an image backbone and a BERT make of pairs, and batches of it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -21,7 +21,7 @@ class Encoders:
     """The encoders of both sides.
 
     Attributes:
-        trunk: RGB images (B, H, W, 3) from 0 to 255 -> the pooled features and, behind them, a map
+        backbone: RGB images (B, H, W, 3) from 0 to 255 -> the pooled features and, behind them, a map
             (B, D + R F).
         map_shape: of that map: (R, F).
         text: the tokenizer, and the encoder behind it.
@@ -30,7 +30,7 @@ class Encoders:
         histories: of the trainings that they went through.
     """
 
-    trunk: keras.Model
+    backbone: keras.Model
     map_shape: tuple[int, int]
     text: TextEncoder
     text_model: keras.Model
@@ -38,7 +38,7 @@ class Encoders:
 
 
 def image_parts(rows: tf.Tensor, map_shape: tuple[int, int]) -> dict[str, tf.Tensor]:
-    """Returns the inputs "image" and "regions" of a fusion model from a trunk's output (B, D + R F).
+    """Returns the inputs "image" and "regions" of a fusion model from a backbone's output (B, D + R F).
 
     Args:
         rows: that output.
@@ -54,7 +54,7 @@ class EncodedSplit(Labelled):
     """What the encoders made of N pairs.
 
     Attributes:
-        views: for each view of the images, what the trunk gave of each, and a row of zeros (M + 1, D + R F).
+        views: for each view what the backbone gave of each image, and a row of zeros (M + 1, D + R F).
         image_row: (N,) the row of each pair's image; the last one for none.
         texts: what the text model gave of each distinct text (U, 1 + T, E).
         token_mask: (U, T).

@@ -8,14 +8,10 @@ import tensorflow as tf
 
 from xmodal.bridge.captions import Captions, drawn_captions
 from xmodal.config.image import ImageConfig
-from xmodal.config.training import TrainConfig
 from xmodal.data.batches import array_batches
 from xmodal.models.text_encoder import TextEncoder
-from xmodal.training.checkpoint import Checkpoints
-from xmodal.training.loop import fit
-from xmodal.training.optimizers import optimizer_maker
-from xmodal.training.prediction import predict
 from xmodal.training.progress import History
+from xmodal.training.trainer import Trainer
 
 HIDDEN = 256
 
@@ -63,7 +59,7 @@ class SharedSpace:
 
 
 def contrastive_loss(labels: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
-    """Returns the loss (B,), in nats, of pairs of an image and a text that stand in one batch.
+    """Returns the loss (B,), in nats, of pairs of an image and a text that are in one batch.
 
     Every image of a class belongs to every text of that class, and only those of other classes are
     negatives: with few classes a batch repeats each, and the plain contrastive loss would push apart what
@@ -88,69 +84,55 @@ def contrastive_loss(labels: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
 
 
 def train_shared_space(
-    features: np.ndarray,
-    labels: np.ndarray,
+    train: tuple[np.ndarray, np.ndarray],
+    validation: tuple[np.ndarray, np.ndarray],
     vectors: np.ndarray,
     captions: Captions,
+    config: ImageConfig,
+    trainer: Trainer,
     *,
-    held_out: tuple[np.ndarray, np.ndarray],
-    classes: int,
     width: int,
     scale: float,
-    config: ImageConfig,
-    seed: int,
-    strategy: tf.distribute.Strategy,
-    stage: str,
-    checkpoints: Checkpoints | None = None,
-    training: TrainConfig | None = None,
+    name: str = "shared space",
 ) -> SharedSpace:
     """Trains a head on kept features of images, and one on sentence vectors, to meet in one space.
 
     In each epoch every image meets another caption of its class.
 
     Args:
-        features: of the training images (N, D).
-        labels: their classes (N,).
+        train: features (N, D) of the training images, and their classes (N,).
+        validation: those of the validation images, which training stops by.
         vectors: BERT's sentence vectors of the captions (M, D').
         captions: what is said of the classes, M texts.
-        held_out: features (V, D) and labels (V,) of the validation images, which training stops by.
-        classes: how many there are.
-        width: of the space, E.
-        scale: where the factor of the cosines starts.
         config: head_epochs, head_learning_rate, batch, dropout and patience.
-        seed: of initial weights, orders and captions.
-        strategy: the tf.distribute strategy.
-        stage: what progress, history and checkpoints call it.
-        checkpoints: where its state is kept.
-        training: optimizer, precision and what else is common to every training.
+        trainer: trains it; its seed is that of initial weights, orders and captions.
+        width: dimension E of the space.
+        scale: where the factor of the cosines starts.
+        name: what progress, history and checkpoints call it.
     """
-    training = training or TrainConfig()
-    with strategy.scope():
-        keras.utils.set_random_seed(seed)
-        image_head = projection(features, width, dropout=config.dropout, name="image")
+    classes, seed = int(captions.labels.max()) + 1, trainer.seed
+    with trainer.scope():
+        image_head = projection(train[0], width, dropout=config.dropout, name="image")
         text_head = projection(vectors, width, dropout=config.dropout, name="text")
         factor = Scaled(scale, dtype="float32", name="scale")
         inputs = {"image": image_head.input, "text": text_head.input}
         pairs = keras.layers.Concatenate(dtype="float32")([factor(image_head.output), text_head.output])
         model = keras.Model(inputs, pairs, name="shared_space")
 
-    def pairs_of(images: np.ndarray, of: np.ndarray, draw: tuple[int, int], **options) -> tf.data.Dataset:
-        told = drawn_captions(captions, of, classes, draw)
+    def batches(images: np.ndarray, labels: np.ndarray, draw: tuple[int, int], **options) -> tf.data.Dataset:
+        caption = drawn_captions(captions, labels, classes, draw)
         size = 2 * config.batch_size
-        return array_batches({"image": images, "text": vectors[told]}, of, batch_size=size, **options)
+        return array_batches({"image": images, "text": vectors[caption]}, labels, batch_size=size, **options)
 
-    history = fit(
+    history = trainer.fit(
         model,
-        lambda epoch: pairs_of(features, labels, (seed, epoch), shuffle_seed=(seed, epoch)),
+        lambda epoch: batches(*train, (seed, epoch), shuffle_seed=(seed, epoch)),
         loss=contrastive_loss,
-        optimizer=optimizer_maker(training, config.head_learning_rate),
+        learning_rate=config.head_learning_rate,
         epochs=config.head_epochs,
-        validation=pairs_of(*held_out, (seed, config.head_epochs), shuffle_seed=(seed,)),
+        validation=batches(*validation, (seed, config.head_epochs), shuffle_seed=(seed,)),
         patience=config.patience,
-        strategy=strategy,
-        stage=stage,
-        checkpoints=checkpoints,
-        config=training,
+        name=name,
         report_accuracy=False,
     )
     return SharedSpace(image_head, text_head, float(np.exp(factor.log_scale.numpy())), history)
@@ -174,12 +156,12 @@ def projection(sample: np.ndarray, width: int, *, dropout: float, name: str) -> 
     return keras.Model(inputs, vectors, name=f"{name}_projection")
 
 
-def sentence_vectors(encoder: TextEncoder, texts: np.ndarray, strategy: tf.distribute.Strategy) -> np.ndarray:
+def sentence_vectors(encoder: TextEncoder, texts: np.ndarray, trainer: Trainer) -> np.ndarray:
     """Returns BERT's vectors of texts (M, D)."""
     tokens = encoder.padded(texts)
-    return predict(encoder.model, array_batches(tokens, batch_size=64), strategy)
+    return trainer.predict(encoder.model, array_batches(tokens, batch_size=64))
 
 
-def projected(head: keras.Model, vectors: np.ndarray, strategy: tf.distribute.Strategy) -> np.ndarray:
+def projected(head: keras.Model, vectors: np.ndarray, trainer: Trainer) -> np.ndarray:
     """Returns what a head makes of vectors (N, D): unit vectors (N, E)."""
-    return predict(head, array_batches(vectors, batch_size=1024), strategy)
+    return trainer.predict(head, array_batches(vectors, batch_size=1024))

@@ -1,4 +1,4 @@
-"""Any modality -> logits by the shared scorer s(x, c), alone or with weights that moved from another one."""
+"""Any modality -> logits by the shared scorer s(x, c), alone or with layers copied from another one."""
 
 import math
 from collections.abc import Sequence
@@ -7,47 +7,45 @@ from functools import partial
 
 import keras
 import numpy as np
-import tensorflow as tf
 
-from xmodal.config.training import TrainConfig
 from xmodal.core.errors import UserError
 from xmodal.data.batches import array_batches
 from xmodal.models.heads import ClassTexts, scored_classifier, with_descriptions
 from xmodal.models.text_encoder import text_encoder
 from xmodal.tasks.modality import Modality
-from xmodal.training.checkpoint import Checkpoints
-from xmodal.training.loop import fit
 from xmodal.training.losses import cross_entropy
-from xmodal.training.optimizers import optimizer_maker
-from xmodal.training.prediction import predict
 from xmodal.training.progress import History
+from xmodal.training.trainer import Trainer
 from xmodal.transfer.weights import TransferReport, transfer_weights
 
 # What --move names.
-MOVED = {"scorer": ("scorer",), "upper": ("dense_84", "scorer")}
+TRANSFERABLE = {"scorer": ("scorer",), "upper": ("dense_84", "scorer")}
 
 
 @dataclass(frozen=True)
-class Moving:
-    """Weights that a training starts from.
+class LayerTransfer:
+    """Layers that a training starts from.
 
     Attributes:
-        source: a model of another modality, as `train_scored` made it.
-        layers: names of the layers that move.
+        source: a model of another modality, as `train_similarity_classifier` made it, whose weights of these
+            layers are copied; None leaves their own random ones.
+        layers: their names.
+        frozen: they are not trained further.
     """
 
-    source: keras.Model
+    source: keras.Model | None
     layers: tuple[str, ...]
+    frozen: bool
 
 
 @dataclass(frozen=True)
-class Scored:
+class SimilarityClassifier:
     """A trained classifier.
 
     Attributes:
         model: inputs -> logits of the classes that it learned.
         history: of its training, with validation.
-        transfer: what moved into it, None when it started alone.
+        transfer: what was copied into it, None when it started from random weights.
     """
 
     model: keras.Model
@@ -60,9 +58,9 @@ def class_texts(
     targets: np.ndarray,
     class_names: Sequence[str],
     preset: str,
+    trainer: Trainer,
     *,
-    strategy: tf.distribute.Strategy,
-    most_tokens: int = 64,
+    max_tokens: int = 64,
 ) -> ClassTexts:
     """Encodes what classes are called and about.
 
@@ -74,14 +72,14 @@ def class_texts(
         targets: the class of each (M,).
         class_names: the C names, for messages.
         preset: the encoder, as `text_encoder.text_encoder` takes it.
-        strategy: the tf.distribute strategy.
-        most_tokens: of a text; what comes after them is not read.
+        trainer: runs it.
+        max_tokens: of a text; what comes after them is not read.
 
     Raises:
         UserError: when nothing is left of a class.
     """
-    with strategy.scope():
-        encoder = text_encoder(preset, most_tokens)
+    with trainer.strategy.scope():
+        encoder = text_encoder(preset, max_tokens)
     known = np.flatnonzero(encoder.knows(texts))
     for target, name in enumerate(class_names):
         if target not in targets[known]:
@@ -90,7 +88,7 @@ def class_texts(
                 "describe it in --class_descriptions, rename it by --class_names or change --text_encoder",
             )
     tokens = encoder.padded(np.array(texts, object)[known])
-    vectors = predict(encoder.model, array_batches(tokens, batch_size=64), strategy)
+    vectors = trainer.predict(encoder.model, array_batches(tokens, batch_size=64))
     return ClassTexts(vectors, targets[known])
 
 
@@ -119,22 +117,18 @@ def epochs_for(epochs: int, whole: int, part: int) -> int:
     return round(epochs * math.sqrt(whole / part))
 
 
-def train_scored(
+def train_similarity_classifier(
     modality: Modality,
     positions: np.ndarray,
     classes: np.ndarray,
+    trainer: Trainer,
     *,
     scale: float,
-    seed: int,
-    strategy: tf.distribute.Strategy,
-    stage: str,
-    moving: Moving | None = None,
-    frozen: Sequence[str] = (),
+    name: str = "similarity classifier",
+    transfer: LayerTransfer | None = None,
     epochs: int = 0,
-    checkpoints: Checkpoints | None = None,
-    training: TrainConfig | None = None,
-) -> Scored:
-    """Trains an encoder and the scorer, from random weights or with layers that move in.
+) -> SimilarityClassifier:
+    """Trains an encoder and the scorer, from random weights or with layers that were copied.
 
     The weights of the best epoch are kept, by the loss on the validation examples of the classes.
 
@@ -142,86 +136,79 @@ def train_scored(
         modality: what to learn from.
         positions: the training examples (n,), all of them of `classes`.
         classes: those that the scorer chooses among (K,).
+        trainer: trains it; its seed is that of initial weights, orders and augmentation.
         scale: where its scale starts.
-        seed: of initial weights, orders and augmentation.
-        strategy: the tf.distribute strategy.
-        stage: what progress, history and checkpoints call it.
-        moving: what moves in from another modality.
-        frozen: names of layers that stay as they begin.
+        name: what progress, history and checkpoints call it.
+        transfer: layers that are copied from another modality, or stay as they begin.
         epochs: to go through without stopping early; 0 for those of `epochs_for`, with patience.
-        checkpoints: where its state is kept.
-        training: optimizer, precision and what else is common to every training.
     """
-    training = training or TrainConfig()
     texts = modality.texts.take(classes)
-    with strategy.scope():
-        keras.utils.set_random_seed(seed)
+    with trainer.scope():
         model = scored_classifier(modality.encoder(), texts.vectors, texts.targets, scale=scale)
-    transfer = move(moving, model) if moving else None
-    for name in frozen:
-        model.get_layer(name).trainable = False
+    copied = transfer_layers(transfer, model) if transfer and transfer.source else None
+    for layer in transfer.layers if transfer and transfer.frozen else ():
+        model.get_layer(layer).trainable = False
     targets = modality.targets_among(classes, "train", positions)
     held_out = np.flatnonzero(np.isin(modality.labels["validation"], classes))
-    validation, _ = modality.read(
+    validation, _ = modality.eval_batches(
         "validation", held_out, modality.targets_among(classes, "validation", held_out)
     )
     longer = partial(epochs_for, whole=len(modality.labels["train"]), part=len(positions))
-    history = fit(
+    history = trainer.fit(
         model,
-        lambda epoch: modality.learn(positions, targets, (seed, epoch)),
+        lambda epoch: modality.train_batches(positions, targets, (trainer.seed, epoch)),
         loss=cross_entropy(modality.label_smoothing),
-        optimizer=optimizer_maker(training, modality.learning_rate),
+        learning_rate=modality.learning_rate,
         epochs=epochs or longer(modality.epochs),
         validation=validation,
         patience=epochs or longer(modality.patience),
-        strategy=strategy,
-        stage=stage,
-        checkpoints=checkpoints,
-        config=training,
+        name=name,
     )
-    return Scored(model, history, transfer)
+    return SimilarityClassifier(model, history, copied)
 
 
-def move(moving: Moving, target: keras.Model) -> TransferReport:
+def transfer_layers(transfer: LayerTransfer, target: keras.Model) -> TransferReport:
     """Copies layers of one modality's model into another's.
 
     Raises:
         UserError: when the names of their classes are encoded as vectors of different width.
     """
-    widths = [model.get_layer("scorer").projection.shape[1] for model in (moving.source, target)]
+    source = transfer.source
+    assert source is not None
+    widths = [model.get_layer("scorer").projection.shape[1] for model in (source, target)]
     if widths[0] != widths[1]:
         raise UserError(
-            f"the scorer of {moving.source.name!r} compares vectors of {widths[0]} numbers, "
+            f"the scorer of {source.name!r} compares vectors of {widths[0]} numbers, "
             f"that of {target.name!r} vectors of {widths[1]}",
             "encode the class names of both by the same --text_encoder",
         )
 
-    def staying(model: keras.Model) -> list[str]:
-        return [layer.name for layer in model.layers if layer.name not in moving.layers]
+    def other_layers(model: keras.Model) -> list[str]:
+        return [layer.name for layer in model.layers if layer.name not in transfer.layers]
 
     return transfer_weights(
-        moving.source, target, growth="random", leave=staying(target), drop=staying(moving.source)
+        source, target, growth="random", leave=other_layers(target), drop=other_layers(source)
     )
 
 
-def read(
+def predict_logits(
     modality: Modality,
     model: keras.Model,
     split: str,
     positions: np.ndarray,
+    trainer: Trainer,
     *,
-    strategy: tf.distribute.Strategy,
-    stage: str,
-    checkpoints: Checkpoints | None = None,
+    name: str = "",
 ) -> np.ndarray:
     """Returns the logits (n, K) of some examples of a split."""
-    batches, order = modality.read(split, positions, modality.labels[split][positions])
-    logits = predict(model, batches, strategy, stage=stage, checkpoints=checkpoints)
-    return logits[np.argsort(order)]
+    batches, order = modality.eval_batches(split, positions, modality.labels[split][positions])
+    return trainer.predict(model, batches, name=name)[np.argsort(order)]
 
 
-def choosing_among(modality: Modality, model: keras.Model, classes: np.ndarray, strategy) -> keras.Model:
+def with_classes(
+    modality: Modality, model: keras.Model, classes: np.ndarray, trainer: Trainer
+) -> keras.Model:
     """Returns a model that scores other classes of its modality, by their names alone."""
     texts = modality.texts.take(classes)
-    with strategy.scope():
+    with trainer.strategy.scope():
         return with_descriptions(model, texts.vectors, texts.targets)

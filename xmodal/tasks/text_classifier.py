@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
-from dataclasses import KW_ONLY, dataclass, replace
-from functools import lru_cache, partial
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Literal
 
 import keras
@@ -11,7 +11,6 @@ import numpy as np
 import tensorflow as tf
 
 from xmodal.config.text import TextConfig
-from xmodal.config.training import TrainConfig
 from xmodal.data.batches import array_batches
 from xmodal.kernels.activations import compiled_activations
 from xmodal.kernels.optimizer_step import with_layer_rates
@@ -20,13 +19,11 @@ from xmodal.models.text_encoder import TextEncoder, text_encoder, with_random_we
 from xmodal.models.trainable import set_trainable
 from xmodal.text.length_buckets import length_order, token_batches, token_lengths
 from xmodal.text.typos import mistyped, training_rates
-from xmodal.training import loop
-from xmodal.training.checkpoint import Checkpoints
 from xmodal.training.losses import cross_entropy
 from xmodal.training.optimizers import layer_scales, optimizer_maker
-from xmodal.training.prediction import predict
 from xmodal.training.progress import History
 from xmodal.training.replicas import mapped
+from xmodal.training.trainer import Trainer
 
 # Of AdamW, for a head alone on a frozen encoder.
 HEAD_LEARNING_RATE = 1e-3
@@ -42,11 +39,18 @@ class TextExamples:
         texts: str (U,).
         targets: int (U,), or distributions over the classes (U, C).
         weights: float (U,).
+        noise: the highest rate of typing errors that they are learned with, see `training_rates`: other ones
+            in each epoch, as the texts are for a frozen encoder and once more with errors.
     """
 
     texts: np.ndarray
     targets: np.ndarray
     weights: np.ndarray
+    noise: float = 0.0
+
+    def mistyped(self, seed: Sequence[int]) -> np.ndarray:
+        """Returns the texts (U,) with typing errors, the same for the same seed."""
+        return mistyped(self.texts, training_rates(len(self.texts), self.noise, seed), seed)
 
 
 @dataclass(frozen=True)
@@ -66,35 +70,32 @@ class TextClassifier:
     def logits(
         self,
         texts: np.ndarray,
-        strategy: tf.distribute.Strategy,
+        trainer: Trainer,
         *,
         batch_size: int = 64,
-        stage: str = "text: reading",
-        checkpoints: Checkpoints | None = None,
+        name: str = "",
     ) -> np.ndarray:
         """Returns logits for texts (N,) or for P wordings of each (N, P), whose logits are averaged.
 
         Each distinct text is read by BERT once.
         """
-        distinct, place = np.unique(texts, return_inverse=True)
-        read = _outputs(
-            self.model, self.encoder.padded(distinct), strategy, stage, checkpoints, batch_size=batch_size
-        )
-        logits = read[place.ravel()]
+        distinct, index = np.unique(texts, return_inverse=True)
+        tokens = self.encoder.padded(distinct)
+        logits = _outputs(self.model, tokens, trainer, name, batch_size)[index.ravel()]
         return logits.reshape(len(texts), -1, logits.shape[-1]).mean(axis=1)
 
-    def vectors(self, texts: Iterable[str], strategy: tf.distribute.Strategy) -> np.ndarray:
+    def vectors(self, texts: Iterable[str], trainer: Trainer) -> np.ndarray:
         """Returns what the encoder makes of texts (N,): (N, D)."""
-        distinct, place = np.unique(list(texts), return_inverse=True)
-        return _outputs(self.encoder.model, self.encoder.padded(distinct), strategy, "", None)[place]
+        distinct, index = np.unique(list(texts), return_inverse=True)
+        return _outputs(self.encoder.model, self.encoder.padded(distinct), trainer)[index]
 
-    def reader(self, strategy: tf.distribute.Strategy) -> Callable[[Iterable[str]], np.ndarray]:
+    def reader(self, trainer: Trainer) -> Callable[[Iterable[str]], np.ndarray]:
         """Returns a function of texts (N,) that gives logits (N, C), for many calls: it is traced once."""
 
         def outputs(batch):
             return (self.model(batch[0], training=False),)
 
-        run = mapped(outputs, strategy)
+        run = mapped(outputs, trainer.strategy)
 
         def logits(texts: Iterable[str]) -> np.ndarray:
             tokens = self.encoder.padded(texts)
@@ -178,19 +179,15 @@ def train_text_classifier(
     preset: str,
     examples: TextExamples,
     classes: int,
-    *,
     config: TextConfig,
-    seed: int,
-    strategy: tf.distribute.Strategy,
-    stage: str,
+    trainer: Trainer,
+    *,
+    name: str = "text classifier",
     validation: TextExamples | None = None,
     patience: int | None = None,
-    checkpoints: Checkpoints | None = None,
-    training: TrainConfig | None = None,
-    noise: float = 0.0,
     weights: Literal["preset", "none"] = "preset",
 ) -> TextClassifier:
-    """Trains a new head on a BERT encoder, and with it the encoder from the layer that the flags name.
+    """Trains a new head on a BERT encoder, and with it the encoder from the layer that the config names.
 
     Of a frozen encoder every text is read once, and the head learns on what is kept. With `text_head_epochs`
     a head learns like that first, so that its random weights do not distort what the encoder knows of
@@ -201,20 +198,13 @@ def train_text_classifier(
         examples: what to learn.
         classes: the number of targets C.
         config: sequence length, what is trained, epochs, batch and rates.
-        seed: of the head's weights, dropout and order.
-        strategy: the tf.distribute strategy.
-        stage: what progress, history and checkpoints call it.
+        trainer: trains it; its seed is that of the head's weights, dropout, order and typing noise.
+        name: what progress, history and checkpoints call it.
         validation: what to stop by, kept out of training.
         patience: epochs without a lower validation loss before training stops.
-        checkpoints: where its state is kept.
-        training: optimizer, precision and what else is common to every training.
-        noise: the highest rate of typing slips in what is learned from, see `training_rates`; other texts
-            in each epoch, as they are for a frozen encoder and once more with slips.
         weights: of the encoder: the preset's own, or none, for random ones.
     """
-    training = training or TrainConfig()
-    with strategy.scope():
-        keras.utils.set_random_seed(seed)
+    with trainer.scope():
         encoder = text_encoder(preset, config.sequence_length)
         if weights == "none":
             encoder = with_random_weights(encoder, examples.texts)
@@ -222,149 +212,119 @@ def train_text_classifier(
         set_trainable(encoder.model, config.text_trainable, flag="text_trainable")
     if config.class_weights == "balanced":
         examples = balanced(examples, classes)
-    lesson = _Lesson(
-        encoder,
-        model,
-        examples,
-        validation,
-        config=config,
-        noise=noise,
-        seed=seed,
-        optimizer=partial(optimizer_maker, training),
-        jit=training.jit,
-        fit=partial(
-            loop.fit,
-            loss=cross_entropy(),
-            patience=patience if validation is not None else None,
-            strategy=strategy,
-            checkpoints=checkpoints,
-            config=training,
-        ),
-        outputs=partial(_outputs, strategy=strategy, checkpoints=checkpoints),
-    )
-    if config.text_trainable == "head":
-        return TextClassifier(encoder, model, _train_head(lesson, stage))
-    if config.text_head_epochs:
-        of_head = replace(config, text_epochs=config.text_head_epochs, text_learning_rate=HEAD_LEARNING_RATE)
-        _train_head(replace(lesson, config=of_head), stage and f"{stage}: head")
-    return TextClassifier(encoder, model, _train_whole(lesson, stage))
+    patience = None if validation is None else patience
+    classifier = TextClassifier(encoder, model, None)
+    frozen = config.text_trainable == "head"
+    if frozen or config.text_head_epochs:
+        head_config, head_name = config, name
+        if not frozen:
+            head_name = f"{name}: head"
+            head_config = replace(
+                config, text_epochs=config.text_head_epochs, text_learning_rate=HEAD_LEARNING_RATE
+            )
+        history = _train_head(classifier, examples, validation, head_config, trainer, head_name, patience)
+    if not frozen:
+        history = _train_whole(classifier, examples, validation, config, trainer, name, patience)
+    return replace(classifier, history=history)
 
 
-@dataclass(frozen=True)
-class _Lesson:
-    """What the training of a head and that of a whole classifier begin with."""
-
-    encoder: TextEncoder
-    model: keras.Model
-    examples: TextExamples
-    validation: TextExamples | None
-    _: KW_ONLY
-    config: TextConfig
-    noise: float
-    seed: int
-    optimizer: Callable[[float], Callable]
-    jit: str
-    fit: Callable[..., History]
-    outputs: Callable[..., np.ndarray]
-
-
-def _with_slips(texts: np.ndarray, noise: float, seed: Sequence[int]) -> np.ndarray:
-    return mistyped(texts, training_rates(len(texts), noise, seed), seed)
-
-
-def _train_whole(lesson: _Lesson, stage: str) -> History:
-    encoder, examples, config, seed = lesson.encoder, lesson.examples, lesson.config, lesson.seed
+def _train_whole(
+    classifier: TextClassifier,
+    examples: TextExamples,
+    validation: TextExamples | None,
+    config: TextConfig,
+    trainer: Trainer,
+    name: str,
+    patience: int | None,
+) -> History:
+    """Trains an encoder and its head on texts, which typing noise changes in each epoch."""
+    encoder, seed, size = classifier.encoder, trainer.seed, config.text_batch_size
 
     @lru_cache(maxsize=1)
     def tokens_of(epoch: int) -> dict[str, np.ndarray]:
-        return encoder.padded(_with_slips(examples.texts, lesson.noise, (seed, epoch)))
+        return encoder.padded(examples.mistyped((seed, epoch)))
 
-    size = config.text_batch_size
-    held_out = None
-    if lesson.validation is not None:
-        kept = encoder.padded(lesson.validation.texts)
-        held_out = token_batches(
-            kept,
-            lesson.validation.targets,
-            lesson.validation.weights,
-            batch_size=2 * size,
-            order=length_order(token_lengths(kept), batch_size=2 * size),
-        )
-
-    def epoch_batches(epoch: int) -> tf.data.Dataset:
-        tokens = tokens_of(epoch if lesson.noise else 0)
+    def train_batches(epoch: int) -> tf.data.Dataset:
+        tokens = tokens_of(epoch if examples.noise else 0)
         order = length_order(
             token_lengths(tokens), batch_size=size, window=config.length_window, shuffle_seed=(seed, epoch)
         )
         return token_batches(tokens, examples.targets, examples.weights, batch_size=size, order=order)
 
-    optimizer = lesson.optimizer(config.text_learning_rate)
+    def eval_batches(held_out: TextExamples) -> tf.data.Dataset:
+        tokens = encoder.padded(held_out.texts)
+        order = length_order(token_lengths(tokens), batch_size=2 * size)
+        return token_batches(tokens, held_out.targets, held_out.weights, batch_size=2 * size, order=order)
+
+    optimizer = optimizer_maker(trainer.config, config.text_learning_rate)
     if config.layer_decay != 1:
-        optimizer = with_layer_rates(optimizer, layer_scales(lesson.model, config.layer_decay))
-    with nullcontext() if lesson.jit == "off" else compiled_activations(lesson.model):
-        return lesson.fit(
-            lesson.model,
-            epoch_batches,
+        optimizer = with_layer_rates(optimizer, layer_scales(classifier.model, config.layer_decay))
+    compiled = nullcontext() if trainer.config.jit == "off" else compiled_activations(classifier.model)
+    with compiled:
+        return trainer.fit(
+            classifier.model,
+            train_batches,
+            loss=cross_entropy(),
             optimizer=optimizer,
             epochs=config.text_epochs,
-            validation=held_out,
-            stage=stage,
+            validation=None if validation is None else eval_batches(validation),
+            patience=patience,
+            name=name,
         )
 
 
-def _train_head(lesson: _Lesson, stage: str) -> History:
-    encoder, examples, config, seed = lesson.encoder, lesson.examples, lesson.config, lesson.seed
-    if lesson.noise:
-        views = (examples.texts, _with_slips(examples.texts, lesson.noise, (seed, 0)))
+def _train_head(
+    classifier: TextClassifier,
+    examples: TextExamples,
+    validation: TextExamples | None,
+    config: TextConfig,
+    trainer: Trainer,
+    name: str,
+    patience: int | None,
+) -> History:
+    """Trains a head on what the encoder, as it is, makes of the texts, and of the texts with typing noise."""
+    encoder, size, seed = classifier.encoder, config.text_batch_size, trainer.seed
+    if examples.noise:
+        views = (examples.texts, examples.mistyped((seed, 0)))
         examples = TextExamples(
             np.concatenate(views), np.concatenate([examples.targets] * 2), np.tile(examples.weights, 2)
         )
 
-    def vectors(texts: np.ndarray, name: str) -> np.ndarray:
-        return lesson.outputs(encoder.model, encoder.padded(texts), stage=f"{stage}: {name}")
+    def vectors(part: TextExamples, what: str) -> tuple[np.ndarray, ...]:
+        encoded = _outputs(encoder.model, encoder.padded(part.texts), trainer, f"{name}: {what}")
+        return encoded, part.targets, part.weights
 
-    kept = vectors(examples.texts, "vectors")
+    train = vectors(examples, "vectors")
     held_out = None
-    if lesson.validation is not None:
-        held_out = array_batches(
-            vectors(lesson.validation.texts, "validation vectors"),
-            lesson.validation.targets,
-            lesson.validation.weights,
-            batch_size=1024,
-        )
-    return lesson.fit(
-        keras.Model(encoder.model.output, lesson.model.output, name="head"),
-        lambda epoch: array_batches(
-            kept,
-            examples.targets,
-            examples.weights,
-            batch_size=config.text_batch_size,
-            shuffle_seed=(seed, epoch),
-        ),
-        optimizer=lesson.optimizer(config.text_learning_rate),
+    if validation is not None:
+        held_out = array_batches(*vectors(validation, "validation vectors"), batch_size=1024)
+    return trainer.fit(
+        keras.Model(encoder.model.output, classifier.model.output, name="head"),
+        lambda epoch: array_batches(*train, batch_size=size, shuffle_seed=(seed, epoch)),
+        loss=cross_entropy(),
+        learning_rate=config.text_learning_rate,
         epochs=config.text_epochs,
         validation=held_out,
-        stage=stage,
+        patience=patience,
+        name=name,
     )
 
 
 def _outputs(
-    model: keras.Model, tokens, strategy, stage: str, checkpoints: Checkpoints | None, batch_size: int = 64
+    model: keras.Model, tokens: dict[str, np.ndarray], trainer: Trainer, name: str = "", batch_size: int = 64
 ) -> np.ndarray:
     """Returns a model's outputs for tokenized texts, which it reads in the order of their lengths."""
     order = length_order(token_lengths(tokens), batch_size=batch_size)
     batches = token_batches(tokens, batch_size=batch_size, order=order)
-    outputs = predict(model, batches, strategy, stage=stage, checkpoints=checkpoints)
-    return outputs[np.argsort(order)]
+    return trainer.predict(model, batches, name=name)[np.argsort(order)]
 
 
 def zero_shot_classifier(
     preset: str,
     descriptions: Iterable[str],
     targets: np.ndarray,
-    *,
     config: TextConfig,
-    strategy: tf.distribute.Strategy,
+    trainer: Trainer,
 ) -> TextClassifier:
     """Builds P(c|x) = softmax of scaled cosines between a text and the descriptions; nothing is trained.
 
@@ -373,12 +333,12 @@ def zero_shot_classifier(
         descriptions: sentences (M,), at least one for each target.
         targets: the target of each description (M,), from 0 to C - 1.
         config: sequence length and similarity scale.
-        strategy: the tf.distribute strategy.
+        trainer: in whose scope it is built, and that encodes the descriptions.
     """
-    with strategy.scope():
+    with trainer.strategy.scope():
         encoder = text_encoder(preset, config.sequence_length)
-    vectors = _outputs(encoder.model, encoder.padded(descriptions), strategy, "", None)
-    with strategy.scope():
+    vectors = _outputs(encoder.model, encoder.padded(descriptions), trainer)
+    with trainer.strategy.scope():
         logits = Similarity(vectors, targets, config.similarity_scale, name="logits")(encoder.model.output)
         model = keras.Model(encoder.model.input, logits, name="zero_shot_classifier")
     return TextClassifier(encoder, model, None)

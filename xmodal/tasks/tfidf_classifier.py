@@ -1,6 +1,6 @@
 """The baseline for documents: logistic regression on TF-IDF."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import keras
 import numpy as np
@@ -9,12 +9,9 @@ import tensorflow as tf
 from xmodal.config.training import TrainConfig
 from xmodal.data.batches import array_batches
 from xmodal.tasks.text_classifier import TextExamples
-from xmodal.training.checkpoint import Checkpoints
-from xmodal.training.loop import fit
 from xmodal.training.losses import cross_entropy
-from xmodal.training.optimizers import optimizer_maker
-from xmodal.training.prediction import predict
 from xmodal.training.progress import History
+from xmodal.training.trainer import Trainer
 
 # As a Chinese or Japanese text has no spaces, each of its characters is a word.
 _CHARACTERS = r"([\p{Han}\p{Hiragana}\p{Katakana}])"
@@ -96,22 +93,20 @@ class Baseline:
     model: keras.Model
     history: History
 
-    def logits(self, texts: np.ndarray, strategy: tf.distribute.Strategy) -> np.ndarray:
+    def logits(self, texts: np.ndarray, trainer: Trainer) -> np.ndarray:
         """Returns the logits (N, C) of texts (N,)."""
         rows = array_batches(self.features.rows(texts), batch_size=BATCH)
-        return predict(self.model, rows, strategy)
+        return trainer.predict(self.model, rows)
 
 
 def train_baseline(
     examples: TextExamples,
     validation: TextExamples,
     classes: int,
+    trainer: Trainer,
     *,
     words: int,
-    seed: int,
-    strategy: tf.distribute.Strategy,
-    stage: str,
-    checkpoints: Checkpoints | None = None,
+    name: str = "tf_idf",
 ) -> Baseline:
     """Trains logistic regression on TF-IDF until the validation loss rises.
 
@@ -119,19 +114,17 @@ def train_baseline(
         examples: what to learn.
         validation: what to stop by.
         classes: the number of targets C.
+        trainer: trains it by an optimizer of its own; its seed is that of the order.
         words: the most words that are known, the most frequent ones.
-        seed: of the order.
-        strategy: the tf.distribute strategy.
-        stage: what progress, history and checkpoints call it.
-        checkpoints: where its state is kept.
+        name: what progress, history and checkpoints call it.
     """
+    trainer = replace(trainer, config=TrainConfig(weight_decay=0.0))
     vectorization = keras.layers.TextVectorization(
         max_tokens=words, standardize=one_word_each, output_mode="tf_idf"
     )
     vectorization.adapt(tf.data.Dataset.from_tensor_slices(list(examples.texts)).batch(512))
     features = TfIdf(vectorization)
-    with strategy.scope():
-        keras.utils.set_random_seed(seed)
+    with trainer.scope():
         inputs = {
             "word": keras.Input((None,), dtype="int32", name="word"),
             "value": keras.Input((None,), name="value"),
@@ -140,20 +133,17 @@ def train_baseline(
         logits = SparseLogits(known, classes, name="logits")(inputs["word"], inputs["value"])
         model = keras.Model(inputs, logits, name="tf_idf")
     rows = features.rows(examples.texts)
-    history = fit(
+    learned = rows, examples.targets, examples.weights
+    history = trainer.fit(
         model,
-        lambda epoch: array_batches(
-            rows, examples.targets, examples.weights, batch_size=BATCH, shuffle_seed=(seed, epoch)
-        ),
+        lambda epoch: array_batches(*learned, batch_size=BATCH, shuffle_seed=(trainer.seed, epoch)),
         loss=cross_entropy(),
-        optimizer=optimizer_maker(TrainConfig(weight_decay=0.0), LEARNING_RATE),
+        learning_rate=LEARNING_RATE,
         epochs=EPOCHS,
         validation=array_batches(
             features.rows(validation.texts), validation.targets, validation.weights, batch_size=1024
         ),
         patience=3,
-        strategy=strategy,
-        stage=stage,
-        checkpoints=checkpoints,
+        name=name,
     )
     return Baseline(features, model, history)

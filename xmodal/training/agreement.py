@@ -27,8 +27,10 @@ def require_agreement(own: Mapping[str, str], strategy: tf.distribute.Strategy) 
     if this.workers == 1:
         return
     chief = json.loads(bytes_from_chief(json.dumps(dict(own)).encode(), strategy))
-    told = [_difference(name, own.get(name, ""), chief.get(name, "")) for name in sorted({*own, *chief})]
-    own_differences = "; ".join(filter(None, told))
+    differences = [
+        _difference(name, own.get(name, ""), chief.get(name, "")) for name in sorted({*own, *chief})
+    ]
+    own_differences = "; ".join(filter(None, differences))
     flags = np.zeros(this.workers, np.float32)
     flags[this.index] = bool(own_differences)
     differing = np.flatnonzero(sum_over_workers(flags, strategy))

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 import numpy as np
-import tensorflow as tf
 
 from xmodal.evaluation.calibration import fit_temperature, softmax
 from xmodal.evaluation.metrics import log_loss
-from xmodal.training.checkpoint import Checkpoints, State
-from xmodal.training.progress import History, newest
+from xmodal.training.checkpoint import State
+from xmodal.training.progress import History
 from xmodal.training.replicas import from_chief
+from xmodal.training.trainer import Trainer
 
 T = TypeVar("T")
 
@@ -54,7 +54,7 @@ def from_scratch(
     rates: Sequence[float],
     passes: int,
     seconds: float,
-    strategy: tf.distribute.Strategy,
+    trainer: Trainer,
     parts: int = 1,
     searched: int = 1,
 ) -> tuple[Attempt[T], tuple[Attempt[T], ...]]:
@@ -70,7 +70,7 @@ def from_scratch(
         rates: that are tried; a single one is taken as it is.
         passes: that the candidate had.
         seconds: that the candidate took, training of what it started from included.
-        strategy: the tf.distribute strategy; its processes agree on the passes.
+        trainer: its processes agree on the passes.
         parts: entries of the history for each pass.
         searched: passes that each rate is tried with; of few examples one pass says nothing.
 
@@ -88,7 +88,7 @@ def from_scratch(
     entries = [entry for item in tried for entry in item.history.epochs]
     a_pass = parts * sum(entry["seconds"] for entry in entries) / max(1, len(entries))
     fitting = seconds / a_pass if a_pass else 0.0
-    fitting = int(from_chief(np.array([fitting], np.float32), strategy)[0])
+    fitting = int(from_chief(np.array([fitting], np.float32), trainer.strategy)[0])
     if fitting > passes:
         tried.append(made(rate, fitting))
     return _best(tried), tuple(tried)
@@ -98,23 +98,16 @@ def _best(attempts: Sequence[Attempt[T]]) -> Attempt[T]:
     return min(attempts, key=lambda attempt: attempt.kept["val_loss"])
 
 
-def kept_seconds(
-    seconds: float, stage: str, checkpoints: Checkpoints, strategy: tf.distribute.Strategy
-) -> float:
-    """Returns the seconds of a candidate as first told, so that a run that goes on decides the same.
+def kept_seconds(seconds: float, name: str, trainer: Trainer) -> float:
+    """Returns the seconds of a candidate as first measured, so that a run that goes on decides the same.
 
     Args:
         seconds: that it took; those of an interrupted run have grown by what was read again.
-        stage: of the baseline.
-        checkpoints: where they are kept.
-        strategy: the tf.distribute strategy.
+        name: of the baseline.
+        trainer: keeps them.
     """
-    kept = checkpoints.stage(f"{stage}: budget")
-    found = newest(kept, strategy)
-    if found:
-        return float(found[0].facts["seconds"])
-    kept.finish(State({}, {"seconds": seconds}))
-    return seconds
+    state = trainer.once(f"{name}: budget", lambda: State({}, {"seconds": seconds}))
+    return float(state.facts["seconds"])
 
 
 def best_of_trainings(histories: Mapping[T, Sequence[History]]) -> T:

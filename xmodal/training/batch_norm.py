@@ -17,11 +17,11 @@ from xmodal.data.batches import Batches
 from xmodal.kernels.convolutions import quickly
 from xmodal.kernels.layers import all_layers
 from xmodal.training.rehearsal import Steps
-from xmodal.training.replicas import distributed, share_of
+from xmodal.training.replicas import distributed, unpad
 from xmodal.training.strategy import lost_workers_noticed
 
 # Batches that statistics are computed on.
-MOST_BATCHES = 16
+MAX_BATCHES = 16
 
 
 def batch_norms(model: keras.Model, *, trainable: bool) -> list[keras.layers.BatchNormalization]:
@@ -48,7 +48,7 @@ def refresh_statistics(
     batches: tf.data.Dataset | Batches,
     strategy: tf.distribute.Strategy,
 ) -> None:
-    """Computes the moving statistics of layers anew, as means over the first `MOST_BATCHES` batches.
+    """Computes the moving statistics of layers anew, as means over the first `MAX_BATCHES` batches.
 
     Args:
         model: inputs -> outputs, built in the strategy's scope.
@@ -58,7 +58,7 @@ def refresh_statistics(
     """
     if not layers:
         return
-    steps = Steps(min(MOST_BATCHES, int(batches.cardinality())))
+    steps = Steps(min(MAX_BATCHES, int(batches.cardinality())))
     means: list[list[np.ndarray]] = [[] for _ in layers]
     variances: list[list[np.ndarray]] = [[] for _ in layers]
     with _of_one_batch(layers), lost_workers_noticed(strategy):
@@ -84,7 +84,7 @@ def _batch_statistics(
     @tf.function(reduce_retracing=True)
     def compute(share):
         def replica(share):
-            batch, _ = share_of(share, strategy)
+            batch, _ = unpad(share, strategy)
             quickly(model, batch[0] if isinstance(batch, tuple) else batch, training=True)
             context = tf.distribute.get_replica_context()
             return [

@@ -1,4 +1,4 @@
-"""Which of a job's processes this one is, told from the environment before TensorFlow starts."""
+"""Which of a job's processes this one is, from the environment, before TensorFlow starts."""
 
 import json
 import os
@@ -20,7 +20,7 @@ MOST_SECONDS = 300.0
 
 
 @dataclass(frozen=True)
-class Place:
+class Worker:
     """The number of this process among those of its job, from 0; the chief's is 0."""
 
     index: int
@@ -32,8 +32,8 @@ class Place:
         return self.index == 0
 
 
-def place(strategy: str, environment: Mapping[str, str] = os.environ) -> Place:
-    """Returns the place of this process in its job.
+def current_worker(strategy: str, environment: Mapping[str, str] = os.environ) -> Worker:
+    """Returns which process of its job this one is.
 
     Args:
         strategy: the flag; all but "multi_worker" are jobs of one process.
@@ -43,18 +43,18 @@ def place(strategy: str, environment: Mapping[str, str] = os.environ) -> Place:
         UserError: when it does not say, or does not fit together.
     """
     if strategy != "multi_worker":
-        return Place(0, 1)
+        return Worker(0, 1)
     if "TF_CONFIG" in environment:
         return _of_tf_config(environment["TF_CONFIG"])
     if "SLURM_PROCID" in environment:
         tasks = environment.get("SLURM_STEP_NUM_TASKS") or environment.get("SLURM_NTASKS") or "1"
-        return Place(int(environment["SLURM_PROCID"]), int(tasks))
+        return Worker(int(environment["SLURM_PROCID"]), int(tasks))
     raise UserError("--strategy=multi_worker needs to know the other hosts", EXAMPLE)
 
 
 def wait_for_hosts(
     hosts: Sequence[str],
-    this: Place,
+    this: Worker,
     *,
     seconds: float = MOST_SECONDS,
     pause: float = 0.5,
@@ -75,7 +75,7 @@ def wait_for_hosts(
     Raises:
         UserError: when its port is taken, or one of the others has not come.
     """
-    told: dict[int, str] = {}
+    reported: dict[int, str] = {}
     begun = time.monotonic()
     with _listening(hosts[this.index], this):
         while True:
@@ -91,13 +91,13 @@ def wait_for_hosts(
                     "start every process, each with a number of its own, where the others can reach it",
                 )
             # Processes that are started together come within seconds.
-            if missing != told and waited > min(5, seconds / 2):
+            if missing != reported and waited > min(5, seconds / 2):
                 say(f"waiting for {names}, at most {seconds:.0f} s")
-                told = missing
+                reported = missing
             time.sleep(pause)
 
 
-def _listening(host: str, this: Place) -> socket.socket:
+def _listening(host: str, this: Worker) -> socket.socket:
     port = int(host.rpartition(":")[2])
     try:
         return socket.create_server(("", port), backlog=128)
@@ -117,14 +117,14 @@ def _listens(host: str) -> bool:
     return True
 
 
-def _of_tf_config(text: str) -> Place:
+def _of_tf_config(text: str) -> Worker:
     try:
-        told = json.loads(text)
-        chiefs, workers = (list(told["cluster"].get(job, ())) for job in ("chief", "worker"))
-        kind, index = told["task"]["type"], int(told["task"]["index"])
+        config = json.loads(text)
+        chiefs, workers = (list(config["cluster"].get(job, ())) for job in ("chief", "worker"))
+        kind, index = config["task"]["type"], int(config["task"]["index"])
         jobs = {"chief": chiefs, "worker": workers}
         if len(chiefs) > 1 or not 0 <= index < len(jobs[kind]):
             raise ValueError(f"there is no task {kind} {index}")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"TF_CONFIG={text!r} cannot be used ({error})", EXAMPLE) from error
-    return Place(index + (len(chiefs) if kind == "worker" else 0), len(chiefs) + len(workers))
+    return Worker(index + (len(chiefs) if kind == "worker" else 0), len(chiefs) + len(workers))

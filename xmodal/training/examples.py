@@ -64,8 +64,8 @@ def _array_batches(
         )
     sizes = {name: len(keras.tree.flatten(part)[0]) for name, part in zip(PARTS, arrays, strict=False)}
     if len(set(sizes.values())) > 1:
-        told = ", ".join(f"{size} {name}" for name, size in sizes.items())
-        raise UserError(f"each example needs one of each. Received: {told}", "give as many of each")
+        counts = ", ".join(f"{size} {name}" for name, size in sizes.items())
+        raise UserError(f"each example needs one of each. Received: {counts}", "give as many of each")
     batches = array_batches(tuple(arrays), batch_size=batch_size, shuffle_seed=shuffle_seed)
     return batches.map(lambda rows, *_: rows)
 

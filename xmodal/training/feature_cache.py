@@ -39,17 +39,15 @@ class FeatureCache:
         folder: holds a folder for each network on each split.
         gigabytes: the most that it may hold; what was not used for longest goes first.
         writes: False on every host but the chief, which alone reads and writes files.
-        say: where lines about it go.
     """
 
     folder: Path
     gigabytes: float
     writes: bool = True
-    say: Callable[[str], None] = print
 
 
 def features(
-    trunk: keras.Model,
+    backbone: keras.Model,
     split: ImageSplit,
     batches: Batches,
     strategy: tf.distribute.Strategy,
@@ -57,7 +55,7 @@ def features(
     cache: FeatureCache,
     facts: dict[str, object],
     stage: str = "",
-    log: Callable[[str], None] | None = None,
+    log: Callable[[str], None] = print,
 ) -> Rows:
     """Runs a network over a split, or finds what an earlier run of the same left.
 
@@ -67,7 +65,7 @@ def features(
     Features stay in their files, where there is one process and they fit into the cache.
 
     Args:
-        trunk: images (B, H, W, 3) -> features (B, D), frozen.
+        backbone: images (B, H, W, 3) -> features (B, D), frozen.
         split: the N images that `batches` brings.
         batches: batches of images (B, H, W, 3), in the order of the split.
         strategy: the tf.distribute strategy.
@@ -79,11 +77,10 @@ def features(
     Returns:
         The features (N, D).
     """
-    log = log or cache.say
-    key = _key(trunk, split, strategy, facts)
+    key = _key(backbone, split, strategy, facts)
     name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:32]
     entry = cache.folder / name
-    bytes_needed = len(split) * trunk.output.shape[-1] * 4
+    bytes_needed = len(split) * backbone.output.shape[-1] * 4
     fits = bytes_needed <= cache.gigabytes * 1e9
     if not fits:
         log(
@@ -95,16 +92,11 @@ def features(
     batch_size = int(next(iter(_sizes(batches))))
     each = max(1, SHARD_IMAGES // batch_size)
     count = -(-int(batches.cardinality()) // each)
-    shards: list[np.ndarray | StoredRows] = []
-    while fits and len(shards) < count:
-        shard = _read_shard(entry, len(shards), cache.writes, strategy)
-        if shard is None:
-            break
-        shards.append(shard)
+    shards = _read_shards(entry, count, cache.writes, strategy) if fits else []
     if len(shards) == count:
         return Rows(shards)
     rest = batches.skip(len(shards) * each)
-    for number, shard in enumerate(_computed(trunk, rest, each, strategy, stage), start=len(shards)):
+    for number, shard in enumerate(_computed(backbone, rest, each, strategy, stage), start=len(shards)):
         if fits and cache.writes:
             _write_shard(entry, number, shard)
         stored = _stored(entry, number) if fits and _alone(strategy) else None
@@ -113,6 +105,19 @@ def features(
         write_json(entry / KEY_FILE, key)
         log(f"features kept: {_held(cache.folder) / 1e9:.2f} of {cache.gigabytes:g} GB in the cache")
     return Rows(shards)
+
+
+def _read_shards(
+    entry: Path, count: int, reads: bool, strategy: tf.distribute.Strategy
+) -> list[np.ndarray | StoredRows]:
+    """Returns the shards from the first one on that are there, `count` of them at most."""
+    shards: list[np.ndarray | StoredRows] = []
+    while len(shards) < count:
+        shard = _read_shard(entry, len(shards), reads, strategy)
+        if shard is None:
+            break
+        shards.append(shard)
+    return shards
 
 
 def _alone(strategy: tf.distribute.Strategy) -> bool:
@@ -124,11 +129,11 @@ def _sizes(batches: Batches) -> tf.data.Dataset:
 
 
 def _computed(
-    trunk: keras.Model, batches: Batches, each: int, strategy: tf.distribute.Strategy, stage: str
+    backbone: keras.Model, batches: Batches, each: int, strategy: tf.distribute.Strategy, stage: str
 ) -> Iterator[np.ndarray]:
     """Yields the features of so many batches each time, and at last of the rest."""
     waiting: list[np.ndarray] = []
-    run = streamed(lambda batch: (quickly(trunk, batch, training=False),), strategy)
+    run = streamed(lambda batch: (quickly(backbone, batch, training=False),), strategy)
     for (outputs,) in run(batches, stage):
         waiting.append(outputs)
         if len(waiting) == each:
@@ -138,15 +143,15 @@ def _computed(
         yield np.concatenate(waiting)
 
 
-def _key(trunk, split: ImageSplit, strategy, facts: dict[str, object]) -> dict[str, object]:
+def _key(backbone, split: ImageSplit, strategy, facts: dict[str, object]) -> dict[str, object]:
     weights = hashlib.sha256()
-    for variable in trunk.variables:
+    for variable in backbone.variables:
         array = np.ascontiguousarray(variable.numpy())
         weights.update(f"{array.shape} {array.dtype}".encode())
         weights.update(array.tobytes())
     return {
         "weights": weights.hexdigest(),
-        "layers": hashlib.sha256(_layers(trunk).encode()).hexdigest(),
+        "layers": hashlib.sha256(_layers(backbone).encode()).hexdigest(),
         "pixels": hashlib.sha256(b"".join(split.digests)).hexdigest(),
         "images": len(split),
         "code": hashlib.sha256("".join(map(inspect.getsource, PIXELS)).encode()).hexdigest(),
@@ -158,10 +163,10 @@ def _key(trunk, split: ImageSplit, strategy, facts: dict[str, object]) -> dict[s
     }
 
 
-def _layers(trunk: keras.Model) -> str:
+def _layers(backbone: keras.Model) -> str:
     """All that a network is but its weights, whatever Keras calls layers that it makes a second time."""
-    config = json.dumps(trunk.get_config(), sort_keys=True, default=str)
-    for number, part in enumerate([trunk, *trunk.layers]):
+    config = json.dumps(backbone.get_config(), sort_keys=True, default=str)
+    for number, part in enumerate([backbone, *backbone.layers]):
         config = config.replace(f'"{part.name}"', f'"part {number}"')
     return config
 

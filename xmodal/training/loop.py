@@ -34,7 +34,7 @@ from xmodal.training.progress import (
 )
 from xmodal.training.rehearsal import Steps, repeated, shortened, stopwatch, under_way
 from xmodal.training.replicas import Stopped, distributed, progress_bar
-from xmodal.training.steps import Adversary, Loss, step_taker
+from xmodal.training.steps import Adversary, Loss, make_train_step
 from xmodal.training.strategy import lost_workers_noticed, require_scope, workers
 
 
@@ -202,7 +202,7 @@ def _prepared(training: Training, checkpoint: Stage | None, state: State | None)
         keras.callbacks.CallbackList(list(training.callbacks), model=model, epochs=size[1], steps=size[0]),
         Steps(planned),
         StepTrace(traced, config.profile_folder, stage),
-        step_taker(
+        make_train_step(
             model,
             optimizer,
             strategy,
@@ -260,7 +260,7 @@ def _train_epoch(run: _Run, interrupted: Callable[[], bool]) -> bool:
     progress, (steps, epochs), training = run.progress, run.size, run.training
     strategy, config = training.strategy, training.config
     several = workers(strategy).workers > 1
-    # Processes stop after the same step: after the one that told all of them that one is to.
+    # All processes stop after the same step: the one whose sums say that one of them is to stop.
     stop, go = tf.constant(1.0), tf.constant(0.0)
     if progress.step == 0:
         run.listeners.on_epoch_begin(progress.epoch)

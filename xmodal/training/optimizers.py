@@ -1,4 +1,4 @@
-"""Optimizers, their schedules, and rates that fall from the head of an encoder to its first layer."""
+"""Optimizers, their schedules, and rates that decay_steps from the head of an encoder to its first layer."""
 
 import math
 from collections.abc import Callable
@@ -13,7 +13,7 @@ MakeOptimizer = Callable[[int], keras.optimizers.Optimizer]
 
 
 @keras.saving.register_keras_serializable("xmodal")
-class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
+class WarmupSchedule(keras.optimizers.schedules.LearningRateSchedule):
     """A rate that rises linearly from 0, and then stays, or falls to 0 linearly or as a cosine.
 
     Keras' schedules branch in the graph, and its weight decay asks for the rate once for every variable:
@@ -21,25 +21,34 @@ class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
 
     Args:
         peak: the highest rate.
-        rise: steps of the rise.
-        fall: steps of the fall, 0 for none.
-        cosine: fall as a cosine (Loshchilov and Hutter 2017, arXiv:1608.03983, equation 5).
+        warmup_steps: of the linear warmup.
+        decay_steps: of the decay, 0 for none.
+        cosine: decay as a cosine (Loshchilov and Hutter 2017, arXiv:1608.03983, equation 5).
     """
 
-    def __init__(self, peak: float, rise: int, fall: int, cosine: bool = False):
-        self.peak, self.rise, self.fall, self.cosine = peak, rise, fall, cosine
+    def __init__(self, peak: float, warmup_steps: int, decay_steps: int, cosine: bool = False):
+        self.peak, self.warmup_steps, self.decay_steps, self.cosine = peak, warmup_steps, decay_steps, cosine
 
     def __call__(self, step):
         step = tf.cast(step, tf.float32)
-        risen = tf.minimum(step / self.rise, 1.0) if self.rise else 1.0
-        left = tf.clip_by_value((self.rise + self.fall - step) / self.fall, 0.0, 1.0) if self.fall else 1.0
+        risen = tf.minimum(step / self.warmup_steps, 1.0) if self.warmup_steps else 1.0
+        left = (
+            tf.clip_by_value((self.warmup_steps + self.decay_steps - step) / self.decay_steps, 0.0, 1.0)
+            if self.decay_steps
+            else 1.0
+        )
         if self.cosine:
             left = (1 - tf.cos(math.pi * left)) / 2
         return self.peak * risen * left
 
     def get_config(self):
         """Returns the arguments."""
-        return {"peak": self.peak, "rise": self.rise, "fall": self.fall, "cosine": self.cosine}
+        return {
+            "peak": self.peak,
+            "warmup_steps": self.warmup_steps,
+            "decay_steps": self.decay_steps,
+            "cosine": self.cosine,
+        }
 
 
 def optimizer_maker(
@@ -73,9 +82,9 @@ def _described(config: TrainConfig, peak: float, steps: int) -> keras.optimizers
     """Makes the optimizer of a configuration; AdamW: Loshchilov and Hutter 2019 (arXiv:1711.05101)."""
     cosine = config.schedule == "cosine"
     # A cosine rises in one step at least, as that of Keras.
-    rise = max(int(cosine), round(config.warmup * steps))
-    fall = 0 if config.schedule == "constant" else max(1, steps - rise)
-    rate = WarmUp(peak, rise, fall, cosine)
+    warmup_steps = max(int(cosine), round(config.warmup * steps))
+    decay_steps = 0 if config.schedule == "constant" else max(1, steps - warmup_steps)
+    rate = WarmupSchedule(peak, warmup_steps, decay_steps, cosine)
     options = {
         "weight_decay": config.weight_decay,
         "use_ema": config.ema > 0,

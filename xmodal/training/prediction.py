@@ -30,29 +30,29 @@ def predict(
         batches: batches of inputs, or of tuples that begin with them.
         strategy: the tf.distribute strategy that the model was built in.
         stage: name on the progress bar, and in the checkpoints; "" shows none.
-        checkpoints: where the outputs are kept: a finished prediction is not run again.
+        checkpoints: where the outputs are saved: a finished prediction is not run again.
 
     Returns:
         The outputs (N, ...) as one array.
 
     Raises:
-        UserError: when what is kept belongs to another prediction or cannot be used.
+        UserError: when a checkpoint belongs to another prediction or cannot be used.
     """
-    kept = checkpoints.stage(stage) if checkpoints else None
-    found = newest(kept, strategy) if kept else None
+    checkpoint = checkpoints.stage(stage) if checkpoints else None
+    state, _ = (newest(checkpoint, strategy) if checkpoint else None) or (None, False)
     facts = {"stage": stage, "batches": int(batches.cardinality())}
-    if found:
-        if found[0].facts != facts:
-            raise foreign(stage, f"it is of {found[0].facts}")
-        return found[0].arrays["outputs"]
+    if state:
+        if state.facts != facts:
+            raise foreign(stage, f"it is of {state.facts}")
+        return state.arrays["outputs"]
 
     def outputs(batch):
         inputs = batch[0] if isinstance(batch, tuple) else batch
         return (quickly(model, inputs, training=False),)
 
     (array,) = mapped(outputs, strategy)(batches, stage)
-    if kept:
-        kept.finish(State({"outputs": array}, facts))
+    if checkpoint:
+        checkpoint.finish(State({"outputs": array}, facts))
     return array
 
 

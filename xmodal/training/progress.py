@@ -1,4 +1,4 @@
-"""How far a training is, and how that is kept and taken up again."""
+"""The progress of a training: how it is saved and restored."""
 
 import io
 import json
@@ -23,15 +23,15 @@ FACTS = ("epoch", "step", "seconds", "waiting", "history", "start", "best", "wai
 
 @dataclass
 class Progress:
-    """How far a training is.
+    """The progress of a training.
 
     Attributes:
-        epoch: the epoch that is trained, from 0.
+        epoch: the current epoch, from 0.
         step: its next step.
         sums: over its steps so far (5,): loss, hits and weights of the examples, their number, and
             processes that are to stop.
-        seconds: that it took so far.
-        waiting: how many of them went by waiting for input, NaN when that is not known.
+        seconds: of this epoch so far.
+        waiting: seconds of these spent waiting for input, NaN when that is not known.
         history: of the epochs before it.
         start: what validation gave before the first step, empty when nothing was chosen on it.
         best: the lowest validation loss so far.
@@ -64,7 +64,7 @@ class Progress:
         self.seconds = time.perf_counter() - self._started
 
     def stop_asked(self) -> bool:
-        """Tells whether any process is to stop."""
+        """Returns whether any process is to stop."""
         return bool(self.sums[4] > 0)
 
     def means(self) -> dict[str, float]:
@@ -116,7 +116,7 @@ def progress_state(progress: Progress, model, optimizer, stage: str, size: tuple
 
 
 def take_progress(state: State, model, optimizer, strategy, stage: str, size: tuple[int, int]) -> Progress:
-    """Takes up a training: the inverse of `progress_state`.
+    """Restores a training: the inverse of `progress_state`.
 
     Raises:
         UserError: when the state is of another training.
@@ -140,8 +140,8 @@ def take_progress(state: State, model, optimizer, strategy, stage: str, size: tu
 def result_state(progress: Progress, model: keras.Model, stage: str) -> State:
     """Returns what a finished training leaves."""
     arrays = _numbered("model", [variable.numpy() for variable in model.variables])
-    told = {"history": progress.history, "start": progress.start, "diverged": progress.diverged}
-    return State(arrays, {"stage": stage, **told})
+    facts = {"history": progress.history, "start": progress.start, "diverged": progress.diverged}
+    return State(arrays, {"stage": stage, **facts})
 
 
 def take_result(
@@ -159,15 +159,15 @@ def take_result(
     return tuple(facts["history"]), facts.get("start", {}), facts.get("diverged", False)
 
 
-def newest(kept: Stage, strategy: tf.distribute.Strategy) -> tuple[State, bool] | None:
+def newest(checkpoint: Stage, strategy: tf.distribute.Strategy) -> tuple[State, bool] | None:
     """Reads what the chief finds, in every process: only the chief needs to see the files.
 
     Returns:
         As `Stage.newest`.
     """
-    place = workers(strategy)
-    found = kept.newest() if place.is_chief else None
-    return found if place.workers == 1 else state_from_chief(found, strategy)
+    worker = workers(strategy)
+    state = checkpoint.newest() if worker.is_chief else None
+    return state if worker.workers == 1 else state_from_chief(state, strategy)
 
 
 def state_from_chief(
@@ -184,9 +184,9 @@ def state_from_chief(
     if not text:
         return None
     end = 8 + int.from_bytes(text[:8])
-    told = json.loads(text[8:end])
+    message = json.loads(text[8:end])
     with np.load(io.BytesIO(text[end:])) as arrays:
-        return State(dict(arrays), told["facts"]), told["finished"]
+        return State(dict(arrays), message["facts"]), message["finished"]
 
 
 def foreign(stage: str, why: str) -> UserError:

@@ -4,7 +4,7 @@ Every loop over batches asks here how far to go. Without a rehearsal it goes to 
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -61,6 +61,16 @@ def shortened(steps: int, epochs: int, at_once: int = 1) -> tuple[int, int]:
         return steps, epochs
     few = min(steps, TAKEN * at_once)
     return few, min(epochs, -(-TAKEN * at_once // few))
+
+
+def representatives(items: Sequence[T], most: int) -> list[tuple[T, float]]:
+    """Returns items with how often the run does what is done for them: once, for each of them.
+
+    In a rehearsal there are `most` of them, of which the last one stands for all that are left out.
+    """
+    if not under_way() or len(items) <= most:
+        return [(item, 1.0) for item in items]
+    return [*((item, 1.0) for item in items[: most - 1]), (items[most - 1], 1.0 + len(items) - most)]
 
 
 @contextmanager

@@ -19,7 +19,7 @@ SHARD_HINT = tf.data.experimental.SHARD_HINT
 def distributed(
     batches: tf.data.Dataset | Batches,
     strategy: tf.distribute.Strategy,
-    parts_each: int = 1,
+    microbatches: int = 1,
     data_service: str = "",
 ) -> Iterable[Any]:
     """Splits each batch over the devices, after its last example has filled it up to equal parts.
@@ -30,12 +30,12 @@ def distributed(
     Args:
         batches: batches of (B, ...).
         strategy: the tf.distribute strategy.
-        parts_each: a device's share is filled up so that it can be cut into this many equal parts.
+        microbatches: a replica batch is filled up so that it can be cut into this many equal parts.
         data_service: address of a tf.data service whose workers read the rows in the place of this
             process, HOST:PORT; in no fixed order then.
 
     Returns:
-        What gives each device its share of every batch, as `share_of` takes it.
+        What gives each device its replica batch of every batch, as `unpad` takes it.
     """
     replicas, place = strategy.num_replicas_in_sync, workers(strategy)
     # A single CPU takes batches as they are. What tf.distribute puts around them costs a fifth of a second
@@ -45,57 +45,72 @@ def distributed(
     if data_service:
         # Each worker of the service reads batches of its own, and no two the same.
         rows = rows.shard(SHARD_HINT, SHARD_HINT)
-    if not _filled(strategy, parts_each):
+    if not _padded(strategy, microbatches):
         read = _served(read_ahead(rows, batches.read) if isinstance(batches, Batches) else rows, data_service)
         return read if single else strategy.experimental_distribute_dataset(read)
+    padded = rows.map(_padding(replicas * microbatches))
 
-    def fill(*row):
-        row = row[0] if len(row) == 1 else row
-        size = tf.shape(tf.nest.flatten(row)[0])[0]
-        index = tf.range(size + -size % (replicas * parts_each))
-        real = tf.cast(index < size, tf.float32)
-        return tf.nest.map_structure(lambda part: tf.gather(part, tf.minimum(index, size - 1)), row), real
-
-    def read_shares(shares: tf.data.Dataset) -> tf.data.Dataset:
+    def read_padded(replica_batches: tf.data.Dataset) -> tf.data.Dataset:
         if isinstance(batches, Batches):
-            shares = read_ahead(shares, lambda row, real: (batches.read(row), real))
-        return _served(shares, data_service)
+            load = batches.read
+            replica_batches = read_ahead(replica_batches, lambda row, valid_mask: (load(row), valid_mask))
+        return _served(replica_batches, data_service)
 
-    def own_parts(context: tf.distribute.InputContext) -> tf.data.Dataset:
+    def own_batches(context: tf.distribute.InputContext) -> tf.data.Dataset:
         local = replicas // context.num_input_pipelines
         first = context.input_pipeline_id * local
-
-        def parts(row, real):
-            size = tf.shape(real)[0] // replicas
-            taken = tf.range(first * size, (first + local) * size)
-
-            def cut(part):
-                shape = tf.concat([[local, size], tf.shape(part)[1:]], axis=0)
-                return tf.ensure_shape(
-                    tf.reshape(tf.gather(part, taken), shape), [local, None, *part.shape[1:]]
-                )
-
-            return tf.nest.map_structure(cut, (row, real))
-
-        return read_shares(rows.map(fill).map(parts).unbatch()).prefetch(2 * local)
+        return read_padded(padded.map(_cutting(replicas, first, local)).unbatch()).prefetch(2 * local)
 
     if replicas == 1:
-        shares = read_shares(rows.map(fill))
-        return shares if single else strategy.experimental_distribute_dataset(shares)
+        read = read_padded(padded)
+        return read if single else strategy.experimental_distribute_dataset(read)
     if single:
-        return own_parts(tf.distribute.InputContext(place.workers, place.index, replicas))
-    return strategy.distribute_datasets_from_function(own_parts)
+        return own_batches(tf.distribute.InputContext(place.workers, place.index, replicas))
+    return strategy.distribute_datasets_from_function(own_batches)
 
 
-def share_of(share: Any, strategy: tf.distribute.Strategy, parts_each: int = 1) -> tuple[Any, tf.Tensor]:
-    """Returns a device's part of a batch, and 1.0 for a real example and 0.0 for one that fills up (b,)."""
-    if _filled(strategy, parts_each):
-        return share
-    return share, tf.ones(tf.shape(tf.nest.flatten(share)[0])[0])
+def _padding(multiple: int) -> Callable:
+    """Returns what repeats the last row until the size is a multiple, and adds the mask of real rows."""
+
+    def pad(*row):
+        row = row[0] if len(row) == 1 else row
+        size = tf.shape(tf.nest.flatten(row)[0])[0]
+        index = tf.range(size + -size % multiple)
+        valid_mask = tf.cast(index < size, tf.float32)
+        return tf.nest.map_structure(
+            lambda part: tf.gather(part, tf.minimum(index, size - 1)), row
+        ), valid_mask
+
+    return pad
 
 
-def _filled(strategy: tf.distribute.Strategy, parts_each: int) -> bool:
-    return strategy.num_replicas_in_sync * parts_each > 1
+def _cutting(replicas: int, first: int, count: int) -> Callable:
+    """Returns what cuts a padded batch into replica batches, and gives so many of them from one on."""
+
+    def cut(row, valid_mask):
+        size = tf.shape(valid_mask)[0] // replicas
+        index = tf.range(first * size, (first + count) * size)
+
+        def cut_part(part):
+            shape = tf.concat([[count, size], tf.shape(part)[1:]], axis=0)
+            return tf.ensure_shape(tf.reshape(tf.gather(part, index), shape), [count, None, *part.shape[1:]])
+
+        return tf.nest.map_structure(cut_part, (row, valid_mask))
+
+    return cut
+
+
+def unpad(
+    replica_batch: Any, strategy: tf.distribute.Strategy, microbatches: int = 1
+) -> tuple[Any, tf.Tensor]:
+    """Returns the rows of a replica batch, and 1.0 for a real one and 0.0 for one that fills up (b,)."""
+    if _padded(strategy, microbatches):
+        return replica_batch
+    return replica_batch, tf.ones(tf.shape(tf.nest.flatten(replica_batch)[0])[0])
+
+
+def _padded(strategy: tf.distribute.Strategy, microbatches: int) -> bool:
+    return strategy.num_replicas_in_sync * microbatches > 1
 
 
 def _served(shares: tf.data.Dataset, address: str) -> tf.data.Dataset:
@@ -106,7 +121,7 @@ def _served(shares: tf.data.Dataset, address: str) -> tf.data.Dataset:
 
 
 class Stopped(Exception):
-    """A run over a data set was told to stop."""
+    """A run over a data set was stopped."""
 
 
 def streamed(
@@ -126,12 +141,12 @@ def streamed(
     @tf.function(reduce_retracing=True)
     def step(share):
         def replica(share):
-            batch, real = share_of(share, strategy)
+            batch, valid_mask = unpad(share, strategy)
             # Truth values and half precision cannot be gathered.
             narrow = (tf.bool, tf.bfloat16, tf.float16)
             outputs = function(batch)
             wide = [tf.cast(output, tf.float32) if output.dtype in narrow else output for output in outputs]
-            return *wide, real
+            return *wide, valid_mask
 
         # Each process gets the outputs of all.
         return [strategy.gather(output, axis=0) for output in strategy.run(replica, (share,))]
@@ -148,8 +163,8 @@ def streamed(
                 # So that the pace of a single step is not that of the first one.
                 step(next(iter(distributed(batches, strategy))))
             for share in steps.few(shares):
-                *outputs, real = (output.numpy() for output in step(share))
-                whole = tuple(output[real.astype(bool)] for output in outputs)
+                *outputs, valid_mask = (output.numpy() for output in step(share))
+                whole = tuple(output[valid_mask.astype(bool)] for output in outputs)
                 yield whole
                 bar.update()
                 if stopped():

@@ -34,7 +34,7 @@ def make_strategy(
 
     Raises:
         UserError: when the CPU cannot be split because the runtime has started, or there are GPUs;
-            when the other processes are not told, or there is no TPU.
+            when the other processes are not named, or there is no TPU.
     """
     if deterministic:
         tf.config.experimental.enable_op_determinism()
@@ -51,10 +51,10 @@ def make_strategy(
     return tf.distribute.OneDeviceStrategy(names[0])
 
 
-def workers(strategy: tf.distribute.Strategy) -> cluster.Place:
-    """Returns the place of this process among those that a strategy spans."""
+def workers(strategy: tf.distribute.Strategy) -> cluster.Worker:
+    """Returns which process this one is among those that a strategy spans."""
     several = isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
-    return cluster.place("multi_worker" if several else "")
+    return cluster.current_worker("multi_worker" if several else "")
 
 
 def require_scope(model: keras.Model, strategy: tf.distribute.Strategy) -> None:
@@ -89,8 +89,8 @@ def lost_workers_noticed(strategy: tf.distribute.Strategy) -> Iterator[None]:
     except LOST as error:
         if workers(strategy).workers == 1:
             raise
-        told = " ".join(error.message.split())
-        raise WorkerLost(f"another process of the job was lost ({told[:200]})") from error
+        message = " ".join(error.message.split())
+        raise WorkerLost(f"another process of the job was lost ({message[:200]})") from error
 
 
 def wait_for_all(strategy: tf.distribute.Strategy) -> None:
@@ -117,7 +117,7 @@ def _mirrored(*devices: str) -> tf.distribute.Strategy:
 
 
 def _multi_worker() -> tf.distribute.Strategy:
-    this = cluster.place("multi_worker")
+    this = cluster.current_worker("multi_worker")
     resolvers = tf.distribute.cluster_resolver
     resolver = (
         resolvers.TFConfigClusterResolver() if "TF_CONFIG" in os.environ else resolvers.SlurmClusterResolver()

@@ -39,14 +39,15 @@ class Trainer:
 
     Example:
 
-    ```python
-    trainer = Trainer(seed=1)
-    with trainer.scope():
-        model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    history = trainer.fit(model, (inputs, labels), loss=loss, learning_rate=0.01, epochs=5)
-    logits = trainer.predict(model, inputs)
-    ```
+    >>> inputs = np.eye(4, dtype="float32").repeat(8, axis=0)
+    >>> labels = np.arange(4).repeat(8)
+    >>> trainer = Trainer(seed=1)
+    >>> with trainer.scope():
+    ...     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(4)])
+    >>> loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    >>> history = trainer.fit(model, (inputs, labels), loss=loss, learning_rate=0.5, epochs=5)
+    >>> trainer.predict(model, inputs).argmax(axis=1).tolist() == labels.tolist()
+    True
     """
 
     config: TrainConfig = field(default_factory=TrainConfig)
@@ -95,11 +96,10 @@ class Trainer:
                 outputs that returns the losses (B,): see `losses.per_example`.
             epochs: the most passes.
             learning_rate: the peak rate of the optimizer that `config` describes.
-            optimizer: used in its place: a Keras optimizer, of which a copy is made, or a function of the
-                number of all steps.
+            optimizer: in its place a Keras optimizer, which is copied, or a function of the number of steps.
             name: what progress and checkpoints call it; "" keeps nothing.
             batch_size: of arrays.
-            validation: held-out examples in one of the forms of `train`.
+            validation: held-out examples, as `train` has them.
             patience: epochs without a lower validation loss before training stops; the best weights, those
                 at the start included, are restored then. None trains to the end and keeps the last ones.
             report_accuracy: outputs are logits of classes; by default as the loss says.

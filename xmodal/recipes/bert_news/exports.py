@@ -8,35 +8,34 @@ import tensorflow as tf
 from xmodal import report
 from xmodal.config.config import Config
 from xmodal.data.documents import DocumentData
+from xmodal.evaluation.calibrated_result import CalibratedResult
 from xmodal.export.compressed import Examples, drawn, small_documents
 from xmodal.export.served_documents import ServedDocuments
-from xmodal.export.verification import Question, export_checked
-from xmodal.recipes.bert_news.tables import Measured
+from xmodal.export.verification import Question
+from xmodal.recipes.export import export_model
+from xmodal.runs.session import Session
 from xmodal.tasks.text_classifier import TextClassifier
 from xmodal.text.cleaning import preparation
-from xmodal.training.checkpoint import Checkpoints
 
 CHECKED_DOCUMENTS = 32
 
 
 def export_bert(
-    config: Config,
+    session: Session,
     bert: TextClassifier,
-    measured: Measured,
+    measured: CalibratedResult,
     original: DocumentData,
-    checkpoints: Checkpoints,
 ) -> dict[str, float | int | str]:
     """Exports the model, and compares it on test documents as they were written, in a fresh process."""
     served = ServedDocuments(
         text=bert,
         temperature=measured.temperature,
-        prepare=text_of(config),
+        prepare=text_of(session.config),
         names=original.class_names,
     )
-    folder = config.run.saved_models_dir / config.run.experiment
     texts = [text.encode("utf-8", "replace") for text in original.test.texts[:CHECKED_DOCUMENTS]]
     question = Question({"text": texts}, measured.probabilities[:CHECKED_DOCUMENTS])
-    return export_checked(served, folder, [question], checkpoints.stage("export"))
+    return export_model(session, served, [question])
 
 
 def text_of(config: Config) -> Callable[[tf.Tensor], tf.Tensor]:
@@ -46,7 +45,7 @@ def text_of(config: Config) -> Callable[[tf.Tensor], tf.Tensor]:
 
 
 def small_forms(
-    config: Config, bert: TextClassifier, measured: Measured, original: DocumentData, exported: Path
+    config: Config, bert: TextClassifier, measured: CalibratedResult, original: DocumentData, exported: Path
 ) -> tuple[report.Table, ...]:
     """Makes small forms of the export, and measures them on test documents as they were written."""
     places = drawn(len(original.test), config.run.seed)

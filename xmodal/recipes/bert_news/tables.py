@@ -1,34 +1,87 @@
 """What is reported of `bert_news`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from xmodal import report
 from xmodal.config.config import Config
+from xmodal.data.audit import DataReport
 from xmodal.data.cleaned_documents import Prepared
 from xmodal.data.documents import DocumentData
+from xmodal.evaluation.calibrated_result import CalibratedResult
 from xmodal.evaluation.intervals import Gain, paired_gain
 from xmodal.evaluation.metrics import Result
 from xmodal.evaluation.selection import hardest
+from xmodal.robustness.attacked import training_cost
+from xmodal.runs.session import Session
 from xmodal.training.baselines import NO_TRANSFER
+from xmodal.training.progress import History
 
 HARDEST = 20
 SHOWN_CHARACTERS = 160
 
 
 @dataclass(frozen=True)
-class Measured:
-    """A result, the calibrated probabilities (N, C) of the test documents, and their temperature."""
+class Baselines:
+    """What BERT from random weights adds to a run; nothing where nothing was transferred.
 
-    result: Result
-    probabilities: np.ndarray
-    temperature: float
+    Attributes:
+        measured: by name.
+        histories: of its trainings with all documents.
+        facts, tables, plots: as in `report.Run`.
+    """
+
+    measured: dict[str, CalibratedResult] = field(default_factory=dict)
+    histories: tuple[History, ...] = ()
+    facts: dict[str, float | int | str] = field(default_factory=dict)
+    tables: tuple[report.Table, ...] = ()
+    plots: tuple[report.Plot, ...] = ()
 
 
-def gains(measured: dict[str, Measured], data: DocumentData) -> tuple[Gain, ...]:
+def reported(
+    session: Session,
+    prepared: Prepared,
+    further_data: dict[str, DataReport],
+    berts: dict[str, CalibratedResult],
+    without: Baselines,
+    tf_idf: CalibratedResult,
+    elsewhere: dict[str, Result],
+    attack_tables: tuple[report.Table, ...],
+) -> report.Run:
+    """Puts what was measured into the records of a report; of the BERTs the last one is exported."""
+    data, shipped = prepared.data, [*berts][-1]
+    measured = berts | without.measured | {"tf_idf": tf_idf}
+    cost = training_cost(shipped, "bert", session.result_seconds) if shipped != "bert" else {}
+    return report.Run(
+        **session.metadata(),
+        title="Documents to BERT",
+        data=data.report,
+        results={name: item.result for name, item in measured.items()} | elsewhere,
+        gains=gains(measured),
+        transfer=None,
+        histories=(),
+        gallery=(),
+        facts=mean_elsewhere(elsewhere)
+        | {"temperature of BERT": berts[shipped].temperature}
+        | cost
+        | without.facts,
+        further_data=further_data,
+        tables=(
+            *without.tables,
+            *class_reports(berts | {"tf_idf": tf_idf}),
+            *attack_tables,
+            hardest_documents(berts[shipped].probabilities, data),
+            *personal_data(session.config, prepared),
+        ),
+        plots=without.plots,
+        headline=shipped,
+    )
+
+
+def gains(measured: dict[str, CalibratedResult]) -> tuple[Gain, ...]:
     """Compares BERT with what has no transfer, with TF-IDF, and with the robust one."""
-    right = {name: item.probabilities.argmax(axis=1) == data.test.labels for name, item in measured.items()}
+    right = {name: item.correct for name, item in measured.items()}
     compared = (
         ("bert", NO_TRANSFER, "transfer of weights"),
         ("bert", "tf_idf", "BERT, against TF-IDF,"),
@@ -49,7 +102,7 @@ def mean_elsewhere(elsewhere: dict[str, Result]) -> dict[str, float | int | str]
     return {f"mean accuracy of BERT on {len(elsewhere)} other test sets": mean}
 
 
-def class_reports(measured: dict[str, Measured]) -> tuple[report.Table, ...]:
+def class_reports(measured: dict[str, CalibratedResult]) -> tuple[report.Table, ...]:
     """Returns a table for each result: precision, recall and F1 of every class."""
     tables = []
     for name, item in measured.items():

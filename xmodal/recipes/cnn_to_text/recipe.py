@@ -13,7 +13,6 @@ import keras
 import numpy as np
 
 from xmodal import report
-from xmodal.assets.presets import text_encoder_path
 from xmodal.bridge.class_names import readable
 from xmodal.config.config import Config
 from xmodal.core.clock import Clock
@@ -23,26 +22,27 @@ from xmodal.data.target_map import read_descriptions
 from xmodal.models.heads import ClassTexts
 from xmodal.models.image_backbones import image_trunk
 from xmodal.recipes.amounts import counts_of
-from xmodal.recipes.cnn_to_text.tables import Facts, Measured, reported
-from xmodal.recipes.cnn_to_text.trials import (
+from xmodal.recipes.cnn_to_text.arms import (
     ALONE,
-    Setting,
-    Trial,
-    again_from_scratch,
-    answered,
-    learn,
-    tell_unseen,
-    trials,
-    trials_from_scratch,
+    Arm,
+    Experiment,
+    arms_from_scratch,
+    arms_of,
+    evaluate_arm,
+    evaluate_zero_shot,
+    repeat_from_scratch,
+    search_from_scratch,
+    train_arm,
     truth_of,
-    try_from_scratch,
-    unseen_of,
-    unseen_trials,
+    zero_shot_arms,
+    zero_shot_classes_of,
 )
+from xmodal.recipes.cnn_to_text.tables import Facts, Measurements, reported
 from xmodal.runs.inputs import configured_documents, configured_images
-from xmodal.runs.session import begin, finish
+from xmodal.runs.session import Session, begin, finish
 from xmodal.tasks.modality import Modality, document_modality, image_modality
-from xmodal.tasks.similarity_classifier import Scored, class_texts
+from xmodal.tasks.similarity_classifier import SimilarityClassifier, class_texts
+from xmodal.training.rehearsal import representatives
 
 
 def run(config: Config, clock: Clock) -> report.Run:
@@ -55,68 +55,69 @@ def run(config: Config, clock: Clock) -> report.Run:
     Returns:
         What was reported.
     """
-    job = begin(config, clock)
-    strategy, checkpoints = job.strategy, job.checkpoints
+    session = begin(config, clock)
     with clock.stage("data"):
-        modalities, reports, facts = modalities_of(config, strategy)
+        modalities, reports, facts = modalities_of(session)
     for name, data in zip(modalities, reports, strict=True):
-        job.check_data(data, name)
-    setting = Setting(
-        config,
-        strategy,
-        checkpoints,
+        session.check_data(data, name)
+    experiment = Experiment(
+        session,
         modalities,
         counts={
             name: counts_of(side.labels["train"], config.scorer.per_class)
             for name, side in modalities.items()
         },
-        unseen={name: unseen_of(side, config) for name, side in modalities.items()},
+        zero_shot_classes={name: zero_shot_classes_of(side, config) for name, side in modalities.items()},
     )
-    measured = measure(setting, clock)
-    run = reported(job, setting, measured, reports, facts)
-    return finish(job, run)
+    measured = measure(experiment)
+    run = reported(experiment, measured, reports, facts)
+    return finish(session, run)
 
 
-def measure(setting: Setting, clock: Clock) -> Measured:
+def measure(experiment: Experiment) -> Measurements:
     """Trains everything with every seed, and asks all of it about the test examples."""
-    measured = Measured()
-    first = setting.config.run.seed
-    for seed in range(first, first + setting.config.scorer.seeds):
+    measured, clock = Measurements(), experiment.session.clock
+    first = experiment.session.config.run.seed
+    # With the first seed more is done than with the others, for which the second one stands in a dry run.
+    for seed, repeats in representatives(range(first, first + experiment.session.config.scorer.seeds), 2):
         alone: dict[str, keras.Model] = {}
-        with clock.stage(f"seed {seed}"):
-            for trial in trials(setting):
-                learned = learn(setting, trial, alone, seed)
-                clock.say(f"{trial.name}: {measured.add(trial, learned, truth_of(setting, trial)):.2%}")
-                if not trial.count and not trial.source and trial.way == ALONE:
-                    alone[trial.modality] = learned.scored.model
-        if trials_from_scratch(setting):
-            with clock.stage(f"seed {seed}: from scratch"):
-                for trial in trials_from_scratch(setting):
-                    learned = answered(setting, trial, from_scratch(setting, measured, trial, seed), seed)
-                    clock.say(f"{trial.name}: {measured.add(trial, learned, truth_of(setting, trial)):.2%}")
-        if setting.config.scorer.unseen:
-            with clock.stage(f"seed {seed}: unseen classes"):
-                for trial in unseen_trials(setting):
-                    right = tell_unseen(setting, trial, alone, seed)
-                    measured.guesses.setdefault(trial, []).append(right)
+        with clock.stage(f"seed {seed}", repeats):
+            for arm in arms_of(experiment):
+                learned = train_arm(experiment, arm, alone, seed)
+                clock.say(f"{arm.name}: {measured.add(arm, learned, truth_of(experiment, arm)):.2%}")
+                if not arm.count and not arm.source and arm.way == ALONE:
+                    alone[arm.modality] = learned.scored.model
+        if arms_from_scratch(experiment):
+            with clock.stage(f"seed {seed}: from scratch", repeats):
+                for arm in arms_from_scratch(experiment):
+                    learned = evaluate_arm(
+                        experiment, arm, from_scratch(experiment, measured, arm, seed), seed
+                    )
+                    clock.say(f"{arm.name}: {measured.add(arm, learned, truth_of(experiment, arm)):.2%}")
+        if experiment.session.config.scorer.unseen:
+            with clock.stage(f"seed {seed}: unseen classes", repeats):
+                for arm in zero_shot_arms(experiment):
+                    right = evaluate_zero_shot(experiment, arm, alone, seed)
+                    measured.guesses.setdefault(arm, []).append(right)
     return measured
 
 
-def from_scratch(setting: Setting, measured: Measured, trial: Trial, seed: int) -> Scored:
+def from_scratch(experiment: Experiment, measured: Measurements, arm: Arm, seed: int) -> SimilarityClassifier:
     """Trains from scratch: in several ways with the first seed, as was best then with the others."""
-    if seed == setting.config.run.seed:
-        moved = measured.moved_beside(trial)
+    if seed == experiment.session.config.run.seed:
+        moved = measured.moved_beside(arm)
         assert moved.source is not None
-        both = (moved, Trial(moved.source, 0))
+        both = (moved, Arm(moved.source, 0))
         seconds = sum(measured.histories[part][0].seconds for part in both)
-        best, tried = try_from_scratch(setting, trial, seconds, seed)
-        measured.tried[trial] = [best, *(attempt for attempt in tried if attempt is not best)]
+        best, tried = search_from_scratch(experiment, arm, seconds, seed)
+        measured.tried[arm] = [best, *(attempt for attempt in tried if attempt is not best)]
         return best.trained
-    return again_from_scratch(setting, trial, measured.tried[trial][0], seed)
+    return repeat_from_scratch(experiment, arm, measured.tried[arm][0], seed)
 
 
-def modalities_of(config: Config, strategy) -> tuple[dict[str, Modality], tuple[DataReport, ...], Facts]:
+def modalities_of(session: Session) -> tuple[dict[str, Modality], tuple[DataReport, ...], Facts]:
     """Reads images and documents, and says what became of the documents' words."""
+    config = session.config
     cache, offline = cache_folder(), config.run.offline
     image_data = configured_images(config)
     # --class_names is for the images.
@@ -127,14 +128,14 @@ def modalities_of(config: Config, strategy) -> tuple[dict[str, Modality], tuple[
         seed=config.run.seed,
         offline=offline,
     )
-    preset = text_encoder_path(config.text.text_encoder, cache=cache, offline=offline)
+    preset = session.text_encoder()
 
     def texts(class_names: tuple[str, ...], described: Path | None) -> ClassTexts:
         names, targets = [readable(name) for name in class_names], np.arange(len(class_names))
         if described:
             more, of_class = read_descriptions(described, class_names)
             names, targets = names + more, np.concatenate([targets, of_class])
-        return class_texts(names, targets, class_names, preset, strategy=strategy)
+        return class_texts(names, targets, class_names, preset, session.trainer)
 
     images = image_modality(
         image_data,

@@ -11,10 +11,9 @@ from xmodal.evaluation.intervals import Gain
 from xmodal.evaluation.metrics import Result, evaluate
 from xmodal.evaluation.repeats import beyond_chance, mean_of, repeated_gain
 from xmodal.recipes.amounts import amount
-from xmodal.recipes.cnn_to_text.trials import ALONE, Learned, Setting, Trial
+from xmodal.recipes.cnn_to_text.arms import ALONE, Arm, Experiment, TrainedArm
 from xmodal.recipes.transfer_worth import tried_by_name
-from xmodal.runs.session import Job
-from xmodal.tasks.similarity_classifier import Scored
+from xmodal.tasks.similarity_classifier import SimilarityClassifier
 from xmodal.training.baselines import FROM_SCRATCH, RANDOM_FROZEN, Attempt, best_of_trainings
 from xmodal.training.progress import History
 
@@ -28,7 +27,7 @@ NOTES = {
 
 
 @dataclass(frozen=True)
-class Measured:
+class Measurements:
     """What was measured.
 
     Attributes:
@@ -39,81 +38,80 @@ class Measured:
         tried: for each training from scratch, all that was tried with the first seed, the best of it first.
     """
 
-    rights: dict[Trial, list[np.ndarray]] = field(default_factory=dict)
-    histories: dict[Trial, list[History]] = field(default_factory=dict)
-    guesses: dict[Trial, list[np.ndarray]] = field(default_factory=dict)
-    whole: dict[Trial, Learned] = field(default_factory=dict)
-    tried: dict[Trial, list[Attempt[Scored]]] = field(default_factory=dict)
+    rights: dict[Arm, list[np.ndarray]] = field(default_factory=dict)
+    histories: dict[Arm, list[History]] = field(default_factory=dict)
+    guesses: dict[Arm, list[np.ndarray]] = field(default_factory=dict)
+    whole: dict[Arm, TrainedArm] = field(default_factory=dict)
+    tried: dict[Arm, list[Attempt[SimilarityClassifier]]] = field(default_factory=dict)
 
-    def add(self, trial: Trial, learned: Learned, truth: np.ndarray) -> float:
+    def add(self, arm: Arm, learned: TrainedArm, truth: np.ndarray) -> float:
         """Adds a training with the next seed, and returns its accuracy."""
         right = learned.probabilities.argmax(axis=1) == truth
-        self.rights.setdefault(trial, []).append(right)
-        self.histories.setdefault(trial, []).append(learned.scored.history)
-        if not trial.count:
-            self.whole.setdefault(trial, learned)
+        self.rights.setdefault(arm, []).append(right)
+        self.histories.setdefault(arm, []).append(learned.scored.history)
+        if not arm.count:
+            self.whole.setdefault(arm, learned)
         return float(right.mean())
 
-    def moved_beside(self, trial: Trial) -> Trial:
+    def moved_beside(self, arm: Arm) -> Arm:
         """Returns the training of the same examples with a scorer that moved."""
-        (moved,) = (other for other in self.rights if other.source and _same_examples(other, trial))
+        (moved,) = (other for other in self.rights if other.source and _same_examples(other, arm))
         return moved
 
-    def no_transfer(self, moved: Trial) -> Trial:
+    def no_transfer(self, moved: Arm) -> Arm:
         """Returns the training without the other's scorer that was best on validation over all seeds."""
         beside = [other for other in self.histories if not other.source and _same_examples(other, moved)]
         return best_of_trainings({other: self.histories[other] for other in beside})
 
 
 def reported(
-    job: Job,
-    setting: Setting,
-    measured: Measured,
+    experiment: Experiment,
+    measured: Measurements,
     reports: tuple[DataReport, ...],
     facts: Facts,
 ) -> report.Run:
     """Puts what was measured into tables, plots and sentences."""
     whole = measured.whole
     return report.Run(
-        **job.told(),
+        **experiment.session.metadata(),
         title=TITLE,
         data=reports[0],
         further_data={"documents": reports[1]},
-        results={trial.name: _result(setting, measured, trial) for trial in whole},
-        gains=(*_gains(measured), *_beyond_chance(setting, measured.guesses)),
+        results={arm.name: _result(experiment, measured, arm) for arm in whole},
+        gains=(*_gains(measured), *_beyond_chance(experiment, measured.guesses)),
         transfer=next((one.scored.transfer for one in whole.values() if one.scored.transfer), None),
         histories=tuple(learned.scored.history for learned in whole.values()),
         gallery=(),
         facts=facts | _scales(whole),
-        headline=Trial("documents", 0).name,
+        headline=Arm("documents", 0).name,
         tables=(
             *_tables(measured),
-            *_unseen_table(setting, measured.guesses),
-            *_tried_tables(measured.tried, setting.config.run.seed),
+            *_unseen_table(experiment, measured.guesses),
+            *_tried_tables(measured.tried, experiment.session.config.run.seed),
         ),
-        plots=tuple(_plots(setting, measured.rights)),
+        plots=tuple(_plots(experiment, measured.rights)),
     )
 
 
-def _result(setting: Setting, measured: Measured, trial: Trial) -> Result:
-    modality = setting.modalities[trial.modality]
-    note = f"with the scorer of the {trial.source}, otherwise as alone" if trial.source else NOTES[trial.way]
-    if trial in [measured.no_transfer(moved) for moved in measured.rights if moved.source]:
+def _result(experiment: Experiment, measured: Measurements, arm: Arm) -> Result:
+    modality = experiment.modalities[arm.modality]
+    note = f"with the scorer of the {arm.source}, otherwise as alone" if arm.source else NOTES[arm.way]
+    if arm in [measured.no_transfer(moved) for moved in measured.rights if moved.source]:
         note += "; no_transfer, the best without the other's scorer on validation"
     return evaluate(
-        trial.name,
-        measured.whole[trial].probabilities,
+        arm.name,
+        measured.whole[arm].probabilities,
         modality.labels["test"],
         modality.class_names,
-        note=f"{note}; seed {setting.config.run.seed}",
+        note=f"{note}; seed {experiment.session.config.run.seed}",
     )
 
 
-def _same_examples(one: Trial, other: Trial) -> bool:
+def _same_examples(one: Arm, other: Arm) -> bool:
     return (one.modality, one.count) == (other.modality, other.count)
 
 
-def _gain(measured: Measured, moved: Trial) -> Gain:
+def _gain(measured: Measurements, moved: Arm) -> Gain:
     """Compares a training with a scorer that moved with the best one without."""
     other = measured.no_transfer(moved)
     what = f"the scorer of the {moved.source}, at {amount(moved.count)} {moved.modality} a class, "
@@ -125,49 +123,49 @@ def _gain(measured: Measured, moved: Trial) -> Gain:
     )
 
 
-def _gains(measured: Measured) -> Iterator[Gain]:
-    yield from (_gain(measured, trial) for trial in measured.rights if trial.source)
+def _gains(measured: Measurements) -> Iterator[Gain]:
+    yield from (_gain(measured, arm) for arm in measured.rights if arm.source)
 
 
-def _beyond_chance(setting: Setting, guesses: dict[Trial, list[np.ndarray]]) -> Iterator[Gain]:
-    for trial, right in guesses.items():
+def _beyond_chance(experiment: Experiment, guesses: dict[Arm, list[np.ndarray]]) -> Iterator[Gain]:
+    for arm, right in guesses.items():
         yield beyond_chance(
             np.stack(right),
-            1 / len(setting.unseen[trial.modality]),
-            what=f"naming {trial.modality} of classes that were never seen ({_start(trial)})",
-            unit=trial.modality,
+            1 / len(experiment.zero_shot_classes[arm.modality]),
+            what=f"naming {arm.modality} of classes that were never seen ({_start(arm)})",
+            unit=arm.modality,
         )
 
 
-def _start(trial: Trial) -> str:
-    return f"scorer of the {trial.source}" if trial.source else "scorer from random weights"
+def _start(arm: Arm) -> str:
+    return f"scorer of the {arm.source}" if arm.source else "scorer from random weights"
 
 
-def _scales(whole: dict[Trial, Learned]) -> Facts:
+def _scales(whole: dict[Arm, TrainedArm]) -> Facts:
     return {
-        f"scale learned by {trial.name}": float(
+        f"scale learned by {arm.name}": float(
             np.exp(learned.scored.model.get_layer("scorer").log_scale.numpy())
         )
-        for trial, learned in whole.items()
+        for arm, learned in whole.items()
     }
 
 
-def _tables(measured: Measured) -> Iterator[report.Table]:
+def _tables(measured: Measurements) -> Iterator[report.Table]:
     rights = measured.rights
-    for modality in dict.fromkeys(trial.modality for trial in rights):
-        of_it = [trial for trial in rights if trial.modality == modality]
-        ways = [way for way in NOTES if any(trial.way == way for trial in of_it)]
+    for modality in dict.fromkeys(arm.modality for arm in rights):
+        of_it = [arm for arm in rights if arm.modality == modality]
+        ways = [way for way in NOTES if any(arm.way == way for arm in of_it)]
         head: tuple[str, ...] = (f"{modality} a class", *ways)
         rows = {
-            count: (amount(count), *(_accuracy(rights[Trial(modality, count, way=way)]) for way in ways))
-            for count in dict.fromkeys(trial.count for trial in of_it)
+            count: (amount(count), *(_accuracy(rights[Arm(modality, count, way=way)]) for way in ways))
+            for count in dict.fromkeys(arm.count for arm in of_it)
         }
-        moved = [trial for trial in of_it if trial.source]
-        for trial in moved:
-            rows[trial.count] += (
-                _accuracy(rights[trial]),
-                measured.no_transfer(trial).way,
-                _points(_gain(measured, trial)),
+        moved = [arm for arm in of_it if arm.source]
+        for arm in moved:
+            rows[arm.count] += (
+                _accuracy(rights[arm]),
+                measured.no_transfer(arm).way,
+                _points(_gain(measured, arm)),
             )
         if moved:
             head += (f"scorer of the {moved[0].source}", "no_transfer", "points above it")
@@ -179,20 +177,20 @@ def _tables(measured: Measured) -> Iterator[report.Table]:
         )
 
 
-def _tried_tables(tried: dict[Trial, list[Attempt[Scored]]], seed: int) -> Iterator[report.Table]:
+def _tried_tables(tried: dict[Arm, list[Attempt[SimilarityClassifier]]], seed: int) -> Iterator[report.Table]:
     if tried:
         caption = f"Trainings from scratch with seed {seed}; the first of each was taken with every seed"
-        yield tried_by_name({trial.name: attempts for trial, attempts in tried.items()}, caption)
+        yield tried_by_name({arm.name: attempts for arm, attempts in tried.items()}, caption)
 
 
-def _unseen_table(setting: Setting, guesses: dict[Trial, list[np.ndarray]]) -> Iterator[report.Table]:
+def _unseen_table(experiment: Experiment, guesses: dict[Arm, list[np.ndarray]]) -> Iterator[report.Table]:
     rows = []
-    for trial, right in guesses.items():
-        modality, unseen = setting.modalities[trial.modality], setting.unseen[trial.modality]
+    for arm, right in guesses.items():
+        modality, unseen = experiment.modalities[arm.modality], experiment.zero_shot_classes[arm.modality]
         rows.append(
             (
-                trial.modality,
-                _start(trial),
+                arm.modality,
+                _start(arm),
                 ", ".join(modality.class_names[label] for label in unseen),
                 _accuracy(right),
                 f"{1 / len(unseen):.1%}",
@@ -202,44 +200,44 @@ def _unseen_table(setting: Setting, guesses: dict[Trial, list[np.ndarray]]) -> I
         head = ("examples", "start", "classes, told by their names alone", "accuracy", "chance")
         caption = (
             "Test examples of classes that no document or image was seen of in training, "
-            f"{setting.config.scorer.seen_per_class} examples of each other class"
+            f"{experiment.session.config.scorer.seen_per_class} examples of each other class"
         )
         yield report.Table(caption, head, tuple(rows))
 
 
-def _plots(setting: Setting, rights: dict[Trial, list[np.ndarray]]) -> Iterator[report.Plot]:
-    for modality in setting.modalities:
-        lines: dict[str, list[Trial]] = {}
-        for trial in rights:
-            if trial.modality == modality:
-                name = f"scorer of the {trial.source}" if trial.source else trial.way
-                lines.setdefault(name, []).append(trial)
+def _plots(experiment: Experiment, rights: dict[Arm, list[np.ndarray]]) -> Iterator[report.Plot]:
+    for modality in experiment.modalities:
+        lines: dict[str, list[Arm]] = {}
+        for arm in rights:
+            if arm.modality == modality:
+                name = f"scorer of the {arm.source}" if arm.source else arm.way
+                lines.setdefault(name, []).append(arm)
         yield report.Plot(
             f"Test accuracy on {modality}, with 95% intervals",
             f"{modality} a class",
             "accuracy, %",
-            tuple(_series(setting, rights, name, points) for name, points in lines.items()),
+            tuple(_series(experiment, rights, name, points) for name, points in lines.items()),
             log_x=True,
         )
 
 
 def _series(
-    setting: Setting, rights: dict[Trial, list[np.ndarray]], name: str, points: Sequence[Trial]
+    experiment: Experiment, rights: dict[Arm, list[np.ndarray]], name: str, points: Sequence[Arm]
 ) -> report.Series:
-    means = [mean_of(np.stack(rights[trial])) for trial in points]
+    means = [mean_of(np.stack(rights[arm])) for arm in points]
     return report.Series(
         name,
-        tuple(_per_class(setting, trial) for trial in points),
+        tuple(_per_class(experiment, arm) for arm in points),
         tuple(100 * mean.value for mean in means),
         low=tuple(100 * mean.ci95[0] for mean in means),
         high=tuple(100 * mean.ci95[1] for mean in means),
     )
 
 
-def _per_class(setting: Setting, trial: Trial) -> float:
-    labels = setting.modalities[trial.modality].labels["train"]
+def _per_class(experiment: Experiment, arm: Arm) -> float:
+    labels = experiment.modalities[arm.modality].labels["train"]
     counts = np.bincount(labels)
-    return float(np.minimum(counts, trial.count).mean() if trial.count else counts.mean())
+    return float(np.minimum(counts, arm.count).mean() if arm.count else counts.mean())
 
 
 def _seeds(count: int) -> str:

@@ -7,20 +7,15 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from xmodal.config.config import Config
-from xmodal.core.clock import Clock
 from xmodal.evaluation.calibration import fit_temperature, softmax
 from xmodal.models.fusion import ALONE, FusionSettings, Sides, fusion_model, inputs_of, reads_sides
+from xmodal.runs.session import Session
 from xmodal.tasks.pair_encoders import EncodedSplit, Encoders, pair_batches
-from xmodal.training.checkpoint import Checkpoints
-from xmodal.training.loop import fit
 from xmodal.training.losses import cross_entropy
-from xmodal.training.optimizers import optimizer_maker
-from xmodal.training.prediction import predict
 from xmodal.training.progress import History
 
-# Which of the two sides are shown to a model.
-SHOWN = ("both", "image", "text")
+# Which of the two sides are visible to a model.
+VISIBLE = ("both", "image", "text")
 
 
 @dataclass(frozen=True)
@@ -31,7 +26,7 @@ class Fused:
         name: as `fusion_model` takes it.
         model: a dict of these inputs -> logits (B, C).
         history: of its training, None when it had none.
-        validation_logits: of the validation pairs, all that they have shown (V, C).
+        validation_logits: of the validation pairs, all that they have being visible (V, C).
         temperature: calibrates its logits, fitted on these.
     """
 
@@ -43,22 +38,18 @@ class Fused:
 
 
 @dataclass(frozen=True)
-class Setting:
-    """What all trainings have in common.
+class EncodedPairs:
+    """Pairs that encoders of one kind have read, and what models on them are built of.
 
     Attributes:
-        config: all flags.
-        strategy: the tf.distribute strategy.
-        checkpoints: where their states are kept.
+        session: the run.
         encoders: what the pairs were encoded by.
         encoded: name of a split -> its pairs.
         models: what the models are built of.
         prefix: of what their trainings are called.
     """
 
-    config: Config
-    strategy: tf.distribute.Strategy
-    checkpoints: Checkpoints
+    session: Session
     encoders: Encoders
     encoded: dict[str, EncodedSplit]
     models: FusionSettings
@@ -73,36 +64,35 @@ class Setting:
         return np.bincount(learned.labels, minlength=self.models.texts.targets.max() + 1) / len(learned)
 
 
-def train_all(setting: Setting, names: Sequence[str], clock: Clock) -> dict[str, Fused]:
+def train_all(pairs: EncodedPairs, names: Sequence[str]) -> dict[str, Fused]:
     """Makes several models by name; one that `reads_sides` needs those of both sides before it."""
     models: dict[str, Fused] = {}
     for name in names:
-        with clock.stage(setting.prefix + name):
+        with pairs.session.clock.stage(pairs.prefix + name):
             if reads_sides(name):
-                models[name] = join_sides(setting, name, *(models[side] for side in ALONE))
+                models[name] = join_sides(pairs, name, *(models[side] for side in ALONE))
             else:
-                models[name] = train_fused(setting, name)
+                models[name] = train_fused(pairs, name)
     return models
 
 
-def train_fused(setting: Setting, name: str) -> Fused:
+def train_fused(pairs: EncodedPairs, name: str) -> Fused:
     """Trains a model, on all training pairs that have a side which it reads.
 
     One that reads both loses one of them in a share of the pairs, other ones in each epoch (modality
     dropout: Neverova et al. 2016, arXiv:1501.00102), so that it learns to do without.
 
     Args:
-        setting: what all trainings have in common.
+        pairs: what the models read.
         name: of a model that does not read sides.
     """
-    config, encoders = setting.config, setting.encoders
+    config, trainer, encoders = pairs.session.config, pairs.session.trainer, pairs.encoders
     learned, held_out = (
         split.take(np.flatnonzero(_readable(name, split)))
-        for split in (setting.encoded["train"], setting.encoded["validation"])
+        for split in (pairs.encoded["train"], pairs.encoded["validation"])
     )
-    with setting.strategy.scope():
-        keras.utils.set_random_seed(config.run.seed)
-        model = fusion_model(name, setting.models)
+    with trainer.scope():
+        model = fusion_model(name, pairs.models)
     size = 2 * config.image.batch_size
 
     def epoch_batches(epoch: int) -> tf.data.Dataset:
@@ -111,30 +101,27 @@ def train_fused(setting: Setting, name: str) -> Fused:
         seen = dropped(learned, config.fusion.modality_dropout, chance)
         return pair_batches(encoders, seen, inputs_of(name), batch_size=size, order=order, view=epoch)
 
-    history = fit(
+    history = trainer.fit(
         model,
         epoch_batches,
         # Smoothed labels would bend the probabilities that a late fusion multiplies.
         loss=cross_entropy(),
-        optimizer=optimizer_maker(config.train, config.fusion.fusion_learning_rate),
+        learning_rate=config.fusion.fusion_learning_rate,
         epochs=config.fusion.fusion_epochs,
         validation=pair_batches(encoders, held_out, inputs_of(name), batch_size=1024),
         patience=config.image.patience,
-        strategy=setting.strategy,
-        stage=setting.prefix + name,
-        checkpoints=setting.checkpoints,
-        config=config.train,
+        name=pairs.prefix + name,
     )
-    return _tempered(setting, name, model, history)
+    return _tempered(pairs, name, model, history)
 
 
-def join_sides(setting: Setting, name: str, image_only: Fused, text_only: Fused) -> Fused:
+def join_sides(pairs: EncodedPairs, name: str, image_only: Fused, text_only: Fused) -> Fused:
     """Makes a model of those of each side."""
     temperatures = image_only.temperature, text_only.temperature
-    sides = Sides(image_only.model, text_only.model, temperatures, setting.prior)
-    with setting.strategy.scope():
-        model = fusion_model(name, setting.models, sides)
-    return _tempered(setting, name, model, None)
+    sides = Sides(image_only.model, text_only.model, temperatures, pairs.prior)
+    with pairs.session.trainer.strategy.scope():
+        model = fusion_model(name, pairs.models, sides)
+    return _tempered(pairs, name, model, None)
 
 
 def dropped(split: EncodedSplit, share: float, chance: np.random.Generator) -> EncodedSplit:
@@ -147,41 +134,44 @@ def dropped(split: EncodedSplit, share: float, chance: np.random.Generator) -> E
 
 
 def logits_of(
-    setting: Setting, name: str, model: keras.Model, split_name: str, shown: str = "both", stage: str = ""
+    pairs: EncodedPairs,
+    name: str,
+    model: keras.Model,
+    split_name: str,
+    visible: str = "both",
+    stage: str = "",
 ) -> np.ndarray:
     """Returns the logits (N, C) of a split's pairs, or of their images or texts alone.
 
     Args:
-        setting: what all trainings have in common.
+        pairs: what the models read.
         name: of the model, as `fusion_model` takes it.
         model: a dict of its inputs -> logits (B, C).
         split_name: "validation" or "test".
-        shown: one of `SHOWN`.
+        visible: one of `VISIBLE`.
         stage: what checkpoints call it, by default the model's name.
     """
-    split = _shown(setting.encoded[split_name], shown)
-    return predict(
+    split = _visible(pairs.encoded[split_name], visible)
+    return pairs.session.trainer.predict(
         model,
-        pair_batches(setting.encoders, split, inputs_of(name), batch_size=1024),
-        setting.strategy,
-        stage=f"{setting.prefix}{stage or name}: {split_name}, {shown}",
-        checkpoints=setting.checkpoints,
+        pair_batches(pairs.encoders, split, inputs_of(name), batch_size=1024),
+        name=f"{pairs.prefix}{stage or name}: {split_name}, {visible}",
     )
 
 
 def calibrated(
-    setting: Setting, fused: Fused, logits: np.ndarray, split_name: str, shown: str = "both"
+    pairs: EncodedPairs, fused: Fused, logits: np.ndarray, split_name: str, visible: str = "both"
 ) -> np.ndarray:
     """Returns the calibrated probabilities (N, C) of logits that `logits_of` gave for the same arguments.
 
     Of a pair that shows nothing of what the model reads they are the shares of the classes in training.
     """
-    there = _readable(fused.name, _shown(setting.encoded[split_name], shown))
-    return np.where(there[:, None], softmax(logits, fused.temperature), setting.prior)
+    there = _readable(fused.name, _visible(pairs.encoded[split_name], visible))
+    return np.where(there[:, None], softmax(logits, fused.temperature), pairs.prior)
 
 
-def _shown(split: EncodedSplit, shown: str) -> EncodedSplit:
-    return split if shown == "both" else split.only(shown)
+def _visible(split: EncodedSplit, visible: str) -> EncodedSplit:
+    return split if visible == "both" else split.only(visible)
 
 
 def _readable(name: str, split: EncodedSplit) -> np.ndarray:
@@ -191,8 +181,8 @@ def _readable(name: str, split: EncodedSplit) -> np.ndarray:
     )
 
 
-def _tempered(setting: Setting, name: str, model: keras.Model, history: History | None) -> Fused:
-    logits = logits_of(setting, name, model, "validation")
-    split = setting.encoded["validation"]
+def _tempered(pairs: EncodedPairs, name: str, model: keras.Model, history: History | None) -> Fused:
+    logits = logits_of(pairs, name, model, "validation")
+    split = pairs.encoded["validation"]
     there = _readable(name, split)
     return Fused(name, model, history, logits, fit_temperature(logits[there], split.labels[there]))

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from xmodal.config.config import Config
+from xmodal.config.text import TextConfig
 from xmodal.core.errors import UserError
 from xmodal.data.batches import array_batches
 from xmodal.data.images import ImageData, ImageSplit
@@ -14,17 +14,15 @@ from xmodal.data.pairs import PairData, PairSplit
 from xmodal.data.splits import SPLITS
 from xmodal.models.image_backbones import with_regions
 from xmodal.models.text_encoder import TextEncoder, text_encoder, with_random_weights
-from xmodal.runs.inputs import build_trunk
-from xmodal.tasks.image_classifier import train_image_classifier, trunk_features
+from xmodal.runs.inputs import build_backbone
+from xmodal.runs.session import Session
+from xmodal.tasks.image_classifier import backbone_features, train_image_classifier
 from xmodal.tasks.pair_encoders import EncodedSplit, Encoders
 from xmodal.tasks.text_classifier import TextClassifier, merge, train_text_classifier
-from xmodal.training.checkpoint import Checkpoints
-from xmodal.training.feature_cache import FeatureCache
-from xmodal.training.prediction import predict
 from xmodal.training.progress import History
 
 
-def require_both_sides(data: PairData) -> None:
+def require_both_modalities(data: PairData) -> None:
     """Refuses a split in which no pair has an image, or none has a text, with a `UserError`."""
     for name in SPLITS:
         split: PairSplit = getattr(data, name)
@@ -37,46 +35,29 @@ def require_both_sides(data: PairData) -> None:
 
 
 def image_encoder(
-    config: Config,
+    session: Session,
     data: PairData,
     *,
     weights: str,
-    stage: str,
-    strategy: tf.distribute.Strategy,
-    checkpoints: Checkpoints,
-    cache: FeatureCache | None,
+    name: str,
 ) -> tuple[keras.Model, tuple[History, ...]]:
-    """Builds a trunk, and trains it by itself where `--trainable` names a layer: from that layer on.
+    """Builds a backbone, and trains it by itself where `--trainable` names a layer: from that layer on.
 
     Args:
-        config: all flags.
+        session: the run.
         data: the pairs; it learns from those that have an image.
         weights: that it begins with, as `image_trunk` takes them.
-        stage: what its training is called.
-        strategy: the tf.distribute strategy.
-        checkpoints: where trainings are kept.
-        cache: where features of frozen trunks are kept.
+        name: what its training is called.
 
     Returns:
         RGB images (B, H, W, 3) from 0 to 255 -> pooled features (B, D), and the histories.
     """
-    trunk = build_trunk(config, config.image.base, weights, strategy)
+    config, trainer = session.config, session.trainer
+    backbone = build_backbone(config, config.image.base, weights, trainer)
     if config.image.trainable == "head":
-        return trunk, ()
-    classifier = train_image_classifier(
-        trunk,
-        images_of(data),
-        data_config=config.data,
-        config=config.image,
-        trainable=config.image.trainable,
-        seed=config.run.seed,
-        strategy=strategy,
-        stage=stage,
-        checkpoints=checkpoints,
-        cache=cache,
-        training=config.train,
-    )
-    return trunk, classifier.histories
+        return backbone, ()
+    classifier = train_image_classifier(backbone, images_of(data), config.image, trainer, name=name)
+    return backbone, classifier.histories
 
 
 def images_of(data: PairData) -> ImageData:
@@ -87,46 +68,42 @@ def images_of(data: PairData) -> ImageData:
 
 
 def sentence_encoder(
-    config: Config,
+    session: Session,
     data: PairData,
     preset: str,
     *,
     weights: Literal["preset", "none"],
-    stage: str,
-    strategy: tf.distribute.Strategy,
-    checkpoints: Checkpoints,
+    name: str,
 ) -> tuple[TextEncoder, tuple[History, ...]]:
     """Loads a text encoder, and trains it by itself where `--text_trainable` names a layer: from that on.
 
     Args:
-        config: all flags.
+        session: the run.
         data: the pairs; it learns from those that have a text.
         preset: the encoder, as `text_encoder.text_encoder` takes it.
         weights: of the encoder: the preset's own, or none, for random ones.
-        stage: what its training is called.
-        strategy: the tf.distribute strategy.
-        checkpoints: where trainings are kept.
+        name: what its training is called.
     """
+    config = session.config
     if config.text.text_trainable == "head":
-        with strategy.scope():
-            keras.utils.set_random_seed(config.run.seed)
+        with session.trainer.scope():
             text = text_encoder(preset, config.text.sequence_length)
             return text if weights == "preset" else with_random_weights(text, data.train.texts), ()
     classifier = train_texts(
-        config, data, preset, weights=weights, stage=stage, strategy=strategy, checkpoints=checkpoints
+        session, data, preset, config.text, weights=weights, name=name, patience=config.image.patience
     )
     return classifier.encoder, (classifier.history,) if classifier.history else ()
 
 
 def train_texts(
-    config: Config,
+    session: Session,
     data: PairData,
     preset: str,
+    config: TextConfig,
     *,
     weights: Literal["preset", "none"],
-    stage: str,
-    strategy: tf.distribute.Strategy,
-    checkpoints: Checkpoints,
+    name: str,
+    patience: int,
 ) -> TextClassifier:
     """Trains a text encoder with a head on the texts of pairs; arguments as of `sentence_encoder`."""
     learned, held_out = (
@@ -137,28 +114,21 @@ def train_texts(
         preset,
         learned,
         len(data.class_names),
-        config=config.text,
-        seed=config.run.seed,
-        strategy=strategy,
-        stage=stage,
+        config,
+        session.trainer,
+        name=name,
         validation=held_out,
-        patience=config.image.patience,
-        checkpoints=checkpoints,
-        training=config.train,
+        patience=patience,
         weights=weights,
     )
 
 
 def both_encoders(
-    config: Config,
-    trunk: keras.Model,
-    text: TextEncoder,
-    histories: tuple[History, ...],
-    strategy: tf.distribute.Strategy,
+    session: Session, backbone: keras.Model, text: TextEncoder, histories: tuple[History, ...]
 ) -> Encoders:
-    """Lets an image trunk give a map, and a text encoder its tokens, as models that read both take them."""
-    with strategy.scope():
-        seen, map_shape = with_regions(trunk, config.fusion.region_layer)
+    """Adds a map to what an image backbone gives and the tokens to that of a text encoder, to read both."""
+    with session.trainer.strategy.scope():
+        seen, map_shape = with_regions(backbone, session.config.fusion.region_layer)
         return Encoders(seen, map_shape, text, with_tokens(text.model), histories)
 
 
@@ -178,48 +148,31 @@ def with_tokens(encoder: keras.Model) -> keras.Model:
 
 
 def read_images(
-    config: Config,
+    session: Session,
     encoders: Encoders,
     data: PairData,
     *,
     views: int,
     prefix: str,
-    strategy: tf.distribute.Strategy,
-    checkpoints: Checkpoints,
-    cache: FeatureCache | None,
 ) -> dict[str, tuple[tf.Tensor, ...]]:
-    """Runs the trunk over the images of all splits.
+    """Runs the backbone over the images of all splits.
 
     Args:
-        config: all flags.
+        session: the run.
         encoders: of both sides.
         data: the pairs.
         views: of each training image: as it is, and then augmented.
         prefix: of what stages are called.
-        strategy: the tf.distribute strategy.
-        checkpoints: where outputs are kept.
-        cache: where features are kept for other runs; with the checkpoints without it.
 
     Returns:
-        Name of a split -> for each view what the trunk gave of each image, and a row of zeros.
+        Name of a split -> for each view what the backbone gave of each image, and a row of zeros.
     """
 
     def read(images: ImageSplit, name: str, view: int) -> tf.Tensor:
-        kept = trunk_features(
-            encoders.trunk,
-            images,
-            data_config=config.data,
-            config=config.image,
-            seed=config.run.seed,
-            strategy=strategy,
-            stage=f"{prefix}images: {name}, view {view + 1}"
-            if name == "train"
-            else f"{prefix}images: {name}",
-            view=view,
-            checkpoints=checkpoints,
-            cache=cache,
-        )
-        rows = np.asarray(kept)
+        stage = f"{prefix}images: {name}" + (f", view {view + 1}" if name == "train" else "")
+        image = session.config.image
+        features = backbone_features(encoders.backbone, images, image, session.trainer, name=stage, view=view)
+        rows = np.asarray(features)
         return tf.concat([rows, tf.zeros_like(rows[:1])], axis=0)
 
     return {
@@ -234,12 +187,11 @@ Read = tuple[tf.Tensor, tf.Tensor, np.ndarray]
 
 
 def read_texts(
+    session: Session,
     encoders: Encoders,
     data: PairData,
     *,
     prefix: str,
-    strategy: tf.distribute.Strategy,
-    checkpoints: Checkpoints,
 ) -> dict[str, Read]:
     """Runs the text model over the texts of all splits; arguments as of `read_images`.
 
@@ -251,7 +203,7 @@ def read_texts(
         distinct, row = np.unique(texts.astype(str), return_inverse=True)
         tokens = encoders.text.padded(distinct)
         batches = array_batches(tokens, batch_size=64)
-        rows = predict(encoders.text_model, batches, strategy, stage=stage, checkpoints=checkpoints)
+        rows = session.trainer.predict(encoders.text_model, batches, name=stage)
         return tf.constant(rows), tf.cast(tokens["padding_mask"], tf.float32), row
 
     return {name: read(getattr(data, name).texts, f"{prefix}texts: {name}") for name in SPLITS}

@@ -10,11 +10,11 @@ from xmodal.config.config import Config
 from xmodal.data.pairs import PairData
 from xmodal.evaluation.intervals import Gain, paired_gain
 from xmodal.evaluation.metrics import Result, evaluate
-from xmodal.evaluation.selection import gallery_indices
 from xmodal.models.fusion import ALONE, gate_model
-from xmodal.recipes.fusion.classifiers import Fused, Setting, logits_of
-from xmodal.recipes.fusion.missing_sides import (
-    least_without_a_side,
+from xmodal.recipes.fusion.classifiers import EncodedPairs, Fused, logits_of
+from xmodal.recipes.fusion.missing_modalities import (
+    Rights,
+    least_without_a_modality,
     missing_curves,
     missing_gains,
     missing_table,
@@ -23,7 +23,7 @@ from xmodal.recipes.fusion.missing_sides import (
 )
 from xmodal.recipes.fusion.protocols import Answers, seconds_of
 from xmodal.recipes.transfer_worth import tried_by_name
-from xmodal.runs.session import Job
+from xmodal.runs.session import Session
 from xmodal.training.baselines import FROM_SCRATCH, NO_TRANSFER, RANDOM_FROZEN, Attempt, better_note
 
 NOTES = {
@@ -34,12 +34,12 @@ GALLERY_EACH = 8
 
 
 @dataclass(frozen=True)
-class Measured:
+class FusionResults:
     """What was measured.
 
     Attributes:
         results: name of a model -> its result with all that the test pairs have.
-        probabilities: name of a model -> which sides were shown to it -> probabilities (N, C).
+        probabilities: name of a model -> which sides were visible to it -> probabilities (N, C).
         best: the fused model that was best on the validation pairs.
     """
 
@@ -64,7 +64,7 @@ class Baselines:
 
 
 def baseline_results(
-    without: Baselines, measured: Measured, data: PairData, seconds: Mapping[str, float]
+    without: Baselines, measured: FusionResults, data: PairData, seconds: Mapping[str, float]
 ) -> dict[str, Result]:
     """Returns the results without transfer, the better one of them as NO_TRANSFER too."""
     results = {
@@ -83,7 +83,7 @@ def baseline_results(
     return results | {NO_TRANSFER: replace(results[without.best], name=NO_TRANSFER, note=note)}
 
 
-def transfer_gain(config: Config, without: Baselines, measured: Measured, data: PairData) -> Gain:
+def transfer_gain(config: Config, without: Baselines, measured: FusionResults, data: PairData) -> Gain:
     """Compares the best way to read both with itself on encoders without transfer."""
     right, other = (
         answers.argmax(axis=1) == data.test.labels
@@ -99,33 +99,27 @@ def transfer_gain(config: Config, without: Baselines, measured: Measured, data: 
 
 
 def reported(
-    job: Job,
-    setting: Setting,
+    session: Session,
+    pairs: EncodedPairs,
     models: dict[str, Fused],
-    measured: Measured,
+    measured: FusionResults,
     without: Baselines | None,
     data: PairData,
 ) -> report.Run:
     """Puts what was measured into tables, plots and sentences."""
-    config, results = job.config, measured.results
+    config, results = session.config, measured.results
     rights = {
-        name: {shown: part.argmax(axis=1) == data.test.labels for shown, part in parts.items()}
+        name: {visible: part.argmax(axis=1) == data.test.labels for visible, part in parts.items()}
         for name, parts in measured.probabilities.items()
     }
     fused = [name for name in models if name not in ALONE]
     alone = max(ALONE, key=lambda name: results[name].accuracy)
-    errors = {name: 1 - results[name].accuracy for name in (alone, "fused")}
     trained = [model.history for model in models.values() if model.history]
     if without:
-        results = results | baseline_results(without, measured, data, job.clock.seconds)
+        results = results | baseline_results(without, measured, data, session.clock.seconds)
         trained += [history for given in without.answers.values() for history in given.histories]
-    readings = {
-        "share of the digits that were misread": config.pairs.misread,
-        "share of their letters that were mistyped": config.pairs.typing_slips,
-        "seed of both": config.run.seed,
-    }
     return report.Run(
-        **job.told(),
+        **session.metadata(),
         title="Image and text together",
         data=data.report,
         results=results,
@@ -140,38 +134,49 @@ def reported(
             *missing_gains(rights, measured.best),
         ),
         transfer=None,
-        histories=(*setting.encoders.histories, *trained),
+        histories=(*pairs.encoders.histories, *trained),
         gallery=gallery(config, data, measured.probabilities[measured.best]["both"]),
-        facts={
-            **(
-                {f"errors of fused to those of {alone}": errors["fused"] / errors[alone]}
-                if errors[alone]
-                else {}
-            ),
-            f"points of {measured.best} above the other side's model without a side, at least": (
-                least_without_a_side(rights, [measured.best])
-            ),
-            **{f"temperature of {name}": model.temperature for name, model in models.items()},
-            **(readings if config.pairs.pairs == "mnist_5k" else {}),
-        },
+        facts=facts_of(config, models, measured, rights, alone),
         headline="fused",
         tables=(
             missing_table(rights, fused),
-            *gate_tables(setting, models, measured, data),
+            *gate_tables(pairs, models, measured, data),
             *([tried_by_name(without.tried)] if without else []),
         ),
         plots=tuple(missing_curves(rights, fused, config.run.seed)),
     )
 
 
+def facts_of(
+    config: Config, models: dict[str, Fused], measured: FusionResults, rights: Rights, alone: str
+) -> dict[str, float | int | str]:
+    """Returns single figures of the run; `alone` is the better model of one side."""
+    errors = {name: 1 - measured.results[name].accuracy for name in (alone, "fused")}
+    readings = {
+        "share of the digits that were misread": config.pairs.misread,
+        "share of their letters that were mistyped": config.pairs.typing_slips,
+        "seed of both": config.run.seed,
+    }
+    return {
+        **(
+            {f"errors of fused to those of {alone}": errors["fused"] / errors[alone]} if errors[alone] else {}
+        ),
+        f"points of {measured.best} above the other side's model without a side, at least": (
+            least_without_a_modality(rights, [measured.best])
+        ),
+        **{f"temperature of {name}": model.temperature for name, model in models.items()},
+        **(readings if config.pairs.pairs == "mnist_5k" else {}),
+    }
+
+
 def gate_tables(
-    setting: Setting, models: dict[str, Fused], measured: Measured, data: PairData
+    pairs: EncodedPairs, models: dict[str, Fused], measured: FusionResults, data: PairData
 ) -> tuple[report.Table, ...]:
     """Returns which side the gate trusted, and examples; nothing without --fusion=gated."""
     if "fused_gated" not in models:
         return ()
     gate = gate_model(models["fused_gated"].model)
-    weights = logits_of(setting, "fused_gated", gate, "test", stage="gate")[:, 0]
+    weights = logits_of(pairs, "fused_gated", gate, "test", stage="gate")[:, 0]
     answers = {name: measured.probabilities[name]["both"].argmax(axis=1) for name in (*ALONE, "fused_gated")}
     right = [answers[name] == data.test.labels for name in ALONE]
     test = data.test
@@ -185,18 +190,13 @@ def gallery(config: Config, data: PairData, probabilities: np.ndarray) -> tuple[
     """Returns test pairs to look at, of those with an image."""
     pictured = np.flatnonzero(data.test.has_image)
     images = data.test.images()
-    labels = data.test.labels[pictured]
-    picked = gallery_indices(probabilities[pictured], labels, GALLERY_EACH, config.run.seed)
-    return tuple(
-        report.GalleryItem(
-            png=images.encoded(index),
-            id=images.ids[index],
-            truth=data.class_names[labels[index]],
-            predicted=data.class_names[probabilities[pictured[index]].argmax()],
-            probability=float(probabilities[pictured[index]].max()),
-            sentence=str(data.test.texts[pictured[index]]),
-            kind=kind,
-        )
-        for kind, indices in picked.items()
-        for index in indices
+    return report.gallery_items(
+        probabilities[pictured],
+        data.test.labels[pictured],
+        data.class_names,
+        per_kind=GALLERY_EACH,
+        seed=config.run.seed,
+        png=images.encoded,
+        id=lambda index: images.ids[index],
+        sentence=lambda index: str(data.test.texts[pictured[index]]),
     )

@@ -2,36 +2,46 @@
 
 from shlex import quote
 
-from xmodal.data.images import ImageSplit
+import keras
+import numpy as np
+
+from xmodal.data.images import ImageData
 from xmodal.export.painter import ServedGenerator, save_generator
-from xmodal.export.picture_index import ENCODERS, PictureIndex, ServedSpace, save_index
+from xmodal.export.picture_index import ENCODERS, PictureIndex, ServedSpace, save_index, thumbnails
 from xmodal.export.saved_model import form_folder, publish
 from xmodal.export.verification import Question, differences
 from xmodal.recipes.text_to_image.stages import sampling_of
-from xmodal.recipes.text_to_image.tables import Told
-from xmodal.runs.session import ASK, Job
+from xmodal.recipes.text_to_image.tables import EmbeddedCaptions
+from xmodal.runs.session import ASK, Session
 
 CHECKED = 16
 
 
 def export_checked(
-    job: Job, space: ServedSpace, index: PictureIndex, test: ImageSplit, told: Told, generator
+    session: Session,
+    space: ServedSpace,
+    vectors: np.ndarray,
+    data: ImageData,
+    embedded: EmbeddedCaptions,
+    generator: keras.Model | None,
 ) -> dict[str, float | int | str]:
     """Saves the index and the generator, and compares the encoders of the index in a fresh process."""
-    config = job.config
-    folder = config.run.saved_models_dir / config.run.experiment
+    config, test = session.config, data.test
+    pictures = thumbnails(test, config.data.image_size)
+    index = PictureIndex(vectors, test.labels, pictures, test.ids, data.class_names)
+    folder = session.export_folder
     some = slice(CHECKED)
-    texts = {"text": [text.encode() for text in told.captions.texts[some]]}
-    images = {"image_bytes": [test.encoded(place) for place in range(len(test))[some]]}
+    texts = {"text": [text.encode() for text in embedded.captions.texts[some]]}
+    images = {"image_bytes": [test.encoded(index) for index in range(len(test))[some]]}
     questions = [
-        Question(texts, told.places[some], "embed_text", "embedding"),
+        Question(texts, embedded.embeddings[some], "embed_text", "embedding"),
         Question(images, index.vectors[some], "embed_image", "embedding"),
     ]
     exported, facts = publish(
         folder,
-        lambda place: save_index(place, index, space),
-        lambda place: differences(place / ENCODERS, questions),
-        job.checkpoints.stage("export"),
+        lambda path: save_index(path, index, space),
+        lambda path: differences(path / ENCODERS, questions),
+        session.checkpoints.stage("export"),
         form="index",
     )
     facts |= {

@@ -5,38 +5,40 @@ place in that space a rectified flow draws pictures. A classifier that was train
 says what they show.
 """
 
+from dataclasses import replace
+
+import numpy as np
+
 from xmodal import report
 from xmodal.config.config import Config
 from xmodal.core.clock import Clock
+from xmodal.data.images import ImageData
 from xmodal.evaluation.calibration import fit_temperature, softmax
-from xmodal.evaluation.metrics import evaluate
-from xmodal.export.picture_index import PictureIndex, ServedSpace, ServedTexts, thumbnails
+from xmodal.evaluation.metrics import Result, evaluate
+from xmodal.export.picture_index import ServedSpace, ServedTexts
 from xmodal.recipes.text_to_image.exports import export_checked
 from xmodal.recipes.text_to_image.stages import (
     answers_by_text,
-    answers_of_judge,
     answers_through_text,
+    build_generator,
     captions_of,
-    draw,
+    embed_captions,
+    evaluator_answers,
     features_of,
-    judge_of,
-    painter_of,
+    generate_set,
     space_of,
-    told_of,
+    train_evaluator,
 )
 from xmodal.recipes.text_to_image.tables import (
-    directions_table,
+    GeneratedImages,
     distance_table,
-    facts_of,
-    gallery_items,
-    retrieval_table,
-    wordings_table,
+    facts_of_generator,
+    reported,
 )
-from xmodal.runs.inputs import build_trunk, configured_images
+from xmodal.runs.inputs import build_backbone, configured_images
 from xmodal.runs.session import begin, finish
 from xmodal.tasks.shared_space import projected
 
-TITLE = "Text to image: found and drawn"
 NOTES = {
     "judge": "a classifier of images, trained on real ones alone: it reads what is drawn",
     "image_to_text": "image to text to label: the classifier's sentence, read by BERT in the shared space",
@@ -56,73 +58,68 @@ def run(config: Config, clock: Clock) -> report.Run:
     Returns:
         What was reported.
     """
-    job = begin(config, clock)
+    session = begin(config, clock)
     with clock.stage("data"):
         data = configured_images(config)
-        encoder, learned, unseen = captions_of(job, data)
-    job.check_data(data.report)
+        encoder, captions = captions_of(session, data)
+    session.check_data(data.report)
     with clock.stage("features"):
-        trunk = build_trunk(config, config.image.base, config.image.image_weights, job.strategy)
-        features = features_of(job, trunk, data)
+        backbone = build_backbone(config, config.image.base, config.image.image_weights, session.trainer)
+        features = features_of(session, backbone, data)
     with clock.stage("judge"):
-        judge, logits = judge_of(job, data)
-        temperature = fit_temperature(judge.validation_logits, data.validation.labels)
+        evaluator, logits = train_evaluator(session, data)
+        temperature = fit_temperature(logits.validation, data.validation.labels)
     with clock.stage("shared space"):
-        space = space_of(job, data, features, learned)
-        told = {name: told_of(job, space, *part) for name, part in (("learned", learned), ("unseen", unseen))}
-        images = projected(space.image_head, features["test"], job.strategy)
+        space = space_of(session, data, features, captions["learned"])
+        embedded = {name: embed_captions(session, space, *part) for name, part in captions.items()}
+        images = projected(space.image_head, features["test"], session.trainer)
     with clock.stage("generator"):
-        paint, generator, history = painter_of(job, data, encoder, space, told["learned"])
+        generate, generator, history = build_generator(session, data, encoder, space, embedded["learned"])
     with clock.stage("drawing"):
-        pictures = {name: draw(job, paint, part, data, name) for name, part in told.items()}
+        pictures = {
+            name: generate_set(session, generate, part, data, name) for name, part in embedded.items()
+        }
     with clock.stage("evaluation"):
         probabilities = {
-            "judge": softmax(logits, temperature),
+            "judge": softmax(logits.test, temperature),
             "image_to_text": answers_through_text(
-                job, logits / temperature, encoder, space, told["learned"], data
+                session, logits.test / temperature, encoder, space, embedded["learned"], data
             ),
-            "image_by_text": answers_by_text(images, space, told["learned"], data),
-            "text_to_image": answers_of_judge(job, judge, pictures["learned"], temperature, "learned"),
-            "text_to_image_unseen": answers_of_judge(job, judge, pictures["unseen"], temperature, "unseen"),
+            "image_by_text": answers_by_text(images, space, embedded["learned"], data),
+            "text_to_image": evaluator_answers(
+                session, evaluator, pictures["learned"], temperature, "learned"
+            ),
+            "text_to_image_unseen": evaluator_answers(
+                session, evaluator, pictures["unseen"], temperature, "unseen"
+            ),
         }
-        truth = dict.fromkeys(NOTES, data.test.labels)
-        truth |= {
-            "text_to_image": pictures["learned"].labels,
-            "text_to_image_unseen": pictures["unseen"].labels,
-        }
-        results = {
-            name: evaluate(name, answers, truth[name], data.class_names, note=NOTES[name])
-            for name, answers in probabilities.items()
-        }
-        distances = distance_table(job, trunk, features["test"], pictures)
-    run = report.Run(
-        **job.told(),
-        title=TITLE,
-        data=data.report,
-        results=results,
-        gains=(),
-        transfer=None,
-        histories=(*judge.histories, space.history, *([history] if history else [])),
-        gallery=gallery_items(config, pictures["unseen"], probabilities["text_to_image_unseen"], data),
-        facts=facts_of(space, told, generator, images),
-        headline="text_to_image_unseen",
-        tables=(
-            directions_table(results),
-            retrieval_table(images, data.test.labels, told),
-            wordings_table(pictures["unseen"], probabilities["text_to_image_unseen"]),
-            distances,
-        ),
+        results = evaluate_ways(probabilities, pictures, data)
+        distances = distance_table(session, backbone, features["test"], pictures)
+    run = reported(session, data, space, embedded, images, pictures, probabilities, results)
+    run = replace(
+        run,
+        histories=(*evaluator.histories, space.history, *([history] if history else [])),
+        facts=run.facts | facts_of_generator(generator),
+        tables=(*run.tables, distances),
+    )
+    served = ServedSpace(ServedTexts(encoder, space), backbone, space, config.data.image_size)
+    return finish(
+        session,
+        run,
+        lambda: export_checked(session, served, images, data, embedded["unseen"], generator),
     )
 
-    def exported() -> dict[str, float | int | str]:
-        index = PictureIndex(
-            images,
-            data.test.labels,
-            thumbnails(data.test, config.data.image_size),
-            data.test.ids,
-            data.class_names,
-        )
-        served = ServedSpace(ServedTexts(encoder, space), trunk, space, config.data.image_size)
-        return export_checked(job, served, index, data.test, told["unseen"], generator)
 
-    return finish(job, run, exported)
+def evaluate_ways(
+    probabilities: dict[str, np.ndarray], pictures: dict[str, GeneratedImages], data: ImageData
+) -> dict[str, Result]:
+    """Evaluates what each way of `NOTES` answers: for test images, and for pictures that were drawn."""
+    truth = dict.fromkeys(NOTES, data.test.labels)
+    truth |= {
+        "text_to_image": pictures["learned"].labels,
+        "text_to_image_unseen": pictures["unseen"].labels,
+    }
+    return {
+        name: evaluate(name, answers, truth[name], data.class_names, note=NOTES[name])
+        for name, answers in probabilities.items()
+    }

@@ -8,17 +8,15 @@ import tensorflow as tf
 
 from xmodal import report
 from xmodal.bridge.captions import Captions
-from xmodal.config.config import Config
 from xmodal.data.batches import array_batches
 from xmodal.data.images import ImageData
 from xmodal.evaluation.frechet import frechet_distance
 from xmodal.evaluation.intervals import wilson_interval
 from xmodal.evaluation.metrics import Result
 from xmodal.evaluation.ranking import TOP, rank
-from xmodal.evaluation.selection import gallery_indices
 from xmodal.export.picture_index import search_milliseconds
-from xmodal.runs.session import Job
-from xmodal.training.prediction import predict
+from xmodal.runs.session import Session
+from xmodal.tasks.shared_space import SharedSpace
 
 # What the results of both directions are called in their table.
 WAYS = {
@@ -29,27 +27,28 @@ WAYS = {
     "judge": "image -> label, by the judge of the two before",
 }
 GALLERY_EACH = 12
+TITLE = "Text to image: found and drawn"
 # What a search is timed on.
 TIMED_PICTURES = 50_000
 
 
 @dataclass(frozen=True)
-class Told:
-    """Captions, BERT's vectors of them (M, D) and their places in the shared space (M, E)."""
+class EmbeddedCaptions:
+    """Captions, BERT's vectors of them (M, D) and their embeddings in the shared space (M, E)."""
 
     captions: Captions
     vectors: np.ndarray
-    places: np.ndarray
+    embeddings: np.ndarray
 
 
 @dataclass(frozen=True)
-class Drawn:
+class GeneratedImages:
     """Pictures that were drawn.
 
     Attributes:
         pictures: (N, H, W, 3) uint8.
         captions: M texts.
-        order: the place among them of what each picture was drawn from (N,).
+        order: the index among them of what each picture was drawn from (N,).
     """
 
     pictures: np.ndarray
@@ -79,17 +78,19 @@ def directions_table(results: dict[str, Result]) -> report.Table:
     )
 
 
-def retrieval_table(images: np.ndarray, labels: np.ndarray, told: dict[str, Told]) -> report.Table:
+def retrieval_table(
+    images: np.ndarray, labels: np.ndarray, embedded: dict[str, EmbeddedCaptions]
+) -> report.Table:
     """Ranks images for wordings, and wordings for images.
 
     Args:
-        images: their places in the shared space (N, E).
+        images: their embeddings in the shared space (N, E).
         labels: their classes (N,).
-        told: by kind of wordings.
+        embedded: by kind of wordings.
     """
     rows: list[tuple[str | int | float, ...]] = []
-    for name, part in told.items():
-        scores = part.places @ images.T
+    for name, part in embedded.items():
+        scores = part.embeddings @ images.T
         relevant = part.captions.labels[:, None] == labels[None, :]
         # A class may have no test image.
         asked = relevant.any(axis=1)
@@ -106,7 +107,7 @@ def retrieval_table(images: np.ndarray, labels: np.ndarray, told: dict[str, Told
     return report.Table(caption, head, tuple(rows))
 
 
-def wordings_table(pictures: Drawn, probabilities: np.ndarray) -> report.Table:
+def wordings_table(pictures: GeneratedImages, probabilities: np.ndarray) -> report.Table:
     """Says of each wording how often the judge sees what was asked for.
 
     Args:
@@ -131,57 +132,82 @@ def _share(share: float, ci95: tuple[float, float]) -> str:
 
 
 def distance_table(
-    job: Job, trunk: keras.Model, test: np.ndarray, pictures: dict[str, Drawn]
+    session: Session, backbone: keras.Model, test: np.ndarray, pictures: dict[str, GeneratedImages]
 ) -> report.Table:
     """Compares sets of equal size: the distance falls with it."""
     size = min(len(test) // 2, *(len(part.pictures) for part in pictures.values()))
-    order = np.random.default_rng(job.config.run.seed).permutation(len(test))
+    order = np.random.default_rng(session.config.run.seed).permutation(len(test))
     real, other = test[order[:size]], test[order[size : 2 * size]]
     rows: list[tuple[str, float]] = [("other real test images", frechet_distance(real, other))]
     for name, part in pictures.items():
         batches = array_batches(part.pictures[:size].astype(np.float32), batch_size=256)
-        drawn_features = predict(trunk, batches, job.strategy)
+        drawn_features = session.trainer.predict(backbone, batches)
         rows.append((f"drawn from {name} wordings", frechet_distance(real, drawn_features)))
     noise = np.random.default_rng(0).uniform(0, 255, (size, *part.pictures.shape[1:])).astype(np.float32)
     rows.append(
         (
             "noise",
-            frechet_distance(real, predict(trunk, array_batches(noise, batch_size=256), job.strategy)),
+            frechet_distance(real, session.trainer.predict(backbone, array_batches(noise, batch_size=256))),
         )
     )
     caption = f"Frechet distance from {size:,} real test images to as many others, on features of the trunk"
     return report.Table(caption, ("pictures", "distance"), tuple(rows))
 
 
-def gallery_items(config: Config, pictures: Drawn, probabilities: np.ndarray, data: ImageData):
-    """Picks drawn pictures to show, with what they were drawn from."""
-    labels = pictures.labels
-    picked = gallery_indices(probabilities, labels, GALLERY_EACH, config.run.seed)
-    return tuple(
-        report.GalleryItem(
-            png=tf.io.encode_png(pictures.pictures[index]).numpy(),
-            id=f"drawn/{index}",
-            truth=data.class_names[labels[index]],
-            predicted=data.class_names[probabilities[index].argmax()],
-            probability=float(probabilities[index].max()),
-            sentence=str(pictures.captions.texts[pictures.order[index]]),
-            kind=kind,
-        )
-        for kind, indices in picked.items()
-        for index in indices
+def reported(
+    session: Session,
+    data: ImageData,
+    space: SharedSpace,
+    embedded: dict[str, EmbeddedCaptions],
+    images: np.ndarray,
+    pictures: dict[str, GeneratedImages],
+    probabilities: dict[str, np.ndarray],
+    results: dict[str, Result],
+) -> report.Run:
+    """Puts what was measured into the records of a report."""
+    drawn, answers = pictures["unseen"], probabilities["text_to_image_unseen"]
+    return report.Run(
+        **session.metadata(),
+        title=TITLE,
+        data=data.report,
+        results=results,
+        gains=(),
+        transfer=None,
+        histories=(),
+        gallery=report.gallery_items(
+            answers,
+            drawn.labels,
+            data.class_names,
+            per_kind=GALLERY_EACH,
+            seed=session.config.run.seed,
+            png=lambda index: tf.io.encode_png(drawn.pictures[index]).numpy(),
+            id=lambda index: f"drawn/{index}",
+            sentence=lambda index: str(drawn.captions.texts[drawn.order[index]]),
+        ),
+        facts=facts_of(space, embedded, images),
+        headline="text_to_image_unseen",
+        tables=(
+            directions_table(results),
+            retrieval_table(images, data.test.labels, embedded),
+            wordings_table(drawn, answers),
+        ),
     )
 
 
-def facts_of(space, told: dict[str, Told], generator, queries: np.ndarray) -> dict[str, float | int | str]:
+def facts_of(
+    space: SharedSpace, embedded: dict[str, EmbeddedCaptions], queries: np.ndarray
+) -> dict[str, float | int | str]:
     """Returns single figures of the run."""
-    facts: dict[str, float | int | str] = {
+    return {
         "scale learned by the shared space": space.scale,
-        "learned captions": len(told["learned"].captions),
-        "unseen captions": len(told["unseen"].captions),
+        "learned captions": len(embedded["learned"].captions),
+        "unseen captions": len(embedded["unseen"].captions),
         f"milliseconds to search {TIMED_PICTURES:,} pictures": search_milliseconds(
             queries[:1], TIMED_PICTURES
         ),
     }
-    if generator is not None:
-        facts["parameters of the generator"] = generator.count_params()
-    return facts
+
+
+def facts_of_generator(generator: keras.Model | None) -> dict[str, float | int | str]:
+    """Returns the size of a generator that was trained."""
+    return {} if generator is None else {"parameters of the generator": generator.count_params()}

@@ -2,20 +2,62 @@
 
 from pathlib import Path
 
-import keras
 import numpy as np
 import tensorflow as tf
 
 from xmodal import report
+from xmodal.bridge.bridge import Bridge
 from xmodal.config.config import Config
 from xmodal.data.images import ImageData, ImageSplit
+from xmodal.data.target_map import TargetMap
+from xmodal.evaluation.calibrated_result import CalibratedResult
 from xmodal.evaluation.calibration import softmax
 from xmodal.export.compressed import Examples, drawn, representative_images, small_images
+from xmodal.export.served_images import Served
 from xmodal.export.serving import of_length_one
 from xmodal.export.verification import Question
+from xmodal.recipes.export import export_model
+from xmodal.recipes.vgg_to_bert.questions import TransferredImages
+from xmodal.runs.session import Session
 from xmodal.tasks.text_classifier import TextClassifier
+from xmodal.training.trainer import Trainer
 
 CHECKED_IMAGES = 32
+
+
+def export_served(
+    session: Session,
+    bridge: Bridge,
+    question: TargetMap,
+    images: TransferredImages,
+    text: TextClassifier,
+    measured: CalibratedResult,
+    test: ImageSplit,
+    sentences: np.ndarray,
+) -> dict[str, float | int | str]:
+    """Exports the models, and compares their answers for some test images in a fresh process.
+
+    Args:
+        session: the run.
+        bridge, question: between the images and the text model.
+        images: the image classifier.
+        text: the text model.
+        measured: what it answered for the test images.
+        test: the test images.
+        sentences: of these (N, P).
+    """
+    served = Served(
+        image_model=images.classifier.model,
+        image_size=session.config.data.image_size,
+        temperature=images.temperature,
+        bridge=bridge,
+        text=text,
+        text_temperature=measured.temperature,
+        names=question.names,
+    )
+    logits = measured.logits.test / measured.temperature
+    questions = export_questions(test, sentences, logits, text, measured.temperature, session.trainer)
+    return export_model(session, served, questions)
 
 
 def export_questions(
@@ -24,7 +66,7 @@ def export_questions(
     of_images: np.ndarray,
     text: TextClassifier,
     temperature: float,
-    strategy,
+    trainer: Trainer,
 ) -> list[Question]:
     """Asks each signature about the first test images, of which there are calibrated logits (N, T).
 
@@ -34,8 +76,8 @@ def export_questions(
     images = {"image_bytes": [test.encoded(index) for index in range(len(test))[some]]}
     words = sentences[some, 0]
     said = {"text": [word.encode() for word in words]}
-    of_words = text.logits(words, strategy) / temperature
-    vectors = of_length_one(text.vectors(sentences[some].ravel(), strategy))
+    of_words = text.logits(words, trainer) / temperature
+    vectors = of_length_one(text.vectors(sentences[some].ravel(), trainer))
     vectors = tf.reshape(vectors, [len(words), -1, vectors.shape[-1]]).numpy()
     return [
         Question(images, softmax(of_images[some])),
@@ -47,7 +89,7 @@ def export_questions(
 
 
 def small_forms(
-    config: Config, model: keras.Model, temperature: float, data: ImageData, exported: Path
+    config: Config, images: TransferredImages, data: ImageData, exported: Path
 ) -> tuple[report.Table, ...]:
     """Makes smaller forms of the export, and measures them."""
 
@@ -57,9 +99,9 @@ def small_forms(
 
     return small_images(
         exported,
-        model,
+        images.classifier.model,
         image_size=config.data.image_size,
-        temperature=temperature,
+        temperature=images.temperature,
         names=data.class_names,
         representative=representative_images(data.train, config.run.seed),
         validation=examples(data.validation),

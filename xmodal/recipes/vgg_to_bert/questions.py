@@ -7,63 +7,76 @@ import tensorflow as tf
 
 from xmodal.bridge.bridge import Bridge
 from xmodal.config.config import Config
-from xmodal.core.clock import Clock
 from xmodal.core.files import shipped
 from xmodal.data.images import ImageData
 from xmodal.data.target_map import TargetMap, identity_map, read_target_map
+from xmodal.evaluation.calibrated_result import CalibratedResult, calibrated_result
 from xmodal.evaluation.calibration import fit_mixture, fit_temperature, mix, softmax
 from xmodal.evaluation.intervals import Gain, paired_gain
-from xmodal.evaluation.metrics import Held, Result, evaluate
+from xmodal.evaluation.metrics import HeldOut, Result
+from xmodal.runs.session import Session
+from xmodal.tasks.image_classifier import ImageClassifier
 from xmodal.tasks.text_classifier import (
     TextClassifier,
     TextExamples,
     train_text_classifier,
     zero_shot_classifier,
 )
-from xmodal.training.checkpoint import Checkpoints
+from xmodal.training.trainer import Trainer
+from xmodal.transfer.weights import TransferReport
 
-# What each of the three readers of a question is called in checkpoints.
+# What each of the three models of a question is called in checkpoints.
 STAGES = {"text": "text", "zero_image": "text alone", "text_zero_shot": "zero shot"}
 # As many images a written sentence counts for in what it is taken to mean.
 AS_IMAGES = 10
 
 
 @dataclass(frozen=True)
-class Said:
-    """What the bridge says of the images.
+class TransferredImages:
+    """The image classifier with the transferred weights.
 
     Attributes:
-        learned: P sentences (M, P) of training images.
-        probabilities: of the classes of these (M, C), calibrated.
-        shares: what the patterns of sentences are said for, see `Bridge.measured_shares`.
-        words: sentences of the held-out images, (V, P) and (N, P).
+        classifier: as it was trained.
+        logits: class logits of the held-out images.
+        temperature: calibrates them.
+        transfer: which weights moved.
     """
 
-    learned: np.ndarray
-    probabilities: np.ndarray
-    shares: dict[str, np.ndarray]
-    words: Held
-
-
-def said_of(bridge: Bridge, learned: np.ndarray, held_out: Held, temperature: float) -> Said:
-    """Puts class logits of training images (M, C) and of held-out ones into sentences."""
-    words = Held(*(sentences_of(bridge, part, temperature) for part in (held_out.validation, held_out.test)))
-    probabilities = softmax(learned, temperature)
-    return Said(
-        sentences_of(bridge, learned, temperature),
-        probabilities,
-        bridge.measured_shares(probabilities),
-        words,
-    )
+    classifier: ImageClassifier
+    logits: HeldOut
+    temperature: float
+    transfer: TransferReport
 
 
 @dataclass(frozen=True)
-class Measured:
-    """A result, the calibrated probabilities (N, C) of the test images behind it, and their temperature."""
+class BridgeSentences:
+    """What the bridge says of the images.
 
-    result: Result
+    Attributes:
+        train: P sentences (M, P) of training images.
+        probabilities: of the classes of these (M, C), calibrated.
+        shares: what the patterns of sentences are said for, see `Bridge.measured_shares`.
+        held_out: sentences of the held-out images, (V, P) and (N, P).
+    """
+
+    train: np.ndarray
     probabilities: np.ndarray
-    temperature: float
+    shares: dict[str, np.ndarray]
+    held_out: HeldOut
+
+
+def bridge_sentences(bridge: Bridge, images: TransferredImages) -> BridgeSentences:
+    """Puts the class logits of training images and of held-out ones into sentences."""
+    train, held_out, temperature = images.classifier.train_logits(), images.logits, images.temperature
+    parts = (sentences_of(bridge, part, temperature) for part in (held_out.validation, held_out.test))
+    sentences = HeldOut(*parts)
+    probabilities = softmax(train, temperature)
+    return BridgeSentences(
+        sentences_of(bridge, train, temperature),
+        probabilities,
+        bridge.measured_shares(probabilities),
+        sentences,
+    )
 
 
 def question_of(config: Config, data: ImageData) -> TargetMap:
@@ -73,7 +86,7 @@ def question_of(config: Config, data: ImageData) -> TargetMap:
     return read_target_map(config.text.target_map, data.class_names)
 
 
-def further_questions(config: Config, data: ImageData) -> dict[str, TargetMap]:
+def extra_targets(config: Config, data: ImageData) -> dict[str, TargetMap]:
     """Returns the questions of --also_ask by their names."""
     named = (item.partition("=")[::2] for item in config.text.also_ask)
     return {name: read_target_map(shipped(path), data.class_names, "also_ask") for name, path in named}
@@ -86,179 +99,160 @@ def sentences_of(bridge: Bridge, logits: np.ndarray, temperature: float) -> np.n
     return np.char.decode(sentences.astype(bytes), "utf-8").astype(object)
 
 
-def zero_shot_of(config: Config, question: TargetMap, preset: str, strategy) -> TextClassifier:
+def zero_shot_model(config: Config, question: TargetMap, preset: str, trainer: Trainer) -> TextClassifier:
     """Builds the text classifier that compares with the question's descriptions."""
     described = _written(config, question, "top1", len(config.text.template))
     targets = described.targets.argmax(axis=1)
-    return zero_shot_classifier(preset, described.texts, targets, config=config.text, strategy=strategy)
+    return zero_shot_classifier(preset, described.texts, targets, config.text, trainer)
 
 
-def readers(
-    config: Config,
-    question: TargetMap,
-    preset: str,
-    said: Said,
-    strategy: tf.distribute.Strategy,
-    checkpoints: Checkpoints,
-    clock: Clock,
-    of: str = "",
+def train_text_models(
+    session: Session, question: TargetMap, preset: str, said: BridgeSentences, suffix: str = ""
 ) -> dict[str, TextClassifier]:
     """Trains BERT for a question in two ways, and builds it as it comes.
 
     Args:
-        config: all flags.
+        session: the run.
         question: what is asked.
         preset: the encoder, as `text_encoder.text_encoder` takes it.
         said: what the bridge says of the images.
-        strategy: the tf.distribute strategy.
-        checkpoints: where the trainings are kept.
-        clock: times the stages.
-        of: added to the names of stages, to tell questions apart.
+        suffix: of the names of stages, to tell questions apart.
 
     Returns:
         "text", which learns what the sentences of the training images mean for them, and what written ones
         do by their words; "zero_image", which learns written ones alone; and "text_zero_shot". With
         --text_head=zero_shot all three are the last one.
     """
-    with clock.stage(f"text: zero shot{of}"):
-        text = zero_image = zero_shot = zero_shot_of(config, question, preset, strategy)
-    if config.text.text_head == "finetune":
-        style, count = config.text.text_style, config.text.text_examples
+    config, clock = session.config, session.clock
+    with clock.stage(f"text: zero shot{suffix}"):
+        zero_shot = zero_shot_model(config, question, preset, session.trainer)
+    session.seconds(f"text_zero_shot{suffix}", "sentences", f"text: zero shot{suffix}")
+    if config.text.text_head != "finetune":
+        session.seconds(f"text{suffix}", "sentences")
+        session.seconds(f"zero_image{suffix}", "sentences")
+        return {"text": zero_shot, "zero_image": zero_shot, "text_zero_shot": zero_shot}
+    style, count = config.text.text_style, config.text.text_examples
 
-        def trained(examples: TextExamples, stage: str) -> TextClassifier:
-            return train_text_classifier(
-                preset,
-                examples,
-                len(question.names),
-                config=config.text,
-                seed=config.run.seed,
-                strategy=strategy,
-                stage=stage + of,
-                checkpoints=checkpoints,
-                training=config.train,
-            )
+    def trained(examples: TextExamples, name: str) -> TextClassifier:
+        return train_text_classifier(
+            preset, examples, len(question.names), config.text, session.trainer, name=name + suffix
+        )
 
-        with clock.stage(f"text: head{of}"):
-            answers = np.repeat(said.probabilities @ _one_hot(question), said.learned.shape[1], axis=0)
-            written = _written(config, question, style, count, said.shares)
-            text = trained(expected(said.learned.ravel(), answers, written), "text head")
-        with clock.stage(f"text: head on text alone{of}"):
-            zero_image = trained(_written(config, question, style, count), "text head, text alone")
+    with clock.stage(f"text: head{suffix}"):
+        answers = np.repeat(said.probabilities @ _one_hot(question), said.train.shape[1], axis=0)
+        written = _written(config, question, style, count, said.shares)
+        text = trained(expected(said.train.ravel(), answers, written), "text head")
+    session.seconds(f"text{suffix}", "sentences", f"text: head{suffix}")
+    with clock.stage(f"text: head on text alone{suffix}"):
+        zero_image = trained(_written(config, question, style, count), "text head, text alone")
+    session.seconds(f"zero_image{suffix}", "sentences", f"text: head on text alone{suffix}")
     return {"text": text, "zero_image": zero_image, "text_zero_shot": zero_shot}
 
 
-def read(
-    readers: dict[str, TextClassifier], words: Held, strategy, checkpoints, of: str = ""
-) -> dict[str, Held]:
-    """Lets each reader of a question read the sentences of the held-out images, to its logits."""
+def predict_answers(
+    models: dict[str, TextClassifier], sentences: HeldOut, trainer: Trainer, suffix: str = ""
+) -> dict[str, HeldOut]:
+    """Returns the logits that each model of a question gives for the sentences of the held-out images."""
 
     def logits(name: str, texts: np.ndarray, part: str) -> np.ndarray:
-        stage = f"{STAGES[name]}: reading, {part}{of}"
-        return readers[name].logits(texts, strategy, stage=stage, checkpoints=checkpoints)
+        return models[name].logits(texts, trainer, name=f"{STAGES[name]}: reading, {part}{suffix}")
 
     return {
-        name: Held(logits(name, words.validation, "validation"), logits(name, words.test, "test"))
-        for name in readers
+        name: HeldOut(logits(name, sentences.validation, "validation"), logits(name, sentences.test, "test"))
+        for name in models
     }
 
 
-def further_answers(
-    config: Config,
-    data: ImageData,
-    preset: str,
-    said: Said,
-    strategy: tf.distribute.Strategy,
-    checkpoints: Checkpoints,
-    clock: Clock,
+def evaluate_extra_targets(
+    session: Session, data: ImageData, preset: str, said: BridgeSentences
 ) -> tuple[dict[str, Result], tuple[Gain, ...]]:
     """Answers the questions of --also_ask from the same sentences.
 
     Args:
-        config, preset, said, strategy, checkpoints, clock: as `readers` takes them.
+        session: the run.
         data: the images, with the classes that tell what the right answers are.
+        preset, said: as `train_text_models` takes them.
 
     Returns:
-        For each question the results of all readers, and what the training images gained.
+        For each question the results of all models, and what the training images gained.
     """
     results: dict[str, Result] = {}
     gains = []
-    for name, question in further_questions(config, data).items():
-        of = f", {name}"
-        asked = readers(config, question, preset, said, strategy, checkpoints, clock, of)
+    for name, question in extra_targets(session.config, data).items():
+        suffix = f", {name}"
+        models = train_text_models(session, question, preset, said, suffix)
         truth = truth_of(question, data)
         right = {}
-        for kind, logits in read(asked, said.words, strategy, checkpoints, of).items():
+        for kind, logits in predict_answers(models, said.held_out, session.trainer, suffix).items():
             note = f"the question {name!r}, answered as by {kind}"
-            answer = measure(f"{kind}, {name}", logits, truth, question, note)
+            answer = calibrated_result(f"{kind}, {name}", logits, truth, question.names, note=note)
             results[answer.result.name] = answer.result
-            right[kind] = answer.probabilities.argmax(axis=1) == truth.test
+            right[kind] = answer.correct
         what = f"asking {name!r} with what is said of training images, and not in text alone,"
         gains.append(paired_gain(right["text"], right["zero_image"], what=what))
     return results, tuple(gains)
 
 
-def truth_of(question: TargetMap, data: ImageData) -> Held:
+def truth_of(question: TargetMap, data: ImageData) -> HeldOut:
     """Returns the right answers for the held-out images, (V,) and (N,)."""
-    return Held(*(question.of_class[split.labels] for split in (data.validation, data.test)))
+    return HeldOut(*(question.of_class[split.labels] for split in (data.validation, data.test)))
 
 
-def from_classes(logits: Held, question: TargetMap) -> Held:
+def from_classes(logits: HeldOut, question: TargetMap) -> HeldOut:
     """Answers a question from class logits: an answer has the sum of its classes' probabilities."""
 
     def answered(part: np.ndarray) -> np.ndarray:
         # Far from the other classes a probability rounds to zero, and its logarithm is wanted.
         return np.log(np.maximum(softmax(part) @ _one_hot(question), np.finfo(np.float64).tiny))
 
-    return Held(answered(logits.validation), answered(logits.test))
+    return HeldOut(answered(logits.validation), answered(logits.test))
 
 
-def pooled(image: Held, text: Held, truth: Held) -> tuple[Held, float]:
+def pooled(image: HeldOut, text: HeldOut, truth: HeldOut) -> tuple[HeldOut, float]:
     """Mixes the calibrated probabilities of both, with the image's weight chosen on the validation images.
 
     Returns:
         The logarithms of the mixtures, and that weight.
     """
 
-    def calibrated(logits: Held) -> Held:
+    def calibrated(logits: HeldOut) -> HeldOut:
         temperature = fit_temperature(logits.validation, truth.validation)
-        return Held(softmax(logits.validation, temperature), softmax(logits.test, temperature))
+        return HeldOut(softmax(logits.validation, temperature), softmax(logits.test, temperature))
 
     image, text = calibrated(image), calibrated(text)
     weight = fit_mixture(image.validation, text.validation, truth.validation)
     validation, test = mix(image.validation, text.validation, weight), mix(image.test, text.test, weight)
-    return Held(np.log(validation), np.log(test)), weight
+    return HeldOut(np.log(validation), np.log(test)), weight
 
 
-def measure(
-    name: str,
-    logits: Held,
-    truth: Held,
+def evaluate_answers(
+    session: Session,
+    answers: dict[str, HeldOut],
+    truth: HeldOut,
     question: TargetMap,
-    note: str,
-    seconds: float | None = None,
-) -> Measured:
-    """Calibrates logits on the validation images, and measures those of the test images.
+    notes: dict[str, str],
+) -> dict[str, CalibratedResult]:
+    """Calibrates the logits of each answer on the validation images, and measures those of the test images.
 
     Args:
-        name: of the result.
-        logits: (V, C) and (N, C).
+        session: the run, with the seconds of the results.
+        answers: name of a result -> logits (V, C) and (N, C).
         truth: the right answers (V,) and (N,).
         question: gives the names of the C answers.
-        note: one sentence on where the logits come from.
-        seconds: wall time that it took.
+        notes: names in the order of showing -> one sentence on where the logits come from.
     """
-    temperature = fit_temperature(logits.validation, truth.validation)
-    probabilities = softmax(logits.test, temperature)
-    result = evaluate(
-        name,
-        probabilities,
-        truth.test,
-        question.names,
-        uncalibrated=softmax(logits.test),
-        note=note,
-        seconds=seconds,
-    )
-    return Measured(result, probabilities, temperature)
+    return {
+        name: calibrated_result(
+            name,
+            answers[name],
+            truth,
+            question.names,
+            note=note,
+            seconds=session.result_seconds[name],
+        )
+        for name, note in notes.items()
+        if name in answers
+    }
 
 
 def expected(texts: np.ndarray, answers: np.ndarray, written: TextExamples) -> TextExamples:

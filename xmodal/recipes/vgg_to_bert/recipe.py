@@ -1,56 +1,45 @@
-"""VGG16 -> VGG19 -> class-name text -> BERT: the main job, from top to bottom.
+"""VGG16 -> VGG19 -> class-name text -> BERT: the main session, from top to bottom.
 
 A base's weights move into a larger target, the target learns the images' classes, its probabilities
 become sentences, and BERT answers the target question from the sentences alone.
 """
 
+from dataclasses import replace
+
 import keras
-import numpy as np
 
 from xmodal import report
-from xmodal.assets.presets import text_encoder_path
 from xmodal.bridge.bridge import Bridge
 from xmodal.config.config import Config
 from xmodal.core.clock import Clock
-from xmodal.core.files import cache_folder
 from xmodal.data.images import ImageData, batches
+from xmodal.evaluation.calibrated_result import CalibratedResult
 from xmodal.evaluation.calibration import fit_temperature
-from xmodal.evaluation.metrics import Held
-from xmodal.export.served_images import Served
-from xmodal.export.verification import export_checked
+from xmodal.evaluation.metrics import HeldOut
 from xmodal.recipes.image_baselines import image_baselines, image_worth
 from xmodal.recipes.image_training import train_images
 from xmodal.recipes.transfer_worth import Worth, worth_plot
-from xmodal.recipes.vgg_to_bert.exports import export_questions, small_forms
+from xmodal.recipes.vgg_to_bert.exports import export_served, small_forms
 from xmodal.recipes.vgg_to_bert.questions import (
-    Measured,
+    TransferredImages,
+    bridge_sentences,
+    evaluate_answers,
+    evaluate_extra_targets,
+    extra_targets,
     from_classes,
-    further_answers,
-    further_questions,
-    measure,
     pooled,
+    predict_answers,
     question_of,
-    read,
-    readers,
-    said_of,
+    train_text_models,
     truth_of,
 )
-from xmodal.recipes.vgg_to_bert.tables import (
-    gallery_items,
-    image_and_text_histories,
-    paired_gains,
-    projected_points,
-    report_tables,
-    right_answers,
-    seconds_of_results,
-)
-from xmodal.robustness.attacked import training_cost
+from xmodal.recipes.vgg_to_bert.tables import reported, worth_tables
 from xmodal.robustness.image_attack import attack_classifiers, require_library
-from xmodal.runs.inputs import build_trunk, configured_images, feature_cache
-from xmodal.runs.session import Job, begin, finish
+from xmodal.runs.inputs import build_backbone, configured_images
+from xmodal.runs.session import Session, begin, finish
+from xmodal.tasks.image_classifier import ImageClassifier
 from xmodal.training.baselines import FROM_SCRATCH, NO_TRANSFER, RANDOM_FROZEN
-from xmodal.training.feature_cache import FeatureCache
-from xmodal.training.strategy import workers
+from xmodal.training.trainer import Trainer
 from xmodal.transfer.weights import TransferReport, transfer_weights
 
 PROBE_IMAGES = 64
@@ -79,110 +68,89 @@ def run(config: Config, clock: Clock) -> report.Run:
         What was reported.
     """
     require_library(config.attack)
-    job = begin(config, clock)
-    strategy, checkpoints = job.strategy, job.checkpoints
-    cache = feature_cache(config, workers(strategy).is_chief, clock.say)
+    session = begin(config, clock)
     with clock.stage("data"):
         data = configured_images(config)
         question = question_of(config, data)
-        # A mistake in them is told before anything is trained.
-        further_questions(config, data)
-        preset = text_encoder_path(config.text.text_encoder, cache=cache_folder(), offline=config.run.offline)
+        # A mistake in them is reported before anything is trained.
+        extra_targets(config, data)
+        preset = session.text_encoder()
         bridge = Bridge(data.class_names, config.text.text_style, config.text.template, config.text.top_k)
-    job.check_data(data.report)
-
-    with clock.stage("transfer"):
-        trunk, transfer = transferred_trunk(config, data, strategy)
-    clock.say(transfer.line())
-    budget = max(config.attack.pixel_budgets) if config.attack.robust else 0.0
-    with clock.stage("image classifier"):
-        images, logits = train_images(
-            config, data, trunk, config.image.trainable, strategy, "images", checkpoints, cache, budget
-        )
-        temperature = fit_temperature(logits.validation, data.validation.labels)
+    session.check_data(data.report)
+    images = train_transferred(session, data)
     with clock.stage("bridge"):
-        said = said_of(bridge, images.train_logits(), logits, temperature)
-        words = said.words
-    asked = readers(config, question, preset, said, strategy, checkpoints, clock)
-    text = asked["text"]
-    without = None
-    if config.train.baseline and transferred(config):
-        took = clock.seconds["transfer"] + clock.seconds["image classifier"]
-        without = image_baselines(job, data, cache, trainable=config.image.trainable, seconds=took)
+        sentences = bridge_sentences(bridge, images)
+    session.seconds("sentences", "image_only", "bridge")
+    text_models = train_text_models(session, question, preset, sentences)
+    without = image_baselines(session, data) if config.train.baseline and moves(config) else None
+    class_logits = {"image_only": images.logits} | (without.logits if without else {})
+    attacked = {"image_only": images.classifier.model}
+    if config.attack.robust:
+        plain, class_logits["image_plain"] = train_plain_images(session, data)
+        attacked = {"image_plain": plain.model} | attacked
 
-    models = {"image_only": images.model}
-    if budget:
-        with clock.stage("plain image classifier"):
-            trunk, _ = transferred_trunk(config, data, strategy)
-            plain, plain_logits = train_images(
-                config, data, trunk, config.image.trainable, strategy, "plain images", checkpoints, cache
-            )
-        models = {"image_plain": plain.model} | models
     with clock.stage("evaluation"):
         truth = truth_of(question, data)
-        answers = {"image_only": from_classes(logits, question)}
-        answers |= read(asked, words, strategy, checkpoints)
-        if without:
-            answers |= {name: from_classes(held, question) for name, held in without.logits.items()}
-        if budget:
-            answers["image_plain"] = from_classes(plain_logits, question)
+        answers = {name: from_classes(part, question) for name, part in class_logits.items()}
+        answers |= predict_answers(text_models, sentences.held_out, session.trainer)
         answers["fused"], image_weight = pooled(answers["image_only"], answers["text"], truth)
-        seconds = seconds_of_results(clock.seconds, without)
+        session.seconds("fused", "text")
         notes = NOTES | (without.notes if without else {})
-        measured = {
-            name: measure(name, answers[name], truth, question, note, seconds[name])
-            for name, note in notes.items()
-            if name in answers
-        }
-    worth = worth_of_transfer(job, data, cache, measured, truth) if without else []
-    further, labels_gained = further_answers(config, data, preset, said, strategy, checkpoints, clock)
-    foiled, under_attack = attack_classifiers(job, models, data)
-    run = report.Run(
-        **job.told(),
-        title=f"{config.image.base} to {config.image.target} to text to BERT",
-        data=data.report,
-        results={name: item.result for name, item in measured.items()} | further,
-        gains=paired_gains(measured, truth) + labels_gained + foiled,
-        transfer=transfer,
-        histories=image_and_text_histories(images, without, text, asked["zero_image"]),
-        gallery=gallery_items(config, data, measured["text"].probabilities, truth.test, words.test, question),
-        facts={
-            **(training_cost("image_only", "image_plain", seconds) if budget else {}),
-            "temperature of the image classifier": temperature,
-            "weight of the image in fused": image_weight,
-            "sentences": words.validation.size + words.test.size,
-            "distinct sentences": len(np.unique(np.concatenate([words.validation, words.test]))),
-        },
-        headline="text",
-        tables=report_tables(worth, without) + under_attack,
+        measured = evaluate_answers(session, answers, truth, question, notes)
+    worth = worth_of_transfer(session, data, measured) if without else []
+    extra_results, extra_gains = evaluate_extra_targets(session, data, preset, sentences)
+    attack_comparisons, attack_tables = attack_classifiers(session, attacked, data)
+    run = reported(
+        session, data, question, truth, sentences, measured, text_models, images, image_weight, without
+    )
+    run = replace(
+        run,
+        results=run.results | extra_results,
+        gains=run.gains + extra_gains + attack_comparisons,
+        tables=worth_tables(worth) + run.tables + attack_tables,
         plots=(worth_plot(worth, len(data.class_names), "images"),) if len(worth) > 1 else (),
-        points=projected_points(data.test, truth.test, words.test, text, question, strategy),
     )
-
-    def exported() -> dict[str, float | int | str]:
-        folder = config.run.saved_models_dir / config.run.experiment
-        served = Served(
-            image_model=images.model,
-            image_size=config.data.image_size,
-            temperature=temperature,
-            bridge=bridge,
-            text=text,
-            text_temperature=measured["text"].temperature,
-            names=question.names,
-        )
-        logits = answers["text"].test / measured["text"].temperature
-        asked = export_questions(data.test, words.test, logits, text, measured["text"].temperature, strategy)
-        return export_checked(served, folder, asked, checkpoints.stage("export"))
-
+    text = text_models["text"], measured["text"]
     return finish(
-        job, run, exported, lambda folder: small_forms(config, images.model, temperature, data, folder)
+        session,
+        run,
+        lambda: export_served(session, bridge, question, images, *text, data.test, sentences.held_out.test),
+        lambda folder: small_forms(config, images, data, folder),
     )
 
 
-def transferred_trunk(config: Config, data: ImageData, strategy) -> tuple[keras.Model, TransferReport]:
-    """Builds the target's trunk with the base's weights, and proves it on a batch of training images."""
-    base = build_trunk(config, config.image.base, config.image.image_weights, strategy)
-    target = build_trunk(config, config.image.target, "none", strategy)
+def train_transferred(session: Session, data: ImageData) -> TransferredImages:
+    """Moves the base's weights into the target, and trains it on the images."""
+    config, clock = session.config, session.clock
+    with clock.stage("transfer"):
+        backbone, transfer = transferred_backbone(config, data, session.trainer)
+    clock.say(transfer.line())
+    epsilon = max(config.attack.pixel_budgets) if config.attack.robust else 0.0
+    with clock.stage("image classifier"):
+        classifier, logits = train_images(
+            backbone, data, config.image, session.trainer, name="images", epsilon=epsilon
+        )
+        temperature = fit_temperature(logits.validation, data.validation.labels)
+    session.seconds("image_only", "transfer", "image classifier")
+    return TransferredImages(classifier, logits, temperature, transfer)
+
+
+def train_plain_images(session: Session, data: ImageData) -> tuple[ImageClassifier, HeldOut]:
+    """Trains the image classifier as it is without --robust."""
+    config, trainer = session.config, session.trainer
+    with session.clock.stage("plain image classifier"):
+        backbone, _ = transferred_backbone(config, data, trainer)
+        plain = train_images(backbone, data, config.image, trainer, name="plain images")
+    session.seconds("image_plain", "transfer", "plain image classifier")
+    return plain
+
+
+def transferred_backbone(
+    config: Config, data: ImageData, trainer: Trainer
+) -> tuple[keras.Model, TransferReport]:
+    """Builds the target's backbone with the base's weights, and proves it on a batch of training images."""
+    base = build_backbone(config, config.image.base, config.image.image_weights, trainer)
+    target = build_backbone(config, config.image.target, "none", trainer)
     probe = batches(data.train, image_size=config.data.image_size, batch_size=PROBE_IMAGES)
     transfer = transfer_weights(
         base,
@@ -195,32 +163,31 @@ def transferred_trunk(config: Config, data: ImageData, strategy) -> tuple[keras.
     return target, transfer
 
 
-def transferred(config: Config) -> bool:
+def moves(config: Config) -> bool:
     """Tells whether any weights move: without, there is nothing to claim for them."""
     return config.image.image_weights != "none"
 
 
 def worth_of_transfer(
-    job: Job, data: ImageData, cache: FeatureCache | None, measured: dict[str, Measured], truth: Held
+    session: Session, data: ImageData, measured: dict[str, CalibratedResult]
 ) -> list[Worth]:
-    """Compares heads on frozen trunks, with the transferred weights and with random ones, by few labels.
+    """Compares heads on frozen backbones, with the transferred weights and with random ones, by few labels.
 
     With all labels it is what was measured: the better baseline stands there, the one from scratch too.
     """
-    config, strategy = job.config, job.strategy
+    config, trainer = session.config, session.trainer
     frozen = config.image.trainable == "head" and not config.image.mirror and not config.attack.robust
     known = (
         {"with": "image_only", "without": NO_TRANSFER} if frozen and config.text.target_map is None else {}
     )
-    trunks = {
-        "with": lambda: transferred_trunk(config, data, strategy)[0],
-        "without": lambda: build_trunk(config, config.image.target, "none", strategy),
+    backbones = {
+        "with": lambda: transferred_backbone(config, data, trainer)[0],
+        "without": lambda: build_backbone(config, config.image.target, "none", trainer),
     }
-    with job.clock.stage("few labels"):
+    with session.clock.stage("few labels"):
         return image_worth(
-            job,
+            session,
             data,
-            trunks,
-            cache,
-            {name: right_answers(measured[of], truth) for name, of in known.items()},
+            backbones,
+            {name: measured[result].correct for name, result in known.items()},
         )

@@ -1,20 +1,25 @@
 """What is reported of `vgg_to_bert`."""
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from xmodal import report
-from xmodal.config.config import Config
 from xmodal.data.images import ImageData, ImageSplit
 from xmodal.data.target_map import TargetMap
+from xmodal.evaluation.calibrated_result import CalibratedResult
 from xmodal.evaluation.intervals import Gain, paired_gain
-from xmodal.evaluation.metrics import Held
-from xmodal.evaluation.selection import gallery_indices
+from xmodal.evaluation.metrics import HeldOut
 from xmodal.recipes.image_baselines import Baselines
 from xmodal.recipes.transfer_worth import Worth, worth_table
-from xmodal.recipes.vgg_to_bert.questions import Measured
+from xmodal.recipes.vgg_to_bert.questions import BridgeSentences, TransferredImages
+from xmodal.robustness.attacked import training_cost
+from xmodal.runs.session import Session
+from xmodal.tasks.image_classifier import ImageClassifier
 from xmodal.tasks.text_classifier import TextClassifier
 from xmodal.training.baselines import NO_TRANSFER
 from xmodal.training.progress import History
+from xmodal.training.trainer import Trainer
 
 GALLERY_EACH = 8
 PROJECTED_IMAGES = 500
@@ -28,34 +33,64 @@ COMPARISONS = (
 )
 
 
-def right_answers(measured: Measured, truth: Held) -> np.ndarray:
-    """Returns, by name, which of the test images (N,) were answered rightly."""
-    return measured.probabilities.argmax(axis=1) == truth.test
+def reported(
+    session: Session,
+    data: ImageData,
+    question: TargetMap,
+    truth: HeldOut,
+    sentences: BridgeSentences,
+    measured: Mapping[str, CalibratedResult],
+    text_models: Mapping[str, TextClassifier],
+    images: TransferredImages,
+    image_weight: float,
+    without: Baselines | None,
+) -> report.Run:
+    """Puts what was measured into the records of a report."""
+    config, words = session.config, sentences.held_out
+    text = measured["text"]
+    cost = (
+        training_cost("image_only", "image_plain", session.result_seconds)
+        if "image_plain" in measured
+        else {}
+    )
+    return report.Run(
+        **session.metadata(),
+        title=f"{config.image.base} to {config.image.target} to text to BERT",
+        data=data.report,
+        results={name: item.result for name, item in measured.items()},
+        gains=paired_gains(measured),
+        transfer=images.transfer,
+        histories=histories_of(images.classifier, without, text_models),
+        gallery=report.gallery_items(
+            text.probabilities,
+            truth.test,
+            question.names,
+            per_kind=GALLERY_EACH,
+            seed=config.run.seed,
+            png=data.test.encoded,
+            id=lambda index: data.test.ids[index],
+            sentence=lambda index: " | ".join(words.test[index]),
+        ),
+        facts={
+            **cost,
+            "temperature of the image classifier": images.temperature,
+            "weight of the image in fused": image_weight,
+            "sentences": words.validation.size + words.test.size,
+            "distinct sentences": len(np.unique(np.concatenate([words.validation, words.test]))),
+        },
+        headline="text",
+        tables=without.tables() if without else (),
+        points=projected_points(
+            data.test, truth.test, words.test, text_models["text"], question, session.trainer
+        ),
+    )
 
 
-def paired_gains(measured: dict[str, Measured], truth: Held) -> tuple[Gain, ...]:
+def paired_gains(measured: Mapping[str, CalibratedResult]) -> tuple[Gain, ...]:
     """Compares the answers, two by two, on the test images."""
-    right = {name: right_answers(item, truth) for name, item in measured.items()}
+    right = {name: item.correct for name, item in measured.items()}
     right.setdefault("image_plain", right["image_only"])
     return tuple(paired_gain(right[a], right[b], what=what) for a, b, what in COMPARISONS if b in measured)
-
-
-def gallery_items(config: Config, data: ImageData, probabilities, truth, sentences, question):
-    """Picks test images to show, with their sentences and answers."""
-    picked = gallery_indices(probabilities, truth, GALLERY_EACH, config.run.seed)
-    return tuple(
-        report.GalleryItem(
-            png=data.test.encoded(index),
-            id=data.test.ids[index],
-            truth=question.names[truth[index]],
-            predicted=question.names[probabilities[index].argmax()],
-            probability=float(probabilities[index].max()),
-            sentence=" | ".join(sentences[index]),
-            kind=kind,
-        )
-        for kind, indices in picked.items()
-        for index in indices
-    )
 
 
 def projected_points(
@@ -64,43 +99,29 @@ def projected_points(
     sentences: np.ndarray,
     text: TextClassifier,
     question: TargetMap,
-    strategy,
+    trainer: Trainer,
 ) -> report.Points:
-    """Sentences of test images, and the descriptions of the answers, as the text encoder sees them."""
-    places = test.spread(PROJECTED_IMAGES)
-    words = [*sentences[places, 0], *question.descriptions]
-    targets = [*truth[places], *question.targets]
+    """Sentences of test images, and the descriptions of the answers, as the text encoder embeds them."""
+    indices = test.spread(PROJECTED_IMAGES)
+    words = [*sentences[indices, 0], *question.descriptions]
+    targets = [*truth[indices], *question.targets]
     return report.Points(
-        vectors=text.vectors(words, strategy),
+        vectors=text.vectors(words, trainer),
         labels=tuple(question.names[target] for target in targets),
         words=tuple(words),
-        pictures=(*(test.encoded(place) for place in places), *[b""] * len(question.descriptions)),
+        pictures=(*(test.encoded(index) for index in indices), *[b""] * len(question.descriptions)),
     )
 
 
-def seconds_of_results(stages: dict[str, float], without: Baselines | None) -> dict[str, float]:
-    """Adds up the stages that each result needs."""
-    image = stages["transfer"] + stages["image classifier"]
-    text = image + stages["bridge"] + stages.get("text: head", 0.0)
-    return {
-        "image_only": image,
-        "text": text,
-        "fused": text,
-        "zero_image": image + stages["bridge"] + stages.get("text: head on text alone", 0.0),
-        "text_zero_shot": image + stages["bridge"] + stages["text: zero shot"],
-        "image_plain": stages["transfer"] + stages.get("plain image classifier", 0.0),
-        **(without.seconds(stages) if without else {}),
-    }
-
-
-def image_and_text_histories(images, without: Baselines | None, text, zero_image) -> tuple[History, ...]:
+def histories_of(
+    classifier: ImageClassifier, without: Baselines | None, text_models: Mapping[str, TextClassifier]
+) -> tuple[History, ...]:
     """Returns the histories of all trainings, in their order."""
-    texts = [model.history for model in (text, zero_image) if model.history]
-    return (*images.histories, *texts, *(without.histories if without else ()))
+    texts = [text_models[name].history for name in ("text", "zero_image")]
+    trained = tuple(history for history in texts if history)
+    return classifier.histories + trained + (without.histories if without else ())
 
 
-def report_tables(worth: list[Worth], without: Baselines | None) -> tuple[report.Table, ...]:
-    """Returns the tables of the report."""
-    # With a single row it says no more than the results do.
-    worth_tables = (worth_table(worth, "images"),) if len(worth) > 1 else ()
-    return worth_tables + (without.tables() if without else ())
+def worth_tables(worth: list[Worth]) -> tuple[report.Table, ...]:
+    """Returns a table of what transfer is worth; with a single row it says no more than the results do."""
+    return (worth_table(worth, "images"),) if len(worth) > 1 else ()

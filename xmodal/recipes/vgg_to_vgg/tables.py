@@ -5,11 +5,12 @@ from dataclasses import replace
 from xmodal import report
 from xmodal.config.config import Config
 from xmodal.data.images import ImageData
+from xmodal.evaluation.calibrated_result import CalibratedResult
 from xmodal.evaluation.intervals import Gain, paired_gain
 from xmodal.recipes.transfer_worth import tried_table
-from xmodal.recipes.vgg_to_vgg.networks import START, Measured, Network, seconds_of, with_names
+from xmodal.recipes.vgg_to_vgg.networks import START, Network, with_names
 from xmodal.robustness.attacked import training_cost
-from xmodal.runs.session import Job
+from xmodal.runs.session import Session
 from xmodal.tasks.image_classifier import parts_of_pass
 from xmodal.training.baselines import NO_TRANSFER
 
@@ -25,39 +26,35 @@ COMPARISONS = (
 )
 
 
-def report_of(job: Job, data: ImageData, networks: list[Network]) -> report.Run:
+def report_of(session: Session, data: ImageData, networks: list[Network]) -> report.Run:
     """Puts what was measured into the records of a report."""
-    config, clock = job.config, job.clock
+    config = session.config
     measured = {item.result.name: item for network in networks for item in network.measured}
     # What a network became stands before what it started as.
     names = sorted(measured, key=lambda name: name.endswith(START))
     target = networks[1]
     assert target.transfer is not None
     return report.Run(
-        **job.told(),
+        **session.metadata(),
         title=f"{config.image.base} to {config.image.target}",
         data=data.report,
         results={
-            name: replace(
-                measured[name].result,
-                seconds=measured[name].result.seconds or seconds_of(name, clock.seconds),
-            )
-            for name in names
+            name: replace(measured[name].result, seconds=session.result_seconds[name]) for name in names
         },
         gains=_gains(config, measured),
         transfer=target.transfer,
         histories=tuple(history for network in networks for history in network.histories),
         gallery=(),
-        facts=_facts(networks, clock.seconds),
+        facts=_facts(networks, session.clock.seconds),
         headline=target.name,
         tables=(_table(networks), *(tried_table(network.tried) for network in networks if network.tried)),
         plots=(_plot(config, data, networks),),
     )
 
 
-def _gains(config: Config, measured: dict[str, Measured]) -> tuple[Gain, ...]:
+def _gains(config: Config, measured: dict[str, CalibratedResult]) -> tuple[Gain, ...]:
     return tuple(
-        paired_gain(measured[a].right, measured[b].right, what=with_names(config, what))
+        paired_gain(measured[a].correct, measured[b].correct, what=with_names(config, what))
         for a, b, what in COMPARISONS
         if {a, b} <= set(measured)
     )
@@ -75,11 +72,11 @@ def _facts(networks: list[Network], stages: dict[str, float]) -> dict[str, float
 
 def _table(networks: list[Network]) -> report.Table:
     def row(network: Network) -> tuple[str, ...]:
-        found = {item.result.name: 100 * item.result.accuracy for item in network.measured}
-        start, end = found.get(network.name + START), found.get(network.name)
+        accuracy = {item.result.name: 100 * item.result.accuracy for item in network.measured}
+        start, end = accuracy.get(network.name + START), accuracy.get(network.name)
         difference = "" if start is None or end is None else f"{end - start:+.2f}"
-        told = ("" if value is None else f"{value:.2f}" for value in (start, end))
-        return (network.name, *told, difference)
+        cells = ("" if value is None else f"{value:.2f}" for value in (start, end))
+        return (network.name, *cells, difference)
 
     return report.Table(
         "Test accuracy in percent before a network is trained as a whole, and after it",

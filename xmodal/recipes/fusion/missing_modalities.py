@@ -1,7 +1,7 @@
 """What is left when images or texts are missing, and which side a gate trusts: tables, plots and sentences.
 
-"right" stands for booleans (N,): whether each test pair was answered rightly. They are kept by the name of a
-model and by which sides were shown to it: "both", "image" or "text".
+"right" names booleans (N,): whether each test pair was answered rightly. They are kept by the name of a
+model and by which sides were visible to it: "both", "image" or "text".
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,7 +14,7 @@ from xmodal.report import Plot, Series, Table
 Rights = dict[str, dict[str, np.ndarray]]
 
 SHARES = (0, 10, 20, 30, 40, 50, 60, 70, 80, 90, 100)  # %
-# A side that is missing -> what is shown, and the model that reads only that.
+# A side that is missing -> what is visible, and the model that reads only that.
 WITHOUT = {"text": ("image", "image_only"), "image": ("text", "text_only")}
 # Pairs of each kind that the table of a gate shows.
 EXAMPLES = 4
@@ -24,7 +24,7 @@ def missing_curves(rights: Rights, fused: Sequence[str], seed: int) -> Iterator[
     """Yields the accuracy over the share of pairs that lose their text, and over that of lost images.
 
     Args:
-        rights: of the fused models with all that may be shown, of each side's model with "both".
+        rights: of the fused models with all that may be visible, of each side's model with "both".
         fused: names of the fused models.
         seed: which pairs lose a side; those of a smaller share do in a larger one too.
     """
@@ -80,7 +80,7 @@ def missing_gains(rights: Rights, name: str) -> tuple[Gain, ...]:
     )
 
 
-def least_without_a_side(rights: Rights, fused: Sequence[str]) -> float:
+def least_without_a_modality(rights: Rights, fused: Sequence[str]) -> float:
     """Returns the least difference, in points, between a fused model without a side and the other's model."""
     return min(
         100 * float(np.mean(rights[name][left]) - np.mean(rights[alone]["both"]))

@@ -8,11 +8,11 @@ import tensorflow as tf
 
 from xmodal.core.errors import UserError
 from xmodal.models.image_backbones import small_cnn, with_regions
-from xmodal.recipes.fusion.classifiers import Setting, dropped
-from xmodal.recipes.fusion.encoders import require_both_sides
-from xmodal.recipes.fusion.missing_sides import (
+from xmodal.recipes.fusion.classifiers import EncodedPairs, dropped
+from xmodal.recipes.fusion.encoders import require_both_modalities
+from xmodal.recipes.fusion.missing_modalities import (
     SHARES,
-    least_without_a_side,
+    least_without_a_modality,
     missing_curves,
     missing_gains,
     missing_table,
@@ -52,7 +52,7 @@ def test_the_table_sets_each_model_beside_the_other_sides_own():
     (row,) = missing_table(RIGHTS, ["fused_early"]).rows
     assert row[0] == "fused_early"
     assert [cell.partition(" ")[0] for cell in row[1:]] == ["95.00%", "74.00%", "-1.00", "80.50%", "+0.50"]
-    assert least_without_a_side(RIGHTS, ["fused_early"]) == pytest.approx(-1.0)
+    assert least_without_a_modality(RIGHTS, ["fused_early"]) == pytest.approx(-1.0)
 
 
 def test_the_sentences_say_what_was_lost():
@@ -136,27 +136,27 @@ def test_soft_labels_are_learned_in_any_order_and_their_mean_is_the_prior():
     np.testing.assert_array_equal(targets, shares[kept[order]])
     np.testing.assert_array_equal(weights, np.ones(3))
     setting = SimpleNamespace(encoded={"train": split})
-    np.testing.assert_allclose(Setting.prior.fget(setting), shares.mean(axis=0), rtol=1e-6)
+    np.testing.assert_allclose(EncodedPairs.prior.fget(setting), shares.mean(axis=0), rtol=1e-6)
 
 
 def test_a_split_without_any_image_or_text():
     whole = SimpleNamespace(has_image=np.array([True, False]), has_text=np.array([False, True]))
     empty = SimpleNamespace(has_image=np.array([True, True]), has_text=np.array([False, False]))
-    require_both_sides(SimpleNamespace(train=whole, validation=whole, test=whole))
+    require_both_modalities(SimpleNamespace(train=whole, validation=whole, test=whole))
     with pytest.raises(UserError, match=r"^no test pair has a text; there is nothing to fuse: "):
-        require_both_sides(SimpleNamespace(train=whole, validation=whole, test=empty))
+        require_both_modalities(SimpleNamespace(train=whole, validation=whole, test=empty))
 
 
 def test_a_trunk_gives_its_regions_as_they_are():
-    trunk = small_cnn(32)
-    both, map_shape = with_regions(trunk, "pool1")
+    backbone = small_cnn(32)
+    both, map_shape = with_regions(backbone, "pool1")
     assert map_shape == (14 * 14, 6)
     images = np.random.default_rng(0).uniform(0, 255, (2, 32, 32, 3)).astype(np.float32)
     parts = image_parts(both(images), map_shape)
-    np.testing.assert_allclose(parts["image"], trunk(images), rtol=1e-6)
+    np.testing.assert_allclose(parts["image"], backbone(images), rtol=1e-6)
     expected = images
-    for layer in trunk.layers[1:4]:
+    for layer in backbone.layers[1:4]:
         expected = layer(expected)
     np.testing.assert_allclose(parts["regions"], np.reshape(expected, (2, 196, 6)), rtol=1e-6)
     with pytest.raises(UserError, match="--region_layer=pool3 is no layer of 'small_cnn' with feature maps"):
-        with_regions(trunk, "pool3")
+        with_regions(backbone, "pool3")

@@ -1,0 +1,90 @@
+"""Rows of `bench/speed.py` that start processes: the first step of a training, and a whole run."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from xmodal.bench import paired_timing
+from xmodal.config.config import Config
+
+Row = dict[str, Any]
+
+
+def start(settings: Config, strategy: tf.distribute.Strategy) -> list[Row]:
+    """Compares what passes until a new process has taken a training step, and its memory, with Keras."""
+    told: dict[str, list[dict[str, Any]]] = {"xmodal": [], "keras": []}
+
+    def seconds(way: str) -> float:
+        told[way].append(
+            json.loads(run_module("xmodal.bench.first_step", way, str(settings.data.image_size)))
+        )
+        return 1 / told[way][-1]["seconds"]
+
+    pair = paired_timing.compared(lambda: seconds("xmodal"), lambda: seconds("keras"), warm_up=False)
+    ours, theirs = (_medians(told[way]) for way in ("xmodal", "keras"))
+    row = _seconds("from the start of a process to its first training step", "Keras fit", pair)
+    return [
+        row
+        | {"megabytes": ours.pop("megabytes"), "megabytes_of_peer": theirs.pop("megabytes")}
+        | {"parts": {part: (ours[part], theirs[part]) for part in ours}}
+    ]
+
+
+def _medians(told: list[dict[str, Any]]) -> dict[str, float]:
+    """Returns the medians of the parts and the memory of what several processes told."""
+    flat = [one["parts"] | {"megabytes": one["megabytes"]} for one in told]
+    return {name: float(np.median([one[name] for one in flat])) for name in flat[0]}
+
+
+def whole_run(settings: Config, strategy: tf.distribute.Strategy) -> list[Row]:
+    """Compares a whole run, once, with plain Keras that passes every image in every epoch."""
+    with tempfile.TemporaryDirectory() as folder:
+        flags = Path(folder) / "config.cfg"
+        flags.write_text(settings.flagfile)
+        output = Path(folder) / "run"
+        # The plain code trains no head on text alone: a sentence of each class is the least that ours takes.
+        alike = ("--nobaseline", "--nosmall", "--noexport", "--feature_cache_gb=0", "--text_examples=1")
+        more = (f"--output_dir={output}", f"--precision={settings.train.precision}", *alike)
+        ours, _ = paired_timing.timed(lambda: run_module("xmodal.run", f"--flagfile={flags}", *more))
+        results = json.loads((output / "metrics.json").read_text())["results"]
+        few = (f"--precision={settings.train.precision}", f"--peer_epochs={settings.bench.peer_epochs}")
+        plain, printed = paired_timing.timed(
+            lambda: run_module("xmodal.bench.plain_flow", f"--flagfile={flags}", *few)
+        )
+    told = json.loads(printed)
+    plain += told["seconds_reckoned"]
+    ratio = plain / ours
+    pair = {"first": 1 / ours, "second": 1 / plain, "ratio": ratio, "ratio_least": ratio, "ratio_most": ratio}
+    what = f"whole run of vgg_to_bert, {settings.train.precision}"
+    row = _seconds(what, "every image through the whole network in every epoch", pair)
+    if reckoned := told["seconds_reckoned"]:
+        # A network that was trained less is no equal.
+        return [row | {"reckoned": reckoned / plain}]
+    both = {name: (results[name]["accuracy"], told[name]) for name in ("image_only", "text")}
+    return [row | {"accuracy": both}]
+
+
+def _seconds(what: str, peer: str, pair: dict[str, float]) -> Row:
+    """Turns rates of something that takes long into seconds; the ratio says how many times as fast it is."""
+    taken = {name: 1 / pair[name] for name in ("first", "second")}
+    return {"what": what, "unit": "seconds", "peer": peer, **pair, **taken}
+
+
+def run_module(module: str, *arguments: str) -> str:
+    """Runs a module as a process, and returns the last line that it prints."""
+    environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "2"}
+    done = subprocess.run(
+        [sys.executable, "-m", module, *arguments],
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    return done.stdout.splitlines()[-1]
