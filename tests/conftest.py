@@ -34,13 +34,13 @@ def one_device():
 
 @pytest.fixture(scope="session")
 def tiny_exported(tmp_path_factory):
-    """A tiny model in memory and its export, which no test may change: (Served, its folder)."""
+    """A tiny model in memory and its export, which no test may change: (ServedImages, its folder)."""
     from tiny_export import tiny_served
 
-    from xmodal.export.saved_model import export
+    from xmodal.export.saved_model import export_saved_model
 
     served = tiny_served(tmp_path_factory.mktemp("preset"))
-    return served, export(served, tmp_path_factory.mktemp("models") / "tiny")
+    return served, export_saved_model(served, tmp_path_factory.mktemp("models") / "tiny")
 
 
 @pytest.fixture(scope="session")

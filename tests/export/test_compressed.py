@@ -15,7 +15,7 @@ from xmodal.export import compressed, fresh_process_timing, saved_model
 from xmodal.export.compressed import FLOAT32, LITE_ACTIVATIONS, LITE_WEIGHTS, Examples, Form
 from xmodal.export.served_documents import ServedDocuments
 from xmodal.models.heads import text_classifier
-from xmodal.models.image_backbones import image_trunk
+from xmodal.models.image_backbones import image_backbone
 from xmodal.models.text_encoder import text_encoder
 from xmodal.tasks.text_classifier import TextClassifier
 from xmodal.text.cleaning import preparation
@@ -138,7 +138,7 @@ def test_the_lines_that_ask_litert_as_they_are_shown(folders, tmp_path, monkeypa
 @pytest.fixture(scope="module")
 def image_model() -> keras.Model:
     keras.utils.set_random_seed(0)
-    trunk = image_trunk("VGG16", 32, ("block1_pool",), cache=None)
+    trunk = image_backbone("VGG16", 32, ("block1_pool",), cache=None)
     logits = keras.layers.Dense(2, kernel_initializer=keras.initializers.RandomNormal(stddev=0.03))
     return keras.Model(trunk.input, logits(trunk.output))
 

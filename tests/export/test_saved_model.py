@@ -21,7 +21,7 @@ from tiny_export import ANSWERS, tiny_served
 
 from xmodal.data.decoding import decode
 from xmodal.export import fresh_process_answers, saved_model, warmup_requests
-from xmodal.export.served_images import Served
+from xmodal.export.served_images import ServedImages
 from xmodal.export.verification import TOLERANCES, Question, check
 from xmodal.report.model_card import SIGNATURES
 from xmodal.training.checkpoint import Checkpoints
@@ -51,7 +51,7 @@ for signature, name, values in json.loads(sys.stdin.read()):
 
 
 @pytest.fixture(scope="module")
-def served(tiny_exported) -> Served:
+def served(tiny_exported) -> ServedImages:
     return tiny_exported[0]
 
 

@@ -6,9 +6,9 @@ import keras
 from tiny_bert import save_tiny_bert
 
 from xmodal.bridge.bridge import Bridge
-from xmodal.export.served_images import Served
+from xmodal.export.served_images import ServedImages
 from xmodal.models.heads import text_classifier
-from xmodal.models.image_backbones import image_trunk
+from xmodal.models.image_backbones import image_backbone
 from xmodal.models.text_encoder import text_encoder
 from xmodal.tasks.text_classifier import TextClassifier
 
@@ -16,13 +16,13 @@ CLASSES = ("cat", "dog", "bird")
 ANSWERS = ("animal", "plant")
 
 
-def tiny_served(folder: Path) -> Served:
+def tiny_served(folder: Path) -> ServedImages:
     """Makes the model; `folder` gets the preset of its BERT."""
     keras.utils.set_random_seed(0)
-    trunk = image_trunk("VGG16", 32, ("block1_pool",), cache=Path("nowhere"))
+    trunk = image_backbone("VGG16", 32, ("block1_pool",), cache=Path("nowhere"))
     logits = keras.layers.Dense(3, kernel_initializer=keras.initializers.RandomNormal(stddev=0.03))
     encoder = text_encoder(save_tiny_bert(folder / "bert"), 16)
-    return Served(
+    return ServedImages(
         image_model=keras.Model(trunk.input, logits(trunk.output)),
         image_size=32,
         temperature=1.5,

@@ -6,7 +6,7 @@ import numpy as np
 
 from xmodal import report
 from xmodal.data.audit import DataReport
-from xmodal.evaluation.intervals import paired_gain
+from xmodal.evaluation.intervals import compare_paired
 from xmodal.evaluation.metrics import evaluate
 from xmodal.training.progress import History
 
@@ -37,7 +37,7 @@ def tiny_run(right, epochs) -> report.Run:
         command="",
         data=DataReport({"train": {"cat": 1000, "dog": 234}, "test": {"cat": 50, "dog": 50}}, (), (), (), ()),
         results={"text": result},
-        gains=(paired_gain(answers == labels, labels == 0),),
+        gains=(compare_paired(answers == labels, labels == 0),),
         seconds={"data": 1.0, "images": 131.0},
         transfer=None,
         histories=(history,),

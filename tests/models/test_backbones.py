@@ -13,7 +13,7 @@ from xmodal.core.errors import UserError
 from xmodal.core.files import cache_folder
 from xmodal.models import trainable
 from xmodal.models.bilstm import MeanMaxPool, bilstm
-from xmodal.models.image_backbones import Preprocess, image_trunk
+from xmodal.models.image_backbones import Preprocess, image_backbone
 from xmodal.models.text_encoder import MeanPool, bert_word_vectors, is_new, text_encoder, with_random_weights
 from xmodal.models.trainable import set_trainable
 
@@ -22,7 +22,7 @@ CACHE = cache_folder()
 
 def trunk(name="VGG16", features=("block1_pool",), image_size=32, **options):
     keras.utils.set_random_seed(0)
-    return image_trunk(name, image_size, features, cache=CACHE, **options)
+    return image_backbone(name, image_size, features, cache=CACHE, **options)
 
 
 @pytest.fixture
@@ -185,7 +185,7 @@ def test_weights_of_a_file_for_the_small_cnn(tmp_path, images):
         warnings.filterwarnings("ignore", "__array__ implementation", DeprecationWarning)
         first.save_weights(tmp_path / "small.weights.h5")
     keras.utils.set_random_seed(1)
-    again = image_trunk("small_cnn", 32, (), weights=str(tmp_path / "small.weights.h5"), cache=CACHE)
+    again = image_backbone("small_cnn", 32, (), weights=str(tmp_path / "small.weights.h5"), cache=CACHE)
     np.testing.assert_array_equal(first(images), again(images))
 
 

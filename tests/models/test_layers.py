@@ -14,7 +14,7 @@ from xmodal.core.files import cache_folder
 from xmodal.models.bilstm import bilstm
 from xmodal.models.fusion import FusionSettings, Sides, fusion_model
 from xmodal.models.heads import ClassTexts, image_head, scored_classifier
-from xmodal.models.image_backbones import image_trunk, small_cnn
+from xmodal.models.image_backbones import image_backbone, small_cnn
 from xmodal.models.unet import unet
 from xmodal.tasks.image_classifier import both_ways, joined
 
@@ -120,7 +120,7 @@ def network(name: str):
     pairs |= {name: sample[:2] for name, sample in samples.items()} | {"token_mask": numbers(2, 5)}
     images = np.repeat(np.repeat(IMAGES, 4, axis=1), 4, axis=2)
     if name == "vgg16 with a head, and its mirror image":
-        trunk = image_trunk("VGG16", 32, ("block1_pool", "block3_pool"), cache=cache_folder())
+        trunk = image_backbone("VGG16", 32, ("block1_pool", "block3_pool"), cache=cache_folder())
         head = image_head(trunk.output.shape[-1], 3, hidden=4, dropout=0.1)
         return both_ways(joined(trunk, head)), images
     if name == "scored small_cnn":

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from xmodal.evaluation.intervals import paired_gain, wilson_interval
+from xmodal.evaluation.intervals import compare_paired, wilson_interval
 from xmodal.recipes.transfer_worth import Worth, tried_table, worth_plot, worth_table
 from xmodal.training.baselines import Attempt
 from xmodal.training.progress import History
@@ -19,7 +19,7 @@ def test_a_row_for_each_amount():
     assert table.caption == "What transfer is worth: accuracy on 200 test documents, with 95% intervals"
     assert table.head == ("examples a class", "examples", "with transfer", "without", "difference")
     few, whole = table.rows
-    low, high = paired_gain(right(180), right(100)).ci95
+    low, high = compare_paired(right(180), right(100)).ci95
     assert few == (
         "20",
         "1,040",

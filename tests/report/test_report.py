@@ -22,7 +22,7 @@ from xmodal import report
 from xmodal.core.errors import UserError
 from xmodal.core.formatting import printable
 from xmodal.data.audit import DataReport
-from xmodal.evaluation.intervals import paired_gain
+from xmodal.evaluation.intervals import compare_paired
 from xmodal.evaluation.metrics import evaluate
 from xmodal.report import figures, markup
 from xmodal.report.records import Ingredient
@@ -86,8 +86,8 @@ def run():
             "no_transfer": some_result("no_transfer", 60),
         },
         gains=(
-            paired_gain(right < 98, right < 60),
-            paired_gain(right < 97, right < 98, what="reading instead of looking"),
+            compare_paired(right < 98, right < 60),
+            compare_paired(right < 97, right < 98, what="reading instead of looking"),
         ),
         seconds={"data": 3.25, "image classifier": 131.0},
         transfer=TransferReport("vgg16", "vgg19", "identity", layers, ("predictions",), 0.0),

@@ -11,7 +11,7 @@ from absl.testing import flagsaver
 from xmodal.config import flags
 from xmodal.config.config import Config
 from xmodal.data.images import ImageData, load_images
-from xmodal.models.image_backbones import image_trunk
+from xmodal.models.image_backbones import image_backbone
 from xmodal.tasks import image_classifier
 from xmodal.tasks.image_classifier import ImageClassifier, parts_of_pass, pixels, train_image_classifier
 from xmodal.training.feature_cache import FeatureCache
@@ -58,7 +58,7 @@ def data(tmp_path_factory) -> ImageData:
 def new_backbone(strategy, features=("block1_pool",)) -> keras.Model:
     with strategy.scope():
         keras.utils.set_random_seed(7)
-        return image_trunk("VGG16", 32, features, cache=None)
+        return image_backbone("VGG16", 32, features, cache=None)
 
 
 def trained(

@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from xmodal.config.training import TrainConfig
 from xmodal.data.batches import array_batches
-from xmodal.models.image_backbones import image_trunk
+from xmodal.models.image_backbones import image_backbone
 from xmodal.models.trainable import set_trainable
 from xmodal.training.batch_norm import batch_norms, refresh_statistics, without_statistics
 from xmodal.training.loop import fit
@@ -85,7 +85,7 @@ def test_networks_from_random_weights_learn_and_answer_as_they_were_trained(name
     images[np.arange(48), :, :, labels] += 150
     with one_device.scope():
         keras.utils.set_random_seed(0)
-        trunk = image_trunk(name, 32, [last], cache=tmp_path)
+        trunk = image_backbone(name, 32, [last], cache=tmp_path)
         model = keras.Model(trunk.input, keras.layers.Dense(3, name="logits")(trunk.output))
     set_trainable(trunk, "all")
     held_out = array_batches(images, labels, batch_size=48)

@@ -20,7 +20,7 @@ from xmodal.core.clock import Clock
 from xmodal.data.batches import Batches, array_batches, untuned
 from xmodal.data.images import ImageData, ImageSplit, batches, load_images
 from xmodal.models.heads import image_head
-from xmodal.models.image_backbones import image_trunk
+from xmodal.models.image_backbones import image_backbone
 from xmodal.models.trainable import set_trainable
 from xmodal.runs.inputs import configured_images
 from xmodal.training.losses import cross_entropy
@@ -86,7 +86,7 @@ def network(size: int, strategy) -> keras.Model:
     """Returns a VGG19 of random weights with a head for ten classes: images (B, size, size, 3) -> (B, 10)."""
     with strategy.scope():
         keras.utils.set_random_seed(0)
-        trunk = image_trunk("VGG19", size, ("block5_pool",), cache=Path())
+        trunk = image_backbone("VGG19", size, ("block5_pool",), cache=Path())
         return keras.Model(trunk.input, keras.layers.Dense(10)(trunk.output))
 
 
@@ -140,7 +140,7 @@ def cached_head(settings: Config, data: ImageData, strategy) -> dict[str, float]
     """Compares training a head on kept features with training it through the frozen trunk."""
     size = settings.data.image_size
     with strategy.scope():
-        trunk = image_trunk(settings.image.target, size, settings.image.features, cache=Path())
+        trunk = image_backbone(settings.image.target, size, settings.image.features, cache=Path())
         set_trainable(trunk, "head")
     epoch = examples(data.train, size)
     in_order = batches(data.train, image_size=size, batch_size=BATCH).map(lambda batch: batch["image"])

@@ -61,7 +61,7 @@ def _by_xmodal(clock: Clock, size: int) -> None:
         import keras
 
         from xmodal.data.batches import array_batches
-        from xmodal.models.image_backbones import image_trunk
+        from xmodal.models.image_backbones import image_backbone
         from xmodal.training.losses import cross_entropy
         from xmodal.training.strategy import make_strategy
         from xmodal.training.trainer import Trainer
@@ -69,7 +69,7 @@ def _by_xmodal(clock: Clock, size: int) -> None:
     with clock.stage("model"):
         trainer = Trainer(strategy=make_strategy("auto"))
         with trainer.strategy.scope():
-            trunk = image_trunk("VGG19", size, ("block5_pool",), cache=Path())
+            trunk = image_backbone("VGG19", size, ("block5_pool",), cache=Path())
             model = keras.Model(trunk.input, keras.layers.Dense(10)(trunk.output))
     with clock.stage("training"):
         trainer.fit(

@@ -20,8 +20,8 @@ from xmodal.core.clock import Clock
 from xmodal.core.files import cache_folder
 from xmodal.data.decoding import decode
 from xmodal.evaluation.calibration import softmax
-from xmodal.export.saved_model import export
-from xmodal.export.served_images import Served
+from xmodal.export.saved_model import export_saved_model
+from xmodal.export.served_images import ServedImages
 from xmodal.recipes.vgg_to_bert import recipe
 from xmodal.recipes.vgg_to_bert.questions import question_of, zero_shot_model
 from xmodal.runs.inputs import configured_images
@@ -56,7 +56,7 @@ def measure(settings: Config, clock: Clock) -> dict[str, object]:
     with clock.stage("preparation"):
         parts, names, inputs = _prepare(settings)
     with tempfile.TemporaryDirectory() as folder, clock.stage("export"):
-        exported = tf.saved_model.load(str(export(parts.served(names), Path(folder) / "model")))
+        exported = tf.saved_model.load(str(export_saved_model(parts.served(names), Path(folder) / "model")))
     ways = {"serving_default": parts.answer_images, "text": parts.answer_texts}
     figures: dict[str, object] = {
         "image_size": settings.data.image_size,
@@ -142,9 +142,9 @@ class Parts:
     bridge: Bridge
     text: TextClassifier
 
-    def served(self, names: tuple[str, ...]) -> Served:
+    def served(self, names: tuple[str, ...]) -> ServedImages:
         """Returns the same as one model, with these answers."""
-        return Served(
+        return ServedImages(
             image_model=self.images,
             image_size=self.image_size,
             temperature=1.0,

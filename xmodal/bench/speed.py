@@ -39,7 +39,7 @@ from xmodal.core.errors import UserError
 from xmodal.kernels.activations import compiled_activations
 from xmodal.kernels.convolutions import quickly
 from xmodal.models.heads import text_classifier
-from xmodal.models.image_backbones import image_trunk
+from xmodal.models.image_backbones import image_backbone
 from xmodal.models.text_encoder import text_encoder
 from xmodal.report.records import Table
 from xmodal.runs.inputs import configured_images
@@ -178,7 +178,7 @@ def forward(settings: Config, strategy: tf.distribute.Strategy) -> list[Row]:
     names, precision = settings.image.features, settings.train.precision
     images = noise_images(settings, FORWARD_BATCHES)
     with strategy.scope(), computing(precision):
-        trunk = image_trunk(settings.image.target, settings.data.image_size, names, cache=Path())
+        trunk = image_backbone(settings.image.target, settings.data.image_size, names, cache=Path())
     run = mapped(lambda batch: (quickly(trunk, batch, training=False),), strategy)
     batches = tf.data.Dataset.from_tensor_slices(images)
     theirs = peers().forward(peers().vgg(trunk, names), [(batch,) for batch in images], precision)

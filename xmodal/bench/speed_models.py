@@ -13,7 +13,7 @@ from xmodal.config.config import Config
 from xmodal.core.files import cache_folder
 from xmodal.data.batches import array_batches, untuned
 from xmodal.models.heads import logits
-from xmodal.models.image_backbones import image_trunk
+from xmodal.models.image_backbones import image_backbone
 from xmodal.models.trainable import set_trainable
 
 CLASSES = 10
@@ -36,7 +36,7 @@ def image_classifier(
 ) -> tuple[keras.Model, keras.Model]:
     """Returns a classifier that learns from a layer on, and its trunk."""
     with strategy.scope(), computing(settings.train.precision):
-        trunk = image_trunk(
+        trunk = image_backbone(
             settings.image.target, settings.data.image_size, settings.image.features, cache=Path()
         )
         set_trainable(trunk, first)

@@ -67,7 +67,7 @@ def vgg(trunk: keras.Model, features: Sequence[str], logits: keras.layers.Dense 
     """Builds a VGG trunk in PyTorch, with the same weights, and the layer of a classifier on it.
 
     Args:
-        trunk: RGB images (B, H, W, 3) from 0 to 255 -> features (B, D), see `image_backbones.image_trunk`.
+        trunk: RGB images (B, H, W, 3) from 0 to 255 -> features (B, D), see `image_backbones.image_backbone`.
         features: names of the layers that it reads.
         logits: the layer that ends the classifier, None for the features alone.
     """

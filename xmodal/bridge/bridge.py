@@ -44,10 +44,15 @@ class Bridge:
         UserError: for fewer than two classes, names without text or that read alike, an unknown style,
             a `top_k` that the classes do not fill, and templates that are missing, repeated, without
             exactly one `{}`, or with an article before it.
+
+    Example:
+        >>> bridge = Bridge(("cat", "dog"))
+        >>> bridge.describe(np.array([0.8, 0.2]))
+        ['a photo of probably a cat, perhaps a dog']
     """
 
     class_names: tuple[str, ...]
-    style: str
+    style: str = "hedged"
     templates: tuple[str, ...] = ("a photo of {}",)
     top_k: int = 3
 

@@ -20,6 +20,11 @@ class UserError(Exception):
     Args:
         problem: what is wrong, naming the thing and its value.
         remedy: what to do about it, as an instruction.
+
+    Example:
+        >>> raise UserError("the folder 'photos' holds no files", "put pictures in it")
+        Traceback (most recent call last):
+        xmodal.core.errors.UserError: the folder 'photos' holds no files; put pictures in it
     """
 
     def __init__(self, problem: str, remedy: str):

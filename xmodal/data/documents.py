@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from xmodal.core.errors import UserError
+from xmodal.core.files import cache_folder
 from xmodal.data.audit import DataReport, Scan, audit
 from xmodal.data.document_sources import read_documents
 from xmodal.data.splits import (
@@ -63,7 +64,7 @@ class DocumentData:
 def load_documents(
     dataset: str,
     *,
-    cache: Path,
+    cache: Path | None = None,
     offline: bool = False,
     class_names: Sequence[str] = (),
     validation_fraction: float = 0.1,
@@ -91,7 +92,7 @@ def load_documents(
             (.txt files, the class a subfolder or the number before the first dot of the file's name,
             either right there or in train/, val/ and test/); "csv:PATH", "tsv:PATH" or "jsonl:PATH" (a
             file, or a folder with the files train.csv, dev.csv, test.csv and so on); or "tfds:NAME".
-        cache: folder of downloaded data.
+        cache: folder of downloaded data; None for the usual one.
         offline: reach for nothing.
         class_names: names in place of the data's own, in the data's order: alphabetical, or by value when
             all are whole numbers.
@@ -116,11 +117,16 @@ def load_documents(
 
     Raises:
         UserError: when the data is not there or cannot be learned from.
+
+    Example:
+        >>> data = load_documents("dir:letters", min_per_class=2)
+        >>> data.class_names, len(data.train)
+        (('cat', 'dog'), 29)
     """
     reading = Reading(encoding, fallback_encoding, text_column, label_column, split_column)
     require_encodings(reading)
     try:
-        listing = read_documents(dataset, reading, cache, offline)
+        listing = read_documents(dataset, reading, cache or cache_folder(), offline)
     except PermissionError as error:
         raise UserError(
             f"{str(error.filename)!r} cannot be read ({error.strerror})", "allow reading it"

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from xmodal.core.errors import UserError
+from xmodal.core.files import cache_folder
 from xmodal.core.reading import read_regular
 from xmodal.data.audit import DataReport, audit, audit_unlabelled, scan
 from xmodal.data.augmentation import augmented, draws
@@ -93,7 +94,7 @@ class ImageData:
 def load_images(
     dataset: str,
     *,
-    cache: Path,
+    cache: Path | None = None,
     offline: bool = False,
     class_names: Sequence[str] = (),
     validation_fraction: float = 0.1,
@@ -116,7 +117,7 @@ def load_images(
             these); "csv:PATH" (columns image, label and, optionally, split; image paths relative to the
             CSV; for soft labels, columns label:NAME in the place of label, with the shares of each class,
             which are scaled to a sum of 1); or "tfds:NAME".
-        cache: folder of downloaded data.
+        cache: folder of downloaded data; None for the usual one.
         offline: reach for nothing.
         class_names: names in place of the data's own, in the data's order: alphabetical, or by value when
             all are whole numbers.
@@ -135,9 +136,14 @@ def load_images(
 
     Raises:
         UserError: when the data is not there or cannot be learned from.
+
+    Example:
+        >>> data = load_images("folder:photos", min_per_class=2)
+        >>> data.class_names, len(data.train), len(data.validation), len(data.test)
+        (('cat', 'dog'), 29, 3, 8)
     """
     with _permission_errors():
-        listing = read_images(dataset, cache, offline)
+        listing = read_images(dataset, cache or cache_folder(), offline)
     examples, names = divide(
         listing.examples,
         dataset=dataset,

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from xmodal.core.errors import UserError
+from xmodal.core.files import cache_folder
 from xmodal.data.audit import DataReport, Scan, audit, reasons, scan
 from xmodal.data.decoding import decoded_pixels
 from xmodal.data.images import ImageSplit
@@ -81,8 +82,8 @@ class PairData:
 def load_pairs(
     source: str,
     *,
-    cache: Path,
-    reading: Reading,
+    cache: Path | None = None,
+    reading: Reading = Reading(image="image"),  # noqa: B008
     image_folder: Path | None = None,
     misread: float = 0.15,
     typing_slips: float = 0.05,
@@ -107,7 +108,7 @@ def load_pairs(
     Args:
         source: "mnist_5k", digits with readings by `xmodal.data.digit_readings`; or "csv:PATH", "tsv:PATH" or
             "jsonl:PATH", which may end in .gz.
-        cache: folder of downloaded data.
+        cache: folder of downloaded data; None for the usual one.
         reading: encodings and columns.
         image_folder: what the table's paths of images are relative to, by default the table's own folder.
         misread, typing_slips: of the readings of mnist_5k.
@@ -129,10 +130,16 @@ def load_pairs(
 
     Raises:
         UserError: when the data is not there or cannot be learned from.
+
+    Example:
+        >>> data = load_pairs("csv:pairs.csv", image_folder=Path("photos"), min_per_class=2)
+        >>> data.train.texts[0]
+        'a cat or 0'
     """
     require_encodings(reading)
     read = read_pairs(
-        source, PairSettings(reading, cache, offline, image_folder, misread, typing_slips, seed)
+        source,
+        PairSettings(reading, cache or cache_folder(), offline, image_folder, misread, typing_slips, seed),
     )
     examples, names = divide(
         read.examples,

@@ -36,11 +36,11 @@ class Reading:
             the image or of the text may be empty, and a key missing.
     """
 
-    encoding: str
-    fallback: str | None
-    text: str
-    label: str
-    split: str
+    encoding: str = "utf-8"
+    fallback: str | None = None
+    text: str = "text"
+    label: str = "label"
+    split: str = "split"
     image: str | None = None
 
     @property

@@ -18,7 +18,7 @@ from xmodal.core.files import whole_folder
 from xmodal.core.formatting import interval
 from xmodal.data.decoding import decode
 from xmodal.data.images import ImageSplit
-from xmodal.evaluation.intervals import paired_gain, wilson_interval
+from xmodal.evaluation.intervals import compare_paired, wilson_interval
 from xmodal.export import fresh_process_timing
 from xmodal.export.saved_model import form_folder
 from xmodal.export.served_documents import ServedDocuments
@@ -325,7 +325,7 @@ def small_table(
     rows = []
     for name, form in forms.items():
         right = form.right(labels)
-        gain = paired_gain(right, base.right(labels), what=name)
+        gain = compare_paired(right, base.right(labels), what=name)
         rows.append(
             (
                 name,

@@ -61,6 +61,12 @@ class Predictor:
 
     Raises:
         UserError: when there is no such model.
+
+    Example:
+        >>> predictor = Predictor(Path("exported"))
+        >>> (answer,) = predictor([Item("a text", b"a photo of a cat", is_text=True)])
+        >>> answer.label in ("animal", "plant")
+        True
     """
 
     def __init__(self, folder: Path):

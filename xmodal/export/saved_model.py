@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from xmodal.core.files import digests, new_folder, rename_folder
 from xmodal.export.served_documents import ServedDocuments
-from xmodal.export.served_images import Served
+from xmodal.export.served_images import ServedImages
 from xmodal.export.served_pairs import ServedPairs
 from xmodal.export.warmup_requests import write_requests
 from xmodal.report.model_card import CARD
@@ -22,12 +22,17 @@ FORMS = ("int8", "litert", "index", "generator")
 Told = dict[str, float | int | str]
 
 
-def export(served: Served | ServedDocuments | ServedPairs, folder: Path) -> Path:
-    """Saves a model as the next version in a folder, and returns the folder of that, <folder>/<version>."""
+def export_saved_model(served: ServedImages | ServedDocuments | ServedPairs, folder: Path) -> Path:
+    """Saves a model as the next version in a folder, and returns the folder of that, <folder>/<version>.
+
+    Example:
+        >>> export_saved_model(served, Path("saved_models/photos"))
+        PosixPath('saved_models/photos/1')
+    """
     return publish(folder, partial(save, served))[0]
 
 
-def save(served: Served | ServedDocuments | ServedPairs, folder: Path) -> None:
+def save(served: ServedImages | ServedDocuments | ServedPairs, folder: Path) -> None:
     """Saves a model, and requests that warm it up, in a folder that is there."""
     signatures = served.signatures()
     tf.saved_model.save(served, str(folder), signatures=signatures)

@@ -22,7 +22,7 @@ from xmodal.export.serving import (
 from xmodal.tasks.text_classifier import TextClassifier
 
 
-class Served(Labelled):
+class ServedImages(Labelled):
     """The path from image bytes, or from a text, to an answer, as a SavedModel keeps it.
 
     Args:
@@ -33,6 +33,22 @@ class Served(Labelled):
         text: sentences -> logits of the target question (B, T).
         text_temperature: calibrates these.
         names: the answers, T of them.
+
+    Example:
+        >>> from xmodal.models.heads import text_classifier
+        >>> backbone = image_backbone("VGG16", 32, ("block1_pool",), weights="none")
+        >>> encoder = text_encoder("bert", sequence_length=16)
+        >>> served = ServedImages(
+        ...     image_model=keras.Model(backbone.input, keras.layers.Dense(2)(backbone.output)),
+        ...     image_size=32,
+        ...     temperature=1.0,
+        ...     bridge=Bridge(("cat", "dog")),
+        ...     text=TextClassifier(encoder, text_classifier(encoder.model, 2), None),
+        ...     text_temperature=1.0,
+        ...     names=("cat", "dog"),
+        ... )
+        >>> sorted(served.signatures())
+        ['embed_image', 'embed_text', 'image_and_text', 'labels', 'serving_default', 'text']
     """
 
     def __init__(

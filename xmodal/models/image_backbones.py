@@ -8,6 +8,7 @@ import keras
 from xmodal.assets.fetch import locate
 from xmodal.assets.vgg16 import vgg16_arrays
 from xmodal.core.errors import UserError, nearest
+from xmodal.core.files import cache_folder
 
 
 @keras.saving.register_keras_serializable("xmodal")
@@ -33,13 +34,13 @@ class Preprocess(keras.layers.Layer):
         return input_shape
 
 
-def image_trunk(
+def image_backbone(
     name: str,
     image_size: int,
     features: Sequence[str],
     *,
     weights: str = "none",
-    cache: Path,
+    cache: Path | None = None,
     offline: bool = False,
 ) -> keras.Model:
     """Builds a Keras Applications model up to its pooled features, or a small CNN.
@@ -54,7 +55,7 @@ def image_trunk(
         features: names of the layers to read.
         weights: a named asset, "imagenet" (fetched by Keras Applications), a `.weights.h5` file of
             the model without its top, or "none" for random weights.
-        cache: folder of fetched assets.
+        cache: folder of fetched assets; None for the usual one.
         offline: make no attempt to fetch.
 
     Returns:
@@ -62,7 +63,13 @@ def image_trunk(
 
     Raises:
         UserError: for an unknown model, layer or weights, or weights that cannot be had.
+
+    Example:
+        >>> backbone = image_backbone("VGG19", 32, ("block4_pool", "block5_pool"), weights="none")
+        >>> backbone.output.shape
+        (None, 2048)
     """
+    cache = cache or cache_folder()
     if name == "small_cnn":
         model = small_cnn(image_size)
         if weights != "none":

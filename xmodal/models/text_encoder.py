@@ -118,6 +118,11 @@ def text_encoder(preset: str, sequence_length: int) -> TextEncoder:
 
     Raises:
         UserError: when the preset cannot be read, or is shorter than `sequence_length`.
+
+    Example:
+        >>> encoder = text_encoder("bert", sequence_length=16)  # a folder; or "minilm_l6", a preset, hf://...
+        >>> encoder.model(encoder.preprocessor(["a photo of a cat"])).shape
+        TensorShape([1, 16])
     """
     container = Path(preset) / E5_FILE
     if container.is_file():

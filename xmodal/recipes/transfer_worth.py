@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from xmodal import report
-from xmodal.evaluation.intervals import paired_gain, wilson_interval
+from xmodal.evaluation.intervals import compare_paired, wilson_interval
 from xmodal.recipes.amounts import amount
 from xmodal.training.baselines import Attempt
 
@@ -88,7 +88,7 @@ def _tried(item: Attempt) -> tuple[str | int | float, ...]:
 
 
 def _row(item: Worth) -> tuple[str, ...]:
-    gain = paired_gain(item.with_transfer, item.without)
+    gain = compare_paired(item.with_transfer, item.without)
     low, high = gain.ci95
     return (
         amount(item.count),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from xmodal import report
-from xmodal.evaluation.intervals import Gain, paired_gain, wilson_interval
+from xmodal.evaluation.intervals import Gain, compare_paired, wilson_interval
 from xmodal.runs.session import Session
 from xmodal.training.checkpoint import State
 from xmodal.training.rehearsal import under_way
@@ -111,11 +111,13 @@ def attack_gains(attacked: Mapping[str, AttackResult], unit: str) -> tuple[Gain,
     (name, plain), *others = attacked.items()
     worst = plain.worst()
     gains = [
-        paired_gain(right, plain.clean, what=f"{change}, asked of {name},", unit=unit)
+        compare_paired(right, plain.clean, what=f"{change}, asked of {name},", unit=unit)
         for change, right in worst.items()
     ]
     gains += [
-        paired_gain(right, worst[change], what=f"{other} in the place of {name}, under {change},", unit=unit)
+        compare_paired(
+            right, worst[change], what=f"{other} in the place of {name}, under {change},", unit=unit
+        )
         for other, item in others
         for change, right in item.worst().items()
     ]

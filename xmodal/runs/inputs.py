@@ -13,7 +13,7 @@ from xmodal.data.documents import DocumentData, load_documents, with_test
 from xmodal.data.images import ImageData, load_images
 from xmodal.data.pairs import PairData, load_pairs
 from xmodal.data.tables import Reading
-from xmodal.models.image_backbones import image_trunk
+from xmodal.models.image_backbones import image_backbone
 from xmodal.training.feature_cache import FeatureCache
 from xmodal.training.trainer import Trainer
 
@@ -144,12 +144,12 @@ def build_backbone(config: Config, name: str, weights: str, trainer: Trainer) ->
 
     Args:
         config: all flags.
-        name: of the architecture, as `image_trunk` takes it.
+        name: of the architecture, as `image_backbone` takes it.
         weights: that it begins with; the trainer's seed sets those that are random.
         trainer: in whose scope it is built.
     """
     with trainer.scope():
-        return image_trunk(
+        return image_backbone(
             name,
             config.data.image_size,
             config.image.features,

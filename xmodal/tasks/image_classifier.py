@@ -39,6 +39,14 @@ class ImageClassifier:
             frozen, and otherwise of `MAX_TRAIN_LOGITS` of them at most.
         validation_logits: logits of the validation split.
         histories: one for each training that it went through.
+
+    Example:
+        >>> trainer, data = Trainer(), load_images("folder:photos", min_per_class=2)
+        >>> with trainer.scope():
+        ...     backbone = image_backbone("VGG16", 32, ("block1_pool",), weights="none")
+        >>> classifier = train_image_classifier(backbone, data, ImageConfig(epochs=1, head_epochs=1), trainer)
+        >>> classifier.validation_logits.shape
+        (3, 2)
     """
 
     backbone: keras.Model

@@ -61,6 +61,13 @@ class TextClassifier:
         encoder: the tokenizer's side: strings (B,) -> the model's inputs.
         model: those inputs -> logits (B, C).
         history: of its training, None when it had none.
+
+    Example:
+        >>> examples = merge(["a photo of a cat", "a photo of a dog"], np.array([0, 1]))
+        >>> config = TextConfig(sequence_length=16, text_epochs=1)
+        >>> classifier = train_text_classifier("bert", examples, 2, config, Trainer())
+        >>> classifier.logits(["a photo of a bird"], Trainer()).shape
+        (1, 2)
     """
 
     encoder: TextEncoder

@@ -45,6 +45,12 @@ class TransferReport:
         unmatched_source: source layers with no place in the target, all of them declared in `drop`.
         max_abs_difference: largest absolute difference between the outputs of both models on the
             probe batch after the transfer, None without a probe.
+
+    Example:
+        >>> base = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, name="shared")])
+        >>> report = transfer_weights(base, keras.models.clone_model(base), probe=np.ones((2, 4), "float32"))
+        >>> [(layer.target, layer.action, layer.parameters) for layer in report.layers]
+        [('shared', 'copied', 15)]
     """
 
     source_model: str
@@ -106,6 +112,16 @@ def transfer_weights(
     Raises:
         UserError: when a layer of either side is unmatched and not declared, or when a layer to be
             grown cannot be an identity.
+
+    Example:
+        >>> shared = keras.layers.Dense(3, name="shared")
+        >>> base = keras.Sequential([keras.Input((4,)), shared])
+        >>> target = keras.Sequential(
+        ...     [keras.Input((4,)), keras.layers.Dense(3, name="shared"), keras.layers.Dense(3, name="new")]
+        ... )
+        >>> report = transfer_weights(base, target, grow=["new"], probe=np.ones((2, 4), "float32"))
+        >>> report.max_abs_difference
+        0.0
     """
     sources, targets = dict(_weighted_layers(source)), dict(_weighted_layers(target))
     pairs, grown, left = _match(sources, targets, grow=grow, leave=leave, rename=rename or {})

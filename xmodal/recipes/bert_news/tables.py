@@ -10,7 +10,7 @@ from xmodal.data.audit import DataReport
 from xmodal.data.cleaned_documents import Prepared
 from xmodal.data.documents import DocumentData
 from xmodal.evaluation.calibrated_result import CalibratedResult
-from xmodal.evaluation.intervals import Gain, paired_gain
+from xmodal.evaluation.intervals import Gain, compare_paired
 from xmodal.evaluation.metrics import Result
 from xmodal.evaluation.selection import hardest
 from xmodal.robustness.attacked import training_cost
@@ -88,7 +88,7 @@ def gains(measured: dict[str, CalibratedResult]) -> tuple[Gain, ...]:
         ("bert_robust", "bert", "bert_robust in the place of bert,"),
     )
     return tuple(
-        paired_gain(right[a], right[b], what=what, unit="documents")
+        compare_paired(right[a], right[b], what=what, unit="documents")
         for a, b, what in compared
         if a in right and b in right
     )

@@ -20,7 +20,7 @@ from xmodal.core.files import cache_folder
 from xmodal.data.audit import DataReport
 from xmodal.data.target_map import read_descriptions
 from xmodal.models.heads import ClassTexts
-from xmodal.models.image_backbones import image_trunk
+from xmodal.models.image_backbones import image_backbone
 from xmodal.recipes.amounts import counts_of
 from xmodal.recipes.cnn_to_text.arms import (
     ALONE,
@@ -140,7 +140,7 @@ def modalities_of(session: Session) -> tuple[dict[str, Modality], tuple[DataRepo
     images = image_modality(
         image_data,
         texts(image_data.class_names, None),
-        lambda: image_trunk(
+        lambda: image_backbone(
             config.image.base,
             config.data.image_size,
             config.image.features,

@@ -46,7 +46,7 @@ def image_encoder(
     Args:
         session: the run.
         data: the pairs; it learns from those that have an image.
-        weights: that it begins with, as `image_trunk` takes them.
+        weights: that it begins with, as `image_backbone` takes them.
         name: what its training is called.
 
     Returns:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from xmodal.evaluation.intervals import Gain, paired_gain, wilson_interval
+from xmodal.evaluation.intervals import Gain, compare_paired, wilson_interval
 from xmodal.report import Plot, Series, Table
 
 Rights = dict[str, dict[str, np.ndarray]]
@@ -51,7 +51,7 @@ def missing_table(rights: Rights, fused: Sequence[str]) -> Table:
     for name in fused:
         row: tuple[str, ...] = (name, _told(rights[name]["both"]))
         for left, alone in WITHOUT.values():
-            gain = paired_gain(rights[name][left], rights[alone]["both"])
+            gain = compare_paired(rights[name][left], rights[alone]["both"])
             low, high = gain.ci95
             points = f"{100 * gain.difference:+.2f} ({100 * low:+.2f} to {100 * high:+.2f})"
             row += (_told(rights[name][left]), points)
@@ -70,7 +70,7 @@ def missing_table(rights: Rights, fused: Sequence[str]) -> Table:
 def missing_gains(rights: Rights, name: str) -> tuple[Gain, ...]:
     """Returns what a fused model gains or loses without one side against the model of the other side."""
     return tuple(
-        paired_gain(
+        compare_paired(
             rights[name][left],
             rights[alone]["both"],
             what=f"{name} without any {missing}, in the place of {alone},",

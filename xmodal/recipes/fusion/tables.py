@@ -8,7 +8,7 @@ import numpy as np
 from xmodal import report
 from xmodal.config.config import Config
 from xmodal.data.pairs import PairData
-from xmodal.evaluation.intervals import Gain, paired_gain
+from xmodal.evaluation.intervals import Gain, compare_paired
 from xmodal.evaluation.metrics import Result, evaluate
 from xmodal.models.fusion import ALONE, gate_model
 from xmodal.recipes.fusion.classifiers import EncodedPairs, Fused, logits_of
@@ -95,7 +95,7 @@ def transfer_gain(config: Config, without: Baselines, measured: FusionResults, d
     # Where the image weights are random ones, nothing of them was transferred.
     moved = "weights" if config.image.image_weights != "none" else "the text encoder's weights"
     what = f"transfer of {moved}, in the place of no_transfer ({without.best}),"
-    return paired_gain(right, other, what=what, unit="pairs")
+    return compare_paired(right, other, what=what, unit="pairs")
 
 
 def reported(
@@ -124,7 +124,7 @@ def reported(
         data=data.report,
         results=results,
         gains=(
-            paired_gain(
+            compare_paired(
                 rights[measured.best]["both"],
                 rights[alone]["both"],
                 what=f"reading both ({measured.best}), in the place of {alone},",

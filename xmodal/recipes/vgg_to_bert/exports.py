@@ -13,7 +13,7 @@ from xmodal.data.target_map import TargetMap
 from xmodal.evaluation.calibrated_result import CalibratedResult
 from xmodal.evaluation.calibration import softmax
 from xmodal.export.compressed import Examples, drawn, representative_images, small_images
-from xmodal.export.served_images import Served
+from xmodal.export.served_images import ServedImages
 from xmodal.export.serving import of_length_one
 from xmodal.export.verification import Question
 from xmodal.recipes.export import export_model
@@ -46,7 +46,7 @@ def export_served(
         test: the test images.
         sentences: of these (N, P).
     """
-    served = Served(
+    served = ServedImages(
         image_model=images.classifier.model,
         image_size=session.config.data.image_size,
         temperature=images.temperature,

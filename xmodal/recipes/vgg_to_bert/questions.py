@@ -12,7 +12,7 @@ from xmodal.data.images import ImageData
 from xmodal.data.target_map import TargetMap, identity_map, read_target_map
 from xmodal.evaluation.calibrated_result import CalibratedResult, calibrated_result
 from xmodal.evaluation.calibration import fit_mixture, fit_temperature, mix, softmax
-from xmodal.evaluation.intervals import Gain, paired_gain
+from xmodal.evaluation.intervals import Gain, compare_paired
 from xmodal.evaluation.metrics import HeldOut, Result
 from xmodal.runs.session import Session
 from xmodal.tasks.image_classifier import ImageClassifier
@@ -189,7 +189,7 @@ def evaluate_extra_targets(
             results[answer.result.name] = answer.result
             right[kind] = answer.correct
         what = f"asking {name!r} with what is said of training images, and not in text alone,"
-        gains.append(paired_gain(right["text"], right["zero_image"], what=what))
+        gains.append(compare_paired(right["text"], right["zero_image"], what=what))
     return results, tuple(gains)
 
 

@@ -8,7 +8,7 @@ from xmodal import report
 from xmodal.data.images import ImageData, ImageSplit
 from xmodal.data.target_map import TargetMap
 from xmodal.evaluation.calibrated_result import CalibratedResult
-from xmodal.evaluation.intervals import Gain, paired_gain
+from xmodal.evaluation.intervals import Gain, compare_paired
 from xmodal.evaluation.metrics import HeldOut
 from xmodal.recipes.image_baselines import Baselines
 from xmodal.recipes.transfer_worth import Worth, worth_table
@@ -90,7 +90,7 @@ def paired_gains(measured: Mapping[str, CalibratedResult]) -> tuple[Gain, ...]:
     """Compares the answers, two by two, on the test images."""
     right = {name: item.correct for name, item in measured.items()}
     right.setdefault("image_plain", right["image_only"])
-    return tuple(paired_gain(right[a], right[b], what=what) for a, b, what in COMPARISONS if b in measured)
+    return tuple(compare_paired(right[a], right[b], what=what) for a, b, what in COMPARISONS if b in measured)
 
 
 def projected_points(
