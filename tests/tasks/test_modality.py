@@ -5,7 +5,6 @@ import pytest
 import tensorflow as tf
 from tiny_bert import save_tiny_bert
 
-from xmodal.config.data import DataConfig
 from xmodal.config.image import ImageConfig
 from xmodal.config.scorer import ScorerConfig
 from xmodal.config.text import TextConfig
@@ -153,8 +152,8 @@ def test_an_epoch_of_images_has_the_shares_of_its_targets():
         data,
         ClassTexts(np.eye(2), np.arange(2)),
         None,
-        data_config=DataConfig(image_size=4),
-        config=ImageConfig(batch_size=2, augment=()),
+        ImageConfig(batch_size=2, augment=()),
+        image_size=4,
     )
     positions = np.array([5, 1, 3, 2])
     for targets in (np.array([0, 1, 1, 0]), np.array([[0.2, 0.8], [1, 0], [0.5, 0.5], [0, 1]], np.float32)):

@@ -7,7 +7,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from xmodal.config.data import DataConfig
 from xmodal.config.image import ImageConfig
 from xmodal.config.scorer import ScorerConfig
 from xmodal.config.text import TextConfig
@@ -83,9 +82,9 @@ def image_modality(
     data: ImageData,
     texts: ClassTexts,
     encoder: Callable[[], keras.Model],
-    *,
-    data_config: DataConfig,
     config: ImageConfig,
+    *,
+    image_size: int,
 ) -> Modality:
     """Returns images as a modality.
 
@@ -93,8 +92,8 @@ def image_modality(
         data: the splits.
         texts: what the classes are called.
         encoder: makes a backbone: RGB images (B, H, W, 3) from 0 to 255 -> features (B, D).
-        data_config: gives the image size.
         config: batch, augmentation, epochs and rate.
+        image_size: side of the images in pixels.
     """
     splits = {name: getattr(data, name) for name in SPLITS}
 
@@ -102,7 +101,7 @@ def image_modality(
         soft = targets.ndim == 2
         labels = (targets.argmax(axis=1) if soft else targets).astype(np.int32)
         labelled = replace(split, labels=labels, shares=targets if soft else None)
-        return batches(labelled, image_size=data_config.image_size, **options).map(learnable)
+        return batches(labelled, image_size=image_size, **options).map(learnable)
 
     def train_batches(positions: np.ndarray, targets: np.ndarray, seed: tuple[int, int]) -> Batches:
         return examples(

@@ -148,8 +148,8 @@ def modalities_of(session: Session) -> tuple[dict[str, Modality], tuple[DataRepo
             cache=cache,
             offline=offline,
         ),
-        data_config=config.data,
-        config=config.image,
+        config.image,
+        image_size=config.data.image_size,
     )
     documents, numbered = document_modality(
         document_data,
