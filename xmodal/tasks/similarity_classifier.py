@@ -87,7 +87,7 @@ def class_texts(
         if target not in targets[known]:
             raise UserError(
                 f"the text encoder {preset!r} knows no word of the class name {name!r}",
-                "describe it in --class_descriptions, rename it by --class_names or change --text_encoder",
+                "describe it in `class_descriptions`, rename it by `class_names` or change `text_encoder`",
             )
     tokens = encoder.padded(np.array(texts, object)[known])
     vectors = predict(encoder.model, array_batches(tokens, batch_size=64), strategy)
@@ -193,7 +193,7 @@ def move(moving: Moving, target: keras.Model) -> TransferReport:
         raise UserError(
             f"the scorer of {moving.source.name!r} compares vectors of {widths[0]} numbers, "
             f"that of {target.name!r} vectors of {widths[1]}",
-            "encode the class names of both by the same --text_encoder",
+            "encode the class names of both by the same `text_encoder`",
         )
 
     def staying(model: keras.Model) -> list[str]:
