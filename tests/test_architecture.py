@@ -6,6 +6,7 @@
 """
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -39,6 +40,8 @@ COMMANDS = ("__main__", "run", "predict", "compare", "search", "paint", "fetch",
 EXCEPTIONS: dict[tuple[str, str], str] = {}
 
 KNOW_THE_WHOLE_CONFIG = ("recipes", "runs", "robustness", "bench", *COMMANDS)
+# An export is asked by commands.
+KNOW_FLAGS = ("config", "export", *KNOW_THE_WHOLE_CONFIG)
 
 WITHOUT_TENSORFLOW = (
     *COMMANDS,
@@ -169,6 +172,21 @@ def test_the_imports_are_really_seen():
 def test_the_whole_config_is_known_to_few(module):
     if room(module) not in ("config", *KNOW_THE_WHOLE_CONFIG):
         assert {"config.config", "config.flags"} & set(own_imports(module)) == set()
+
+
+@modules
+def test_errors_of_the_library_speak_of_values(module):
+    """A notebook has no flags: they stand in backticks, `name=value`, and the command line spells them."""
+    if room(module) in KNOW_FLAGS or module == "core.command":
+        return
+    found = [
+        text.value
+        for node in ast.walk(TREES[module])
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "UserError"
+        for text in ast.walk(node)
+        if isinstance(text, ast.Constant) and re.search(r"(^|[\s(])--[a-z]", str(text.value))
+    ]
+    assert found == []
 
 
 @pytest.mark.parametrize("module", WITHOUT_TENSORFLOW)

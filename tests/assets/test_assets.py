@@ -431,7 +431,7 @@ print(sorted(path.name for path in folder.iterdir()))
     assert lines[0] == "official hub ['1_Pooling/config.json', 'words.txt']", done.stderr
     assert "the package index: No matching distribution found for tiny-asset==1.0" in lines[1]
     assert "the official hub: 'words.txt' has SHA-256 " in lines[1]
-    assert "--text_encoder=hf://org/tiny is not to be had offline: " in lines[2]
+    assert "`text_encoder=hf://org/tiny` is not to be had offline: " in lines[2]
     assert lines[3] == str(["1_Pooling", "config.json", "model.safetensors", "words.txt"])
 
 
@@ -476,12 +476,12 @@ def test_text_encoder_in_a_folder(preset, cache, monkeypatch):
 )
 def test_text_encoder_in_a_folder_that_lacks_something(preset, cache, missing, message):
     (preset / missing).unlink()
-    with pytest.raises(UserError, match=f"--text_encoder={preset} cannot be used: {str(preset)!r} {message}"):
+    with pytest.raises(UserError, match=f"`text_encoder={preset}` cannot be used: {str(preset)!r} {message}"):
         text_encoder_path(str(preset), cache=cache)
 
 
 def test_text_encoder_in_no_folder(cache):
-    with pytest.raises(UserError, match=r"--text_encoder=\./nowhere cannot be used: there is no folder"):
+    with pytest.raises(UserError, match=r"`text_encoder=\./nowhere` cannot be used: there is no folder"):
         text_encoder_path("./nowhere", cache=cache)
 
 
@@ -493,10 +493,10 @@ def test_text_encoder_of_a_hub_is_left_to_kerashub(cache):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("minilm", "--text_encoder=minilm is not known; did you mean 'minilm_l6'?"),
+        ("minilm", "`text_encoder=minilm` is not known; did you mean 'minilm_l6'?"),
         ("bert_tiny_uncased", "did you mean 'bert_tiny_en_uncased'?"),
-        ("mnist_5k", "--text_encoder=mnist_5k is not known"),
-        ("gs://bucket/bert", "--text_encoder=gs://bucket/bert is of no known hub; use hf:// or kaggle://"),
+        ("mnist_5k", "`text_encoder=mnist_5k` is not known"),
+        ("gs://bucket/bert", "`text_encoder=gs://bucket/bert` is of no known hub; use hf:// or kaggle://"),
     ],
 )
 def test_text_encoder_unknown(cache, name, message):
@@ -508,8 +508,8 @@ def test_text_encoder_offline_from_the_cache_of_kagglehub(preset, cache, tmp_pat
     monkeypatch.setenv("KAGGLEHUB_CACHE", str(tmp_path / "kaggle"))
     with pytest.raises(
         UserError,
-        match=r"--text_encoder=bert_tiny_en_uncased is not to be had offline: there is no folder .*; "
-        "run once without --offline or use minilm_l6",
+        match=r"`text_encoder=bert_tiny_en_uncased` is not to be had offline: there is no folder .*; "
+        "run once without `offline` or use minilm_l6",
     ):
         text_encoder_path("bert_tiny_en_uncased", cache=cache, offline=True)
     import keras_nlp

@@ -280,25 +280,25 @@ def test_saved_model_runs_without_this_package(tmp_path):
     ("arguments", "message"),
     [
         ({"class_names": ("dog",)}, r"at least two classes, not 1; give data of more classes"),
-        ({"class_names": ("dog", "___")}, r"the class name '___' has no words; .*--class_names"),
+        ({"class_names": ("dog", "___")}, r"the class name '___' has no words; .*`class_names`"),
         (
             {"class_names": ("golden_retriever", "dog", "GoldenRetriever")},
-            r"'golden_retriever' and 'GoldenRetriever' both read as 'a golden retriever'; .*--class_names",
+            r"'golden_retriever' and 'GoldenRetriever' both read as 'a golden retriever'; .*`class_names`",
         ),
         ({"class_names": ("dog", "a dog")}, r"'dog' and 'a dog' both read as 'a dog'"),
         ({"class_names": ("F", "f")}, r"'F' and 'f' both read as 'an f'"),
         ({"class_names": ("dog", "dog")}, r"'dog' and 'dog' both read as"),
-        ({"style": "hedge"}, r"--text_style=hedge is not known; did you mean 'hedged'\?"),
-        ({"style": "topk", "top_k": 4}, r"--top_k=4 does not fit 3 classes; choose from 1 to 3"),
-        ({"style": "topk", "top_k": 0}, r"--top_k=0 does not fit"),
-        ({"templates": ()}, r"there is no --template; give one"),
-        ({"templates": ("a photo",)}, r"--template='a photo' has 0 places for the class; write \{\} once"),
+        ({"style": "hedge"}, r"`text_style=hedge` is not known; did you mean 'hedged'\?"),
+        ({"style": "topk", "top_k": 4}, r"`top_k=4` does not fit 3 classes; choose from 1 to 3"),
+        ({"style": "topk", "top_k": 0}, r"`top_k=0` does not fit"),
+        ({"templates": ()}, r"there is no `template`; give one"),
+        ({"templates": ("a photo",)}, r"`template='a photo'` has 0 places for the class; write \{\} once"),
         ({"templates": ("{} and {}",)}, r"has 2 places for the class"),
         (
             {"templates": ("a photo of a {}.",)},
             r"'a photo of a \{\}.' has an article before the class.*; write 'a photo of \{\}.'",
         ),
-        ({"templates": ("{}", "{}")}, r"--template='\{\}' is given twice"),
+        ({"templates": ("{}", "{}")}, r"`template='\{\}'` is given twice"),
     ],
 )
 def test_what_the_user_can_mend(arguments, message):
@@ -334,7 +334,7 @@ def test_a_new_style_is_a_row_of_the_table(monkeypatch):
     shares = two.measured_shares(np.array([[0.9, 0.1], [0.4, 0.6]]))
     np.testing.assert_allclose(shares["{}, but {} is close"], [0.6, 0.4])
     monkeypatch.setitem(STYLES, "three", Style(("{}, {} or {}",)))
-    with pytest.raises(UserError, match="--text_style=three names 3 classes, and there are 2; choose"):
+    with pytest.raises(UserError, match="`text_style=three` names 3 classes, and there are 2; choose"):
         Bridge(("no", "yes"), "three")
 
 

@@ -37,11 +37,11 @@ def test_names_are_put_in_as_english_wants_them():
 
 def test_two_classes_of_one_name():
     with pytest.raises(
-        UserError, match="two classes are both called 'a dog'; tell them apart by --class_names"
+        UserError, match="two classes are both called 'a dog'; tell them apart by `class_names`"
     ):
         written_captions(("dog", "Dog"))
     with pytest.raises(
-        UserError, match="the class name '--' has no words; name every class by --class_names"
+        UserError, match="the class name '--' has no words; name every class by `class_names`"
     ):
         written_captions(("dog", "--"))
 

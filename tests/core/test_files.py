@@ -223,7 +223,7 @@ def test_the_longest_name(tmp_path, name):
 def test_a_file_of_another_kind_is_replaced_when_asked(tmp_path, kind):
     path = tmp_path / "a.txt"
     path.write_text("theirs " * 3000)
-    with pytest.raises(UserError, match=r"a.txt' is there already; choose another name, or add --overwrite"):
+    with pytest.raises(UserError, match=r"a.txt' is there already; choose another name, or add `overwrite`"):
         write_text(path, "new", kind)
     assert path.read_text() == "theirs " * 3000
     write_text(path, "new", kind, overwrite=True)

@@ -99,7 +99,7 @@ def test_class_names_limit_and_too_few(folder, load):
     assert data.class_names == ("Sport", "Welt")
     assert sizes(data) == [9, 2, 2]
     with refuses(
-        "fewer than --min_per_class=10 training documents in class 'sport' (9); add documents, remove"
+        "fewer than `min_per_class=10` training documents in class 'sport' (9); add documents, remove"
     ):
         load(f"dir:{folder}", min_per_class=10)
 
@@ -139,7 +139,7 @@ def test_an_encoding_and_its_fallback(folder, load):
     latin = write(folder / "train" / "sport" / "latin.txt", "señal".encode("latin-1"))
     with refuses(
         "'train/sport/latin.txt' is not in utf-8 (0xf1 does not fit there); save it in UTF-8, or give its "
-        "encoding with --encoding or --fallback_encoding"
+        "encoding with `encoding` or `fallback_encoding`"
     ):
         load(f"dir:{folder}")
     data = load(f"dir:{folder}", fallback_encoding="latin-1")
@@ -150,9 +150,9 @@ def test_an_encoding_and_its_fallback(folder, load):
         load(f"dir:{folder}", fallback_encoding="ascii")
     latin.write_bytes("信号".encode("gb18030"))
     assert "信号" in load(f"dir:{folder}", encoding="gb18030").train.texts
-    with refuses("--encoding=utf-9 is not known; utf-8, latin-1"):
+    with refuses("`encoding=utf-9` is not known; utf-8, latin-1"):
         load(f"dir:{folder}", encoding="utf-9")
-    with refuses("--fallback_encoding=hex is not known"):
+    with refuses("`fallback_encoding=hex` is not known"):
         load(f"dir:{folder}", fallback_encoding="hex")
 
 
@@ -160,7 +160,7 @@ def test_an_encoding_and_its_fallback(folder, load):
 
 
 def test_a_folder_without_documents(folder, load, tmp_path):
-    with refuses(f"the folder '{tmp_path / 'no'}' does not exist; check the path of --documents"):
+    with refuses(f"the folder '{tmp_path / 'no'}' does not exist; check the path of `documents`"):
         load(f"dir:{tmp_path / 'no'}")
     write(tmp_path / "pdf" / "a" / "x.pdf", "x")
     with refuses(f"the folder '{tmp_path / 'pdf'}' holds no .txt files; put the documents in it"):
@@ -308,7 +308,7 @@ def test_a_table_in_another_encoding(tmp_path, load):
 @pytest.mark.parametrize(
     ("name", "content", "told"),
     [
-        ("t.csv", "", "has no column 'text' among none; name its columns with --text_column and"),
+        ("t.csv", "", "has no column 'text' among none; name its columns with `text_column` and"),
         ("t.csv", "texts,label\nx,0\n", "has no column 'text' among 'texts', 'label'; name"),
         ("t.csv", "text,label\nx,0\ny,\n", "has no label in 'label'; fill it in or remove the line"),
         ("t.csv", "text,label\nx,0\ny\n", "has no label in 'label'; fill it in"),
@@ -341,13 +341,13 @@ def test_labels_missing_in_one_split_of_a_table(tmp_path, load):
 
 
 def test_sources_that_are_not_known(folder, load):
-    with refuses("unknown --documents='reuters_r9' (there are 20newsgroups, reuters_r52, reuters_r8"[:40]):
+    with refuses("unknown `documents='reuters_r9'` (there are 20newsgroups, reuters_r52, reuters_r8"[:40]):
         load("reuters_r9")
-    with refuses("--documents='dir:' is not complete; write it as dir:PATH"):
+    with refuses("`documents='dir:'` is not complete; write it as dir:PATH"):
         load("dir:")
-    with refuses(f"--documents='{folder}' does not say what it is; did you mean 'dir:{folder}'?"):
+    with refuses(f"`documents='{folder}'` does not say what it is; did you mean 'dir:{folder}'?"):
         load(str(folder))
-    with refuses("the file 'no.csv' does not exist; check the path of --documents"):
+    with refuses("the file 'no.csv' does not exist; check the path of `documents`"):
         load("csv:no.csv")
 
 

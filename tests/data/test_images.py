@@ -247,7 +247,7 @@ def test_tfds_that_cannot_be_had(tmp_path, tfds_cache):
         load_images("tfds:tiny_pest", cache=tfds_cache, offline=True)
     with refuses(
         f"the TFDS data set 'tiny_pets' is neither in '{tmp_path / 'tfds'}' nor in TFDS's own folder, "
-        "and --offline is on; run once without --offline"
+        "and `offline` is on; run once without `offline`"
     ):
         load_images("tfds:tiny_pets", cache=tmp_path, offline=True)
     with pytest.raises(UserError, match=r"^the TFDS name 'huggingface:mnist' is looked up on the network"):
@@ -345,7 +345,7 @@ def test_bad_files_can_be_fatal(folder, load):
     write(folder / "dog" / "cut.png", png(201)[:-20])
     with refuses(
         "1 image cannot be read: 'dog/cut.png' (truncated or corrupt PNG); "
-        "mend or remove them, or pass --bad_images=skip"
+        "mend or remove them, or pass `bad_images=skip`"
     ):
         load(f"folder:{folder}", bad_images="fail")
 
@@ -419,17 +419,17 @@ def test_scan_keeps_the_order_over_many_tasks():
 
 def test_unknown_sources(folder, load, tmp_path):
     with refuses(
-        "unknown --dataset='foldr:x' (there are mnist_5k, folder:PATH, csv:PATH, tfds:NAME); "
+        "unknown `dataset='foldr:x'` (there are mnist_5k, folder:PATH, csv:PATH, tfds:NAME); "
         "did you mean 'folder'?"
     ):
         load("foldr:x")
-    with refuses("--dataset='folder:' is not complete; write it as folder:PATH"):
+    with refuses("`dataset='folder:'` is not complete; write it as folder:PATH"):
         load("folder:")
-    with refuses(f"--dataset='{folder}' does not say what it is; did you mean 'folder:{folder}'?"):
+    with refuses(f"`dataset='{folder}'` does not say what it is; did you mean 'folder:{folder}'?"):
         load(str(folder))
-    with refuses(f"the folder '{tmp_path / 'no'}' does not exist; check the path of --dataset"):
+    with refuses(f"the folder '{tmp_path / 'no'}' does not exist; check the path of `dataset`"):
         load(f"folder:{tmp_path / 'no'}")
-    with refuses(f"the file '{tmp_path / 'no.csv'}' does not exist; check the path of --dataset"):
+    with refuses(f"the file '{tmp_path / 'no.csv'}' does not exist; check the path of `dataset`"):
         load(f"csv:{tmp_path / 'no.csv'}")
 
 
@@ -515,8 +515,8 @@ def test_too_few_images_in_a_class(folder, load):
     for number in range(21, 30):
         write(folder / "dog" / f"{number}.png", b"junk")
     with refuses(
-        "fewer than --min_per_class=2 training images in class 'dog' (1) besides 9 unreadable, such as "
-        "'dog/21.png' (not an image); add images, remove the class, or lower --min_per_class"
+        "fewer than `min_per_class=2` training images in class 'dog' (1) besides 9 unreadable, such as "
+        "'dog/21.png' (not an image); add images, remove the class, or lower `min_per_class`"
     ):
         load(f"folder:{folder}", test_fraction=0, validation_fraction=0)
     data = load(f"folder:{folder}", min_per_class=1, test_fraction=0, validation_fraction=0)
@@ -568,14 +568,14 @@ def test_a_table_that_is_not_text(tmp_path, load):
 
 def test_class_names_and_limits_that_do_not_fit(folder, load):
     with refuses(
-        "--class_names gives 1 names, the data has 2 classes (cat, dog); give one name a class, in this order"
+        "`class_names` gives 1 names, the data has 2 classes (cat, dog); give one name a class, in this order"
     ):
         load(f"folder:{folder}", class_names=("kitty",))
-    with refuses("--class_names repeats 'pet'; give each class a name of its own"):
+    with refuses("`class_names` repeats 'pet'; give each class a name of its own"):
         load(f"folder:{folder}", class_names=("pet", "pet"))
-    with refuses("--limit=3 is too few for 2 classes of --min_per_class=2 images; give at least 4"):
+    with refuses("`limit=3` is too few for 2 classes of `min_per_class=2` images; give at least 4"):
         load(f"folder:{folder}", limit=3)
-    with refuses("--train_examples=3 is too few for 2 classes of --min_per_class=2 images; give at least 4"):
+    with refuses("`train_examples=3` is too few for 2 classes of `min_per_class=2` images; give at least 4"):
         load(f"folder:{folder}", train_examples=3)
 
 
@@ -604,7 +604,7 @@ def test_photographs_at_any_depth_in_the_order_of_their_paths(tmp_path):
 
 
 def test_photographs_that_are_not_there(tmp_path, load):
-    with pytest.raises(UserError, match=r"the folder '.*none' does not exist; check the path of --dataset"):
+    with pytest.raises(UserError, match=r"the folder '.*none' does not exist; check the path of `dataset`"):
         load_unlabelled(f"unlabelled:{tmp_path / 'none'}", cache=tmp_path)
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match=r"the folder '.*empty' is empty; put photographs into it"):

@@ -270,7 +270,7 @@ def test_a_dangling_link_stops_nothing(fill, kind):
 def test_folder_names_that_are_not_utf8_are_told_before_anything_is_trained(tmp_path):
     name = os.fsdecode(b"caf\xe9")
     write(tmp_path, *(f"{label}/{number}.txt" for label in (name, "tea") for number in range(5)))
-    with pytest.raises(UserError, match="not in UTF-8; rename it, or give --class_names") as refused:
+    with pytest.raises(UserError, match="not in UTF-8; rename it, or give `class_names`") as refused:
         load_documents(f"dir:{tmp_path}", cache=tmp_path)
     assert r"the class name 'caf\\udce9'" in str(refused.value)
     data = load_documents(f"dir:{tmp_path}", cache=tmp_path, class_names=("café", "tea"))

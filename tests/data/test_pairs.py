@@ -178,7 +178,7 @@ def test_no_picture_that_can_be_read_is_a_wrong_folder(folder):
     source = write_csv(folder / "pairs.csv", rows())
     with pytest.raises(UserError, match=r"none of the 40 images can be read: .*No such file") as caught:
         load(source, image_folder=folder / "photos")
-    assert caught.value.remedy == "check the column of the images and --image_folder"
+    assert caught.value.remedy == "check the column of the images and `image_folder`"
 
 
 def test_a_class_that_never_occurs_in_training(folder):
@@ -192,9 +192,9 @@ def test_a_class_that_never_occurs_in_training(folder):
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ("csv:", "--pairs='csv:' is not complete"),
-        ("pairs.csv.gz", "--pairs='pairs.csv.gz' does not say what it is"),
-        ("csw:x.csv", "unknown --pairs='csw:x.csv'"),
+        ("csv:", "`pairs='csv:'` is not complete"),
+        ("pairs.csv.gz", "`pairs='pairs.csv.gz'` does not say what it is"),
+        ("csw:x.csv", "unknown `pairs='csw:x.csv'`"),
         ("csv:nowhere.csv", "the file 'nowhere.csv' does not exist"),
     ],
 )
@@ -210,7 +210,7 @@ def test_a_column_that_is_not_there(folder):
     source = write_csv(folder / "pairs.csv", rows())
     with pytest.raises(UserError, match="has no column 'photo' among 'image', 'text', 'label'") as caught:
         load(source, reading=replace(READING, image="photo"))
-    assert caught.value.remedy == "name its columns with --image_column, --text_column and --label_column"
+    assert caught.value.remedy == "name its columns with `image_column`, `text_column` and `label_column`"
 
 
 def test_a_packed_table_that_is_cut_off(folder):

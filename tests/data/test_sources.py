@@ -33,16 +33,16 @@ def test_a_source_and_its_place(source, found):
     [
         (
             "foldr:x",
-            "unknown --dataset='foldr:x' (there are mnist_5k, folder:PATH, csv:PATH, tfds:NAME); did",
+            "unknown `dataset='foldr:x'` (there are mnist_5k, folder:PATH, csv:PATH, tfds:NAME); did",
         ),
-        ("", "unknown --dataset=''"),
-        ("folder:", "--dataset='folder:' is not complete; write it as folder:PATH"),
-        ("tfds", "--dataset='tfds' is not complete; write it as tfds:NAME"),
-        ("mnist_5k:x", "--dataset='mnist_5k:x' is not complete; write it as mnist_5k"),
-        ("photos", "--dataset='photos' does not say what it is; did you mean 'folder:photos'?"),
-        ("x.csv", "--dataset='x.csv' does not say what it is; did you mean 'csv:x.csv'?"),
-        ("x.v2.csv.gz", "--dataset='x.v2.csv.gz' does not say what it is; did you mean 'csv:x.v2.csv.gz'?"),
-        ("x.txt", "--dataset='x.txt' does not say what it is; write it as one of "),
+        ("", "unknown `dataset=''`"),
+        ("folder:", "`dataset='folder:'` is not complete; write it as folder:PATH"),
+        ("tfds", "`dataset='tfds'` is not complete; write it as tfds:NAME"),
+        ("mnist_5k:x", "`dataset='mnist_5k:x'` is not complete; write it as mnist_5k"),
+        ("photos", "`dataset='photos'` does not say what it is; did you mean 'folder:photos'?"),
+        ("x.csv", "`dataset='x.csv'` does not say what it is; did you mean 'csv:x.csv'?"),
+        ("x.v2.csv.gz", "`dataset='x.v2.csv.gz'` does not say what it is; did you mean 'csv:x.v2.csv.gz'?"),
+        ("x.txt", "`dataset='x.txt'` does not say what it is; write it as one of "),
     ],
 )
 def test_a_source_that_is_none(tmp_path, monkeypatch, source, told):

@@ -76,7 +76,7 @@ def test_an_error_names_the_file_the_line_and_the_remedy(tmp_path, content, prob
     path = written(tmp_path, content)
     with pytest.raises(UserError) as caught:
         read_target_map(path, CLASSES)
-    assert str(caught.value).startswith(f"--target_map={path} {problem}")
+    assert str(caught.value).startswith(f"`target_map={path}` {problem}")
     assert "; " in str(caught.value)
 
 
@@ -127,7 +127,7 @@ def test_descriptions_that_cannot_be_used(tmp_path, content, problem):
     path = written(tmp_path, content)
     with pytest.raises(UserError) as caught:
         read_descriptions(path, ("sci.med", "sci.space"))
-    assert str(caught.value) == f"--class_descriptions={path} {problem}"
+    assert str(caught.value) == f"`class_descriptions={path}` {problem}"
 
 
 def test_the_shipped_descriptions_are_of_every_newsgroup():

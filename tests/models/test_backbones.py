@@ -102,27 +102,27 @@ def test_weights_of_a_file(tmp_path, images):
         (
             "VGG16",
             {"features": ("block1_pol",)},
-            "--features=block1_pol is no layer of 'vgg16' with feature maps; did you mean 'block1_pool'?",
+            "`features=block1_pol` is no layer of 'vgg16' with feature maps; did you mean 'block1_pool'?",
         ),
-        ("VGG16", {"features": ()}, "--features= names no layer, or one of them twice; name each layer once"),
-        ("VGG16", {"features": ("block1_pool",) * 2}, "--features=block1_pool,block1_pool names no layer"),
+        ("VGG16", {"features": ()}, "`features=` names no layer, or one of them twice; name each layer once"),
+        ("VGG16", {"features": ("block1_pool",) * 2}, "`features=block1_pool,block1_pool` names no layer"),
         (
             "VGG16",
             {"weights": "vgg16_imagnet"},
-            "--image_weights=vgg16_imagnet is neither known nor a file; did you mean 'vgg16_imagenet'?",
+            "`image_weights=vgg16_imagnet` is neither known nor a file; did you mean 'vgg16_imagenet'?",
         ),
         (
             "VGG16",
             {"weights": "imagenet", "offline": True},
-            "--image_weights=imagenet is fetched by Keras Applications, which --offline forbids; "
-            "use --image_weights=vgg16_imagenet",
+            "`image_weights=imagenet` is fetched by Keras Applications, which `offline` forbids; "
+            "use `image_weights=vgg16_imagenet`",
         ),
         (
             "VGG19",
             {"weights": "vgg16_imagenet"},
-            "--image_weights=vgg16_imagenet does not fit 'vgg19'; use it with VGG16, or choose others",
+            "`image_weights=vgg16_imagenet` does not fit 'vgg19'; use it with VGG16, or choose others",
         ),
-        ("InceptionV3", {"features": ("mixed1",)}, "InceptionV3 cannot be built for --image_size=32 ("),
+        ("InceptionV3", {"features": ("mixed1",)}, "InceptionV3 cannot be built for `image_size=32` ("),
     ],
 )
 def test_what_cannot_be_built_is_named_with_the_nearest_that_can(name, options, problem):
@@ -161,7 +161,7 @@ def test_what_is_trained(trainable, expected):
 def test_an_unknown_layer_to_train_from(trainable, remedy):
     with pytest.raises(UserError) as caught:
         set_trainable(trunk(features=("block2_pool",)), trainable)
-    assert str(caught.value) == f"--trainable={trainable} is no layer of 'vgg16'; {remedy}"
+    assert str(caught.value) == f"`trainable={trainable}` is no layer of 'vgg16'; {remedy}"
 
 
 # The small CNN.
@@ -389,7 +389,7 @@ def test_from_random_weights_a_table_of_many_languages_learns_the_pieces_that_oc
 
 def test_a_sequence_longer_than_the_encoder_reads(tmp_path):
     preset = save_tiny_bert(tmp_path / "bert")
-    with pytest.raises(UserError, match=r"--sequence_length=25 is more than the 24 tokens that .* reads; ch"):
+    with pytest.raises(UserError, match=r"`sequence_length=25` is more than the 24 tokens that .* reads; ch"):
         text_encoder(preset, 25)
 
 

@@ -239,7 +239,7 @@ def test_from_random_weights_the_table_learns(tiny):
 def test_an_encoder_reads_at_most_what_it_has_positions_for(tiny):
     encoder = text_encoder(str(tiny.parent), LENGTH)
     assert encoder.model(encoder.tokens(["ab", ""])).shape == (2, HIDDEN)
-    with pytest.raises(UserError, match=r"--sequence_length=13 is more than the 12 tokens that '.*' reads"):
+    with pytest.raises(UserError, match=r"`sequence_length=13` is more than the 12 tokens that '.*' reads"):
         text_encoder(str(tiny.parent), LENGTH + 1)
 
 

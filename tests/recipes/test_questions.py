@@ -105,7 +105,7 @@ def test_a_class_answers_with_its_probability(folder):
 def test_a_question_that_leaves_a_class_out(folder):
     wrong = settings(folder, f"--also_ask=short={folder}/short.csv")
     with pytest.raises(
-        UserError, match=r"^--also_ask=\S+short.csv has no description for 1 of the classes: oak"
+        UserError, match=r"^`also_ask=\S+short.csv` has no description for 1 of the classes: oak"
     ):
         extra_targets(wrong, DATA)
 

@@ -201,7 +201,7 @@ def test_a_training_that_goes_on_ends_with_the_same_weights(one_device, tmp_path
 
 def test_sizes_that_cannot_be_halved(one_device):
     with pytest.raises(
-        UserError, match=r"--image_size=8 is no multiple of 16, .* ask for; choose one, such as 16"
+        UserError, match=r"`image_size=8` is no multiple of 16, .* ask for; choose one, such as 16"
     ):
         trained(one_device, dataclasses.replace(CONFIG, generator_widths=(8, 8, 8, 8)))
 

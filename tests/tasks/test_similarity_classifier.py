@@ -132,7 +132,7 @@ def test_scorers_of_vectors_of_different_width(source, one_device):
     )
     with pytest.raises(UserError, match=problem) as caught:
         learned(narrow, one_device, transfer=LayerTransfer(source, TRANSFERABLE["scorer"], frozen=False))
-    assert "by the same --text_encoder" in str(caught.value)
+    assert "by the same `text_encoder`" in str(caught.value)
 
 
 def test_a_scorer_of_random_weights_may_stay(pictures, one_device):
@@ -225,7 +225,7 @@ def test_a_class_name_without_a_known_word(bert, one_device):
             Trainer(strategy=one_device),
             max_tokens=24,
         )
-    assert "describe it in --class_descriptions" in str(caught.value)
+    assert "describe it in `class_descriptions`" in str(caught.value)
 
 
 def test_a_description_stands_in_for_a_name_without_a_known_word(bert, one_device):

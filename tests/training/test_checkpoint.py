@@ -139,7 +139,7 @@ def test_a_finished_prediction_is_not_run_again(tmp_path, one_device):
     traced = len(runs)
     np.testing.assert_array_equal(predicted(), first)
     assert len(runs) == traced
-    with pytest.raises(UserError, match=r"'outputs' belongs to another training.*--restart"):
+    with pytest.raises(UserError, match=r"'outputs' belongs to another training.*`restart`"):
         predicted(size=9)
 
 
@@ -185,7 +185,7 @@ def test_without_any_whole_checkpoint_the_user_is_asked(tmp_path):
     stage = Checkpoints(tmp_path).stage("head")
     stage.save(1, State({"a": np.ones(100)}, {}))
     os.truncate(tmp_path / "head" / "0000000001" / "arrays.npz", 50)
-    with pytest.raises(UserError, match=r"0000000001' is broken .*; add --restart"):
+    with pytest.raises(UserError, match=r"0000000001' is broken .*; add `restart`"):
         Checkpoints(tmp_path).stage("head").newest()
 
 

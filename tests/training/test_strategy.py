@@ -42,7 +42,7 @@ for size in (10, 20):
     assert strategy.experimental_local_results(summed())[0].shape == [size]
 """
 ONE, TWO = ["OneDeviceStrategy", 1, 1.0], ["MirroredStrategy", 2, 2.0]
-TOO_LATE = "--virtual_devices=3 came after TensorFlow had started; set it in a new process"
+TOO_LATE = "`virtual_devices=3` came after TensorFlow had started; set it in a new process"
 
 
 @pytest.mark.parametrize(

@@ -27,21 +27,21 @@ def text_encoder_path(name_or_path: str, *, cache: Path, offline: bool = False) 
     """
     if name_or_path in _text_encoders():
         return str(locate(name_or_path, cache=cache, offline=offline))
-    found = _is_handle(name_or_path, f"--text_encoder={name_or_path}")
+    found = _is_handle(name_or_path, f"`text_encoder={name_or_path}`")
     folder = path_of(name_or_path).absolute()
     if not found and (folder.is_dir() or "/" in name_or_path):
         fault = _preset_fault(folder)
         if fault:
             raise UserError(
-                f"--text_encoder={name_or_path} cannot be used: {fault}",
+                f"`text_encoder={name_or_path}` cannot be used: {fault}",
                 "give a folder that holds a preset with its weights",
             )
         return str(folder)
     handle = name_or_path if found else _builtin_preset(name_or_path)
     if not offline:
         return name_or_path
-    instead = f"run once without --offline or use {' or '.join(_text_encoders())}"
-    return _kept_preset(f"--text_encoder={name_or_path}", handle, instead)
+    instead = f"run once without `offline` or use {' or '.join(_text_encoders())}"
+    return _kept_preset(f"`text_encoder={name_or_path}`", handle, instead)
 
 
 def image_classifier_path(name_or_path: str, *, offline: bool = False) -> str:
@@ -101,7 +101,7 @@ def _builtin_preset(name: str) -> str:
 
     presets = keras_nlp.models.BertBackbone.presets
     if name not in presets:
-        raise UserError(f"--text_encoder={name} is not known", nearest(name, [*_text_encoders(), *presets]))
+        raise UserError(f"`text_encoder={name}` is not known", nearest(name, [*_text_encoders(), *presets]))
     return presets[name]["kaggle_handle"]
 
 

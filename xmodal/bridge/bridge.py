@@ -60,15 +60,15 @@ class Bridge:
         _check_names(self.class_names)
         _check_templates(self.templates)
         if self.style not in STYLES:
-            raise UserError(f"--text_style={self.style} is not known", nearest(str(self.style), STYLES))
+            raise UserError(f"`text_style={self.style}` is not known", nearest(str(self.style), STYLES))
         classes = len(self.class_names)
         if callable(self._style.patterns) and not 1 <= self.top_k <= classes:
             raise UserError(
-                f"--top_k={self.top_k} does not fit {classes} classes", f"choose from 1 to {classes}"
+                f"`top_k={self.top_k}` does not fit {classes} classes", f"choose from 1 to {classes}"
             )
         if self._named > classes:
             raise UserError(
-                f"--text_style={self.style} names {self._named} classes, and there are {classes}",
+                f"`text_style={self.style}` names {self._named} classes, and there are {classes}",
                 "choose another style",
             )
 
@@ -262,35 +262,35 @@ def _check_names(class_names: Sequence[str]) -> None:
     seen: dict[str, str] = {}
     for name, phrase in zip(class_names, _class_phrases(class_names), strict=True):
         if not phrase:
-            raise UserError(f"the class name {name!r} has no words", "name every class by --class_names")
+            raise UserError(f"the class name {name!r} has no words", "name every class by `class_names`")
         # Most text encoders do not see case.
         key = phrase.casefold()
         if key in seen:
             raise UserError(
                 f"the class names {seen[key]!r} and {name!r} both read as {phrase!r}",
-                "tell them apart by --class_names",
+                "tell them apart by `class_names`",
             )
         seen[key] = name
 
 
 def _check_templates(templates: Sequence[str]) -> None:
     if not templates:
-        raise UserError("there is no --template", "give one such as 'a photo of {}'")
+        raise UserError("there is no `template`", "give one such as 'a photo of {}'")
     for template in templates:
         if template.count("{}") != 1:
             raise UserError(
-                f"--template={template!r} has {template.count('{}')} places for the class",
+                f"`template={template!r}` has {template.count('{}')} places for the class",
                 "write {} once, as in 'a photo of {}'",
             )
         article = re.search(r"\b(?:an?|the)\s+\{\}", template, re.IGNORECASE)
         if article:
             raise UserError(
-                f"--template={template!r} has an article before the class, which brings its own",
+                f"`template={template!r}` has an article before the class, which brings its own",
                 f"write {template.replace(article[0], '{}')!r}",
             )
     if len(set(templates)) < len(templates):
         repeated = next(template for template in templates if templates.count(template) > 1)
-        raise UserError(f"--template={repeated!r} is given twice", "give each template once")
+        raise UserError(f"`template={repeated!r}` is given twice", "give each template once")
 
 
 def _filled(pattern: str, parts: Sequence[Any]) -> list[Any]:

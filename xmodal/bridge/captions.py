@@ -137,7 +137,7 @@ def _captions(names: Sequence[str], patterns: Sequence[str], of_numbers: Sequenc
 def _worded(name: str, patterns: Sequence[str], of_numbers: Sequence[str]) -> Iterator[tuple[str, str]]:
     words = {"name": readable(name), "a": with_article(readable(name))}
     if not words["name"]:
-        raise UserError(f"the class name {name!r} has no words", "name every class by --class_names")
+        raise UserError(f"the class name {name!r} has no words", "name every class by `class_names`")
     if name.strip().isdecimal():
         number = int(name)
         words |= {"figure": str(number), "after": readable(str(number + 1))}
@@ -157,7 +157,7 @@ def _joined(rows: Sequence[tuple[str, int, str]]) -> Captions:
         other, _ = found.setdefault(text.lower(), (label, wording))
         if other != label:
             raise UserError(
-                f"two classes are both called {text!r}", "tell them apart by --class_names or in the CSV"
+                f"two classes are both called {text!r}", "tell them apart by `class_names` or in the CSV"
             )
     kept = list(found)
     spelled = {text.lower(): text for text, _, _ in reversed(rows)}

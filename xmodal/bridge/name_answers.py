@@ -137,7 +137,7 @@ def require_distinct(tokens: np.ndarray, targets: np.ndarray, texts: Sequence[st
         if targets[first] != targets[place]:
             raise UserError(
                 f"the text encoder reads {texts[first]!r} and {texts[place]!r} as the same",
-                "use other words, or --text_encoder=multilingual_e5_small for other languages",
+                "use other words, or `text_encoder=multilingual_e5_small` for other languages",
             )
 
 

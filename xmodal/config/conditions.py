@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from xmodal.bridge.styles import STYLES
 from xmodal.config.config import Config
 from xmodal.config.experiments import COLUMNS, FINE_TUNING, FLOW
 
@@ -41,7 +42,7 @@ def _has_columns(config: Config) -> bool:
 CONDITIONS = (
     Condition("slips pixel_budgets", _attacked_or_robust, "--attacked_examples or --robust"),
     Condition("changed_words attack_steps", _attacked, "--attacked_examples"),
-    Condition("top_k", lambda config: config.text.text_style == "topk", "--text_style=topk"),
+    Condition("top_k", lambda config: callable(STYLES[config.text.text_style].patterns), "--text_style=topk"),
     Condition(
         f"text_examples {FINE_TUNING}",
         lambda config: config.text.text_head == "finetune" or config.run.experiment != "vgg_to_bert",

@@ -29,6 +29,7 @@ USAGE = f"""usage: python -m xmodal.run --flagfile=FILE [--FLAG=VALUE ...]
   --flagfile=experiments/vgg_to_bert.cfg   a first run: 5,000 digits, minutes on two cores
   --dry_run                                says how long a run takes on this machine, and leaves nothing
   --help                                   lists every flag
+  --help --experiment=NAME                 lists those that an experiment reads
 
 Experiments, each with a flagfile of its name: {", ".join(EXPERIMENTS)}.
 For pictures or texts of your own: python -m xmodal.init PATH"""

@@ -132,7 +132,7 @@ def target_of(path: str | Path, kind: re.Pattern[bytes] | None = None, *, overwr
             raise OSError(errno.EACCES, os.strerror(errno.EACCES))
         if kind and found.st_size and not overwrite and not kind.search(_ends(target)):
             raise UserError(
-                f"{str(path)!r} is there already", "choose another name, or add --overwrite to replace it"
+                f"{str(path)!r} is there already", "choose another name, or add `overwrite` to replace it"
             )
     return target
 
@@ -335,7 +335,7 @@ def _locked(folder: Path, wait: bool) -> int:
             os.close(lock)
             raise UserError(
                 f"the folder {str(folder)!r} is in use by another run",
-                "wait for it to end or choose another --output_dir",
+                "wait for it to end or choose another `output_dir`",
             ) from error
         with suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(lock), os.lstat(folder / LOCK)):

@@ -120,7 +120,7 @@ def _usable(
     if dropped and bad_images == "fail":
         raise UserError(
             f"{_count(len(dropped), things)} {things.cannot}: {reasons(dropped)}",
-            "mend or remove them, or pass --bad_images=skip",
+            "mend or remove them, or pass `bad_images=skip`",
         )
     return [(example, found.digest) for example, found in scanned if not found.problem], dropped
 
@@ -199,9 +199,9 @@ def _require_enough(
     short = [f"{name!r} ({count})" for name, count in counts["train"].items() if count < min_per_class]
     if short:
         raise UserError(
-            f"fewer than --min_per_class={min_per_class} training {things.noun}s in class "
+            f"fewer than `min_per_class={min_per_class}` training {things.noun}s in class "
             f"{first_few(short)}{after}",
-            f"add {things.noun}s, remove the class, or lower --min_per_class",
+            f"add {things.noun}s, remove the class, or lower `min_per_class`",
         )
 
 

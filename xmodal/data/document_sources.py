@@ -47,7 +47,7 @@ def _read_named(name: str, place: str, reading: Reading, cache: Path, offline: b
 def _read_folder(place: str, reading: Reading, cache: Path, offline: bool) -> RawExamples:
     root = path_of(place)
     if not root.is_dir():
-        raise UserError(f"the folder {str(root)!r} does not exist", "check the path of --documents")
+        raise UserError(f"the folder {str(root)!r} does not exist", "check the path of `documents`")
     files, warnings = labelled_files(root, FileKind(".txt files", _reason_against, _class_by_name))
     examples: list[Example] = []
     fallen: list[str] = []

@@ -27,7 +27,7 @@ def read_images(dataset: str, cache: Path, offline: bool) -> RawExamples:
     """
     if is_unlabelled(dataset):
         raise UserError(
-            f"--dataset={dataset!r} has no labels, which are to be learned from here",
+            f"`dataset={dataset!r}` has no labels, which are to be learned from here",
             f"give one of {', '.join(IMAGE_SOURCES)}",
         )
     read, place = source_reader(IMAGE_SOURCES, dataset, "dataset")
@@ -48,7 +48,7 @@ def read_unlabelled(dataset: str, cache: Path, offline: bool) -> RawExamples:
     read, place = source_reader(UNLABELLED_SOURCES, dataset, "dataset")
     root = read(place, cache, offline)
     if not root.is_dir():
-        raise UserError(f"the folder {str(root)!r} does not exist", "check the path of --dataset")
+        raise UserError(f"the folder {str(root)!r} does not exist", "check the path of `dataset`")
     left_out: LeftOut = {}
     files = wanted_files(files_under(root, left_out), reason_against, left_out)
     warnings = warnings_of(left_out, root)
@@ -80,7 +80,7 @@ def _read_digits(place: str, cache: Path, offline: bool) -> RawExamples:
 def _read_folder(place: str, cache: Path, offline: bool) -> RawExamples:
     root = path_of(place)
     if not root.is_dir():
-        raise UserError(f"the folder {str(root)!r} does not exist", "check the path of --dataset")
+        raise UserError(f"the folder {str(root)!r} does not exist", "check the path of `dataset`")
     files, warnings = labelled_files(root, FileKind("images", reason_against))
     examples = [Example(str(file.path), name_in(file.path, root), *file[1:]) for file in files]
     return RawExamples(examples, warnings=warnings)
@@ -89,7 +89,7 @@ def _read_folder(place: str, cache: Path, offline: bool) -> RawExamples:
 def _read_csv(place: str, cache: Path, offline: bool) -> RawExamples:
     path = path_of(place)
     if not path.is_file():
-        raise UserError(f"the file {str(path)!r} does not exist", "check the path of --dataset")
+        raise UserError(f"the file {str(path)!r} does not exist", "check the path of `dataset`")
     examples = []
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:

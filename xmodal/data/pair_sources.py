@@ -71,9 +71,9 @@ def _read_table(kind: str, place: str, settings: PairSettings) -> RawPairs:
     reading, image_folder = settings.reading, settings.image_folder
     path = path_of(place)
     if not path.is_file():
-        raise UserError(f"the file {str(path)!r} does not exist", "check the path of --pairs")
+        raise UserError(f"the file {str(path)!r} does not exist", "check the path of `pairs`")
     if image_folder and not image_folder.is_dir():
-        raise UserError(f"--image_folder={image_folder} is no folder", "give the one that the paths start in")
+        raise UserError(f"`image_folder={image_folder}` is no folder", "give the one that the paths start in")
     folder = path.parent if image_folder is None else image_folder
     try:
         rows, warnings = read_rows(kind, path, reading)

@@ -187,7 +187,7 @@ def _scanned(
     if bad and len(bad) == len(found):
         raise UserError(
             f"none of the {len(bad)} images can be read: {reasons(bad)}",
-            "check the column of the images and --image_folder",
+            "check the column of the images and `image_folder`",
         )
     kept, scans, textual = [], [], []
     for place, example in enumerate(examples):

@@ -50,14 +50,14 @@ def source_reader(sources: Mapping[str, Reader], source: str, flag: str) -> tupl
         return sources[form], place
     likely = source and _kind_of(path_of(source), forms)
     if likely:
-        raise UserError(f"--{flag}={source!r} does not say what it is", f"did you mean '{likely}:{source}'?")
+        raise UserError(f"`{flag}={source!r}` does not say what it is", f"did you mean '{likely}:{source}'?")
     if source and path_of(source).is_file():
         otherwise = f"write it as one of {', '.join(forms.values())}"
-        raise UserError(f"--{flag}={source!r} does not say what it is", advice_for(Path(source), otherwise))
+        raise UserError(f"`{flag}={source!r}` does not say what it is", advice_for(Path(source), otherwise))
     if form is not None:
-        raise UserError(f"--{flag}={source!r} is not complete", f"write it as {form}")
+        raise UserError(f"`{flag}={source!r}` is not complete", f"write it as {form}")
     raise UserError(
-        f"unknown --{flag}={source!r} (there are {', '.join(forms.values())})", nearest(kind, forms)
+        f"unknown `{flag}={source!r}` (there are {', '.join(forms.values())})", nearest(kind, forms)
     )
 
 

@@ -281,7 +281,7 @@ def _require_text(class_names: Sequence[str]) -> None:
         except UnicodeEncodeError as error:
             told = name.encode("utf-8", "backslashreplace").decode()
             raise UserError(
-                f"the class name {told!r} is not in UTF-8", "rename it, or give --class_names"
+                f"the class name {told!r} is not in UTF-8", "rename it, or give `class_names`"
             ) from error
 
 
@@ -315,12 +315,12 @@ def _renamed(names: tuple[str, ...], given: Sequence[str]) -> tuple[str, ...]:
         return names
     if len(given) != len(names):
         raise UserError(
-            f"--class_names gives {len(given)} names, the data has {len(names)} classes ({', '.join(names)})",
+            f"`class_names` gives {len(given)} names, the data has {len(names)} classes ({', '.join(names)})",
             "give one name a class, in this order",
         )
     repeated = [name for name in given if given.count(name) > 1]
     if repeated:
-        raise UserError(f"--class_names repeats {repeated[0]!r}", "give each class a name of its own")
+        raise UserError(f"`class_names` repeats {repeated[0]!r}", "give each class a name of its own")
     return tuple(given)
 
 
@@ -354,8 +354,8 @@ def _limited(
     classes = len(set(trained))
     if count < classes * least["train"]:
         raise UserError(
-            f"--{flag}={count} is too few for {classes} classes "
-            f"of --min_per_class={least['train']} {things.noun}s",
+            f"`{flag}={count}` is too few for {classes} classes "
+            f"of `min_per_class={least['train']}` {things.noun}s",
             f"give at least {classes * least['train']}",
         )
     kept = {position for position, example in enumerate(examples) if example.split not in least}

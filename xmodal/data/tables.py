@@ -72,7 +72,7 @@ def require_encodings(reading: Reading) -> None:
         try:
             "".encode(name or "utf-8")
         except LookupError as error:
-            raise UserError(f"--{flag}={name} is not known", "utf-8, latin-1 and gb18030 are some") from error
+            raise UserError(f"`{flag}={name}` is not known", "utf-8, latin-1 and gb18030 are some") from error
 
 
 def decoded(content: bytes, name: str, reading: Reading, fallen: list[str]) -> str:
@@ -108,7 +108,7 @@ def _without_mark(encoding: str) -> str:
 def _not_in(name: str, reading: Reading, error: UnicodeDecodeError) -> UserError:
     return UserError(
         f"{name!r} is not in {reading.encoding} (0x{error.object[error.start]:02x} does not fit there)",
-        "save it in UTF-8, or give its encoding with --encoding or --fallback_encoding",
+        "save it in UTF-8, or give its encoding with `encoding` or `fallback_encoding`",
     )
 
 
@@ -135,7 +135,7 @@ def read_tables(kind: str, path: Path, reading: Reading) -> RawExamples:
     if path.is_file():
         return _read_table(kind, path, "", reading)
     if not path.is_dir():
-        raise UserError(f"the file {str(path)!r} does not exist", "check the path of --documents")
+        raise UserError(f"the file {str(path)!r} does not exist", "check the path of `documents`")
     files = {file: split for file in sorted(path.glob(f"*.{kind}")) if (split := split_of(file.stem))}
     if "train" not in files.values():
         raise UserError(f"the folder {str(path)!r} holds no train.{kind}", "add it, or name one file")
@@ -266,10 +266,10 @@ def _separated_rows(table: csv.DictReader, path: Path, reading: Reading) -> list
         needed = reading.content if classes else (*reading.content, reading.label)
         missing = [name for name in needed if name not in found]
         if missing:
-            flags = "--text_column and --label_column"
+            flags = "`text_column` and `label_column`"
             raise UserError(
                 f"{str(path)!r} has no column {missing[0]!r} among {', '.join(map(repr, found)) or 'none'}",
-                f"name its columns with {flags if reading.image is None else f'--image_column, {flags}'}",
+                f"name its columns with {flags if reading.image is None else f'`image_column`, {flags}'}",
             )
         rows = []
         for row in table:

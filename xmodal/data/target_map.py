@@ -48,7 +48,7 @@ def read_target_map(path: Path, class_names: Sequence[str], flag: str = "target_
         UserError: when the file cannot be read, lacks a column, answers a description twice, leaves
             a class out or has fewer than two answers.
     """
-    flag = f"--{flag}={path}"
+    flag = f"`{flag}={path}`"
     answers: dict[str, str] = {}
     for line, (description, target) in _pairs(path, flag, "description", "target"):
         if answers.setdefault(description, target) != target:
@@ -87,7 +87,7 @@ def read_descriptions(path: Path, class_names: Sequence[str]) -> tuple[list[str]
     Raises:
         UserError: when the file cannot be read, lacks a column or names a class that is not there.
     """
-    flag = f"--class_descriptions={path}"
+    flag = f"`class_descriptions={path}`"
     index = {name: position for position, name in enumerate(class_names)}
     texts, targets = [], []
     for line, (name, description) in _pairs(path, flag, "name", "description"):

@@ -23,12 +23,12 @@ def prepared_builder(name: str, *, cache: Path, offline: bool, flag: str, instea
         import tensorflow_datasets as tfds
     except ImportError as error:
         raise UserError(
-            f"--{flag}='tfds:{name}' needs the package tensorflow-datasets ({error})",
+            f"`{flag}='tfds:{name}'` needs the package tensorflow-datasets ({error})",
             f"run pip install tensorflow-datasets, or {instead}",
         ) from error
     remedy = f"check the name and the network, or {instead}"
     if offline and ":" in name:
-        raise UserError(f"the TFDS name {name!r} is looked up on the network, and --offline is on", remedy)
+        raise UserError(f"the TFDS name {name!r} is looked up on the network, and `offline` is on", remedy)
     # TFDS's failures (network, checksums, missing packages, unknown names) have no class in common.
     try:
         builders = [tfds.builder(name, data_dir=folder) for folder in (cache / "tfds", None)]
@@ -43,8 +43,8 @@ def prepared_builder(name: str, *, cache: Path, offline: bool, flag: str, instea
     if not builder.is_prepared():
         raise UserError(
             f"the TFDS data set {name!r} is neither in {str(cache / 'tfds')!r} nor in TFDS's own folder, "
-            "and --offline is on",
-            "run once without --offline",
+            "and `offline` is on",
+            "run once without `offline`",
         )
     return builder
 

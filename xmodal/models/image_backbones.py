@@ -78,14 +78,14 @@ def image_backbone(
     build, family = application(name)
     if not features or len(set(features)) < len(features):
         raise UserError(
-            f"--features={','.join(features)} names no layer, or one of them twice", "name each layer once"
+            f"`features={','.join(features)}` names no layer, or one of them twice", "name each layer once"
         )
     images = keras.Input((image_size, image_size, 3), name="image")
     inputs = Preprocess(family, name="preprocess")(images)
     if weights == "imagenet" and offline:
         raise UserError(
-            "--image_weights=imagenet is fetched by Keras Applications, which --offline forbids",
-            "use --image_weights=vgg16_imagenet or a .weights.h5 file",
+            "`image_weights=imagenet` is fetched by Keras Applications, which `offline` forbids",
+            "use `image_weights=vgg16_imagenet` or a .weights.h5 file",
         )
     try:
         model = build(
@@ -93,14 +93,14 @@ def image_backbone(
         )
     except ValueError as error:
         raise UserError(
-            f"{name} cannot be built for --image_size={image_size} ({error})", "choose a larger --image_size"
+            f"{name} cannot be built for `image_size={image_size}` ({error})", "choose a larger `image_size`"
         ) from error
     except Exception as error:
         if weights != "imagenet":
             raise
         raise UserError(
-            f"--image_weights=imagenet of {name} could not be fetched ({error})",
-            "check the network or use --image_weights=vgg16_imagenet",
+            f"`image_weights=imagenet` of {name} could not be fetched ({error})",
+            "check the network or use `image_weights=vgg16_imagenet`",
         ) from error
     if weights not in ("none", "imagenet"):
         _load_weights(model, weights, cache=cache, offline=offline)
@@ -169,7 +169,7 @@ def _load_weights(model: keras.Model, weights: str, *, cache: Path, offline: boo
         arrays = vgg16_arrays(locate(weights, cache=cache, offline=offline))
         if {layer.name for layer in model.layers if layer.weights} != set(arrays):
             raise UserError(
-                f"--image_weights={weights} does not fit {model.name!r}",
+                f"`image_weights={weights}` does not fit {model.name!r}",
                 "use it with VGG16, or choose others",
             )
         for name, (kernel, bias) in arrays.items():
@@ -179,12 +179,12 @@ def _load_weights(model: keras.Model, weights: str, *, cache: Path, offline: boo
             model.load_weights(weights)
         except Exception as error:
             raise UserError(
-                f"--image_weights={weights} does not fit {model.name!r} ({error})",
+                f"`image_weights={weights}` does not fit {model.name!r} ({error})",
                 "give a .weights.h5 file of this model without its top",
             ) from error
     else:
         raise UserError(
-            f"--image_weights={weights} is neither known nor a file",
+            f"`image_weights={weights}` is neither known nor a file",
             nearest(weights, ["vgg16_imagenet", "imagenet", "none"]),
         )
 
@@ -193,7 +193,7 @@ def _layer(model: keras.Model, name: str, flag: str = "features") -> keras.Layer
     names = [layer.name for layer in model.layers if len(layer.output.shape) == 4]
     if name not in names:
         raise UserError(
-            f"--{flag}={name} is no layer of {model.name!r} with feature maps", nearest(name, names)
+            f"`{flag}={name}` is no layer of {model.name!r} with feature maps", nearest(name, names)
         )
     return model.get_layer(name)
 

@@ -283,7 +283,7 @@ def _named(speaker: Speaker, names: tuple[str, ...]) -> Speaker:
     if not names:
         raise UserError(
             f"the speaker {speaker.name!r} has no names for its {classes:,} classes",
-            "give a file with a name a line by --speaker_names",
+            "give a file with a name a line by `speaker_names`",
         )
     if len(names) != classes:
         raise UserError(

@@ -55,7 +55,7 @@ def bert_word_vectors(preset: str, words: Sequence[str], width: int) -> np.ndarr
     if width > table.shape[1]:
         raise UserError(
             f"vectors of {width} numbers cannot come from {preset!r}, whose own have {table.shape[1]}",
-            "use --word_vectors=random or another --text_encoder",
+            "use `word_vectors=random` or another `text_encoder`",
         )
     vectors = np.stack([table[pieces].mean(axis=0) for pieces in tokenizer(list(words))])
     vectors -= vectors.mean(axis=0)
@@ -227,7 +227,7 @@ def _sentence_encoder(
 def _check_length(sequence_length: int, longest: int, preset: str) -> None:
     if sequence_length > longest:
         raise UserError(
-            f"--sequence_length={sequence_length} is more than the {longest} tokens that {preset!r} reads",
+            f"`sequence_length={sequence_length}` is more than the {longest} tokens that {preset!r} reads",
             "choose a smaller one",
         )
 
@@ -240,6 +240,6 @@ def _bert(preset: str) -> tuple[keras.Model, keras.layers.Layer]:
         raise UserError(
             f"the text encoder {preset!r} could not be loaded "
             f"({type(error).__name__}: {textwrap.shorten(str(error), 200)})",
-            "check the name and the network, or use --text_encoder=minilm_l6",
+            "check the name and the network, or use `text_encoder=minilm_l6`",
         ) from error
     return backbone, tokenizer

@@ -33,7 +33,7 @@ def set_trainable(trunk: keras.Model, trainable: str, flag: str = "trainable") -
         weighted = [layer.name for layer in trunk.layers if layer.weights]
         blocks = {name.split("_")[0] for name in weighted}
         raise UserError(
-            f"--{flag}={trainable} is no layer of {trunk.name!r}",
+            f"`{flag}={trainable}` is no layer of {trunk.name!r}",
             nearest(trainable, ["head", "all", *weighted, *blocks]),
         )
     for index, layer in enumerate(trunk.layers):

@@ -159,8 +159,8 @@ def train_generator(
     coarsest = config.generator_patch * 2 ** (len(config.generator_widths) - 1)
     if image_size % coarsest:
         raise UserError(
-            f"--image_size={image_size} is no multiple of {coarsest}, which --generator_patch and "
-            "--generator_widths ask for",
+            f"`image_size={image_size}` is no multiple of {coarsest}, which `generator_patch` and "
+            "`generator_widths` ask for",
             f"choose one, such as {coarsest * -(-image_size // coarsest)}",
         )
     channels = 1 if is_grey(split, image_size) else 3

@@ -85,7 +85,7 @@ def class_texts(
         if target not in targets[known]:
             raise UserError(
                 f"the text encoder {preset!r} knows no word of the class name {name!r}",
-                "describe it in --class_descriptions, rename it by --class_names or change --text_encoder",
+                "describe it in `class_descriptions`, rename it by `class_names` or change `text_encoder`",
             )
     tokens = encoder.padded(np.array(texts, object)[known])
     vectors = trainer.predict(encoder.model, array_batches(tokens, batch_size=64))
@@ -180,7 +180,7 @@ def transfer_layers(transfer: LayerTransfer, target: keras.Model) -> TransferRep
         raise UserError(
             f"the scorer of {source.name!r} compares vectors of {widths[0]} numbers, "
             f"that of {target.name!r} vectors of {widths[1]}",
-            "encode the class names of both by the same --text_encoder",
+            "encode the class names of both by the same `text_encoder`",
         )
 
     def other_layers(model: keras.Model) -> list[str]:

@@ -21,7 +21,7 @@ from xmodal.core.files import mendable_os_errors, sha256_file, whole_folder
 KEPT = 2
 FINISHED = "finished"
 DIGESTS = "SHA256SUMS"
-RESTART = "add --restart to begin anew, or choose another --output_dir"
+RESTART = "add `restart` to begin anew, or choose another `output_dir`"
 # A save at an epoch's end may not make a training slower than by one part in this many.
 SHARE = 20
 

@@ -49,7 +49,7 @@ def current_worker(strategy: str, environment: Mapping[str, str] = os.environ) -
     if "SLURM_PROCID" in environment:
         tasks = environment.get("SLURM_STEP_NUM_TASKS") or environment.get("SLURM_NTASKS") or "1"
         return Worker(int(environment["SLURM_PROCID"]), int(tasks))
-    raise UserError("--strategy=multi_worker needs to know the other hosts", EXAMPLE)
+    raise UserError("`strategy=multi_worker` needs to know the other hosts", EXAMPLE)
 
 
 def wait_for_hosts(

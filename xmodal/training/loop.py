@@ -242,7 +242,7 @@ def _train(run: _Run) -> float:
         stage, epoch = training.stage or "the training", progress.epoch + 1
         raise UserError(
             f"{stage} diverged: the loss of epoch {epoch} is not finite",
-            "choose a lower learning rate, or --clip_norm=1",
+            "choose a lower learning rate, or `clip_norm=1`",
         )
     return elapsed()
 

@@ -128,7 +128,7 @@ def _multi_worker() -> tf.distribute.Strategy:
         return tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver)
     except RuntimeError as error:
         raise UserError(
-            f"--strategy=multi_worker could not start ({error})", "make it first in a new process"
+            f"`strategy=multi_worker` could not start ({error})", "make it first in a new process"
         ) from error
 
 
@@ -137,14 +137,14 @@ def _tpu() -> tf.distribute.Strategy:
     try:
         resolver = tf.distribute.cluster_resolver.TPUClusterResolver.connect(tpu="")
     except (ValueError, tf.errors.OpError) as error:
-        raise UserError(f"--strategy=tpu found no TPU ({error})", "run it on a host with one") from error
+        raise UserError(f"`strategy=tpu` found no TPU ({error})", "run it on a host with one") from error
     return tf.distribute.TPUStrategy(resolver)
 
 
 def _split_cpu(virtual_devices: int) -> None:
     if tf.config.list_physical_devices("GPU"):
         raise UserError(
-            f"--virtual_devices={virtual_devices} splits the CPU, but there is a GPU",
+            f"`virtual_devices={virtual_devices}` splits the CPU, but there is a GPU",
             "leave the flag out, or hide the GPU with CUDA_VISIBLE_DEVICES=''",
         )
     cpu = tf.config.list_physical_devices("CPU")[0]
@@ -154,6 +154,6 @@ def _split_cpu(virtual_devices: int) -> None:
         )
     except RuntimeError as error:
         raise UserError(
-            f"--virtual_devices={virtual_devices} came after TensorFlow had started",
+            f"`virtual_devices={virtual_devices}` came after TensorFlow had started",
             "set it in a new process",
         ) from error
