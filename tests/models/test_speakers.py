@@ -157,7 +157,7 @@ def test_a_sigmoid_is_no_choice_among_classes(tmp_path):
 
 def test_a_speaker_without_names_or_with_too_few(tmp_path):
     path = str(saved(tmp_path, None))
-    with pytest.raises(UserError, match=r"has no names for its 3 classes; give a file .* --speaker_names"):
+    with pytest.raises(UserError, match=r"has no names for its 3 classes; give a file .* `speaker_names`"):
         make_speaker(path)
     with pytest.raises(UserError, match="2 names do not fit the 3 classes of the speaker"):
         make_speaker(path, names_file(tmp_path, ["cat", "dog"]))

@@ -11,6 +11,7 @@ import tensorflow as tf
 from xmodal.core.files import digests, new_folder, rename_folder
 from xmodal.export.served_documents import ServedDocuments
 from xmodal.export.served_images import Served
+from xmodal.export.served_names import ServedNames
 from xmodal.export.served_pairs import ServedPairs
 from xmodal.export.warmup_requests import write_requests
 from xmodal.report.model_card import CARD
@@ -22,12 +23,12 @@ FORMS = ("int8", "litert", "index", "generator")
 Told = dict[str, float | int | str]
 
 
-def export(served: Served | ServedDocuments | ServedPairs, folder: Path) -> Path:
+def export(served: Served | ServedDocuments | ServedNames | ServedPairs, folder: Path) -> Path:
     """Saves a model as the next version in a folder, and returns the folder of that, <folder>/<version>."""
     return publish(folder, partial(save, served))[0]
 
 
-def save(served: Served | ServedDocuments | ServedPairs, folder: Path) -> None:
+def save(served: Served | ServedDocuments | ServedNames | ServedPairs, folder: Path) -> None:
     """Saves a model, and requests that warm it up, in a folder that is there."""
     signatures = served.signatures()
     tf.saved_model.save(served, str(folder), signatures=signatures)

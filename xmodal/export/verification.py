@@ -16,6 +16,7 @@ from xmodal.export import fresh_process_answers
 from xmodal.export.saved_model import Told, publish, save
 from xmodal.export.served_documents import ServedDocuments
 from xmodal.export.served_images import Served
+from xmodal.export.served_names import ServedNames
 from xmodal.export.served_pairs import ServedPairs
 from xmodal.training.checkpoint import Stage
 
@@ -85,7 +86,7 @@ def check(exported: Path, questions: Sequence[Question]) -> dict[str, float]:
 
 
 def export_checked(
-    served: Served | ServedDocuments | ServedPairs,
+    served: Served | ServedDocuments | ServedNames | ServedPairs,
     folder: Path,
     questions: Sequence[Question],
     kept: Stage | None = None,
