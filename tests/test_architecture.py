@@ -34,7 +34,19 @@ LEVELS = (
 
 LEVEL = {package: level for level, packages in enumerate(LEVELS) for package in packages}
 
-COMMANDS = ("__main__", "run", "predict", "compare", "search", "paint", "fetch", "doctor", "init", "demo")
+COMMANDS = (
+    "__main__",
+    "run",
+    "predict",
+    "ask",
+    "compare",
+    "search",
+    "paint",
+    "fetch",
+    "doctor",
+    "init",
+    "demo",
+)
 
 # An importing module and what it imports, against the rules; none is to be added.
 EXCEPTIONS: dict[tuple[str, str], str] = {}

@@ -10,6 +10,7 @@ COMMANDS = {
     "run": "runs an experiment",
     "init": "looks at your pictures or texts, and writes a flagfile for them",
     "predict": "answers pictures and texts with an exported model",
+    "ask": "answers in words that you type, without training",
     "demo": "a page to try an exported model",
     "compare": "lays finished runs side by side",
     "search": "finds pictures by words",

@@ -18,7 +18,8 @@ from xmodal.core.command import Parser, exit_code
 from xmodal.core.errors import UserError
 from xmodal.core.formatting import cut, printable
 from xmodal.core.tensorflow_start import start_tensorflow
-from xmodal.export.predictor import Item, Predictor
+from xmodal.data.target_map import typed_answers
+from xmodal.export.predictor import Answer, Item, Predictor
 
 UPLOAD_MB = 20
 # Of a text that is typed, in letters.
@@ -49,12 +50,21 @@ def library() -> ModuleType:
     return gradio
 
 
+def answer_of(predictor: Predictor, item: Item, words: str) -> Answer:
+    """Answers an item, by the answers that were typed or, without these, by the model's own."""
+    try:
+        (answer,) = (predictor.asked(typed_answers(words)) if words.strip() else predictor)([item])
+        return answer
+    except UserError as error:
+        return Answer(item.name, problem=str(error))
+
+
 def page(predictor: Predictor, title: str):
     """Returns the page as Gradio's `Blocks`, with places for what the model takes."""
     gradio = library()
 
-    def told(item: Item) -> list:
-        (answer,) = predictor([item])
+    def told(item: Item, words: str) -> list:
+        answer = answer_of(predictor, item, words)
         shares = {cut(printable(name), 60): share for name, share in answer.probabilities.items()}
         picture = None if item.is_text or answer.problem else _pixels(item.content)
         return [
@@ -68,8 +78,14 @@ def page(predictor: Predictor, title: str):
         gradio.Markdown(f"# {title}")
         with gradio.Row():
             with gradio.Column():
+                answers = gradio.Textbox(
+                    label="The answers to choose from, with commas; none for the model's own",
+                    max_length=LONGEST,
+                    visible=predictor.can_be_asked,
+                    elem_id="answers",
+                )
                 file = gradio.File(label="A picture", type="binary", visible=predictor.takes_pictures)
-                with gradio.Group(visible=predictor.takes_texts):
+                with gradio.Group(visible=predictor.takes_texts or predictor.can_be_asked):
                     text = gradio.Textbox(label="A text", lines=3, max_length=LONGEST, elem_id="text")
                     ask = gradio.Button("Answer", elem_id="ask")
             with gradio.Column():
@@ -78,9 +94,20 @@ def page(predictor: Predictor, title: str):
                 read = gradio.Textbox(label="What was read", visible=False, elem_id="read")
                 answer = gradio.Label(label="The answer", num_top_classes=SHOWN, elem_id="answer")
         outputs = [problem, picture, read, answer]
-        file.upload(lambda content: told(Item("picture", content, False)), file, outputs)
+        file.upload(
+            lambda content, words: told(Item("picture", content, False), words), [file, answers], outputs
+        )
+        answers.submit(
+            lambda content, words: told(Item("picture", content or b"", False), words),
+            [file, answers],
+            outputs,
+        )
         for event in (text.submit, ask.click):
-            event(lambda words: told(Item("text", words.encode(), True)), text, outputs)
+            event(
+                lambda content, words: told(Item("text", content.encode(), True), words),
+                [text, answers],
+                outputs,
+            )
     return blocks
 
 

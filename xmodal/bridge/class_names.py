@@ -20,6 +20,7 @@ _SINGULAR = re.compile(
     "alias|atlas|bias|biceps|canvas|chaos|christmas|cosmos|cyclops|gas|lens|mercedes|pancreas|rhinoceros"
     "|series|species|thermos|triceps|yes"
 )
+_PRONOUN = re.compile(r"(?:any|every|no|some)(?:body|one|thing)(?![a-z])", re.IGNORECASE)
 # Abbreviations without a vowel that are read as words.
 _SPOKEN = ("mr", "mrs", "ms", "mt", "st")
 # The letters whose names begin with a vowel sound: "an F", "an x-ray".
@@ -63,8 +64,9 @@ def with_article(name: str) -> str:
     """Puts "a" or "an" before a readable name, by the sound that it begins with.
 
     Sounds: "an apple", "a unicorn", "an hour", "a one", "an 8", "an 18", "an LED", "an x-ray". None
-    is put before plurals ("trousers", "people"), before names with letters that are not Latin, or
-    where an article stands already. Latin names are taken for English nouns that can be counted.
+    is put before plurals ("trousers", "people"), before "something that flies", before names with
+    letters that are not Latin, or where an article stands already. Latin names are taken for
+    English nouns that can be counted.
 
     Args:
         name: a name as `readable` returns it.
@@ -73,7 +75,7 @@ def with_article(name: str) -> str:
         The name, with its article where it takes one.
     """
     words = name.split()
-    if len(words) > 1 and words[0].lower() in ("a", "an", "the"):
+    if (len(words) > 1 and words[0].lower() in ("a", "an", "the")) or _PRONOUN.match(name):
         return name
     start = re.search(r"[^\W_]+", name)
     if start is None or not all(map(_is_latin, filter(str.isalpha, name))) or _is_plural(name):

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from xmodal.bridge.class_names import with_article
 from xmodal.core.errors import UserError, nearest
+from xmodal.core.files import path_of
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,64 @@ class TargetMap:
     descriptions: tuple[str, ...]
     targets: np.ndarray
     of_class: np.ndarray
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Answers to choose from, in words.
+
+    Attributes:
+        names: what they are called, C of them.
+        texts: descriptions of them (M,).
+        targets: the answer that each describes (M,), as an index into `names`.
+    """
+
+    names: tuple[str, ...]
+    texts: tuple[str, ...]
+    targets: np.ndarray
+
+
+def typed_answers(words: str) -> Answers:
+    """Reads answers that are typed, with commas between them; each is put as "a photo of a NAME".
+
+    Raises:
+        UserError: for fewer than two answers, and one that is empty or given twice.
+
+    Example:
+        >>> typed_answers("dog, owl").texts
+        ('a photo of a dog', 'a photo of an owl')
+    """
+    names = [" ".join(name.split()) for name in words.split(",")]
+    folded = [name.casefold() for name in names]
+    for place, name in enumerate(names):
+        if not name:
+            raise UserError(f"one of the answers in {words!r} is empty", "write words between the commas")
+        if folded.index(name.casefold()) < place:
+            raise UserError(f"{name!r} stands twice among the answers", "give each answer once")
+    return _answers({f"a photo of {with_article(name)}": name for name in names})
+
+
+def read_answers(words: str, flag: str = "answers") -> Answers:
+    """Reads answers that are typed, see `typed_answers`, or a CSV with the columns description,target.
+
+    Args:
+        words: names with commas between them; or the path of a CSV, of which descriptions stay as they are.
+        flag: the flag that gives them.
+
+    Raises:
+        UserError: for fewer than two answers, one that is empty or given twice, and a file that is none.
+    """
+    path = path_of(words)
+    if path.suffix.lower() == ".csv" or path.is_file():
+        return _answers(_answered(path, f"--{flag}={words}"))
+    return typed_answers(words)
+
+
+def _answers(found: dict[str, str]) -> Answers:
+    names = tuple(dict.fromkeys(found.values()))
+    if len(names) < 2:
+        raise UserError(f"{names[0]!r} is the only answer", "give at least two to choose from")
+    return Answers(names, tuple(found), np.array([names.index(name) for name in found.values()]))
 
 
 def identity_map(class_names: Sequence[str]) -> TargetMap:
@@ -49,13 +109,7 @@ def read_target_map(path: Path, class_names: Sequence[str], flag: str = "target_
             a class out or has fewer than two answers.
     """
     flag = f"`{flag}={path}`"
-    answers: dict[str, str] = {}
-    for line, (description, target) in _pairs(path, flag, "description", "target"):
-        if answers.setdefault(description, target) != target:
-            raise UserError(
-                f"{flag} line {line} answers {description!r} with {target!r} after {answers[description]!r}",
-                "keep one of them",
-            )
+    answers = _answered(path, flag)
     missing = [name for name in class_names if name not in answers]
     if missing:
         raise UserError(
@@ -96,6 +150,18 @@ def read_descriptions(path: Path, class_names: Sequence[str]) -> tuple[list[str]
         texts.append(description)
         targets.append(index[name])
     return texts, np.array(targets, np.int64)
+
+
+def _answered(path: Path, flag: str) -> dict[str, str]:
+    """The answer to each description of a CSV with the columns description,target."""
+    answers: dict[str, str] = {}
+    for line, (description, target) in _pairs(path, flag, "description", "target"):
+        if answers.setdefault(description, target) != target:
+            raise UserError(
+                f"{flag} line {line} answers {description!r} with {target!r} after {answers[description]!r}",
+                "keep one of them",
+            )
+    return answers
 
 
 def _pairs(path: Path, flag: str, first: str, second: str) -> Iterator[tuple[int, tuple[str, str]]]:

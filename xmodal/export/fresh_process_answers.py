@@ -34,9 +34,13 @@ def _answer(serve, folder: Path) -> dict[str, list]:
         }
     )
     return {
-        name: [v.decode() for v in value.numpy()] if value.dtype == tf.string else value.numpy().tolist()
+        name: _decoded(value.numpy().tolist()) if value.dtype == tf.string else value.numpy().tolist()
         for name, value in outputs.items()
     }
+
+
+def _decoded(value):
+    return [_decoded(part) for part in value] if isinstance(value, list) else value.decode()
 
 
 if __name__ == "__main__":

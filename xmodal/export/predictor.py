@@ -1,15 +1,24 @@
 """An exported model, asked for pictures and texts."""
 
+import copy
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from xmodal.bridge.name_answers import SCALE, similarities
 from xmodal.core.errors import UserError
 from xmodal.core.saved_models import answering, labels_of, load_export, newest_version
 from xmodal.data.image_files import why_undecodable
+from xmodal.data.target_map import Answers
+from xmodal.evaluation.calibration import softmax
 
 BATCH = 64
+
+# Two texts with a cosine above it are the same pieces to an encoder.
+ALIKE = 0.99999
 
 
 @dataclass(frozen=True)
@@ -71,10 +80,62 @@ class Predictor:
 
     def __init__(self, folder: Path):
         self._folder = newest_version(folder, f"--model={str(folder)!r}")
-        signatures = load_export(self._folder).signatures
-        self.labels = [*labels_of(signatures)]
-        self._images = answering(signatures, "image_bytes")
-        self._texts = answering(signatures, "text")
+        loaded = load_export(self._folder)
+        self.labels = [*labels_of(loaded.signatures)]
+        self._images = _outputs_of(answering(loaded.signatures, "image_bytes"))
+        self._texts = _outputs_of(answering(loaded.signatures, "text"))
+        self._embed = _outputs_of(loaded.signatures.get("embed_text"))
+        self._scale = float(loaded.scale) if hasattr(loaded, "scale") else SCALE
+        images = answering(loaded.signatures, "image_bytes")
+        told = images.structured_outputs if images else {}
+        self._tells = next((name for name in ("embedding", "sentence") if name in told), "")
+
+    @property
+    def can_be_asked(self) -> bool:
+        """Whether it answers what is asked in words, see `asked`."""
+        return bool(self._embed and self._tells)
+
+    def asked(self, answers: Answers) -> "Predictor":
+        """Returns the same model with other answers, which it tells by where images and words are for BERT.
+
+        An image is where the model says: at the mixture of its names, or at the sentence that it reads.
+
+        Raises:
+            UserError: when the model has no sentences, or reads the descriptions of two answers alike.
+        """
+        if not self.can_be_asked:
+            raise UserError(
+                f"the model in {str(self._folder)!r} puts no image into words, and can be asked nothing else",
+                "give an export of names_to_answers or vgg_to_bert",
+            )
+        vectors = self._embedded([text.encode() for text in answers.texts])
+        _require_apart(answers, vectors)
+
+        def outputs(rows: np.ndarray, read: Sequence[bytes]) -> dict[str, Any]:
+            shares = softmax(self._scale * similarities(rows, vectors, answers.targets))
+            return {"probabilities": shares, "sentence": read}
+
+        def of_images(contents: Sequence[bytes]) -> dict[str, Any]:
+            told = self._images(contents)
+            read = told["sentence"]
+            return outputs(told["embedding"] if self._tells == "embedding" else self._placed(read), read)
+
+        asked = copy.copy(self)
+        asked.labels = [*answers.names]
+        asked._images = of_images
+        asked._texts = lambda contents: outputs(self._embedded(contents), [b""] * len(contents))
+        return asked
+
+    def _embedded(self, texts: Sequence[bytes]) -> np.ndarray:
+        parts = [self._embed(texts[start : start + 256]) for start in range(0, len(texts), 256)]
+        return np.concatenate([part["embedding"] for part in parts])
+
+    def _placed(self, sentences: Sequence[bytes]) -> np.ndarray:
+        """Where sentences are (B, D): the mean direction of several wordings of each."""
+        wordings = [sentence.split(b" | ") for sentence in sentences]
+        rows = iter(self._embedded([wording for several in wordings for wording in several]))
+        means = np.stack([np.mean([next(rows) for _ in several], axis=0) for several in wordings])
+        return means / np.linalg.norm(means, axis=1, keepdims=True)
 
     @property
     def takes_pictures(self) -> bool:
@@ -114,23 +175,42 @@ class Predictor:
                         answers[place] = answer
             yield from answers
 
-    def _answers(self, items: Sequence[Item], ask: Any) -> list[Answer]:
+    def _answers(self, items: Sequence[Item], outputs_of: Any) -> list[Answer]:
+        outputs = outputs_of([item.content for item in items])
+        read = outputs.get("sentence", outputs.get("read", [b""] * len(items)))
+        answers = []
+        for row, item in enumerate(items):
+            shares = dict(zip(self.labels, map(float, outputs["probabilities"][row]), strict=True))
+            label = max(shares, key=shares.__getitem__)
+            answers.append(Answer(item.name, label, shares[label], read[row].decode(), shares))
+        return answers
+
+
+def _outputs_of(signature: Any) -> Any:
+    """Returns what asks a signature for the outputs of contents (B,), None without one."""
+    if signature is None:
+        return None
+    (name,) = signature.structured_input_signature[1]
+
+    def outputs(contents: Sequence[bytes]) -> dict[str, np.ndarray]:
         import tensorflow as tf
 
-        (name,) = ask.structured_input_signature[1]
-        asked = ask(**{name: tf.constant([item.content for item in items])})
-        outputs = {key: value.numpy() for key, value in asked.items()}
-        read = outputs.get("sentence", outputs.get("read", [b""] * len(items)))
-        return [
-            Answer(
-                item.name,
-                outputs["label"][row].decode(),
-                float(outputs["probability"][row]),
-                read[row].decode(),
-                dict(zip(self.labels, map(float, outputs["probabilities"][row]), strict=True)),
+        return {key: value.numpy() for key, value in signature(**{name: tf.constant(contents)}).items()}
+
+    return outputs
+
+
+def _require_apart(answers: Answers, vectors: np.ndarray) -> None:
+    """Raises a `UserError` when descriptions of two answers have one vector."""
+    for start in range(0, len(vectors), 1000):
+        cosines = vectors[start : start + 1000] @ vectors.T
+        alike = (cosines > ALIKE) & (answers.targets[start : start + 1000, None] != answers.targets)
+        if alike.any():
+            one, other = (answers.texts[place] for place in np.argwhere(alike)[0] + (start, 0))
+            raise UserError(
+                f"the text encoder reads {one!r} and {other!r} alike",
+                "put them in other words, or use an export whose encoder reads their language",
             )
-            for row, item in enumerate(items)
-        ]
 
 
 def _problem(item: Item) -> str:

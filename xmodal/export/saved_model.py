@@ -11,6 +11,7 @@ import tensorflow as tf
 from xmodal.core.files import digests, new_folder, rename_folder
 from xmodal.export.served_documents import ServedDocuments
 from xmodal.export.served_images import ServedImages
+from xmodal.export.served_names import ServedNames
 from xmodal.export.served_pairs import ServedPairs
 from xmodal.export.warmup_requests import write_requests
 from xmodal.report.model_card import CARD
@@ -20,9 +21,11 @@ from xmodal.training.checkpoint import Stage, State
 FORMS = ("int8", "litert", "index", "generator")
 # What is told about an export, as a run's facts.
 Told = dict[str, float | int | str]
+# What can be exported.
+ServedModel = ServedImages | ServedDocuments | ServedNames | ServedPairs
 
 
-def export_saved_model(served: ServedImages | ServedDocuments | ServedPairs, folder: Path) -> Path:
+def export_saved_model(served: ServedModel, folder: Path) -> Path:
     """Saves a model as the next version in a folder, and returns the folder of that, <folder>/<version>.
 
     Example:
@@ -32,7 +35,7 @@ def export_saved_model(served: ServedImages | ServedDocuments | ServedPairs, fol
     return publish(folder, partial(save, served))[0]
 
 
-def save(served: ServedImages | ServedDocuments | ServedPairs, folder: Path) -> None:
+def save(served: ServedModel, folder: Path) -> None:
     """Saves a model, and requests that warm it up, in a folder that is there."""
     signatures = served.signatures()
     tf.saved_model.save(served, str(folder), signatures=signatures)

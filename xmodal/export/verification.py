@@ -13,10 +13,7 @@ import keras
 import numpy as np
 
 from xmodal.export import fresh_process_answers
-from xmodal.export.saved_model import Told, publish, save
-from xmodal.export.served_documents import ServedDocuments
-from xmodal.export.served_images import ServedImages
-from xmodal.export.served_pairs import ServedPairs
+from xmodal.export.saved_model import ServedModel, Told, publish, save
 from xmodal.training.checkpoint import Stage
 
 # Largest difference of a probability, or of a number of an embedding, between the model in memory and the
@@ -85,7 +82,7 @@ def check(exported: Path, questions: Sequence[Question]) -> dict[str, float]:
 
 
 def export_checked(
-    served: ServedImages | ServedDocuments | ServedPairs,
+    served: ServedModel,
     folder: Path,
     questions: Sequence[Question],
     kept: Stage | None = None,

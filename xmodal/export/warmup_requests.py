@@ -27,6 +27,7 @@ def write_requests(signatures: Mapping[str, Sequence[str]], folder: Path) -> Non
     examples = {
         "image_bytes": tf.io.encode_png(np.full((32, 32, 3), 128, np.uint8)).numpy(),
         "text": b"a photo of something",
+        "answers": b"a photo of something",
     }
     path = folder / FILE
     path.parent.mkdir()

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import keras
 import keras_nlp
@@ -39,6 +40,7 @@ class Speaker:
         crop: the share of a photograph's shorter side that it was trained to see, in the middle; None when it
             was trained on whole images, squashed into a square.
         method: how a photograph is brought to that size: "bicubic" or "bilinear".
+        resources: what an export has to keep beside the weights of the model.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Speaker:
     image_size: tuple[int, int]
     crop: float | None = 1.0
     method: str = "bilinear"
+    resources: tuple[Any, ...] = ()
 
     def read(self, encoded: tf.Tensor) -> tf.Tensor:
         """Reads an encoded photograph, a scalar string, as the classifier sees it: (H, W, 3) float32.
@@ -230,7 +233,7 @@ def _export(spec: str, cache: Path, offline: bool) -> Speaker:
     images = keras.Input((*size, 3), name="image")
     outputs = Exported(loaded, len(names), name="exported")(images)
     features, logits = features_and_logits(keras.Model(images, outputs, name=path_of(spec).name), size)
-    return Speaker(spec, logits, features, names, None, size, crop=None)
+    return Speaker(spec, logits, features, names, None, size, crop=None, resources=(loaded,))
 
 
 class Exported(keras.layers.Layer):

@@ -1,0 +1,218 @@
+"""What commands read that is to be answered, and how they tell the answers."""
+
+import argparse
+import csv
+import io
+import json
+import re
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from xmodal.core.command import Parser
+from xmodal.core.errors import UserError
+from xmodal.core.files import path_of, target_of, whole_file, write_text
+from xmodal.core.formatting import cut, printable
+from xmodal.core.tensorflow_start import start_tensorflow
+from xmodal.data.tables import Reading, require_encodings
+from xmodal.export.asked_files import (
+    BLANK,
+    is_table,
+    item_of_file,
+    items_of_folder,
+    items_of_lines,
+    items_of_table,
+)
+from xmodal.export.predictor import Answer, Item
+from xmodal.report.figures import SHEET
+
+# The columns that a table gets, beside one for each class.
+ADDED = ("predicted_label", "predicted_probability", "read", "problem")
+# Of a sheet: pictures in a row and in all, and the longer side of each in pixels.
+COLUMNS, SHOWN, SIDE = 8, 96, 128
+
+
+def items_of(
+    arguments: Sequence[str],
+    texts: Sequence[str] = (),
+    reading: Reading | None = None,
+    image_column: str = "image",
+) -> tuple[list[Item], tuple[str, ...]]:
+    """Reads what is to be answered.
+
+    Args:
+        arguments: files, folders, tables, or "-" for the lines of the standard input.
+        texts: texts as they are.
+        reading: encodings, and the column of the texts of tables; UTF-8 and "text" by default.
+        image_column: that of the images of tables without texts.
+
+    Returns:
+        The items, and warnings of what is not read.
+
+    Raises:
+        UserError: for a file that is not there, and when there is nothing to answer.
+    """
+    reading = reading or Reading("utf-8", None, "text", "", "")
+    items = [Item(text, text.encode("utf-8", "replace"), True) for text in texts]
+    warnings: list[str] = []
+    for argument in arguments:
+        path = path_of(argument)
+        if argument == "-":
+            items += items_of_lines(sys.stdin.buffer, reading)
+        elif path.is_dir():
+            found, more = items_of_folder(path, reading)
+            items += found
+            warnings += more
+        elif not path.exists():
+            raise UserError(f"{argument!r} cannot be read (No such file or directory)", "check its path")
+        elif is_table(path) and path.is_file():
+            items += items_of_table(path, reading, image_column)
+        else:
+            items.append(item_of_file(path, reading))
+    if not items:
+        told = f": {'; '.join(warnings)}" if warnings else ""
+        raise UserError(f"there is nothing to answer{told}", "give files, folders or --text")
+    return items, tuple(warnings)
+
+
+def as_json(answers: Sequence[Answer]) -> str:
+    """Returns the answers as a JSON list of objects."""
+    return json.dumps([asdict(answer) for answer in answers], indent=2, ensure_ascii=False) + "\n"
+
+
+def as_csv(answers: Sequence[Answer], items: Sequence[Item] = ()) -> str:
+    """Returns the answers as CSV: a line each, a column for each class.
+
+    Of items that came from tables, the columns of these come first, and others of other names after them.
+    """
+    classes = list(dict.fromkeys(name for answer in answers for name in answer.probabilities))
+    columns = list(dict.fromkeys(name for item in items for name in item.row))
+    head = ["item", "label", "probability", "read", "problem", *classes]
+    if columns:
+        head = [*columns, "item", *ADDED, *(f"probability:{name}" for name in classes)]
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(head)
+    for place, answer in enumerate(answers):
+        cells = [items[place].row.get(name, "") for name in columns]
+        shares = [answer.probabilities.get(name, "") for name in classes]
+        probability = "" if answer.problem else answer.probability
+        told = [answer.item, answer.label, probability, answer.read, answer.problem]
+        writer.writerow([*cells, *told, *shares])
+    return buffer.getvalue()
+
+
+def as_table(answers: Sequence[Answer]) -> str:
+    """Returns the answers for the console: the label, the next likely one, and what was read."""
+    rows = [("item", "label", "", "or else", "", "read")]
+    for answer in answers:
+        name = cut(printable(answer.item), 40, keep="end")
+        if answer.problem:
+            rows.append((name, "-", "", "", "", answer.problem))
+            continue
+        second = sorted(answer.probabilities.items(), key=lambda pair: -pair[1])[1:2]
+        other, share = second[0] if second else ("", 0.0)
+        rows.append(
+            (
+                name,
+                cut(printable(answer.label), 30),
+                f"{answer.probability:.1%}",
+                cut(printable(other), 30),
+                f"{share:.1%}" if other else "",
+                cut(printable(answer.read), 60),
+            )
+        )
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "".join("  ".join(map(str.ljust, row, widths)).rstrip() + "\n" for row in rows)
+
+
+def as_sheet(pictured: Sequence[tuple[Item, Answer]]) -> bytes:
+    """Draws pictures with their labels and probabilities, as PNG."""
+    from xmodal.report.figures import sheet, thumbnail
+
+    rows = []
+    for start in range(0, len(pictured), COLUMNS):
+        row = pictured[start : start + COLUMNS]
+        ends = dict.fromkeys(cut(row[place][0].name, 60, keep="end") for place in (0, -1))
+        shown = [
+            (thumbnail(item.content, SIDE), f"{answer.probability:.0%} {answer.label}")
+            for item, answer in row
+        ]
+        rows.append((" to ".join(ends), shown))
+    return sheet(rows)
+
+
+FORMATS = ("table", "json", "csv")
+# How such a file begins.
+WRITTEN = re.compile(
+    rb'\A(item +label .*or else.* read\n|\[\n  \{\n    "item": |item,label,probability,read,problem'
+    rb"|[^\n]*,item,predicted_label,predicted_probability,)"
+)
+
+
+def add_options(parser: Parser) -> None:
+    """Adds the flags that say how items are read and answers told, see `answer`."""
+    parser.add_argument("--format", choices=FORMATS, help="how to tell; csv for tables, else table")
+    parser.add_argument("--text_column", default="text", help="column of the texts; default %(default)s")
+    parser.add_argument("--image_column", default="image", help="column of the images; default %(default)s")
+    parser.add_argument("--encoding", default="utf-8", help="of texts and tables; default %(default)s")
+    parser.add_argument("--fallback_encoding", help="of those that are not in --encoding")
+    parser.add_argument("--output", type=Path, help="a file to write to; default is the standard output")
+    parser.add_argument("--sheet", type=Path, help="a PNG file for the pictures with their answers")
+    parser.add_overwrite()
+
+
+def answer(options: argparse.Namespace, answers_of: Callable[[Sequence[Item]], Iterable[Answer]]) -> None:
+    """Reads the items of a command line, answers them and tells it.
+
+    Args:
+        options: parsed, with `items`, `text` and what `add_options` added.
+        answers_of: gives the answers of items, in their order; called once, when all is known to be right.
+
+    Raises:
+        UserError: for what cannot be read or written, and in the end when an item has no answer.
+    """
+    for path, kind in ((options.output, WRITTEN), (options.sheet, SHEET)):
+        if path:
+            target_of(path, kind, overwrite=options.overwrite)
+    reading = Reading(options.encoding, options.fallback_encoding, options.text_column, "", "")
+    require_encodings(reading)
+    items, warnings = items_of(options.items, options.text, reading, options.image_column)
+    for warning in warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    start_tensorflow("3")
+    answers = list(answers_of(items))
+    told = _told(options.format, items, answers)
+    if options.output:
+        write_text(options.output, told, WRITTEN, overwrite=options.overwrite)
+    else:
+        sys.stdout.write(told)
+    if options.sheet:
+        _write_sheet(options.sheet, items, answers, options.overwrite)
+    failed = [answer for answer in answers if answer.problem not in ("", BLANK)]
+    if failed:
+        raise UserError(
+            f"{len(failed)} of {len(answers)} items have no answer: {failed[0].item!r} is "
+            f"{failed[0].problem}",
+            "the others are answered; leave these out",
+        )
+
+
+def _told(form: str | None, items: Sequence[Item], answers: Sequence[Answer]) -> str:
+    form = form or ("csv" if any(item.row for item in items) else "table")
+    if form == "csv":
+        return as_csv(answers, items)
+    return as_json(answers) if form == "json" else as_table(answers)
+
+
+def _write_sheet(path: Path, items: Sequence[Item], answers: Sequence[Answer], overwrite: bool) -> None:
+    pairs = zip(items, answers, strict=True)
+    pictured = [(item, answer) for item, answer in pairs if not (item.is_text or answer.problem)]
+    if not pictured:
+        raise UserError("there is no picture with an answer for --sheet", "give pictures, or leave it out")
+    drawn = as_sheet(pictured[:SHOWN])
+    with whole_file(path, SHEET, overwrite=overwrite) as file:
+        file.write(drawn)
+    if len(pictured) > SHOWN:
+        print(f"{path} has the first {SHOWN} of {len(pictured)} pictures", file=sys.stderr)

@@ -1,0 +1,125 @@
+"""A speaker and a text encoder as a SavedModel: the answers are given when it is asked."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from xmodal.bridge.class_names import readable, with_article
+from xmodal.bridge.name_answers import SCALE
+from xmodal.export.serving import (
+    IMAGE_BYTES,
+    TEXT,
+    Inference,
+    Labelled,
+    Tokenizer,
+    labelled_answer,
+    of_length_one,
+)
+from xmodal.models.speakers import Speaker
+from xmodal.models.text_encoder import TextEncoder
+
+ANSWERS = tf.TensorSpec([None], tf.string, name="answers")
+
+# The names that a sentence has.
+SHOWN = 3
+
+
+class ServedNames(Labelled):
+    """The path from image bytes and answers in words to probabilities, as a SavedModel keeps it.
+
+    ConSE (Norouzi et al. 2014, arXiv:1312.5650) with sentence vectors: an image is where the vectors of the
+    speaker's names are, weighted by its probabilities; the answer is the one whose vector is nearest.
+
+    Args:
+        speaker: the classifier.
+        encoder: reads names and answers.
+        texts: what each of the speaker's names says, see `xmodal.bridge.names_text.names_text`.
+        temperature: calibrates the speaker's logits.
+        scale: makes logits of cosines.
+    """
+
+    def __init__(
+        self,
+        speaker: Speaker,
+        encoder: TextEncoder,
+        texts: Sequence[str],
+        *,
+        temperature: float = 1.0,
+        scale: float = SCALE,
+    ):
+        super().__init__(speaker.class_names)
+        if len(texts) != len(speaker.class_names):
+            raise ValueError(f"texts must be one for each name. Received: {len(texts)}")
+        self._speaker = Inference(speaker.model)
+        self._resources = list(speaker.resources)
+        self._read = speaker.read
+        self._size = speaker.image_size
+        self._encoder = Inference(encoder.model)
+        self._tokenizer = Tokenizer(encoder.preprocessor)
+        self._temperature = temperature
+        self._shown = min(SHOWN, len(texts))
+        self._phrases = tf.constant([with_article(readable(name)) for name in speaker.class_names])
+        # What is built on an export asks it for these.
+        self.scale = tf.Variable(scale, trainable=False, dtype=tf.float32)
+        self.image_side = tf.Variable(speaker.image_size[0], trainable=False, dtype=tf.int32)
+        rows = encoder.model.predict(encoder.padded(texts), batch_size=64, verbose=0)
+        self._vectors = tf.Variable(of_length_one(np.asarray(rows)), trainable=False)
+
+    @tf.function(input_signature=[IMAGE_BYTES, ANSWERS])
+    def ask(self, image_bytes, answers):
+        """Encoded images (B,), answers (C,) -> label, probability, probabilities (B, C), and what was said.
+
+        An answer is read as it is given: "a photo of a dog" suits the texts of names, "dog" does nearly.
+        """
+        probabilities = self._probabilities(image_bytes)
+        cosines = tf.matmul(self._mixed(probabilities), self._embedded(answers), transpose_b=True)
+        return labelled_answer(self.scale * cosines, answers) | self._said(probabilities)
+
+    @tf.function(input_signature=[IMAGE_BYTES])
+    def speak(self, image_bytes):
+        """Encoded images (B,) -> the name that is most probable, all probabilities, "embedding" (B, D)."""
+        probabilities = self._probabilities(image_bytes)
+        return (
+            labelled_answer(tf.math.log(probabilities), self._names)
+            | self._said(probabilities)
+            | {"embedding": self._mixed(probabilities)}
+        )
+
+    @tf.function(input_signature=[TEXT])
+    def embed_texts(self, text):
+        """Texts (B,) -> "embedding" (B, D), sentence vectors of length 1, in the space of the mixtures."""
+        return {"embedding": self._embedded(text)}
+
+    def signatures(self) -> dict[str, Any]:
+        """Returns the functions that are served, by name."""
+        return {
+            "serving_default": self.ask,
+            "ask": self.ask,
+            "speak": self.speak,
+            "embed_text": self.embed_texts,
+            "labels": self.tell_labels,
+        }
+
+    def _probabilities(self, image_bytes):
+        one = tf.TensorSpec([*self._size, 3], tf.float32)
+        images = tf.map_fn(self._read, image_bytes, fn_output_signature=one)
+        return tf.nn.softmax(self._speaker(images) / self._temperature)
+
+    def _mixed(self, probabilities):
+        return of_length_one(tf.matmul(probabilities, self._vectors))
+
+    def _embedded(self, texts):
+        return of_length_one(self._encoder(self._tokenizer(texts)))
+
+    def _said(self, probabilities):
+        """The names that the speaker gives most weight (B, K), the weights, and a sentence of both (B,)."""
+        weights, places = tf.math.top_k(probabilities, self._shown)
+        percent = tf.strings.as_string(tf.cast(tf.round(100 * weights), tf.int32))
+        parts = tf.strings.join([tf.gather(self._phrases, places), " (", percent, "%)"])
+        return {
+            "names": tf.gather(self._names, places),
+            "weights": weights,
+            "sentence": tf.strings.reduce_join(parts, axis=1, separator=", "),
+        }
