@@ -12,8 +12,9 @@ from xmodal.assets.vgg16 import vgg16_arrays
 from xmodal.core.errors import UserError
 from xmodal.core.files import cache_folder
 from xmodal.models import trainable
+from xmodal.models.applications import Preprocess
 from xmodal.models.bilstm import MeanMaxPool, bilstm
-from xmodal.models.image_backbones import Preprocess, image_trunk
+from xmodal.models.image_backbones import image_trunk
 from xmodal.models.text_encoder import MeanPool, bert_word_vectors, is_new, text_encoder, with_random_weights
 from xmodal.models.trainable import set_trainable
 
@@ -88,10 +89,10 @@ def test_weights_of_a_file(tmp_path, images):
         for a, b in zip(read.get_layer(name).get_weights(), mine.get_layer(name).get_weights(), strict=True):
             np.testing.assert_array_equal(a, b)
 
-    with pytest.raises(UserError, match=r"mine\.weights\.h5 does not fit 'vgg19' \(.*\); give a \.weights"):
+    with pytest.raises(UserError, match=r"mine\.weights\.h5` does not fit 'vgg19' \(.*\); give a \.weights"):
         trunk("VGG19", weights=str(path))
     path.write_bytes(b"no weights")
-    with pytest.raises(UserError, match=r"mine\.weights\.h5 does not fit 'vgg16' \("):
+    with pytest.raises(UserError, match=r"mine\.weights\.h5` does not fit 'vgg16' \("):
         trunk(weights=str(path))
 
 
@@ -102,27 +103,27 @@ def test_weights_of_a_file(tmp_path, images):
         (
             "VGG16",
             {"features": ("block1_pol",)},
-            "--features=block1_pol is no layer of 'vgg16' with feature maps; did you mean 'block1_pool'?",
+            "`features=block1_pol` is no layer of 'vgg16' with feature maps; did you mean 'block1_pool'?",
         ),
-        ("VGG16", {"features": ()}, "--features= names no layer, or one of them twice; name each layer once"),
-        ("VGG16", {"features": ("block1_pool",) * 2}, "--features=block1_pool,block1_pool names no layer"),
+        ("VGG16", {"features": ()}, "`features=` names no layer, or one of them twice; name each layer once"),
+        ("VGG16", {"features": ("block1_pool",) * 2}, "`features=block1_pool,block1_pool` names no layer"),
         (
             "VGG16",
             {"weights": "vgg16_imagnet"},
-            "--image_weights=vgg16_imagnet is neither known nor a file; did you mean 'vgg16_imagenet'?",
+            "`image_weights=vgg16_imagnet` is neither known nor a file; did you mean 'vgg16_imagenet'?",
         ),
         (
             "VGG16",
             {"weights": "imagenet", "offline": True},
-            "--image_weights=imagenet is fetched by Keras Applications, which --offline forbids; "
-            "use --image_weights=vgg16_imagenet",
+            "`image_weights=imagenet` is fetched by Keras Applications, which `offline` forbids; "
+            "use `image_weights=vgg16_imagenet`",
         ),
         (
             "VGG19",
             {"weights": "vgg16_imagenet"},
-            "--image_weights=vgg16_imagenet does not fit 'vgg19'; use it with VGG16, or choose others",
+            "`image_weights=vgg16_imagenet` does not fit 'vgg19'; use it with VGG16, or choose others",
         ),
-        ("InceptionV3", {"features": ("mixed1",)}, "InceptionV3 cannot be built for --image_size=32 ("),
+        ("InceptionV3", {"features": ("mixed1",)}, "InceptionV3 cannot be built for `image_size=32` ("),
     ],
 )
 def test_what_cannot_be_built_is_named_with_the_nearest_that_can(name, options, problem):

@@ -158,5 +158,5 @@ def test_a_trunk_gives_its_regions_as_they_are():
     for layer in trunk.layers[1:4]:
         expected = layer(expected)
     np.testing.assert_allclose(parts["regions"], np.reshape(expected, (2, 196, 6)), rtol=1e-6)
-    with pytest.raises(UserError, match="--region_layer=pool3 is no layer of 'small_cnn' with feature maps"):
+    with pytest.raises(UserError, match="`region_layer=pool3` is no layer of 'small_cnn' with feature maps"):
         with_regions(trunk, "pool3")

@@ -34,7 +34,7 @@ from xmodal.data.batches import array_batches, untuned
 from xmodal.kernels.activations import compiled_activations
 from xmodal.kernels.convolutions import quickly
 from xmodal.models.heads import logits, text_classifier
-from xmodal.models.image_backbones import image_trunk
+from xmodal.models.image_backbones import image_trunk, pooled_layers
 from xmodal.models.text_encoder import text_encoder
 from xmodal.models.trainable import set_trainable
 from xmodal.report.records import Table
@@ -172,13 +172,17 @@ def peers() -> ModuleType:
 
 def forward(settings: Config, strategy: tf.distribute.Strategy) -> list[Row]:
     """Compares features of a frozen trunk with PyTorch, and says what rate of operations that is."""
-    names, precision = settings.image.features, settings.train.precision
+    precision = settings.train.precision
     images = _images(settings, FORWARD_BATCHES)
     with strategy.scope(), _computing(precision):
-        trunk = image_trunk(settings.image.target, settings.data.image_size, names, cache=Path())
+        trunk = image_trunk(
+            settings.image.target, settings.data.image_size, settings.image.features, cache=Path()
+        )
     run = mapped(lambda batch: (quickly(trunk, batch, training=False),), strategy)
     batches = tf.data.Dataset.from_tensor_slices(images)
-    theirs = peers().forward(peers().vgg(trunk, names), [(batch,) for batch in images], precision)
+    theirs = peers().forward(
+        peers().vgg(trunk, pooled_layers(trunk)), [(batch,) for batch in images], precision
+    )
     what = f"{settings.image.target} features, {precision}"
     count = images.shape[0] * images.shape[1]
     row = _row(what, "images a second", "PyTorch", lambda: run(batches)[0], theirs, count)
@@ -195,7 +199,7 @@ def _train(settings: Config, strategy: tf.distribute.Strategy, first: str) -> li
     images, precision = _images(settings, BATCHES), settings.train.precision
     labels = np.random.default_rng(1).integers(0, CLASSES, images.shape[:2]).astype(np.int32)
     model, trunk = _classifier(settings, strategy, first)
-    module = peers().vgg(trunk, settings.image.features, model.get_layer("logits"))
+    module = peers().vgg(trunk, pooled_layers(trunk), model.get_layer("logits"))
     one = model(images[0], training=False).numpy()
     apart = _apart(one, peers().answers(module, (images[0],)))
     peers().freeze(module, "block" if first == "all" else first)
