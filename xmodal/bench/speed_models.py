@@ -50,6 +50,7 @@ def held_epoch(images: np.ndarray, labels: np.ndarray) -> tf.data.Dataset:
 
 
 def encoder_preset(settings: Config) -> str:
+    """Finds the text encoder that the flags name, and returns where its preset is."""
     name, cache = settings.text.text_encoder, cache_folder()
     return text_encoder_path(name, cache=cache, offline=settings.run.offline)
 
@@ -68,5 +69,6 @@ def noise_tokens(count: int, length: int) -> dict[str, np.ndarray]:
 
 
 def torch_tokens(tokens: dict[str, np.ndarray], size: int) -> list[tuple]:
+    """Returns batches of token numbers and masks as PyTorch reads them."""
     ids, mask = tokens["token_ids"].astype(np.int64), tokens["padding_mask"].astype(np.int64)
     return [(ids[n : n + size], mask[n : n + size]) for n in range(0, len(ids), size)]
