@@ -28,7 +28,8 @@ class Trainer:
     """Trains and runs models on the devices of a strategy, and keeps what is done under a name.
 
     Attributes:
-        config: optimizer, schedule, precision, gradient accumulation and what else all trainings share.
+        config: optimizer, schedule, gradient accumulation and what else all trainings share. Models have the
+            precision of `keras.config.set_dtype_policy`; with float16 the one here scales the loss.
         seed: of initial weights within `scope`, and of the order of examples.
         strategy: the tf.distribute strategy that models are built and run in; by default the one of the
             scope that the trainer is made in.
