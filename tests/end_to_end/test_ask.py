@@ -13,7 +13,7 @@ from xmodal.assets.presets import text_encoder_path
 from xmodal.bridge.names_text import names_text
 from xmodal.core.files import cache_folder
 from xmodal.export.predictor import Item, Predictor
-from xmodal.export.saved_model import export
+from xmodal.export.saved_model import export_saved_model
 from xmodal.export.served_names import ServedNames
 from xmodal.models.speakers import make_speaker
 from xmodal.models.text_encoder import text_encoder
@@ -33,7 +33,9 @@ def model(tmp_path_factory) -> Path:
     speaker = make_speaker("efficientnet_lite0_imagenet")
     encoder = text_encoder(text_encoder_path("minilm_l6", cache=cache_folder()), 48)
     texts = names_text(speaker.class_names, speaker.wordnet, style="ancestors")
-    return export(ServedNames(speaker, encoder, texts), tmp_path_factory.mktemp("models") / "names").parent
+    return export_saved_model(
+        ServedNames(speaker, encoder, texts), tmp_path_factory.mktemp("models") / "names"
+    ).parent
 
 
 @pytest.fixture(scope="module")

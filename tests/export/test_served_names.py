@@ -13,7 +13,7 @@ from xmodal.bridge.name_answers import SCALE
 from xmodal.core.errors import UserError
 from xmodal.data.target_map import Answers, read_answers, typed_answers
 from xmodal.export.predictor import Item, Predictor
-from xmodal.export.saved_model import export
+from xmodal.export.saved_model import export_saved_model
 from xmodal.export.served_names import ServedNames
 from xmodal.export.verification import Question, check
 from xmodal.models.speakers import make_speaker
@@ -53,7 +53,7 @@ def served(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def exported(served, tmp_path_factory):
-    return export(served, tmp_path_factory.mktemp("models") / "names")
+    return export_saved_model(served, tmp_path_factory.mktemp("models") / "names")
 
 
 def test_what_is_asked_in_words_is_answered_by_the_names(served):

@@ -11,7 +11,7 @@ from tiny_encoders import BYTE_PAIRS, ENCODERS, of_byte_pairs, save_tiny_encoder
 
 from xmodal.assets.presets import text_encoder_path
 from xmodal.core.errors import UserError
-from xmodal.export.saved_model import export
+from xmodal.export.saved_model import export_saved_model
 from xmodal.export.served_documents import ServedDocuments
 from xmodal.models import text_encoder as encoders
 from xmodal.models import trainable
@@ -127,7 +127,7 @@ def test_a_step_of_training_and_an_export_of_strings(folders, kind, tmp_path):
     served = ServedDocuments(
         text=TextClassifier(encoder, model, None), temperature=1.0, prepare=tf.identity, names=("no", "yes")
     )
-    answers = tf.saved_model.load(str(export(served, tmp_path / kind)))
+    answers = tf.saved_model.load(str(export_saved_model(served, tmp_path / kind)))
     found = answers.signatures["serving_default"](text=tf.constant(TEXTS))["probabilities"]
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
 

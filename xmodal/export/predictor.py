@@ -82,8 +82,8 @@ class Predictor:
         self._folder = newest_version(folder, f"--model={str(folder)!r}")
         loaded = load_export(self._folder)
         self.labels = [*labels_of(loaded.signatures)]
-        self._images = _outputs_of(answering(loaded.signatures, "image_bytes"))
-        self._texts = _outputs_of(answering(loaded.signatures, "text"))
+        self.answer_images = _outputs_of(answering(loaded.signatures, "image_bytes"))
+        self.answer_texts = _outputs_of(answering(loaded.signatures, "text"))
         self._embed = _outputs_of(loaded.signatures.get("embed_text"))
         self._scale = float(loaded.scale) if hasattr(loaded, "scale") else SCALE
         images = answering(loaded.signatures, "image_bytes")
@@ -116,14 +116,14 @@ class Predictor:
             return {"probabilities": shares, "sentence": read}
 
         def of_images(contents: Sequence[bytes]) -> dict[str, Any]:
-            told = self._images(contents)
+            told = self.answer_images(contents)
             read = told["sentence"]
             return outputs(told["embedding"] if self._tells == "embedding" else self._placed(read), read)
 
         asked = copy.copy(self)
         asked.labels = [*answers.names]
-        asked._images = of_images
-        asked._texts = lambda contents: outputs(self._embedded(contents), [b""] * len(contents))
+        asked.answer_images = of_images
+        asked.answer_texts = lambda contents: outputs(self._embedded(contents), [b""] * len(contents))
         return asked
 
     def _embedded(self, texts: Sequence[bytes]) -> np.ndarray:
@@ -140,12 +140,12 @@ class Predictor:
     @property
     def takes_pictures(self) -> bool:
         """Whether the model answers a picture."""
-        return self._images is not None
+        return self.answer_images is not None
 
     @property
     def takes_texts(self) -> bool:
         """Whether the model answers a text."""
-        return self._texts is not None
+        return self.answer_texts is not None
 
     def __call__(self, items: Sequence[Item]) -> Iterator[Answer]:
         """Answers items in their order, many at a time.
@@ -156,7 +156,7 @@ class Predictor:
         for start in range(0, len(items), BATCH):
             part = items[start : start + BATCH]
             answers = [Answer(item.name, problem=_problem(item)) for item in part]
-            for is_text, ask in ((False, self._images), (True, self._texts)):
+            for is_text, ask in ((False, self.answer_images), (True, self.answer_texts)):
                 places = [
                     place
                     for place, item in enumerate(part)
