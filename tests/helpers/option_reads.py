@@ -1,11 +1,12 @@
 """Which options a function reads, told by the sources.
 
-Every function, class and constant of xmodal is followed that is named on the way; of a class all methods
-count. What stands in a variable is known by its annotation, by what is assigned to it, or by the fields of a
-class. That says no less than what is read; a condition may keep an option from being read.
+Every function, class and constant of xmodal is followed that is named on the way; of a class those methods
+whose names are used. What stands in a variable is known by its annotation, by what is assigned to it, or by
+the fields of a class. That says no less than what is read; a condition may keep an option from being read.
 """
 
 import ast
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -28,23 +29,28 @@ SETTINGS = {*GROUPS, "config", "settings", "training"}
 
 @dataclass
 class Definition:
-    """What a function, class or constant holds: full names that it uses, options read, types not known."""
+    """What a definition holds: full names and attributes used, options read, types not known."""
 
     names: set[str] = field(default_factory=set)
+    attributes: set[str] = field(default_factory=set)
     options: set[str] = field(default_factory=set)
     unknown: set[str] = field(default_factory=set)
 
 
 def reached(*starts: str) -> list[Definition]:
-    """Returns all definitions that are named from these full names on."""
+    """Returns all definitions that are named from these full names on, and methods that are called there."""
     known = definitions()
-    seen, left = set(starts), list(starts)
-    while left:
-        new = {
-            name for name in known[left.pop()].names - seen if name in known and not name.startswith(WHOLE)
-        }
+    seen: set[str] = set()
+    new = set(starts)
+    while new:
         seen |= new
-        left += new
+        named = set().union(*(known[name].names for name in seen))
+        called = set().union(*(known[name].attributes for name in seen))
+        for name in known:
+            owner, _, method = name.rpartition(".")
+            if owner in seen and (method in called or method.startswith("__")):
+                named.add(name)
+        new = {name for name in named & set(known) - seen if not name.startswith(WHOLE)}
     return [known[name] for name in seen]
 
 
@@ -70,11 +76,26 @@ def definitions() -> dict[str, Definition]:
     found = {}
     for module, tree in modules.items():
         for node in tree.body:
-            reader = _Reader(module, scopes[module], classes, returns, aliases)
-            reader.visit(node)
-            for name in _defined(node):
-                found[f"{module}.{name}"] = reader.found
+            for name, part, owner in _parts(node, module):
+                reader = _Reader(module, scopes[module], classes, returns, aliases)
+                reader.variables["self"] = owner
+                for each in part:
+                    reader.visit(each)
+                found[name] = reader.found
     return found
+
+
+def _parts(node: ast.stmt, module: str) -> Iterator[tuple[str, list[ast.AST], str | None]]:
+    """Yields full names, what they stand for, and the class around it; of a class each method by itself."""
+    for name in _defined(node):
+        full = f"{module}.{name}"
+        if isinstance(node, ast.ClassDef):
+            methods = [each for each in node.body if isinstance(each, ast.FunctionDef)]
+            rest = [each for each in ast.iter_child_nodes(node) if each not in methods]
+            yield full, rest, full
+            yield from ((f"{full}.{method.name}", [method], full) for method in methods)
+        else:
+            yield full, [node], None
 
 
 def _module(path: Path) -> str:
@@ -138,15 +159,11 @@ class _Reader(ast.NodeVisitor):
         self.found = Definition()
         self._module, self._names = module, names
         self._classes, self._returns, self._aliases = classes, returns, aliases
-        self._variables: dict[str, str | None] = {}
-
-    def visit_ClassDef(self, node: ast.ClassDef) -> None:
-        self._variables["self"] = f"{self._module}.{node.name}"
-        self.generic_visit(node)
+        self.variables: dict[str, str | None] = {}
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
         arguments = {a.arg: _type_of(a.annotation, self._names) for a in _arguments(node)}
-        self._variables |= {name: of for name, of in arguments.items() if name != "self"}
+        self.variables |= {name: of for name, of in arguments.items() if name != "self"}
         self.generic_visit(node)
 
     def visit_Assign(self, node: ast.Assign) -> None:
@@ -159,13 +176,14 @@ class _Reader(ast.NodeVisitor):
             for each in zip(target.elts, value.elts, strict=False):
                 self._assign(*each)
         elif isinstance(target, ast.Name):
-            self._variables[target.id] = self._type(value)
+            self.variables[target.id] = self._type(value)
 
     def visit_Name(self, node: ast.Name) -> None:
         self._use(self._names.get(node.id, ""))
 
     def visit_Attribute(self, node: ast.Attribute) -> None:
         self.generic_visit(node)
+        self.found.attributes.add(node.attr)
         self._use(f"{self._full(node.value)}.{node.attr}")
         if node.attr in EVERY:
             owner = self._type(node.value)
@@ -185,7 +203,7 @@ class _Reader(ast.NodeVisitor):
 
     def _type(self, node: ast.expr) -> str | None:
         if isinstance(node, ast.Name):
-            return self._variables.get(node.id)
+            return self.variables.get(node.id)
         if isinstance(node, ast.Attribute):
             owner = self._type(node.value)
             owner = self._aliases.get(owner, owner)
