@@ -76,7 +76,7 @@ def test_what_stops_a_row_stops_the_benchmark(small, monkeypatch):
     # In half precision too, of which a run makes no small forms.
     monkeypatch.setattr(speed, "PRECISIONS", ("mixed_bfloat16",))
     told = settings("--rows=bert", "--text_encoder=nowhere", "--offline", "--small")
-    with pytest.raises(UserError, match="--text_encoder=nowhere"):
+    with pytest.raises(UserError, match="`text_encoder=nowhere"):
         speed.measure(told, Clock(lambda line: None))
 
 

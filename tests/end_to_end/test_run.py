@@ -216,7 +216,7 @@ def test_a_finished_run_is_not_overwritten_unasked(finished):
 
 def test_a_folder_in_use_is_refused(tmp_path):
     with folder_lock(tmp_path / "runs/vgg_to_bert", wait=False):
-        process = run(cwd=tmp_path)
+        process = run("--seed=0", cwd=tmp_path)
     assert process.returncode == 2
     assert "error: the folder 'runs/vgg_to_bert' is in use by another run; wait" in process.stderr
 

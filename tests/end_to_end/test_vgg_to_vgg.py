@@ -170,7 +170,7 @@ def test_a_larger_base_gives_to_a_smaller_target(tmp_path):
     [
         (["--grow="], r"layers of 'vgg16' and 'vgg19' do not match: only in the target: block3_conv4 \["),
         (["--target=VGG18"], "'VGG18' is no model of Keras Applications; did you mean 'VGG1"),
-        (["--features=block3_pol"], "--features=block3_pol is no layer of .*; did you mean 'block3_pool'"),
+        (["--features=block3_pol"], "`features=block3_pol` is no layer of .*; did you mean 'block3_pool'"),
     ],
 )
 def test_what_does_not_match_is_told_before_anything_is_trained(flags, message, tmp_path):

@@ -609,7 +609,7 @@ def test_a_record_replaces_a_record_and_nothing_else(run, tmp_path):
     report.record(run, path, 3601.0)
     assert json.loads(path.read_text())["wall_seconds"] == 3601
     path.write_text('{"wall_seconds": "mine"}\n')
-    with pytest.raises(UserError, match=r"a.json' is there already; choose another name, or add --overwrite"):
+    with pytest.raises(UserError, match=r"a.json' is there already; choose another name, or add `overwrite`"):
         report.record(run, path, 1.5)
     report.record(run, path, 1.5, overwrite=True)
     assert json.loads(path.read_text())["wall_seconds"] == 1.5

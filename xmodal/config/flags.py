@@ -166,7 +166,7 @@ def _range_of(option: Option) -> str:
     if option.form:
         return f"Give {option.form}."
     return (
-        f"From {option.least} to {option.most:g}."
+        f"From {option.least} to {option.most:,}."
         if option.most not in (None, MANY) and option.least is not None
         else ""
     )

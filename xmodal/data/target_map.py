@@ -76,7 +76,7 @@ def read_answers(words: str, flag: str = "answers") -> Answers:
     """
     path = path_of(words)
     if path.suffix.lower() == ".csv" or path.is_file():
-        return _answers(_answered(path, f"--{flag}={words}"))
+        return _answers(_answered(path, f"`{flag}={words}`"))
     return typed_answers(words)
 
 
