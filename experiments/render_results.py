@@ -475,7 +475,26 @@ def _scrub(record: dict) -> list[str]:
         f"that faker made: {'; '.join(figures)}. {record['documents_a_second']:,.0f} documents a second.",
         "",
         *_grid(("mark", "pieces", "found", "of what was marked, right"), rows),
+        *_written_lines(record),
     ]
+
+
+def _written_lines(record: dict) -> list[str]:
+    languages = {"en": "English", "zh": "Chinese", "de": "German", "fr": "French"}
+    rows = [
+        (
+            name,
+            f"{record[f'written {code} lines']:,}",
+            f"{record[f'written {code} pieces']:,}",
+            *(f"{record[f'written {code} {x}']:.2%}" for x in ("recall", "precision")),
+        )
+        for code, name in languages.items()
+        if f"written {code} lines" in record
+    ]
+    if not rows:
+        return []
+    head = ("written by hand in", "lines", "pieces", "found", "of what was marked, right")
+    return ["", *_grid(head, rows)]
 
 
 def _text_stage(record: dict) -> list[str]:

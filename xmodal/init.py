@@ -54,6 +54,8 @@ DATA_FLAGS = {
     "text_column": "column of the texts in a table",
     "label_column": "column of the classes in a table",
     "split_column": "column of the splits in a table",
+    "group_column": "column of what belongs into one split together, such as an author",
+    "separator": "between the columns of a CSV or TSV: a character, or tab",
     "encoding": "of texts and tables",
     "fallback_encoding": "of those that are not in --encoding",
 }
@@ -105,27 +107,51 @@ def choices_for_images(data: "ImageData") -> list[Choice]:
                 ("--trainable=block4", "--epochs=4"),
             )
         )
-    choices.append(
-        Choice(
-            "Sentences of class names are few and short: the upper half of BERT learns what they mean.",
-            ("--text_trainable=transformer_layer_3", "--text_epochs=16", "--text_learning_rate=5e-4"),
-        )
-    )
+    choices.append(_reader_of_sentences(data.class_names))
     return [*choices, *_rare_classes(fewest)]
 
 
-def choices_for_documents(data: "DocumentData") -> list[Choice]:
-    """Returns what fits a set of documents: the encoder, the length, how it learns."""
-    texts = [data.train.texts[place] for place in _some(len(data.train))]
-    words = sorted(len(text.split()) for text in texts)[int(0.9 * len(texts))]
+def _reader_of_sentences(class_names: Sequence[str]) -> Choice:
+    """Chooses the encoder of the sentences by the script of the names that are in them."""
+    share, script = other_letters(class_names)
+    # A single name that MiniLM cannot read is one too many.
+    if share:
+        return Choice(
+            f"Class names with letters that are not Latin (such as {script.lower()}): an encoder of "
+            "about 100 languages.",
+            (
+                "--text_encoder=multilingual_e5_small",
+                "--text_trainable=transformer_layer_9",
+                "--text_epochs=16",
+                "--text_learning_rate=1e-3",
+                "--layer_decay=0.3",
+                "--clip_norm=1",
+            ),
+        )
+    return Choice(
+        "Sentences of class names are few and short: the upper half of BERT learns what they mean.",
+        ("--text_trainable=transformer_layer_3", "--text_epochs=16", "--text_learning_rate=5e-4"),
+    )
+
+
+def other_letters(texts: Sequence[str]) -> tuple[float, str]:
+    """Returns the share of the letters that are not Latin, and the script that most of these are of."""
     scripts = Counter(
         unicodedata.name(character, "?").split()[0]
         for text in texts
         for character in text[:1000]
         if character.isalpha()
     )
-    latin = scripts["LATIN"] / max(scripts.total(), 1)
-    if latin > 0.9:
+    script = max(scripts, key=lambda name: (name != "LATIN", scripts[name]), default="LATIN")
+    return 1 - scripts["LATIN"] / scripts.total() if scripts else 0.0, script
+
+
+def choices_for_documents(data: "DocumentData") -> list[Choice]:
+    """Returns what fits a set of documents: the encoder, the length, how it learns."""
+    texts = [data.train.texts[place] for place in _some(len(data.train))]
+    words = sorted(len(text.split()) for text in texts)[int(0.9 * len(texts))]
+    foreign, script = other_letters(texts)
+    if foreign < 0.1:
         length = _enough(PIECES * words)
         encoder = Choice(
             "For English. Other languages in Latin letters: multilingual_e5_small, as in "
@@ -141,9 +167,8 @@ def choices_for_documents(data: "DocumentData") -> list[Choice]:
         # Scripts without spaces have no words to count: a piece is one to two characters.
         characters = sorted(map(len, texts))[int(0.9 * len(texts))]
         length = _enough(characters / 1.5)
-        script = max(scripts, key=lambda name: (name != "LATIN", scripts[name]))
         encoder = Choice(
-            f"{1 - latin:.0%} of the letters are not Latin (most of them {script.lower()}): an encoder of "
+            f"{foreign:.0%} of the letters are not Latin (most of them {script.lower()}): an encoder of "
             "about 100 languages.",
             (
                 "--text_encoder=multilingual_e5_small",

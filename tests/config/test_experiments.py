@@ -89,8 +89,8 @@ def test_a_condition_is_on_flags_that_are_read(condition):
         ),
         # At its default it is a mistake, too.
         (
-            ["--experiment=fusion", "--scrub"],
-            "--scrub is not read by --experiment=fusion; leave it out: --scrub is for bert_news",
+            ["--experiment=vgg_to_vgg", "--scrub"],
+            "--scrub is not read by --experiment=vgg_to_vgg; leave it out: --scrub is for",
         ),
         (
             ["--dataset=csv:photos.csv", "--image_column=picture", "--nofreeze_moved"],

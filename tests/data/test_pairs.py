@@ -242,3 +242,38 @@ def test_readings_are_wrong_as_often_as_is_asked_for():
     assert 0.7 < np.mean(changed) < 1.0
     assert list(slipped) == list(typed_readings(digits, misread=0.15, slips=0.3, seed=3))
     assert list(texts) != list(typed_readings(digits, misread=0.15, slips=0.0, seed=4))
+
+
+def test_texts_of_pairs_are_scrubbed(tmp_path):
+    from xmodal.data.cleaned_documents import prepare_documents
+
+    texts = ["call 415-555-2645", "mail ann@example.org", "<br/>", "plain"] * 6
+    lines = [f"{n}.png,{text},{'ab'[n // 2 % 2]}" for n, text in enumerate(texts)]
+    for n in range(len(texts)):
+        pixels = np.full((8, 8, 3), 10 * n, np.uint8)
+        (tmp_path / f"{n}.png").write_bytes(tf.io.encode_png(pixels).numpy())
+    (tmp_path / "pairs.csv").write_text("image,text,label\n" + "\n".join(lines) + "\n")
+    data = load_pairs(f"csv:{tmp_path / 'pairs.csv'}", cache=tmp_path, reading=READING)
+    prepared = prepare_documents(data, scrub=True)
+    splits = (prepared.data.train, prepared.data.validation, prepared.data.test)
+    found = {text for split in splits for text in split.texts}
+    assert found == {"call [PHONE]", "mail [EMAIL]", "", "plain"}
+    assert sum(prepared.counts["[PHONE]"].values()) == 6
+    assert prepared.facts == {"personal data replaced by marks": 12}
+    # The sides that a pair has are the same before and after.
+    assert [split.has_text.sum() for split in splits] == [
+        split.has_text.sum() for split in (data.train, data.validation, data.test)
+    ]
+
+
+def test_texts_of_one_image_come_into_one_split(tmp_path):
+    for n in range(12):
+        pixels = np.full((8, 8, 3), 10 * n, np.uint8)
+        (tmp_path / f"{n}.png").write_bytes(tf.io.encode_png(pixels).numpy())
+    lines = [f"{n}.png,caption {k} of {n},{'ab'[n % 2]}" for n in range(12) for k in range(5)]
+    (tmp_path / "pairs.csv").write_text("image,text,label\n" + "\n".join(lines) + "\n")
+    data = load_pairs(f"csv:{tmp_path / 'pairs.csv'}", cache=tmp_path, reading=READING)
+    images = [set(split.items) for split in (data.train, data.validation, data.test)]
+    assert all(images)
+    assert not images[0] & images[1] | images[0] & images[2] | images[1] & images[2]
+    assert not data.report.leaked

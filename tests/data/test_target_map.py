@@ -136,3 +136,13 @@ def test_the_shipped_descriptions_are_of_every_newsgroup():
     texts, targets = read_descriptions(ROOT / "experiments/newsgroups.csv", names)
     assert len(names) == len(set(texts)) == 20
     assert targets.tolist() == list(range(20))
+
+
+def test_descriptions_of_other_data_are_none(tmp_path):
+    path = tmp_path / "descriptions.csv"
+    path.write_text("name,description\nsci.med,doctors and drugs\nrec.autos,cars\n")
+    texts, targets = read_descriptions(path, ("invoice", "letter"))
+    assert texts == []
+    assert targets.shape == (0,)
+    with pytest.raises(UserError, match=r"line 3 describes 'rec\.autos', which is no class"):
+        read_descriptions(path, ("sci.med", "letter"))

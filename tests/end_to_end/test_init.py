@@ -252,3 +252,13 @@ def test_folders_of_other_things(tmp_path, monkeypatch, capsys):
     odd = texts(tmp_path / os.fsdecode(b"caf\xe9"), {"a": 9, "b": 9}, "words")
     code, _, error = asked(capsys, str(odd))
     assert (code, "is not in UTF-8" in error) == (2, True)
+
+
+@pytest.mark.parametrize("names", ["猫 狗", "кот dog", "cat 말", "แมว หมา"])
+def test_the_encoder_reads_the_script_of_the_names_of_pictures(names):
+    from xmodal.init import _reader_of_sentences
+
+    assert "--text_encoder=multilingual_e5_small" in _reader_of_sentences(names.split()).flags
+    assert (
+        "--text_encoder=multilingual_e5_small" not in _reader_of_sentences(["chat", "épée", "0", "_"]).flags
+    )

@@ -8,8 +8,10 @@ import tensorflow as tf
 
 from xmodal.data.cleaned_documents import prepare_documents
 from xmodal.data.documents import load_documents
+from xmodal.text import checksums
+from xmodal.text.checksums import iban, luhn, resident_id
 from xmodal.text.cleaning import cleaned, prepare_texts, scrubbed
-from xmodal.text.personal_data import IBAN_LENGTHS, MARKS, iban, luhn, resident_id
+from xmodal.text.personal_data import IBAN_LENGTHS, MARKS
 
 
 def scrub(*texts: str) -> list[str]:
@@ -84,6 +86,37 @@ def test_cleaning_twice_changes_nothing():
         ("2024-05-06 12:30, 1,234,567.89, ORD-83726154, 978-3-16-148410-0, 51.5072, -0.1276", None),
         ("550e8400-e29b-41d4-a716-446655440000 and 555-234-5678-90", None),
         ("[EMAIL] and [PHONE] in the text", None),
+        # A sign on either side is no part of a number.
+        ("手机13800138000\uff0c2024年\uff1b13900139000、15012345678", "手机[PHONE],2024年;[PHONE]、[PHONE]"),
+        ("1,4111111111111111,DE89370400440532013000,2", "1,[CARD],[IBAN],2"),
+        ("04.91.12.34.56-04.91.12.34.57/0491123458", "[PHONE]-[PHONE]/[PHONE]"),
+        ("415\u2010555\u20102645 415\u2013555\u20132645 415\u2212555\u22122645", "[PHONE] [PHONE] [PHONE]"),
+        (
+            "jörg@bücher.example, ann&#X40;example&period;org, ann&amp;#64;example.org",
+            "[EMAIL], [EMAIL], [EMAIL]",
+        ),
+        (
+            "&bogus; &#xD800; &#1114112; &Uuml;&uuml; &notanentity",
+            "&bogus; &#xD800; &#1114112; Üü &notanentity",
+        ),
+        (
+            "my number: 555-2645; call me at 4155552645, order 4155552645",
+            "my number: [PHONE]; call me at [PHONE], order 4155552645",
+        ),
+        (
+            "ghp_16C7e42F292c6912E7710c838347Ae178B4a AKIAIOSFODNN7EXAMPLE aa:bb:cc:dd:ee:f0",
+            "[KEY] [KEY] [MAC]",
+        ),
+        (
+            "IP: 1.2.3.4, § 1.2.3.4, foo-1.2.3.4, Firefox/10.0.12.1",
+            "IP: [IP], § 1.2.3.4, foo-1.2.3.4, Firefox/10.0.12.1",
+        ),
+        (
+            "h.example/cb?refresh-token=abc /cb?clientSecret=abcd ?code=en ?show_token=true",
+            "[URL] [URL] ?code=en ?show_token=true",
+        ),
+        ("a::b x[::2] Foo::Bar 1:2:3:4:5:6:7:8 [::-1]", None),
+        ("react@18.2.0 logo@2x.png git@github.com:a/b.git y.git@v1.2.3 getty@tty1.service", None),
     ],
 )
 def test_scrubbing(text, expected):
@@ -186,6 +219,43 @@ def test_ibans_are_those_of_stdnum():
         assert digits + 4 == length, country
 
 
+@pytest.mark.parametrize(
+    ("check", "module", "heads"),
+    [
+        (checksums.german_tax_id, "stdnum.de.idnr", [f"{n}" for n in range(86095742700, 86095742800)]),
+        (
+            checksums.french_social_security,
+            "stdnum.fr.nir",
+            [f"1850578006{n:05d}" for n in range(8400, 8700)],
+        ),
+        (
+            checksums.french_social_security,
+            "stdnum.fr.nir",
+            [f"255082A168{n:05d}" for n in range(2500, 2800)],
+        ),
+        (checksums.book_number, "stdnum.isbn", [f"{n:010d}" for n in range(306406100, 306406200)]),
+        (checksums.article_number, "stdnum.ean", [f"{n}" for n in range(4006381333900, 4006381334000)]),
+        (checksums.article_number, "stdnum.ean", [f"{n:012d}" for n in range(36000291400, 36000291500)]),
+    ],
+)
+def test_check_digits_are_those_of_stdnum(check, module, heads):
+    stdnum = pytest.importorskip(module)
+    found = check(tf.constant(heads)).numpy().tolist()
+    assert found == [stdnum.is_valid(number) for number in heads]
+    assert any(found)
+
+
+def test_german_social_security_numbers():
+    numbers = ["15070649C103", "15 070649 C 103", "15070649C104", "65170839J008", "65170839J003"]
+    assert checksums.german_social_security(tf.constant(numbers)).numpy().tolist() == [
+        True,
+        True,
+        False,
+        False,
+        True,
+    ]
+
+
 def test_resident_ids_are_those_of_stdnum():
     stdnum = pytest.importorskip("stdnum.cn.ric")
     heads = [
@@ -222,6 +292,19 @@ def test_documents_of_known_spans():
     for language in ("en", "zh"):
         assert figures[f"{language} recall"] >= 0.98
         assert figures[f"{language} precision"] >= 0.98
+
+
+@pytest.mark.parametrize("language", ["en", "zh", "de", "fr"])
+def test_written_lines(language):
+    from xmodal.bench.scrub import written_figures, written_lines
+
+    lines = [line for line in written_lines() if line.language == language]
+    innocent = sum(line.text == line.expected for line in lines)
+    assert len(lines) >= 300
+    assert len(lines) / 3 < innocent < 2 * len(lines) / 3
+    figures = written_figures()
+    assert figures[f"written {language} recall"] >= 0.98
+    assert figures[f"written {language} precision"] >= 0.98
 
 
 def test_what_is_missed_and_what_is_wrong_are_seen():

@@ -2,6 +2,7 @@
 
 What stands where is known, in English and in Chinese; between it stand numbers and names that look alike
 and are none: dates, prices, versions, orders, ISBNs, card numbers with a wrong checksum, plain URLs.
+Beside these stand lines in four languages that were written by hand, with separators of every kind.
 """
 
 import difflib
@@ -9,7 +10,10 @@ import random
 import re
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 
 from xmodal.config.config import Config
 from xmodal.core.clock import Clock
@@ -27,6 +31,9 @@ _FRAMES = {
 }
 
 
+_WRITTEN = re.compile(r"\{\{([A-Z]+):(.*?)\}\}")
+
+
 @dataclass(frozen=True)
 class KnownDocument:
     """A document, and the same with marks in the place of its personal data.
@@ -34,7 +41,7 @@ class KnownDocument:
     Attributes:
         text: as it is read.
         expected: as it is to be after scrubbing.
-        language: "en" or "zh".
+        language: "en" or "zh"; of written lines "de" or "fr" too.
     """
 
     text: str
@@ -66,6 +73,19 @@ def known_documents(count: int, seed: int) -> list[KnownDocument]:
     return [_document(fakes, chance, LANGUAGES[number % 2]) for number in range(count)]
 
 
+@cache
+def written_lines() -> tuple[KnownDocument, ...]:
+    """Returns the lines that were written by hand: half of them hold personal data, half what looks like it.
+
+    A file a language; personal data stands in it as {{MARK:text}}.
+    """
+    return tuple(
+        KnownDocument(_WRITTEN.sub(r"\2", line), _WRITTEN.sub(r"[\1]", line), path.stem)
+        for path in sorted((Path(__file__).parent / "scrub_lines").glob("*.txt"))
+        for line in path.read_text(encoding="utf-8").splitlines()
+    )
+
+
 def measure(settings: Config, clock: Clock) -> dict[str, float | int]:
     """Scrubs 2,000 documents; see `scrub_figures`.
 
@@ -92,14 +112,9 @@ def scrub_figures(count: int, seed: int) -> dict[str, float | int]:
     documents = known_documents(count, seed)
     prepare_texts([document.text for document in documents[:64]])  # traces the function
     started = time.perf_counter()
-    texts, _ = prepare_texts([document.text for document in documents])
+    prepare_texts([document.text for document in documents])
     seconds = time.perf_counter() - started
-    # What cleaning alone changes is no matter of what is found.
-    expected, _ = prepare_texts([document.expected for document in documents])
-    outcomes: Counter[tuple[str, str, str]] = Counter()
-    for document, text, wanted in zip(documents, texts, expected, strict=True):
-        for mark, outcome in compared(wanted, text):
-            outcomes[document.language, mark, outcome] += 1
+    outcomes = outcomes_of(documents)
     figures: dict[str, float | int] = {
         "documents": count,
         "words_a_document": WORDS,
@@ -107,14 +122,41 @@ def scrub_figures(count: int, seed: int) -> dict[str, float | int]:
     }
     for place, names in ((0, LANGUAGES), (1, MARKS)):
         for name in names:
-            found, missed, wrong = (
-                sum(n for key, n in outcomes.items() if key[place] == name and key[2] == outcome)
-                for outcome in ("found", "missed", "wrong")
-            )
-            figures[f"{name} pieces"] = found + missed
-            figures[f"{name} recall"] = found / max(1, found + missed)
-            figures[f"{name} precision"] = found / max(1, found + wrong)
+            figures |= _shares(name, Counter(key[2] for key in outcomes.elements() if key[place] == name))
+    return figures | written_figures()
+
+
+def written_figures() -> dict[str, float | int]:
+    """Scrubs `written_lines`; returns lines, pieces, recall and precision of each language."""
+    lines = written_lines()
+    outcomes = outcomes_of(lines)
+    figures: dict[str, float | int] = {}
+    for language in dict.fromkeys(line.language for line in lines):
+        name = f"written {language}"
+        figures[f"{name} lines"] = sum(line.language == language for line in lines)
+        figures |= _shares(name, Counter(key[2] for key in outcomes.elements() if key[0] == language))
     return figures
+
+
+def outcomes_of(documents: Sequence[KnownDocument]) -> Counter[tuple[str, str, str]]:
+    """Scrubs documents, and counts (language, mark, "found", "missed" or "wrong")."""
+    texts, _ = prepare_texts([document.text for document in documents])
+    # What cleaning alone changes is no matter of what is found.
+    expected, _ = prepare_texts([document.expected for document in documents])
+    outcomes: Counter[tuple[str, str, str]] = Counter()
+    for document, text, wanted in zip(documents, texts, expected, strict=True):
+        for mark, outcome in compared(wanted, text):
+            outcomes[document.language, mark, outcome] += 1
+    return outcomes
+
+
+def _shares(name: str, outcomes: Counter[str]) -> dict[str, float | int]:
+    found, missed, wrong = (outcomes[word] for word in ("found", "missed", "wrong"))
+    return {
+        f"{name} pieces": found + missed,
+        f"{name} recall": found / max(1, found + missed),
+        f"{name} precision": found / max(1, found + wrong),
+    }
 
 
 def compared(expected: str, text: str) -> list[tuple[str, str]]:
@@ -145,8 +187,10 @@ def _document(fakes, chance: random.Random, language: str) -> KnownDocument:
         piece = _piece(fakes, chance, language, mark) if mark else _alike(fakes, chance)
         before, after = chance.choice(_FRAMES[language]).split("{}")
         end = " " if language == "en" else ""
-        text += said + before + piece + after + end
-        expected += said + before + (mark or piece) + after + end
+        # Ten digits may be anything.
+        word = chance.choice(("phone ", "call ", "tel. ")) if mark == "[PHONE]" and piece.isdigit() else ""
+        text += said + before + word + piece + after + end
+        expected += said + before + word + (mark or piece) + after + end
     return KnownDocument(text, expected, language)
 
 
@@ -171,6 +215,10 @@ def _piece(fakes, chance: random.Random, language: str, mark: str) -> str:
             return local.ssn()
         case "[IP]":
             return chance.choice((local.ipv4, local.ipv6))()
+        case "[MAC]":
+            return local.mac_address().replace(":", chance.choice(":-"))
+        case "[KEY]":
+            return _key(local, chance)
         case _:
             return _telephone(local, chance, language)
 
@@ -181,6 +229,19 @@ def _secret_url(local, chance: random.Random) -> str:
         return f"https://{local.user_name()}:{local.password(special_chars=False)}@{host}/{local.uri_path()}"
     key = chance.choice(("token", "api_key", "access_token", "password", "signature", "secret"))
     return f"https://{host}/{local.uri_path()}?id={chance.randint(1, 99)}&{key}={local.sha1()}"
+
+
+def _key(local, chance: random.Random) -> str:
+    def letters(count: int) -> str:
+        return local.pystr(min_chars=count, max_chars=count)
+
+    return chance.choice(
+        (
+            f"AKIA{letters(16).upper()}",
+            f"ghp_{letters(36)}",
+            f"eyJ{letters(33)}.eyJ{letters(60)}.{letters(43)}",
+        )
+    )
 
 
 def _telephone(local, chance: random.Random, language: str) -> str:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from xmodal.config.fields import MOST_SIDE, MOST_WORDS, Group, option, require_named
+from xmodal.core.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class DataConfig(Group):
         "skip", "What to do with unreadable or truncated images.", choices=("skip", "fail")
     )
     keep_leaks: bool = option(True, "Keep training examples that are in the test split, too.")
+    merge_names: bool = option(False, "Merge classes whose names look alike: capitals, blanks, 1 and 1.0.")
     min_per_class: int = option(5, "Minimum number of training examples per class.", least=0)
     limit: int = option(
         0, "Maximum number of training examples (the test split shrinks in proportion); 0 is all.", least=0
@@ -64,6 +66,12 @@ class DocumentConfig(Group):
         "with a share for each class.",
     )
     split_column: str = option("split", "Column or key with the split of a document; a table may lack it.")
+    group_column: str = option(
+        "",
+        "Column or key of a group that stays in one split, such as an author; equal texts always do.",
+    )
+    separator: str = option("auto", "Separator of the columns of CSV and TSV: a character, tab, or auto.")
+    quoting: bool = option(False, "Read quoted fields in TSV, as in CSV.")
     encoding: str = option("utf-8", "Encoding of the documents.")
     fallback_encoding: str | None = option(
         None, "Encoding of files that are not in --encoding; without it they are an error."
@@ -75,6 +83,10 @@ class DocumentConfig(Group):
 
     def __post_init__(self):
         super().__post_init__()
+        if self.separator not in ("auto", "tab", "\\t") and (
+            len(self.separator) != 1 or self.separator in '"\r\n'
+        ):
+            raise UserError(f"`separator={self.separator}` is no character", "give one, such as ; or tab")
         require_named("test_documents", self.test_documents, "swahili=tsv:data/swahili")
 
 

@@ -37,7 +37,9 @@ TRAINING = (
     "optimizer schedule warmup weight_decay clip_norm accumulate ema precision jit steps_per_call "
     "data_service profile_steps patience"
 )
-SPLITS = "class_names validation_fraction test_fraction keep_leaks min_per_class limit train_examples"
+SPLITS = (
+    "class_names validation_fraction test_fraction keep_leaks merge_names min_per_class limit train_examples"
+)
 IMAGES = (
     "image_size bad_images base image_weights features augment label_smoothing epochs learning_rate "
     "batch_size"
@@ -48,7 +50,7 @@ TEXT = "text_encoder sequence_length"
 TEXT_TRAINING = "text_epochs text_batch_size text_learning_rate length_window"
 FINE_TUNING = f"{TEXT_TRAINING} text_trainable text_head_epochs layer_decay class_weights"
 BRIDGE = "text_style template top_k"
-COLUMNS = "text_column label_column split_column encoding fallback_encoding"
+COLUMNS = "text_column label_column split_column group_column separator quoting encoding fallback_encoding"
 BASELINE = "baseline scratch_learning_rates"
 IMAGE_ATTACK = "attacked_examples robust pixel_budgets attack_steps"
 TEXT_ATTACK = "attacked_examples robust slips changed_words"
@@ -69,7 +71,7 @@ EXPERIMENTS = {
     ),
     "cnn_to_text": _experiment(
         *("dataset", IMAGES, "documents", COLUMNS, TEXT, TEXT_TRAINING, BASELINE),
-        "similarity_scale per_class seeds directions move freeze_moved unseen seen_per_class "
+        "scrub similarity_scale per_class seeds directions move freeze_moved unseen seen_per_class "
         "class_descriptions vocabulary word_vectors units text_dropout",
         made_from="image_weights dataset documents text_encoder",
     ),
@@ -87,7 +89,7 @@ EXPERIMENTS = {
     ),
     "fusion": _experiment(
         *(IMAGES, HEAD, COLUMNS, TEXT, FINE_TUNING, BASELINE),
-        "saved_models_dir pairs image_column image_folder misread typing_slips similarity_scale "
+        "saved_models_dir scrub pairs image_column image_folder misread typing_slips similarity_scale "
         "fusion region_layer fusion_units fusion_epochs fusion_learning_rate modality_dropout",
         made_from="image_weights pairs text_encoder",
     ),

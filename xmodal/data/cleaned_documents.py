@@ -1,32 +1,41 @@
-"""Documents with their texts cleaned or scrubbed, and what was removed."""
+"""Documents and pairs with their texts cleaned or scrubbed, and what was removed."""
 
 from dataclasses import dataclass, replace
+from typing import Generic, TypeVar
 
 import numpy as np
 
 from xmodal.data.documents import DocumentData
+from xmodal.data.pairs import PairData
 from xmodal.text.cleaning import prepare_texts
 from xmodal.text.personal_data import MARKS
 
+Data = TypeVar("Data", DocumentData, PairData)
+
 
 @dataclass(frozen=True)
-class Prepared:
-    """Clean documents, and what was taken out of them.
+class Prepared(Generic[Data]):
+    """Documents or pairs with clean texts, and what was taken out of these.
 
     Attributes:
-        data: the documents.
+        data: the documents or pairs.
         counts: mark -> split -> how many stand in it.
     """
 
-    data: DocumentData
+    data: Data
     counts: dict[str, dict[str, int]]
 
+    @property
+    def facts(self) -> dict[str, int]:
+        """How many marks stand in the place of personal data."""
+        return {"personal data replaced by marks": sum(sum(count.values()) for count in self.counts.values())}
 
-def prepare_documents(data: DocumentData, *, scrub: bool, batch_size: int = 64) -> Prepared:
-    """Cleans all splits; nothing of what was found is kept but its number.
+
+def prepare_documents(data: Data, *, scrub: bool, batch_size: int = 64) -> Prepared[Data]:
+    """Cleans the texts of all splits; nothing of what was found is kept but its number.
 
     Args:
-        data: the documents.
+        data: the documents or pairs.
         scrub: put marks in the place of personal data too.
         batch_size: documents that are read together.
     """

@@ -1,6 +1,7 @@
 """Documents, checked and split."""
 
 import hashlib
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,8 +10,11 @@ import numpy as np
 
 from xmodal.core.errors import UserError
 from xmodal.core.files import cache_folder
+from xmodal.core.formatting import first_few
 from xmodal.data.audit import DataReport, Scan, audit
 from xmodal.data.document_sources import read_documents
+from xmodal.data.near_duplicates import near_duplicates
+from xmodal.data.similar_names import without_look_alikes
 from xmodal.data.splits import (
     DOCUMENTS,
     LOSSLESS,
@@ -23,6 +27,10 @@ from xmodal.data.splits import (
     renamed,
 )
 from xmodal.data.tables import Reading, require_encodings
+from xmodal.text.cleaning import prepare_texts
+
+# With more, the comparison of nearly equal documents would take minutes.
+MOST_COMPARED = 20_000
 
 
 @dataclass(frozen=True)
@@ -79,13 +87,18 @@ def load_documents(
     text_column: str = "text",
     label_column: str = "label",
     split_column: str = "split",
+    group_column: str = "",
+    separator: str = "auto",
+    quoting: bool = False,
+    merge_names: bool = False,
 ) -> DocumentData:
     """Reads, splits and audits a set of documents.
 
     Splits that the data comes with are taken as they are. Otherwise test, then validation, are cut from
     train: the same share of each class, and at least one document of each. Which ones, depends on the
-    seed and their ids alone. Documents without a word are left out; those with the same words, twice in
-    a split or in train and test, are reported.
+    seed and their ids alone; documents with the same words, once cleaned, come into the same split. Those
+    of which cleaning leaves nothing are left out; those with the same words, twice in a split or in train
+    and test, are reported, as are those of two splits that are nearly the same.
 
     Args:
         dataset: "20newsgroups", "reuters_r8" or "reuters_r52" with their standard test splits; "dir:PATH"
@@ -111,6 +124,10 @@ def load_documents(
             for each class, with shares that are scaled to a sum of 1; in JSON Lines also in an object under
             its key.
         split_column: that of the split ("train", "val", "dev", "test", ...), which a table may lack.
+        group_column: that of what belongs into one split together, such as an author; "" for none.
+        separator: between the columns of a CSV or TSV; "auto" for the one with which the columns are there.
+        quoting: texts of a TSV may stand in quotes, as those of a CSV do.
+        merge_names: make one class of those whose names look alike, such as "Spam" and "spam".
 
     Returns:
         The splits, the class names and the audit's report.
@@ -123,7 +140,16 @@ def load_documents(
         >>> data.class_names, len(data.train)
         (('cat', 'dog'), 29)
     """
-    reading = Reading(encoding, fallback_encoding, text_column, label_column, split_column)
+    reading = Reading(
+        encoding,
+        fallback_encoding,
+        text_column,
+        label_column,
+        split_column,
+        separator=separator,
+        quoting=quoting,
+        group=group_column,
+    )
     require_encodings(reading)
     try:
         listing = read_documents(dataset, reading, cache or cache_folder(), offline)
@@ -131,11 +157,16 @@ def load_documents(
         raise UserError(
             f"{str(error.filename)!r} cannot be read ({error.strerror})", "allow reading it"
         ) from error
+    found, changed, alike = without_look_alikes(listing.examples, merge_names)
+    scans = _scans(found)
+    grouped = [
+        example._replace(group=example.group or scans[example.item].digest or example.id) for example in found
+    ]
     examples, names = divide(
-        listing.examples,
+        grouped,
         dataset=dataset,
         things=DOCUMENTS,
-        own_names=listing.class_names,
+        own_names=tuple(name for name in listing.class_names if name not in changed),
         class_names=class_names,
         validation_fraction=validation_fraction,
         test_fraction=test_fraction,
@@ -146,14 +177,15 @@ def load_documents(
     )
     examples, report = audit(
         examples,
-        [_scan(str(example.item)) for example in examples],
+        [scans[example.item] for example in examples],
         things=DOCUMENTS,
         class_names=names,
         min_per_class=min_per_class,
         keep_leaks=keep_leaks,
     )
     parts = [DocumentSplit(*columns(examples, split, names)) for split in SPLITS]
-    report = replace(report, warnings=listing.warnings + report.warnings, digests=digests_of(parts, names))
+    warnings = (*listing.warnings, *alike, *report.warnings, *_wordless(examples), *_nearly_same(examples))
+    report = replace(report, warnings=warnings, digests=digests_of(parts, names))
     train, validation, test = parts
     return DocumentData(train, validation, test, names, report)
 
@@ -180,9 +212,10 @@ def with_test(original: DocumentData, examples: list[Example]) -> DocumentData:
         for text, label, document in zip(split.texts, split.labels, split.ids, strict=True)
     ]
     both = learned + [renamed(example, same)._replace(split="test") for example in tested]
+    scans = _scans(both)
     kept, report = audit(
         both,
-        [_scan(str(example.item)) for example in both],
+        [scans[example.item] for example in both],
         things=DOCUMENTS,
         class_names=names,
         min_per_class=0,
@@ -198,9 +231,36 @@ def with_test(original: DocumentData, examples: list[Example]) -> DocumentData:
     )
 
 
-def _scan(text: str) -> Scan:
-    # Line ends and indentation differ between copies of one document.
-    words = " ".join(text.split())
+def _scans(examples: Sequence[Example]) -> dict[str | bytes, Scan]:
+    """Looks at every text as BERT reads it: cleaned, in small letters."""
+    distinct = list(dict.fromkeys(example.item for example in examples))
+    texts, _ = prepare_texts([str(text) for text in distinct], scrub=False)
+    return {item: _scan(item, text) for item, text in zip(distinct, texts, strict=True)}
+
+
+def _scan(text: str | bytes, cleaned: str) -> Scan:
+    words = cleaned.lower()
     if not words:
-        return Scan(b"", "empty")
-    return Scan(hashlib.blake2b(words.encode("utf-8", "surrogatepass"), digest_size=16).digest(), "")
+        return Scan(b"", "empty once it is cleaned" if str(text).strip() else "empty")
+    return Scan(hashlib.blake2b(words.encode(*LOSSLESS), digest_size=16).digest(), "")
+
+
+def _wordless(examples: Sequence[Example]) -> tuple[str, ...]:
+    names = [repr(example.id) for example in examples if not re.search(r"[^\W_]", str(example.item))]
+    return (f"documents without a word: {len(names)}, such as {first_few(names)}",) if names else ()
+
+
+def _nearly_same(examples: Sequence[Example]) -> tuple[str, ...]:
+    """Warns of documents that are not the same as, but nearly as, one of another split."""
+    if len(examples) > MOST_COMPARED:
+        return ()
+    # Those with the same words are told already.
+    first = {example.digest: example for example in reversed(examples)}
+    distinct = [example for example in examples if first[example.digest] is example]
+    pairs = near_duplicates(
+        [str(example.item) for example in distinct], [example.split for example in distinct]
+    )
+    told = [f"{distinct[one].id!r} ~ {distinct[other].id!r}" for one, other in pairs]
+    if not told:
+        return ()
+    return (f"documents that are nearly the same as one of another split: {len(told)}, {first_few(told)}",)

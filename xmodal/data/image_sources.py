@@ -1,6 +1,5 @@
 """Where images are read from: a named set, a folder, a CSV or TFDS."""
 
-import csv
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,10 +12,12 @@ from xmodal.core.files import path_of
 from xmodal.data.folders import LeftOut, files_under, name_in, wanted_files, warnings_of
 from xmodal.data.image_files import reason_against
 from xmodal.data.labelled_folders import FileKind, labelled_files
-from xmodal.data.shares import most_probable, parsed_shares, share_columns
 from xmodal.data.sources import RawExamples, source_reader
 from xmodal.data.splits import Example, with_splits
+from xmodal.data.tables import Reading, path_beside, read_rows, row_example
 from xmodal.data.tfds import prepared_builder, require_features, tfds_examples
+
+IMAGE_COLUMNS = Reading("utf-8", None, "image", "label", "split")
 
 
 def read_images(dataset: str, cache: Path, offline: bool) -> RawExamples:
@@ -90,40 +91,18 @@ def _read_csv(place: str, cache: Path, offline: bool) -> RawExamples:
     path = path_of(place)
     if not path.is_file():
         raise UserError(f"the file {str(path)!r} does not exist", "check the path of `dataset`")
+    rows, warnings = read_rows("csv", path, IMAGE_COLUMNS)
     examples = []
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            table = csv.DictReader(file)
-            found = table.fieldnames or ()
-            classes = share_columns(found, "label", repr(str(path)))
-            missing = [name for name in ("image", *(() if classes else ("label",))) if name not in found]
-            if missing:
-                raise UserError(
-                    f"{str(path)!r} has no column {missing[0]!r}",
-                    "its first line must name the columns image,label and, optionally, split",
-                )
-            for row in table:
-                examples.append(_csv_example(row, classes, path, table.line_num))
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise UserError(
-            f"{str(path)!r} is not a CSV in UTF-8 ({error})", "save it as CSV in UTF-8"
-        ) from error
-    examples, warnings = with_splits(examples, repr(str(path)))
-    return RawExamples(examples, warnings=warnings)
-
-
-def _csv_example(row: dict[str, str | None], classes: dict[str, str], path: Path, line: int) -> Example:
-    where = f"line {line} of {str(path)!r}"
-    image, label, split = (
-        (row.get(name, default) or "").strip()
-        for name, default in (("image", ""), ("label", ""), ("split", "train"))
-    )
-    shares = parsed_shares(row, classes, where) if classes else None
-    if shares:
-        label = most_probable(shares)
-    if not image or not label:
-        raise UserError(f"{where} lacks an image or a label", "fill it in or remove it")
-    return Example(str(path.parent / image), image, label, split, shares=shares)
+    for row in rows:
+        image = row.cells["image"].strip()
+        if not image or not (row.shares or row.cells["label"].strip()):
+            raise UserError(
+                f"line {row.line} of {str(path)!r} lacks an image or a label", "fill it in or remove it"
+            )
+        example = row_example(str(path_beside(path, image)), row, path, IMAGE_COLUMNS)
+        examples.append(example._replace(id=image))
+    examples, more = with_splits(examples, repr(str(path)))
+    return RawExamples(examples, warnings=warnings + more)
 
 
 def _read_tfds(name: str, cache: Path, offline: bool) -> RawExamples:

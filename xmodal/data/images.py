@@ -18,6 +18,7 @@ from xmodal.data.batches import Batches
 from xmodal.data.decoding import decode, decoded_pixels
 from xmodal.data.image_files import MOST_BYTES
 from xmodal.data.image_sources import read_images, read_unlabelled
+from xmodal.data.similar_names import without_look_alikes
 from xmodal.data.splits import IMAGES, SPLITS, Example, ExampleSplit, columns, digests_of, divide
 
 # Share of an epoch's batches that may be in none of its parts; each epoch has others there.
@@ -105,6 +106,7 @@ def load_images(
     limit: int = 0,
     train_examples: int = 0,
     keep_leaks: bool = True,
+    merge_names: bool = False,
 ) -> ImageData:
     """Lists, splits and audits a set of images. No pixels are kept.
 
@@ -130,6 +132,7 @@ def load_images(
         train_examples: most images that train has before validation is cut from it, classes kept in
             proportion; a split that the data comes with stays whole. 0 is all.
         keep_leaks: keep train and validation images that stand in test too; reported in any case.
+        merge_names: make one class of those whose names look alike, such as "Spam" and "spam".
 
     Returns:
         The splits, the class names and the audit's report.
@@ -144,11 +147,12 @@ def load_images(
     """
     with _permission_errors():
         listing = read_images(dataset, cache or cache_folder(), offline)
+    found, changed, alike = without_look_alikes(listing.examples, merge_names)
     examples, names = divide(
-        listing.examples,
+        found,
         dataset=dataset,
         things=IMAGES,
-        own_names=listing.class_names,
+        own_names=tuple(name for name in listing.class_names if name not in changed),
         class_names=class_names,
         validation_fraction=validation_fraction,
         test_fraction=test_fraction,
@@ -167,7 +171,8 @@ def load_images(
         keep_leaks=keep_leaks,
     )
     parts = [_image_split(examples, split, names) for split in SPLITS]
-    report = replace(report, warnings=listing.warnings + report.warnings, digests=digests_of(parts, names))
+    warnings = (*listing.warnings, *alike, *report.warnings)
+    report = replace(report, warnings=warnings, digests=digests_of(parts, names))
     train, validation, test = parts
     return ImageData(train, validation, test, names, report)
 

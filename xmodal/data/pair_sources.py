@@ -12,7 +12,8 @@ from xmodal.data.digit_readings import typed_readings
 from xmodal.data.image_sources import load_digits
 from xmodal.data.sources import source_reader
 from xmodal.data.splits import Example, with_splits
-from xmodal.data.tables import TABLES, Reading, read_rows, row_example
+from xmodal.data.tables import TABLES, Reading, path_beside, read_rows, row_example
+from xmodal.text.cleaning import prepare_texts
 
 # What a pair without an image has in its place.
 NO_IMAGE = ""
@@ -74,7 +75,6 @@ def _read_table(kind: str, place: str, settings: PairSettings) -> RawPairs:
         raise UserError(f"the file {str(path)!r} does not exist", "check the path of `pairs`")
     if image_folder and not image_folder.is_dir():
         raise UserError(f"`image_folder={image_folder}` is no folder", "give the one that the paths start in")
-    folder = path.parent if image_folder is None else image_folder
     try:
         rows, warnings = read_rows(kind, path, reading)
     except PermissionError as error:
@@ -82,16 +82,19 @@ def _read_table(kind: str, place: str, settings: PairSettings) -> RawPairs:
             f"{str(error.filename)!r} cannot be read ({error.strerror})", "allow reading it"
         ) from error
     assert reading.image is not None
+    # JSON may hold halves of surrogate pairs, which no tensor takes.
+    written = [reading.text_of(row.cells).strip().encode("utf-8", "replace").decode() for row in rows]
+    # A text of which cleaning leaves nothing is none.
+    cleaned, _ = prepare_texts(written, scrub=False)
     examples, texts, empty = [], {}, []
-    for row in rows:
-        image, text = row.cells[reading.image].strip(), reading.text_of(row.cells).strip()
-        if not image and not text:
+    for row, text, left in zip(rows, written, cleaned, strict=True):
+        image = row.cells[reading.image].strip()
+        if not image and not left:
             empty.append(row.line)
-        item = str(folder / image) if image else NO_IMAGE
+        item = str(path_beside(path, image, image_folder)) if image else NO_IMAGE
         example = row_example(item, row, path, reading)
         examples.append(example)
-        # JSON may hold halves of surrogate pairs, which no tensor takes.
-        texts[example.id] = text.encode("utf-8", "replace").decode()
+        texts[example.id] = text if left else ""
     if empty:
         raise UserError(
             f"{len(empty)} of {len(rows)} pairs of {str(path)!r} have neither an image nor a text, the first "

@@ -16,6 +16,7 @@ from xmodal.data.audit import DataReport, Scan, audit, reasons, scan
 from xmodal.data.decoding import decoded_pixels
 from xmodal.data.images import ImageSplit
 from xmodal.data.pair_sources import NO_IMAGE, PairSettings, RawPairs, read_pairs
+from xmodal.data.similar_names import without_look_alikes
 from xmodal.data.splits import LOSSLESS, PAIRS, SPLITS, Example, ExampleSplit, columns, digests_of, divide
 from xmodal.data.tables import Reading, require_encodings
 
@@ -97,6 +98,7 @@ def load_pairs(
     limit: int = 0,
     train_examples: int = 0,
     keep_leaks: bool = True,
+    merge_names: bool = False,
 ) -> PairData:
     """Lists, splits and audits a set of pairs. No pixels are kept.
 
@@ -124,6 +126,7 @@ def load_pairs(
         train_examples: most pairs that train has before validation is cut from it, classes kept in
             proportion; a split that the data comes with stays whole. 0 is all.
         keep_leaks: keep train and validation pairs whose image stands in test too; reported in any case.
+        merge_names: make one class of those whose names look alike, such as "Spam" and "spam".
 
     Returns:
         The splits, the class names and the audit's report.
@@ -141,8 +144,9 @@ def load_pairs(
         source,
         PairSettings(reading, cache or cache_folder(), offline, image_folder, misread, typing_slips, seed),
     )
+    found, _, alike = without_look_alikes(read.examples, merge_names)
     examples, names = divide(
-        read.examples,
+        found,
         dataset=source,
         things=PAIRS,
         own_names=(),
@@ -164,7 +168,7 @@ def load_pairs(
         keep_leaks=keep_leaks,
         bad_images=bad_images,
     )
-    warnings = (*read.warnings, *unread, *_one_sided(examples, read.texts), *report.warnings)
+    warnings = (*read.warnings, *alike, *unread, *_one_sided(examples, read.texts), *report.warnings)
     parts = [_pair_split(examples, split, names, read) for split in SPLITS]
     report = replace(report, warnings=warnings, digests=digests_of(parts, names))
     train, validation, test = parts

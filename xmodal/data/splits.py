@@ -31,7 +31,8 @@ class Example(NamedTuple):
     """One example: its content or its file's path, its name in reports, its class and its split.
 
     The audit adds the digest of its content. With a soft label it has shares of several classes, and its
-    class is the most probable one, the first of equal ones.
+    class is the most probable one, the first of equal ones. Those of one group, or with the same item
+    where there is none, such as texts of one image, are cut into the same split.
     """
 
     item: str | bytes
@@ -40,6 +41,7 @@ class Example(NamedTuple):
     split: str
     digest: bytes = b""
     shares: Mapping[str, float] | None = None
+    group: str | bytes = ""
 
     @property
     def named(self) -> tuple[str, ...]:
@@ -328,7 +330,7 @@ def _cut(examples: list[Example], split: str, fraction: float, seed: int, things
     """Moves a stratified share of train to `split`, unless the data came with that split."""
     if any(example.split == split for example in examples):
         return examples
-    chosen = _stratified(examples, "train", fraction, seed, purpose=split, least=1, spare=1)
+    chosen = _stratified(examples, "train", fraction, seed, purpose=split, least=1, spare=1, whole=True)
     if fraction and not chosen:
         raise UserError(
             f"no {split} {things.noun}s can be cut from train: one of each class has to stay there, and no "
@@ -373,28 +375,48 @@ def _stratified(
     purpose: str,
     least: int,
     spare: int = 0,
+    whole: bool = False,
 ) -> set[int]:
     """Returns the positions of a share of a split, classes in proportion.
 
     A class gives at least `least` examples but keeps `spare`. Those of a class are ranked by a hash of
     the seed and their id: unlike a random generator's stream, it never changes with a library's version,
-    and files that come or go do not reshuffle the others.
+    and files that come or go do not reshuffle the others. With `whole`, no group is cut in two.
     """
-    members: dict[str, list[int]] = {}
+    groups: dict[object, list[int]] = {}
     for position, example in enumerate(examples):
         if example.split == split:
-            members.setdefault(example.class_name, []).append(position)
+            groups.setdefault((example.group or example.item or position) if whole else position, []).append(
+                position
+            )
+    # A group belongs to the class of its first example.
+    members: dict[str, list[list[int]]] = {}
+    for group in groups.values():
+        members.setdefault(examples[group[0]].class_name, []).append(group)
 
-    def rank(position: int) -> bytes:
-        return hashlib.blake2b(f"{purpose}/{seed}/{examples[position].id}".encode()).digest()
+    def rank(group: list[int]) -> bytes:
+        return hashlib.blake2b(f"{purpose}/{seed}/{examples[group[0]].id}".encode()).digest()
 
-    counts = np.array([len(positions) for positions in members.values()], int)
+    counts = np.array([sum(map(len, parts)) for parts in members.values()], int)
     shares = _shares(counts, fraction, least, spare)
     return {
         position
-        for positions, share in zip(members.values(), shares, strict=True)
-        for position in sorted(positions, key=rank)[:share]
+        for parts, share, count in zip(members.values(), shares, counts, strict=True)
+        for group in _fitting(sorted(parts, key=rank), share, count - spare)
+        for position in group
     }
+
+
+def _fitting(groups: Sequence[list[int]], share: int, most: int) -> list[list[int]]:
+    """Returns groups, in their order, that make a share; where all are too large, the smallest one."""
+    taken: list[list[int]] = []
+    left = share
+    for group in groups:
+        if len(group) <= left:
+            taken.append(group)
+            left -= len(group)
+    small = [group for group in groups if len(group) <= most]
+    return taken if taken or not share or not small else [min(small, key=len)]
 
 
 def _shares(counts: np.ndarray, fraction: float, least: int, spare: int) -> np.ndarray:

@@ -4,20 +4,26 @@ import codecs
 import contextlib
 import csv
 import gzip
+import itertools
 import json
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, NamedTuple
 
 from xmodal.core.errors import UserError
+from xmodal.core.formatting import cut, first_few
 from xmodal.data.shares import most_probable, parsed_shares, share_columns
 from xmodal.data.sources import RawExamples
 from xmodal.data.splits import Example, split_of, with_splits
 
 # No document is longer; what is, is a file of another kind, and it would fill the memory.
 MOST_BYTES = 16 * 2**20
+MARKS = {
+    "utf-16": (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE),
+    "utf-32": (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE),
+}
 TABLES = ("csv", "tsv", "jsonl")
 
 
@@ -34,6 +40,9 @@ class Reading:
         split: a column or key.
         image: the column of the paths of images, None for a table of documents. In a table of pairs a cell of
             the image or of the text may be empty, and a key missing.
+        separator: between the columns of a CSV or TSV, or "auto": the one whose heading has the columns.
+        quoting: texts of a TSV may stand in quotes, as those of a CSV do.
+        group: the column, or key, of what belongs into one split together, "" for none.
     """
 
     encoding: str = "utf-8"
@@ -42,6 +51,9 @@ class Reading:
     label: str = "label"
     split: str = "split"
     image: str | None = None
+    separator: str = "auto"
+    quoting: bool = False
+    group: str = ""
 
     @property
     def content(self) -> tuple[str, ...]:
@@ -69,9 +81,12 @@ class Row(NamedTuple):
 def require_encodings(reading: Reading) -> None:
     """Refuses encodings that Python does not know, with a `UserError`."""
     for flag, name in (("encoding", reading.encoding), ("fallback_encoding", reading.fallback)):
+        if name is None:
+            continue
         try:
-            "".encode(name or "utf-8")
-        except LookupError as error:
+            # An empty text does not reach every codec.
+            "a".encode(name).decode(name)
+        except (LookupError, ValueError) as error:
             raise UserError(f"`{flag}={name}` is not known", "utf-8, latin-1 and gb18030 are some") from error
 
 
@@ -88,16 +103,28 @@ def decoded(content: bytes, name: str, reading: Reading, fallen: list[str]) -> s
         UserError: when it is in neither encoding.
     """
     try:
-        return content.decode(_without_mark(reading.encoding))
-    except UnicodeDecodeError as error:
+        return _decoded(content, reading.encoding)
+    except UnicodeError as error:
         if not reading.fallback:
             raise _not_in(name, reading, error) from error
     try:
-        text = content.decode(reading.fallback)
-    except UnicodeDecodeError as error:
+        text = _decoded(content, reading.fallback)
+    except UnicodeError as error:
         raise _not_in(name, replace(reading, encoding=reading.fallback), error) from error
     fallen.append(name)
     return text
+
+
+def _decoded(content: bytes, encoding: str) -> str:
+    """Decodes a text; UTF-16 and UTF-32 without a byte order mark may be either way round."""
+    _require_mark(content, encoding)
+    return content.decode(_without_mark(encoding))
+
+
+def _require_mark(start: bytes, encoding: str) -> None:
+    needed = MARKS.get(codecs.lookup(encoding).name)
+    if needed and start and not start.startswith(needed):
+        raise UnicodeError("it does not begin with a byte order mark")
 
 
 def _without_mark(encoding: str) -> str:
@@ -105,7 +132,12 @@ def _without_mark(encoding: str) -> str:
     return "utf-8-sig" if codecs.lookup(encoding).name == "utf-8" else encoding
 
 
-def _not_in(name: str, reading: Reading, error: UnicodeDecodeError) -> UserError:
+def _not_in(name: str, reading: Reading, error: UnicodeError) -> UserError:
+    if not isinstance(error, UnicodeDecodeError):
+        return UserError(
+            f"{name!r} is not in {reading.encoding} (it has no byte order mark)",
+            f"give `encoding={reading.encoding}-le`, as Windows writes it, or {reading.encoding}-be",
+        )
     return UserError(
         f"{name!r} is not in {reading.encoding} (0x{error.object[error.start]:02x} does not fit there)",
         "save it in UTF-8, or give its encoding with `encoding` or `fallback_encoding`",
@@ -172,16 +204,23 @@ def read_rows(kind: str, path: Path, reading: Reading) -> tuple[list[Row], tuple
         UserError: when it is not in its encoding, or not such a table.
     """
     try:
-        return _rows_in(kind, path, reading), ()
-    except UnicodeDecodeError as error:
+        return _rows_in(kind, path, reading)
+    except UnicodeError as error:
         if not reading.fallback:
             raise _not_in(str(path), reading, error) from error
     fallback = replace(reading, encoding=reading.fallback)
     try:
-        rows = _rows_in(kind, path, fallback)
-    except UnicodeDecodeError as error:
+        rows, warnings = _rows_in(kind, path, fallback)
+    except UnicodeError as error:
         raise _not_in(str(path), fallback, error) from error
-    return rows, fallen_warning([path.name], reading)
+    return rows, warnings + fallen_warning([path.name], reading)
+
+
+def path_beside(table: Path, cell: str, folder: Path | None = None) -> Path:
+    """Returns the file that a cell of a table names, beside the table or in a folder; Windows writes a\\b."""
+    folder = table.parent if folder is None else folder
+    path = folder / cell
+    return folder / cell.replace("\\", "/") if "\\" in cell and not path.exists() else path
 
 
 def row_example(item: str, row: Row, path: Path, reading: Reading, split: str = "") -> Example:
@@ -202,26 +241,39 @@ def row_example(item: str, row: Row, path: Path, reading: Reading, split: str = 
     if not label:
         raise UserError(f"{where} has no label in {reading.label!r}", "fill it in or remove the line")
     split = split or row.cells.get(reading.split, "train").strip()
-    return Example(item, f"{path.name}:{row.line}", label, split, shares=row.shares)
+    group = f"{path}/{row.cells[reading.group]}" if row.cells.get(reading.group) else ""
+    return Example(item, f"{path.name}:{row.line}", label, split, shares=row.shares, group=group)
 
 
 def _line(number: int, path: Path) -> str:
     return f"line {number} of {str(path)!r}"
 
 
-def _rows_in(kind: str, path: Path, reading: Reading) -> list[Row]:
+def _rows_in(kind: str, path: Path, reading: Reading) -> tuple[list[Row], tuple[str, ...]]:
     try:
+        with _opens(path)(path, "rb") as packed:
+            _require_mark(packed.read(4), reading.encoding)
         with _opened(path, _without_mark(reading.encoding)) as file:
             lines = _bounded_lines(path, file)
             if kind == "jsonl":
-                return [
+                rows = [
                     _json_row(line, path, number, reading)
                     for number, line in enumerate(lines, start=1)
                     if line.strip()
                 ]
+                return rows, ()
             with _long_fields():
-                separator = "\t" if kind == "tsv" else ","
-                table = csv.DictReader(lines, delimiter=separator, restval="", strict=True)
+                heading = next(lines, "")
+                bare = kind == "tsv" and not reading.quoting
+                separator = _separator(kind, heading, reading)
+                every = itertools.chain([heading], lines)
+                table = csv.DictReader(
+                    every,
+                    delimiter=separator,
+                    quoting=csv.QUOTE_NONE if bare else csv.QUOTE_MINIMAL,
+                    restval="",
+                    strict=True,
+                )
                 return _separated_rows(table, path, reading)
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise UserError(
@@ -230,8 +282,11 @@ def _rows_in(kind: str, path: Path, reading: Reading) -> list[Row]:
 
 
 def _opened(path: Path, encoding: str) -> IO[str]:
-    opens = gzip.open if path.suffix == ".gz" else open
-    return opens(path, "rt", newline="", encoding=encoding)
+    return _opens(path)(path, "rt", newline="", encoding=encoding)
+
+
+def _opens(path: Path) -> Callable[..., IO]:
+    return gzip.open if path.suffix == ".gz" else open
 
 
 def _bounded_lines(path: Path, file: IO[str]) -> Iterator[str]:
@@ -240,6 +295,37 @@ def _bounded_lines(path: Path, file: IO[str]) -> Iterator[str]:
         if len(line) == MOST_BYTES:
             raise _too_long(path)
         yield line
+
+
+def _separator(kind: str, heading: str, reading: Reading) -> str:
+    """Returns what stands between columns: the first usual one with which the heading has those needed."""
+    own = "\t" if kind == "tsv" else ","
+    if reading.separator != "auto":
+        return {"tab": "\t", "\\t": "\t"}.get(reading.separator, reading.separator)
+    for separator in (own, ",", ";", "\t", "|"):
+        names = next(csv.reader([heading.rstrip("\r\n")], delimiter=separator), [])
+        if set(reading.content) <= set(_as_asked(names, reading)):
+            return separator
+    return own
+
+
+def _as_asked(found: Sequence[str], reading: Reading) -> list[str]:
+    """Returns a heading with the names as they were asked for, where it has capitals or blanks."""
+    wanted = {
+        name.casefold(): name
+        for name in (*reading.content, reading.label, reading.split, reading.group)
+        if name and name not in found
+    }
+    names = [wanted.pop(name.strip().casefold(), name) for name in found]
+    prefix = f"{reading.label}:".casefold()
+    if not reading.label:
+        return names
+    return [
+        f"{reading.label}:{name.strip()[len(prefix) :]}"
+        if name.strip().casefold().startswith(prefix)
+        else name
+        for name in names
+    ]
 
 
 def _too_long(path: Path) -> UserError:
@@ -259,35 +345,87 @@ def _long_fields() -> Iterator[None]:
         csv.field_size_limit(before)
 
 
-def _separated_rows(table: csv.DictReader, path: Path, reading: Reading) -> list[Row]:
+def _separated_rows(table: csv.DictReader, path: Path, reading: Reading) -> tuple[list[Row], tuple[str, ...]]:
+    rows: list[Row] = []
+    several: list[str] = []
+    begun = 1
     try:
-        found = table.fieldnames or ()
-        classes = share_columns(found, reading.label, repr(str(path)))
-        needed = reading.content if classes else (*reading.content, reading.label)
-        missing = [name for name in needed if name not in found]
-        if missing:
-            flags = "`text_column` and `label_column`"
-            raise UserError(
-                f"{str(path)!r} has no column {missing[0]!r} among {', '.join(map(repr, found)) or 'none'}",
-                f"name its columns with {flags if reading.image is None else f'`image_column`, {flags}'}",
-            )
-        rows = []
+        classes = _heading(table, path, reading)
+        begun = table.line_num + 1
         for row in table:
             if None in row:
                 raise UserError(
                     f"{_line(table.line_num, path)} has more fields than columns",
                     'put "quotes" around a text that holds the separator',
                 )
+            # Blank lines belong to no row.
+            lines = sum(value.count("\n") + value.count("\r") - value.count("\r\n") for value in row.values())
+            if lines:
+                several.append(f"lines {table.line_num - lines} to {table.line_num}")
             shares = parsed_shares(row, classes, _line(table.line_num, path)) if classes else None
             rows.append(Row(table.line_num, row, shares))
+            begun = table.line_num + 1
     except csv.Error as error:
         if "limit" in str(error):
             raise _too_long(path) from error
+        where = _line(begun, path)
+        if table.line_num > begun:
+            where = f"{_line(begun, path)} begins a row that is read up to line {table.line_num} and"
         raise UserError(
-            f"{_line(table.line_num, path)} is not well formed ({error})",
-            'put "quotes" around a text, and double those within it',
+            f"{where} is not well formed ({error})", 'put "quotes" around a text, and double those within it'
         ) from error
-    return rows
+    return rows, (*_several_lines(several, path), *_quoted_texts(rows, table, path, reading))
+
+
+def _heading(table: csv.DictReader, path: Path, reading: Reading) -> dict[str, str]:
+    """Reads the names of the columns; returns those that hold shares of classes."""
+    found = table.fieldnames = _as_asked(table.fieldnames or (), reading)
+    classes = share_columns(found, reading.label, repr(str(path)))
+    grouped = (reading.group,) if reading.group else ()
+    needed = (*reading.content, *grouped) if classes else (*reading.content, *grouped, reading.label)
+    missing = [name for name in needed if name not in found]
+    if missing:
+        flags = "`text_column` and `label_column`"
+        if reading.image is not None:
+            flags = f"`image_column`, {flags}"
+        remedy = f"name its columns with {flags}, what stands between them with `separator`"
+        if reading.content == ("image",):
+            remedy = "its first line must name the columns image,label and, optionally, split"
+        listed = first_few([repr(cut(name, 60)) for name in found], 12) or "none"
+        raise UserError(
+            f"{str(path)!r} has no column {missing[0]!r} among {listed}",
+            remedy,
+        )
+    return classes
+
+
+def _several_lines(several: Sequence[str], path: Path) -> tuple[str, ...]:
+    """Warns of texts over several lines: a quote that nobody closed swallows what follows."""
+    if not several:
+        return ()
+    return (f"rows of {path.name!r} that go over several lines, by their quotes: {first_few(several)}",)
+
+
+def _quoted_texts(
+    rows: Sequence[Row], table: csv.DictReader, path: Path, reading: Reading
+) -> tuple[str, ...]:
+    """Warns of quotes that stand around texts, where they were read as a part of these."""
+    if table.reader.dialect.quoting != csv.QUOTE_NONE:
+        return ()
+    names = reading.content
+    quoted = [
+        str(row.line)
+        for row in rows
+        if any(
+            len(row.cells[name]) > 1 and row.cells[name][0] == row.cells[name][-1] == '"' for name in names
+        )
+    ]
+    if not quoted:
+        return ()
+    return (
+        f'texts of {path.name!r} in "quotes", which were read with them (`quoting` reads them without): '
+        f"{len(quoted)}, in line {first_few(quoted)}",
+    )
 
 
 def _json_row(line: str, path: Path, number: int, reading: Reading) -> Row:
@@ -299,8 +437,10 @@ def _json_row(line: str, path: Path, number: int, reading: Reading) -> Row:
         raise UserError(f"{_line(number, path)} is no JSON object", "write an object a line")
     shares = _json_shares(row, reading.label, _line(number, path))
     cells = {}
-    for name in (*reading.content, *(() if shares else (reading.label,)), reading.split):
-        kinds = (str, int) if name == reading.label else (str,)
+    for name in filter(
+        None, (*reading.content, *(() if shares else (reading.label,)), reading.split, reading.group)
+    ):
+        kinds = (str, int) if name in (reading.label, reading.group) else (str,)
         value = row.get(name)
         if name == reading.split and name not in row:
             continue

@@ -3,6 +3,7 @@
 import csv
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 
 import numpy as np
@@ -136,15 +137,21 @@ def read_descriptions(path: Path, class_names: Sequence[str]) -> tuple[list[str]
         class_names: the names of the C classes.
 
     Returns:
-        The descriptions, and the class of each, as an index into `class_names` (M,).
+        The descriptions, and the class of each, as an index into `class_names` (M,): none when not one of
+        the classes is described, for then the file belongs to other data.
 
     Raises:
-        UserError: when the file cannot be read, lacks a column or names a class that is not there.
+        UserError: when the file cannot be read, lacks a column or names a class beside those of the data.
     """
     flag = f"`class_descriptions={path}`"
     index = {name: position for position, name in enumerate(class_names)}
-    texts, targets = [], []
-    for line, (name, description) in _pairs(path, flag, "name", "description"):
+    rows = list(_pairs(path, flag, "name", "description"))
+    texts: list[str] = []
+    targets: list[int] = []
+    # Not even by a slip of the pen.
+    if not any(name in index or get_close_matches(name, index, 1) for _, (name, _) in rows):
+        return texts, np.array(targets, np.int64)
+    for line, (name, description) in rows:
         if name not in index:
             raise UserError(f"{flag} line {line} describes {name!r}, which is no class", nearest(name, index))
         texts.append(description)

@@ -10,7 +10,7 @@ from xmodal.data import image_files
 from xmodal.data.file_advice import ending_of
 from xmodal.data.folders import LeftOut, files_under, printable, warnings_of
 from xmodal.data.image_files import kind_of_file
-from xmodal.data.tables import MOST_BYTES, TABLES, Reading, decoded, read_rows
+from xmodal.data.tables import MOST_BYTES, TABLES, Reading, decoded, path_beside, read_rows
 from xmodal.export.predictor import Item
 
 TEXT = ".txt"
@@ -98,7 +98,7 @@ def items_of_table(path: Path, reading: Reading, image_column: str) -> list[Item
         if texts:
             item = Item(name, reading.text_of(row.cells).encode("utf-8", "replace"), True)
         else:
-            item = item_of_file(path.parent / row.cells[image_column], reading)
+            item = item_of_file(path_beside(path, row.cells[image_column]), reading)
             item = replace(item, name=name)
         items.append(replace(item, row=row.cells))
     return items

@@ -1,5 +1,6 @@
 """The path from an image and a text to an answer, as a SavedModel keeps it."""
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -29,6 +30,7 @@ class ServedPairs(Labelled):
         image_size: side of the images in pixels.
         model: a dict of what a fusion model reads -> logits of the classes (B, C).
         temperature: calibrates these.
+        prepare: texts (B,) as they were written -> those that are read (B,), in-graph.
         names: the classes, C of them.
     """
 
@@ -39,6 +41,7 @@ class ServedPairs(Labelled):
         image_size: int,
         model: keras.Model,
         temperature: float,
+        prepare: Callable[[tf.Tensor], tf.Tensor],
         names: tuple[str, ...],
     ):
         super().__init__(names)
@@ -53,6 +56,7 @@ class ServedPairs(Labelled):
         self._model = Inference(model)
         self._inputs = tuple(model.input)
         self._temperature = temperature
+        self._prepare = prepare
 
     @tf.function(input_signature=[IMAGE_BYTES, TEXT])
     def answer_pairs(self, image_bytes, text):
@@ -105,7 +109,7 @@ class ServedPairs(Labelled):
         return image_parts(rows, self._map_shape) | {"has_image": there}
 
     def _said(self, text):
-        text = tf.strings.strip(text)
+        text = tf.strings.strip(self._prepare(text))
         tokens = self._preprocessor(text)
         rows = self._text_model(tokens)
         return {

@@ -33,6 +33,7 @@ def configured_images(config: Config) -> ImageData:
         limit=config.data.limit,
         train_examples=config.data.train_examples,
         keep_leaks=config.data.keep_leaks,
+        merge_names=config.data.merge_names,
     )
 
 
@@ -60,11 +61,15 @@ def configured_documents(
         limit=data.limit,
         train_examples=data.train_examples,
         keep_leaks=data.keep_leaks,
+        merge_names=data.merge_names,
         encoding=documents.encoding,
         fallback_encoding=documents.fallback_encoding,
         text_column=documents.text_column,
         label_column=documents.label_column,
         split_column=documents.split_column,
+        group_column=documents.group_column,
+        separator=documents.separator,
+        quoting=documents.quoting,
     )
 
 
@@ -99,13 +104,17 @@ def other_test_documents(
     return others
 
 
-def _reading(documents: DocumentConfig) -> Reading:
+def _reading(documents: DocumentConfig, image_column: str | None = None) -> Reading:
     return Reading(
         documents.encoding,
         documents.fallback_encoding,
         documents.text_column,
         documents.label_column,
         documents.split_column,
+        image_column,
+        documents.separator,
+        documents.quoting,
+        documents.group_column,
     )
 
 
@@ -115,14 +124,7 @@ def configured_pairs(config: Config) -> PairData:
     return load_pairs(
         config.pairs.pairs,
         cache=cache_folder(),
-        reading=Reading(
-            documents.encoding,
-            documents.fallback_encoding,
-            documents.text_column,
-            documents.label_column,
-            documents.split_column,
-            config.pairs.image_column,
-        ),
+        reading=_reading(documents, config.pairs.image_column),
         image_folder=config.pairs.image_folder,
         misread=config.pairs.misread,
         typing_slips=config.pairs.typing_slips,
@@ -136,6 +138,7 @@ def configured_pairs(config: Config) -> PairData:
         limit=data.limit,
         train_examples=data.train_examples,
         keep_leaks=data.keep_leaks,
+        merge_names=data.merge_names,
     )
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from xmodal.core.errors import UserError
 from xmodal.data.batches import array_batches
 from xmodal.models.heads import ClassTexts, scored_classifier, with_descriptions
+from xmodal.models.legibility import require_told_apart
 from xmodal.models.text_encoder import text_encoder
 from xmodal.tasks.modality import Modality
 from xmodal.training.losses import cross_entropy
@@ -87,8 +88,9 @@ def class_texts(
                 f"the text encoder {preset!r} knows no word of the class name {name!r}",
                 "describe it in `class_descriptions`, rename it by `class_names` or change `text_encoder`",
             )
-    tokens = encoder.padded(np.array(texts, object)[known])
-    vectors = trainer.predict(encoder.model, array_batches(tokens, batch_size=64))
+    kept = [texts[place] for place in known]
+    require_told_apart(encoder, kept, targets[known], class_names, preset)
+    vectors = trainer.predict(encoder.model, array_batches(encoder.padded(kept), batch_size=64))
     return ClassTexts(vectors, targets[known])
 
 

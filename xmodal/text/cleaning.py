@@ -1,25 +1,29 @@
 """Clean texts without personal data: the same TensorFlow ops at training, evaluation and in the export."""
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from html.entities import html5, name2codepoint
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_text as tf_text
 
-from xmodal.text.personal_data import KINDS, MARKS, Kind
+from xmodal.text.personal_data import KINDS_BY_REGION, MARKS, Kind
 
 # Cleaning leaves no control characters, so that these can stand around what is looked at.
 _OPEN = "\x1e"
-_ENTITIES = {
-    "&nbsp;|&#160;": " ",
-    "&lt;|&#60;": "<",
-    "&gt;|&#62;": ">",
-    "&quot;|&#34;": '"',
-    "&apos;|&#39;": "'",
-    "&#64;|&commat;": "@",
-    "&amp;|&#38;": "&",
+# A character by its number or its name; escaped twice where it went through two programs.
+_ENTITY = r"&(?:amp;)*(?:#\d{1,7};?|#[xX][0-9a-fA-F]{1,6};?|[A-Za-z][A-Za-z0-9]{1,24};)"
+# HTML 4's names, also shouted, and HTML 5's for what ASCII has.
+_CODES = {
+    **{name.upper(): code for name, code in name2codepoint.items()},
+    **name2codepoint,
+    **{
+        name[:-1]: ord(text)
+        for name, text in html5.items()
+        if name[-1] == ";" and "!" <= text <= "~" and len(text) == 1
+    },
 }
 _HIDDEN = r"(?is)<(?:script|style)\b[^>]*>.*?</(?:script|style)\s*>|<!--.*?-->"
 _TAG = r"</?[A-Za-z][A-Za-z0-9:-]*(?:\s[^<>]*)?/?>"
@@ -57,10 +61,8 @@ def scrubbed(texts: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         texts = _plain(tf.strings.unicode_transcode(texts, "UTF-8", "UTF-8"), _TAG_WITHOUT_ADDRESS)
         texts = _spaced(texts)
         counts = {mark: tf.zeros_like(tf.strings.length(texts)) for mark in MARKS}
-        for kind in KINDS:
-            with tf.name_scope(kind.mark.strip("[]")):
-                texts, count = _replaced(texts, kind)
-                counts[kind.mark] += count
+        for region, kinds in KINDS_BY_REGION.items():
+            texts = _within(texts, region, kinds, counts)
         texts = _spaced(tf.strings.regex_replace(texts, _TAG, " "))
         return texts, tf.stack([counts[mark] for mark in MARKS], axis=1)
 
@@ -68,6 +70,12 @@ def scrubbed(texts: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 def preparation(scrub: bool) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
     """Returns what is done to documents (B,) before they are read: `scrubbed`, or `cleaned` without marks."""
     return scrubbed if scrub else _without_marks
+
+
+def text_of(scrub: bool) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Returns what makes the texts (B,) that are read of those that were written (B,), in-graph."""
+    prepare = preparation(scrub)
+    return lambda texts: prepare(texts)[0]
 
 
 def _without_marks(texts: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -89,7 +97,7 @@ def prepare_texts(
     """
     # A lone surrogate, which Python's strings may hold, is no UTF-8.
     encoded = [text.encode("utf-8", "replace") for text in texts]
-    parts = [encoded[start : start + batch_size] for start in range(0, len(encoded), batch_size)]
+    parts = [encoded[start : start + batch_size] for start in range(0, len(encoded), batch_size)] or [[]]
     prepare = _SCRUBBED if scrub else _CLEANED
 
     def read(part: list[bytes]) -> tuple[list[str], np.ndarray]:
@@ -104,31 +112,104 @@ def prepare_texts(
 
 
 def _plain(texts: tf.Tensor, tag: str) -> tf.Tensor:
-    for entity, character in _ENTITIES.items():
-        texts = tf.strings.regex_replace(texts, f"(?i){entity}", character.replace("\\", "\\\\"))
+    texts = _without_entities(texts)
     texts = tf.strings.regex_replace(texts, _HIDDEN, " ")
     texts = tf.strings.regex_replace(texts, tag, " ")
     texts = tf_text.normalize_utf8(texts, "NFKC")
     return tf.strings.regex_replace(texts, r"[\p{Cf}\x{FE00}-\x{FE0F}]+", "")
 
 
+def _without_entities(texts: tf.Tensor) -> tf.Tensor:
+    """Puts characters in the place of HTML's entities (named ones, decimal and hexadecimal numbers)."""
+    texts = tf.strings.regex_replace(texts, _OPEN, " ")
+    pieces, entity = _pieces(texts, _ENTITY)
+    places = tf.where(entity)[:, 0]
+    found = tf.gather(pieces.flat_values, places)
+    bare = tf.strings.regex_replace(found, r"^&(?:amp;)*([^;]*);?$", r"\1")
+    codes = tf.where(
+        tf.strings.regex_full_match(bare, r"#\d+"),
+        tf.strings.to_number(tf.strings.regex_replace(bare, r"^(?:#(\d+)|.*)$", r"0\1"), tf.int32),
+        tf.where(tf.strings.regex_full_match(bare, "#[xX].*"), _hexadecimal(bare), _named(bare)),
+    )
+    # Neither halves of surrogate pairs nor control characters.
+    valid = (codes > 31) & (codes < 0x110000) & ((codes < 0xD800) | (codes > 0xDFFF))
+    characters = tf.strings.unicode_encode(tf.where(valid, codes, 32)[:, None], "UTF-8")
+    # Escaped twice: what a document about HTML shows stays visible.
+    shown = tf.strings.regex_full_match(found, "&amp;.*") & tf.strings.regex_full_match(characters, "[<>&]")
+    decoded = tf.where(valid & ~shown, characters, tf.strings.regex_replace(found, "^&amp;", "&"))
+    flat = tf.tensor_scatter_nd_update(pieces.flat_values, places[:, None], decoded)
+    return tf.strings.reduce_join(pieces.with_flat_values(flat), axis=1)
+
+
+def _hexadecimal(words: tf.Tensor) -> tf.Tensor:
+    """Reads words (M,) such as "#x40"."""
+    letters = tf.strings.regex_replace(tf.strings.lower(words), "^#x", "")
+    codes = tf.cast(tf.io.decode_raw(letters, tf.uint8, fixed_length=6), tf.int32)
+    values = tf.where(codes >= ord("a"), codes - ord("a") + 10, codes - ord("0"))
+    value = tf.zeros_like(codes[:, 0])
+    for place in range(6):
+        value = tf.where(codes[:, place] > 0, 16 * value + values[:, place], value)
+    return value
+
+
+def _named(words: tf.Tensor) -> tf.Tensor:
+    """Returns the code points of words (M,) such as "uuml", 0 for words that are no names."""
+    distinct, index = tf.unique(words)
+    same = tf.equal(distinct[:, None], tf.constant(list(_CODES))[None, :])
+    codes = tf.reduce_sum(tf.where(same, tf.constant(list(_CODES.values())), 0), axis=1)
+    return tf.gather(codes, index)
+
+
 def _spaced(texts: tf.Tensor) -> tf.Tensor:
     return tf.strings.strip(tf.strings.regex_replace(texts, r"[\s\p{Z}\p{Cc}]+", " "))
 
 
+def _pieces(texts: tf.Tensor, pattern: str) -> tuple[tf.RaggedTensor, tf.Tensor]:
+    """Cuts texts (B,) where a pattern is; returns the pieces (B, P), and which of them all fit it (M,)."""
+    # Without a group of its own RE2 needs no second pass.
+    marked = tf.strings.regex_replace(texts, pattern, rf"{_OPEN}\0{_OPEN}")
+    pieces = tf.strings.split(marked, _OPEN)
+    # Between two separators stands what fits: every second piece of a text.
+    starts = tf.gather(pieces.row_starts(), pieces.value_rowids())
+    place = tf.range(tf.size(pieces.flat_values)) - tf.cast(starts, tf.int32)
+    return pieces, place % 2 == 1
+
+
+def _within(texts: tf.Tensor, region: str, kinds: Sequence[Kind], counts: dict[str, tf.Tensor]) -> tf.Tensor:
+    """Puts marks in, and counts them, where a region is: what is quick to find, and rare."""
+    pieces, inside = _pieces(texts, region)
+    places = tf.where(inside)[:, 0]
+    rows = tf.gather(pieces.value_rowids(), places)
+    parts = tf.gather(pieces.flat_values, places)
+    for kind in kinds:
+        parts, count = _replaced(parts, kind)
+        counts[kind.mark] += tf.math.unsorted_segment_sum(count, rows, tf.size(texts))
+    flat = tf.tensor_scatter_nd_update(pieces.flat_values, places[:, None], parts)
+    return tf.strings.reduce_join(pieces.with_flat_values(flat), axis=1)
+
+
 def _replaced(texts: tf.Tensor, kind: Kind) -> tuple[tf.Tensor, tf.Tensor]:
     """Puts the kind's mark in the place of the candidates that are of that kind, and counts them."""
-    marked = tf.strings.regex_replace(texts, f"({kind.candidate})", rf"{_OPEN}\1{_OPEN}")
-    pieces = tf.strings.split(marked, _OPEN)
-    flat = pieces.flat_values
-    # Between two separators stands a candidate: every second piece of a text.
-    place = tf.range(tf.size(flat)) - tf.cast(tf.gather(pieces.row_starts(), pieces.value_rowids()), tf.int32)
-    found = (place % 2 == 1) & tf.strings.regex_full_match(flat, kind.pattern)
-    if kind.check is not None:
-        found &= kind.check(tf.where(found, flat, ""))
-    joined = pieces.with_flat_values(tf.where(found, kind.mark, flat))
-    counts = tf.reduce_sum(pieces.with_flat_values(tf.cast(found, tf.int32)), axis=1)
-    return tf.strings.reduce_join(joined, axis=1), counts
+    with tf.name_scope(kind.mark.strip("[]")):
+        pieces, looked_at = _pieces(texts, kind.candidate)
+        places = tf.where(looked_at)[:, 0]
+        candidates = tf.gather(pieces.flat_values, places)
+        whole = f"^({kind.before})(?:{kind.pattern})$"
+        found = tf.strings.regex_full_match(candidates, f"(?:{kind.before})(?:{kind.pattern})")
+        if kind.unless:
+            found &= ~tf.strings.regex_full_match(candidates, kind.unless)
+        if kind.check is not None:
+            numbers = (
+                tf.strings.regex_replace(candidates, f"^(?:{kind.before})", "") if kind.before else candidates
+            )
+            found &= kind.check(tf.where(found, numbers, ""))
+        marks = tf.strings.regex_replace(candidates, whole, rf"\1{kind.mark}") if kind.before else kind.mark
+        flat = tf.tensor_scatter_nd_update(
+            pieces.flat_values, places[:, None], tf.where(found, marks, candidates)
+        )
+        rows = tf.gather(pieces.value_rowids(), places)
+        counts = tf.math.unsorted_segment_sum(tf.cast(found, tf.int32), rows, tf.size(texts))
+        return tf.strings.reduce_join(pieces.with_flat_values(flat), axis=1), counts
 
 
 def _traced_once(prepare: Callable) -> Callable:

@@ -1,9 +1,6 @@
 """How `bert_news` is exported, checked and compressed."""
 
-from collections.abc import Callable
 from pathlib import Path
-
-import tensorflow as tf
 
 from xmodal import report
 from xmodal.config.config import Config
@@ -15,7 +12,7 @@ from xmodal.export.verification import Question
 from xmodal.recipes.export import export_model
 from xmodal.runs.session import Session
 from xmodal.tasks.text_classifier import TextClassifier
-from xmodal.text.cleaning import preparation
+from xmodal.text.cleaning import text_of
 
 CHECKED_DOCUMENTS = 32
 
@@ -30,18 +27,12 @@ def export_bert(
     served = ServedDocuments(
         text=bert,
         temperature=measured.temperature,
-        prepare=text_of(session.config),
+        prepare=text_of(session.config.documents.scrub),
         names=original.class_names,
     )
     texts = [text.encode("utf-8", "replace") for text in original.test.texts[:CHECKED_DOCUMENTS]]
     question = Question({"text": texts}, measured.probabilities[:CHECKED_DOCUMENTS])
     return export_model(session, served, [question])
-
-
-def text_of(config: Config) -> Callable[[tf.Tensor], tf.Tensor]:
-    """Returns what makes the texts (B,) that BERT reads of documents (B,) as they were written, in-graph."""
-    prepare = preparation(config.documents.scrub)
-    return lambda documents: prepare(documents)[0]
 
 
 def small_forms(
@@ -54,7 +45,7 @@ def small_forms(
         exported,
         bert,
         temperature=measured.temperature,
-        prepare=text_of(config),
+        prepare=text_of(config.documents.scrub),
         names=original.class_names,
         test=Examples(texts, original.test.labels[places]),
         probabilities=measured.probabilities[places],

@@ -17,6 +17,7 @@ from xmodal.data.documents import DocumentData
 from xmodal.evaluation.calibrated_result import CalibratedResult, calibrated_result
 from xmodal.evaluation.intervals import Gain
 from xmodal.evaluation.metrics import HeldOut, Result
+from xmodal.models.legibility import reading_facts
 from xmodal.models.text_encoder import is_new, text_encoder
 from xmodal.recipes.amounts import counts_of
 from xmodal.recipes.bert_news.baselines import (
@@ -85,7 +86,7 @@ def run(config: Config, clock: Clock) -> report.Run:
         session.check_data(other.report, name)
     with clock.stage("cleaning"):
         prepared = prepare_documents(original, scrub=config.documents.scrub)
-        data = prepared.data
+        data: DocumentData = prepared.data
     trainings = DocumentTrainings(session, preset, data)
 
     berts, measured = train_berts(trainings)
@@ -113,6 +114,7 @@ def run(config: Config, clock: Clock) -> report.Run:
     run = replace(
         run,
         gains=run.gains + attack_comparisons,
+        facts=run.facts | reading_facts(bert.encoder, data.test.texts, config.text.sequence_length),
         histories=(*histories, *without.histories, baseline.history),
     )
     return finish(

@@ -18,6 +18,8 @@ from xmodal.config.config import Config
 from xmodal.core.clock import Clock
 from xmodal.core.files import cache_folder
 from xmodal.data.audit import DataReport
+from xmodal.data.cleaned_documents import prepare_documents
+from xmodal.data.documents import DocumentData
 from xmodal.data.target_map import read_descriptions
 from xmodal.models.heads import ClassTexts
 from xmodal.models.image_backbones import image_backbone
@@ -121,19 +123,29 @@ def modalities_of(session: Session) -> tuple[dict[str, Modality], tuple[DataRepo
     cache, offline = cache_folder(), config.run.offline
     image_data = configured_images(config)
     # --class_names is for the images.
-    document_data = configured_documents(
-        replace(config.data, class_names=()),
-        config.documents,
-        cache=cache,
-        seed=config.run.seed,
-        offline=offline,
+    prepared = prepare_documents(
+        configured_documents(
+            replace(config.data, class_names=()),
+            config.documents,
+            cache=cache,
+            seed=config.run.seed,
+            offline=offline,
+        ),
+        scrub=config.documents.scrub,
     )
+    document_data: DocumentData = prepared.data
     preset = session.text_encoder()
+
+    unread: list[str] = []
 
     def texts(class_names: tuple[str, ...], described: Path | None) -> ClassTexts:
         names, targets = [readable(name) for name in class_names], np.arange(len(class_names))
         if described:
             more, of_class = read_descriptions(described, class_names)
+            if not more:
+                unread.append(
+                    f"`class_descriptions={described}` describes none of the classes and is left out"
+                )
             names, targets = names + more, np.concatenate([targets, of_class])
         return class_texts(names, targets, class_names, preset, session.trainer)
 
@@ -161,8 +173,10 @@ def modalities_of(session: Session) -> tuple[dict[str, Modality], tuple[DataRepo
         patience=config.image.patience,
         seed=config.run.seed,
     )
+    document_report = replace(document_data.report, warnings=(*document_data.report.warnings, *unread))
     facts: Facts = {"longest document that is read, in words": config.text.sequence_length}
+    facts |= prepared.facts
     for split, words in numbered.items():
         facts[f"{split} documents that were cut there"] = words.cut
         facts[f"{split} documents without a word that is known"] = words.unknown
-    return {"images": images, "documents": documents}, (image_data.report, document_data.report), facts
+    return {"images": images, "documents": documents}, (image_data.report, document_report), facts

@@ -11,6 +11,7 @@ from xmodal.recipes.export import export_model
 from xmodal.recipes.fusion.classifiers import EncodedPairs, Fused
 from xmodal.recipes.fusion.tables import FusionResults
 from xmodal.tasks.pair_encoders import image_parts
+from xmodal.text.cleaning import text_of
 
 CHECKED_PAIRS = 32
 
@@ -24,6 +25,7 @@ def export_best(
         image_size=pairs.session.config.data.image_size,
         model=fused.model,
         temperature=fused.temperature,
+        prepare=text_of(pairs.session.config.documents.scrub),
         names=data.class_names,
     )
     whole = np.flatnonzero(data.test.has_image & data.test.has_text)[:CHECKED_PAIRS]

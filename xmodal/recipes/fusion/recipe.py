@@ -16,6 +16,7 @@ from xmodal.bridge.class_names import readable
 from xmodal.config.config import Config
 from xmodal.core.clock import Clock
 from xmodal.core.errors import UserError, nearest
+from xmodal.data.cleaned_documents import prepare_documents
 from xmodal.data.pairs import PairData
 from xmodal.evaluation.calibration import softmax
 from xmodal.evaluation.metrics import evaluate, log_loss
@@ -44,7 +45,9 @@ def run(config: Config, clock: Clock) -> report.Run:
     require_fusions(config.fusion.fusion)
     session = begin(config, clock)
     with clock.stage("data"):
-        data = configured_pairs(config)
+        original = configured_pairs(config)
+        prepared = prepare_documents(original, scrub=config.documents.scrub)
+        data: PairData = prepared.data
         require_both_modalities(data)
         preset = session.text_encoder()
     session.check_data(data.report)
@@ -55,8 +58,9 @@ def run(config: Config, clock: Clock) -> report.Run:
         measured = measure(pairs, models, data, clock.seconds)
     without = without_transfer(inputs, measured.best, data) if config.train.baseline else None
     run = reported(session, pairs, models, measured, without, data)
+    run = replace(run, facts=run.facts | prepared.facts)
 
-    return finish(session, run, lambda: export_best(pairs, models[measured.best], measured, data))
+    return finish(session, run, lambda: export_best(pairs, models[measured.best], measured, original))
 
 
 def require_fusions(names: Sequence[str]) -> None:

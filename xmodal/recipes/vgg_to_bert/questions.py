@@ -1,5 +1,6 @@
 """From sentences to the answers of a question: BERT heads, and what is measured of them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,8 @@ from xmodal.evaluation.calibrated_result import CalibratedResult, calibrated_res
 from xmodal.evaluation.calibration import fit_mixture, fit_temperature, mix, softmax
 from xmodal.evaluation.intervals import Gain, compare_paired
 from xmodal.evaluation.metrics import HeldOut, Result
+from xmodal.models.legibility import reading_facts, require_told_apart
+from xmodal.models.text_encoder import text_encoder
 from xmodal.runs.session import Session
 from xmodal.tasks.image_classifier import ImageClassifier
 from xmodal.tasks.text_classifier import (
@@ -90,6 +93,24 @@ def extra_targets(config: Config, data: ImageData) -> dict[str, TargetMap]:
     """Returns the questions of --also_ask by their names."""
     named = (item.partition("=")[::2] for item in config.text.also_ask)
     return {name: read_target_map(shipped(path), data.class_names, "also_ask") for name, path in named}
+
+
+def require_legible(
+    session: Session, questions: Sequence[TargetMap], preset: str
+) -> dict[str, float | int | str]:
+    """Refuses questions of which the encoder reads different answers as the same; before any training.
+
+    Returns:
+        What it does not know, and what it may cut, of the sentences with the first one's descriptions.
+    """
+    config = session.config
+    with session.trainer.scope():
+        encoder = text_encoder(preset, config.text.sequence_length)
+    written = [_written(config, question, "top1", len(config.text.template)) for question in questions]
+    for question, examples in zip(questions, written, strict=True):
+        answers = examples.targets.argmax(axis=1)
+        require_told_apart(encoder, examples.texts, answers, question.names, config.text.text_encoder)
+    return reading_facts(encoder, written[0].texts, config.text.sequence_length)
 
 
 def sentences_of(bridge: Bridge, logits: np.ndarray, temperature: float) -> np.ndarray:

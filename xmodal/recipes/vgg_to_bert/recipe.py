@@ -30,6 +30,7 @@ from xmodal.recipes.vgg_to_bert.questions import (
     pooled,
     predict_answers,
     question_of,
+    require_legible,
     train_text_models,
     truth_of,
 )
@@ -73,8 +74,9 @@ def run(config: Config, clock: Clock) -> report.Run:
         data = configured_images(config)
         question = question_of(config, data)
         # A mistake in them is reported before anything is trained.
-        extra_targets(config, data)
+        others = extra_targets(config, data)
         preset = session.text_encoder()
+        legible = require_legible(session, [question, *others.values()], preset)
         bridge = Bridge(data.class_names, config.text.text_style, config.text.template, config.text.top_k)
     session.check_data(data.report)
     images = train_transferred(session, data)
@@ -107,6 +109,7 @@ def run(config: Config, clock: Clock) -> report.Run:
         run,
         results=run.results | extra_results,
         gains=run.gains + extra_gains + attack_comparisons,
+        facts=run.facts | legible,
         tables=worth_tables(worth) + run.tables + attack_tables,
         plots=(worth_plot(worth, len(data.class_names), "images"),) if len(worth) > 1 else (),
     )

@@ -1,0 +1,70 @@
+"""Class names that differ in their spelling alone: "Spam" and "spam", "1" and "1.0", NFC and NFD."""
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from xmodal.core.formatting import first_few
+from xmodal.data.shares import most_probable
+from xmodal.data.splits import Example
+
+# What programs write in the place of a class that nobody gave.
+NO_LABELS = ("nan", "none", "null", "n/a", "na", "undefined", "unknown")
+
+
+def without_look_alikes(
+    examples: Sequence[Example], merge: bool
+) -> tuple[list[Example], dict[str, str], tuple[str, ...]]:
+    """Tells of classes whose names look alike, and makes one class of them.
+
+    Args:
+        examples: as they came.
+        merge: make them one class, under the name that most of its examples have.
+
+    Returns:
+        The examples, the name of each class that changed -> its new one, and warnings.
+    """
+    counts = Counter(example.class_name for example in examples)
+    for example in examples:
+        counts.update(dict.fromkeys(example.named, 0))
+    alike: dict[str, list[str]] = {}
+    for name in counts:
+        alike.setdefault(plain_name(name), []).append(name)
+    groups = [names for names in alike.values() if len(names) > 1]
+    warnings = [_told(names, counts, merge) for names in groups]
+    missing = [repr(name) for name in counts if name.casefold().strip() in NO_LABELS]
+    if missing:
+        warnings.append(f"classes that are named as missing values are: {first_few(missing)}")
+    if not merge:
+        return list(examples), {}, tuple(warnings)
+    # The first of equal ones, in alphabetical order.
+    renamed = {name: min(names, key=lambda name: (-counts[name], name)) for names in groups for name in names}
+    changed = {old: new for old, new in renamed.items() if old != new}
+    return [_merged(example, changed) for example in examples], changed, tuple(warnings)
+
+
+def plain_name(name: str) -> str:
+    """Returns what a name has in common with those that look alike."""
+    plain = " ".join(unicodedata.normalize("NFKC", name).casefold().replace("_", " ").split())
+    plain = unicodedata.normalize("NFKC", plain)
+    if re.fullmatch(r"[+-]?[0-9]{1,15}(?:\.[0-9]{1,15})?", plain):
+        return repr(float(plain) + 0.0)
+    return plain
+
+
+def _told(names: Iterable[str], counts: Counter[str], merge: bool) -> str:
+    listed = ", ".join(f"{name!r} ({counts[name]})" for name in sorted(names))
+    end = (
+        "are one class (`merge_names`)" if merge else "are separate classes; `merge_names` makes one of them"
+    )
+    return f"class names that look alike {end}: {listed}"
+
+
+def _merged(example: Example, changed: dict[str, str]) -> Example:
+    if example.shares is None:
+        return example._replace(class_name=changed.get(example.class_name, example.class_name))
+    shares: dict[str, float] = {}
+    for name, share in example.shares.items():
+        shares[changed.get(name, name)] = shares.get(changed.get(name, name), 0.0) + share
+    return example._replace(class_name=most_probable(shares), shares=shares)

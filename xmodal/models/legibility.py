@@ -1,0 +1,78 @@
+"""What an encoder makes of texts before anything is trained: what it reads as the same, or cuts."""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from xmodal.core.errors import UserError
+from xmodal.core.formatting import cut, first_few
+from xmodal.models.text_encoder import TextEncoder
+
+
+def require_told_apart(
+    encoder: TextEncoder, texts: Iterable[str], answers: np.ndarray, names: Sequence[str], preset: str
+) -> None:
+    """Refuses texts that mean different things and reach the encoder as the same tokens.
+
+    Args:
+        encoder: what reads them, with its limit of tokens.
+        texts: sentences with names or descriptions of classes (M,).
+        answers: what each means, as an index into `names` (M,).
+        names: the classes or answers.
+        preset: how messages name the encoder.
+
+    Raises:
+        UserError: that names two of them, why they are the same, and what tells them apart.
+    """
+    listed = [str(text) for text in texts]
+    rows = encoder.padded(listed)["token_ids"]
+    first: dict[bytes, int] = {}
+    same = []
+    for place, row in enumerate(rows):
+        before = first.setdefault(row.tobytes(), place)
+        if answers[before] != answers[place]:
+            same.append((before, place))
+    if not same:
+        return
+    pairs = dict.fromkeys(f"{names[answers[a]]!r} = {names[answers[b]]!r}" for a, b in same)
+    one, other = (listed[place] for place in same[0])
+    raise UserError(
+        f"the text encoder {preset!r} reads {cut(one, 60)!r} and {cut(other, 60)!r} as the same tokens "
+        f"({first_few(list(pairs))})",
+        _remedy(encoder, one, other),
+    )
+
+
+def reading_facts(
+    encoder: TextEncoder, texts: Iterable[str], sequence_length: int
+) -> dict[str, float | int | str]:
+    """Returns which share of texts (N,) reaches the limit, and of their tokens which the encoder knows not.
+
+    Args:
+        encoder: what reads them.
+        texts: N of them.
+        sequence_length: the encoder's limit, in tokens.
+    """
+    tokens = encoder.padded(list(texts))
+    real = tokens["padding_mask"].astype(bool)
+    lengths = real.sum(axis=1)
+    facts: dict[str, float | int | str] = {
+        "share of texts that fill the sequence length": float(np.mean(lengths >= sequence_length))
+    }
+    if encoder.unknown is not None:
+        # Without those that mark the ends.
+        inner = max(1, int(lengths.sum()) - 2 * len(lengths))
+        unknown = np.sum(real & (tokens["token_ids"] == encoder.unknown))
+        facts["share of tokens that the encoder does not know"] = float(unknown / inner)
+    return facts
+
+
+def _remedy(encoder: TextEncoder, one: str, other: str) -> str:
+    if len(one) > 60 and one[:40] == other[:40]:
+        return "raise `sequence_length`, or put what differs first; `class_names` gives other names"
+    if encoder.unknown is None:
+        return "raise `sequence_length`, or give other names with `class_names`"
+    return (
+        "choose an encoder of that language, such as `text_encoder=multilingual_e5_small`; raise "
+        "`sequence_length`, if it cuts them; or give other names with `class_names`"
+    )
