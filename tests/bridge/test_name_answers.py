@@ -6,6 +6,7 @@ import pytest
 from xmodal.bridge.name_answers import (
     SCALE,
     name_weights,
+    project,
     read_names,
     require_distinct,
     similarities,
@@ -56,6 +57,16 @@ def test_what_all_of_many_images_have_is_no_answer():
 def test_a_classifier_that_is_sure_is_believed():
     assert speaker_temperature(10 * np.eye(5)) == 1
     assert speaker_temperature(np.zeros((3, 50))) == pytest.approx(np.log(50))
+
+
+def test_projected_images_give_the_logits_back():
+    random = np.random.default_rng(0)
+    names, features = random.normal(size=(40, 6)), random.normal(size=(5, 6))
+    names = names - names.mean(axis=0)
+    names /= np.linalg.norm(names, axis=1, keepdims=True)
+    logits = features @ (names - names.mean(axis=0)).T
+    projected = project(100 * logits, names) / 100
+    assert np.corrcoef(projected.ravel(), features.ravel())[0, 1] > 0.98
 
 
 def test_names_speak_by_their_shares_and_what_they_mean():

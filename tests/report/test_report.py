@@ -570,9 +570,19 @@ def test_names_in_any_script(run, tmp_path):
     assert all(name in page.text for name in names)
 
 
-def test_a_run_needs_results(run):
-    with pytest.raises(ValueError, match="at least one result"):
-        replace(run, results={}, headline=None)
+def test_a_run_without_labels_shows_answers_and_measures_nothing(run, tmp_path):
+    item = replace(run.gallery[0], truth="", kind="unknown")
+    told = replace(run, results={}, gains=(), headline=None, gallery=(item,))
+    page = Page(report.html(told))
+    assert item.predicted in page.text
+    assert "it is" not in page.text
+    assert "Mistakes" not in page.text
+    report.write_tensorboard(told, tmp_path)
+    assert "accuracy" not in report.console_table(told)
+    assert "## Figures" not in report.card(replace(told, experiment="names_to_answers"), [], "ask")
+
+
+def test_the_headline_is_one_of_the_results(run):
     with pytest.raises(ValueError, match=r"headline must be one of .*Received: 'txet'"):
         replace(run, headline="txet")
 

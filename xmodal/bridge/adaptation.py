@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from xmodal.bridge.name_answers import SHARPNESS, standardised
+from xmodal.bridge.name_answers import SHARPNESS
 from xmodal.evaluation.calibration import FLOOR, softmax
 
 # Of ridge regression on standardised features of mean square 1/D; chosen on CIFAR-10's training images.
@@ -59,7 +59,18 @@ def standardiser(features: np.ndarray) -> Standardiser:
     )
 
 
-def self_train(features: np.ndarray, logits: np.ndarray, *, rounds: int = ROUNDS) -> np.ndarray:
+@dataclass(frozen=True)
+class LinearReader:
+    """Reads answers from features: (B, D) -> logits (B, C)."""
+
+    standardise: Standardiser
+    weights: np.ndarray
+
+    def __call__(self, features: np.ndarray) -> np.ndarray:
+        return self.standardise(features) @ self.weights
+
+
+def self_train(features: np.ndarray, logits: np.ndarray, *, rounds: int = ROUNDS) -> LinearReader:
     """Teaches a linear reader of features the answers that the names gave, and then its own.
 
     Each round fits ridge regression to the answers' probabilities, in which sure ones weigh more, and takes
@@ -68,19 +79,20 @@ def self_train(features: np.ndarray, logits: np.ndarray, *, rounds: int = ROUNDS
 
     Args:
         features: pooled features of B images (B, D).
-        logits: the names' own (B, C), as `name_answers.answer_logits` returns them.
+        logits: the names' own (B, C), as `name_answers.read_names` returns them.
         rounds: how often.
-
-    Returns:
-        Logits (B, C).
     """
-    x = standardiser(features)(features)
+    standardise = standardiser(features)
+    x = standardise(features)
     solve = np.linalg.solve(x.T @ x + RIDGE * np.eye(x.shape[1]), x.T)
+    weights = np.zeros((x.shape[1], logits.shape[1]))
     for _ in range(rounds):
         targets = softmax(logits)
-        scores = x @ (solve @ (targets - targets.mean(axis=0)))
-        logits = SHARPNESS * standardised(scores)
-    return logits
+        weights = solve @ (targets - targets.mean(axis=0))
+        spread = np.maximum((x @ weights).std(axis=0), FLOOR)
+        weights = SHARPNESS * weights / spread
+        logits = x @ weights
+    return LinearReader(standardise, weights)
 
 
 def fit_probe(

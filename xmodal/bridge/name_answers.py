@@ -100,6 +100,27 @@ def read_names(
     return SHARPNESS * standardised(shares @ name_weights(names, descriptions, targets))
 
 
+def project(logits: np.ndarray, names: np.ndarray) -> np.ndarray:
+    """Maps images into the space of sentences, where the names' vectors give the classifier's logits back.
+
+    The least-squares form of what TextUnlock trains (U-F2-CBM, arXiv:2503.10981): u = V^+ (l - mean l), with
+    which u . v_n is as near to each logit as vectors of D numbers can be. As a classifier's logits are linear
+    in its features, so is the map; any word can be compared with u, not names alone.
+
+    Args:
+        logits: of the classifier (B, N).
+        names: vectors of the names' sentences (N, D).
+
+    Returns:
+        (B, D).
+    """
+    directions = unit(names)
+    directions = directions - directions.mean(axis=0)
+    gram = directions.T @ directions + np.eye(directions.shape[1])
+    centred = logits - logits.mean(axis=1, keepdims=True)
+    return centred @ directions @ np.linalg.inv(gram)
+
+
 def spoken_names(logits: np.ndarray, weights: np.ndarray, answers: np.ndarray, most: int) -> list[list[int]]:
     """Returns the names that spoke for each answer, the loudest first.
 

@@ -10,6 +10,7 @@ from xmodal.config.fields import Group
 from xmodal.config.fusion import FusionConfig
 from xmodal.config.generator import GeneratorConfig
 from xmodal.config.image import ImageConfig
+from xmodal.config.names import NamesConfig
 from xmodal.config.run import RunConfig
 from xmodal.config.scorer import ScorerConfig
 from xmodal.config.text import TextConfig
@@ -35,6 +36,7 @@ class Config:
     scorer: ScorerConfig = field(default_factory=ScorerConfig)
     fusion: FusionConfig = field(default_factory=FusionConfig)
     generator: GeneratorConfig = field(default_factory=GeneratorConfig)
+    names: NamesConfig = field(default_factory=NamesConfig)
     attack: AttackConfig = field(default_factory=AttackConfig)
     bench: BenchConfig = field(default_factory=BenchConfig)
     flagfile: str = ""

@@ -14,7 +14,7 @@ class DataConfig(Group):
     dataset: str = option(
         "mnist_5k",
         "Images: mnist_5k, folder:PATH, csv:PATH (columns image and label, or label:NAME with a share"
-        " for each class) or tfds:NAME.",
+        " for each class) or tfds:NAME; for names_to_answers unlabelled:PATH or sample_photographs, too.",
     )
     class_names: tuple[str, ...] = option((), "Names of the classes in order, instead of the data's own.")
     image_size: int = option(

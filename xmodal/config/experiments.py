@@ -93,4 +93,10 @@ EXPERIMENTS = {
         "fusion region_layer fusion_units fusion_epochs fusion_learning_rate modality_dropout",
         made_from="image_weights pairs text_encoder",
     ),
+    "names_to_answers": _experiment(
+        *("dataset", TEXT),
+        "saved_models_dir bad_images batch_size feature_cache_gb speaker speaker_names name_text answers "
+        "readers adapt shots draws",
+        made_from="speaker dataset text_encoder",
+    ),
 }

@@ -4,6 +4,7 @@ import csv
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from os.path import isfile
 from pathlib import Path
 
 import numpy as np
@@ -76,7 +77,7 @@ def read_answers(words: str, flag: str = "answers") -> Answers:
         UserError: for fewer than two answers, one that is empty or given twice, and a file that is none.
     """
     path = path_of(words)
-    if path.suffix.lower() == ".csv" or path.is_file():
+    if path.suffix.lower() == ".csv" or isfile(path):
         return _answers(_answered(path, f"`{flag}={words}`"))
     return typed_answers(words)
 

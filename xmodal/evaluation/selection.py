@@ -8,7 +8,7 @@ import numpy as np
 
 from xmodal.evaluation.metrics import checked, of_label
 
-Kind = Literal["wrong", "right", "unsure"]
+Kind = Literal["wrong", "right", "unsure", "unknown"]
 
 
 def hardest(probabilities: np.ndarray, labels: np.ndarray, k: int) -> np.ndarray:

@@ -69,7 +69,7 @@ PAGE_STYLE: dict[str, Any] = {
     "ytick.color": FAINT,
     "ytick.labelcolor": INK,
 }
-KIND_COLOURS = {"right": "#1a7f4b", "wrong": "#c0392b", "unsure": "#a86a00"}
+KIND_COLOURS = {"right": "#1a7f4b", "wrong": "#c0392b", "unsure": "#a86a00", "unknown": "#333333"}
 
 # Of every plot on the page, in inches: they are scaled alike, so letters are of one size.
 WIDTH = 4.4
@@ -271,7 +271,7 @@ def captioned(item: GalleryItem) -> np.ndarray:
         axes.imshow(picture, interpolation="nearest" if small else "antialiased")
         axes.set_axis_off()
         verdict = f"{item.kind}: {item.predicted}, {item.probability:.0%}"
-        if item.predicted != item.truth:
+        if item.truth not in ("", item.predicted):
             verdict += f" (it is {item.truth})"
         lines = textwrap.wrap(printable(verdict), 42, max_lines=2)
         figure.text(0.05, 0.32, "\n".join(lines), color=KIND_COLOURS[item.kind], va="top", fontsize=9)

@@ -10,6 +10,7 @@ from xmodal.core.formatting import capital, interval, percent, printable
 from xmodal.report.records import Run
 
 if TYPE_CHECKING:
+    from xmodal.evaluation.metrics import Result
     from xmodal.report.records import Ingredient
 
 MOST_NAMES = 50
@@ -47,6 +48,21 @@ SIGNATURES = {
         ),
         LABELS,
     ),
+    "names_to_answers": (
+        (
+            "serving_default, ask",
+            "image_bytes, and answers: any number of texts",
+            "probabilities of the answers, label, probability; names, weights and a sentence of them: what "
+            "the speaker sees",
+        ),
+        ("speak", "image_bytes", f"{ANSWER} of the speaker's own names, and embedding: the mixture of these"),
+        (
+            "embed_text",
+            "text",
+            "embedding: BERT's sentence vector, of length 1, in the space of the mixtures",
+        ),
+        LABELS,
+    ),
     "bert_news": (("serving_default", "text", f"{ANSWER}, and what was read of the text"), LABELS),
     "text_to_image": (
         ("encoders: serving_default, embed_text", "text", "embedding, of length 1, in one space with images"),
@@ -72,31 +88,13 @@ def card(run: Run, made_from: Sequence[Ingredient], ask: str) -> str:
         made_from: the weights and data that it started from.
         ask: a command that asks the model.
     """
-    result = run.main_result
-    names = [_text(name) for name in result.class_names[:MOST_NAMES]]
-    rest = len(result.class_names) - len(names)
     parts = [
         f"# {_text(run.title)}",
-        f"Experiment `{run.experiment}`, seed {run.seed}. It knows {len(result.class_names):,} "
-        f"classes: {', '.join(names)}{f' and {rest:,} more' if rest > 0 else ''}.",
+        f"Experiment `{run.experiment}`, seed {run.seed}. {_known(run.main_result)}",
         "## Use",
         _code(ask),
         _table(("signature", "takes", "gives"), SIGNATURES[run.experiment]),
-        "## Figures",
-        f"The model is {_text(result.name)}; the others were measured beside it, on the same examples.",
-        _table(
-            ("", "accuracy", "95% interval", "examples", "log loss"),
-            [
-                (
-                    name,
-                    percent(item.accuracy, item.n),
-                    interval(item.ci95, item.n),
-                    f"{item.n:,}",
-                    f"{item.log_loss:.3f}",
-                )
-                for name, item in run.results.items()
-            ],
-        ),
+        *(_figures(run, run.main_result) if run.main_result else []),
         *([_list(capital(gain.sentence) for gain in run.gains)] if run.gains else []),
         "## Data",
         _table(
@@ -116,6 +114,33 @@ def card(run: Run, made_from: Sequence[Ingredient], ask: str) -> str:
         _code(run.flags.rstrip("\n")),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _known(result: Result | None) -> str:
+    if result is None:
+        return "It was asked about images without labels."
+    names = [_text(name) for name in result.class_names[:MOST_NAMES]]
+    rest = len(result.class_names) - len(names)
+    more = f" and {rest:,} more" if rest > 0 else ""
+    return f"It knows {len(result.class_names):,} classes: {', '.join(names)}{more}."
+
+
+def _figures(run: Run, main: Result) -> list[str]:
+    rows = [
+        (
+            name,
+            percent(item.accuracy, item.n),
+            interval(item.ci95, item.n),
+            f"{item.n:,}",
+            f"{item.log_loss:.3f}",
+        )
+        for name, item in run.results.items()
+    ]
+    return [
+        "## Figures",
+        f"The model is {_text(main.name)}; the others were measured beside it, on the same examples.",
+        _table(("", "accuracy", "95% interval", "examples", "log loss"), rows),
+    ]
 
 
 def _text(value: str) -> str:

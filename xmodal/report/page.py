@@ -28,7 +28,12 @@ MOST_CLASSES = 40
 MOST_LINES = 20
 MOST_PAIRS = 25
 THUMBNAIL = 320
-KINDS = {"wrong": "Wrong answers", "unsure": "Narrow choices", "right": "Right answers"}
+KINDS = {
+    "wrong": "Wrong answers",
+    "unsure": "Narrow choices",
+    "right": "Right answers",
+    "unknown": "Answers",
+}
 
 
 def html(run: Run) -> str:
@@ -41,8 +46,8 @@ def html(run: Run) -> str:
         "results": ("Results", _results(run)),
         "findings": ("Findings", _findings(run)),
         "pictures": ("Pictures and their sentences", _pictures(run.gallery)),
-        "mistakes": ("Mistakes", _mistakes(run.main_result)),
-        "calibration": ("How sure it is", _calibration(run)),
+        "mistakes": ("Mistakes", _mistakes(run.main_result) if run.main_result else ""),
+        "calibration": ("How sure it is", _calibration(run, run.main_result) if run.main_result else ""),
         "training": ("Training", "\n".join(_training(history) for history in run.histories)),
         "transfer": ("Transfer, layer by layer", _transfer(run.transfer) if run.transfer else ""),
         "data": ("Data", _all_data(run)),
@@ -69,15 +74,8 @@ def _when(run: Run) -> str:
 
 
 def _answer(run: Run) -> str:
-    result = run.main_result
     doubts = sum(len(data.warnings) for data in (run.data, *run.further_data.values()))
-    told = (
-        f"of {result.n:,} answered rightly by <code>{markup.text(result.name)}</code> "
-        f"(95% interval {interval(result.ci95, result.n)})"
-    )
-    headline = (
-        f'<p class="headline"><strong>{percent(result.accuracy, result.n)}</strong> <span>{told}</span></p>'
-    )
+    headline = _headline(run.main_result) if run.main_result else ""
     lead, *others = (capital(gain.sentence) for gain in run.gains) if run.gains else (None,)
     return "\n".join(
         [
@@ -93,7 +91,23 @@ def _answer(run: Run) -> str:
     )
 
 
+def _headline(result: Result) -> str:
+    told = (
+        f"of {result.n:,} answered rightly by <code>{markup.text(result.name)}</code> "
+        f"(95% interval {interval(result.ci95, result.n)})"
+    )
+    return (
+        f'<p class="headline"><strong>{percent(result.accuracy, result.n)}</strong> <span>{told}</span></p>'
+    )
+
+
 def _results(run: Run) -> str:
+    values = [(name, plain(value)) for name, value in run.facts.items()]
+    facts = ["<h3>Facts</h3>" if values else "", markup.facts(values)]
+    return "\n".join([*(_measured(run, run.main_result) if run.main_result else []), *facts])
+
+
+def _measured(run: Run, main: Result) -> list[str]:
     head = ("", "accuracy", "95% interval", "macro F1", "log loss", "ECE before → after", "time")
     rows = [
         (
@@ -114,23 +128,10 @@ def _results(run: Run) -> str:
     )
     plot = f'<figure class="plots">{figures.intervals(tuple(run.results.values()))}</figure>'
     notes = [(name, result.note) for name, result in run.results.items() if result.note]
-    values = [(name, plain(value)) for name, value in run.facts.items()]
-    return "\n".join(
-        [
-            markup.table(
-                caption,
-                head[columns],
-                [row[columns] for row in rows],
-                numbers=head[1:],
-                stressed=(run.main_result.name,),
-            ),
-            plot,
-            "<h3>What each one is</h3>" if notes else "",
-            markup.facts(notes),
-            "<h3>Facts</h3>" if values else "",
-            markup.facts(values),
-        ]
+    table = markup.table(
+        caption, head[columns], [row[columns] for row in rows], numbers=head[1:], stressed=(main.name,)
     )
+    return [table, plot, "<h3>What each one is</h3>" if notes else "", markup.facts(notes)]
 
 
 def _findings(run: Run) -> str:
@@ -174,10 +175,11 @@ def _pictures(gallery: Sequence[GalleryItem]) -> str:
 
 def _picture(item: GalleryItem) -> str:
     uri, width, height = _thumbnail(item.png)
-    right = item.predicted == item.truth
+    right = item.truth in ("", item.predicted)
     verdict = f"{item.predicted}, {item.probability:.0%}"
     truth = "" if right else f"<span>it is {markup.text(item.truth)}</span>"
-    alternative = markup.text(f"{item.id}: {item.truth}, answered {item.predicted}")
+    known = f"{item.truth}, " if item.truth else ""
+    alternative = markup.text(f"{item.id}: {known}answered {item.predicted}")
     small = ' class="small"' if max(width, height) < figures.SMALL else ""
     return (
         f'<figure><img{small} src="{uri}" width="{width}" height="{height}" alt="{alternative}">'
@@ -224,14 +226,14 @@ def _by_class(result: Result) -> str:
     return markup.table(caption, head, rows, numbers=head[1:])
 
 
-def _calibration(run: Run) -> str:
+def _calibration(run: Run, main: Result) -> str:
     curves = Plot(
         "Precision over recall of the decisions for all classes, and the mean average precision",
         "recall in %",
         "precision in %",
         tuple(_precision_over_recall(result) for result in run.results.values()),
     )
-    plots = [figures.calibration(run.main_result), figures.lines(curves)]
+    plots = [figures.calibration(main), figures.lines(curves)]
     return f'<figure class="plots">{"".join(plots)}</figure>'
 
 

@@ -27,10 +27,10 @@ class GalleryItem:
     Attributes:
         png: the picture, encoded; JPEG and whatever else `xmodal.data.images` reads will do.
         id: how the data set names it.
-        truth, predicted: class names.
+        truth, predicted: class names; a truth of "" is not known.
         probability: of the predicted class, 0 to 1.
         sentence: what the text model read.
-        kind: "right", "wrong", or "unsure" for a narrow choice of either sort.
+        kind: "right", "wrong", "unsure" for a narrow choice of either sort, or "unknown" without a truth.
     """
 
     png: bytes
@@ -174,7 +174,7 @@ class Run:
         flags: the text of config.cfg.
         command: the command line that replays the run.
         data: what was read, and what is doubtful about it.
-        results: name -> result, in the order of showing.
+        results: name -> result, in the order of showing; none without labels to measure with.
         gains: comparisons of results, the one that answers the run's question first.
         seconds: stage -> wall seconds.
         transfer: the account of the weight transfer, None for a run without one.
@@ -207,15 +207,13 @@ class Run:
     points: Points | None = None
 
     def __post_init__(self):
-        if not self.results:
-            raise ValueError("results must hold at least one result. Received: none")
         if self.headline is not None and self.headline not in self.results:
             raise ValueError(f"headline must be one of {list(self.results)}. Received: {self.headline!r}")
 
     @property
-    def main_result(self) -> Result:
-        """The result that `headline` names."""
-        return self.results[self.headline or next(iter(self.results))]
+    def main_result(self) -> Result | None:
+        """The result that `headline` names; None where nothing could be measured."""
+        return self.results[self.headline or next(iter(self.results))] if self.results else None
 
 
 @dataclass(frozen=True)

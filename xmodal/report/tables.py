@@ -32,7 +32,9 @@ def console_table(run: Run, width: int | None = None) -> str:
         width: columns to fill at most; those of the terminal by default, and 100 at most.
     """
     width = width or min(WIDEST, shutil.get_terminal_size((WIDEST, 24)).columns)
-    parts = [printable(f"{run.title} (seed {run.seed})"), "\n".join(_result_lines(run, width))]
+    parts = [printable(f"{run.title} (seed {run.seed})")]
+    if run.results:
+        parts.append("\n".join(_result_lines(run, width)))
     if run.gains:
         parts.append("\n".join(textwrap.fill(printable(gain.sentence), width) for gain in run.gains))
     if run.seconds:

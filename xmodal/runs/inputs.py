@@ -8,9 +8,10 @@ from xmodal.config.config import Config
 from xmodal.config.data import DataConfig, DocumentConfig
 from xmodal.core.errors import UserError
 from xmodal.core.files import cache_folder
+from xmodal.data.audit import DataReport
 from xmodal.data.document_sources import read_documents
 from xmodal.data.documents import DocumentData, load_documents, with_test
-from xmodal.data.images import ImageData, load_images
+from xmodal.data.images import ImageData, ImageSplit, load_images, load_unlabelled
 from xmodal.data.pairs import PairData, load_pairs
 from xmodal.data.tables import Reading
 from xmodal.models.image_backbones import image_backbone
@@ -34,6 +35,16 @@ def configured_images(config: Config) -> ImageData:
         train_examples=config.data.train_examples,
         keep_leaks=config.data.keep_leaks,
         merge_names=config.data.merge_names,
+    )
+
+
+def configured_unlabelled(config: Config) -> tuple[ImageSplit, DataReport]:
+    """Lists and audits the images without labels that a configuration names, see `load_unlabelled`."""
+    return load_unlabelled(
+        config.data.dataset,
+        cache=cache_folder(),
+        offline=config.run.offline,
+        bad_images=config.data.bad_images,
     )
 
 

@@ -1,6 +1,7 @@
 """The weights and data that a run is made from, by the flags that name them."""
 
 import hashlib
+from os.path import exists
 from pathlib import Path
 
 from xmodal.assets.catalog import ASSETS
@@ -29,11 +30,14 @@ def digests_of_files(config: Config) -> dict[str, str]:
         "target": config.image.target,
         "image_weights": config.image.image_weights,
         "text_encoder": config.text.text_encoder,
+        "speaker": config.names.speaker,
+        "speaker_names": config.names.speaker_names,
+        "answers": config.names.answers,
     }
     for name, _, path in (item.partition("=") for item in config.text.also_ask):
         named[f"also_ask={name}"] = shipped(path)
     paths = {f"--{flag}": Path(path) for flag, path in named.items() if path}
-    return {flag: _digest(path) for flag, path in paths.items() if path.is_file() or path.is_dir()}
+    return {flag: _digest(path) for flag, path in paths.items() if exists(path)}
 
 
 def _digest(path: Path) -> str:

@@ -47,14 +47,8 @@ def write_tensorboard(run: Run, folder: Path) -> None:
         for name, result in run.results.items():
             tf.summary.scalar(f"test accuracy/{name}", result.accuracy, step=0)
             tf.summary.image(f"calibration/{name}", figures.calibration_pixels(result)[np.newaxis], step=0)
-        result = run.main_result
-        # Under names that all experiments share, so that the page of HParams compares them.
-        tf.summary.scalar("headline/accuracy", result.accuracy, step=0)
-        tf.summary.scalar("headline/log loss", result.log_loss, step=0)
-        tf.summary.image(f"confusion/{result.name}", figures.confusion(result)[np.newaxis], step=0)
-        for number, class_name in enumerate(result.class_names[:MOST_CURVES]):
-            tag = f"{result.name}/{printable(class_name)}"
-            tf.summary.experimental.write_raw_pb(_precision_recall(tag, result, number), step=0)
+        if run.main_result:
+            _write_headline(run.main_result)
         for plot in run.plots:
             tf.summary.image(f"plots/{plot.caption}", figures.lines_pixels(plot)[np.newaxis], step=0)
         for kind in dict.fromkeys(item.kind for item in run.gallery):
@@ -75,6 +69,18 @@ def write_tensorboard(run: Run, folder: Path) -> None:
                         if prefix + quantity in epoch:
                             value = epoch[prefix + quantity]
                             tf.summary.scalar(f"{history.stage}/{quantity}", value, step=int(epoch["epoch"]))
+
+
+def _write_headline(result: Result) -> None:
+    import tensorflow as tf
+
+    # Under names that all experiments share, so that the page of HParams compares them.
+    tf.summary.scalar("headline/accuracy", result.accuracy, step=0)
+    tf.summary.scalar("headline/log loss", result.log_loss, step=0)
+    tf.summary.image(f"confusion/{result.name}", figures.confusion(result)[np.newaxis], step=0)
+    for number, class_name in enumerate(result.class_names[:MOST_CURVES]):
+        tag = f"{result.name}/{printable(class_name)}"
+        tf.summary.experimental.write_raw_pb(_precision_recall(tag, result, number), step=0)
 
 
 def _trial(run: Run) -> str:

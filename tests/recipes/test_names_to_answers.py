@@ -1,0 +1,152 @@
+"""Photographs to answers by the names of a tiny classifier: no labels, some, and what is refused."""
+
+import json
+import warnings
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from absl.testing import flagsaver
+from tiny_bert import save_tiny_bert
+
+from xmodal.config import flags
+from xmodal.core.clock import Clock
+from xmodal.core.errors import UserError
+from xmodal.recipes.names_to_answers import run
+
+NAMES = ("cat", "dog", "oak", "fir")
+# For the tiny BERT, cats and dogs are animals and the others plants.
+ALIKE = (("animal", "cat", "dog"), ("plant", "oak", "fir"))
+FLAGS = """\
+--experiment=names_to_answers
+--dataset=unlabelled:photos
+--speaker=speaker.keras
+--speaker_names=names.txt
+--name_text=plain
+--answers=plant,animal
+--text_encoder=bert
+--sequence_length=16
+--min_per_class=2
+--test_fraction=0.5
+--feature_cache_gb=0
+--strategy=one_device
+--offline
+--noexport
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """160 pictures, reddish or greenish (animals), bluish or grey (plants), and who tells them apart."""
+    folder = tmp_path_factory.mktemp("names")
+    save_tiny_bert(folder / "bert", alike=ALIKE)
+    images = keras.Input((8, 8, 3))
+    means = keras.layers.Rescaling(1 / 25)(keras.layers.GlobalAveragePooling2D()(images))
+    head = keras.layers.Dense(4)
+    model = keras.Model(images, head(means))
+    head.set_weights([np.eye(3, 4), np.array([0, 0, 0, 4.0])])
+    with warnings.catch_warnings():
+        # Keras asks TensorFlow's variables for arrays in a way that NumPy 2 is leaving behind.
+        warnings.filterwarnings("ignore", "__array__ implementation", DeprecationWarning)
+        model.save(folder / "speaker.keras")
+    (folder / "names.txt").write_text("\n".join(NAMES))
+    random = np.random.default_rng(0)
+    for number in range(160):
+        colour = np.array([(220, 60, 60), (60, 220, 60), (60, 60, 220), (60, 60, 60)][number % 4])
+        pixels = np.clip(colour + random.normal(0, 40, (10, 12, 3)), 0, 255).astype(np.uint8)
+        kind = folder / "photos" / ("animal" if number % 4 < 2 else "plant")
+        kind.mkdir(parents=True, exist_ok=True)
+        (kind / f"{number}.png").write_bytes(tf.io.encode_png(pixels).numpy())
+    (folder / "small.cfg").write_text(FLAGS)
+    return folder
+
+
+@pytest.fixture
+def answered(folder, monkeypatch, tmp_path):
+    monkeypatch.chdir(folder)
+
+    def answered(*more):
+        with flagsaver.flagsaver():
+            flags.parse(["run", "--flagfile=small.cfg", f"--output_dir={tmp_path}/run", *more])
+            settings = flags.from_flags()
+        return run(settings, Clock(lambda line: None))
+
+    return answered
+
+
+def test_what_is_typed_is_answered_without_a_label(answered, tmp_path):
+    found = answered()
+    assert found.results == {}
+    assert {item.predicted for item in found.gallery if item.id.startswith("animal/")} == {"animal"}
+    assert {item.predicted for item in found.gallery if item.id.startswith("plant/")} == {"plant"}
+    rows = {row[0]: row[1:] for row in found.tables[0].rows}
+    assert rows["animal"][0] == rows["plant"][0] == 80
+    assert {"cat", "dog"} == set(rows["animal"][1].split(", ")[:2])
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert "Answers</h3>" in page
+    assert "probably" in page or "surely" in page
+    assert json.loads((tmp_path / "run" / "metrics.json").read_text())["results"] == {}
+    assert list((tmp_path / "run" / "tensorboard" / "results").iterdir())
+
+
+def test_labels_measure_and_teach(answered):
+    found = answered(
+        "--dataset=folder:photos", "--answers=", "--shots=0,1,2", "--draws=3", "--adapt=self_train"
+    )
+    assert [*found.results] == [
+        "self_train",
+        "name_mixture",
+        "top1_sentence",
+        "hedged_sentence",
+        "written_head",
+        "projected",
+    ]
+    assert found.main_result.accuracy > 0.9
+    assert found.results["name_mixture"].accuracy > 0.9
+    assert [row[0] for row in found.tables[1].rows] == [1, 2]
+    assert [series.name for series in found.plots[0].series] == [
+        "linear_probe",
+        "probe_and_names",
+        "no label",
+    ]
+    assert "training on images without labels" in found.gains[0].sentence
+
+
+def test_the_export_answers_other_words(answered, tmp_path):
+    found = answered("--export", f"--saved_models_dir={tmp_path}/models", "--readers=name_mixture")
+    served = tf.saved_model.load(found.facts["export"])
+    pictures = [item.png for item in found.gallery]
+    told = served.signatures["ask"](
+        image_bytes=tf.constant(pictures), answers=tf.constant(["a photo of a fir", "a photo of a dog"])
+    )
+    assert told["probabilities"].shape == (len(pictures), 2)
+    assert "python -m xmodal.ask" in found.facts["ask"]
+    assert "without labels" in (tmp_path / "models/names_to_answers/1/model_card.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("flag", "message"),
+    [
+        ("--answers=plant", "only answer"),
+        ("--answers=", "no answers to choose from"),
+        ("--answers=plant,animal,katze", "knows no word of the answer 'a photo of a katze'"),
+        ("--answers=red katze,red hund", "as the same"),
+        ("--shots=1", "`shots` needs labels"),
+        ("--name_text=ancestors", "names of ImageNet alone"),
+        ("--answers=" + ",".join(f"red {number}" for number in range(1001)), "1,001 answers are more"),
+    ],
+)
+def test_what_cannot_be_answered_is_told_in_one_line(answered, flag, message):
+    with pytest.raises(UserError, match=message):
+        answered(flag)
+
+
+def test_too_few_images_teach_nothing(answered, folder):
+    with pytest.raises(UserError, match="learns nothing sound from 160 images for 6 answers"):
+        answered("--adapt=self_train", "--answers=plant,animal,cat,dog,oak,fir", "--readers=name_mixture")
+
+
+def test_labels_that_are_no_answers_are_told(answered):
+    with pytest.raises(UserError, match="the class 'animal' of the images is none of the answers"):
+        answered("--dataset=folder:photos", "--answers=cat,plant")

@@ -1,0 +1,33 @@
+"""How `names_to_answers` is exported and checked: any answers can be asked of it."""
+
+from shlex import quote
+
+import tensorflow as tf
+
+from xmodal.data.images import ImageSplit
+from xmodal.data.target_map import Answers
+from xmodal.export.served_names import ServedNames
+from xmodal.export.verification import Question, export_checked
+from xmodal.models.speakers import Speaker
+from xmodal.recipes.names_to_answers.readers import TEMPLATE, Words
+from xmodal.runs.session import ASK, Session
+
+CHECKED_IMAGES = 8
+
+
+def export_names(
+    session: Session, speaker: Speaker, words: Words, answers: Answers, test: ImageSplit
+) -> dict[str, float | int | str]:
+    """Exports the speaker and the encoder, and compares what they say in a fresh process."""
+    served = ServedNames(speaker, words.encoder, [TEMPLATE.format(phrase) for phrase in words.phrases])
+    images = [test.encoded(index) for index in range(min(CHECKED_IMAGES, len(test)))]
+    texts = [text.encode() for text in answers.texts]
+    expected = served.ask(tf.constant(images), tf.constant(texts))["probabilities"].numpy()
+    facts = export_checked(
+        served,
+        session.export_folder,
+        [Question({"image_bytes": images, "answers": texts}, expected)],
+        session.checkpoints.stage("export"),
+    )
+    asked = f"python -m xmodal.ask --model={quote(str(facts['export']))} --answers='dog,cat,truck' FOLDER"
+    return facts | {ASK: asked}

@@ -1,0 +1,152 @@
+"""Photographs without labels -> the names of a ready classifier -> the answers that were typed.
+
+What the classifier sees becomes words, and the words carry what it never learned. Labels measure, where there
+are any; a few of them teach, where that is asked for.
+"""
+
+import numpy as np
+
+from xmodal import report
+from xmodal.bridge.name_answers import name_weights
+from xmodal.config.config import Config
+from xmodal.core.clock import Clock
+from xmodal.evaluation.calibration import softmax
+from xmodal.evaluation.intervals import Gain, compare_paired
+from xmodal.evaluation.metrics import Result, evaluate
+from xmodal.models.speakers import make_speaker
+from xmodal.models.text_encoder import text_encoder
+from xmodal.recipes.names_to_answers.exports import export_names
+from xmodal.recipes.names_to_answers.labels import adapted, learning_curve
+from xmodal.recipes.names_to_answers.photographs import Question, photographs_of, question_of
+from xmodal.recipes.names_to_answers.readers import (
+    READERS,
+    name_mixture,
+    see,
+    sentences_of,
+    with_name_text,
+    words_of,
+)
+from xmodal.recipes.names_to_answers.tables import NOTES, answer_table, gallery, shots_plot, shots_table
+from xmodal.runs.session import begin, finish
+
+PLAIN = "name_mixture_plain"
+
+
+def run(config: Config, clock: Clock) -> report.Run:
+    """Runs the experiment and leaves its files in `config.run.output_dir`.
+
+    Args:
+        config: all flags, as dataclasses.
+        clock: times the stages, and says how it goes.
+
+    Returns:
+        What was reported.
+    """
+    session = begin(config, clock)
+    names, seed, trainer = config.names, config.run.seed, session.trainer
+    with clock.stage("data"):
+        photographs = photographs_of(config)
+        question = question_of(config, photographs)
+        answers = question.answers
+    session.check_data(photographs.report)
+    with clock.stage("speaker and words"), trainer.scope():
+        speaker = make_speaker(names.speaker, names.speaker_names, config.run.offline)
+        encoder = text_encoder(session.text_encoder(), config.text.sequence_length)
+        words = words_of(trainer, encoder, speaker, answers, names.name_text)
+    learns = names.adapt == "self_train" or any(names.shots)
+    with clock.stage("seeing"):
+        splits = {"test": photographs.test} | (
+            {"train": photographs.train} if learns and photographs.train else {}
+        )
+        seen = {
+            part: see(
+                speaker, split, trainer, config.image.batch_size, features=learns, name=f"seeing, {part}"
+            )
+            for part, split in splits.items()
+        }
+    read: dict[str, np.ndarray] = {}
+    for name in names.readers:
+        with clock.stage(name):
+            read[name] = READERS[name](words, seen["test"].logits)
+    mixture = {part: name_mixture(words, each.logits) for part, each in seen.items()}
+    if names.name_text != "plain":
+        with clock.stage(PLAIN):
+            read[PLAIN] = name_mixture(with_name_text(words, speaker, "plain"), seen["test"].logits)
+    if names.adapt != "none":
+        with clock.stage(names.adapt):
+            mixture = adapted(names.adapt, seen, mixture)
+            read = {names.adapt: mixture["test"]} | read
+    curve = []
+    if any(names.shots):
+        with clock.stage("few labels"):
+            curve = learning_curve(names.shots, names.draws, seed, seen, mixture, question.right)
+
+    headline = next(iter(read))
+    probabilities = softmax(read[headline])
+    given, logits = probabilities.argmax(axis=1), seen["test"].logits
+    weights = name_weights(words.names, words.descriptions, words.targets)
+    results = results_of(read, question, clock.seconds)
+    run = report.Run(
+        **session.metadata(),
+        title="Names to answers",
+        data=photographs.report,
+        results=results,
+        gains=gains_of(read, question, names.name_text),
+        transfer=None,
+        histories=(),
+        gallery=gallery(
+            photographs.test,
+            probabilities,
+            question.right.get("test"),
+            sentences_of(speaker.class_names, logits),
+            answers.names,
+            seed,
+        ),
+        facts={
+            "speaker": speaker.name,
+            "names that it knows": len(speaker.class_names),
+            "images": len(given),
+        },
+        headline=headline if results else None,
+        tables=(
+            answer_table(answers.names, given, weights, logits, speaker.class_names),
+            *([shots_table(curve)] if curve else []),
+        ),
+        plots=(shots_plot(curve, results[headline].accuracy),) if curve else (),
+    )
+    return finish(session, run, lambda: export_names(session, speaker, words, answers, photographs.test))
+
+
+def results_of(
+    read: dict[str, np.ndarray], question: Question, seconds: dict[str, float]
+) -> dict[str, Result]:
+    """Measures each way to read, where the right answers are known."""
+    if not question.right:
+        return {}
+    return {
+        name: evaluate(
+            name,
+            softmax(logits),
+            question.right["test"],
+            question.answers.names,
+            note=NOTES[name],
+            seconds=seconds["seeing"] + seconds[name],
+        )
+        for name, logits in read.items()
+    }
+
+
+def gains_of(read: dict[str, np.ndarray], question: Question, name_text: str) -> tuple[Gain, ...]:
+    """Compares what was read two by two: first what the words of the names are worth."""
+    if not question.right:
+        return ()
+    right = {name: logits.argmax(axis=1) == question.right["test"] for name, logits in read.items()}
+    compared = [
+        ("name_mixture", PLAIN, f"writing {name_text} of the names"),
+        ("prior", "name_mixture", "finding how frequent the answers are"),
+        ("self_train", "name_mixture", "training on images without labels"),
+        ("name_mixture", "top1_sentence", "reading all names and not the first alone"),
+    ]
+    return tuple(
+        compare_paired(right[a], right[b], what=what) for a, b, what in compared if a in right and b in right
+    )

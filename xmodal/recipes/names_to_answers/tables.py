@@ -1,0 +1,121 @@
+"""What is reported of `names_to_answers`."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from xmodal import report
+from xmodal.bridge.name_answers import spoken_names
+from xmodal.data.images import ImageSplit
+from xmodal.evaluation.repeats import Mean
+from xmodal.evaluation.selection import Kind, gallery_indices
+from xmodal.recipes.names_to_answers.labels import Shots
+
+GALLERY_EACH = 12
+NAMES_EACH = 6
+MOST_ROWS = 40
+NOTES = {
+    "name_mixture": "the speaker's names weighted by their probabilities, and what they mean by their words",
+    "name_mixture_plain": "the same without WordNet's words for the names",
+    "top1_sentence": "a sentence of the most probable name, and the answer nearest to it",
+    "hedged_sentence": "a sentence of the two most probable names, with words of doubt, and what is near it",
+    "written_head": "BERT with a head that learned from the names alone which answers they mean",
+    "projected": "the image mapped into BERT's space so that the names give the speaker's logits back",
+    "prior": "name_mixture, with the frequencies of answers found by EM on the images",
+    "self_train": "features of images without labels, taught what name_mixture said of them and then itself",
+}
+
+
+def answer_table(
+    names: Sequence[str], answers: np.ndarray, weights: np.ndarray, logits: np.ndarray, words: Sequence[str]
+) -> report.Table:
+    """Tells how often each answer was given, and which of the speaker's names spoke for it.
+
+    Args:
+        names: the C answers.
+        answers: what was answered for each image (B,).
+        weights: how much of an answer each of the speaker's names is (N, C).
+        logits: of the speaker's names (B, N).
+        words: the N names.
+    """
+    spoke = spoken_names(logits, weights, answers, NAMES_EACH)
+    given = np.bincount(answers, minlength=len(names))
+    rows = [
+        (names[place], int(given[place]), ", ".join(words[name] for name in spoke[place]))
+        for place in np.argsort(-given, kind="stable")[:MOST_ROWS]
+    ]
+    return report.Table(
+        "The answers, and the names that spoke for them", ("answer", "images", "names"), tuple(rows)
+    )
+
+
+def gallery(
+    split: ImageSplit,
+    probabilities: np.ndarray,
+    labels: np.ndarray | None,
+    sentences: Sequence[str],
+    names: Sequence[str],
+    seed: int,
+) -> tuple[report.GalleryItem, ...]:
+    """Picks images to show, with their answers and what the speaker sees."""
+    picked: dict[Kind, np.ndarray] = {"unknown": split.spread(2 * GALLERY_EACH)}
+    if labels is not None:
+        picked = gallery_indices(probabilities, labels, GALLERY_EACH, seed)
+    return tuple(
+        report.GalleryItem(
+            png=split.encoded(index),
+            id=split.ids[index],
+            truth="" if labels is None else names[labels[index]],
+            predicted=names[probabilities[index].argmax()],
+            probability=float(probabilities[index].max()),
+            sentence=sentences[index],
+            kind=kind,
+        )
+        for kind, indices in picked.items()
+        for index in indices
+    )
+
+
+def shots_table(curve: Sequence[Shots]) -> report.Table:
+    """Tells what few labels are worth with the names and without."""
+    rows = [
+        (item.count, _percent(item.probe), _percent(item.probe_and_names), _points(item.gain))
+        for item in curve
+    ]
+    head = ("labels of each answer", "linear_probe", "probe_and_names", "what names add")
+    return report.Table("Accuracy with few labels, over all draws", head, tuple(rows))
+
+
+def shots_plot(curve: Sequence[Shots], without_labels: float) -> report.Plot:
+    """Draws the same, and what is answered without a label."""
+    x = tuple(float(item.count) for item in curve)
+    of = {
+        "linear_probe": [item.probe for item in curve],
+        "probe_and_names": [item.probe_and_names for item in curve],
+    }
+    lines = [
+        report.Series(
+            name,
+            x,
+            tuple(100 * mean.value for mean in means),
+            tuple(100 * mean.ci95[0] for mean in means),
+            tuple(100 * mean.ci95[1] for mean in means),
+        )
+        for name, means in of.items()
+    ]
+    flat = report.Series("no label", x, (100 * without_labels,) * len(x))
+    return report.Plot(
+        "Accuracy with few labels, with 95% intervals",
+        "labels of each answer",
+        "accuracy in %",
+        (*lines, flat),
+        log_x=True,
+    )
+
+
+def _percent(mean: Mean) -> str:
+    return f"{100 * mean.value:.1f}% ({100 * mean.ci95[0]:.1f} to {100 * mean.ci95[1]:.1f})"
+
+
+def _points(mean: Mean) -> str:
+    return f"{100 * mean.value:+.1f} points ({100 * mean.ci95[0]:.1f} to {100 * mean.ci95[1]:.1f})"
