@@ -16,7 +16,7 @@ import tensorflow as tf
 from xmodal.assets.catalog import E5_FILE
 from xmodal.core.errors import UserError
 from xmodal.kernels.dense import flatten_sequences
-from xmodal.models import e5, trainable
+from xmodal.models import e5, e5_file, trainable
 from xmodal.models.trainable import _is_multilingual_table, set_trainable
 
 
@@ -204,10 +204,17 @@ def is_new(model: keras.Model) -> bool:
 
 
 def _multilingual_e5(container: Path, sequence_length: int) -> TextEncoder:
-    loaded = e5.read(container)
+    try:
+        loaded = e5_file.read(container)
+        tokenizer = e5.tokenizer_model(loaded.vocabulary)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise UserError(
+            f"the text encoder {str(container)!r} could not be loaded ({textwrap.shorten(str(error), 200)})",
+            "fetch it again, or use another --text_encoder",
+        ) from error
     _check_length(sequence_length, loaded.sizes.max_sequence_length, str(container.parent))
     model = e5.encoder_model(loaded)
-    preprocessor = e5.Preprocessor(e5.tokenizer_model(loaded.vocabulary), sequence_length)
+    preprocessor = e5.Preprocessor(tokenizer, sequence_length)
     return TextEncoder(preprocessor, _sentence_encoder(model.input, model.output, of_one_length=True))
 
 
