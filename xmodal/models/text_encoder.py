@@ -210,7 +210,7 @@ def _multilingual_e5(container: Path, sequence_length: int) -> TextEncoder:
     except (OSError, ValueError, RuntimeError) as error:
         raise UserError(
             f"the text encoder {str(container)!r} could not be loaded ({textwrap.shorten(str(error), 200)})",
-            "fetch it again, or use another --text_encoder",
+            "fetch it again, or use another `text_encoder`",
         ) from error
     _check_length(sequence_length, loaded.sizes.max_sequence_length, str(container.parent))
     model = e5.encoder_model(loaded)
