@@ -109,7 +109,7 @@ def test_defaults():
     assert settings.run.output_dir == Path("runs/vgg_to_bert")
     assert settings.run.saved_models_dir == Path("saved_models")
     assert settings.data.class_names == ()
-    assert settings.image.grow == ("block3_conv4", "block4_conv4", "block5_conv4")
+    assert settings.image.grow == ("*",)
     assert settings.text.template == ("a photo of {}",)
     assert settings.text.target_map is None
 

@@ -5,7 +5,7 @@ import inspect
 import keras
 import numpy as np
 
-from xmodal.kernels.layers import all_layers
+from xmodal.kernels.layers import all_layers, operations, producers, tensor_made, tensors_read
 
 
 def test_all_layers_are_found_inside_others_too():
@@ -18,6 +18,23 @@ def test_all_layers_are_found_inside_others_too():
     assert len(names) == len(set(names))
     assert model.name not in names
     assert names.index("attention") < names.index("each") < names.index("inside")
+
+
+def test_what_layers_read_and_make_in_a_model():
+    inner = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)], name="inner")
+    inputs = keras.Input((4,))
+    outputs = keras.layers.Add()([inner(inputs), inner(inputs)])
+    model = keras.Model(inputs, outputs)
+    place, inside, added = model.layers
+    assert tensors_read(place) == []
+    assert tensor_made(place) is inputs
+    assert tensors_read(inside) == [inputs]
+    assert tensors_read(added)[0] is tensor_made(inside)
+    assert tensor_made(added) is outputs
+    assert producers(model)[id(tensor_made(inside))] is inside
+    assert [type(each).__name__ for each in operations(keras.Model(inputs, inputs + outputs))].count(
+        "Add"
+    ) == 2
 
 
 def test_the_parts_of_an_optimizer_that_a_step_goes_through():

@@ -12,8 +12,9 @@ from xmodal.assets.vgg16 import vgg16_arrays
 from xmodal.core.errors import UserError
 from xmodal.core.files import cache_folder
 from xmodal.models import trainable
+from xmodal.models.applications import Preprocess
 from xmodal.models.bilstm import MeanMaxPool, bilstm
-from xmodal.models.image_backbones import Preprocess, image_backbone
+from xmodal.models.image_backbones import image_backbone
 from xmodal.models.text_encoder import MeanPool, bert_word_vectors, is_new, text_encoder, with_random_weights
 from xmodal.models.trainable import set_trainable
 
@@ -88,10 +89,10 @@ def test_weights_of_a_file(tmp_path, images):
         for a, b in zip(read.get_layer(name).get_weights(), mine.get_layer(name).get_weights(), strict=True):
             np.testing.assert_array_equal(a, b)
 
-    with pytest.raises(UserError, match=r"mine\.weights\.h5 does not fit 'vgg19' \(.*\); give a \.weights"):
+    with pytest.raises(UserError, match=r"mine\.weights\.h5` does not fit 'vgg19' \(.*\); give a \.weights"):
         trunk("VGG19", weights=str(path))
     path.write_bytes(b"no weights")
-    with pytest.raises(UserError, match=r"mine\.weights\.h5 does not fit 'vgg16' \("):
+    with pytest.raises(UserError, match=r"mine\.weights\.h5` does not fit 'vgg16' \("):
         trunk(weights=str(path))
 
 

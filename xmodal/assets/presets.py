@@ -1,6 +1,7 @@
 """Where a text encoder is: a named asset, a folder, or a preset of a hub."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from xmodal.assets.catalog import ASSETS, E5_FILE
@@ -57,7 +58,48 @@ def image_classifier_path(name_or_path: str, *, offline: bool = False) -> str:
     """
     import keras_nlp
 
-    said = f"the image classifier {name_or_path!r}"
+    return _hub_path(
+        name_or_path,
+        f"the image classifier {name_or_path!r}",
+        keras_nlp.models.ImageClassifier.presets,
+        "run once where the hub can be reached or use efficientnet_lite0_imagenet",
+        offline=offline,
+    )
+
+
+def image_backbone_path(name: str, *, offline: bool = False) -> str | None:
+    """Returns what `keras_hub.models.Backbone.from_preset` reads for an image backbone.
+
+    Args:
+        name: "keras_hub:" and a preset of KerasHub or a folder with one; such a folder alone; "hf://..."; or
+            "kaggle://...".
+        offline: make no attempt to reach anything; what the hub's own client keeps still works.
+
+    Returns:
+        A folder, a preset or a handle; None for a name that is none of these.
+
+    Raises:
+        UserError: for a preset that is not known, a folder without one, or one that cannot be had offline.
+    """
+    scheme, of_hub, preset = name.partition("keras_hub:")
+    if scheme or not of_hub:
+        preset = name
+    if not of_hub and "://" not in name and not (path_of(name) / "config.json").is_file():
+        return None
+    import keras_nlp
+
+    said = f"the image backbone {name!r}"
+    presets = keras_nlp.models.Backbone.presets
+    if "://" not in preset and not path_of(preset).is_dir() and preset not in presets:
+        raise UserError(f"{said} is neither a preset of KerasHub nor a folder", nearest(preset, presets))
+    instead = "run once where the hub can be reached or give a folder"
+    return _hub_path(preset, said, presets, instead, offline=offline)
+
+
+def _hub_path(
+    name_or_path: str, said: str, presets: Mapping[str, dict], instead: str, *, offline: bool
+) -> str:
+    """A folder with a preset; or a preset or handle, or where the hub's client keeps it."""
     found = _is_handle(name_or_path, said)
     folder = path_of(name_or_path).absolute()
     if not found and folder.is_dir():
@@ -65,9 +107,7 @@ def image_classifier_path(name_or_path: str, *, offline: bool = False) -> str:
         if fault:
             raise UserError(f"{said} cannot be used: {fault}", "give a folder that holds its weights too")
         return str(folder)
-    presets = keras_nlp.models.ImageClassifier.presets
     handle = name_or_path if found else presets[name_or_path]["kaggle_handle"]
-    instead = "run once where the hub can be reached or use efficientnet_lite0_imagenet"
     return _kept_preset(said, handle, instead) if offline else name_or_path
 
 
@@ -99,7 +139,12 @@ def _builtin_preset(name: str) -> str:
     """The hub's handle of a preset that KerasHub knows by name."""
     import keras_nlp
 
-    presets = keras_nlp.models.BertBackbone.presets
+    kinds = ("Bert", "Roberta", "DistilBert", "Albert", "Electra", "DebertaV3", "XLMRoberta", "FNet")
+    presets = {
+        preset: facts
+        for kind in kinds
+        for preset, facts in getattr(keras_nlp.models, f"{kind}Backbone").presets.items()
+    }
     if name not in presets:
         raise UserError(f"`text_encoder={name}` is not known", nearest(name, [*_text_encoders(), *presets]))
     return presets[name]["kaggle_handle"]

@@ -39,7 +39,7 @@ from xmodal.core.errors import UserError
 from xmodal.kernels.activations import compiled_activations
 from xmodal.kernels.convolutions import quickly
 from xmodal.models.heads import text_classifier
-from xmodal.models.image_backbones import image_backbone
+from xmodal.models.image_backbones import image_backbone, pooled_layers
 from xmodal.models.text_encoder import text_encoder
 from xmodal.report.records import Table
 from xmodal.runs.inputs import configured_images
@@ -175,13 +175,17 @@ def peers() -> ModuleType:
 
 def forward(settings: Config, strategy: tf.distribute.Strategy) -> list[Row]:
     """Compares features of a frozen trunk with PyTorch, and says what rate of operations that is."""
-    names, precision = settings.image.features, settings.train.precision
+    precision = settings.train.precision
     images = noise_images(settings, FORWARD_BATCHES)
     with strategy.scope(), computing(precision):
-        trunk = image_backbone(settings.image.target, settings.data.image_size, names, cache=Path())
+        trunk = image_backbone(
+            settings.image.target, settings.data.image_size, settings.image.features, cache=Path()
+        )
     run = mapped(lambda batch: (quickly(trunk, batch, training=False),), strategy)
     batches = tf.data.Dataset.from_tensor_slices(images)
-    theirs = peers().forward(peers().vgg(trunk, names), [(batch,) for batch in images], precision)
+    theirs = peers().forward(
+        peers().vgg(trunk, pooled_layers(trunk)), [(batch,) for batch in images], precision
+    )
     what = f"{settings.image.target} features, {precision}"
     count = images.shape[0] * images.shape[1]
     row = _row(what, "images a second", "PyTorch", lambda: run(batches)[0], theirs, count)
@@ -198,7 +202,7 @@ def _train(settings: Config, strategy: tf.distribute.Strategy, first: str) -> li
     images, precision = noise_images(settings, BATCHES), settings.train.precision
     labels = np.random.default_rng(1).integers(0, CLASSES, images.shape[:2]).astype(np.int32)
     model, trunk = image_classifier(settings, strategy, first)
-    module = peers().vgg(trunk, settings.image.features, model.get_layer("logits"))
+    module = peers().vgg(trunk, pooled_layers(trunk), model.get_layer("logits"))
     one = model(images[0], training=False).numpy()
     apart = _apart(one, peers().answers(module, (images[0],)))
     peers().freeze(module, "block" if first == "all" else first)

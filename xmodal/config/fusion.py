@@ -14,7 +14,9 @@ class FusionConfig(Group):
         ("early", "late", "gated", "attention"), "Ways to fuse image and text: any of these."
     )
     region_layer: str = option(
-        "block4_pool", "Layer of the image backbone whose feature map gives the regions for attention."
+        "auto",
+        "Layer of the image backbone whose feature map gives the regions for attention; auto takes the last "
+        "but one of --features.",
     )
     fusion_units: int = option(
         256, "Units of each hidden layer on the encoders; a multiple of 4.", least=4, most=MOST_UNITS

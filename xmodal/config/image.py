@@ -12,18 +12,21 @@ AUGMENTATIONS = ("flip", "shift", "crop", "rotate", "zoom")
 class ImageConfig(Group):
     """The image classifier: architectures, transfer and training."""
 
-    base: str = option("VGG16", "Keras Applications model that the weights come from.")
-    target: str = option("VGG19", "Keras Applications model that the weights are copied into.")
+    base: str = option(
+        "VGG16",
+        "Model that the weights come from: of Keras Applications, keras_hub:PRESET, hf://..., or a folder.",
+    )
+    target: str = option("VGG19", "Model that the weights are copied into, named like --base.")
     image_weights: str = option(
         "vgg16_imagenet",
-        "Weights of the base: a named asset, imagenet (Keras Applications), a .weights.h5 file, or none.",
+        "Weights of the base: a named asset, imagenet (Keras Applications), preset (KerasHub's), a "
+        ".weights.h5 file, or none.",
     )
     growth: Literal["identity", "random"] = option(
         "identity", "Initial weights of layers that are new in the target.", choices=("identity", "random")
     )
     grow: tuple[str, ...] = option(
-        ("block3_conv4", "block4_conv4", "block5_conv4"),
-        "Patterns of the target layers that the base does not have.",
+        ("*",), "Patterns of the target layers that may be new; * allows all that the base does not have."
     )
     drop: tuple[str, ...] = option((), "Patterns of the base layers that the target does not have.")
     trainable: str = option(
@@ -31,7 +34,7 @@ class ImageConfig(Group):
         "What to train: head, all, or a prefix of target layers such as block5 (these and all after them).",
     )
     features: tuple[str, ...] = option(
-        ("block3_pool", "block4_pool", "block5_pool"), "Layers whose pooled outputs the head reads."
+        ("auto",), "Layers whose pooled outputs the head reads; auto takes those that suit the network."
     )
     augment: tuple[str, ...] = option(
         ("shift", "rotate", "zoom"), "Augmentations of the training images.", choices=AUGMENTATIONS

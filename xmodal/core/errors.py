@@ -3,7 +3,7 @@
 import difflib
 import errno
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 # An argument in an error, with or without its value. A value may hold a backtick.
@@ -70,10 +70,25 @@ def file_name_errors() -> Iterator[None]:
         ) from error
 
 
+# The most that an error lists.
+MOST_LISTED = 20
+
+
+def shortened(words: Sequence[str]) -> str:
+    """Returns a list of words for an error: the first ones, and how many there are more.
+
+    Example:
+        >>> shortened([f"layer{number}" for number in range(180)]).endswith("layer19 and 160 more")
+        True
+    """
+    more = len(words) - MOST_LISTED
+    return ", ".join(words[:MOST_LISTED]) + (f" and {more} more" if more > 0 else "")
+
+
 def nearest(value: str, choices: Iterable[str]) -> str:
     """Returns a remedy that names the valid choice nearest to `value`, or all of them."""
     choices = sorted(choices)
     close = difflib.get_close_matches(value, choices, n=1)
     if close:
         return f"did you mean {close[0]!r}?"
-    return f"choose one of {', '.join(choices)}"
+    return f"choose one of {shortened(choices)}"

@@ -43,21 +43,22 @@ _ENDS = {
 _STATISTICS = ("weight", "bias", "running_mean", "running_var")
 
 
-def efficientnet_lite0(classes: int = 1000) -> keras.Model:
+def efficientnet_lite0(classes: int = 1000, image_size: int = IMAGE_SIZE) -> keras.Model:
     """Builds the network with random weights.
 
     Args:
         classes: C.
+        image_size: H and W.
 
     Returns:
-        A functional model: RGB images (B, 224, 224, 3) from 0 to 255 -> logits (B, C). Its layer "avg_pool"
+        A functional model: RGB images (B, H, W, 3) from 0 to 255 -> logits (B, C). Its layer "avg_pool"
         gives the features (B, 1280).
 
     Example:
         >>> efficientnet_lite0(classes=10).output_shape
         (None, 10)
     """
-    images = keras.Input((IMAGE_SIZE, IMAGE_SIZE, 3), name="image")
+    images = keras.Input((image_size, image_size, 3), name="image")
     x = keras.layers.Rescaling(1 / 128, offset=-127 / 128, name="rescaling")(images)
     x = _convolution(x, "stem", 32, 3, strides=2)
     for stage, (kernel, repeats, filters, expansion, stride) in enumerate(_STAGES, start=1):

@@ -1,60 +1,48 @@
-"""Image backbones: networks of Keras Applications and a small one, without a head."""
+"""Image backbones by name, read at several depths: features of images without a head."""
 
+import math
+import textwrap
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import keras
 
+from xmodal.assets.efficientnet_lite0 import efficientnet_lite0_arrays
 from xmodal.assets.fetch import locate
+from xmodal.assets.presets import image_backbone_path
 from xmodal.assets.vgg16 import vgg16_arrays
 from xmodal.core.errors import UserError, nearest
 from xmodal.core.files import cache_folder
-
-
-@keras.saving.register_keras_serializable("xmodal")
-class Preprocess(keras.layers.Layer):
-    """RGB images (B, H, W, 3) from 0 to 255 -> what a Keras Applications model was trained on.
-
-    Args:
-        family: the module of Keras Applications whose `preprocess_input` it calls, such as "vgg16".
-    """
-
-    def __init__(self, family: str, **kwargs):
-        super().__init__(**kwargs)
-        self._family = family
-
-    def get_config(self):
-        """Returns the arguments."""
-        return super().get_config() | {"family": self._family}
-
-    def call(self, images):
-        return getattr(keras.applications, self._family).preprocess_input(images)
-
-    def compute_output_shape(self, input_shape):
-        return input_shape
+from xmodal.kernels.layers import operations, tensor_made
+from xmodal.models.applications import application_backbone, applications, with_own_deviations
+from xmodal.models.efficientnet_lite0 import efficientnet_lite0, set_torch_weights
+from xmodal.models.feature_layers import AUTO, default_features, is_map
+from xmodal.models.hub_backbones import hub_backbone
 
 
 def image_backbone(
     name: str,
     image_size: int,
-    features: Sequence[str],
+    features: Sequence[str] = AUTO,
     *,
     weights: str = "none",
     cache: Path | None = None,
     offline: bool = False,
 ) -> keras.Model:
-    """Builds a Keras Applications model up to its pooled features, or a small CNN.
+    """Builds an image backbone up to its pooled features.
 
-    The feature maps of each layer in `features` are averaged and maximised over their positions, and
+    The maps (or tokens) of each layer in `features` are averaged and maximised over their positions, and
     all of these vectors joined: several depths together transfer better than the last one alone
-    (Yosinski et al. 2014, arXiv:1411.1792).
+    (Yosinski et al. 2014, arXiv:1411.1792). A backbone that ends in a vector is read there.
 
     Args:
-        name: such as "VGG16": any model of `keras.applications`; or "small_cnn", which is read as it ends.
+        name: a key of `BACKBONES`, such as "VGG16"; or a preset of KerasHub: "keras_hub:PRESET", a folder
+            that holds one, "hf://..." or "kaggle://...".
         image_size: side of the input in pixels.
-        features: names of the layers to read.
-        weights: a named asset, "imagenet" (fetched by Keras Applications), a `.weights.h5` file of
-            the model without its top, or "none" for random weights.
+        features: names of the layers to read; `AUTO` for those of `default_features`.
+        weights: a named asset, "imagenet" (fetched by Keras Applications), "preset" (those of a preset), a
+            `.weights.h5` file of the model without its top, or "none" for random weights.
         cache: folder of fetched assets; None for the usual one.
         offline: make no attempt to fetch.
 
@@ -65,47 +53,49 @@ def image_backbone(
         UserError: for an unknown model, layer or weights, or weights that cannot be had.
 
     Example:
-        >>> backbone = image_backbone("VGG19", 32, ("block4_pool", "block5_pool"), weights="none")
-        >>> backbone.output.shape
-        (None, 2048)
+        >>> image_backbone("ResNet50", 64).output_shape
+        (None, 7168)
     """
-    cache = cache or cache_folder()
-    if name == "small_cnn":
-        model = small_cnn(image_size)
-        if weights != "none":
-            _load_weights(model, weights, cache=cache, offline=offline)
+    preset = image_backbone_path(name, offline=offline)
+    if preset:
+        model = hub_backbone(preset, name, image_size, load_weights=weights == "preset")
+    else:
+        model = _built(name, image_size, weights == "imagenet", offline)
+    if weights not in ("none", "preset" if preset else "imagenet"):
+        _load_weights(model, weights, cache=cache or cache_folder(), offline=offline)
+    if len(model.outputs) == 1 and len(model.outputs[0].shape) == 2:
         return model
-    build, family = application(name)
-    if not features or len(set(features)) < len(features):
+    names = default_features(model) if tuple(features) == AUTO else features
+    if not names or len(set(names)) < len(names):
         raise UserError(
-            f"`features={','.join(features)}` names no layer, or one of them twice", "name each layer once"
+            f"`features={','.join(names)}` names no layer, or one of them twice", "name each layer once"
         )
-    images = keras.Input((image_size, image_size, 3), name="image")
-    inputs = Preprocess(family, name="preprocess")(images)
-    if weights == "imagenet" and offline:
+    pooled = [vector for layer in names for vector in _pooled(_layer(model, layer))]
+    return keras.Model(model.input, keras.layers.Concatenate(name="features")(pooled), name=model.name)
+
+
+def _built(name: str, image_size: int, imagenet: bool, offline: bool) -> keras.Model:
+    if name not in BACKBONES:
+        raise UserError(f"{name!r} is no model of Keras Applications", nearest(name, BACKBONES))
+    if imagenet and offline:
         raise UserError(
             "`image_weights=imagenet` is fetched by Keras Applications, which `offline` forbids",
             "use `image_weights=vgg16_imagenet` or a .weights.h5 file",
         )
-    try:
-        model = build(
-            include_top=False, weights="imagenet" if weights == "imagenet" else None, input_tensor=inputs
-        )
-    except ValueError as error:
-        raise UserError(
-            f"{name} cannot be built for `image_size={image_size}` ({error})", "choose a larger `image_size`"
-        ) from error
-    except Exception as error:
-        if weights != "imagenet":
-            raise
-        raise UserError(
-            f"`image_weights=imagenet` of {name} could not be fetched ({error})",
-            "check the network or use `image_weights=vgg16_imagenet`",
-        ) from error
-    if weights not in ("none", "imagenet"):
-        _load_weights(model, weights, cache=cache, offline=offline)
-    pooled = [pool(_layer(model, layer).output) for layer in features for pool in _pools(layer)]
-    return keras.Model(images, keras.layers.Concatenate(name="features")(pooled), name=name.lower())
+    return BACKBONES[name](image_size, imagenet)
+
+
+def _pooled(layer: keras.Operation) -> list[keras.KerasTensor]:
+    """Returns the means and the maxima (B, C) of a layer's maps or tokens over their positions."""
+    kinds = (
+        (keras.layers.GlobalAveragePooling2D, keras.layers.GlobalMaxPooling2D)
+        if is_map(tensor_made(layer))
+        else (keras.layers.GlobalAveragePooling1D, keras.layers.GlobalMaxPooling1D)
+    )
+    return [
+        kind(name=f"{layer.name}_{word}")(tensor_made(layer))
+        for kind, word in zip(kinds, ("mean", "max"), strict=True)
+    ]
 
 
 def with_regions(trunk: keras.Model, layer: str) -> tuple[keras.Model, tuple[int, int]]:
@@ -113,7 +103,8 @@ def with_regions(trunk: keras.Model, layer: str) -> tuple[keras.Model, tuple[int
 
     Args:
         trunk: RGB images (B, H, W, 3) -> pooled features (B, D).
-        layer: the name of the layer with the map: R positions with F numbers each.
+        layer: the name of the layer with the map, or with tokens: R positions with F numbers each; "auto" for
+            the last but one of those that the features were pooled from.
 
     Returns:
         A model: the same images -> the features and, behind them, the map, position by position
@@ -122,10 +113,21 @@ def with_regions(trunk: keras.Model, layer: str) -> tuple[keras.Model, tuple[int
     Raises:
         UserError: when it has no such layer.
     """
-    regions = _layer(trunk, layer, flag="region_layer").output
+    named = _layer(trunk, _region_layer(trunk) if layer == "auto" else layer, "region_layer")
+    regions = tensor_made(named)
     joined = keras.layers.Concatenate(name="with_regions")([trunk.output, keras.layers.Flatten()(regions)])
-    _, height, width, numbers = regions.shape
-    return keras.Model(trunk.input, joined, name=trunk.name), (height * width, numbers)
+    *positions, numbers = regions.shape[1:]
+    return keras.Model(trunk.input, joined, name=trunk.name), (math.prod(positions), numbers)
+
+
+def pooled_layers(trunk: keras.Model) -> list[str]:
+    """Returns the names of the layers that the features of a trunk were pooled from."""
+    return [layer.name.removesuffix("_mean") for layer in trunk.layers if layer.name.endswith("_mean")]
+
+
+def _region_layer(trunk: keras.Model) -> str:
+    maps = [layer.name for layer in trunk.layers if is_map(tensor_made(layer))]
+    return (pooled_layers(trunk) or maps)[-2:][0]
 
 
 def small_cnn(image_size: int) -> keras.Model:
@@ -148,58 +150,81 @@ def small_cnn(image_size: int) -> keras.Model:
     return keras.Model(images, keras.layers.Flatten(name="features")(maps), name="small_cnn")
 
 
-def application(name: str) -> tuple[Callable, str]:
-    """Returns the builder of a network of Keras Applications, and the name of its module."""
-    builders = {
-        attribute: family
-        for family, module in vars(keras.applications).items()
-        if hasattr(module, "preprocess_input")
-        for attribute in vars(module)
-        if attribute[0].isupper()
-    }
-    # Their builders are not in the module that prepares their images.
-    builders |= {name: "mobilenet_v3" for name in vars(keras.applications) if name.startswith("MobileNetV3")}
-    if name not in builders:
-        raise UserError(f"{name!r} is no model of Keras Applications", nearest(name, builders))
-    return getattr(keras.applications, name), builders[name]
-
-
 def _load_weights(model: keras.Model, weights: str, *, cache: Path, offline: bool) -> None:
-    if weights == "vgg16_imagenet":
-        arrays = vgg16_arrays(locate(weights, cache=cache, offline=offline))
-        if {layer.name for layer in model.layers if layer.weights} != set(arrays):
+    if weights in WEIGHTS:
+        name, give = WEIGHTS[weights]
+        if model.name != name.lower():
             raise UserError(
                 f"`image_weights={weights}` does not fit {model.name!r}",
-                "use it with VGG16, or choose others",
+                f"use it with {name}, or choose others",
             )
-        for name, (kernel, bias) in arrays.items():
-            model.get_layer(name).set_weights([kernel, bias])
+        give(model, locate(weights, cache=cache, offline=offline))
     elif Path(weights).is_file():
         try:
             model.load_weights(weights)
         except Exception as error:
+            reason = textwrap.shorten(str(error), 300)
             raise UserError(
-                f"`image_weights={weights}` does not fit {model.name!r} ({error})",
+                f"`image_weights={weights}` does not fit {model.name!r} ({reason})",
                 "give a .weights.h5 file of this model without its top",
             ) from error
+        with_own_deviations(model)
     else:
         raise UserError(
             f"`image_weights={weights}` is neither known nor a file",
-            nearest(weights, ["vgg16_imagenet", "imagenet", "none"]),
+            nearest(weights, [*WEIGHTS, "imagenet", "preset", "none"]),
         )
 
 
-def _layer(model: keras.Model, name: str, flag: str = "features") -> keras.Layer:
-    names = [layer.name for layer in model.layers if len(layer.output.shape) == 4]
-    if name not in names:
+def _give_vgg16(model: keras.Model, folder: Path) -> None:
+    for name, (kernel, bias) in vgg16_arrays(folder).items():
+        model.get_layer(name).set_weights([kernel, bias])
+
+
+def _give_efficientnet_lite0(model: keras.Model, folder: Path) -> None:
+    set_torch_weights(model, efficientnet_lite0_arrays(folder))
+
+
+def _layer(model: keras.Model, name: str, flag: str = "features") -> keras.Operation:
+    found = {each.name: each for each in operations(model) if len(tensor_made(each).shape) in (3, 4)}
+    if name not in found:
         raise UserError(
-            f"`{flag}={name}` is no layer of {model.name!r} with feature maps", nearest(name, names)
+            f"`{flag}={name}` is no layer of {model.name!r} with feature maps", nearest(name, found)
         )
-    return model.get_layer(name)
+    return found[name]
 
 
-def _pools(layer: str) -> list[keras.Layer]:
-    return [
-        keras.layers.GlobalAveragePooling2D(name=f"{layer}_mean"),
-        keras.layers.GlobalMaxPooling2D(name=f"{layer}_max"),
-    ]
+def _efficientnet_lite0(image_size: int) -> keras.Model:
+    """EfficientNet-Lite0 without its top."""
+    whole = efficientnet_lite0(image_size=image_size)
+    return keras.Model(whole.input, whole.get_layer("top_activation").output, name=whole.name)
+
+
+def _own(build: Callable[[int], keras.Model]) -> Callable[[int, bool], keras.Model]:
+    """Returns the builder of a network that Keras Applications has no weights of."""
+
+    def built(image_size: int, imagenet: bool) -> keras.Model:
+        model = build(image_size)
+        if imagenet:
+            raise UserError(
+                f"`image_weights=imagenet` does not fit {model.name!r}", "it is for Keras Applications"
+            )
+        return model
+
+    return built
+
+
+# Name -> what takes the side of the images and whether to have the weights of "imagenet", and gives a flat
+# model: one that ends in maps or tokens, which are pooled to means and maxima, or in a vector (B, D), which
+# is read as it is.
+BACKBONES: dict[str, Callable[[int, bool], keras.Model]] = {
+    "small_cnn": _own(small_cnn),
+    "efficientnet_lite0": _own(_efficientnet_lite0),
+    **{name: partial(application_backbone, name) for name in applications()},
+}
+
+# A named asset -> the network that it belongs to, and what gives it the weights in the asset's folder.
+WEIGHTS: dict[str, tuple[str, Callable[[keras.Model, Path], None]]] = {
+    "vgg16_imagenet": ("VGG16", _give_vgg16),
+    "efficientnet_lite0_imagenet": ("efficientnet_lite0", _give_efficientnet_lite0),
+}

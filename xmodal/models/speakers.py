@@ -18,9 +18,9 @@ from xmodal.core.errors import UserError, nearest
 from xmodal.core.files import cache_folder, path_of
 from xmodal.core.saved_models import answering, labels_of, load_export, newest_version
 from xmodal.data.decoding import decoded_pixels, framed, squashed
+from xmodal.models.applications import Preprocess, application
 from xmodal.models.classifier_outputs import features_and_logits
 from xmodal.models.efficientnet_lite0 import CROP, IMAGE_SIZE, efficientnet_lite0, set_torch_weights
-from xmodal.models.image_backbones import Preprocess, application
 
 # Of a classifier that takes images of any size.
 _ANY_SIZE = (224, 224)

@@ -25,6 +25,8 @@ def digests_of_files(config: Config) -> dict[str, str]:
     named: dict[str, str | Path | None] = {
         "target_map": config.text.target_map,
         "class_descriptions": config.scorer.class_descriptions,
+        "base": config.image.base,
+        "target": config.image.target,
         "image_weights": config.image.image_weights,
         "text_encoder": config.text.text_encoder,
     }

@@ -1,7 +1,7 @@
 """Weights copied layer by layer from one Keras model into another, with an account of each layer."""
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Literal
@@ -9,8 +9,9 @@ from typing import Literal
 import keras
 import numpy as np
 
-from xmodal.core.errors import UserError
-from xmodal.transfer.growth import Growth, identity_weights, weight_shapes
+from xmodal.core.errors import UserError, shortened
+from xmodal.transfer.growth import Growth, grown_weights, weight_shapes
+from xmodal.transfer.roles import roles, weighted_layers
 
 
 @dataclass(frozen=True)
@@ -92,9 +93,13 @@ def transfer_weights(
 ) -> TransferReport:
     """Copies the weights of `source` into `target`, matching layers by name and weight shapes.
 
+    Layers that Keras named by its global counter, such as "conv2d_17", match by their order among those of
+    their type; and names that begin with their model's own name match by what follows it.
+
     Identity growth sets a new convolution to the kernel that passes its input on, so that the grown
     network computes what the source did (Net2DeeperNet: Chen, Goodfellow and Shlens 2016,
-    arXiv:1511.05641, section 2.3). Nothing is changed when an error is raised.
+    arXiv:1511.05641, section 2.3), and the end of a new residual branch to zero (Goyal et al. 2017,
+    arXiv:1706.02677, section 5.1). Nothing is changed when an error is raised.
 
     Args:
         source: any built Keras model.
@@ -110,8 +115,8 @@ def transfer_weights(
         A `TransferReport`.
 
     Raises:
-        UserError: when a layer of either side is unmatched and not declared, or when a layer to be
-            grown cannot be an identity.
+        UserError: when a layer of either side is unmatched and not declared, when none matches at all, or
+            when a layer to be grown cannot be an identity.
 
     Example:
         >>> shared = keras.layers.Dense(3, name="shared")
@@ -123,8 +128,8 @@ def transfer_weights(
         >>> report.max_abs_difference
         0.0
     """
-    sources, targets = dict(_weighted_layers(source)), dict(_weighted_layers(target))
-    pairs, grown, left = _match(sources, targets, grow=grow, leave=leave, rename=rename or {})
+    sources, targets = weighted_layers(source), weighted_layers(target)
+    pairs, grown, left = _match(source, target, grow=grow, leave=leave, rename=rename or {})
     used = {match.name for match in pairs.values()}
     dropped = [name for name in sources if name not in used]
     missing = [name for name in targets if name not in pairs and name not in grown + left]
@@ -135,10 +140,17 @@ def transfer_weights(
             f"{_shapes(targets, missing)}; only in the source: {_shapes(sources, undeclared)}",
             "declare the target's by `grow` or `leave` and the source's by `drop`",
         )
-    kernels = {name: identity_weights(name, targets[name]) for name in grown if growth == "identity"}
+    if sources and targets and not pairs:
+        raise UserError(
+            f"no layer of {source.name!r} is one of {target.name!r} too", "choose networks of one family"
+        )
+    kernels = grown_weights(target, {name: targets[name] for name in grown}) if growth == "identity" else {}
 
     for name, match in pairs.items():
         targets[name].set_weights(match.layer.get_weights())
+        if isinstance(targets[name], keras.layers.Normalization):
+            # It computes with what it made of its weights before.
+            targets[name].finalize_state()
     for name, weights in kernels.items():
         targets[name].set_weights(weights)
 
@@ -175,36 +187,42 @@ class _Match:
     rule: str
 
 
-def _weighted_layers(model: keras.Model, prefix: str = "") -> Iterator[tuple[str, keras.Layer]]:
-    for layer in model.layers:
-        if isinstance(layer, keras.Model):
-            yield from _weighted_layers(layer, f"{prefix}{layer.name}/")
-        elif layer.weights:
-            yield prefix + layer.name, layer
-
-
-def _match(sources, targets, *, grow, leave, rename) -> tuple[dict[str, _Match], list[str], list[str]]:
+def _match(source, target, *, grow, leave, rename) -> tuple[dict[str, _Match], list[str], list[str]]:
+    sources, targets = weighted_layers(source), weighted_layers(target)
+    by_role = {role: path for path, role in roles(source).items()}
+    role_of = roles(target)
     pairs: dict[str, _Match] = {}
     grown: list[str] = []
     left: list[str] = []
     for name, layer in targets.items():
-        origin = rename.get(name, name)
+        role = role_of[name]
+        origin = rename.get(name) or by_role.get(role, "")
         found = sources.get(origin)
         if _declared(name, leave):
             left.append(name)
-        elif found is not None and weight_shapes(found) == weight_shapes(layer):
-            pairs[name] = _Match(origin, found, "renamed" if name in rename else "same name and shapes")
+        elif found is not None and _alike(found, layer):
+            pairs[name] = _Match(origin, found, "renamed" if name in rename else _rule(name, origin))
         elif _declared(name, grow):
             grown.append(name)
     return pairs, grown, left
+
+
+def _alike(one: keras.Layer, other: keras.Layer) -> bool:
+    """Tells whether two layers have weights of the same shapes, and take the same strides."""
+    strides = [getattr(layer, "strides", None) for layer in (one, other)]
+    return weight_shapes(one) == weight_shapes(other) and strides[0] == strides[1]
 
 
 def _declared(name: str, patterns: Sequence[str]) -> bool:
     return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
+def _rule(name: str, origin: str) -> str:
+    return "same name and shapes" if name == origin else "same place and shapes"
+
+
 def _shapes(layers: Mapping[str, keras.Layer], names: Sequence[str]) -> str:
-    return ", ".join(f"{name} {weight_shapes(layers[name])}" for name in names) or "none"
+    return shortened([f"{name} {weight_shapes(layers[name])}" for name in names]) or "none"
 
 
 def _entry(name, layer, source, action, rule) -> LayerTransfer:
