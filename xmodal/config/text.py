@@ -23,7 +23,9 @@ class TextConfig(Group):
     )
     top_k: int = option(3, "Number of classes that --text_style=topk names.", least=1)
     text_encoder: str = option(
-        "minilm_l6", "BERT encoder: a named asset, a KerasHub preset, hf://..., or a folder."
+        "minilm_l6",
+        "Text encoder: a named asset, a KerasHub preset of BERT, RoBERTa, DistilBERT, ALBERT, ELECTRA, "
+        "DeBERTa, XLM-RoBERTa or FNet, hf://..., or a folder.",
     )
     text_head: str = option(
         "finetune", "finetune trains a head and the encoder; zero_shot trains nothing.", choices=TEXT_HEADS

@@ -240,14 +240,25 @@ class Preprocessor(tf.Module):
         model: a serialized SentencePiece `ModelProto` with the ids of the encoder.
         sequence_length: the number of tokens T; longer texts are cut.
         prefix: what is put before each text.
+        marks: the ids of the start, the padding and the end.
+        segments: whether the encoder reads segment_ids.
     """
 
-    def __init__(self, model: bytes, sequence_length: int, prefix: str = PREFIX):
+    def __init__(
+        self,
+        model: bytes,
+        sequence_length: int,
+        prefix: str = PREFIX,
+        marks: tuple[int, int, int] = (START, PAD, END),
+        segments: bool = True,
+    ):
         super().__init__()
         self._model = model
         self._prefix = prefix
+        self._segments = segments
+        start, self._pad, end = marks
         self._packer = keras_nlp.layers.MultiSegmentPacker(
-            sequence_length, start_value=START, end_value=END, pad_value=PAD
+            sequence_length, start_value=start, end_value=end, pad_value=self._pad
         )
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="texts")])
@@ -257,7 +268,8 @@ class Preprocessor(tf.Module):
         tokenizer = tensorflow_text.SentencepieceTokenizer(self._model, tf.int32)
         pieces = tokenizer.tokenize(tf.strings.join([self._prefix, texts]))
         token_ids, segment_ids = self._packer(pieces)
-        return {"token_ids": token_ids, "segment_ids": segment_ids, "padding_mask": token_ids != PAD}
+        read = {"token_ids": token_ids, "padding_mask": token_ids != self._pad}
+        return read | ({"segment_ids": segment_ids} if self._segments else {})
 
 
 @keras.saving.register_keras_serializable("xmodal")

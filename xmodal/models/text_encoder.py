@@ -1,12 +1,12 @@
-"""BERT and other text encoders: strings -> sentence vectors."""
+"""Text encoders: strings -> sentence vectors."""
 
 import os
-import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import keras
 import keras_nlp
@@ -16,7 +16,14 @@ import tensorflow as tf
 from xmodal.assets.catalog import E5_FILE
 from xmodal.core.errors import UserError
 from xmodal.kernels.dense import flatten_sequences
+from xmodal.kernels.layers import all_layers
 from xmodal.models import e5, trainable
+from xmodal.models.hub_text import (
+    load_encoder,
+    preprocessor_of,
+    token_model,
+    unknown_token,
+)
 from xmodal.models.trainable import _is_multilingual_table, set_trainable
 
 
@@ -40,7 +47,7 @@ def bert_word_vectors(preset: str, words: Sequence[str], width: int) -> np.ndarr
     scaled to a mean square of 1.
 
     Args:
-        preset: a folder or a handle that `keras_nlp.models.BertBackbone.from_preset` reads.
+        preset: a folder or a handle that `hub_text.load_encoder` reads.
         words: V of them.
         width: numbers D of a vector.
 
@@ -50,7 +57,7 @@ def bert_word_vectors(preset: str, words: Sequence[str], width: int) -> np.ndarr
     Raises:
         UserError: when the preset cannot be read, or its vectors are shorter than `width`.
     """
-    backbone, tokenizer = _bert(preset)
+    backbone, tokenizer = load_encoder(preset)
     table = backbone.token_embedding.embeddings.numpy()
     if width > table.shape[1]:
         raise UserError(
@@ -66,7 +73,7 @@ def bert_word_vectors(preset: str, words: Sequence[str], width: int) -> np.ndarr
 
 @dataclass(frozen=True)
 class TextEncoder:
-    """A BERT encoder and the tokenizer that belongs to it.
+    """A text encoder and the tokenizer that belongs to it.
 
     Attributes:
         preprocessor: strings (B,) -> token_ids, segment_ids, padding_mask, each (B, T); runs in-graph.
@@ -109,11 +116,11 @@ class TextEncoder:
 
 
 def text_encoder(preset: str, sequence_length: int) -> TextEncoder:
-    """Loads a BERT encoder.
+    """Loads a text encoder.
 
     Args:
-        preset: what `presets.text_encoder_path` returned: a folder or a handle that
-            `keras_nlp.models.BertBackbone.from_preset` reads, or the folder of `multilingual_e5_small`.
+        preset: what `presets.text_encoder_path` returned: a folder with a file of `READERS`, or a folder or a
+            handle that `hub_text.load_encoder` reads.
         sequence_length: the number of tokens T; longer texts are cut.
 
     Raises:
@@ -124,24 +131,27 @@ def text_encoder(preset: str, sequence_length: int) -> TextEncoder:
         >>> encoder.model(encoder.preprocessor(["a photo of a cat"])).shape
         TensorShape([1, 16])
     """
-    container = Path(preset) / E5_FILE
-    if container.is_file():
-        return _multilingual_e5(container, sequence_length)
-    backbone, tokenizer = _bert(preset)
-    unknown = None
-    _check_length(sequence_length, backbone.max_sequence_length, preset)
+    read = next((read for name, read in READERS.items() if (Path(preset) / name).is_file()), _of_keras_hub)
+    return read(preset, sequence_length)
+
+
+def _of_keras_hub(preset: str, sequence_length: int) -> TextEncoder:
+    backbone, tokenizer = load_encoder(preset)
+    longest = getattr(backbone, "max_sequence_length", None)
+    if longest is not None:
+        _check_length(sequence_length, longest, preset)
     # Among BERTs, only multilingual-e5-small has it.
-    is_e5 = isinstance(tokenizer, keras_nlp.models.XLMRobertaTokenizer)
+    is_e5 = isinstance(backbone, keras_nlp.models.BertBackbone) and isinstance(
+        tokenizer, keras_nlp.models.XLMRobertaTokenizer
+    )
     if is_e5:
-        preprocessor = e5.Preprocessor(e5.reordered(tokenizer.proto), sequence_length)
+        preprocessor: Any = e5.Preprocessor(e5.reordered(tokenizer.proto), sequence_length)
     else:
-        preprocessor = keras_nlp.models.BertTextClassifierPreprocessor(
-            tokenizer, sequence_length=sequence_length
-        )
-        unknown = tokenizer.token_to_id("[UNK]")
-    model = _sentence_encoder(backbone.input, backbone.output["sequence_output"], of_one_length=is_e5)
+        preprocessor = preprocessor_of(backbone, tokenizer, sequence_length)
+    tokens = token_model(backbone, tokenizer, sequence_length)
+    model = _sentence_encoder(tokens.input, tokens.output, of_one_length=is_e5)
     set_trainable(model, "all")
-    return TextEncoder(preprocessor, model, unknown)
+    return TextEncoder(preprocessor, model, unknown_token(tokenizer))
 
 
 class Renumbered:
@@ -171,7 +181,7 @@ def with_random_weights(encoder: TextEncoder, texts: Iterable[str | bytes]) -> T
         encoder: whose architecture and tokenizer are taken.
         texts: that it is going to learn from (N,).
     """
-    tables = [layer for layer in encoder.model.layers if _is_multilingual_table(layer)]
+    tables = [layer for layer in all_layers(encoder.model) if _is_multilingual_table(layer)]
     preprocessor, unknown, rows = encoder.preprocessor, encoder.unknown, 0
     if tables:
         occurs = np.bincount(encoder.padded(texts)["token_ids"].ravel())
@@ -185,10 +195,14 @@ def with_random_weights(encoder: TextEncoder, texts: Iterable[str | bytes]) -> T
         unknown = None if unknown is None else int(numbers[unknown])
 
     def new(layer: keras.Layer) -> keras.Layer:
-        if layer not in tables:
-            return layer.__class__.from_config(layer.get_config())
-        start = keras.initializers.TruncatedNormal(stddev=0.02)
-        return keras.layers.Embedding(rows, layer.output.shape[-1], start, name=layer.name)
+        if layer in tables:
+            start = keras.initializers.TruncatedNormal(stddev=0.02)
+            return keras.layers.Embedding(rows, layer.output.shape[-1], start, name=layer.name)
+        config = layer.get_config()
+        if any(table in all_layers(layer) for table in tables):
+            # The table and the positions in one layer.
+            config["vocabulary_size"] = rows
+        return layer.__class__.from_config(config)
 
     model = keras.models.clone_model(encoder.model, clone_function=new)
     flatten_sequences(model)
@@ -203,9 +217,9 @@ def is_new(model: keras.Model) -> bool:
     )
 
 
-def _multilingual_e5(container: Path, sequence_length: int) -> TextEncoder:
-    loaded = e5.read(container)
-    _check_length(sequence_length, loaded.sizes.max_sequence_length, str(container.parent))
+def _multilingual_e5(preset: str, sequence_length: int) -> TextEncoder:
+    loaded = e5.read(Path(preset) / E5_FILE)
+    _check_length(sequence_length, loaded.sizes.max_sequence_length, preset)
     model = e5.encoder_model(loaded)
     preprocessor = e5.Preprocessor(e5.tokenizer_model(loaded.vocabulary), sequence_length)
     return TextEncoder(preprocessor, _sentence_encoder(model.input, model.output, of_one_length=True))
@@ -232,14 +246,6 @@ def _check_length(sequence_length: int, longest: int, preset: str) -> None:
         )
 
 
-def _bert(preset: str) -> tuple[keras.Model, keras.layers.Layer]:
-    try:
-        backbone = keras_nlp.models.BertBackbone.from_preset(preset)
-        tokenizer = keras_nlp.models.BertTokenizer.from_preset(preset)
-    except Exception as error:
-        raise UserError(
-            f"the text encoder {preset!r} could not be loaded "
-            f"({type(error).__name__}: {textwrap.shorten(str(error), 200)})",
-            "check the name and the network, or use `text_encoder=minilm_l6`",
-        ) from error
-    return backbone, tokenizer
+# A file that the folder of an encoder of a kind of its own holds -> what reads that folder, for a number of
+# tokens.
+READERS: dict[str, Callable[[str, int], TextEncoder]] = {E5_FILE: _multilingual_e5}

@@ -3,6 +3,7 @@
 import keras
 
 from xmodal.core.errors import UserError, nearest
+from xmodal.kernels.layers import all_layers
 from xmodal.models import e5
 
 # Encoders with more pieces than this know many languages; BERT in English has 30,522.
@@ -37,7 +38,10 @@ def set_trainable(trunk: keras.Model, trainable: str, flag: str = "trainable") -
             nearest(trainable, ["head", "all", *weighted, *blocks]),
         )
     for index, layer in enumerate(trunk.layers):
-        layer.trainable = index >= first and not _is_multilingual_table(layer)
+        layer.trainable = index >= first
+    for layer in all_layers(trunk):
+        if _is_multilingual_table(layer):
+            layer.trainable = False
 
 
 def _is_multilingual_table(layer: keras.Layer) -> bool:

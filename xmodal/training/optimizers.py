@@ -1,6 +1,7 @@
 """Optimizers, their schedules, and rates that decay_steps from the head of an encoder to its first layer."""
 
 import math
+import re
 from collections.abc import Callable
 
 import keras
@@ -95,7 +96,11 @@ def _described(config: TrainConfig, peak: float, steps: int) -> keras.optimizers
     return keras.optimizers.SGD(rate, momentum=0.9, nesterov=True, **options)
 
 
-def layer_scales(model: keras.Model, decay: float, prefix: str = "transformer_layer_") -> list[float]:
+# The layers of encoders: "transformer_layer_3", "fnet_layer_3", "disentangled_attention_encoder_layer_3".
+NUMBERED = re.compile(r".*layer_\d+")
+
+
+def layer_scales(model: keras.Model, decay: float) -> list[float]:
     """Returns what the rate of each trainable variable is multiplied by, in the model's order.
 
     The head's is 1, the last transformer layer's `decay`, the one below it decay^2, and so on; what lies
@@ -103,17 +108,16 @@ def layer_scales(model: keras.Model, decay: float, prefix: str = "transformer_la
     2019, arXiv:1905.05583).
 
     Args:
-        model: a classifier on an encoder, whose transformer layers are numbered from 0.
+        model: a classifier on an encoder, whose layers have numbers at the end of their names.
         decay: from 0 to 1; 1 gives all of them one rate.
-        prefix: of the names of the transformer layers.
     """
     names = [layer.name for layer in model.layers]
-    numbered = [name for name in names if name.startswith(prefix)]
+    numbered = [name for name in names if NUMBERED.fullmatch(name)]
     first = names.index(numbered[0]) if numbered else 0
     scales: dict[int, float] = {}
     for place, layer in enumerate(model.layers):
         if layer.name in numbered:
-            below_head = len(numbered) - int(layer.name.removeprefix(prefix))
+            below_head = len(numbered) - numbered.index(layer.name)
         else:
             below_head = len(numbered) + 1 if place < first else 0
         scales |= {id(variable): decay**below_head for variable in layer.trainable_variables}
