@@ -56,14 +56,13 @@ def image_backbone(
         >>> image_backbone("ResNet50", 64).output_shape
         (None, 7168)
     """
-    cache = cache or cache_folder()
     preset = image_backbone_path(name, offline=offline)
     if preset:
         model = hub_backbone(preset, name, image_size, load_weights=weights == "preset")
     else:
         model = _built(name, image_size, weights == "imagenet", offline)
     if weights not in ("none", "preset" if preset else "imagenet"):
-        _load_weights(model, weights, cache=cache, offline=offline)
+        _load_weights(model, weights, cache=cache or cache_folder(), offline=offline)
     if len(model.outputs) == 1 and len(model.outputs[0].shape) == 2:
         return model
     names = default_features(model) if tuple(features) == AUTO else features
