@@ -104,21 +104,6 @@ def shortened(words: Sequence[str]) -> str:
     return ", ".join(words[:MOST_LISTED]) + (f" and {more} more" if more > 0 else "")
 
 
-# The most that an error lists.
-MOST_LISTED = 20
-
-
-def shortened(words: Sequence[str]) -> str:
-    """Returns a list of words for an error: the first ones, and how many there are more.
-
-    Example:
-        >>> shortened([f"layer{number}" for number in range(180)]).endswith("layer19 and 160 more")
-        True
-    """
-    more = len(words) - MOST_LISTED
-    return ", ".join(words[:MOST_LISTED]) + (f" and {more} more" if more > 0 else "")
-
-
 def nearest(value: str, choices: Iterable[str]) -> str:
     """Returns a remedy that names the valid choice nearest to `value`, or all of them."""
     choices = sorted(choices)

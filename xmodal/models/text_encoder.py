@@ -1,6 +1,7 @@
 """Text encoders: strings -> sentence vectors."""
 
 import os
+import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
