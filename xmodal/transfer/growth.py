@@ -86,7 +86,9 @@ def _branch(source: keras.KerasTensor, makers: dict[int, keras.Operation], grown
 
 
 def _can_be_zero(layer: keras.Layer) -> bool:
-    return any(weight.name in ("gamma", "kernel") for weight in layer.trainable_weights)
+    # ConvNeXt's branches end in a scale, whose weight has no name.
+    scales = type(layer).__name__ == "LayerScale"
+    return scales or any(weight.name in ("gamma", "kernel") for weight in layer.trainable_weights)
 
 
 def zero_weights(layer: keras.Layer) -> list[np.ndarray]:
