@@ -82,6 +82,7 @@ ENGLISH = {
     "others": "mean of {} other test sets",
     "moved": "with the other's scorer: {} points",
     "under attack": "under attack",
+    "held": "{:,} of {:,} odd inputs held ({:.2%})",
     "sentences read": "{:,} images: BERT reads {:,} sentences in {:.1f} s",
     "sentences of": "logits drawn for {:,} images: BERT reads {:,} sentences in {:.1f} s",
     "promises": ("promised", "recorded"),
@@ -446,8 +447,8 @@ def _flags(record: dict) -> dict[str, str]:
 
 def _source(record: dict) -> tuple[str, str]:
     """Returns the flag that names what was read, and what it consists of."""
-    if record.get("bench") == "scrub":
-        return "bench", "documents"
+    if record.get("bench") in ("scrub", "fuzz"):
+        return "bench", "documents" if record["bench"] == "scrub" else "cases"
     if _flags(record)["experiment"] == "bert_news":
         return "documents", "documents"
     if _flags(record)["experiment"] == "fusion":
@@ -476,6 +477,24 @@ def _scrub(record: dict) -> list[str]:
         "",
         *_grid(("mark", "pieces", "found", "of what was marked, right"), rows),
     ]
+
+
+def _fuzz(record: dict) -> list[str]:
+    rows = [
+        (name.replace("_", " "), f"{count['held']:,}", f"{count['cases']:,}", "; ".join(count["failures"]))
+        for name, count in record["targets"].items()
+    ]
+    return [
+        "Odd and damaged input in a jail, by `python tests/fuzz/fuzz.py`: held means an answer, or one line "
+        "that says what is wrong, and nothing else changed.",
+        "",
+        *_grid(("what was given", "held", "of", "what did not hold"), rows),
+    ]
+
+
+def _fuzz_headline(record: dict, words: dict) -> dict[str, tuple[str, str]]:
+    told = words["held"].format(record["held"], record["cases"], record["held"] / record["cases"])
+    return {"held": (told, "")}
 
 
 def _text_stage(record: dict) -> list[str]:
@@ -680,6 +699,7 @@ def _growth_headline(record: dict, words: dict) -> dict[str, tuple[str, str]]:
 # What a benchmark's record becomes: its section, and its rows among the headlines.
 BENCHES = {
     "engine": (_engine, _engine_headline),
+    "fuzz": (_fuzz, _fuzz_headline),
     "growth": (_growth, _growth_headline),
     "scrub": (_scrub, _scrub_headline),
     "serving": (_serving, _serving_headline),

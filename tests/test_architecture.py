@@ -64,6 +64,8 @@ WITHOUT_TENSORFLOW = (
     "core.versions",
     "core.clock",
     "core.formatting",
+    "core.records",
+    "core.sums",
     "core.tensorflow_start",
     "config.flags",
     "config.config",
@@ -221,7 +223,7 @@ WRITERS = {
 }
 
 # Blocks in which a folder is made that nobody else knows.
-FRESH = {"new_folder", "whole_folder", "TemporaryDirectory"}
+FRESH = {"new_folder", "whole_folder", "summed_folder", "TemporaryDirectory"}
 
 # Functions that are given such a folder, or a file that they opened there; and what is no file at all.
 GIVEN_FRESH = {
@@ -349,6 +351,29 @@ def test_another_way_to_write_would_be_seen(line):
 )
 def test_what_writes_nothing_is_not_taken_for_it(line):
     assert list(ways_to_write(ast.parse(line))) == []
+
+
+# They are run as processes of their own, which answer their parents in JSON.
+ANSWERS_ITS_PARENT = ("export.fresh_process_answers", "export.fresh_process_timing", "bench.first_step")
+ANSWERS_ITS_PARENT += ("bench.speed", "bench.engine", "bench.growth", "bench.plain_flow")
+
+
+CONSOLE = {"print", "stdout", "stderr"}
+
+
+@modules
+def test_only_the_console_prints(module):
+    """What names hold reaches the terminal through `xmodal.core.console` alone."""
+    printed = {node.id for node in ast.walk(TREES[module]) if isinstance(node, ast.Name)} & {"print"}
+    streams = {
+        node.attr
+        for node in ast.walk(TREES[module])
+        if isinstance(node, ast.Attribute) and names([node.value]) == {"sys"} and node.attr.startswith("std")
+    }
+    allowed = {"export.answer_files": {"stdin"}, "assets.fetch": {"stderr"}, "core.console": CONSOLE}
+    allowed["core.tensorflow_start"] = {"stderr"}
+    if module not in ANSWERS_ITS_PARENT:
+        assert printed | streams == allowed.get(module, set())
 
 
 @modules

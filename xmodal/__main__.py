@@ -4,6 +4,7 @@ import runpy
 import sys
 from collections.abc import Sequence
 
+from xmodal.core.console import say, say_error
 from xmodal.core.errors import nearest
 
 COMMANDS = {
@@ -43,10 +44,10 @@ def main(argv: Sequence[str] = sys.argv) -> int:
     """
     name = argv[1] if len(argv) > 1 else "--help"
     if name in ("--help", "-h"):
-        print(USAGE)
+        say(USAGE)
         return 0
     if name not in COMMANDS:
-        print(f"error: {name!r} is no command; {nearest(name, COMMANDS)}", file=sys.stderr)
+        say_error(f"error: {name!r} is no command; {nearest(name, COMMANDS)}")
         return 2
     sys.argv = [f"xmodal {name}", *argv[2:]]
     runpy.run_module(f"xmodal.{name}", run_name="__main__", alter_sys=True)

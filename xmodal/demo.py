@@ -5,19 +5,22 @@
 Only this machine sees the page, until --host says otherwise, and neither asks anything of another machine.
 """
 
+import ipaddress
 import os
 import socket
 import sys
 import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from types import ModuleType
+from typing import Any
+from urllib.parse import urlsplit
 
 from xmodal.core.command import Parser, exit_code
+from xmodal.core.console import say
 from xmodal.core.errors import UserError
 from xmodal.core.formatting import cut, printable
-from xmodal.core.tensorflow_start import start_tensorflow
 from xmodal.data.target_map import typed_answers
 from xmodal.export.predictor import Answer, Item, Predictor
 
@@ -63,10 +66,20 @@ def page(predictor: Predictor, title: str):
     """Returns the page as Gradio's `Blocks`, with places for what the model takes."""
     gradio = library()
 
-    def told(item: Item, words: str) -> list:
-        answer = answer_of(predictor, item, words)
+    def told(item: Item, words: str | None) -> list:
+        # The page keeps to the limit, and others may ask too.
+        if words and len(words) > LONGEST:
+            return shown(Answer(item.name, problem=f"longer than {LONGEST:,} letters"))
+        answer = answer_of(predictor, item, words or "")
+        return shown(answer, None if item.is_text or answer.problem else _pixels(item.content))
+
+    def told_of_text(text: str | None, words: str | None) -> list:
+        if text and len(text) > LONGEST:
+            return shown(Answer("text", problem=f"longer than {LONGEST:,} letters"))
+        return told(Item("text", (text or "").encode(errors="surrogatepass"), True), words)
+
+    def shown(answer: Answer, picture: Any = None) -> list:
         shares = {cut(printable(name), 60): share for name, share in answer.probabilities.items()}
-        picture = None if item.is_text or answer.problem else _pixels(item.content)
         return [
             gradio.update(value=answer.problem, visible=bool(answer.problem)),
             gradio.update(value=picture, visible=picture is not None),
@@ -94,27 +107,70 @@ def page(predictor: Predictor, title: str):
                 read = gradio.Textbox(label="What was read", visible=False, elem_id="read")
                 answer = gradio.Label(label="The answer", num_top_classes=SHOWN, elem_id="answer")
         outputs = [problem, picture, read, answer]
-        file.upload(
-            lambda content, words: told(Item("picture", content, False), words), [file, answers], outputs
-        )
-        answers.submit(
-            lambda content, words: told(Item("picture", content or b"", False), words),
-            [file, answers],
-            outputs,
-        )
-        for event in (text.submit, ask.click):
+        _take_uploads_alone(file)
+        for event in (file.upload, answers.submit):
             event(
-                lambda content, words: told(Item("text", content.encode(), True), words),
-                [text, answers],
+                lambda content, words: told(Item("picture", content or b"", False), words),
+                [file, answers],
                 outputs,
             )
+        for event in (text.submit, ask.click):
+            event(told_of_text, [text, answers], outputs)
     return blocks
+
+
+class OwnHosts:
+    """Answers requests that name this machine alone, whatever name leads here (DNS rebinding).
+
+    A name that somebody else's page was loaded from may be made to lead here, and an address may not.
+
+    Args:
+        app: what answers them (ASGI).
+        names: of this machine.
+    """
+
+    def __init__(self, app: Callable, names: Collection[str]):
+        self._app, self._names = app, {name.lower() for name in names}
+
+    async def __call__(self, scope: dict, receive: Callable, send: Callable) -> None:
+        """Passes a request on, or refuses it."""
+        given = [value.decode("latin-1") for name, value in scope.get("headers", ()) if name == b"host"]
+        if scope["type"] == "lifespan" or (len(given) == 1 and self._is_own(given[0])):
+            await self._app(scope, receive, send)
+        else:
+            from starlette.responses import PlainTextResponse
+
+            await PlainTextResponse("no name of this machine", 400)(scope, receive, send)
+
+    def _is_own(self, host: str) -> bool:
+        try:
+            name = urlsplit(f"//{host}").hostname or ""
+            ipaddress.ip_address(name)
+        except ValueError:
+            return name.lower() in self._names
+        return True
+
+
+def _take_uploads_alone(file: Any) -> None:
+    """Keeps a box for files from fetching the address that a request may have in the place of a file."""
+    move = file.async_move_resource_to_block_cache
+
+    async def move_uploaded(path: str | Path | None) -> str | None:
+        if "://" in str(path):
+            raise library().Error("Upload the file: no address is fetched.")
+        return await move(path)
+
+    file.async_move_resource_to_block_cache = move_uploaded
 
 
 def _pixels(encoded: bytes):
     from xmodal.report.figures import thumbnail
 
     return thumbnail(encoded, SIDE)
+
+
+def _names(host: str) -> set[str]:
+    return {host, "localhost", socket.gethostname(), socket.getfqdn()}
 
 
 def _free_port(host: str, port: int) -> int:
@@ -134,7 +190,6 @@ def _run(arguments: Sequence[str]) -> None:
     parser.add_argument("--port", type=int, default=7860, help="default %(default)s; 0 takes any free one")
     options = parser.parse_args(arguments)
     gradio, port = library(), _free_port(options.host, options.port)
-    start_tensorflow("3")
     predictor = Predictor(options.model)
     with tempfile.TemporaryDirectory() as uploads:
         os.environ["GRADIO_TEMP_DIR"] = uploads
@@ -142,6 +197,7 @@ def _run(arguments: Sequence[str]) -> None:
         _, url, _ = blocks.launch(
             server_name=options.host,
             server_port=port,
+            app_kwargs={"middleware": [(OwnHosts, (), {"names": _names(options.host)})]},
             # Its own fonts come from another machine.
             theme=gradio.themes.Default(font=FONTS, font_mono=FIXED_FONTS),
             max_file_size=f"{UPLOAD_MB}mb",
@@ -152,7 +208,7 @@ def _run(arguments: Sequence[str]) -> None:
             quiet=True,
             prevent_thread_lock=True,
         )
-        print(f"{url} answers with {options.model}; Ctrl-C ends it", flush=True)
+        say(f"{url} answers with {options.model}; Ctrl-C ends it")
         try:
             threading.Event().wait()
         finally:

@@ -19,6 +19,7 @@ from xmodal.assets.catalog import ASSETS
 from xmodal.assets.fetch import locate
 from xmodal.core import versions
 from xmodal.core.command import Parser, exit_code
+from xmodal.core.console import say
 from xmodal.core.errors import UserError
 from xmodal.core.files import cache_folder
 from xmodal.core.machine import hardware
@@ -149,12 +150,12 @@ def _run(arguments: Sequence[str]) -> None:
     for finding in examine(options.output_dir, cache_folder()):
         findings.append(finding)
         if not options.json:
-            print(_line(finding), flush=True)
+            say(_line(finding))
     if options.json:
-        print(json.dumps([dataclasses.asdict(finding) for finding in findings], indent=2))
+        say(json.dumps([dataclasses.asdict(finding) for finding in findings], indent=2))
     bad = [finding for finding in findings if finding.verdict == "bad"]
     if not (bad or options.json):
-        print(FIRST_RUN)
+        say(FIRST_RUN)
     if bad:
         raise UserError(
             f"{len(bad)} of {len(findings)} findings stand in the way of a run: "

@@ -19,6 +19,7 @@ from xmodal.assets.fetch import ManifestEntry, manifest
 from xmodal.config import flags
 from xmodal.config.config import Config
 from xmodal.core.command import Parser, exit_code
+from xmodal.core.console import say, say_error
 from xmodal.core.files import cache_folder, mendable_os_errors
 from xmodal.runs import provenance
 
@@ -39,15 +40,15 @@ def _run(arguments: Sequence[str]) -> None:
     settings = flags.from_flags()
     cache = cache_folder()
     if options.cache_info:
-        print(_sizes_table(cache))
+        say(_sizes_table(cache))
     elif options.clear_cache:
         freed = _clear(cache / "features")
-        print(f"{_megabytes(freed)} MB freed in {cache / 'features'}")
+        say(f"{_megabytes(freed)} MB freed in {cache / 'features'}")
     else:
         if not names or any(word.lstrip("-").startswith("flagfile") for word in rest):
             names += [name for name in _of_run(settings) if name not in names]
         entries = manifest(names, cache=cache, offline=settings.run.offline)
-        print(_as_json(entries) if options.json else _manifest_table(entries))
+        say(_as_json(entries) if options.json else _manifest_table(entries))
 
 
 def _of_run(settings: Config) -> list[str]:
@@ -56,7 +57,7 @@ def _of_run(settings: Config) -> list[str]:
     names = needed(*(part.value for part in made_from))
     for part in made_from:
         if part.value not in names:
-            print(f"--{part.flag}={part.value} is no named asset: left to the run itself", file=sys.stderr)
+            say_error(f"--{part.flag}={part.value} is no named asset: left to the run itself")
     return names
 
 

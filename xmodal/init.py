@@ -21,6 +21,7 @@ from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from xmodal.core.command import Parser, exit_code
+from xmodal.core.console import say
 from xmodal.core.errors import UserError
 from xmodal.core.files import NONE, target_of, write_text
 from xmodal.core.formatting import printable
@@ -309,7 +310,7 @@ def _run(arguments: Sequence[str]) -> None:
     head, fixed, choices = _looked_at(source, documents, name, given)
     write_text(output, flagfile(str(output), head, fixed, choices), NONE, overwrite=options.overwrite)
     command = f"python -m xmodal.run --flagfile={quote(str(output))}"
-    print(f"{head}\n\nwritten: {output}\nnext:\n  {command}")
+    say(f"{head}\n\nwritten: {output}\nnext:\n  {command}")
 
 
 def _require_a_line(path: str) -> None:
@@ -345,7 +346,7 @@ def _looked_at(
         data = load_images(source, cache=cache_folder(), offline=True, **told)
         choices, things, flags = choices_for_images(data), "images", ("vgg_to_bert", "dataset")
     for warning in data.report.warnings:
-        print(f"warning: {warning}")
+        say(f"warning: {printable(warning)}")
     counts = ", ".join(f"{len(getattr(data, split)):,} {split}" for split in ("train", "validation", "test"))
     head = f"{counts} {things} of {len(data.class_names):,} classes"
     fixed = [

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from xmodal.core.command import Parser, exit_code, texts_of
+from xmodal.core.console import say
 from xmodal.core.errors import UserError
 from xmodal.core.files import target_of, whole_file
 from xmodal.core.tensorflow_start import start_tensorflow
@@ -58,7 +59,7 @@ def _run(arguments: Sequence[str]) -> None:
         file.write(
             sheet([(text, [(picture, "") for picture in row]) for text, row in zip(texts, rows, strict=True)])
         )
-    print(options.output)
+    say(str(options.output))
 
 
 if __name__ == "__main__":

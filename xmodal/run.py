@@ -9,7 +9,8 @@ from xmodal.config import flags
 from xmodal.config.config import Config
 from xmodal.core import versions
 from xmodal.core.clock import Clock
-from xmodal.core.errors import UserError, WorkerLost, file_name_errors, with_flags
+from xmodal.core.console import say, say_error
+from xmodal.core.errors import UserError, WorkerLost, system_errors, with_flags
 from xmodal.core.signals import Terminated, sigterm_raised
 from xmodal.core.tensorflow_start import start_tensorflow
 from xmodal.runs import dry_run
@@ -31,31 +32,31 @@ def main(argv: Sequence[str]) -> int:
         130 interrupted, 143 terminated.
     """
     if len(argv) < 2:
-        print(flags.USAGE)
+        say(flags.USAGE)
         return DONE
     try:
         if set(flags.HELP) & set(argv):
-            print(f"{__doc__}\n\n{flags.help_text(argv)}")
+            say(f"{__doc__}\n\n{flags.help_text(argv)}")
             return DONE
         versions.check()
         words = flags.parse(argv)
         if words:
             raise UserError(f"{words[0]!r} is no flag", "flags start with --; see --help")
-        with sigterm_raised(), file_name_errors():
+        with sigterm_raised(), system_errors():
             settings = flags.from_flags()
             flags.require_read(settings, argv)
             _run(settings)
     except UserError as error:
-        print(f"error: {with_flags(error)}", file=sys.stderr)
+        say_error(f"error: {with_flags(error)}")
         return USER_ERROR
     except WorkerLost as error:
-        print(f"error: {error}; start every process of the job again: {GOES_ON}", file=sys.stderr)
+        say_error(f"error: {error}; start every process of the job again: {GOES_ON}")
         return START_AGAIN
     except KeyboardInterrupt:
-        print(f"interrupted; {GOES_ON}", file=sys.stderr)
+        say_error(f"interrupted; {GOES_ON}")
         return INTERRUPTED
     except Terminated:
-        print(f"terminated; {GOES_ON}", file=sys.stderr)
+        say_error(f"terminated; {GOES_ON}")
         return TERMINATED
     return DONE
 

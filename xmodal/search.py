@@ -11,8 +11,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from xmodal.core.command import Parser, exit_code, texts_of
+from xmodal.core.console import say
 from xmodal.core.errors import UserError
 from xmodal.core.files import target_of, whole_file
+from xmodal.core.formatting import printable
 from xmodal.core.tensorflow_start import start_tensorflow
 from xmodal.report.figures import SHEET
 
@@ -44,13 +46,13 @@ def _run(arguments: Sequence[str]) -> None:
     started = time.perf_counter()
     found, cosines = index.search(vectors, options.top_k)
     taken = 1000 * (time.perf_counter() - started)
-    names = [index.class_names[label] for label in index.labels]
-    width = max(map(len, index.class_names))
+    names = [printable(index.class_names[label]) for label in index.labels]
+    width = max(map(len, names))
     for query, places, scores in zip(queries, found, cosines, strict=True):
-        print(f"{query}\n{'rank':>4}  cosine  {'class':<{width}}  picture")
+        say(f"{printable(query)}\n{'rank':>4}  cosine  {'class':<{width}}  picture")
         for place, (position, score) in enumerate(zip(places, scores, strict=True), start=1):
-            print(f"{place:>4}  {score:6.3f}  {names[position]:<{width}}  {index.ids[position]}")
-        print()
+            say(f"{place:>4}  {score:6.3f}  {names[position]:<{width}}  {printable(index.ids[position])}")
+        say()
     rows = [
         (
             query,
@@ -63,7 +65,7 @@ def _run(arguments: Sequence[str]) -> None:
     ]
     with whole_file(options.output, SHEET, overwrite=options.overwrite) as file:
         file.write(sheet(rows))
-    print(f"{len(index):,} pictures searched in {taken:.1f} ms; {options.output}")
+    say(f"{len(index):,} pictures searched in {taken:.1f} ms; {options.output}")
 
 
 if __name__ == "__main__":

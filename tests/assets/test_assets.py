@@ -282,13 +282,14 @@ def test_corrupt_cache_is_told_offline(tiny, cache):
     )
 
 
-def test_corrupt_cache_is_fetched_again_with_a_warning(tiny, cache, caplog):
+def test_corrupt_cache_is_fetched_again_with_a_warning(tiny, cache, capsys):
     folder = fetch.locate("tiny", cache=cache)
     (folder / "words.txt").write_bytes(b"cow\n")
     assert fetch.locate("tiny", cache=cache) == folder
     assert (folder / "words.txt").read_bytes() == b"cat\ndog\n"
-    assert "'words.txt' has SHA-256" in caplog.text
-    assert "fetching tiny again" in caplog.text
+    told = capsys.readouterr().err
+    assert "'words.txt' has SHA-256" in told
+    assert "fetching tiny again" in told
 
 
 def test_corrupt_cache_stays_when_nothing_better_is_had(tiny, cache, index):

@@ -2,47 +2,21 @@
 
 import io
 import pickle
-import struct
 from pathlib import Path
 
 import numpy as np
 import pytest
+from tiny_torch import content, header, tensor, text
 
 from xmodal.assets.efficientnet_lite0 import EFFICIENTNET_LITE0_FILE, efficientnet_lite0_arrays, read_tensors
 from xmodal.assets.fetch import locate
 from xmodal.core.errors import UserError
 from xmodal.core.files import cache_folder
 
-MAGIC, VERSION = 0x1950A86A20F9469CFC6C, 1001
-
 
 @pytest.fixture(scope="module")
 def folder() -> Path:
     return locate("efficientnet_lite0_imagenet", cache=cache_folder())
-
-
-def header(magic: int = MAGIC, version: int = VERSION) -> bytes:
-    parts = (magic, version, {"protocol_version": 1001, "little_endian": True, "type_sizes": {}})
-    return b"".join(pickle.dumps(part, protocol=2) for part in parts)
-
-
-def text(word: str) -> bytes:
-    return b"X" + struct.pack("<I", len(word)) + word.encode()
-
-
-def tensor(key="1", size=6, offset=0, shape=b"K\x02K\x03", strides=b"K\x03K\x01", kind="FloatStorage"):
-    """The instructions that make a tensor of 2 by 3 in C order, as torch writes them."""
-    storage = b"(" + text("storage") + f"ctorch\n{kind}\n".encode() + text(key) + text("cpu")
-    storage += b"M" + struct.pack("<H", size) + b"Nt" + b"Q"
-    arguments = b"(" + storage + b"K" + bytes([offset]) + b"(" + shape + b"t(" + strides + b"t\x89}t"
-    return b"ctorch._utils\n_rebuild_tensor_v2\n" + arguments + b"R"
-
-
-def content(tensors: bytes, keys=("1",), values=tuple(range(6)), dtype="<f4") -> bytes:
-    array = np.array(values, dtype)
-    listed = b"\x80\x02](" + b"".join(map(text, keys)) + b"e."
-    stored = struct.pack("<q", len(values)) + array.tobytes()
-    return header() + b"\x80\x02}(" + tensors + b"u." + listed + stored
 
 
 def reading(tmp_path: Path, found: bytes) -> dict[str, np.ndarray]:

@@ -1,6 +1,7 @@
 """The command `python -m xmodal.compare` on folders that runs have left."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -87,14 +88,36 @@ def test_a_run_that_was_killed_before_its_export_is_not_compared(runs, capsys):
     assert main(["", *map(str, runs)]) == 0
 
 
+def changed(file, **figures):
+    """Puts other figures into the results of metrics.json."""
+    told = json.loads(file.read_text())
+    told["results"]["text"] |= figures
+    file.write_text(json.dumps(told))
+
+
+@pytest.mark.parametrize("line", ["[]", '{"stage": 1, "epoch": 0}', '{"stage": "a", "epoch": -1}', "{", ""])
+def test_an_odd_line_of_the_epochs_is_told(runs, line, capsys):
+    with open(runs[1] / "metrics.jsonl", "a") as file:
+        file.write(line + "\n")
+    assert main(["", *map(str, runs)]) == 2
+    assert "metrics.jsonl' cannot be read (" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
         (lambda file: file.unlink(), "holds no finished run: there is no metrics.json"),
         (lambda file: file.write_text("{"), "cannot be read ("),
-        (lambda file: file.write_text(json.dumps({})), "cannot be read ('results')"),
+        (lambda file: file.write_text(json.dumps({})), "metrics.json' cannot be read ('results' is missing)"),
+        (lambda file: (file.unlink(), os.mkfifo(file)), "metrics.json' cannot be read (it is a pipe)"),
+        (
+            lambda file: changed(file, accuracy=7),
+            "('results.text.accuracy' is 7.0, which is not",
+        ),
+        (lambda file: changed(file, ci95=[0.5]), "('results.text.ci95' is [0.5], which is no list of 2)"),
+        (lambda file: changed(file, n=0), "('results.text.n' is 0, which is not from 1 to"),
     ],
-    ids=["missing", "no JSON", "foreign"],
+    ids=["missing", "no JSON", "foreign", "pipe", "share", "interval", "count"],
 )
 def test_a_folder_without_a_finished_run_is_named(runs, damage, message, capsys):
     damage(runs[1] / "metrics.json")

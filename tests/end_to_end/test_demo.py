@@ -7,7 +7,9 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from urllib.error import HTTPError
 from urllib.parse import urlsplit
+from urllib.request import Request, urlopen
 
 import chromium
 import numpy as np
@@ -17,8 +19,9 @@ from pages import ROOT, commands
 from tiny_export import ANSWERS
 
 from xmodal import demo
+from xmodal.core.sums import write_sums
+from xmodal.export.answer_files import items_of
 from xmodal.export.predictor import Item, Predictor
-from xmodal.predict import items_of
 
 # Imported when Python starts: writes down whom the process asks for anything.
 WITNESS = """
@@ -76,7 +79,7 @@ def value(name: str) -> str:
 def test_a_picture_is_answered_with_the_sentence_that_was_read(page, tiny_exported, tmp_path):
     pixels = np.random.default_rng(0).integers(0, 255, (40, 50, 3), np.uint8)
     (tmp_path / "a.png").write_bytes(tf.io.encode_png(pixels).numpy())
-    (expected,) = Predictor(tiny_exported[1])(items_of([str(tmp_path / "a.png")]))
+    (expected,) = Predictor(tiny_exported[1])(items_of([str(tmp_path / "a.png")])[0])
     page.upload("input[type=file]", tmp_path / "a.png")
     assert page.wait(value("read")) == expected.read
     shown = page.evaluate("document.querySelector('#answer').innerText")
@@ -99,15 +102,19 @@ def test_a_text_is_answered(page, tiny_exported):
 
 @in_a_browser
 @pytest.mark.parametrize(
-    "content",
-    [b"no picture", b"\x89PNG\r\n\x1a\n" + bytes(1 << 10), b""],
+    ("content", "told"),
+    [
+        (b"no picture", "not an image"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(1 << 10), "truncated or corrupt PNG"),
+        (b"", "empty file"),
+    ],
     ids=["text", "broken", "empty"],
 )
-def test_a_bad_upload_is_one_line(page, url, content, tmp_path):
+def test_a_bad_upload_is_one_line(page, url, content, told, tmp_path):
     (tmp_path / "bad.png").write_bytes(content)
     page.open(url, READY)
     page.upload("input[type=file]", tmp_path / "bad.png")
-    assert page.wait(value("problem")) == "no picture that can be read"
+    assert page.wait(value("problem")) == told
 
 
 @in_a_browser
@@ -117,6 +124,60 @@ def test_a_large_upload_is_refused(page, url, tmp_path):
     page.open(url, READY)
     page.upload("input[type=file]", tmp_path / "large.png")
     page.wait("document.body.innerText.includes('exceed the maximum allowed size of 20.0 Mb')")
+
+
+def asked(url: str, path: str, host: str = "", value: object = None) -> tuple[int, str]:
+    """Asks the server as any program could: the status and the body of its answer."""
+    data = None if value is None else json.dumps(value).encode()
+    headers = {"Content-Type": "application/json"} | ({"Host": host} if host else {})
+    try:
+        with urlopen(Request(url.rstrip("/") + path, data, headers), timeout=60) as answer:
+            return answer.status, answer.read().decode()
+    except HTTPError as error:
+        return error.code, error.read().decode()
+
+
+def told(url: str, box: str, given: object) -> str:
+    """What the server answers to a value in a box of the page."""
+    config = json.loads(asked(url, "/config")[1])
+    number = next(part["id"] for part in config["components"] if part["type"] == box)
+    call = next(call for call in config["dependencies"] if call["inputs"] == [number])
+    _, answer = asked(url, f"/gradio_api/call/{call['api_name']}", value={"data": [given]})
+    return asked(url, f"/gradio_api/call/{call['api_name']}/{json.loads(answer)['event_id']}")[1]
+
+
+@pytest.mark.parametrize(
+    ("host", "statuses"),
+    [
+        ("", {200}),
+        ("localhost", {200}),
+        ("LOCALHOST:80", {200}),
+        ("[::1]:7860", {200}),
+        ("attacker.example", {400}),
+        ("attacker.example:7860", {400}),
+        ("127.0.0.1.attacker.example", {400}),
+        ("127.0.0.1@attacker.example", {400}),
+        # Gradio itself stumbles over it.
+        ("[::1", {400, 500}),
+    ],
+)
+def test_only_its_own_names_are_answered(url, host, statuses):
+    assert asked(url, "/config", host)[0] in statuses
+
+
+def test_no_address_is_fetched(url, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        address = f"http://127.0.0.1:{other.getsockname()[1]}/a.png"
+        given = {"path": address, "url": address, "meta": {"_type": "gradio.FileData"}}
+        assert "event: error" in told(url, "file", given)
+        other.settimeout(0.5)
+        with pytest.raises(TimeoutError):
+            other.accept()
+
+
+def test_the_server_keeps_to_the_limit_of_letters_too(url):
+    assert "longer than 20,000 letters" in told(url, "textbox", "a" * (demo.LONGEST + 1))
+    assert "longer than" not in told(url, "textbox", "a red cat")
 
 
 @in_a_browser
@@ -140,6 +201,7 @@ def test_a_page_has_a_place_for_what_the_model_takes_alone(tmp_path):
         module.labels = tf.function(lambda: {"labels": tf.constant(["a"])}, input_signature=[])
         signatures = {"serving_default": module.answer, "labels": module.labels}
         tf.saved_model.save(module, str(tmp_path / taken / "1"), signatures=signatures)
+        write_sums(tmp_path / taken / "1")
         predictor = Predictor(tmp_path / taken)
         shown[taken] = {
             "takes_pictures": predictor.takes_pictures,

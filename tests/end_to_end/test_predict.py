@@ -16,7 +16,8 @@ import tensorflow as tf
 from tiny_export import ANSWERS
 
 from xmodal import predict
-from xmodal.export import predictor
+from xmodal.core.sums import write_sums
+from xmodal.export import answer_files, predictor
 
 ROOT = Path(__file__).parents[2]
 
@@ -83,7 +84,8 @@ def test_a_folder_as_a_process_and_as_json(model, files):
 
 def test_answers_are_those_of_the_model(served, model, files):
     image = (files / "a.png").read_bytes()
-    (answer, words) = predictor.Predictor(model)(predict.items_of([str(files / "a.png")], ["a red cat"])[0])
+    items, _ = answer_files.items_of([str(files / "a.png")], ["a red cat"])
+    (answer, words) = predictor.Predictor(model)(items)
     # Texts come first, as they are given first.
     assert answer.item == "a red cat"
     for told, expected in (
@@ -97,7 +99,7 @@ def test_answers_are_those_of_the_model(served, model, files):
 def test_more_items_than_a_batch_keep_their_order(model, files, monkeypatch):
     monkeypatch.setattr(predictor, "BATCH", 3)
     texts = [f"cat number {number}" for number in range(7)]
-    items, _ = predict.items_of([str(files / "a.png")], texts)
+    items, _ = answer_files.items_of([str(files / "a.png")], texts)
     assert [answer.item for answer in predictor.Predictor(model)(items)] == [*texts, str(files / "a.png")]
 
 
@@ -149,8 +151,8 @@ def test_a_sheet_of_the_pictures(model, files, capsys, tmp_path, monkeypatch):
     assert (code, len(told.splitlines())) == (0, 3)
     one = tf.io.decode_png(sheet.read_bytes()).shape
     # A second row, and no more pictures than a sheet has room for.
-    monkeypatch.setattr(predict, "COLUMNS", 1)
-    monkeypatch.setattr(predict, "SHOWN", 2)
+    monkeypatch.setattr(answer_files, "COLUMNS", 1)
+    monkeypatch.setattr(answer_files, "SHOWN", 2)
     pictures = [files / "a.png", files / "deep", files / "a.png"]
     code, _, told = ask(capsys, f"--model={model}", f"--sheet={sheet}", *pictures)
     assert code == 0
@@ -308,8 +310,48 @@ def test_models_of_others_are_refused(tmp_path, capsys):
     tf.saved_model.save(module, str(tmp_path / "1"), signatures={"serving_default": module.call})
     code, _, error = ask(capsys, f"--model={tmp_path}", "--text=a")
     assert code == 2
+    assert "has no SHA256SUMS: no run, or an old one, left it; export the model again" in error
+    write_sums(tmp_path / "1")
+    code, _, error = ask(capsys, f"--model={tmp_path}", "--text=a")
+    assert code == 2
     assert "has no signature 'labels': xmodal did not export it; give a folder of saved_models/" in error
     (tmp_path / "1" / "saved_model.pb").write_bytes(b"broken")
     code, _, error = ask(capsys, f"--model={tmp_path}", "--text=a")
     assert code == 2
+    assert "saved_model.pb' was changed; export the model again" in error
+    write_sums(tmp_path / "1")
+    code, _, error = ask(capsys, f"--model={tmp_path}", "--text=a")
+    assert code == 2
     assert "cannot be loaded (" in error
+
+
+def test_cells_that_a_spreadsheet_would_compute_are_quoted():
+    names = ("=1+1", "-5", "+a", "ok")
+    text = '=HYPERLINK("http://example.com")'
+    answers = [
+        predictor.Answer(text, "@a", 0.5, "-cmd|' /c calc'!A0", dict.fromkeys(names, 0.25)),
+        predictor.Answer("\tplain", "\uff1d1", 1e-7, "\r=1", {}),
+        predictor.Answer("+4.5", problem="empty"),
+    ]
+    head, first, second, third = csv.reader(io.StringIO(answer_files.as_csv(answers)))
+    assert head == ["item", "label", "probability", "read", "problem", "'=1+1", "-5", "'+a", "ok"]
+    assert first == [f"'{text}", "'@a", "0.5", "'-cmd|' /c calc'!A0", "", *["0.25"] * 4]
+    assert second[:4] == ["'\tplain", "'\uff1d1", "1e-07", "\\u000d=1"]
+    assert third[:5] == ["+4.5", "", "", "", "empty"]
+
+
+def test_names_that_are_not_utf_8_or_steer_the_terminal_are_told_escaped(tmp_path):
+    name = os.fsdecode(b"caf\xe9\x1b[2J\xc2\x9b.png")
+    answers = [predictor.Answer(name, "\u202ecat", 0.5, "", {"\u202ecat": 0.5})]
+    (told,) = json.loads(answer_files.as_json(answers))
+    assert told["item"] == name
+    for text in (answer_files.as_json(answers), answer_files.as_csv(answers)):
+        assert "caf\\udce9\\u001b[2J\\u009b.png" in text
+        assert "\\u202ecat" in text
+        text.encode()
+    assert "\x1b" not in answer_files.as_table(answers)
+
+
+def test_an_argument_that_is_not_utf_8_is_an_item_without_an_answer():
+    (item,), _ = answer_files.items_of([], [os.fsdecode(b"caf\xe9")])
+    assert item.content == b"caf\xe9"

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+from kills import killed_runs
 from tiny_bert import save_tiny_bert
 
 PROGRAM = Path(__file__).parents[1] / "helpers" / "resumable.py"
@@ -121,26 +122,6 @@ def test_a_training_killed_at_twenty_random_points_ends_with_the_same_bits(unint
     assert_same_bits(uninterrupted, tmp_path / "result.npz")
 
 
-def command(tmp_path: Path, output_dir: str) -> list[str]:
-    return [
-        *(sys.executable, "-m", "xmodal.run", "--deterministic", "--noexport", "--offline"),
-        *(f"--dataset=folder:{tmp_path / 'images'}", "--image_size=32", "--image_weights=none"),
-        # A small network: what is tested is how often it is killed, not how long it takes.
-        "--features=block1_pool,block2_pool",
-        *(f"--text_encoder={tmp_path / 'bert'}", "--sequence_length=16", "--text_examples=4"),
-        *("--head_epochs=3", "--epochs=2", "--text_epochs=3", "--batch_size=8"),
-        *("--checkpoint_steps=1", f"--output_dir={tmp_path / output_dir}"),
-    ]
-
-
-def without_seconds(value):
-    if isinstance(value, dict):
-        return {
-            name: without_seconds(part) for name, part in value.items() if name not in ("seconds", "waiting")
-        }
-    return [without_seconds(part) for part in value] if isinstance(value, list) else value
-
-
 @pytest.mark.slow
 def test_a_run_killed_at_twenty_random_points_measures_the_same_bits(tmp_path):
     save_tiny_bert(tmp_path / "bert", dropout=0.1)
@@ -153,34 +134,12 @@ def test_a_run_killed_at_twenty_random_points_measures_the_same_bits(tmp_path):
             encoded = tf.io.encode_png(pixels.astype(np.uint8)).numpy()
             (tmp_path / "images" / name / f"{number}.png").write_bytes(encoded)
 
-    def results(run: str):
-        return without_seconds(json.loads((tmp_path / run / "metrics.json").read_text())["results"])
-
-    def home(run: str) -> dict[str, str]:
-        # Neither takes the features that the other left.
-        return os.environ | {"XMODAL_HOME": str(tmp_path / f"{run} home")}
-
-    started = time.monotonic()
-    subprocess.run(command(tmp_path, "whole"), check=True, capture_output=True, env=home("whole"))
-    longest = max(10.0, 0.6 * (time.monotonic() - started))
-    delays = random.Random(0)
-    kills = 0
-    while True:
-        process = subprocess.Popen(
-            command(tmp_path, "cut"), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=home("cut")
-        )
-        try:
-            _, told = process.communicate(timeout=delays.uniform(2.0, longest) if kills < 20 else None)
-            assert process.returncode == 0, told.decode()
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.communicate()
-            kills += 1
-        record = tmp_path / "cut" / "checkpoints" / "run.json"
-        if record.exists() and json.loads(record.read_text())["finished"]:
-            # It came to its end, maybe just before the kill: it is compared, and a new one killed.
-            assert results("cut") == results("whole")
-            if kills == 20:
-                break
-            shutil.rmtree(tmp_path / "cut home")
-            shutil.rmtree(tmp_path / "cut")
+    flags = [
+        *("--noexport", "--offline", "--image_size=32", "--image_weights=none"),
+        # A small network: what is tested is how often it is killed, not how long it takes.
+        *(f"--dataset=folder:{tmp_path / 'images'}", "--features=block1_pool,block2_pool"),
+        *(f"--text_encoder={tmp_path / 'bert'}", "--sequence_length=16", "--text_examples=4"),
+        *("--head_epochs=3", "--epochs=2", "--text_epochs=3", "--batch_size=8", "--checkpoint_steps=1"),
+    ]
+    ended, same = killed_runs(flags, 20, tmp_path / "runs")
+    assert 0 < same == ended

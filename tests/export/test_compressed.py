@@ -177,7 +177,7 @@ def test_images_the_form_is_chosen_on_the_validation_split(image_model, split, t
     kept = LITE_ACTIVATIONS if 100 * lost <= compressed.ALLOWED else LITE_WEIGHTS
     assert kept in tried.caption
     folder = tmp_path / "photos_litert/3"
-    assert {path.name for path in folder.iterdir()} == {"model.tflite", "inputs", "labels.txt"}
+    assert {path.name for path in folder.iterdir()} == {"model.tflite", "inputs", "labels.txt", "SHA256SUMS"}
 
 
 @pytest.mark.parametrize(("right", "kept"), [(199, LITE_ACTIVATIONS), (198, LITE_WEIGHTS)])

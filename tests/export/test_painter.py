@@ -8,6 +8,7 @@ import pytest
 from tiny_stable_diffusion import save_tiny_stable_diffusion
 
 from xmodal.core.errors import UserError
+from xmodal.core.sums import write_sums
 from xmodal.export.painter import load_generator, preset_painter
 
 
@@ -41,7 +42,28 @@ def test_what_is_no_generator(tmp_path):
     (tmp_path / "generator.json").write_text(
         '{"shape": [8, 8, 3], "steps": 2, "guidance": 1, "solver": "euler"}'
     )
+    with pytest.raises(UserError, match=r"has no SHA256SUMS: .*; give the folder of one that"):
+        load_generator(tmp_path)
+    write_sums(tmp_path)
     with pytest.raises(
         UserError, match=r"--model=.* is no generator \(OSError: .*; give the folder of one that"
     ):
+        load_generator(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("facts", "told"),
+    [
+        ('{"shape": [8, 8], "steps": 2, "guidance": 1, "solver": "euler"}', r"'shape' is .*no list of 3"),
+        (
+            '{"shape": [8, 8, 3], "steps": 0, "guidance": 1, "solver": "euler"}',
+            "'steps' is 0, .*not from 1",
+        ),
+        ('{"shape": [8, 8, 3], "steps": 2, "guidance": NaN, "solver": "euler"}', "holds NaN"),
+        ('{"shape": [8, 8, 3], "steps": 2, "guidance": 1, "solver": []}', "'solver' .*none of euler, heun"),
+    ],
+)
+def test_odd_facts_of_a_generator(tmp_path, facts, told):
+    (tmp_path / "generator.json").write_text(facts)
+    with pytest.raises(UserError, match=told):
         load_generator(tmp_path)

@@ -8,6 +8,7 @@ from as_served import as_served
 from tiny_bert import save_tiny_bert
 
 from xmodal.core.errors import UserError
+from xmodal.core.sums import SUMS, write_sums
 from xmodal.export.picture_index import (
     ENCODERS,
     PictureIndex,
@@ -18,6 +19,7 @@ from xmodal.export.picture_index import (
     search_milliseconds,
     thumbnails,
 )
+from xmodal.export.saved_model import publish
 from xmodal.models.image_backbones import small_cnn
 from xmodal.models.text_encoder import text_encoder
 from xmodal.tasks.shared_space import SharedSpace, projection, sentence_vectors
@@ -50,9 +52,9 @@ def saved(tmp_path_factory, one_device):
     features = trunk.predict(PIXELS.astype(np.float32), verbose=0)
     image_head = projection(features, 6, dropout=0.0, name="image")
     space = SharedSpace(image_head, text_head, 1.0, History("", ()))
-    (folder / "1").mkdir(parents=True)
-    save_index(folder / "1", index(), ServedSpace(ServedTexts(encoder, space), trunk, space, 16))
-    return folder / "1", text_head(vectors).numpy(), image_head(features).numpy()
+    served = ServedSpace(ServedTexts(encoder, space), trunk, space, 16)
+    saved, _ = publish(folder / "pictures", lambda place: save_index(place, index(), served))
+    return saved, text_head(vectors).numpy(), image_head(features).numpy()
 
 
 def test_a_search_is_that_of_brute_force():
@@ -127,11 +129,54 @@ def test_an_index_that_is_not_whole(saved, tmp_path, damage, told):
         load_index(folder)
 
 
+def sealed(folder) -> None:
+    """As one would do who forges an index."""
+    (folder / SUMS).unlink()
+    write_sums(folder)
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (lambda folder: (folder / SUMS).write_bytes(b""), "' was added; make"),
+        (lambda folder: (folder / SUMS).unlink(), "has no SHA256SUMS: no run, or an old one, left it; make"),
+        (lambda folder: (folder / "encoders/more").touch(), "more' was added; make the index again"),
+        (lambda folder: (folder / "index.json").write_text("{}"), r"is no index \(RecordError: 'format' is"),
+    ],
+    ids=["emptied", "removed", "added", "no facts"],
+)
+def test_the_check_cannot_be_switched_off(saved, tmp_path, damage, told):
+    folder = shutil.copytree(saved[0], tmp_path / "copy")
+    damage(folder)
+    with pytest.raises(UserError, match=told):
+        load_index(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "array"),
+    [
+        ("labels", np.full(40, 2, np.int32)),
+        ("labels", np.full(39, 1, np.int32)),
+        ("vectors", np.full((40, 6), np.nan, np.float32)),
+        ("vectors", np.zeros((40, 6))),
+        ("vectors", np.zeros((40, 7), np.float32)),
+        ("pictures", np.zeros((40, 4, 4), np.uint8)),
+        ("vectors", np.zeros((0, 6), np.float32)),
+    ],
+)
+def test_a_forged_index_is_refused(saved, tmp_path, name, array):
+    folder = shutil.copytree(saved[0], tmp_path / "copy")
+    np.save(folder / f"{name}.npy", array)
+    sealed(folder)
+    with pytest.raises(UserError, match=r"is no index \(ValueError: .*; give the folder of an index"):
+        load_index(folder)
+
+
 def test_another_format(saved, tmp_path):
     folder = shutil.copytree(saved[0], tmp_path / "copy")
     facts = json.loads((folder / "index.json").read_text()) | {"format": 9}
     (folder / "index.json").write_text(json.dumps(facts))
-    with pytest.raises(UserError, match="has format 9, not 2; make it again"):
+    with pytest.raises(UserError, match="has format 9, not 3; make it again"):
         load_index(folder)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from sentencepiece.sentencepiece_model_pb2 import ModelProto
+from tiny_e5 import HEADS, HIDDEN, INTERMEDIATE, LENGTH, PIECES, REPLACED, SCORES, tensors, tiny_e5
 
 from xmodal.assets.catalog import E5_FILE
 from xmodal.assets.presets import text_encoder_path
@@ -18,65 +19,19 @@ from xmodal.core.files import cache_folder
 from xmodal.export import saved_model
 from xmodal.export.served_documents import ServedDocuments
 from xmodal.export.verification import Question, check
-from xmodal.models import e5
+from xmodal.models import e5, e5_file
 from xmodal.models.heads import text_classifier
 from xmodal.models.text_encoder import text_encoder, with_random_weights
 from xmodal.tasks.text_classifier import TextClassifier
 
 DATA = Path(__file__).parent / "reference"
-# The pieces that stand for no text come first, as in XLM-R; "▁" stands for a space.
-PIECES = ["<s>", "<pad>", "</s>", "<unk>", "▁", "a", "b", "é", "▁ab", "query", ":", "▁query", "<mask>"]
-SCORES = [0.0, 0.0, 0.0, 0.0, -5.0, -4.0, -4.0, -4.0, -1.0, -2.0, -3.0, -1.0, 0.0]
-REPLACED = {"\t": " ", "\u200d": " ", "ª": "a", "ﬀ": "ab"}
-HIDDEN, HEADS, INTERMEDIATE, LENGTH = 64, 2, 96, 12
-
-
-def q4_0(weights: np.ndarray) -> bytes:
-    """Blocks of 32: the largest becomes 7 or -7 of the scale."""
-    blocks = weights.reshape(-1, 32)
-    scales = (np.abs(blocks).max(axis=1) / 7).astype("<f2")
-    whole = np.clip(np.rint(blocks / scales[:, None].astype(np.float32)), -8, 7).astype(int) + 8
-    pairs = (whole[:, :16] | whole[:, 16:] << 4).astype("u1")
-    return b"".join(scale.tobytes() + row.tobytes() for scale, row in zip(scales, pairs, strict=True))
-
-
-def tensors() -> dict[str, np.ndarray]:
-    """The tensors of one layer; matrices are two-dimensional."""
-    random = np.random.default_rng(0)
-    shapes: dict[str, tuple[int, ...]] = {"emb.word": (len(PIECES), HIDDEN), "emb.pos": (LENGTH * HIDDEN,)}
-    shapes |= {"emb.type": (2 * HIDDEN,), "emb.ln.w": (HIDDEN,), "emb.ln.b": (HIDDEN,)}
-    for part in ("q", "k", "v", "ao", "fi", "fo"):
-        outputs = INTERMEDIATE if part == "fi" else HIDDEN
-        shapes |= {f"l0.{part}.w": (outputs, INTERMEDIATE if part == "fo" else HIDDEN)}
-        shapes |= {f"l0.{part}.b": (outputs,)}
-    for part in ("aln", "oln"):
-        shapes |= {f"l0.{part}.w": (HIDDEN,), f"l0.{part}.b": (HIDDEN,)}
-    return {name: random.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
 
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory) -> Path:
     """A file of the same form, with one layer and 13 pieces."""
-    blob = [piece.encode() for piece in PIECES]
-    ends = np.cumsum([0, *map(len, blob)]).astype("<u4")
-    sizes = (HIDDEN, 1, HEADS, INTERMEDIATE, len(PIECES), LENGTH, 2)
-    head = struct.pack("<4sI7ifi5iQ", b"E5S1", 1, *sizes, 1e-12, 32, len(PIECES), 0, 2, 1, 3, ends[-1])
-    head += ends.tobytes() + np.array(SCORES, "<f4").tobytes() + b"".join(blob)
-    rules = b"".join(
-        struct.pack(f"<IB{len(after)}I", ord(before), len(after), *map(ord, after))
-        for before, after in sorted(REPLACED.items())
-    )
-    head += struct.pack("<iI", len(REPLACED), len(rules)) + rules
-    weights = tensors()
-    offset = len(head) + 4 + sum(2 + len(name) + 21 for name in weights)
-    directory, body = struct.pack("<i", len(weights)), b""
-    for name, tensor in weights.items():
-        content = q4_0(tensor) if tensor.ndim == 2 else tensor.tobytes()
-        directory += struct.pack("<H", len(name)) + name.encode()
-        directory += struct.pack("<BIQQ", tensor.ndim == 2, tensor.size, offset + len(body), len(content))
-        body += content
     path = tmp_path_factory.mktemp("tiny_e5") / E5_FILE
-    path.write_bytes(head + directory + body)
+    path.write_bytes(tiny_e5())
     return path
 
 
@@ -84,8 +39,8 @@ def tiny(tmp_path_factory) -> Path:
 
 
 def test_what_the_file_holds(tiny):
-    read = e5.read(tiny)
-    assert read.sizes == e5.Sizes(HIDDEN, 1, HEADS, INTERMEDIATE, len(PIECES), LENGTH, 2)
+    read = e5_file.read(tiny)
+    assert read.sizes == e5_file.Sizes(HIDDEN, 1, HEADS, INTERMEDIATE, len(PIECES), LENGTH, 2)
     assert read.vocabulary.pieces == tuple(PIECES)
     np.testing.assert_allclose(read.vocabulary.scores, SCORES)
     assert read.vocabulary.replaced == REPLACED
@@ -95,17 +50,17 @@ def test_what_the_file_holds(tiny):
             np.testing.assert_array_equal(read.tensors[name], tensor)
         else:
             # Half a step of the scale, which is a seventh of the block's largest weight.
-            found = e5.dequantised(read.tensors[name]).reshape(-1, 32)
+            found = e5_file.dequantised(read.tensors[name]).reshape(-1, 32)
             largest = np.abs(tensor.reshape(-1, 32)).max(axis=1, keepdims=True)
             assert np.all(np.abs(found - tensor.reshape(-1, 32)) <= largest / 13)
 
 
 def test_four_bits_and_a_scale():
-    block = np.zeros(1, e5._BLOCK)
+    block = np.zeros(1, e5_file.BLOCK)
     block["scale"] = 0.5
     block["pairs"][0, 0] = 0xF0
     block["pairs"][0, 1] = 0x09
-    weights = e5.dequantised(block)
+    weights = e5_file.dequantised(block)
     assert weights.dtype == np.float32
     assert weights[:2].tolist() == [-4.0, 0.5]
     assert weights[16:18].tolist() == [3.5, -4.0]
@@ -115,7 +70,7 @@ def test_a_file_of_another_kind(tmp_path):
     path = tmp_path / "weights.bin"
     path.write_bytes(b"GGUF" + bytes(200))
     with pytest.raises(ValueError, match=r"The file must begin with b'E5S1'\. Received: .* with b'GGUF'"):
-        e5.read(path)
+        e5_file.read(path)
 
 
 def test_a_vocabulary_with_other_ids(tiny, tmp_path):
@@ -123,14 +78,47 @@ def test_a_vocabulary_with_other_ids(tiny, tmp_path):
     content[48:52] = struct.pack("<i", 7)
     (tmp_path / "other").write_bytes(content)
     with pytest.raises(ValueError, match=r"must begin with <s>, <pad>, .* of 32 and the ids 7, 1, 2, 3"):
-        e5.read(tmp_path / "other")
+        e5_file.read(tmp_path / "other")
+
+
+def damaged(content: bytes) -> dict[str, bytes]:
+    """Files that another program may have written, or a bad disk."""
+
+    def put(place: int, form: str, value) -> bytes:
+        return content[:place] + struct.pack(form, value) + content[place + struct.calcsize(form) :]
+
+    return {
+        "nothing else": content[:4],
+        "half": content[: len(content) // 2],
+        "a byte less": content[:-1],
+        "width": put(8, "<i", HIDDEN + 1),
+        "layers": put(12, "<i", -1),
+        "more layers": put(12, "<i", 2),
+        "heads": put(16, "<i", 0),
+        "a vocabulary without end": put(24, "<i", 2**31 - 1),
+        "epsilon": put(36, "<f", math.nan),
+        "more pieces": put(44, "<i", len(PIECES) + 1),
+        "the end of the pieces": put(64, "<Q", 2**63),
+        "a piece of no text": put(76, "<I", 0),
+        "a score": put(72 + 4 * (len(PIECES) + 1), "<f", math.inf),
+        "a weight": content[:-4] + struct.pack("<f", math.nan),
+    }
+
+
+def test_what_is_damaged_is_told(tiny, tmp_path):
+    content = tiny.read_bytes()
+    for name, other in damaged(content).items():
+        (tmp_path / E5_FILE).write_bytes(other)
+        with pytest.raises(UserError, match=r"could not be loaded \(.*; fetch it again, or use another"):
+            text_encoder(str(tmp_path), LENGTH)
+        assert other != content, name
 
 
 # The tokenizer.
 
 
 def preprocessor_of(path: Path) -> e5.Preprocessor:
-    return e5.Preprocessor(e5.tokenizer_model(e5.read(path).vocabulary), LENGTH)
+    return e5.Preprocessor(e5.tokenizer_model(e5_file.read(path).vocabulary), LENGTH)
 
 
 @pytest.mark.parametrize(
@@ -193,7 +181,7 @@ def test_a_tokenizer_outlives_a_seed_and_another_tokenizer(tiny):
 
 
 def test_the_official_model_is_put_into_the_order_of_the_ids(tiny):
-    ours = ModelProto.FromString(e5.tokenizer_model(e5.read(tiny).vocabulary))
+    ours = ModelProto.FromString(e5.tokenizer_model(e5_file.read(tiny).vocabulary))
     official = ModelProto(normalizer_spec=ours.normalizer_spec)
     kinds = ModelProto.SentencePiece
     official.pieces.add(piece="<unk>", type=kinds.UNKNOWN)
@@ -205,16 +193,16 @@ def test_the_official_model_is_put_into_the_order_of_the_ids(tiny):
     theirs = keras_nlp.models.XLMRobertaTokenizer(official.SerializeToString())
     packed = e5.Preprocessor(e5.reordered(official.SerializeToString()), LENGTH, prefix="")(texts)
     for ids, expected in zip(packed["token_ids"].numpy(), theirs(texts), strict=True):
-        assert ids[ids != e5.PAD].tolist() == [e5.START, *expected, e5.END]
+        assert ids[ids != e5_file.PAD].tolist() == [e5_file.START, *expected, e5_file.END]
 
 
 # The encoder.
 
 
 def test_the_table_of_pieces_gives_the_rows_and_is_not_trained(tiny):
-    read = e5.read(tiny)
+    read = e5_file.read(tiny)
     model = e5.encoder_model(read)
-    rows = e5.dequantised(read.tensors["emb.word"]).reshape(len(PIECES), HIDDEN)
+    rows = e5_file.dequantised(read.tensors["emb.word"]).reshape(len(PIECES), HIDDEN)
     token_ids = np.array([[0, 5, 12], [7, 7, 1]])
     np.testing.assert_array_equal(model.get_layer("token_embedding")(token_ids), rows[token_ids])
     assert [path for path in (weight.path for weight in model.trainable_weights) if "token" in path] == []
@@ -257,9 +245,9 @@ def test_an_export_answers_in_a_process_that_has_neither_the_file_nor_this_packa
 
 def test_a_layer_computes_what_the_equations_of_bert_say(tiny):
     """Against NumPy: post-norm attention and exact GELU, with the weights as the file has them."""
-    read = e5.read(tiny)
+    read = e5_file.read(tiny)
     w = {
-        name: e5.dequantised(tensor).reshape(tensors()[name].shape) if tensor.dtype.names else tensor
+        name: e5_file.dequantised(tensor).reshape(tensors()[name].shape) if tensor.dtype.names else tensor
         for name, tensor in read.tensors.items()
     }
     erf = np.vectorize(math.erf)

@@ -27,7 +27,11 @@ def finished(folder):
 def test_a_new_run_writes_its_flags(tmp_path):
     assert begin(tmp_path) is False
     assert (tmp_path / "config.cfg").read_text() == FLAGS
-    assert json.loads((tmp_path / "checkpoints/run.json").read_text()) == {"flags": FLAGS, "finished": False}
+    assert json.loads((tmp_path / "checkpoints/run.json").read_text()) == {
+        "flags": FLAGS,
+        "finished": False,
+        "data": {},
+    }
 
 
 def test_an_unfinished_run_is_gone_on_with(tmp_path, capsys):

@@ -7,7 +7,6 @@ uses, the official hub. The bytes decide, not the source: a file is used only wh
 import contextlib
 import hashlib
 import importlib.util
-import logging
 import re
 import shutil
 import subprocess
@@ -20,6 +19,7 @@ from pathlib import Path
 
 from xmodal.assets.catalog import ASSETS, Asset
 from xmodal.assets.vgg16 import VGG16_FILE, vgg16_from_keras
+from xmodal.core.console import say_error
 from xmodal.core.errors import UserError, nearest
 from xmodal.core.files import folder_lock, sha256_file, whole_folder
 
@@ -132,7 +132,7 @@ def _fetch(asset: Asset, folder: Path, fault: str) -> str:
     """Fills `folder` from the first source that gives the right bytes, and returns that source."""
     tried = [f"the cache {str(folder)!r}: {fault}"]
     if folder.is_dir():
-        logging.getLogger(__name__).warning("%s; fetching %s again", tried[0], asset.name)
+        say_error(f"warning: {tried[0]}; fetching {asset.name} again")
     # The lock is held, so whatever lies half made beside the folder was left by a process that died.
     for left in folder.parent.glob(".*/"):
         shutil.rmtree(left)

@@ -8,7 +8,8 @@ from xmodal import report
 from xmodal.config import flags
 from xmodal.core import versions
 from xmodal.core.clock import Clock
-from xmodal.core.errors import UserError, file_name_errors, with_flags
+from xmodal.core.console import say, say_error
+from xmodal.core.errors import UserError, system_errors, with_flags
 from xmodal.core.files import target_of, write_json, write_text
 from xmodal.report import markup
 from xmodal.runs.comparison import text
@@ -17,7 +18,7 @@ from xmodal.runs.comparison import text
 def main(argv: Sequence[str]) -> int:
     """Runs a benchmark with the flags of a run. Returns the exit code, 2 for what the user can mend."""
     if set(flags.HELP) & set(argv):
-        print(f"{__doc__}\n\n{flags.help_text()}")
+        say(f"{__doc__}\n\n{flags.help_text()}")
         return 0
     try:
         versions.check()
@@ -27,12 +28,12 @@ def main(argv: Sequence[str]) -> int:
         if settings.run.record:
             target_of(settings.run.record, report.RECORD, overwrite=overwrite)
         bench = importlib.import_module(f"xmodal.bench.{settings.bench.bench}")
-        with file_name_errors():
+        with system_errors():
             figures = bench.measure(settings, clock)
         if hasattr(bench, "tables"):
-            print(text(bench.tables(figures)))
+            say(text(bench.tables(figures)))
         else:
-            print("\n".join(f"{name}: {value}" for name, value in figures.items()))
+            say("\n".join(f"{name}: {value}" for name, value in figures.items()))
         if settings.run.record:
             record = {
                 "bench": settings.bench.bench,
@@ -49,7 +50,7 @@ def main(argv: Sequence[str]) -> int:
                 page = settings.run.record.with_suffix(".html")
                 write_text(page, bench.page(figures), markup.PAGE, overwrite=overwrite)
     except UserError as error:
-        print(f"error: {with_flags(error)}", file=sys.stderr)
+        say_error(f"error: {with_flags(error)}")
         return 2
     return 0
 

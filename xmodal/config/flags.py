@@ -17,9 +17,12 @@ from xmodal.config.experiments import EXPERIMENTS
 from xmodal.config.fields import MANY, Option, options_of
 from xmodal.core.errors import UserError, nearest, with_flags
 from xmodal.core.files import shipped
+from xmodal.core.reading import read_regular
 
 INDENT = 6 * " "
 HELP = ("--help", "-h", "--helpfull")
+# No flagfile has more, in bytes.
+LARGEST = 2**20
 # What another run of the same flagfile is not to do.
 NOT_REPLAYED = ("bench", "rows", "peer_epochs", "overwrite", "restart", "record", "dry_run")
 
@@ -120,7 +123,7 @@ def _expanded(words: Iterable[str], within: tuple[Path, ...] = ()) -> Iterator[s
 
 def _lines(word: str, file: Path) -> list[str]:
     try:
-        lines = [line.strip() for line in file.read_text("utf-8").splitlines()]
+        lines = [line.strip() for line in read_regular(file, LARGEST).decode().splitlines()]
     except UnicodeDecodeError as error:
         raise UserError(f"{word} is not in UTF-8 ({error})", "save it in UTF-8") from error
     except OSError as error:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from xmodal.config.experiments import EXPERIMENTS
 from xmodal.config.fields import Group, option
+from xmodal.core.files import path_of
 
 STRATEGIES = ("auto", "one_device", "mirrored", "multi_worker", "tpu")
 
@@ -14,9 +15,11 @@ class RunConfig(Group):
     """The run: its files, checkpoints and devices."""
 
     experiment: str = option("vgg_to_bert", "The experiment to run.", choices=tuple(EXPERIMENTS))
-    output_dir: Path = option(None, "Folder for the files of the run; default runs/<experiment>.", parse=Path)
+    output_dir: Path = option(
+        None, "Folder for the files of the run; default runs/<experiment>.", parse=path_of
+    )
     saved_models_dir: Path = option(
-        "saved_models", "Exports go to <this>/<experiment>/<version>/.", parse=Path
+        "saved_models", "Exports go to <this>/<experiment>/<version>/.", parse=path_of
     )
     overwrite: bool = option(False, "Replace the finished run in --output_dir.")
     restart: bool = option(False, "Discard the unfinished run in --output_dir and start from the beginning.")
@@ -36,7 +39,7 @@ class RunConfig(Group):
     )
     small: bool = option(False, "Also export int8 and LiteRT variants of the model, and measure them.")
     record: Path | None = option(
-        None, "JSON file for the results of the run, with flags, commit and hardware.", parse=Path
+        None, "JSON file for the results of the run, with flags, commit and hardware.", parse=path_of
     )
     seed: int = option(0, "Seed of splits, initial weights, shuffling and augmentation.", least=0)
     strategy: str = option(

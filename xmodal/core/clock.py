@@ -1,13 +1,22 @@
 """Wall seconds by stage, said as the stages go by."""
 
-import json
-import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
+from xmodal.core.console import say
 from xmodal.core.files import write_json
+from xmodal.core.records import Amount, read_record
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Times between interruptions: of each stage, and of the whole run."""
+
+    seconds: dict[str, Amount]
+    wall: Amount
 
 
 class Clock:
@@ -22,7 +31,7 @@ class Clock:
         seconds: stage -> wall seconds, in all processes that worked on it.
     """
 
-    def __init__(self, say: Callable[[str], None] = print, kept: Path | None = None):
+    def __init__(self, say: Callable[[str], None] = say, kept: Path | None = None):
         self.say = say
         self._kept = kept
         self.seconds, self._before = self._read()
@@ -50,21 +59,14 @@ class Clock:
         if not self._kept:
             return {}, 0.0
         try:
-            told = json.loads(self._kept.read_text())
-            seconds = {str(name): _seconds(value) for name, value in told["seconds"].items()}
-            return seconds, _seconds(told["wall"])
+            told = read_record(Kept, self._kept)
+            return told.seconds, told.wall
         except FileNotFoundError:
             pass
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            self.say(f"warning: {str(self._kept)!r} is broken ({error!r}): times are counted from now on")
+        except (OSError, ValueError) as error:
+            self.say(f"warning: {str(self._kept)!r} is broken ({error}): times are counted from now on")
         return {}, 0.0
 
     def wall_seconds(self) -> float:
         """Returns the seconds since the clock was made, and those of the processes before this one."""
         return round(self._before + time.perf_counter() - self._started, 3)
-
-
-def _seconds(value: float) -> float:
-    if not 0 <= float(value) < math.inf:
-        raise ValueError(f"{value!r} is no time")
-    return float(value)

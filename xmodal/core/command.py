@@ -1,12 +1,12 @@
 """The form of the commands beside `xmodal.run`: how they are parsed, and how they end."""
 
 import argparse
-import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from xmodal.core import versions
-from xmodal.core.errors import UserError, file_name_errors, with_flags
+from xmodal.core.console import say_error
+from xmodal.core.errors import UserError, system_errors, with_flags
 
 DONE, USER_ERROR, INTERRUPTED = 0, 2, 130
 
@@ -53,13 +53,13 @@ def exit_code(
     try:
         if check_versions:
             versions.check()
-        with file_name_errors():
+        with system_errors():
             run(argv[1:])
     except UserError as error:
-        print(f"error: {with_flags(error)}", file=sys.stderr)
+        say_error(f"error: {with_flags(error)}")
         return USER_ERROR
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        say_error("interrupted")
         return INTERRUPTED
     return DONE
 
@@ -71,6 +71,16 @@ def texts_of(words: Sequence[str]) -> list[str]:
         UserError: for an empty text.
     """
     texts = [" ".join(word.split()) for word in words]
+    if any(not _is_utf8(text) for text in texts):
+        raise UserError("the query is not in UTF-8", "write it in UTF-8")
     if not texts or not all(texts):
         raise UserError("the query is empty", "say what the picture shows, such as 'a truck'")
     return texts
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -2,6 +2,7 @@
 
 import difflib
 import errno
+import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -57,17 +58,35 @@ class WorkerLost(Exception):
     """
 
 
+# What Python says where no folder for temporary files takes a byte.
+NO_TEMPORARY = "No usable temporary directory"
+
+
 @contextmanager
-def file_name_errors() -> Iterator[None]:
-    """Turns what the system says of the name of a file, wherever it was given, into a `UserError`."""
+def system_errors() -> Iterator[None]:
+    """Turns what the system says of a file's name or of a full disk, whoever wrote, into a `UserError`."""
     try:
         yield
-    except OSError as error:
-        if error.errno not in (errno.ENAMETOOLONG, errno.ELOOP):
+    except Exception as error:
+        mendable = None if isinstance(error, UserError) else _mendable(error)
+        if mendable is None:
             raise
-        raise UserError(
-            f"{error.filename!r} cannot be read ({error.strerror})", "give another path"
-        ) from error
+        raise mendable from error
+
+
+def _mendable(error: Exception) -> UserError | None:
+    number, place = getattr(error, "errno", None), getattr(error, "filename", None)
+    if number in (errno.ENAMETOOLONG, errno.ELOOP):
+        return UserError(f"{place!r} cannot be read ({os.strerror(number)})", "give another path")
+    # TensorFlow has errors of its own, with the system's words in them.
+    if number in (errno.ENOSPC, errno.EDQUOT) or os.strerror(errno.ENOSPC) in str(error):
+        what = f"to write {place!r}" if place else f"({' '.join(str(error).split())[-200:]})"
+        return UserError(
+            f"no space left {what}", "free some space there, or set TMPDIR to a folder with more"
+        )
+    if NO_TEMPORARY in str(error):
+        return UserError(f"no temporary file can be written ({error})", "free some space, or set TMPDIR")
+    return None
 
 
 # The most that an error lists.

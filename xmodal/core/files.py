@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from xmodal.core.errors import UserError
-from xmodal.core.reading import kind_of
+from xmodal.core.reading import kind_of, open_regular
 
 # In the hidden name of what is not whole yet.
 UNFINISHED = ".xmodal-"
@@ -64,8 +64,8 @@ def shipped(words: str | Path) -> Path:
 
 
 def sha256_file(path: Path) -> str:
-    """Returns the SHA-256 of a file as 64 hexadecimal digits."""
-    with open(path, "rb") as file:
+    """Returns the SHA-256 of a regular file as 64 hexadecimal digits."""
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

@@ -7,12 +7,27 @@ from collections.abc import Sequence
 TENTHS = 1000
 
 
-def printable(text: str) -> str:
-    """Replaces what no font shows and no file takes: control characters, halves of surrogate pairs.
+# Marks that change the direction of the text after them, so that a name looks like another one.
+DIRECTIONS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+# Control characters, halves of surrogate pairs, separators of lines and paragraphs.
+UNSHOWN = ("Cc", "Cs", "Zl", "Zp")
 
-    File names that are not UTF-8 reach Python with such halves in them.
+
+def printable(text: str) -> str:
+    """Replaces what no font shows, no file takes, or a terminal obeys; a text is one line then.
+
+    File names that are not UTF-8 reach Python with halves of surrogate pairs in them.
     """
-    return "".join("\ufffd" if unicodedata.category(c) in ("Cc", "Cs") else c for c in text)
+    return "".join("\ufffd" if _unshown(c) else c for c in text)
+
+
+def escaped(text: str) -> str:
+    """Puts what `printable` replaces as `\\u001b`, as JSON may have it; ends of lines and tabs stay."""
+    return "".join(f"\\u{ord(c):04x}" if _unshown(c) and c not in "\n\t" else c for c in text)
+
+
+def _unshown(character: str) -> bool:
+    return (not character.isascii() and character in DIRECTIONS) or unicodedata.category(character) in UNSHOWN
 
 
 def cut(text: str, size: int, *, keep: str = "start") -> str:

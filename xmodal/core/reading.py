@@ -1,6 +1,7 @@
 """Files of other people, read in memory: regular ones alone, and no more of them than there is use for."""
 
 import errno
+import io
 import os
 import stat
 from pathlib import Path
@@ -23,6 +24,15 @@ def kind_of(mode: int) -> str:
     return next((name for is_it, name in KINDS.items() if is_it(mode)), "")
 
 
+def open_regular(path: str | Path) -> io.BufferedReader:
+    """Opens a file to read its bytes; raises what `read_regular` does."""
+    # Before it is opened: a pipe would be waited for.
+    kind = kind_of(os.stat(path).st_mode)
+    if kind:
+        raise NotReadable(errno.EINVAL, f"it is {kind}", str(path))
+    return open(path, "rb")
+
+
 def read_regular(path: str | Path, most: int) -> bytes:
     """Returns the content of a file.
 
@@ -35,11 +45,7 @@ def read_regular(path: str | Path, most: int) -> bytes:
         OSError: when the system cannot read it.
         ValueError: for a path that holds NUL.
     """
-    # Before it is opened: a pipe would be waited for.
-    kind = kind_of(os.stat(path).st_mode)
-    if kind:
-        raise NotReadable(errno.EINVAL, f"it is {kind}", str(path))
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         # Some files of the system tell no size, and some grow.
         content = file.read(most + 1)
     if len(content) > most:

@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from xmodal.core.errors import UserError
+from xmodal.core.sums import check_sums
+from xmodal.core.tensorflow_start import start_tensorflow
 
 
 def newest_version(folder: Path, said: str) -> Path:
@@ -29,15 +31,18 @@ def load_export(folder: Path) -> Any:
     """Loads a SavedModel that a run exported; its `signatures` answer.
 
     Raises:
-        UserError: when it cannot be loaded, or is not of xmodal.
+        UserError: when it is damaged, cannot be loaded, or is not of xmodal.
     """
+    check_sums(folder, "export the model again")
+    start_tensorflow("3")
     import tensorflow as tf
     import tensorflow_text  # noqa: F401  registers the ops of the tokenizer
 
     try:
         loaded = tf.saved_model.load(str(folder))
-    except (OSError, ValueError, tf.errors.OpError) as error:
-        reason = " ".join(str(error).split())[:200]
+    # What TensorFlow says of a model that it cannot load may be anything.
+    except Exception as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         raise UserError(
             f"the model in {str(folder)!r} cannot be loaded ({reason})", "export it again"
         ) from error

@@ -14,6 +14,7 @@ from xmodal.core.errors import UserError
 from xmodal.core.formatting import first_few
 from xmodal.core.reading import read_regular
 from xmodal.data.image_files import MOST_BYTES, why_undecodable
+from xmodal.data.personal_names import personal_warnings
 from xmodal.data.splits import SPLITS, Example, Things
 
 # A class with fewer training examples than this is worth a warning, and so is a largest class with
@@ -91,7 +92,9 @@ def audit(
     ]
     counts = _counts(kept, class_names)
     _require_enough(counts, {example.split for example in examples}, min_per_class, dropped, things)
-    return kept, DataReport(counts, dropped, duplicates, leaked, warnings + _count_warnings(counts, things))
+    warnings += _count_warnings(counts, things)
+    warnings += personal_warnings(class_names, [example.id for example in examples])
+    return kept, DataReport(counts, dropped, duplicates, leaked, warnings)
 
 
 def audit_unlabelled(

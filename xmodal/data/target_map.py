@@ -1,6 +1,7 @@
 """Texts read from files: the target map, a question put in words alone, and what classes are about."""
 
 import csv
+import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,10 @@ import numpy as np
 from xmodal.bridge.class_names import with_article
 from xmodal.core.errors import UserError, nearest
 from xmodal.core.files import path_of
+from xmodal.core.reading import read_regular
+
+# No such table has more.
+MOST_BYTES = 64 * 2**20
 
 
 @dataclass(frozen=True)
@@ -167,8 +172,8 @@ def _answered(path: Path, flag: str) -> dict[str, str]:
 def _pairs(path: Path, flag: str, first: str, second: str) -> Iterator[tuple[int, tuple[str, str]]]:
     """Yields what two columns of a CSV hold in each line, with the line's number."""
     try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file))
+        text = read_regular(path, MOST_BYTES).decode("utf-8-sig")
+        rows = list(csv.DictReader(io.StringIO(text, newline="")))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{flag} cannot be read ({error})", "give a CSV file in UTF-8") from error
     if not rows or not {first, second} <= set(rows[0]):

@@ -11,10 +11,10 @@ from dataclasses import asdict
 from pathlib import Path
 
 from xmodal.core.command import Parser
+from xmodal.core.console import say_error, write_out
 from xmodal.core.errors import UserError
 from xmodal.core.files import path_of, target_of, whole_file, write_text
-from xmodal.core.formatting import cut, printable
-from xmodal.core.tensorflow_start import start_tensorflow
+from xmodal.core.formatting import cut, escaped, printable
 from xmodal.data.tables import Reading, require_encodings
 from xmodal.export.asked_files import (
     BLANK,
@@ -54,7 +54,8 @@ def items_of(
         UserError: for a file that is not there, and when there is nothing to answer.
     """
     reading = reading or Reading("utf-8", None, "text", "", "")
-    items = [Item(text, text.encode("utf-8", "replace"), True) for text in texts]
+    # Arguments that are not UTF-8 have halves of surrogate pairs for their bytes.
+    items = [Item(text, text.encode(errors="surrogateescape"), True) for text in texts]
     warnings: list[str] = []
     for argument in arguments:
         path = path_of(argument)
@@ -78,11 +79,11 @@ def items_of(
 
 def as_json(answers: Sequence[Answer]) -> str:
     """Returns the answers as a JSON list of objects."""
-    return json.dumps([asdict(answer) for answer in answers], indent=2, ensure_ascii=False) + "\n"
+    return escaped(json.dumps([asdict(answer) for answer in answers], indent=2, ensure_ascii=False)) + "\n"
 
 
 def as_csv(answers: Sequence[Answer], items: Sequence[Item] = ()) -> str:
-    """Returns the answers as CSV: a line each, a column for each class.
+    """Returns the answers as CSV: a line each, a column for each class; no cell is a formula.
 
     Of items that came from tables, the columns of these come first, and others of other names after them.
     """
@@ -93,14 +94,22 @@ def as_csv(answers: Sequence[Answer], items: Sequence[Item] = ()) -> str:
         head = [*columns, "item", *ADDED, *(f"probability:{name}" for name in classes)]
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(head)
+    writer.writerow(map(_cell, head))
     for place, answer in enumerate(answers):
         cells = [items[place].row.get(name, "") for name in columns]
         shares = [answer.probabilities.get(name, "") for name in classes]
         probability = "" if answer.problem else answer.probability
         told = [answer.item, answer.label, probability, answer.read, answer.problem]
-        writer.writerow([*cells, *told, *shares])
+        writer.writerow(map(_cell, [*cells, *told, *shares]))
     return buffer.getvalue()
+
+
+def _cell(value: str | float) -> str | float:
+    """Returns a cell that no spreadsheet takes for a formula: one such is begun with an apostrophe."""
+    if not isinstance(value, str):
+        return value
+    text = escaped(value)
+    return f"'{text}" if FORMULA.match(text) and not NUMBER.fullmatch(text) else text
 
 
 def as_table(answers: Sequence[Answer]) -> str:
@@ -109,7 +118,7 @@ def as_table(answers: Sequence[Answer]) -> str:
     for answer in answers:
         name = cut(printable(answer.item), 40, keep="end")
         if answer.problem:
-            rows.append((name, "-", "", "", "", answer.problem))
+            rows.append((name, "-", "", "", "", printable(answer.problem)))
             continue
         second = sorted(answer.probabilities.items(), key=lambda pair: -pair[1])[1:2]
         other, share = second[0] if second else ("", 0.0)
@@ -144,6 +153,8 @@ def as_sheet(pictured: Sequence[tuple[Item, Answer]]) -> bytes:
 
 
 FORMATS = ("table", "json", "csv")
+# Formulas begin so, in the full width of East Asian letters too; a number with its sign is none.
+FORMULA, NUMBER = re.compile(r"[=+\-@\t\uff1d\uff0b\uff0d\uff20]"), re.compile(r"[+-]?[0-9]+(\.[0-9]+)?")
 # How such a file begins.
 WRITTEN = re.compile(
     rb'\A(item +label .*or else.* read\n|\[\n  \{\n    "item": |item,label,probability,read,problem'
@@ -180,14 +191,13 @@ def answer(options: argparse.Namespace, answers_of: Callable[[Sequence[Item]], I
     require_encodings(reading)
     items, warnings = items_of(options.items, options.text, reading, options.image_column)
     for warning in warnings:
-        print(f"warning: {warning}", file=sys.stderr)
-    start_tensorflow("3")
+        say_error(f"warning: {printable(warning)}")
     answers = list(answers_of(items))
     told = _told(options.format, items, answers)
     if options.output:
         write_text(options.output, told, WRITTEN, overwrite=options.overwrite)
     else:
-        sys.stdout.write(told)
+        write_out(told)
     if options.sheet:
         _write_sheet(options.sheet, items, answers, options.overwrite)
     failed = [answer for answer in answers if answer.problem not in ("", BLANK)]
@@ -215,4 +225,4 @@ def _write_sheet(path: Path, items: Sequence[Item], answers: Sequence[Answer], o
     with whole_file(path, SHEET, overwrite=overwrite) as file:
         file.write(drawn)
     if len(pictured) > SHOWN:
-        print(f"{path} has the first {SHOWN} of {len(pictured)} pictures", file=sys.stderr)
+        say_error(f"{path} has the first {SHOWN} of {len(pictured)} pictures")

@@ -14,8 +14,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from xmodal.core.files import whole_folder
 from xmodal.core.formatting import interval
+from xmodal.core.sums import summed_folder
 from xmodal.data.decoding import decode
 from xmodal.data.images import ImageSplit
 from xmodal.evaluation.intervals import compare_paired, wilson_interval
@@ -125,7 +125,7 @@ def document_forms(
     """
     int8 = TextClassifier(text.encoder, int8_copy(text.model), None)
     served = ServedDocuments(text=int8, temperature=temperature, prepare=prepare, names=names)
-    with whole_folder(form_folder(exported, "int8")) as folder:
+    with summed_folder(form_folder(exported, "int8")) as folder:
         tf.saved_model.save(served, str(folder), signatures=served.signatures())
 
     def tokens(documents):
@@ -137,7 +137,7 @@ def document_forms(
 
     shapes = {name: [None, *value.shape[1:]] for name, value in tokens(tf.constant([""])).items()}
     specs = {name: tf.TensorSpec(shape, tf.int32, name=name) for name, shape in shapes.items()}
-    with whole_folder(form_folder(exported, "litert")) as folder:
+    with summed_folder(form_folder(exported, "litert")) as folder:
         _write_lite(folder, lite_model(answers, specs, text.model), names)
         _save(tokens, "text", folder / "inputs", text.encoder.preprocessor)
     return {
@@ -187,7 +187,7 @@ def small_images(
         tried = {name: form.part(slice(held_out)) for name, form in forms.items()}
         tested = {name: form.part(slice(held_out, None)) for name, form in forms.items()}
         kept = chosen(tried, validation.labels)
-        with whole_folder(form_folder(exported, "litert")) as folder:
+        with summed_folder(form_folder(exported, "litert")) as folder:
             shutil.copytree(folders[kept], folder, dirs_exist_ok=True)
     choice = small_table(tried, validation.labels, "image", "validation", f"; {kept} is kept")
     return small_table(tested, test.labels, "image"), choice

@@ -1,10 +1,10 @@
 """What draws pictures from texts, as they are typed: the run's own generator, saved, or one of keras-nlp."""
 
-import json
 import textwrap
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Annotated, Literal
 
 import keras
 import keras_nlp
@@ -12,16 +12,30 @@ import numpy as np
 import tensorflow as tf
 
 from xmodal.core.errors import UserError
-from xmodal.core.files import whole_folder, write_json
+from xmodal.core.files import write_json
+from xmodal.core.records import Between, read_record
+from xmodal.core.sums import check_sums, summed_folder
 from xmodal.export.picture_index import ServedTexts
 from xmodal.export.serving import Inference
 from xmodal.tasks.image_generator import Sampling, as_pixels, generate_images, noise_for, ode_step
 
 FACTS = "generator.json"
 PRESET = "preset:"
+REMEDY = "give the folder of one that --experiment=text_to_image saved, or preset:NAME"
+Side = Annotated[int, Between(1, 4096)]
 
 # Texts (N,) and a seed -> pictures (N, H, W, 3) uint8.
 Painter = Callable[[Sequence[str], int], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a generator says of itself: the shape (H, W, channels) of its pictures, and its `Sampling`."""
+
+    shape: tuple[Side, Side, Annotated[int, Between(1, 3)]]
+    steps: Annotated[int, Between(1, 100_000)]
+    guidance: Annotated[float, Between(-1e6, 1e6)]
+    solver: Literal["euler", "heun"]
 
 
 class ServedGenerator(tf.Module):
@@ -79,7 +93,7 @@ class ServedGenerator(tf.Module):
 
 def save_generator(folder: Path, served: ServedGenerator) -> None:
     """Saves a generator as a SavedModel, whole or not at all; `folder` must not be there."""
-    with whole_folder(folder) as temporary:
+    with summed_folder(folder) as temporary:
         tf.saved_model.save(served, str(temporary), signatures=served.signatures())
         write_json(temporary / FACTS, {"shape": served.shape, **asdict(served.sampling)})
 
@@ -95,17 +109,21 @@ def load_generator(folder: Path, steps: int | None = None, guidance: float | Non
         UserError: when there is none.
     """
     try:
-        facts = json.loads((folder / FACTS).read_text())
-        shape = tuple(facts.pop("shape"))
-        own = Sampling(**facts)
+        facts = read_record(Facts, folder / FACTS)
+        check_sums(folder, REMEDY)
         model = tf.saved_model.load(str(folder))
         embed, move = model.signatures["embed_text"], model.signatures["move"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except UserError:
+        raise
+    # What TensorFlow says of a model that it cannot load may be anything.
+    except Exception as error:
         raise UserError(
             f"--model={folder} is no generator ({type(error).__name__}: {_short(error)})",
-            "give the folder of one that --experiment=text_to_image saved, or preset:NAME",
+            REMEDY,
         ) from error
-    sampling = replace(own, steps=steps or own.steps, guidance=own.guidance if guidance is None else guidance)
+    sampling = Sampling(
+        steps or facts.steps, facts.guidance if guidance is None else guidance, solver=facts.solver
+    )
 
     def moved(images, texts, start, end, guidance):
         # The model is held too: its variables live as long as it does.
@@ -114,7 +132,7 @@ def load_generator(folder: Path, steps: int | None = None, guidance: float | Non
 
     def paint(texts: Sequence[str], seed: int) -> np.ndarray:
         vectors = embed(text=tf.constant(list(texts)))["embedding"].numpy()
-        return generate_images(moved, noise_for(len(vectors), shape, (seed, 0)), vectors, sampling)
+        return generate_images(moved, noise_for(len(vectors), facts.shape, (seed, 0)), vectors, sampling)
 
     return paint
 

@@ -1,9 +1,9 @@
 """An index of pictures that texts can be asked of: saved whole, loaded and queried."""
 
-import json
+import textwrap
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import keras
@@ -11,16 +11,35 @@ import numpy as np
 import tensorflow as tf
 
 from xmodal.core.errors import UserError
-from xmodal.core.files import digests, write_json
+from xmodal.core.files import write_json
+from xmodal.core.records import read_record
+from xmodal.core.sums import check_sums
 from xmodal.data.images import ImageSplit, batches
 from xmodal.export.serving import IMAGE_BYTES, TEXT, Inference, Tokenizer, pixels
 from xmodal.models.text_encoder import TextEncoder
 from xmodal.tasks.shared_space import SharedSpace
 
-FORMAT = 2
+FORMAT = 3
 FACTS = "index.json"
 ENCODERS = "encoders"
 ARRAYS = ("vectors", "labels", "pictures")
+
+
+REMEDY = "give the folder of an index that --experiment=text_to_image saved"
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the index says of itself.
+
+    Attributes:
+        format: of its files.
+        class_names, ids: as those of `PictureIndex`.
+    """
+
+    format: int
+    class_names: tuple[str, ...]
+    ids: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -125,8 +144,7 @@ def save_index(folder: Path, index: PictureIndex, space: ServedSpace) -> None:
     for name in ARRAYS:
         np.save(folder / f"{name}.npy", getattr(index, name))
     tf.saved_model.save(space, str(folder / ENCODERS), signatures=space.signatures())
-    facts = {"format": FORMAT, "class_names": index.class_names, "ids": index.ids}
-    write_json(folder / FACTS, facts | {"sha256": digests(folder)})
+    write_json(folder / FACTS, asdict(Facts(FORMAT, index.class_names, index.ids)))
 
 
 def load_index(folder: Path) -> tuple[PictureIndex, Callable[[list[str]], np.ndarray]]:
@@ -140,29 +158,39 @@ def load_index(folder: Path) -> tuple[PictureIndex, Callable[[list[str]], np.nda
     Raises:
         UserError: when there is none, or a file of it is missing or was changed.
     """
-    remedy = "give the folder of an index that --experiment=text_to_image saved"
     try:
-        facts = json.loads((folder / FACTS).read_text())
-        told, version = facts["sha256"], facts["format"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"--index={folder} is no index ({type(error).__name__}: {error})", remedy) from error
-    if version != FORMAT:
-        raise UserError(f"--index={folder} has format {version}, not {FORMAT}", "make it again")
-    found = digests(folder)
-    changed = sorted(name for name in told if found.get(name) != told[name])
-    if changed:
-        happened = "was changed" if changed[0] in found else "is missing"
-        raise UserError(f"{str(folder / changed[0])!r} {happened}", "make the index again")
-    vectors, labels, pictures = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in ARRAYS)
-    index = PictureIndex(
-        np.array(vectors), np.array(labels), pictures, tuple(facts["ids"]), tuple(facts["class_names"])
-    )
-    model = tf.saved_model.load(str(folder / ENCODERS))
+        facts = read_record(Facts, folder / FACTS)
+        if facts.format != FORMAT:
+            raise UserError(f"--index={folder} has format {facts.format}, not {FORMAT}", "make it again")
+        check_sums(folder, "make the index again")
+        index = _read_index(folder, facts)
+        model = tf.saved_model.load(str(folder / ENCODERS))
+        (width,) = model.signatures["serving_default"].structured_outputs["embedding"].shape[1:]
+        if width != index.vectors.shape[1]:
+            raise ValueError(f"texts have {width} numbers and pictures {index.vectors.shape[1]}")
+    except UserError:
+        raise
+    # What TensorFlow says of a model that it cannot load may be anything.
+    except Exception as error:
+        reason = textwrap.shorten(f"{type(error).__name__}: {error}", 200)
+        raise UserError(f"--index={folder} is no index ({reason})", REMEDY) from error
 
     def encode(texts: list[str]) -> np.ndarray:
         return model.signatures["serving_default"](text=tf.constant(texts))["embedding"].numpy()
 
     return index, encode
+
+
+def _read_index(folder: Path, facts: Facts) -> PictureIndex:
+    """Reads what was checked to be as it was saved, and that its parts belong together."""
+    vectors, labels, pictures = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in ARRAYS)
+    count, classes = len(facts.ids), len(facts.class_names)
+    kinds = [(array.dtype.name, array.ndim, len(array)) for array in (vectors, labels, pictures)]
+    if kinds != [("float32", 2, count), ("int32", 1, count), ("uint8", 4, count)] or pictures.shape[3] != 3:
+        raise ValueError(f"its arrays do not belong together: {kinds}")
+    if not np.isfinite(vectors).all() or labels.min() < 0 or labels.max() >= classes:
+        raise ValueError("its vectors are not finite, or its labels are of no class")
+    return PictureIndex(np.array(vectors), np.array(labels), pictures, facts.ids, facts.class_names)
 
 
 def thumbnails(split: ImageSplit, size: int) -> np.ndarray:

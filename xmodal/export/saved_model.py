@@ -1,20 +1,19 @@
 """One SavedModel with raw inputs: where it goes, and how it is written."""
 
 import hashlib
-import json
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 
 import tensorflow as tf
 
-from xmodal.core.files import digests, new_folder, rename_folder
+from xmodal.core.files import new_folder, rename_folder
+from xmodal.core.sums import sums_of, write_sums
 from xmodal.export.served_documents import ServedDocuments
 from xmodal.export.served_images import ServedImages
 from xmodal.export.served_names import ServedNames
 from xmodal.export.served_pairs import ServedPairs
 from xmodal.export.warmup_requests import write_requests
-from xmodal.report.model_card import CARD
 from xmodal.training.checkpoint import Stage, State
 
 # Other forms of an export, each in a folder beside its own.
@@ -52,7 +51,7 @@ def publish(
 ) -> tuple[Path, Told]:
     """Gives a model the next version in a folder, the layout that TensorFlow Serving watches.
 
-    It stands under its number only when it is whole and checked.
+    It stands under its number only when it is whole and checked, with the sums of its files.
 
     Args:
         folder: such as saved_models/vgg_to_bert.
@@ -77,6 +76,7 @@ def publish(
     with new_folder(place(folder / "new")) as temporary:
         write(temporary)
         told = check(temporary)
+        write_sums(temporary)
         if kept:
             attempt = facts.get("attempt", 0) + 1
             state = {"sha256": _digest(temporary), "told": told, "attempt": attempt}
@@ -105,5 +105,4 @@ def _versions(folders: Iterable[Path]) -> list[Path]:
 
 def _digest(folder: Path) -> str:
     """The SHA-256 of a version, whatever its card says."""
-    told = {name: digest for name, digest in digests(folder).items() if name != CARD}
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(sums_of(folder).encode()).hexdigest()

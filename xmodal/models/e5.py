@@ -1,17 +1,7 @@
-"""multilingual-e5-small (Wang et al. 2024, arXiv:2402.05672) from the file of 4 bits that the asset holds.
+"""multilingual-e5-small (Wang et al. 2024, arXiv:2402.05672): its tokenizer and its encoder."""
 
-The file begins with "E5S1", the sizes of the model and its vocabulary: pieces with their scores, and what
-each character is replaced by before it is cut into pieces. A directory of tensors follows, and the tensors
-themselves: float32, or Q4_0, where 32 weights share a float16 scale d and weight = (four bits - 8) d.
-Every number is little endian.
-"""
-
-import itertools
-import struct
 import unicodedata
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 
 import keras
 import keras_nlp
@@ -21,152 +11,15 @@ import tensorflow as tf
 import tensorflow_text
 from sentencepiece.sentencepiece_model_pb2 import ModelProto, TrainerSpec
 
+from xmodal.models.e5_file import END, PAD, PARTS, START, UNKNOWN, Container, Vocabulary, dequantised
+
 # What the encoder was trained to see before a text that stands alone, as against a passage to be found.
 PREFIX = "query: "
 
 DROPOUT = 0.1
 
-# The ids of XLM-R's pieces that stand for no text; <mask> is the last piece.
-START, PAD, END, UNKNOWN = 0, 1, 2, 3
-
-_MAGIC = b"E5S1"
-_HEADER = struct.Struct("<4sI7ifi5iQ")
-_ENTRY = struct.Struct("<BIQQ")  # kind, number of weights, offset, bytes
-_Q4_0 = 1  # the kind of a tensor in 4 bits; the other kind is float32
-_BLOCK = np.dtype([("scale", "<f2"), ("pairs", "u1", 16)])
-
-# Where the file keeps the weights of a layer of `encoder_model`, and those of a transformer layer's parts.
+# Where the file keeps the weights of a layer of `encoder_model`.
 _LAYERS = {"embeddings_layer_norm": "emb.ln"}
-_PARTS = {
-    "self_attention_layer/query": "q",
-    "self_attention_layer/key": "k",
-    "self_attention_layer/value": "v",
-    "self_attention_layer/attention_output": "ao",
-    "self_attention_layer_norm": "aln",
-    "feedforward_intermediate_dense": "fi",
-    "feedforward_output_dense": "fo",
-    "feedforward_layer_norm": "oln",
-}
-
-
-@dataclass(frozen=True)
-class Sizes:
-    """The sizes of the encoder, in the names of `keras_nlp.models.BertBackbone`."""
-
-    hidden_dim: int
-    num_layers: int
-    num_heads: int
-    intermediate_dim: int
-    vocabulary_size: int
-    max_sequence_length: int
-    num_segments: int
-
-
-@dataclass(frozen=True)
-class Vocabulary:
-    """A unigram vocabulary (Kudo 2018, arXiv:1804.10959).
-
-    Attributes:
-        pieces: the pieces, in the order of their ids.
-        scores: their log probabilities.
-        replaced: character -> what stands for it before the text is cut.
-    """
-
-    pieces: tuple[str, ...]
-    scores: tuple[float, ...]
-    replaced: dict[str, str]
-
-
-@dataclass(frozen=True)
-class Container:
-    """What the file holds.
-
-    Attributes:
-        sizes: of the encoder.
-        epsilon: of its layer normalisations.
-        vocabulary: of its tokenizer.
-        tensors: name -> float32 weights, flat, or blocks as `dequantised` takes them; a matrix has a row
-            for each output, or for each piece of the vocabulary.
-    """
-
-    sizes: Sizes
-    epsilon: float
-    vocabulary: Vocabulary
-    tensors: dict[str, np.ndarray]
-
-
-def read(path: Path) -> Container:
-    """Reads the file.
-
-    Args:
-        path: the file.
-
-    Raises:
-        ValueError: for a file of another kind.
-    """
-    content = path.read_bytes()
-    if content[:4] != _MAGIC:
-        raise ValueError(f"The file must begin with {_MAGIC!r}. Received: {path} with {content[:4]!r}")
-    _, _, *sizes, epsilon, block, count, start, end, pad, unknown, length = _HEADER.unpack_from(content)
-    if (block, start, pad, end, unknown) != (32, START, PAD, END, UNKNOWN):
-        raise ValueError(
-            "Q4_0 must have blocks of 32 weights, the vocabulary must begin with <s>, <pad>, </s>, <unk>. "
-            f"Received: {path} with blocks of {block} and the ids {start}, {pad}, {end}, {unknown}"
-        )
-    cuts = np.frombuffer(content, "<u4", count + 1, _HEADER.size)
-    scores = np.frombuffer(content, "<f4", count, _HEADER.size + cuts.nbytes)
-    pieces_at = _HEADER.size + cuts.nbytes + scores.nbytes
-    pieces = tuple(content[a:b].decode() for a, b in itertools.pairwise((cuts + pieces_at).tolist()))
-    replaced, directory_at = _read_replaced(content, pieces_at + length)
-    return Container(
-        sizes=Sizes(*sizes),
-        epsilon=epsilon,
-        vocabulary=Vocabulary(pieces, tuple(scores.tolist()), replaced),
-        tensors=dict(_read_tensors(content, directory_at)),
-    )
-
-
-def _read_replaced(content: bytes, start: int) -> tuple[dict[str, str], int]:
-    """The table of replaced characters that begins at `start`, and where it ends."""
-    (count, _), position = struct.unpack_from("<iI", content, start), start + 8
-    replaced = {}
-    for _ in range(count):
-        character, length = struct.unpack_from("<IB", content, position)
-        codes = struct.unpack_from(f"<{length}I", content, position + 5)
-        replaced[chr(character)] = "".join(map(chr, codes))
-        position += 5 + 4 * length
-    return replaced, position
-
-
-def _read_tensors(content: bytes, start: int) -> Iterator[tuple[str, np.ndarray]]:
-    (count,), position = struct.unpack_from("<i", content, start), start + 4
-    for _ in range(count):
-        (length,) = struct.unpack_from("<H", content, position)
-        name = content[position + 2 : position + 2 + length].decode()
-        kind, weights, offset, size = _ENTRY.unpack_from(content, position + 2 + length)
-        position += 2 + length + _ENTRY.size
-        if kind == _Q4_0:
-            yield name, np.frombuffer(content, _BLOCK, size // _BLOCK.itemsize, offset)
-        else:
-            yield name, np.frombuffer(content, "<f4", weights, offset)
-
-
-def dequantised(blocks: np.ndarray) -> np.ndarray:
-    """Brings blocks of Q4_0 to float32.
-
-    Args:
-        blocks: N records of a float16 `scale` and 16 bytes `pairs`; the low half of byte j is weight j
-            of the block, the high half weight j + 16.
-
-    Returns:
-        32 N weights.
-    """
-    weights = np.empty((len(blocks), 2, 16), np.float32)
-    weights[:, 0] = blocks["pairs"] & 15
-    weights[:, 1] = blocks["pairs"] >> 4
-    weights -= 8
-    weights *= blocks["scale"].astype(np.float32)[:, None, None]
-    return weights.reshape(-1)
 
 
 def tokenizer_model(vocabulary: Vocabulary) -> bytes:
@@ -323,7 +176,7 @@ def encoder_model(container: Container) -> keras.Model:
     first token, which the file lacks, is left out.
 
     Args:
-        container: what `read` returned.
+        container: what `e5_file.read` returned.
 
     Returns:
         token_ids, segment_ids, padding_mask, each (B, T) -> token vectors (B, T, D).
@@ -374,7 +227,7 @@ def _weight(tensors: dict[str, np.ndarray], path: str, shape: tuple[int, ...]) -
     layer, _, kind = path.rpartition("/")
     if layer.startswith("transformer_layer_"):
         block, _, part = layer.removeprefix("transformer_layer_").partition("/")
-        name = f"l{block}.{_PARTS[part]}"
+        name = f"l{block}.{PARTS[part]}"
     else:
         name = _LAYERS[layer]
     if kind == "kernel":

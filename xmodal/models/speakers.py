@@ -1,6 +1,5 @@
 """Speakers: ready image classifiers with names of their own, which speak for classes they never learned."""
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from xmodal.assets.presets import image_classifier_path
 from xmodal.bridge.names_text import imagenet_names
 from xmodal.core.errors import UserError, nearest
 from xmodal.core.files import cache_folder, path_of
+from xmodal.core.records import read_record
 from xmodal.core.saved_models import answering, labels_of, load_export, newest_version
 from xmodal.data.decoding import decoded_pixels, framed, squashed
 from xmodal.models.applications import Preprocess, application
@@ -209,10 +209,24 @@ def _keras_file(spec: str, cache: Path, offline: bool) -> Speaker:
     return Speaker(spec, logits, features, (), None, size)
 
 
+@dataclass(frozen=True)
+class _Facts:
+    """What is read of the facts of a run: the folder of its export."""
+
+    export: str
+
+
+@dataclass(frozen=True)
+class _Finished:
+    """What is read of metrics.json."""
+
+    facts: _Facts
+
+
 def _run(spec: str, cache: Path, offline: bool) -> Speaker:
     try:
-        exported = json.loads((path_of(spec) / "metrics.json").read_text())["facts"]["export"]
-    except (OSError, ValueError, LookupError, TypeError) as error:
+        exported = read_record(_Finished, path_of(spec) / "metrics.json").facts.export
+    except (OSError, ValueError) as error:
         raise UserError(f"the run {spec!r} tells of no export", "give the folder of an export") from error
     if not path_of(exported).is_dir():
         raise UserError(f"the export {exported!r} of the run {spec!r} is not there", "give its folder")

@@ -1,6 +1,7 @@
 """Text encoders: strings -> sentence vectors."""
 
 import os
+import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from xmodal.assets.catalog import E5_FILE
 from xmodal.core.errors import UserError
 from xmodal.kernels.dense import flatten_sequences
 from xmodal.kernels.layers import all_layers
-from xmodal.models import e5, trainable
+from xmodal.models import e5, e5_file, trainable
 from xmodal.models.hub_text import (
     load_encoder,
     preprocessor_of,
@@ -218,10 +219,18 @@ def is_new(model: keras.Model) -> bool:
 
 
 def _multilingual_e5(preset: str, sequence_length: int) -> TextEncoder:
-    loaded = e5.read(Path(preset) / E5_FILE)
+    container = Path(preset) / E5_FILE
+    try:
+        loaded = e5_file.read(container)
+        tokenizer = e5.tokenizer_model(loaded.vocabulary)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise UserError(
+            f"the text encoder {str(container)!r} could not be loaded ({textwrap.shorten(str(error), 200)})",
+            "fetch it again, or use another `text_encoder`",
+        ) from error
     _check_length(sequence_length, loaded.sizes.max_sequence_length, preset)
     model = e5.encoder_model(loaded)
-    preprocessor = e5.Preprocessor(e5.tokenizer_model(loaded.vocabulary), sequence_length)
+    preprocessor = e5.Preprocessor(tokenizer, sequence_length)
     return TextEncoder(preprocessor, _sentence_encoder(model.input, model.output, of_one_length=True))
 
 

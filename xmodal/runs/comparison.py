@@ -1,14 +1,15 @@
 """Finished runs side by side: their figures, flags and curves."""
 
-import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 from xmodal.core.errors import UserError
 from xmodal.core.formatting import capital, change, duration, interval, percent, printable
+from xmodal.core.reading import read_regular
+from xmodal.core.records import LARGEST, Amount, Count, Positive, Share, read_record, read_records
 from xmodal.report import markup
 from xmodal.report.figures import lines
 from xmodal.report.records import Plot, Series, Table
@@ -18,6 +19,53 @@ from xmodal.runs.folder import unfinished
 # Flags that only say where files go.
 PLACES = ("output_dir", "saved_models_dir", "record")
 MISSING = "-"
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What is compared of a result in metrics.json, as `xmodal.evaluation.metrics.Result` tells it."""
+
+    n: Positive
+    accuracy: Share
+    ci95: tuple[Share, Share]
+    loss: Amount | None
+    ece: Share
+    ece_uncalibrated: Share | None = None
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a run found, as `xmodal.evaluation.intervals.Gain` tells it."""
+
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Data:
+    """Examples by split and class."""
+
+    counts: dict[str, dict[str, Count]]
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """What is compared of metrics.json."""
+
+    results: dict[str, Figures]
+    data: Data
+    gains: tuple[Finding, ...]
+    seconds: dict[str, Amount]
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What is compared of a line of metrics.jsonl."""
+
+    stage: str
+    epoch: Count
+    val_accuracy: Share | None = None
 
 
 @dataclass(frozen=True)
@@ -32,9 +80,9 @@ class FinishedRun:
     """
 
     name: str
-    metrics: dict[str, Any]
+    metrics: Metrics
     flags: dict[str, bool | int | float | str]
-    epochs: tuple[dict[str, Any], ...]
+    epochs: tuple[Epoch, ...]
 
 
 def read_runs(folders: Sequence[Path]) -> list[FinishedRun]:
@@ -57,18 +105,28 @@ def read_run(folder: Path, name: str) -> FinishedRun:
     if unfinished(folder):
         raise UserError(f"the run in {str(folder)!r} has not come to its end", remedy)
     try:
-        metrics = json.loads((folder / "metrics.json").read_text())
-        config = (folder / "config.cfg").read_text()
-        epochs = tuple(map(json.loads, (folder / "metrics.jsonl").read_text().splitlines()))
-        if not isinstance(metrics["results"], dict):
-            raise ValueError("it holds no results")
+        return FinishedRun(
+            name,
+            metrics=_told(folder / "metrics.json", lambda path: read_record(Metrics, path)),
+            flags=_told(
+                folder / "config.cfg", lambda path: flag_values(read_regular(path, LARGEST).decode())
+            ),
+            epochs=_told(folder / "metrics.jsonl", lambda path: read_records(Epoch, path)),
+        )
     except FileNotFoundError as error:
         raise UserError(
             f"{str(folder)!r} holds no finished run: there is no {Path(error.filename).name}", remedy
         ) from error
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"the run in {str(folder)!r} cannot be read ({error})", "run it again") from error
-    return FinishedRun(name, metrics, flag_values(config), epochs)
+
+
+def _told(path: Path, read: Callable[[Path], T]) -> T:
+    try:
+        return read(path)
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise UserError(f"{str(path)!r} cannot be read ({reason})", "run it again") from error
 
 
 def compare(runs: Sequence[FinishedRun]) -> list[Table]:
@@ -77,10 +135,10 @@ def compare(runs: Sequence[FinishedRun]) -> list[Table]:
     Args:
         runs: two or more.
     """
-    results = [run.metrics["results"] for run in runs]
+    results = [run.metrics.results for run in runs]
     names = list(dict.fromkeys(name for of_run in results for name in of_run))
 
-    def rows(show: Callable[[dict[str, Any]], str]) -> list[tuple[str, ...]]:
+    def rows(show: Callable[[Figures], str]) -> list[tuple[str, ...]]:
         return [
             (name, *(show(of_run[name]) if name in of_run else MISSING for of_run in results))
             for name in names
@@ -89,11 +147,11 @@ def compare(runs: Sequence[FinishedRun]) -> list[Table]:
     head = ("", *(run.name for run in runs))
     tables = [
         Table("Accuracy, with its 95% interval", head, tuple(rows(_accuracy))),
-        Table("Log loss in nats", head, tuple(rows(lambda result: _figure(result["loss"])))),
+        Table("Log loss in nats", head, tuple(rows(lambda result: _figure(result.loss)))),
         Table(
             "Expected calibration error, before and after calibration",
             head,
-            tuple(rows(lambda result: change(result["ece_uncalibrated"], result["ece"]))),
+            tuple(rows(lambda result: change(result.ece_uncalibrated, result.ece))),
         ),
         Table("Examples by split", head, tuple(_counts(runs))),
     ]
@@ -104,9 +162,8 @@ def compare(runs: Sequence[FinishedRun]) -> list[Table]:
     return tables
 
 
-def _accuracy(result: dict[str, Any]) -> str:
-    n = result["n"]
-    return f"{percent(result['accuracy'], n)} ({interval(result['ci95'], n)})"
+def _accuracy(result: Figures) -> str:
+    return f"{percent(result.accuracy, result.n)} ({interval(result.ci95, result.n)})"
 
 
 def _figure(value: float | None) -> str:
@@ -114,7 +171,7 @@ def _figure(value: float | None) -> str:
 
 
 def _counts(runs: Sequence[FinishedRun]) -> list[tuple[str, ...]]:
-    counts = [run.metrics["data"]["counts"] for run in runs]
+    counts = [run.metrics.data.counts for run in runs]
     splits = dict.fromkeys(split for of_run in counts for split in of_run)
     return [
         (split, *(f"{sum(of_run[split].values()):,}" if split in of_run else MISSING for of_run in counts))
@@ -129,7 +186,7 @@ def _differing_flags(runs: Sequence[FinishedRun]) -> list[tuple[str, ...]]:
 
 
 def _seconds(runs: Sequence[FinishedRun]) -> list[tuple[str, ...]]:
-    of_runs = [run.metrics["seconds"] for run in runs]
+    of_runs = [run.metrics.seconds for run in runs]
     stages = dict.fromkeys(stage for seconds in of_runs for stage in seconds)
     rows = [
         (stage, *(duration(seconds[stage]) if stage in seconds else MISSING for seconds in of_runs))
@@ -141,13 +198,13 @@ def _seconds(runs: Sequence[FinishedRun]) -> list[tuple[str, ...]]:
 def curves(runs: Sequence[FinishedRun]) -> list[Plot]:
     """Returns a plot of the validation's accuracy by epoch for each stage that two or more runs trained."""
     plots = []
-    for stage in dict.fromkeys(epoch["stage"] for run in runs for epoch in run.epochs):
+    for stage in dict.fromkeys(epoch.stage for run in runs for epoch in run.epochs):
         series = []
         for run in runs:
             points = [
-                (epoch["epoch"] + 1, 100 * epoch["val_accuracy"])
+                (epoch.epoch + 1, 100 * epoch.val_accuracy)
                 for epoch in run.epochs
-                if epoch["stage"] == stage and "val_accuracy" in epoch
+                if epoch.stage == stage and epoch.val_accuracy is not None
             ]
             if points:
                 series.append(Series(run.name, *zip(*points, strict=True)))
@@ -160,9 +217,9 @@ def page(runs: Sequence[FinishedRun]) -> str:
     """Returns a page like report.html: no network, no scripts."""
     findings = "\n".join(
         f"<h3>{markup.text(run.name)}</h3>\n"
-        + markup.items([capital(gain["sentence"]) for gain in run.metrics["gains"]], "findings")
+        + markup.items([capital(gain.sentence) for gain in run.metrics.gains], "findings")
         for run in runs
-        if run.metrics["gains"]
+        if run.metrics.gains
     )
     plots = "".join(f"<figure>{lines(plot)}</figure>" for plot in curves(runs))
     tables = "\n".join(

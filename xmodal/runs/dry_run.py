@@ -10,6 +10,7 @@ from pathlib import Path
 
 from xmodal.config.config import Config
 from xmodal.core.clock import Clock
+from xmodal.core.console import say
 from xmodal.core.formatting import duration
 from xmodal.core.machine import hardware
 from xmodal.runs.folder import goes_on
@@ -58,7 +59,7 @@ class RehearsalClock(Clock):
 
 
 def dry_run(
-    config: Config, recipe: Callable[[Config, Clock], None], say: Callable[[str], None] = print
+    config: Config, recipe: Callable[[Config, Clock], None], say: Callable[[str], None] = say
 ) -> None:
     """Goes through every stage of a run, and says how long the run would take and how much memory.
 

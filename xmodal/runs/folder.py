@@ -1,15 +1,17 @@
 """The folder of a run: begun, gone on with after an interruption, or refused."""
 
-import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
+from xmodal.core.console import say
 from xmodal.core.errors import UserError
 from xmodal.core.files import folder_lock, mendable_os_errors, remove_unfinished, write_json, write_text
 from xmodal.core.formatting import first_few
+from xmodal.core.records import read_record
 
 CHECKPOINTS = "checkpoints"
 # What a run leaves in its folder, and --overwrite and --restart therefore remove; last the flags, which
@@ -38,6 +40,21 @@ FREE = (
 )
 
 
+@dataclass(frozen=True)
+class Begun:
+    """The record of a run that was begun.
+
+    Attributes:
+        flags: the resolved flags, one a line.
+        finished: whether it has come to its end.
+        data: what it reads -> its digest.
+    """
+
+    flags: str
+    finished: bool
+    data: dict[str, str] = field(default_factory=dict)
+
+
 @contextmanager
 def held(folder: Path, flagfile: str, *, overwrite: bool, restart: bool) -> Iterator[None]:
     """Holds a folder for a run that the block takes to its end; arguments as `begin` takes them.
@@ -55,11 +72,12 @@ def held(folder: Path, flagfile: str, *, overwrite: bool, restart: bool) -> Iter
             if not goes_on and not _has_trained(folder):
                 _clear(folder)
             raise
-        _write_record(folder, {"flags": flagfile, "finished": True})
+        begun = _read(folder)
+        _write_record(folder, Begun(flagfile, True, begun.data if begun else {}))
 
 
 def begin(
-    folder: Path, flagfile: str, *, overwrite: bool, restart: bool, say: Callable[[str], None] = print
+    folder: Path, flagfile: str, *, overwrite: bool, restart: bool, say: Callable[[str], None] = say
 ) -> bool:
     """Makes a folder ready for a run, which goes on with what an unfinished one left there.
 
@@ -84,7 +102,7 @@ def begin(
         return True
     _clear(folder)
     write_text(folder / "config.cfg", flagfile)
-    _write_record(folder, {"flags": flagfile, "finished": False})
+    _write_record(folder, Begun(flagfile, False))
     return False
 
 
@@ -101,15 +119,14 @@ def bind(folder: Path, digests: Mapping[str, str]) -> None:
     begun = _read(folder)
     if begun is None:
         return
-    bound = begun.get("data", {})
-    changed = [name for name, digest in digests.items() if bound.get(name, digest) != digest]
+    changed = [name for name, digest in digests.items() if begun.data.get(name, digest) != digest]
     if changed and _has_trained(folder):
         raise UserError(
             f"--output_dir={folder} holds an unfinished run that was begun with other data: changed are "
             f"{first_few(changed)}",
             "put the data back as they were, or add --restart to begin anew",
         )
-    _write_record(folder, {"data": bound | digests})
+    _write_record(folder, replace(begun, data={**begun.data, **digests}))
 
 
 def goes_on(folder: Path, flagfile: str, *, overwrite: bool, restart: bool) -> bool:
@@ -121,7 +138,7 @@ def goes_on(folder: Path, flagfile: str, *, overwrite: bool, restart: bool) -> b
         if not (restart or overwrite):
             raise
         begun = None
-    finished = (folder / "metrics.json").exists() and (begun is None or begun["finished"])
+    finished = (folder / "metrics.json").exists() and (begun is None or begun.finished)
     if finished and not overwrite:
         raise UserError(
             f"--output_dir={folder} holds a finished run", "choose another folder or add --overwrite"
@@ -129,7 +146,7 @@ def goes_on(folder: Path, flagfile: str, *, overwrite: bool, restart: bool) -> b
     # What has trained nothing has no result that other flags could change.
     if finished or begun is None or restart or not _has_trained(folder):
         return False
-    before, now = binding(begun["flags"]), binding(flagfile)
+    before, now = binding(begun.flags), binding(flagfile)
     changed = [name for name in sorted({*before, *now}) if before.get(name) != now.get(name)]
     if changed:
         has, gives = (
@@ -149,7 +166,7 @@ def unfinished(folder: Path) -> bool:
         UserError: when that cannot be told.
     """
     begun = _read(folder)
-    return begun is not None and not begun["finished"]
+    return begun is not None and not begun.finished
 
 
 def _require_ours(folder: Path, flagfile: str) -> None:
@@ -194,27 +211,20 @@ def _remove(path: Path) -> None:
         Path(os.path.realpath(path)).unlink(missing_ok=True)
 
 
-def _read(folder: Path) -> dict | None:
+def _read(folder: Path) -> Begun | None:
     record = folder / CHECKPOINTS / "run.json"
     try:
-        begun = json.loads(record.read_text())
-        if not (isinstance(begun["flags"], str) and isinstance(begun["finished"], bool)):
-            raise ValueError("it holds other things")
-        bound = begun.get("data", {})
-        if not (isinstance(bound, dict) and all(isinstance(digest, str) for digest in bound.values())):
-            raise ValueError("it holds other digests")
-        return begun
+        return read_record(Begun, record)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         told = (folder / "metrics.json").exists()
         remedy = "add --overwrite to replace what is there" if told else "add --restart to begin anew"
-        raise UserError(f"{str(record)!r} is broken ({error!r})", remedy) from error
+        raise UserError(f"{str(record)!r} is broken ({error})", remedy) from error
 
 
-def _write_record(folder: Path, told: Mapping[str, object]) -> None:
-    """Adds to the record of a run, or begins it."""
-    write_json(folder / CHECKPOINTS / "run.json", {**(_read(folder) or {}), **told})
+def _write_record(folder: Path, begun: Begun) -> None:
+    write_json(folder / CHECKPOINTS / "run.json", asdict(begun))
 
 
 def binding(flagfile: str) -> dict[str, str]:

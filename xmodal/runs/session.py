@@ -14,6 +14,7 @@ from xmodal.config.config import Config
 from xmodal.core import versions
 from xmodal.core.clock import Clock
 from xmodal.core.files import cache_folder, target_of, write_text
+from xmodal.core.formatting import printable
 from xmodal.data.audit import DataReport
 from xmodal.report.model_card import CARD
 from xmodal.runs import provenance
@@ -82,7 +83,7 @@ class Session:
             UserError: when the run goes on with one that was begun with other data, or another process of
                 the job has other data.
         """
-        for warning in data.warnings:
+        for warning in map(printable, data.warnings):
             self.clock.say(f"warning: {what}: {warning}" if what else f"warning: {warning}")
         digests = {f"{part} of {what or 'the examples'}": digest for part, digest in data.digests.items()}
         require_agreement(digests, self.trainer.strategy)

@@ -14,13 +14,15 @@ from typing import Any
 
 import numpy as np
 
+from xmodal.core.console import say
 from xmodal.core.errors import UserError
 from xmodal.core.files import mendable_os_errors, sha256_file, whole_folder
+from xmodal.core.reading import read_regular
 
 # Two, so that there is one before the last if the last should turn out broken.
 KEPT = 2
 FINISHED = "finished"
-DIGESTS = "SHA256SUMS"
+DIGESTS, LARGEST = "SHA256SUMS", 2**10
 RESTART = "add `restart` to begin anew, or choose another `output_dir`"
 # A save at an epoch's end may not make a training slower than by one part in this many.
 SHARE = 20
@@ -50,7 +52,7 @@ class Checkpoints:
     seconds: float = 60.0
     steps: int = 0
     writes: bool = True
-    say: Callable[[str], None] = print
+    say: Callable[[str], None] = say
     _taken: set[str] = field(default_factory=set, repr=False, compare=False)
 
     def stage(self, name: str) -> "Stage":
@@ -165,7 +167,7 @@ def _synced(path: Path) -> Iterator[Any]:
 
 
 def _read(place: Path) -> State:
-    if (place / DIGESTS).read_text() != _digests(place):
+    if read_regular(place / DIGESTS, LARGEST).decode() != _digests(place):
         raise ValueError("its files are not what was written")
     with np.load(place / "arrays.npz") as arrays:
         return State(dict(arrays), json.loads((place / "facts.json").read_text()))

@@ -3,11 +3,11 @@
 import json
 import os
 import socket
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from xmodal.core.console import say_error
 from xmodal.core.errors import UserError
 
 EXAMPLE = (
@@ -48,7 +48,10 @@ def current_worker(strategy: str, environment: Mapping[str, str] = os.environ) -
         return _of_tf_config(environment["TF_CONFIG"])
     if "SLURM_PROCID" in environment:
         tasks = environment.get("SLURM_STEP_NUM_TASKS") or environment.get("SLURM_NTASKS") or "1"
-        return Worker(int(environment["SLURM_PROCID"]), int(tasks))
+        number = environment["SLURM_PROCID"]
+        if not (number.isdecimal() and tasks.isdecimal() and int(number[:9]) < int(tasks[:9])):
+            raise UserError(f"SLURM_PROCID={number!r} is no process of {tasks!r}", "start it with srun")
+        return Worker(int(number[:9]), int(tasks[:9]))
     raise UserError("`strategy=multi_worker` needs to know the other hosts", EXAMPLE)
 
 
@@ -58,7 +61,7 @@ def wait_for_hosts(
     *,
     seconds: float = MOST_SECONDS,
     pause: float = 0.5,
-    say: Callable[[str], None] = lambda line: print(line, file=sys.stderr, flush=True),
+    say: Callable[[str], None] = say_error,
 ) -> None:
     """Waits until all processes of a job have started, and says which ones have not.
 

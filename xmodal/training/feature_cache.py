@@ -15,6 +15,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from xmodal.core.console import say
 from xmodal.core.files import folder_lock, mendable_os_errors, whole_file, write_json
 from xmodal.data import augmentation, decoding, image_sources, images
 from xmodal.data.batches import Batches
@@ -55,7 +56,7 @@ def features(
     cache: FeatureCache,
     facts: dict[str, object],
     stage: str = "",
-    log: Callable[[str], None] = print,
+    log: Callable[[str], None] = say,
 ) -> Rows:
     """Runs a network over a split, or finds what an earlier run of the same left.
 

@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
+from xmodal.core.formatting import printable
 from xmodal.data.batches import Batches, read_ahead, untuned
 from xmodal.kernels.layers import all_layers
 from xmodal.training.rehearsal import TAKEN, Steps, under_way
@@ -241,4 +242,4 @@ def moving_statistics(model: keras.Model) -> list[keras.Variable]:
 def progress_bar(name: str, steps: int, strategy: tf.distribute.Strategy) -> tqdm:
     """Returns a progress bar on the chief's terminal, and a silent one elsewhere or without a name."""
     shown = name and workers(strategy).is_chief
-    return tqdm(total=steps, desc=name, leave=False, disable=None if shown else True)
+    return tqdm(total=steps, desc=printable(name), leave=False, disable=None if shown else True)

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from xmodal.config.training import TrainConfig
+from xmodal.core.console import say
 from xmodal.data.batches import Batches
 from xmodal.data.images import ImageSplit
 from xmodal.data.rows import Rows
@@ -54,7 +55,7 @@ class Trainer:
     strategy: tf.distribute.Strategy = field(default=None)
     checkpoints: Checkpoints | None = None
     cache: FeatureCache | None = None
-    log: Callable[[str], None] = print
+    log: Callable[[str], None] = say
 
     def __post_init__(self) -> None:
         if self.strategy is None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -141,5 +143,17 @@ def _events(folder: Path) -> Iterator[None]:
             yield
         writer.close()
         (written,) = Path(temporary).iterdir()
+        require_whole(written)
         with whole_file(folder / EVENTS) as file:
             file.write(written.read_bytes())
+
+
+def require_whole(events: Path) -> None:
+    """Raises an `OSError` for a file that was cut short: TensorFlow says nothing when the disk is full."""
+    import tensorflow as tf
+
+    try:
+        for _ in tf.data.TFRecordDataset(str(events)):
+            pass
+    except tf.errors.DataLossError as error:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(events)) from error

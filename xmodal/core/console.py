@@ -1,0 +1,29 @@
+"""The one door to the terminal: what names of files, classes and flags hold never reaches it raw."""
+
+import sys
+from typing import TextIO
+
+from xmodal.core.formatting import printable
+
+
+def say(text: str = "") -> None:
+    """Prints lines on the standard output; what a terminal would obey, and cannot show, is replaced."""
+    _print(text, sys.stdout)
+
+
+def say_error(text: str) -> None:
+    """Prints lines on the standard error, as `say` does."""
+    _print(text, sys.stderr)
+
+
+def write_out(text: str) -> None:
+    """Writes JSON or CSV, which `xmodal.core.formatting.escaped` rid of what a terminal would obey."""
+    sys.stdout.flush()
+    sys.stdout.buffer.write(text.encode())
+    sys.stdout.buffer.flush()
+
+
+def _print(text: str, stream: TextIO) -> None:
+    shown = "\n".join(printable(line) for line in text.split("\n"))
+    encoding = stream.encoding or "utf-8"
+    print(shown.encode(encoding, "replace").decode(encoding), file=stream, flush=True)

@@ -1,0 +1,33 @@
+"""Personal data in the names of classes and files, which every report shows."""
+
+import re
+from collections.abc import Sequence
+
+from xmodal.text.cleaning import prepare_texts
+from xmodal.text.personal_data import MARKS
+
+# What could be an address, a number of many digits, or a URL: few names have that, and they alone are read.
+DOUBTFUL = re.compile(r"@|%40|://|\d(?:[ ().+/-]?\d){7}|[A-Za-z]{2}\d\d ?[A-Za-z0-9]{4}")
+MOST = 1000
+
+
+def personal_warnings(class_names: Sequence[str], ids: Sequence[str]) -> tuple[str, ...]:
+    """Returns a warning when names look like personal data: reports and exports show them as they are.
+
+    Args:
+        class_names: the names of the classes.
+        ids: the names of the examples; of the doubtful ones, `MOST` are looked at.
+    """
+    found = {"class names": _marks(class_names), "file names": _marks(ids)}
+    told = [f"{what} ({', '.join(marks)})" for what, marks in found.items() if marks]
+    if not told:
+        return ()
+    return (f"what looks like personal data stands in {' and '.join(told)}: reports show it; rename them",)
+
+
+def _marks(names: Sequence[str]) -> list[str]:
+    doubtful = [name for name in names if DOUBTFUL.search(name)][:MOST]
+    if not doubtful:
+        return []
+    _, counts = prepare_texts([name.replace("/", " ") for name in doubtful])
+    return [mark for mark, count in zip(MARKS, counts.sum(axis=0), strict=True) if count]
