@@ -6,7 +6,7 @@ import subprocess
 import pytest
 
 from xmodal.core.errors import UserError
-from xmodal.core.sums import SUMS, check_sums, summed_folder, sums_of
+from xmodal.core.sums import SUMS, check_sums, summed_folder
 
 
 @pytest.fixture
