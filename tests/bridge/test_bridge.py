@@ -296,7 +296,7 @@ def test_saved_model_runs_without_this_package(tmp_path):
         ({"templates": ("{} and {}",)}, r"has 2 places for the class"),
         (
             {"templates": ("a photo of a {}.",)},
-            r"'a photo of a \{\}.' has an article before the class.*; write 'a photo of \{\}.'",
+            r"`template='a photo of a \{\}.'` has an article before the class.*; write 'a photo of \{\}.'",
         ),
         ({"templates": ("{}", "{}")}, r"`template='\{\}'` is given twice"),
     ],

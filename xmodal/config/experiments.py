@@ -35,19 +35,19 @@ RUN = (
 )
 TRAINING = (
     "optimizer schedule warmup weight_decay clip_norm accumulate ema precision jit steps_per_call "
-    "data_service profile_steps patience"
+    "data_service profile_steps"
 )
 SPLITS = (
     "class_names validation_fraction test_fraction keep_leaks merge_names min_per_class limit train_examples"
 )
 IMAGES = (
     "image_size bad_images base image_weights features augment label_smoothing epochs learning_rate "
-    "batch_size"
+    "batch_size patience"
 )
 HEAD = "trainable head_epochs hidden dropout head_learning_rate validations_per_epoch feature_cache_gb"
 TARGET = "target growth grow drop"
 TEXT = "text_encoder sequence_length"
-TEXT_TRAINING = "text_epochs text_batch_size text_learning_rate length_window"
+TEXT_TRAINING = "patience text_epochs text_batch_size text_learning_rate length_window"
 FINE_TUNING = f"{TEXT_TRAINING} text_trainable text_head_epochs layer_decay class_weights"
 BRIDGE = "text_style template top_k"
 COLUMNS = "text_column label_column split_column group_column separator quoting encoding fallback_encoding"
