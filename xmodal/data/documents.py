@@ -9,6 +9,7 @@ import numpy as np
 
 from xmodal.core.errors import UserError
 from xmodal.core.files import cache_folder
+from xmodal.core.formatting import first_few
 from xmodal.data.audit import DataReport, Scan, audit
 from xmodal.data.document_sources import read_documents
 from xmodal.data.splits import (
@@ -171,7 +172,7 @@ def with_test(original: DocumentData, examples: list[Example]) -> DocumentData:
             if name not in names:
                 raise UserError(
                     f"class {name!r} ({example.id!r}) does not stand in train",
-                    f"its classes must be among {', '.join(names)}",
+                    f"its classes must be among {first_few(names, 10)}",
                 )
     same = dict(zip(names, names, strict=True))
     learned = [

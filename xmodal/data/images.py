@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from xmodal.core.reading import read_regular
 from xmodal.data.audit import DataReport, audit, audit_unlabelled, scan
 from xmodal.data.augmentation import augmented, draws
 from xmodal.data.batches import Batches
-from xmodal.data.decoding import decode, decoded_pixels
+from xmodal.data.decoding import MAX_PIXELS, decode, decoded_pixels
 from xmodal.data.image_files import MOST_BYTES
 from xmodal.data.image_sources import read_images, read_unlabelled
 from xmodal.data.splits import IMAGES, SPLITS, Example, ExampleSplit, columns, digests_of, divide
@@ -105,6 +106,7 @@ def load_images(
     limit: int = 0,
     train_examples: int = 0,
     keep_leaks: bool = True,
+    max_pixels: int = MAX_PIXELS,
 ) -> ImageData:
     """Lists, splits and audits a set of images. No pixels are kept.
 
@@ -130,6 +132,7 @@ def load_images(
         train_examples: most images that train has before validation is cut from it, classes kept in
             proportion; a split that the data comes with stays whole. 0 is all.
         keep_leaks: keep train and validation images that stand in test too; reported in any case.
+        max_pixels: of an image; what has more is left out before it is decoded. 0 for no limit.
 
     Returns:
         The splits, the class names and the audit's report.
@@ -159,7 +162,7 @@ def load_images(
     )
     examples, report = audit(
         examples,
-        scan([example.item for example in examples], decoded_pixels),
+        scan([example.item for example in examples], partial(decoded_pixels, max_pixels=max_pixels)),
         things=IMAGES,
         class_names=names,
         bad_images=bad_images,
@@ -253,7 +256,7 @@ def batches(
 
     def load(item: tf.Tensor) -> tf.Tensor:
         encoded = item if split.in_memory else tf.io.read_file(item)
-        return read_image(encoded) if read_image else decode(encoded, height)
+        return read_image(encoded) if read_image else decode(encoded, height, max_pixels=0)
 
     height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
     pixels = tf.TensorSpec((height, width, 3), tf.float32)

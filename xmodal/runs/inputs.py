@@ -33,6 +33,7 @@ def configured_images(config: Config) -> ImageData:
         limit=config.data.limit,
         train_examples=config.data.train_examples,
         keep_leaks=config.data.keep_leaks,
+        max_pixels=config.data.max_pixels,
     )
 
 
@@ -136,6 +137,7 @@ def configured_pairs(config: Config) -> PairData:
         limit=data.limit,
         train_examples=data.train_examples,
         keep_leaks=data.keep_leaks,
+        max_pixels=data.max_pixels,
     )
 
 
