@@ -5,11 +5,12 @@
 The model is one that `--experiment=text_to_image` saved, or preset:NAME for one of keras-nlp.
 """
 
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from xmodal.core.command import Parser, exit_code, texts_of
+from xmodal.core.command import Parser, exit_code, require_png, texts_of
 from xmodal.core.console import say
 from xmodal.core.errors import UserError
 from xmodal.core.files import target_of, whole_file
@@ -36,12 +37,15 @@ def _run(arguments: Sequence[str]) -> None:
     parser.add_argument("--output", type=Path, default=Path("painted.png"), help="the sheet; painted.png")
     parser.add_overwrite()
     options = parser.parse_args(arguments)
+    require_png(options.output, "output")
     target_of(options.output, SHEET, overwrite=options.overwrite)
     texts = texts_of(options.text)
     for name in ("count", "steps"):
         value = getattr(options, name)
         if value is not None and value < 1:
             raise UserError(f"--{name}={value} is too few", "give a whole number from 1 on")
+    if options.guidance is not None and not math.isfinite(options.guidance):
+        raise UserError(f"--guidance={options.guidance} draws nothing", "give a finite number, such as 2")
     start_tensorflow()
     # After everything that can be told without TensorFlow.
     from xmodal.export.painter import PRESET, load_generator, preset_painter

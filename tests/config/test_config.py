@@ -536,3 +536,15 @@ def test_a_flagfile_that_cannot_be_read(tmp_path, content, problem):
     with pytest.raises(UserError) as caught:
         parsed(f"--flagfile={path}")
     assert str(caught.value) == f"--flagfile={path} {problem}"
+
+
+@pytest.mark.parametrize("flag", ["class_descriptions", "target_map", "image_folder", "record", "output_dir"])
+def test_an_empty_path_is_none_and_not_the_folder_that_one_is_in(flag, tmp_path):
+    plain, empty = parsed(), parsed(f"--{flag}=")
+    for settings in (empty, replayed(empty, tmp_path)):
+        assert dataclasses.replace(settings, flagfile="") == dataclasses.replace(plain, flagfile="")
+
+
+def test_a_path_that_must_be_there_may_not_be_empty():
+    with pytest.raises(UserError, match="saved_models_dir= is empty; give a path, or leave it out"):
+        parsed("--saved_models_dir=")

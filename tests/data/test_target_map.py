@@ -55,7 +55,7 @@ def test_commas_and_other_scripts_in_descriptions(tmp_path):
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        ("", "has no rows with the columns description and target; add a header and rows"),
+        ("", "has no rows with the columns description and target (there are none); add a header and rows"),
         ("description,target\n", "has no rows with the columns description and target"),
         ("text,target\ncat,animal\n", "has no rows with the columns description and target"),
         ("description;target\ncat;animal\n", "has no rows with the columns description and target"),
@@ -114,12 +114,14 @@ def test_descriptions_of_classes(tmp_path):
     [
         (
             "name,description\nsci.mde,x\n",
-            "line 2 describes 'sci.mde', which is no class; did you mean 'sci.med'?",
+            "line 2 describes 'sci.mde', which is no class; did you mean 'sci.med'? "
+            "(or give `class_descriptions=` to do without)",
         ),
         ("name,description\nsci.med,\n", "line 2 lacks a name or a description; fill in both"),
         (
             "name,text\nsci.med,x\n",
-            "has no rows with the columns name and description; add a header and rows",
+            "has no rows with the columns name and description (there are 'name', 'text'); "
+            "add a header and rows",
         ),
     ],
 )

@@ -210,7 +210,7 @@ def test_a_folder_is_read_as_training_reads_it(model, files, capsys):
         "c.txt": "",
         "d.txt": "",
         "deep/b.JPG": "",
-        "deep/h.webp": "animated WebP, which is not read: convert it to JPEG or PNG",
+        "deep/h.webp": "truncated or corrupt WebP",
         "e.tiff": "TIFF, which is not read: convert it to JPEG or PNG",
         "f.HEIC": "HEIC, which is not read: convert it to JPEG or PNG",
         "g": "AVIF, which is not read: convert it to JPEG or PNG",

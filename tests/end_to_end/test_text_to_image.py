@@ -188,6 +188,22 @@ def test_the_generator_is_served(finished):
         (paint.main, ["--model=nowhere", " "], "error: the query is empty"),
         (
             paint.main,
+            ["--model=nowhere", "a", "--guidance=nan"],
+            "error: --guidance=nan draws",
+        ),
+        (
+            paint.main,
+            ["--model=nowhere", "a", "--guidance=-inf"],
+            "error: --guidance=-inf draws",
+        ),
+        (
+            paint.main,
+            ["--model=nowhere", "a", "--output=x.jpg"],
+            "error: --output=x.jpg does not end",
+        ),
+        (paint.main, ["--model=nowhere", "a", "--output=x"], "error: --output=x does not end"),
+        (
+            paint.main,
             ["--model=nowhere", "a cat"],
             "error: --model=nowhere is no generator (FileNotFoundError",
         ),

@@ -1,7 +1,9 @@
 import shutil
 import warnings
+from pathlib import Path
 
 import keras
+import keras_nlp
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -15,7 +17,14 @@ from xmodal.models import trainable
 from xmodal.models.applications import Preprocess
 from xmodal.models.bilstm import MeanMaxPool, bilstm
 from xmodal.models.image_backbones import image_backbone
-from xmodal.models.text_encoder import MeanPool, bert_word_vectors, is_new, text_encoder, with_random_weights
+from xmodal.models.text_encoder import (
+    MeanPool,
+    bert_word_vectors,
+    is_new,
+    require_text_encoder,
+    text_encoder,
+    with_random_weights,
+)
 from xmodal.models.trainable import set_trainable
 
 CACHE = cache_folder()
@@ -413,3 +422,23 @@ def test_an_encoder_with_broken_weights(tmp_path):
     weights.write_bytes(weights.read_bytes()[:5000])
     with pytest.raises(UserError, match=r"the text encoder '.*' could not be loaded \(\w+: "):
         text_encoder(preset, 16)
+
+
+def test_a_tokenizer_that_knows_more_than_its_table_is_refused(tmp_path):
+    folder = Path(save_tiny_bert(tmp_path / "bert"))
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(f"word{number}" for number in range(99))]
+    keras_nlp.models.BertTokenizer(words, lowercase=True).save_to_preset(str(folder))
+    with pytest.raises(UserError, match=r"knows 104 pieces, its network has vectors for \d+; give a preset"):
+        text_encoder(str(folder), 16)
+
+
+@pytest.mark.parametrize(
+    ("length", "trainable", "message"),
+    [
+        (999, "head", "`sequence_length=999` is more than"),
+        (16, "layer_7", "`text_trainable=layer_7` is no layer"),
+    ],
+)
+def test_what_a_text_head_needs_is_told_before_anything_is_trained(tmp_path, length, trainable, message):
+    with pytest.raises(UserError, match=message):
+        require_text_encoder(save_tiny_bert(tmp_path / "bert"), length, trainable)

@@ -29,6 +29,9 @@ class DataConfig(Group):
     bad_images: str = option(
         "skip", "What to do with unreadable or truncated images.", choices=("skip", "fail")
     )
+    max_pixels: int = option(
+        100_000_000, "Maximum pixels per image; larger ones are left out before they are decoded.", least=1
+    )
     keep_leaks: bool = option(True, "Keep training examples that are in the test split, too.")
     merge_names: bool = option(False, "Merge classes whose names look alike: capitals, blanks, 1 and 1.0.")
     min_per_class: int = option(5, "Minimum number of training examples per class.", least=0)

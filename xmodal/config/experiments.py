@@ -41,8 +41,8 @@ SPLITS = (
     "class_names validation_fraction test_fraction keep_leaks merge_names min_per_class limit train_examples"
 )
 IMAGES = (
-    "image_size bad_images base image_weights features augment label_smoothing epochs learning_rate "
-    "batch_size patience"
+    "image_size bad_images max_pixels base image_weights features augment label_smoothing epochs "
+    "learning_rate batch_size patience"
 )
 HEAD = "trainable head_epochs hidden dropout head_learning_rate validations_per_epoch feature_cache_gb"
 TARGET = "target growth grow drop"

@@ -6,9 +6,11 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from numbers import Integral, Real
+from pathlib import Path
 from typing import Any
 
 from xmodal.core.errors import UserError, nearest
+from xmodal.core.files import shipped
 
 # The most of anything that is counted: with what is added to it, TensorFlow holds it in 32 bits.
 MANY = 10**9
@@ -99,6 +101,11 @@ class Option:
         return UserError(f"`{name}=` is empty", f"give {self.limits}")
 
     def _checked(self, name: str, value: Any) -> Any:
+        if self.parse in (Path, shipped) and value == "":
+            # It would be the folder that a command is started in.
+            if self.default is None:
+                return None
+            raise UserError(f"`{name}=` is empty", "give a path, or leave it out")
         with suppress(ValueError):
             parsed = self._parsed(value)
             if self.fits(parsed):

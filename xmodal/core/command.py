@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import NoReturn
 
 from xmodal.core import versions
@@ -62,6 +63,16 @@ def exit_code(
         say_error("interrupted")
         return INTERRUPTED
     return DONE
+
+
+def require_png(path: Path, flag: str) -> None:
+    """Refuses a name that says something else of a PNG file.
+
+    Raises:
+        UserError: naming the flag.
+    """
+    if path.suffix.lower() != ".png":
+        raise UserError(f"--{flag}={path} does not end in .png, and what is written is a PNG", "name it so")
 
 
 def texts_of(words: Sequence[str]) -> list[str]:

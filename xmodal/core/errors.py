@@ -10,6 +10,9 @@ from contextlib import contextmanager
 # An argument in an error, with or without its value. A value may hold a backtick.
 ARGUMENT = re.compile(r"`([a-z]\w*)(?:=(.*?))?`(?![^\s;,:.)])", re.DOTALL)
 
+# Of a problem or a remedy; so many of them from its end.
+MOST_LETTERS, ENDING = 800, 200
+
 
 class UserError(Exception):
     """A problem that the user can mend: an argument, a file, a missing asset.
@@ -29,9 +32,9 @@ class UserError(Exception):
     """
 
     def __init__(self, problem: str, remedy: str):
-        self.problem = problem
-        self.remedy = remedy
-        super().__init__(" ".join(f"{problem}; {remedy}".split()))
+        self.problem = _short(problem)
+        self.remedy = _short(remedy)
+        super().__init__(" ".join(f"{self.problem}; {self.remedy}".split()))
 
 
 def with_flags(error: UserError) -> UserError:
@@ -49,6 +52,14 @@ def _flag(argument: re.Match[str]) -> str:
     if value in (None, "True", "False"):
         return f"--no{name}" if value == "False" else f"--{name}"
     return f"--{name}={value}"
+
+
+def _short(words: str) -> str:
+    """Returns words with their middle left out where they are more than anybody reads."""
+    if len(words) <= MOST_LETTERS:
+        return words
+    left_out = len(words) - MOST_LETTERS
+    return f"{words[: MOST_LETTERS - ENDING]} ... ({left_out:,} more letters) ... {words[-ENDING:]}"
 
 
 class WorkerLost(Exception):

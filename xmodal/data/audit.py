@@ -8,12 +8,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from xmodal.core.errors import UserError
 from xmodal.core.formatting import first_few
 from xmodal.core.reading import read_regular
-from xmodal.data.image_files import MOST_BYTES, why_undecodable
+from xmodal.data.decoding import why_not_decoded
+from xmodal.data.image_files import MOST_BYTES
 from xmodal.data.personal_names import personal_warnings
 from xmodal.data.splits import SPLITS, Example, Things
 
@@ -21,6 +23,9 @@ from xmodal.data.splits import SPLITS, Example, Things
 # this many times the examples of the smallest.
 FEW = 20
 IMBALANCE = 10
+# Levels of 256 between the darkest and the brightest pixel of an image in which there is little to see.
+LITTLE_CONTRAST = 4
+FEW_BITS = "of 16 bits of which the upper ones are not used, so that they are nearly black"
 
 
 @dataclass(frozen=True)
@@ -45,10 +50,11 @@ class DataReport:
 
 
 class Scan(NamedTuple):
-    """What looking at an example found: a digest of its content, or why it cannot be used."""
+    """What looking at an example found: a digest of it, or why it cannot be used, and what is doubtful."""
 
     digest: bytes
     problem: str
+    doubt: str = ""
 
 
 def audit(
@@ -84,6 +90,7 @@ def audit(
     duplicates = _duplicates(usable)
     leaked = _leaked(usable)
     warnings = _content_warnings(len(examples), usable, dropped, duplicates, leaked, keep_leaks, things)
+    warnings += _doubts(examples, scans, things)
     gone = set() if keep_leaks else {name for name, _ in leaked}
     kept = [
         example._replace(digest=digest)
@@ -110,6 +117,7 @@ def audit_unlabelled(
         raise UserError(f"no {things.able} {things.noun}s: {reasons(dropped)}", "give others")
     duplicates = _duplicates(usable)
     warnings = _content_warnings(len(examples), usable, dropped, duplicates, (), True, things)
+    warnings += _doubts(examples, scans, things)
     kept = [example._replace(digest=digest) for example, digest in usable]
     return kept, DataReport(_counts(kept, ("",)), dropped, duplicates, (), warnings)
 
@@ -156,10 +164,20 @@ def _scan_one(item: str | bytes, pixels: Callable[[bytes], tf.Tensor]) -> Scan:
         return Scan(b"", f"cannot be read: {getattr(error, 'strerror', error)}")
     try:
         image = pixels(encoded).numpy()
-    except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError):
-        return Scan(b"", why_undecodable(encoded))
+    except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError) as error:
+        return Scan(b"", why_not_decoded(encoded, error))
     # The shape counts: a 2x8 and a 4x4 image of one colour have the same bytes.
-    return Scan(hashlib.blake2b(str(image.shape).encode() + image.tobytes(), digest_size=16).digest(), "")
+    digest = hashlib.blake2b(str(image.shape).encode() + image.tobytes(), digest_size=16).digest()
+    return Scan(digest, "", _doubt(encoded, image))
+
+
+def _doubt(encoded: bytes, pixels: np.ndarray) -> str:
+    """Says what is doubtful about an image (H, W, 3) that can be read; "" for nothing."""
+    if int(pixels.max()) - int(pixels.min()) <= LITTLE_CONTRAST:
+        return "without contrast"
+    # Of 16 bits the upper 8 are kept: of 12 that a camera or a scanner fills, 4 are left.
+    sixteen = encoded.startswith(b"\x89PNG") and encoded[24:25] == b"\x10"
+    return FEW_BITS if sixteen and pixels.max() < 64 else ""
 
 
 def _duplicates(usable: Iterable[tuple[Example, bytes]]) -> tuple[tuple[str, str], ...]:
@@ -247,6 +265,16 @@ def _content_warnings(
             f"{_count(len(conflicts), things)} with {things.same} in two classes: {first_few(conflicts)}"
         )
     return tuple(lines)
+
+
+def _doubts(examples: Sequence[Example], scans: Sequence[Scan], things: Things) -> tuple[str, ...]:
+    found: dict[str, list[str]] = {}
+    for example, seen in zip(examples, scans, strict=True):
+        if seen.doubt:
+            found.setdefault(seen.doubt, []).append(repr(example.id))
+    return tuple(
+        f"{_count(len(names), things)} {doubt}: {first_few(names)}" for doubt, names in found.items()
+    )
 
 
 def _count_warnings(counts: dict[str, dict[str, int]], things: Things) -> tuple[str, ...]:

@@ -203,7 +203,7 @@ def with_test(original: DocumentData, examples: list[Example]) -> DocumentData:
             if name not in names:
                 raise UserError(
                     f"class {name!r} ({example.id!r}) does not stand in train",
-                    f"its classes must be among {', '.join(names)}",
+                    f"its classes must be among {first_few(names, 10)}",
                 )
     same = dict(zip(names, names, strict=True))
     learned = [

@@ -88,16 +88,8 @@ def why_undecodable(encoded: bytes) -> str:
     if not encoded:
         return "empty file"
     kind = kind_by_content(encoded[:HEAD])
-    if is_animated_webp(encoded):
-        kind = "animated WebP"
     if not kind:
         return "not an image"
     if kind in READ:
         return f"truncated or corrupt {kind}"
     return f"{kind}, which is not read: convert it to JPEG or PNG"
-
-
-def is_animated_webp(encoded: bytes) -> bool:
-    """Tells whether the header of a WebP announces an animation."""
-    extended = kind_by_content(encoded[:HEAD]) == "WebP" and encoded[12:16] == b"VP8X"
-    return extended and len(encoded) > 20 and bool(encoded[20] & 2)

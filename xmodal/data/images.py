@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from xmodal.core.reading import read_regular
 from xmodal.data.audit import DataReport, audit, audit_unlabelled, scan
 from xmodal.data.augmentation import augmented, draws
 from xmodal.data.batches import Batches
-from xmodal.data.decoding import decode, decoded_pixels
+from xmodal.data.decoding import MAX_PIXELS, decode, decoded_pixels
 from xmodal.data.image_files import MOST_BYTES
 from xmodal.data.image_sources import read_images, read_unlabelled
 from xmodal.data.similar_names import without_look_alikes
@@ -107,6 +108,7 @@ def load_images(
     train_examples: int = 0,
     keep_leaks: bool = True,
     merge_names: bool = False,
+    max_pixels: int = MAX_PIXELS,
 ) -> ImageData:
     """Lists, splits and audits a set of images. No pixels are kept.
 
@@ -133,6 +135,7 @@ def load_images(
             proportion; a split that the data comes with stays whole. 0 is all.
         keep_leaks: keep train and validation images that stand in test too; reported in any case.
         merge_names: make one class of those whose names look alike, such as "Spam" and "spam".
+        max_pixels: of an image; what has more is left out before it is decoded. 0 for no limit.
 
     Returns:
         The splits, the class names and the audit's report.
@@ -163,7 +166,7 @@ def load_images(
     )
     examples, report = audit(
         examples,
-        scan([example.item for example in examples], decoded_pixels),
+        scan([example.item for example in examples], partial(decoded_pixels, max_pixels=max_pixels)),
         things=IMAGES,
         class_names=names,
         bad_images=bad_images,
@@ -258,7 +261,7 @@ def batches(
 
     def load(item: tf.Tensor) -> tf.Tensor:
         encoded = item if split.in_memory else tf.io.read_file(item)
-        return read_image(encoded) if read_image else decode(encoded, height)
+        return read_image(encoded) if read_image else decode(encoded, height, max_pixels=0)
 
     height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
     pixels = tf.TensorSpec((height, width, 3), tf.float32)

@@ -6,6 +6,7 @@ Either side of a pair may be missing, never both.
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ import numpy as np
 from xmodal.core.errors import UserError
 from xmodal.core.files import cache_folder
 from xmodal.data.audit import DataReport, Scan, audit, reasons, scan
-from xmodal.data.decoding import decoded_pixels
+from xmodal.data.decoding import MAX_PIXELS, decoded_pixels
 from xmodal.data.images import ImageSplit
 from xmodal.data.pair_sources import NO_IMAGE, PairSettings, RawPairs, read_pairs
 from xmodal.data.similar_names import without_look_alikes
@@ -99,6 +100,7 @@ def load_pairs(
     train_examples: int = 0,
     keep_leaks: bool = True,
     merge_names: bool = False,
+    max_pixels: int = MAX_PIXELS,
 ) -> PairData:
     """Lists, splits and audits a set of pairs. No pixels are kept.
 
@@ -127,6 +129,7 @@ def load_pairs(
             proportion; a split that the data comes with stays whole. 0 is all.
         keep_leaks: keep train and validation pairs whose image stands in test too; reported in any case.
         merge_names: make one class of those whose names look alike, such as "Spam" and "spam".
+        max_pixels: of an image; what has more is left out before it is decoded. 0 for no limit.
 
     Returns:
         The splits, the class names and the audit's report.
@@ -158,7 +161,7 @@ def load_pairs(
         min_per_class=min_per_class,
         seed=seed,
     )
-    examples, scans, unread = _scanned(examples, read.texts, bad_images)
+    examples, scans, unread = _scanned(examples, read.texts, bad_images, max_pixels)
     examples, report = audit(
         examples,
         scans,
@@ -176,7 +179,7 @@ def load_pairs(
 
 
 def _scanned(
-    examples: list[Example], texts: dict[str, str], bad_images: str
+    examples: list[Example], texts: dict[str, str], bad_images: str, max_pixels: int
 ) -> tuple[list[Example], list[Scan], tuple[str, ...]]:
     """Looks at every image; a pair that has a text goes on without one that cannot be read.
 
@@ -185,7 +188,13 @@ def _scanned(
     """
     pictured = [place for place, example in enumerate(examples) if example.item]
     found = dict(
-        zip(pictured, scan([examples[place].item for place in pictured], decoded_pixels), strict=True)
+        zip(
+            pictured,
+            scan(
+                [examples[place].item for place in pictured], partial(decoded_pixels, max_pixels=max_pixels)
+            ),
+            strict=True,
+        )
     )
     bad = [(examples[place].id, seen.problem) for place, seen in found.items() if seen.problem]
     if bad and len(bad) == len(found):

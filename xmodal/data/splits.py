@@ -317,7 +317,8 @@ def _renamed(names: tuple[str, ...], given: Sequence[str]) -> tuple[str, ...]:
         return names
     if len(given) != len(names):
         raise UserError(
-            f"`class_names` gives {len(given)} names, the data has {len(names)} classes ({', '.join(names)})",
+            f"`class_names` gives {len(given)} names, the data has {len(names)} classes "
+            f"({first_few(names, 10)})",
             "give one name a class, in this order",
         )
     repeated = [name for name in given if given.count(name) > 1]

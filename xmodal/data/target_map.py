@@ -13,6 +13,7 @@ import numpy as np
 from xmodal.bridge.class_names import with_article
 from xmodal.core.errors import UserError, nearest
 from xmodal.core.files import path_of
+from xmodal.core.formatting import first_few
 from xmodal.core.reading import read_regular
 
 # No such table has more.
@@ -159,7 +160,10 @@ def read_descriptions(path: Path, class_names: Sequence[str]) -> tuple[list[str]
         return texts, np.array(targets, np.int64)
     for line, (name, description) in rows:
         if name not in index:
-            raise UserError(f"{flag} line {line} describes {name!r}, which is no class", nearest(name, index))
+            raise UserError(
+                f"{flag} line {line} describes {name!r}, which is no class",
+                f"{nearest(name, index)} (or give `class_descriptions=` to do without)",
+            )
         texts.append(description)
         targets.append(index[name])
     return texts, np.array(targets, np.int64)
@@ -185,7 +189,11 @@ def _pairs(path: Path, flag: str, first: str, second: str) -> Iterator[tuple[int
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{flag} cannot be read ({error})", "give a CSV file in UTF-8") from error
     if not rows or not {first, second} <= set(rows[0]):
-        raise UserError(f"{flag} has no rows with the columns {first} and {second}", "add a header and rows")
+        found = first_few([repr(name) for name in rows[0]], 10) if rows else "none"
+        raise UserError(
+            f"{flag} has no rows with the columns {first} and {second} (there are {found})",
+            "add a header and rows",
+        )
     for line, row in enumerate(rows, start=2):
         pair = (row[first] or "").strip(), (row[second] or "").strip()
         if not all(pair):

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from xmodal.core.command import Parser
+from xmodal.core.command import Parser, require_png
 from xmodal.core.console import say_error, write_out
 from xmodal.core.errors import UserError
 from xmodal.core.files import path_of, target_of, whole_file, write_text
@@ -184,6 +184,8 @@ def answer(options: argparse.Namespace, answers_of: Callable[[Sequence[Item]], I
     Raises:
         UserError: for what cannot be read or written, and in the end when an item has no answer.
     """
+    if options.sheet:
+        require_png(options.sheet, "sheet")
     for path, kind in ((options.output, WRITTEN), (options.sheet, SHEET)):
         if path:
             target_of(path, kind, overwrite=options.overwrite)

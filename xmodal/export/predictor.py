@@ -11,7 +11,6 @@ import numpy as np
 from xmodal.bridge.name_answers import SCALE, similarities
 from xmodal.core.errors import UserError
 from xmodal.core.saved_models import answering, labels_of, load_export, newest_version
-from xmodal.data.image_files import why_undecodable
 from xmodal.data.target_map import Answers
 from xmodal.evaluation.calibration import softmax
 
@@ -225,10 +224,10 @@ def _problem(item: Item) -> str:
         return "" if item.content.strip() else "empty"
     import tensorflow as tf
 
-    from xmodal.data.decoding import decoded_pixels
+    from xmodal.data.decoding import decoded_pixels, why_not_decoded
 
     try:
         decoded_pixels(item.content)
-    except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError):
-        return why_undecodable(item.content)
+    except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError) as error:
+        return why_not_decoded(item.content, error)
     return ""

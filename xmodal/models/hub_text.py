@@ -69,6 +69,12 @@ def load_encoder(preset: str) -> tuple[keras.Model, keras.layers.Layer]:
             f"({type(error).__name__}: {textwrap.shorten(str(error), 200)})",
             "check the name and the network, or use `text_encoder=minilm_l6`",
         ) from error
+    pieces, vectors = tokenizer.vocabulary_size(), getattr(backbone, "vocabulary_size", None)
+    if vectors is not None and pieces > vectors:
+        raise UserError(
+            f"the tokenizer of {preset!r} knows {pieces:,} pieces, its network has vectors for {vectors:,}",
+            "give a preset whose files belong together",
+        )
     read = set(backbone.input) if isinstance(backbone.input, dict) else set()
     if "token_ids" not in read or not read <= {"token_ids", "segment_ids", "padding_mask"}:
         raise UserError(

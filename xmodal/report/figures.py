@@ -313,9 +313,10 @@ def sheet(rows: Sequence[tuple[str, Sequence[tuple[np.ndarray, str]]]]) -> bytes
 
 def decoded(encoded: bytes) -> np.ndarray:
     """Returns the pixels (H, W, 3) uint8 of a picture, read as `xmodal.data.images` reads them."""
-    import tensorflow as tf
+    from xmodal.data.decoding import decoded_pixels
 
-    return tf.io.decode_image(encoded, channels=3, expand_animations=False).numpy()
+    # Those of a run were looked at before; it may allow more than an export does.
+    return decoded_pixels(encoded, max_pixels=0).numpy()
 
 
 def thumbnail(encoded: bytes, side: int) -> np.ndarray:

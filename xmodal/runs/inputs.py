@@ -35,6 +35,7 @@ def configured_images(config: Config) -> ImageData:
         train_examples=config.data.train_examples,
         keep_leaks=config.data.keep_leaks,
         merge_names=config.data.merge_names,
+        max_pixels=config.data.max_pixels,
     )
 
 
@@ -150,6 +151,7 @@ def configured_pairs(config: Config) -> PairData:
         train_examples=data.train_examples,
         keep_leaks=data.keep_leaks,
         merge_names=data.merge_names,
+        max_pixels=data.max_pixels,
     )
 
 

@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from xmodal.core.console import say
 from xmodal.core.files import folder_lock, mendable_os_errors, whole_file, write_json
-from xmodal.data import augmentation, decoding, image_sources, images
+from xmodal.data import augmentation, decoding, image_headers, image_sources, images
 from xmodal.data.batches import Batches
 from xmodal.data.images import ImageSplit
 from xmodal.data.rows import Rows, StoredRows
@@ -29,7 +29,7 @@ from xmodal.training.strategy import workers
 SHARD_IMAGES = 4096
 KEY_FILE = "key.json"
 # The code that reads, decodes and augments images: with other code, features are computed anew.
-PIXELS = (images, image_sources, decoding, augmentation)
+PIXELS = (images, image_sources, decoding, image_headers, augmentation)
 
 
 @dataclass(frozen=True)

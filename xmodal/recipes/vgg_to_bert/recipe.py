@@ -16,6 +16,7 @@ from xmodal.data.images import ImageData, batches
 from xmodal.evaluation.calibrated_result import CalibratedResult
 from xmodal.evaluation.calibration import fit_temperature
 from xmodal.evaluation.metrics import HeldOut
+from xmodal.models.text_encoder import require_text_encoder
 from xmodal.recipes.image_baselines import image_baselines, image_worth
 from xmodal.recipes.image_training import train_images
 from xmodal.recipes.transfer_worth import Worth, worth_plot
@@ -76,6 +77,7 @@ def run(config: Config, clock: Clock) -> report.Run:
         # A mistake in them is reported before anything is trained.
         others = extra_targets(config, data)
         preset = session.text_encoder()
+        require_text_encoder(preset, config.text.sequence_length, config.text.text_trainable)
         legible = require_legible(session, [question, *others.values()], preset)
         bridge = Bridge(data.class_names, config.text.text_style, config.text.template, config.text.top_k)
     session.check_data(data.report)
