@@ -241,7 +241,7 @@ def written_table(path: Path, kind: str) -> Path:
 @pytest.mark.parametrize("kind", ["csv", "tsv", "jsonl"])
 def test_a_table_with_named_columns(tmp_path, load, kind):
     path = written_table(tmp_path / f"t.{kind}", kind)
-    data = load(f"{kind}:{path}", text_column="body", label_column="topic")
+    data = load(f"{kind}:{path}", text_column="body", label_column="topic", quoting=True)
     assert sizes(data) == [17, 2, 5]
     found = {
         (str(text), data.class_names[label])

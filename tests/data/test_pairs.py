@@ -210,7 +210,8 @@ def test_a_column_that_is_not_there(folder):
     source = write_csv(folder / "pairs.csv", rows())
     with pytest.raises(UserError, match="has no column 'photo' among 'image', 'text', 'label'") as caught:
         load(source, reading=replace(READING, image="photo"))
-    assert caught.value.remedy == "name its columns with `image_column`, `text_column` and `label_column`"
+    told = "name its columns with `image_column`, `text_column` and `label_column`"
+    assert caught.value.remedy.startswith(told)
 
 
 def test_a_packed_table_that_is_cut_off(folder):

@@ -69,12 +69,6 @@ class DocumentConfig(Group):
         "with a share for each class.",
     )
     split_column: str = option("split", "Column or key with the split of a document; a table may lack it.")
-    group_column: str = option(
-        "",
-        "Column or key of a group that stays in one split, such as an author; equal texts always do.",
-    )
-    separator: str = option("auto", "Separator of the columns of CSV and TSV: a character, tab, or auto.")
-    quoting: bool = option(False, "Read quoted fields in TSV, as in CSV.")
     encoding: str = option("utf-8", "Encoding of the documents.")
     fallback_encoding: str | None = option(
         None, "Encoding of files that are not in --encoding; without it they are an error."
@@ -83,6 +77,12 @@ class DocumentConfig(Group):
         30_000, "Vocabulary size of the TF-IDF baseline: the most frequent words.", least=1, most=MOST_WORDS
     )
     scrub: bool = option(True, "Replace personal data by marks such as [EMAIL].")
+    group_column: str = option(
+        "",
+        "Column or key of a group that stays in one split, such as an author; equal texts always do.",
+    )
+    separator: str = option("auto", "Separator of the columns of CSV and TSV: a character, tab, or auto.")
+    quoting: bool = option(False, "Read quoted fields in TSV, as in CSV.")
 
     def __post_init__(self):
         super().__post_init__()
