@@ -95,8 +95,8 @@ EXPERIMENTS = {
     ),
     "names_to_answers": _experiment(
         *("dataset", TEXT),
-        "saved_models_dir bad_images batch_size feature_cache_gb speaker speaker_names name_text answers "
-        "readers adapt shots draws",
+        "saved_models_dir bad_images max_pixels batch_size feature_cache_gb speaker speaker_names name_text "
+        "answers readers adapt shots draws",
         made_from="speaker dataset text_encoder",
     ),
 }

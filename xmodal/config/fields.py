@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from xmodal.core.errors import UserError, nearest
-from xmodal.core.files import shipped
+from xmodal.core.files import path_of, shipped
 
 # The most of anything that is counted: with what is added to it, TensorFlow holds it in 32 bits.
 MANY = 10**9
@@ -101,7 +101,7 @@ class Option:
         return UserError(f"`{name}=` is empty", f"give {self.limits}")
 
     def _checked(self, name: str, value: Any) -> Any:
-        if self.parse in (Path, shipped) and value == "":
+        if self.parse in (Path, path_of, shipped) and value == "":
             # It would be the folder that a command is started in.
             if self.default is None:
                 return None
