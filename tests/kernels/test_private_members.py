@@ -32,7 +32,7 @@ def test_what_layers_read_and_make_in_a_model():
     assert tensors_read(added)[0] is tensor_made(inside)
     assert tensor_made(added) is outputs
     assert producers(model)[id(tensor_made(inside))] is inside
-    assert [type(each).__name__ for each in operations(keras.Model(inputs, inputs + outputs))].count(
+    assert [type(each).__name__ for each in operations(keras.Model(inputs, outputs + outputs))].count(
         "Add"
     ) == 2
 

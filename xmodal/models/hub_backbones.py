@@ -19,8 +19,7 @@ def hub_backbone(preset: str, name: str, image_size: int, load_weights: bool) ->
     Args:
         preset: a folder, or a handle that `keras_hub.models.Backbone.from_preset` reads.
         name: as it was asked for, for messages.
-        image_size: side of the input in pixels. A backbone that reads one size alone, such as a ViT, gets the
-            images resized to that.
+        image_size: side of the input in pixels. A backbone such as a ViT reads one size alone.
         load_weights: with the weights of the preset, instead of random ones.
 
     Returns:
@@ -39,6 +38,11 @@ def hub_backbone(preset: str, name: str, image_size: int, load_weights: bool) ->
     place = backbone.input
     if not isinstance(place, keras.KerasTensor) or len(place.shape) != 4:
         raise UserError(f"{name!r} does not read images alone", "give an image backbone of KerasHub")
+    if place.shape[1] not in (None, image_size):
+        raise UserError(
+            f"{name!r} reads images of {place.shape[1]} pixels, not of `image_size={image_size}`",
+            f"give `image_size={place.shape[1]}`",
+        )
     read = keras.Model(place, _outputs(backbone))
     images = keras.Input((image_size, image_size, 3), name="image")
     inputs: list[keras.KerasTensor] = []
@@ -46,7 +50,7 @@ def hub_backbone(preset: str, name: str, image_size: int, load_weights: bool) ->
     def call(layer: keras.Layer, *args: Any, **kwargs: Any) -> Any:
         """Calls a layer of the clone, on scaled images where it would read the raw ones."""
         if any(arg is images for arg in args) and not inputs:
-            inputs.append(_scaled(images, preset, place.shape[1]))
+            inputs.append(_scaled(images, preset))
         return layer(*(inputs[0] if arg is images else arg for arg in args), **kwargs)
 
     try:
@@ -76,12 +80,10 @@ def _outputs(backbone: keras.Model) -> list[keras.KerasTensor]:
     return [*levels.values()][-LEVELS:] or keras.tree.flatten(backbone.output)[:1]
 
 
-def _scaled(images: keras.KerasTensor, preset: str, side: int | None) -> keras.KerasTensor:
-    """Returns images as a preset's own converter gives them, at its size where it reads no other."""
+def _scaled(images: keras.KerasTensor, preset: str) -> keras.KerasTensor:
+    """Returns images as a preset's own converter scales them."""
     import keras_hub
 
-    if side not in (None, images.shape[1]):
-        images = keras.layers.Resizing(side, side, name="resize")(images)
     try:
         converter = keras_hub.layers.ImageConverter.from_preset(preset)
     except Exception as error:
