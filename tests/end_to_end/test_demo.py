@@ -137,12 +137,17 @@ def asked(url: str, path: str, host: str = "", value: object = None) -> tuple[in
         return error.code, error.read().decode()
 
 
+def is_asked(part: dict) -> bool:
+    """Tells whether it is the box for a file or a text, and not that for answers."""
+    return part["type"] == "file" or part["props"].get("elem_id") == "text"
+
+
 def told(url: str, box: str, given: object) -> str:
     """What the server answers to a value in a box of the page."""
     config = json.loads(asked(url, "/config")[1])
-    number = next(part["id"] for part in config["components"] if part["type"] == box)
-    call = next(call for call in config["dependencies"] if call["inputs"] == [number])
-    _, answer = asked(url, f"/gradio_api/call/{call['api_name']}", value={"data": [given]})
+    number = next(part["id"] for part in config["components"] if part["type"] == box and is_asked(part))
+    call = next(call for call in config["dependencies"] if call["inputs"][:1] == [number])
+    _, answer = asked(url, f"/gradio_api/call/{call['api_name']}", value={"data": [given, ""]})
     return asked(url, f"/gradio_api/call/{call['api_name']}/{json.loads(answer)['event_id']}")[1]
 
 
