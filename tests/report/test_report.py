@@ -578,7 +578,12 @@ def test_a_run_without_labels_shows_answers_and_measures_nothing(run, tmp_path):
     assert "it is" not in page.text
     assert "Mistakes" not in page.text
     report.write_tensorboard(told, tmp_path)
-    assert "accuracy" not in report.console_table(told)
+    shown = report.console_table(told, width=60)
+    assert "accuracy" not in shown
+    line = next(line for line in shown.splitlines() if line.startswith(item.id[:5]))
+    assert item.predicted in line
+    assert f"{item.probability:.0%}" in line
+    assert max(map(len, shown.splitlines())) <= 60
     assert "## Figures" not in report.card(replace(told, experiment="names_to_answers"), [], "ask")
 
 

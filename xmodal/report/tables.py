@@ -12,20 +12,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xmodal.core.formatting import change, duration, interval, percent, printable
+from xmodal.core.formatting import change, cut, duration, interval, percent, printable
 from xmodal.core.machine import hardware, versions
 from xmodal.report.records import Run
 
 if TYPE_CHECKING:
     from xmodal.transfer.weights import TransferReport
 
-WIDEST = 100
+WIDEST, MAX_ANSWERS = 100, 20
 # Columns that a narrow terminal goes without, the first to go first.
 DISPENSABLE = ("seconds", "macro F1", "log loss", "ECE before -> after")
 
 
 def console_table(run: Run, width: int | None = None) -> str:
-    """Returns the summary that ends a run: results, gains, seconds.
+    """Returns the summary that ends a run: results, or answers where nothing is measured, gains, seconds.
 
     Args:
         run: what to show.
@@ -35,6 +35,8 @@ def console_table(run: Run, width: int | None = None) -> str:
     parts = [printable(f"{run.title} (seed {run.seed})")]
     if run.results:
         parts.append("\n".join(_result_lines(run, width)))
+    elif run.gallery:
+        parts.append("\n".join(_answer_lines(run, width)))
     if run.gains:
         parts.append("\n".join(textwrap.fill(printable(gain.sentence), width) for gain in run.gains))
     if run.seconds:
@@ -97,6 +99,23 @@ def _result_lines(run: Run, width: int) -> list[str]:
     head = dict(zip(widths, widths, strict=True))
     rule = {column: "-" * size for column, size in widths.items()}
     return ["  ".join(_aligned(row, widths)).rstrip() for row in (head, rule, *rows)]
+
+
+def _answer_lines(run: Run, width: int) -> list[str]:
+    """The first pictures with their answers, of a run that knows no right ones."""
+    rows = [
+        (
+            cut(printable(item.id), 30, keep="end"),
+            cut(printable(item.predicted), 24),
+            f"{item.probability:.0%}",
+            printable(item.sentence),
+        )
+        for item in run.gallery[:MAX_ANSWERS]
+    ]
+    widths = [max(map(len, column)) for column in list(zip(*rows, strict=True))[:-1]]
+    lines = ["  ".join([*map(str.ljust, row, widths), row[-1]]) for row in rows]
+    more = len(run.gallery) - len(rows)
+    return [cut(line, width) for line in lines] + ([f"and {more:,} more in the report"] if more > 0 else [])
 
 
 def _aligned(row: dict[str, str], widths: dict[str, int]) -> list[str]:
