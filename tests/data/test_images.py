@@ -615,7 +615,9 @@ def test_photographs_that_are_not_there(tmp_path, load):
     write(tmp_path / "empty" / "notes.txt", b"")
     with pytest.raises(UserError, match=r"holds no images \(files other than images, .*'notes.txt'\); put"):
         load_unlabelled(f"unlabelled:{tmp_path / 'empty'}", cache=tmp_path)
-    with pytest.raises(UserError, match=r"'unlabelled' is not complete; write it as unlabelled:PATH"):
+    with pytest.raises(
+        UserError, match=r"`dataset='unlabelled'` is not complete; write it as unlabelled:PATH"
+    ):
         load_unlabelled("unlabelled", cache=tmp_path)
     with pytest.raises(
         UserError, match="has no labels, which are to be learned from here; give one of mnist"

@@ -139,6 +139,7 @@ def test_small_forms_are_measured_and_stand_beside_the_export(finished):
         "inputs",
         "labels.txt",
         "model.tflite",
+        "SHA256SUMS",
     }
 
 

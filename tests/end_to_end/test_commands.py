@@ -99,7 +99,7 @@ def inside(folder, monkeypatch):
 
 @pytest.fixture(scope="module")
 def served(folder):
-    return saved_model.export(tiny_served(folder / "tiny"), folder / "saved_models/vgg_to_bert")
+    return saved_model.export_saved_model(tiny_served(folder / "tiny"), folder / "saved_models/vgg_to_bert")
 
 
 def test_help_is_printed(capsys):

@@ -211,6 +211,7 @@ def test_a_page_has_a_place_for_what_the_model_takes_alone(tmp_path):
         shown[taken] = {
             "takes_pictures": predictor.takes_pictures,
             "takes_texts": predictor.takes_texts,
+            "can_be_asked": predictor.can_be_asked,
         }
     script = (
         "import json, sys; from types import SimpleNamespace; from xmodal.demo import page\n"

@@ -148,7 +148,7 @@ def test_documents(text, tmp_path):
     served = ServedDocuments(
         text=text, temperature=1.3, prepare=lambda texts: scrubbed(texts)[0], names=("animal", "plant")
     )
-    exported = saved_model.export(served, tmp_path / "documents")
+    exported = saved_model.export_saved_model(served, tmp_path / "documents")
     cat = ("serving_default", "text", [b"a red cat"])
     questions = [cat, *(("serving_default", "text", [value]) for value in TEXTS.values())]
     together = ("serving_default", "text", list(TEXTS.values()))
@@ -179,7 +179,7 @@ def test_images_and_their_question(text, tmp_path):
         text_temperature=1.0,
         names=("animal", "plant"),
     )
-    exported = saved_model.export(served, tmp_path / "images")
+    exported = saved_model.export_saved_model(served, tmp_path / "images")
     hostile = images()
     good = ("serving_default", "image_bytes", [hostile["JPEG"][0]])
     questions = [("serving_default", "image_bytes", [value]) for value, _ in hostile.values()]

@@ -200,7 +200,7 @@ def test_files_of_other_kinds(name, advice, tmp_path, monkeypatch, capsys):
     (tmp_path / name).write_bytes(b"PK")
     assert asked(capsys, name) == (2, "", f"error: {name!r} is no table; {advice}\n")
     for read, flag in ((read_images, "dataset"), (partial(read_documents, reading=None), "documents")):
-        with pytest.raises(UserError, match=f"--{flag}='{name}' does not say what it is") as refused:
+        with pytest.raises(UserError, match=f"`{flag}='{name}'` does not say what it is") as refused:
             read(name, cache=tmp_path, offline=True)
         assert refused.value.remedy == advice or name == "a"
         assert "did you mean" not in refused.value.remedy

@@ -242,7 +242,7 @@ def test_a_class_that_is_never_the_most_probable_one(load):
     table = [row | {"label:green": 0.5} for row in rows()]
     columns = (*COLUMNS, "label:green")
     with pytest.raises(
-        UserError, match=r"fewer than --min_per_class=2 training documents in class 'green' \(0\)"
+        UserError, match=r"fewer than `min_per_class=2` training documents in class 'green' \(0\)"
     ):
         load("documents in csv", table, columns)
     data = load("documents in csv", table, columns, min_per_class=0)
@@ -326,7 +326,7 @@ def others(data: DocumentData, item: str, cache: Path) -> dict[str, DocumentData
         split_column="split",
         encoding="utf-8",
         fallback_encoding=None,
-        baseline_words=0,
+        baseline_words=1,
         scrub=False,
     )
     return other_test_documents(data, config, cache=cache, offline=True)

@@ -52,7 +52,7 @@ def picture(number):
 def logdir(tmp_path_factory):
     """Two runs in one folder, the first one with an export, pictures and points."""
     folder = tmp_path_factory.mktemp("runs")
-    exported = saved_model.export(tiny_served(folder / "preset"), folder / "saved_models")
+    exported = saved_model.export_saved_model(tiny_served(folder / "preset"), folder / "saved_models")
     items = tuple(
         report.GalleryItem(
             picture(number), f"{number}.png", "cat", "cat", 0.9, "a photo of surely a cat", kind

@@ -53,7 +53,7 @@ def text(tmp_path_factory) -> TextClassifier:
 @pytest.fixture(scope="module")
 def exported(text, tmp_path_factory):
     served = ServedDocuments(text=text, temperature=TEMPERATURE, prepare=prepare, names=NAMES)
-    return saved_model.export(served, tmp_path_factory.mktemp("saved") / "news")
+    return saved_model.export_saved_model(served, tmp_path_factory.mktemp("saved") / "news")
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +138,7 @@ def test_the_lines_that_ask_litert_as_they_are_shown(folders, tmp_path, monkeypa
 @pytest.fixture(scope="module")
 def image_model() -> keras.Model:
     keras.utils.set_random_seed(0)
-    trunk = image_backbone("VGG16", 32, ("block1_pool",), cache=None)
+    trunk = image_backbone("VGG16", 32, ("block2_pool",), cache=None)
     logits = keras.layers.Dense(2, kernel_initializer=keras.initializers.RandomNormal(stddev=0.03))
     return keras.Model(trunk.input, logits(trunk.output))
 

@@ -155,7 +155,7 @@ def test_what_is_computed_in_half_precision_is_served_in_float32(tmp_path):
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
         served = tiny_served(tmp_path)
-        saved_model.export(served, tmp_path / "half")
+        saved_model.export_saved_model(served, tmp_path / "half")
     finally:
         keras.config.set_dtype_policy("float32")
     signatures = tf.saved_model.load(str(tmp_path / "half/1")).signatures
@@ -527,6 +527,6 @@ def test_versions_count_up_and_are_whole(served, exported):
     assert exported == folder / "1"
     (folder / "9").mkdir()
     (folder / "notes").mkdir()
-    assert saved_model.export(served, folder) == folder / "10"
+    assert saved_model.export_saved_model(served, folder) == folder / "10"
     assert sorted(path.name for path in folder.iterdir()) == ["1", "10", "9", "notes"]
     assert {path.name for path in (folder / "10").iterdir()} >= {"saved_model.pb", "variables"}

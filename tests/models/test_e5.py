@@ -238,7 +238,7 @@ def test_an_export_answers_in_a_process_that_has_neither_the_file_nor_this_packa
     texts = ["ab ba", "be\u0301", "b\N{GRINNING FACE}", ""]
     probabilities = served.answer_texts(tf.constant(texts))["probabilities"].numpy()
     assert np.ptp(probabilities, axis=0).max() > 0.01
-    exported = saved_model.export(served, tmp_path / "saved")
+    exported = saved_model.export_saved_model(served, tmp_path / "saved")
     question = Question({"text": [text.encode() for text in texts]}, probabilities)
     assert check(exported, [question])["serving_default"] < 1e-5
 

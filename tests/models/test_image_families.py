@@ -150,7 +150,8 @@ def test_official_weights_of_efficientnet_divide_by_the_deviations(tmp_path):
     official = keras.applications.EfficientNetB0(include_top=False, weights=None, input_shape=(32, 32, 3))
     means = np.array([0.485, 0.456, 0.406], np.float32)
     deviations = np.array(IMAGENET_DEVIATIONS, np.float32)
-    official.get_layer("normalization").set_weights([means, deviations, np.array(0)])
+    normalization = next(layer for layer in official.layers if layer.name.startswith("normalization"))
+    normalization.set_weights([means, deviations, np.array(0)])
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "__array__ implementation", DeprecationWarning)
         official.save_weights(tmp_path / "b0.weights.h5")

@@ -9,9 +9,13 @@ from typing import Literal
 import keras
 import numpy as np
 
-from xmodal.core.errors import UserError, shortened
+from xmodal.core.errors import UserError
+from xmodal.core.formatting import first_few
 from xmodal.transfer.growth import Growth, grown_weights, weight_shapes
 from xmodal.transfer.roles import roles, weighted_layers
+
+# Of each side that an error lists.
+MAX_LAYERS = 6
 
 
 @dataclass(frozen=True)
@@ -140,7 +144,8 @@ def transfer_weights(
             f"{_shapes(targets, missing)}; only in the source: {_shapes(sources, undeclared)}",
             "declare the target's by `grow` or `leave` and the source's by `drop`",
         )
-    if sources and targets and not pairs:
+    # Unless all of the target is to stay as it is.
+    if sources and not pairs and len(left) < len(targets):
         raise UserError(
             f"no layer of {source.name!r} is one of {target.name!r} too", "choose networks of one family"
         )
@@ -222,7 +227,7 @@ def _rule(name: str, origin: str) -> str:
 
 
 def _shapes(layers: Mapping[str, keras.Layer], names: Sequence[str]) -> str:
-    return shortened([f"{name} {weight_shapes(layers[name])}" for name in names]) or "none"
+    return first_few([f"{name} {weight_shapes(layers[name])}" for name in names], MAX_LAYERS) or "none"
 
 
 def _entry(name, layer, source, action, rule) -> LayerTransfer:
