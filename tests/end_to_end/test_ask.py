@@ -46,7 +46,7 @@ def photographs() -> Path:
 def test_photographs_are_answered_in_words(model, photographs):
     done = subprocess.run(
         [
-            *(sys.executable, "-m", "xmodal.ask", f"--model={model}", "--format=json"),
+            *(sys.executable, *f"python -m xmodal.ask --model={model} --format=json".split()[1:]),
             f"--answers={','.join(RIGHT.values())}",
             *(str(photographs / name) for name in RIGHT),
         ],

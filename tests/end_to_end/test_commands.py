@@ -25,6 +25,7 @@ ELSEWHERE = {
     "python -m xmodal.search --index=": "end_to_end/test_text_to_image.py",
     "python -m xmodal.paint --model=": "end_to_end/test_text_to_image.py",
     "python -m xmodal.demo --model=": "end_to_end/test_demo.py",
+    "python -m xmodal.ask --model=": "end_to_end/test_ask.py",
     "python -m xmodal.bench --bench=speed": "bench/test_speed.py",
     "python -m xmodal.bench --bench=growth": "bench/test_growth.py",
     "saved_models/fusion/1": "end_to_end/test_fusion_recipe.py",
@@ -37,11 +38,13 @@ HERE = [
     "python -m xmodal.init photos",
     "python -m xmodal.predict --model=saved_models/vgg_to_bert photos/",
     "python -m xmodal.predict --model=saved_models/vgg_to_bert --sheet=answers.png photos/",
+    "python -m xmodal.predict --model=saved_models/bert_news reviews.csv",
     "python -m xmodal.compare runs/a runs/b --output=comparison.html",
     "python -m xmodal.fetch --clear_cache",
     "python -m xmodal.fetch --flagfile=experiments/vgg_to_bert.cfg",
     "saved_models/vgg_to_bert/1",
     "transfer_weights(source, target",
+    "xmodal.transfer_weights(base, target",
 ]
 # What a shrunk run needs beside `flags_for`, for tiny data has other classes and a tiny BERT other layers.
 MORE = {
@@ -130,6 +133,13 @@ def test_pictures_are_shown_with_their_answers(inside, served):
     assert (inside / "answers.png").is_file()
 
 
+def test_a_table_is_answered(inside, served, capsys):
+    (inside / "reviews.csv").write_text("text,number\na photo of a cat,17\n")
+    (inside / "saved_models/bert_news").symlink_to("vgg_to_bert")
+    assert call("python -m xmodal.predict --model=saved_models/bert_news reviews.csv") == 0
+    assert "a photo of a cat" in capsys.readouterr().out
+
+
 def test_runs_are_compared(inside, capsys):
     assert call("python -m xmodal.compare runs/a runs/b --output=comparison.html") == 0
     assert "98.0%" in capsys.readouterr().out
@@ -153,8 +163,9 @@ def test_the_export_is_asked_in_python(inside, served, capsys):
     assert b"a photo of " in capsys.readouterr().out.encode()
 
 
-def test_weights_are_transferred_in_python():
-    follow("transfer_weights(source, target")
+@pytest.mark.parametrize("part", ["(source, target", "(base, target"])
+def test_weights_are_transferred_in_python(part):
+    follow(f"transfer_weights{part}")
 
 
 @pytest.mark.slow
@@ -170,7 +181,7 @@ def test_a_run_shrunk(command, inside, tmp_path):
     more = [flag for part, flags in MORE.items() if part in command for flag in flags]
     taken = flags_for(*command.removeprefix(RUN).split(), *more)
     where = [f"--output_dir={tmp_path}/run"]
-    if any(name in command for name in ("vgg_to_bert", "bert_news", "fusion", "text_to_image")):
+    if any(name in command for name in ("vgg_to_bert", "bert_news", "fusion", "text_to_image", "names_to")):
         where += [f"--saved_models_dir={tmp_path}/saved_models"]
     assert call(command, *taken, *more, *where) == 0
     assert (tmp_path / "run/metrics.json").is_file() != ("--dry_run" in command)
