@@ -327,7 +327,7 @@ def fgsm(model: keras.Model, loss: Loss, epsilon: float) -> Adversary:
 
 def image_size(model: keras.Model) -> int:
     """Returns the side in pixels of the images that a model takes (B, H, H, 3)."""
-    return model.input.shape[1]
+    return model.inputs[0].shape[1]
 
 
 def evaluation_pixels(model: keras.Model, split: ImageSplit, config: ImageConfig) -> Batches:
