@@ -4,8 +4,10 @@ import difflib
 import errno
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+
+from xmodal.core.formatting import first_few
 
 # An argument in an error, with or without its value. A value may hold a backtick.
 ARGUMENT = re.compile(r"`([a-z]\w*)(?:=(.*?))?`(?![^\s;,:.)])", re.DOTALL)
@@ -100,19 +102,8 @@ def _mendable(error: Exception) -> UserError | None:
     return None
 
 
-# The most that an error lists.
+# The most choices that an error lists.
 MOST_LISTED = 20
-
-
-def shortened(words: Sequence[str]) -> str:
-    """Returns a list of words for an error: the first ones, and how many there are more.
-
-    Example:
-        >>> shortened([f"layer{number}" for number in range(180)]).endswith("layer19 and 160 more")
-        True
-    """
-    more = len(words) - MOST_LISTED
-    return ", ".join(words[:MOST_LISTED]) + (f" and {more} more" if more > 0 else "")
 
 
 def nearest(value: str, choices: Iterable[str]) -> str:
@@ -121,4 +112,4 @@ def nearest(value: str, choices: Iterable[str]) -> str:
     close = difflib.get_close_matches(value, choices, n=1)
     if close:
         return f"did you mean {close[0]!r}?"
-    return f"choose one of {shortened(choices)}"
+    return f"choose one of {first_few(choices, MOST_LISTED)}"
