@@ -33,7 +33,7 @@ FONTS, FIXED_FONTS = ("system-ui", "sans-serif"), ("monospace",)
 
 
 def main(argv: Sequence[str]) -> int:
-    """Runs the command line, and returns its exit code: 2 the user can mend it, 130 ended by Ctrl-C."""
+    """Runs the command line, and returns its exit code: 2 a mistake of the user, 130 ended by Ctrl-C."""
     return exit_code(_run, argv)
 
 

@@ -25,7 +25,7 @@ from xmodal.runs import provenance
 
 
 def main(argv: Sequence[str]) -> int:
-    """Runs the command line, and returns its exit code: 0 done, 2 the user can mend it, 130 interrupted.
+    """Runs the command line, and returns its exit code: 0 done, 2 a mistake of the user, 130 interrupted.
 
     Args:
         argv: the program's name, then its arguments.

@@ -187,7 +187,7 @@ def choices_for_documents(data: "DocumentData") -> list[Choice]:
             f"Nine of ten documents have up to {words:,} words; what is longer than this is cut.",
             (f"--sequence_length={length}",),
         ),
-        Choice("Texts of like length share a batch.", ("--text_batch_size=16", "--length_window=50")),
+        Choice("Texts of similar length share a batch.", ("--text_batch_size=16", "--length_window=50")),
         Choice(
             "It stops when the validation loss rises.",
             (f"--text_epochs={8 if len(data.train) < 2000 else 4}", "--patience=2"),
@@ -312,7 +312,7 @@ def name_of(path: Path) -> str:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Runs the command line, and returns its exit code: 0 done, 2 the user can mend it, 130 interrupted."""
+    """Runs the command line, and returns its exit code: 0 done, 2 a mistake of the user, 130 interrupted."""
     return exit_code(_run, argv)
 
 

@@ -22,7 +22,7 @@ PRESET_STEPS, PRESET_GUIDANCE = 28, 7.0
 
 
 def main(argv: Sequence[str]) -> int:
-    """Runs the command line, and returns its exit code: 0 done, 2 the user can mend it, 130 interrupted."""
+    """Runs the command line, and returns its exit code: 0 done, 2 a mistake of the user, 130 interrupted."""
     return exit_code(_run, argv)
 
 

@@ -28,7 +28,7 @@ def main(argv: Sequence[str]) -> int:
         argv: the program's name, then flags.
 
     Returns:
-        The exit code: 0 done, 2 something that the user can mend, 75 another process of the job was lost,
+        The exit code: 0 done, 2 an error that the user can fix, 75 another process of the job was lost,
         130 interrupted, 143 terminated.
     """
     if len(argv) < 2:

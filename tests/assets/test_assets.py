@@ -224,7 +224,7 @@ def test_wrong_wheel(tiny, cache, monkeypatch):
     with pytest.raises(UserError) as caught:
         fetch.locate("tiny", cache=cache)
     message = str(caught.value)
-    assert message.startswith("the asset 'tiny' is not to be had (the cache ")
+    assert message.startswith("the asset 'tiny' is not available (the cache ")
     assert (
         f"the package index: its tiny-asset==1.0 has SHA-256 {tiny.wheel_sha256}, expected {'f' * 64}"
         in message
@@ -276,7 +276,7 @@ def test_corrupt_cache_is_told_offline(tiny, cache):
         fetch.locate("tiny", cache=cache, offline=True)
     right = sha256(MEMBERS["tiny_asset/data/words.txt"])
     assert str(caught.value) == (
-        f"the asset 'tiny' is not to be had offline (the cache {str(folder)!r}: 'words.txt' has SHA-256 "
+        f"the asset 'tiny' is not available offline (the cache {str(folder)!r}: 'words.txt' has SHA-256 "
         f"{sha256(b'cow' + bytes([10]))}, expected {right}); "
         "run `python -m xmodal.fetch tiny` where a package index can be reached"
     )
@@ -326,7 +326,7 @@ except UserError as error:
     done = run_python(script, str(cache), "offline")
     assert done.returncode == 0, done.stderr
     assert done.stdout == (
-        f"the asset 'tiny' is not to be had offline (the cache "
+        f"the asset 'tiny' is not available offline (the cache "
         f"{str(cache / 'assets/tiny' / fetch._digest(tiny)[:12])!r}: no such folder); "
         "run `python -m xmodal.fetch tiny` where a package index can be reached\n"
     )
@@ -432,7 +432,7 @@ print(sorted(path.name for path in folder.iterdir()))
     assert lines[0] == "official hub ['1_Pooling/config.json', 'words.txt']", done.stderr
     assert "the package index: No matching distribution found for tiny-asset==1.0" in lines[1]
     assert "the official hub: 'words.txt' has SHA-256 " in lines[1]
-    assert "`text_encoder=hf://org/tiny` is not to be had offline: " in lines[2]
+    assert "`text_encoder=hf://org/tiny` is not available offline: " in lines[2]
     assert lines[3] == str(["1_Pooling", "config.json", "model.safetensors", "words.txt"])
 
 
@@ -509,7 +509,7 @@ def test_text_encoder_offline_from_the_cache_of_kagglehub(preset, cache, tmp_pat
     monkeypatch.setenv("KAGGLEHUB_CACHE", str(tmp_path / "kaggle"))
     with pytest.raises(
         UserError,
-        match=r"`text_encoder=bert_tiny_en_uncased` is not to be had offline: there is no folder .*; "
+        match=r"`text_encoder=bert_tiny_en_uncased` is not available offline: there is no folder .*; "
         "run once without `offline` or use minilm_l6",
     ):
         text_encoder_path("bert_tiny_en_uncased", cache=cache, offline=True)

@@ -226,7 +226,7 @@ def test_a_flagfile_in_another_encoding(tmp_path):
         parsed(f"--flagfile={path}")
 
 
-# What the user can mend.
+# What the user can fix.
 
 
 @pytest.mark.parametrize(
@@ -368,9 +368,9 @@ def test_words_that_are_no_flags_are_given_back():
 
 
 def test_an_error_is_one_line():
-    error = UserError("a file\nwith two  lines", "mend\nit")
-    assert str(error) == "a file with two lines; mend it"
-    assert (error.problem, error.remedy) == ("a file\nwith two  lines", "mend\nit")
+    error = UserError("a file\nwith two  lines", "fix\nit")
+    assert str(error) == "a file with two lines; fix it"
+    assert (error.problem, error.remedy) == ("a file\nwith two  lines", "fix\nit")
 
 
 def test_the_nearest_choice_or_all_of_them():

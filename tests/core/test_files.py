@@ -357,7 +357,7 @@ def test_modes_follow_the_umask(tmp_path, mask, file_mode, folder_mode):
     assert (tmp_path / "1").stat().st_mode & 0o777 == folder_mode
 
 
-# What the user can mend.
+# What the user can fix.
 
 
 def test_no_space(tmp_path):

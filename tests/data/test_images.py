@@ -345,7 +345,7 @@ def test_bad_files_can_be_fatal(folder, load):
     write(folder / "dog" / "cut.png", png(201)[:-20])
     with refuses(
         "1 image cannot be read: 'dog/cut.png' (truncated or corrupt PNG); "
-        "mend or remove them, or pass `bad_images=skip`"
+        "fix or remove them, or pass `bad_images=skip`"
     ):
         load(f"folder:{folder}", bad_images="fail")
 
@@ -415,7 +415,7 @@ def test_scan_keeps_the_order_over_many_tasks():
     assert len({found.digest for found in scans[:7]}) == 7
 
 
-# What the user can mend.
+# What the user can fix.
 
 
 def test_unknown_sources(folder, load, tmp_path):

@@ -73,7 +73,7 @@ def test_a_mistake_is_told_as_by_the_run_and_leaves_nothing(tmp_path):
     def recipe(given_config, clock):
         tried.append(given_config.run.output_dir)
         tried[0].mkdir()
-        raise UserError("the data is bad", "mend it")
+        raise UserError("the data is bad", "fix it")
 
     asked = settings(f"--output_dir={tmp_path}/runs")
     with pytest.raises(UserError, match="the data is bad"):

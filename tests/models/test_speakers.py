@@ -218,7 +218,7 @@ def test_an_image_classifier_of_kerashub(tmp_path):
 
 def test_a_preset_of_kerashub_offline(tmp_path, monkeypatch):
     monkeypatch.setenv("KAGGLEHUB_CACHE", str(tmp_path))
-    with pytest.raises(UserError, match="'resnet_50_imagenet' is not to be had offline: there is no folder"):
+    with pytest.raises(UserError, match="'resnet_50_imagenet' is not available offline: there is no folder"):
         make_speaker("resnet_50_imagenet", offline=True)
 
 

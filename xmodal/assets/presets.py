@@ -159,7 +159,7 @@ def _kept_preset(said: str, handle: str, instead: str) -> str:
         folder = kept / "models" / handle.removeprefix("kaggle://")
         fault = _preset_fault(folder)
     if fault:
-        raise UserError(f"{said} is not to be had offline: {fault}", instead)
+        raise UserError(f"{said} is not available offline: {fault}", instead)
     return str(folder)
 
 

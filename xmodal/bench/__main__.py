@@ -16,7 +16,7 @@ from xmodal.runs.comparison import text
 
 
 def main(argv: Sequence[str]) -> int:
-    """Runs a benchmark with the flags of a run. Returns the exit code, 2 for what the user can mend."""
+    """Runs a benchmark with the flags of a run. Returns the exit code, 2 an error that the user can fix."""
     if set(flags.HELP) & set(argv):
         say(f"{__doc__}\n\n{flags.help_text()}")
         return 0

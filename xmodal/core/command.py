@@ -13,7 +13,7 @@ DONE, USER_ERROR, INTERRUPTED = 0, 2, 130
 
 
 class Parser(argparse.ArgumentParser):
-    """Parses a command line, and tells a mistake as everything that the user can mend.
+    """Parses a command line, and reports a mistake as every other error that the user can fix.
 
     Args:
         module: the command's module, such as "xmodal.search".
@@ -49,7 +49,7 @@ def exit_code(
         check_versions: first see to it that the installed packages belong together.
 
     Returns:
-        0 done, 2 something that the user can mend, which is said in one line, 130 interrupted.
+        0 done, 2 an error that the user can fix, told in one line, 130 interrupted.
     """
     try:
         if check_versions:

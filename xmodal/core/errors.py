@@ -1,4 +1,4 @@
-"""The one exception for everything that the user can mend."""
+"""The one exception for every problem that the user can fix."""
 
 import difflib
 import errno
@@ -17,7 +17,7 @@ MOST_LETTERS, ENDING = 800, 200
 
 
 class UserError(Exception):
-    """A problem that the user can mend: an argument, a file, a missing asset.
+    """A problem that the user can fix: an argument, a file, a missing asset.
 
     Arguments, and the options of a run, stand in it as in Keras: in backticks, `name` or `name=value`. The
     command line spells them as its flags, see `with_flags`; `xmodal.run` prints one line,

@@ -131,7 +131,7 @@ def _usable(
     if dropped and bad_images == "fail":
         raise UserError(
             f"{_count(len(dropped), things)} {things.cannot}: {reasons(dropped)}",
-            "mend or remove them, or pass `bad_images=skip`",
+            "fix or remove them, or pass `bad_images=skip`",
         )
     return [(example, found.digest) for example, found in scanned if not found.problem], dropped
 

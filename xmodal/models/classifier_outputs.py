@@ -57,7 +57,7 @@ def _gives_probabilities(model: keras.Model, classifier: keras.Model) -> bool:
     noise[0], noise[1] = 0, 255
     outputs = np.asarray(model.predict_on_batch(noise), np.float32)
     if not np.isfinite(outputs).all():
-        raise UserError(f"the classifier {classifier.name!r} gives numbers that are not finite", "mend it")
+        raise UserError(f"the classifier {classifier.name!r} gives numbers that are not finite", "fix it")
     if (outputs >= 0).all() and np.allclose(outputs.sum(axis=1), 1, atol=_SUM_TOLERANCE):
         return True
     if _activation(classifier) == "sigmoid":

@@ -87,7 +87,7 @@ def make_speaker(
         cache: the folder of fetched assets; None for the usual one.
 
     Raises:
-        UserError: for a classifier that is not known or not to be had, and for names that are missing or not
+        UserError: for a classifier that is not known or not available, and for names that are missing or not
             as many as its outputs.
 
     Example:

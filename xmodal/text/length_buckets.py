@@ -12,7 +12,7 @@ STEP = 8
 def length_order(
     lengths: np.ndarray, *, batch_size: int, window: int = 1, shuffle_seed: Sequence[int] | None = None
 ) -> np.ndarray:
-    """Orders examples so that texts of like length fall into one batch.
+    """Orders examples so that texts of similar length fall into one batch.
 
     Without a seed all of them are sorted. With one they are shuffled, sorted within windows of some
     batches, and the batches of all windows shuffled again: so a batch has like lengths, but its examples
