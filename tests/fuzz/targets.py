@@ -355,7 +355,7 @@ def cached_assets(data):
     files = tuple(
         AssetFile(name, name, hashlib.sha256(content).hexdigest()) for name, content in contents.items()
     )
-    asset = Asset("tiny", "CC0", "two small files", "tiny==1.0", "0" * 64, files)
+    asset = Asset("tiny", "CC0", "two small files", "tiny==1.0", "0" * 64, 0, files)
     fetch.ASSETS["tiny"] = asset
     cache = emptied("cache")
     digest = hashlib.sha256("".join(sorted(f"{f.sha256}  {f.name}\n" for f in files)).encode()).hexdigest()

