@@ -1,7 +1,4 @@
-import json
 import math
-import subprocess
-import sys
 from collections import Counter
 
 import numpy as np
@@ -252,28 +249,6 @@ def test_bad_probabilities_are_named():
         bridge.sentences(np.ones((1, 3)))
     with pytest.raises(tf.errors.InvalidArgumentError, match="must be finite"):
         tf.function(bridge.sentences)(tf.constant([[float("nan"), 1.0]]))
-
-
-def test_saved_model_runs_without_this_package(tmp_path):
-    bridge = Bridge(ANIMALS, "hedged", TWO_TEMPLATES)
-    module = tf.Module()
-    module.sentences = tf.function(
-        bridge.sentences, input_signature=[tf.TensorSpec([None, len(ANIMALS)], tf.float32)]
-    )
-    graph = module.sentences.get_concrete_function().graph
-    assert not [op.type for op in graph.get_operations() if "PyFunc" in op.type]
-    tf.saved_model.save(module, str(tmp_path / "model"))
-    probabilities = rows(len(ANIMALS), seed=2)[:1000]
-    np.save(tmp_path / "rows.npy", probabilities)
-    script = (
-        "import json, sys, numpy as np, tensorflow as tf\n"
-        "sentences = tf.saved_model.load('model').sentences(np.load('rows.npy')).numpy()\n"
-        "assert not any(name.startswith('xmodal') for name in sys.modules)\n"
-        "json.dump([[s.decode() for s in row] for row in sentences], open('out.json', 'w'))\n"
-    )
-    subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=True)
-    loaded = json.loads((tmp_path / "out.json").read_text())
-    assert loaded == [bridge.describe(row) for row in probabilities]
 
 
 @pytest.mark.parametrize(

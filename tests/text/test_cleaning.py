@@ -10,7 +10,7 @@ from xmodal.data.cleaned_documents import prepare_documents
 from xmodal.data.documents import load_documents
 from xmodal.text import checksums
 from xmodal.text.checksums import iban, luhn, resident_id
-from xmodal.text.cleaning import cleaned, prepare_texts, scrubbed
+from xmodal.text.cleaning import cleaned, prepare_texts
 from xmodal.text.personal_data import IBAN_LENGTHS, MARKS
 
 
@@ -149,20 +149,6 @@ def test_hostile_texts_are_answered():
     ended = scrub(long, "1-" * 50_000, "((((((" * 5_000, "a@" * 50_000, "\ud800 half", "1 " * 100_000)
     assert ended[0] == long.strip()
     assert ended[4] == "? half"
-
-
-def test_it_runs_inside_a_function_that_is_saved(tmp_path):
-    class Module(tf.Module):
-        @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
-        def __call__(self, texts):
-            return scrubbed(texts)
-
-    tf.saved_model.save(Module(), str(tmp_path))
-    texts, counts = tf.saved_model.load(str(tmp_path))(
-        tf.constant(["a@example.org, GB82WEST12345698765432", ""])
-    )
-    assert [text.decode() for text in texts.numpy()] == ["[EMAIL], [IBAN]", ""]
-    assert counts.numpy().sum() == 2
 
 
 def test_all_splits_of_documents(tmp_path):
