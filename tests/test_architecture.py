@@ -370,7 +370,7 @@ def test_only_the_console_prints(module):
         for node in ast.walk(TREES[module])
         if isinstance(node, ast.Attribute) and names([node.value]) == {"sys"} and node.attr.startswith("std")
     }
-    allowed = {"export.answer_files": {"stdin"}, "assets.fetch": {"stderr"}, "core.console": CONSOLE}
+    allowed = {"export.answer_files": {"stdin"}, "core.console": CONSOLE}
     allowed["core.tensorflow_start"] = {"stderr"}
     if module not in ANSWERS_ITS_PARENT:
         assert printed | streams == allowed.get(module, set())

@@ -37,7 +37,7 @@ def test_saved_sentences_and_cleaning_run_without_this_package(tmp_path):
     probabilities[:2] = [1, 0, 0], [1 / 3, 1 / 3, 1 / 3]
     np.save(tmp_path / "rows.npy", probabilities)
     script = """
-import json, sys, numpy as np, tensorflow as tf
+import json, sys, numpy as np, tensorflow as tf, tensorflow_text
 model = tf.saved_model.load("model")
 sentences = model.sentences(np.load("rows.npy")).numpy()
 texts, counts = model.scrubbed(tf.constant(["a@example.org, GB82WEST12345698765432", ""]))
