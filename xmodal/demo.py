@@ -11,24 +11,28 @@ import socket
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 from urllib.parse import urlsplit
 
+from xmodal.bridge.class_names import readable, with_article
 from xmodal.core.command import Parser, exit_code
 from xmodal.core.console import say
 from xmodal.core.errors import UserError
 from xmodal.core.formatting import cut, printable
+from xmodal.data.tables import Reading
 from xmodal.data.target_map import typed_answers
+from xmodal.export.asked_files import item_of_file
 from xmodal.export.predictor import Answer, Item, Predictor
 
 UPLOAD_MB = 20
 # Of a text that is typed, in letters.
 LONGEST = 20_000
-# Probabilities that are shown, and the longer side of the picture in pixels.
-SHOWN, SIDE = 10, 512
+# Probabilities that are shown, columns of them in the table, and the longer side of the picture in pixels.
+SHOWN, COLUMNS, SIDE = 10, 20, 512
 FONTS, FIXED_FONTS = ("system-ui", "sans-serif"), ("monospace",)
 
 
@@ -53,70 +57,125 @@ def library() -> ModuleType:
     return gradio
 
 
-def answer_of(predictor: Predictor, item: Item, words: str) -> Answer:
-    """Answers an item, by the answers that were typed or, without these, by the model's own."""
+def answers_of(predictor: Predictor, items: Sequence[Item], words: str) -> list[Answer]:
+    """Answers items, by the answers that were typed or, without these, by the model's own."""
     try:
-        (answer,) = (predictor.asked(typed_answers(words)) if words.strip() else predictor)([item])
-        return answer
+        return list((predictor.asked(typed_answers(words)) if words.strip() else predictor)(items))
     except UserError as error:
-        return Answer(item.name, problem=str(error))
+        return [Answer(item.name, problem=str(error)) for item in items]
+
+
+def items_of(predictor: Predictor, files: Sequence[str], text: str) -> list[Item]:
+    """Makes pictures of files, with the text beside each if the model takes pairs; without files, a text."""
+    content = text.encode(errors="surrogatepass")
+    if not files:
+        return [Item("text", content, True)]
+    beside = content if predictor.takes_pairs and text.strip() else None
+    pictures = (item_of_file(Path(file), Reading("utf-8", None, "text", "", "")) for file in files)
+    return [replace(item, name=Path(item.name).name, is_text=False, text=beside) for item in pictures]
 
 
 def page(predictor: Predictor, title: str):
     """Returns the page as Gradio's `Blocks`, with places for what the model takes."""
     gradio = library()
 
-    def told(item: Item, words: str | None) -> list:
+    def answer_files(files: list[str] | None, text: str | None, answers: str | None) -> list:
         # The page keeps to the limit, and others may ask too.
-        if words and len(words) > LONGEST:
-            return shown(Answer(item.name, problem=f"longer than {LONGEST:,} letters"))
-        answer = answer_of(predictor, item, words or "")
-        return shown(answer, None if item.is_text or answer.problem else _pixels(item.content))
+        if any(words and len(words) > LONGEST for words in (text, answers)):
+            return shown([Answer("text", problem=f"longer than {LONGEST:,} letters")], None)
+        items = items_of(predictor, files or (), text or "")
+        told = answers_of(predictor, items, answers or "")
+        alone = len(items) == 1 and items[0].content and not (items[0].is_text or told[0].problem)
+        return shown(told, _pixels(items[0].content) if alone else None)
 
-    def told_of_text(text: str | None, words: str | None) -> list:
-        if text and len(text) > LONGEST:
-            return shown(Answer("text", problem=f"longer than {LONGEST:,} letters"))
-        return told(Item("text", (text or "").encode(errors="surrogatepass"), True), words)
+    def answer_text(files: list[str] | None, text: str | None, answers: str | None) -> list:
+        return answer_files(files if predictor.takes_pairs else None, text, answers)
 
-    def shown(answer: Answer, picture: Any = None) -> list:
-        shares = {cut(printable(name), 60): share for name, share in answer.probabilities.items()}
+    def shown(told: list[Answer], picture: Any) -> list:
+        only = told[0] if len(told) == 1 else Answer("")
+        shares = {cut(printable(name), 60): share for name, share in only.probabilities.items()}
         return [
-            gradio.update(value=answer.problem, visible=bool(answer.problem)),
+            gradio.update(value=only.problem, visible=bool(only.problem)),
             gradio.update(value=picture, visible=picture is not None),
-            gradio.update(value=printable(answer.read), visible=bool(answer.read)),
-            shares or None,
+            gradio.update(value=printable(only.read), visible=bool(only.read)),
+            gradio.update(value=shares or None, visible=len(told) == 1),
+            gradio.update(value=table_of(told), visible=not only.problem),
         ]
 
     with gradio.Blocks(title=title, analytics_enabled=False, delete_cache=(60, 600)) as blocks:
         gradio.Markdown(f"# {title}")
         with gradio.Row():
             with gradio.Column():
-                answers = gradio.Textbox(
-                    label="The answers to choose from, with commas; none for the model's own",
-                    max_length=LONGEST,
-                    visible=predictor.can_be_asked,
-                    elem_id="answers",
-                )
-                file = gradio.File(label="A picture", type="binary", visible=predictor.takes_pictures)
-                with gradio.Group(visible=predictor.takes_texts or predictor.can_be_asked):
-                    text = gradio.Textbox(label="A text", lines=3, max_length=LONGEST, elem_id="text")
-                    ask = gradio.Button("Answer", elem_id="ask")
+                files, text, answers, ask = _inputs(gradio, predictor)
             with gradio.Column():
-                problem = gradio.Textbox(label="No answer", visible=False, elem_id="problem")
-                picture = gradio.Image(label="The picture", visible=False, height=200, buttons=[])
-                read = gradio.Textbox(label="What was read", visible=False, elem_id="read")
-                answer = gradio.Label(label="The answer", num_top_classes=SHOWN, elem_id="answer")
-        outputs = [problem, picture, read, answer]
-        _take_uploads_alone(file)
-        for event in (file.upload, answers.submit):
-            event(
-                lambda content, words: told(Item("picture", content or b"", False), words),
-                [file, answers],
-                outputs,
-            )
-        for event in (text.submit, ask.click):
-            event(told_of_text, [text, answers], outputs)
+                outputs = _outputs(gradio)
+        outputs.append(
+            gradio.Dataframe(label="All answers", visible=False, interactive=False, elem_id="table")
+        )
+        gradio.Markdown(signatures_line(predictor.signatures))
+        _take_uploads_alone(files)
+        inputs = [files, text, answers]
+        files.upload(answer_files, inputs, outputs, api_name="answer_files")
+        answers.submit(answer_files, inputs, outputs, api_name=False)
+        text.submit(answer_text, inputs, outputs, api_name=False)
+        ask.click(answer_text, inputs, outputs, api_name="answer_text")
     return blocks
+
+
+def _inputs(gradio: ModuleType, predictor: Predictor) -> tuple[Any, Any, Any, Any]:
+    """Adds the boxes for files, a text and answers, and the button."""
+    answers = gradio.Textbox(
+        label="The answers to choose from, with commas; none for the model's own",
+        max_length=LONGEST,
+        visible=predictor.can_be_asked,
+        elem_id="answers",
+    )
+    files = gradio.File(
+        label="Pictures, one or several",
+        file_count="multiple",
+        type="filepath",
+        visible=predictor.takes_pictures,
+    )
+    beside = ", alone or together with the pictures" if predictor.takes_pairs else ""
+    with gradio.Group(visible=predictor.takes_texts or predictor.can_be_asked):
+        text = gradio.Textbox(label=f"A text{beside}", lines=3, max_length=LONGEST, elem_id="text")
+        ask = gradio.Button("Answer", elem_id="ask")
+    if predictor.takes_pictures and predictor.takes_texts:
+        named = (f"a photo of {with_article(readable(name))}" for name in predictor.labels[:3])
+        gradio.Examples([[sentence] for sentence in named], [text], label="Texts to try")
+    return files, text, answers, ask
+
+
+def _outputs(gradio: ModuleType) -> list[Any]:
+    """Adds what shows a single answer: the problem, the picture, what was read of it, the label."""
+    return [
+        gradio.Textbox(label="No answer", visible=False, elem_id="problem"),
+        gradio.Image(label="The picture", visible=False, height=200, buttons=[]),
+        gradio.Textbox(label="What was read", visible=False, elem_id="read"),
+        gradio.Label(label="The answer", num_top_classes=SHOWN, elem_id="answer"),
+    ]
+
+
+def table_of(told: Sequence[Answer]) -> dict[str, list]:
+    """Returns the rows of a table: an item each, its answer, and the probabilities of the first classes."""
+    names = list(dict.fromkeys(name for answer in told for name in answer.probabilities))[:COLUMNS]
+    rows = [
+        [
+            printable(answer.item),
+            printable(answer.label or answer.problem),
+            *(f"{answer.probabilities[name]:.1%}" if name in answer.probabilities else "" for name in names),
+        ]
+        for answer in told
+    ]
+    return {"headers": ["item", "answer", *(cut(printable(name), 30) for name in names)], "data": rows}
+
+
+def signatures_line(signatures: Mapping[str, Sequence[str]]) -> str:
+    """Returns what the export's signatures take, as Markdown."""
+    return "Signatures of the export: " + "; ".join(
+        f"`{name}`" + (f" takes `{'`, `'.join(taken)}`" if taken else " takes nothing")
+        for name, taken in sorted(signatures.items())
+    )
 
 
 class OwnHosts:

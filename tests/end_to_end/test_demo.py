@@ -101,6 +101,36 @@ def test_a_text_is_answered(page, tiny_exported):
 
 
 @in_a_browser
+def test_several_pictures_are_answered_together_with_a_text(page, url, tiny_exported, tmp_path):
+    rng = np.random.default_rng(1)
+    paths = [tmp_path / "one.png", tmp_path / "two.png", tmp_path / "bad.png"]
+    for path in paths[:2]:
+        path.write_bytes(tf.io.encode_png(rng.integers(0, 255, (30, 30, 3), np.uint8)).numpy())
+    paths[2].write_bytes(b"no picture")
+    pairs = [(str(path), "a red cat") for path in paths[:2]]
+    expected = [*Predictor(tiny_exported[1])(items_of([], pairs=pairs)[0])]
+    page.open(url, READY)
+    page.evaluate("document.querySelector('#text textarea').focus()")
+    page.send("Input.insertText", text="a red cat")
+    page.upload("input[type=file]", *paths)
+    shown = "[...document.querySelectorAll('#table td')].map(cell => cell.innerText.trim()).filter(Boolean)"
+    page.wait(f"({shown}).length >= 10")
+    cells = page.evaluate(f"({shown}).join('|')")
+    for path, answer in zip(paths, expected, strict=False):
+        shares = "|".join(f"{answer.probabilities[name]:.1%}" for name in ANSWERS)
+        assert f"{path.name}|{answer.label}|{shares}" in cells
+    assert "bad.png|not an image" in cells
+
+
+def test_the_signatures_and_texts_to_try_are_shown(url):
+    config = asked(url, "/config")[1]
+    assert "`image_and_text` takes `image_bytes`, `text`" in config
+    assert "a photo of an animal" in config
+    names = {call["api_name"] for call in json.loads(config)["dependencies"]}
+    assert {"answer_files", "answer_text"} <= names
+
+
+@in_a_browser
 @pytest.mark.parametrize(
     ("content", "told"),
     [
@@ -146,9 +176,14 @@ def told(url: str, box: str, given: object) -> str:
     """What the server answers to a value in a box of the page."""
     config = json.loads(asked(url, "/config")[1])
     number = next(part["id"] for part in config["components"] if part["type"] == box and is_asked(part))
-    call = next(call for call in config["dependencies"] if call["inputs"][:1] == [number])
-    _, answer = asked(url, f"/gradio_api/call/{call['api_name']}", value={"data": [given, ""]})
-    return asked(url, f"/gradio_api/call/{call['api_name']}/{json.loads(answer)['event_id']}")[1]
+    name = "answer_files" if box == "file" else "answer_text"
+    (call,) = (call for call in config["dependencies"] if call["api_name"] == name)
+    data = ["", "", ""] if number in call["inputs"] else []
+    data[call["inputs"].index(number)] = given
+    if box != "file":
+        data[0] = None
+    _, answer = asked(url, f"/gradio_api/call/{name}", value={"data": data})
+    return asked(url, f"/gradio_api/call/{name}/{json.loads(answer)['event_id']}")[1]
 
 
 @pytest.mark.parametrize(
@@ -174,7 +209,7 @@ def test_no_address_is_fetched(url, tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as other:
         address = f"http://127.0.0.1:{other.getsockname()[1]}/a.png"
         given = {"path": address, "url": address, "meta": {"_type": "gradio.FileData"}}
-        assert "event: error" in told(url, "file", given)
+        assert "event: error" in told(url, "file", [given])
         other.settimeout(0.5)
         with pytest.raises(TimeoutError):
             other.accept()
@@ -211,7 +246,10 @@ def test_a_page_has_a_place_for_what_the_model_takes_alone(tmp_path):
         shown[taken] = {
             "takes_pictures": predictor.takes_pictures,
             "takes_texts": predictor.takes_texts,
+            "takes_pairs": predictor.takes_pairs,
             "can_be_asked": predictor.can_be_asked,
+            "labels": predictor.labels,
+            "signatures": predictor.signatures,
         }
     script = (
         "import json, sys; from types import SimpleNamespace; from xmodal.demo import page\n"

@@ -273,6 +273,40 @@ def test_a_table_of_pictures(model, files, capsys):
     assert (code, problems) == (2, ["", "not readable: No such file or directory", ""])
 
 
+def test_pairs_are_answered_together(served, model, files, capsys):
+    pairs = "text,image,id\na red cat,a.png,1\n,a.png,2\na red cat,,3\n,,4\na dog,missing.png,5\n"
+    (files / "pairs.csv").write_text(pairs)
+    command = (f"--model={model}", "--pair", files / "a.png", "a red cat", files / "pairs.csv")
+    code, told, _ = ask(capsys, *command, "--format=json")
+    answers = json.loads(told)
+    image = (files / "a.png").read_bytes()
+    asked = [(image, b"a red cat"), (image, b"a red cat"), (image, b""), (b"", b"a red cat")]
+    images, texts = map(list, zip(*asked, strict=True))
+    expected = served.answer_pairs(tf.constant(images), tf.constant(texts))["probabilities"]
+    for answer, shares in zip(answers, expected.numpy(), strict=False):
+        np.testing.assert_allclose(list(answer["probabilities"].values()), shares, atol=1e-5)
+    assert (code, [answer["problem"] for answer in answers[4:]]) == (
+        2,
+        ["neither a picture nor a text", "not readable: No such file or directory"],
+    )
+
+
+def test_a_model_of_one_side_takes_its_side_of_a_pair(model, files):
+    (files / "pairs.csv").write_text("text,image\na red cat,http://nowhere/a.png\na dog,a.png\n")
+    items, _ = answer_files.items_of([str(files / "pairs.csv")])
+    asked = predictor.Predictor(model)
+    both = [*asked(items)]
+    assert [bool(answer.problem) for answer in both] == [True, False]
+    asked.answer_pairs = None
+    alone = [answer.probabilities for answer in asked(items)]
+    texts = asked([predictor.Item("", b"a red cat", True), predictor.Item("", b"a dog", True)])
+    assert alone == [answer.probabilities for answer in texts]
+    asked.answer_texts = None
+    (picture,) = asked(items[1:])
+    (expected,) = asked([predictor.Item("", (files / "a.png").read_bytes(), False)])
+    assert picture.probabilities == expected.probabilities
+
+
 def test_texts_in_other_encodings(model, capsys, tmp_path, monkeypatch):
     (tmp_path / "a.txt").write_bytes("ein Hund für".encode("latin-1"))
     (tmp_path / "b.txt").write_bytes(b"\xef\xbb\xbfa dog")

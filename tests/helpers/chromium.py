@@ -75,11 +75,11 @@ class Page:
             time.sleep(0.1)
         return value
 
-    def upload(self, selector: str, file: Path):
-        """Gives a file to an <input>, as a user who picks it does."""
+    def upload(self, selector: str, *files: Path):
+        """Gives files to an <input>, as a user who picks them does."""
         root = self.send("DOM.getDocument")["root"]["nodeId"]
         node = self.send("DOM.querySelector", nodeId=root, selector=selector)["nodeId"]
-        self.send("DOM.setFileInputFiles", files=[str(file)], nodeId=node)
+        self.send("DOM.setFileInputFiles", files=[*map(str, files)], nodeId=node)
 
     def requests(self) -> list[str]:
         """Returns the URLs that the page asked for, whether or not it got an answer."""

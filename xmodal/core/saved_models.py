@@ -59,10 +59,10 @@ def labels_of(signatures: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(label.decode() for label in signatures["labels"]()["labels"].numpy())
 
 
-def answering(signatures: Mapping[str, Any], name: str) -> Any:
-    """Returns the signature that answers this input alone, None without one."""
+def answering(signatures: Mapping[str, Any], *names: str) -> Any:
+    """Returns the signature that answers exactly these inputs, None without one."""
     for signature in signatures.values():
         inputs, outputs = signature.structured_input_signature[1], signature.structured_outputs
-        if set(inputs) == {name} and "label" in outputs:
+        if set(inputs) == set(names) and "label" in outputs:
             return signature
     return None

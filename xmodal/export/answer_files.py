@@ -7,7 +7,7 @@ import json
 import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from xmodal.core.command import Parser, require_png
@@ -36,6 +36,7 @@ COLUMNS, SHOWN, SIDE = 8, 96, 128
 def items_of(
     arguments: Sequence[str],
     texts: Sequence[str] = (),
+    pairs: Sequence[tuple[str, str]] = (),
     reading: Reading | None = None,
     image_column: str = "image",
 ) -> tuple[list[Item], tuple[str, ...]]:
@@ -44,8 +45,9 @@ def items_of(
     Args:
         arguments: files, folders, tables, or "-" for the lines of the standard input.
         texts: texts as they are.
+        pairs: the file of a picture, and the text that is answered together with it.
         reading: encodings, and the column of the texts of tables; UTF-8 and "text" by default.
-        image_column: that of the images of tables without texts.
+        image_column: that of the images of tables.
 
     Returns:
         The items, and warnings of what is not read.
@@ -56,6 +58,9 @@ def items_of(
     reading = reading or Reading("utf-8", None, "text", "", "")
     # Arguments that are not UTF-8 have halves of surrogate pairs for their bytes.
     items = [Item(text, text.encode(errors="surrogateescape"), True) for text in texts]
+    for image, text in pairs:
+        picture = item_of_file(path_of(image), reading)
+        items.append(replace(picture, is_text=False, text=text.encode(errors="surrogateescape")))
     warnings: list[str] = []
     for argument in arguments:
         path = path_of(argument)
@@ -191,7 +196,9 @@ def answer(options: argparse.Namespace, answers_of: Callable[[Sequence[Item]], I
             target_of(path, kind, overwrite=options.overwrite)
     reading = Reading(options.encoding, options.fallback_encoding, options.text_column, "", "")
     require_encodings(reading)
-    items, warnings = items_of(options.items, options.text, reading, options.image_column)
+    items, warnings = items_of(
+        options.items, options.text, getattr(options, "pair", ()), reading, options.image_column
+    )
     for warning in warnings:
         say_error(f"warning: {printable(warning)}")
     answers = list(answers_of(items))
@@ -220,7 +227,9 @@ def _told(form: str | None, items: Sequence[Item], answers: Sequence[Answer]) ->
 
 def _write_sheet(path: Path, items: Sequence[Item], answers: Sequence[Answer], overwrite: bool) -> None:
     pairs = zip(items, answers, strict=True)
-    pictured = [(item, answer) for item, answer in pairs if not (item.is_text or answer.problem)]
+    pictured = [
+        (item, answer) for item, answer in pairs if item.content and not (item.is_text or answer.problem)
+    ]
     if not pictured:
         raise UserError("there is no picture with an answer for --sheet", "give pictures, or leave it out")
     drawn = as_sheet(pictured[:SHOWN])

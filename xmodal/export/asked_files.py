@@ -77,7 +77,8 @@ def items_of_table(path: Path, reading: Reading, image_column: str) -> list[Item
     Args:
         path: CSV, TSV or JSON Lines.
         reading: encodings, and the column of the texts.
-        image_column: that of the paths of images, relative to the table's folder, of one without texts.
+        image_column: that of the paths of images, relative to the table's folder. Rows of a table with both
+            are pairs, in which one of them may be missing.
 
     Raises:
         UserError: when it cannot be read, or has neither column.
@@ -95,11 +96,14 @@ def items_of_table(path: Path, reading: Reading, image_column: str) -> list[Item
     items = []
     for row in rows:
         name = f"{path.name}:{row.line}"
-        if texts:
-            item = Item(name, reading.text_of(row.cells).encode("utf-8", "replace"), True)
+        text = reading.text_of(row.cells).encode("utf-8", "replace") if texts else None
+        image = row.cells.get(image_column)
+        if image is None:
+            item = Item(name, text or b"", True)
+        elif image:
+            item = replace(item_of_file(path_beside(path, image), reading), name=name, text=text)
         else:
-            item = item_of_file(path_beside(path, row.cells[image_column]), reading)
-            item = replace(item, name=name)
+            item = Item(name, b"", False, text=text)
         items.append(replace(item, row=row.cells))
     return items
 

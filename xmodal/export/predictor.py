@@ -1,8 +1,8 @@
-"""An exported model, asked for pictures and texts."""
+"""An exported model, asked for pictures, texts, and pairs of both."""
 
 import copy
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,8 @@ class Item:
         is_text: which of the two.
         problem: why it is not asked; "" when it is.
         row: of an item from a table, what its columns hold.
+        text: a text as UTF-8 that belongs to a picture: a pair. `content` and `problem` are the picture's
+            then, and `content` may be empty. None for a picture or a text alone.
     """
 
     name: str
@@ -37,6 +39,7 @@ class Item:
     is_text: bool
     problem: str = ""
     row: Mapping[str, str] = field(default_factory=dict)
+    text: bytes | None = None
 
 
 @dataclass(frozen=True)
@@ -81,8 +84,14 @@ class Predictor:
         self._folder = newest_version(folder, f"--model={str(folder)!r}")
         loaded = load_export(self._folder)
         self.labels = [*labels_of(loaded.signatures)]
+        # What each signature takes.
+        self.signatures = {
+            name: tuple(sorted(signature.structured_input_signature[1]))
+            for name, signature in loaded.signatures.items()
+        }
         self.answer_images = _outputs_of(answering(loaded.signatures, "image_bytes"))
         self.answer_texts = _outputs_of(answering(loaded.signatures, "text"))
+        self.answer_pairs = _outputs_of(answering(loaded.signatures, "image_bytes", "text"))
         self._embed = _outputs_of(loaded.signatures.get("embed_text"))
         self._scale = float(loaded.scale) if hasattr(loaded, "scale") else SCALE
         images = answering(loaded.signatures, "image_bytes")
@@ -123,6 +132,7 @@ class Predictor:
         asked.labels = [*answers.names]
         asked.answer_images = of_images
         asked.answer_texts = lambda contents: outputs(self._embedded(contents), [b""] * len(contents))
+        asked.answer_pairs = None
         return asked
 
     def _embedded(self, texts: Sequence[bytes]) -> np.ndarray:
@@ -146,36 +156,56 @@ class Predictor:
         """Whether the model answers a text."""
         return self.answer_texts is not None
 
+    @property
+    def takes_pairs(self) -> bool:
+        """Whether the model answers a picture and a text together."""
+        return self.answer_pairs is not None
+
     def __call__(self, items: Sequence[Item]) -> Iterator[Answer]:
         """Answers items in their order, many at a time.
+
+        Of a pair, a model that takes no pairs answers the text, or the picture where it takes no texts.
 
         Raises:
             UserError: for pictures when the model takes texts alone, and the other way round.
         """
+        asks = {"pair": self.answer_pairs, "text": self.answer_texts, "picture": self.answer_images}
         for start in range(0, len(items), BATCH):
-            part = items[start : start + BATCH]
+            part = [self._as_taken(item) for item in items[start : start + BATCH]]
             answers = [Answer(item.name, problem=_problem(item)) for item in part]
-            for is_text, ask in ((False, self.answer_images), (True, self.answer_texts)):
-                places = [
-                    place
-                    for place, item in enumerate(part)
-                    if item.is_text == is_text and not answers[place].problem
+            for kind, ask in asks.items():
+                indices = [
+                    index
+                    for index, item in enumerate(part)
+                    if _kind(item) == kind and not answers[index].problem
                 ]
-                if places and ask is None:
-                    kind, other = ("texts", "pictures") if is_text else ("pictures", "texts")
+                if indices and ask is None:
+                    other = "pictures" if kind == "text" else "texts"
                     raise UserError(
-                        f"the model in {str(self._folder)!r} answers {other} and no {kind}, such as "
-                        f"{part[places[0]].name!r}",
+                        f"the model in {str(self._folder)!r} answers {other} and no {kind}s, such as "
+                        f"{part[indices[0]].name!r}",
                         f"give it {other}",
                     )
-                if places:
-                    told = self._answers([part[place] for place in places], ask)
-                    for place, answer in zip(places, told, strict=True):
-                        answers[place] = answer
+                if indices:
+                    told = self._answers([part[index] for index in indices], ask)
+                    for index, answer in zip(indices, told, strict=True):
+                        answers[index] = answer
             yield from answers
 
+    def _as_taken(self, item: Item) -> Item:
+        """Makes a text or a picture of a pair, where the model takes no pairs."""
+        if item.text is None or self.takes_pairs:
+            return item
+        if self.takes_texts:
+            return replace(item, content=item.text, is_text=True, problem="", text=None)
+        return replace(item, text=None)
+
     def _answers(self, items: Sequence[Item], outputs_of: Any) -> list[Answer]:
-        outputs = outputs_of([item.content for item in items])
+        contents = [item.content for item in items]
+        if items[0].text is None:
+            outputs = outputs_of(contents)
+        else:
+            outputs = outputs_of(contents, [item.text for item in items])
         read = outputs.get("sentence", outputs.get("read", [b""] * len(items)))
         answers = []
         for row, item in enumerate(items):
@@ -186,15 +216,17 @@ class Predictor:
 
 
 def _outputs_of(signature: Any) -> Any:
-    """Returns what asks a signature for the outputs of contents (B,), None without one."""
+    """Returns what asks a signature for outputs of contents (B,), or of images and texts; None for none."""
     if signature is None:
         return None
-    (name,) = signature.structured_input_signature[1]
+    # By name, an image comes before the text of a pair.
+    names = sorted(signature.structured_input_signature[1])
 
-    def outputs(contents: Sequence[bytes]) -> dict[str, np.ndarray]:
+    def outputs(*contents: Sequence[bytes]) -> dict[str, np.ndarray]:
         import tensorflow as tf
 
-        return {key: value.numpy() for key, value in signature(**{name: tf.constant(contents)}).items()}
+        given = {name: tf.constant(part) for name, part in zip(names, contents, strict=True)}
+        return {key: value.numpy() for key, value in signature(**given).items()}
 
     return outputs
 
@@ -212,22 +244,40 @@ def _require_apart(answers: Answers, vectors: np.ndarray) -> None:
             )
 
 
+def _kind(item: Item) -> str:
+    if item.text is not None:
+        return "pair"
+    return "text" if item.is_text else "picture"
+
+
 def _problem(item: Item) -> str:
     """Tells why an item cannot be answered; empty when it can."""
     if item.problem:
         return item.problem
     if item.is_text:
-        try:
-            item.content.decode()
-        except UnicodeDecodeError as error:
-            return f"no UTF-8 at byte {error.start}"
-        return "" if item.content.strip() else "empty"
+        return _problem_of_text(item.content) or ("" if item.content.strip() else "empty")
+    if item.text is None:
+        return _problem_of_picture(item.content)
+    if not item.content and not item.text.strip():
+        return "neither a picture nor a text"
+    return _problem_of_text(item.text) or (_problem_of_picture(item.content) if item.content else "")
+
+
+def _problem_of_text(text: bytes) -> str:
+    try:
+        text.decode()
+    except UnicodeDecodeError as error:
+        return f"no UTF-8 at byte {error.start}"
+    return ""
+
+
+def _problem_of_picture(encoded: bytes) -> str:
     import tensorflow as tf
 
     from xmodal.data.decoding import decoded_pixels, why_not_decoded
 
     try:
-        decoded_pixels(item.content)
+        decoded_pixels(encoded)
     except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError) as error:
-        return why_not_decoded(item.content, error)
+        return why_not_decoded(encoded, error)
     return ""

@@ -8,14 +8,17 @@ import json
 import re
 from pathlib import Path
 
-from xmodal.core.files import write_json, write_text
+from xmodal.core.files import whole_file, write_json, write_text
 from xmodal.core.machine import commit, hardware, versions
+from xmodal.data.image_files import HEAD, kind_by_content
 from xmodal.report.model_card import card
 from xmodal.report.page import html
 from xmodal.report.records import GalleryItem, Plot, Points, Run, Series, Table, gallery_items
 from xmodal.report.tables import console_table, epoch_lines, metrics, transfer_table
 from xmodal.report.tensorboard.events import write_tensorboard
 
+# Of test images that are left beside the report, to try the model with.
+MAX_EXAMPLES = 10
 # How the JSON ends that --record writes.
 RECORD = re.compile(rb'"wall_seconds": [0-9.e+-]+\n\}\n\Z')
 
@@ -42,9 +45,10 @@ __all__ = [
 
 
 def write(run: Run, folder: Path) -> None:
-    """Writes transfer.json (of a run with a transfer), metrics.jsonl, report.html and metrics.json.
+    """Writes transfer.json (of a run with a transfer), metrics.jsonl, report.html, metrics.json, examples/.
 
-    Each file appears only when whole, and metrics.json last: where it stands, the run is finished.
+    examples/ has the first test images of the gallery, as they were read. Each file appears only when whole,
+    and metrics.json last: where it stands, the run is finished.
 
     Raises:
         UserError: when there is no space, or no permission to write.
@@ -53,6 +57,12 @@ def write(run: Run, folder: Path) -> None:
         write_json(folder / "transfer.json", transfer_table(run.transfer))
     lines = (json.dumps(line, allow_nan=False) + "\n" for line in epoch_lines(run))
     write_text(folder / "metrics.jsonl", "".join(lines))
+    # Those that are answered rightly come first.
+    shown = sorted(run.gallery, key=lambda item: item.kind not in ("right", "unknown"))[:MAX_EXAMPLES]
+    for index, item in enumerate(shown, 1):
+        ending = kind_by_content(item.png[:HEAD]).lower()
+        with whole_file(folder / "examples" / f"{index}.{ending}") as file:
+            file.write(item.png)
     write_text(folder / "report.html", html(run))
     write_json(folder / "metrics.json", metrics(run))
 

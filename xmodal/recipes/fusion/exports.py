@@ -1,5 +1,7 @@
 """How `fusion` is exported and checked."""
 
+from shlex import quote
+
 import numpy as np
 import tensorflow as tf
 
@@ -10,6 +12,7 @@ from xmodal.export.verification import Question
 from xmodal.recipes.export import export_model
 from xmodal.recipes.fusion.classifiers import EncodedPairs, Fused
 from xmodal.recipes.fusion.tables import FusionResults
+from xmodal.runs.session import ASK
 from xmodal.tasks.pair_encoders import image_parts
 from xmodal.text.cleaning import text_of
 
@@ -37,7 +40,7 @@ def export_best(
     encoded = pairs.encoded["test"]
     seen = image_parts(tf.gather(encoded.views[0], encoded.image_row[whole]), pairs.encoders.map_shape)
     said = tf.gather(encoded.texts, encoded.text_row[whole])[:, 0]
-    return export_model(
+    facts = export_model(
         pairs.session,
         served,
         [
@@ -48,3 +51,5 @@ def export_best(
             Question(text, of_length_one(said).numpy(), "embed_text", "embedding"),
         ],
     )
+    asked = f"python -m xmodal.predict --model={quote(str(facts['export']))} --pair IMAGE_FILE TEXT"
+    return facts | {ASK: asked}
