@@ -237,6 +237,7 @@ GIVEN_FRESH = {
     "assets.fetch._from_keras_applications": "the asset's new folder",
     "export.saved_model.save": "the export's new folder",
     "export.picture_index.save_index": "the index' new folder",
+    "report.epochs._write_curves": "TensorBoard's files, each of a new name, in the run's own folder",
     "export.warmup_requests.write_requests": "the export's new folder",
     "export.compressed._write_lite": "the form's new folder",
     "export.compressed._save": "the form's new folder",

@@ -372,7 +372,7 @@ def test_metrics_hold_the_contract(run, tmp_path):
 def test_write_leaves_whole_files(run, tmp_path):
     report.write(run, tmp_path / "run")
     report.write(run, tmp_path / "run")
-    names = {"metrics.json", "metrics.jsonl", "transfer.json", "report.html"}
+    names = {"metrics.json", "metrics.jsonl", "transfer.json", "report.html", "examples"}
     assert {path.name for path in (tmp_path / "run").iterdir()} == names
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert len(lines) == 5
@@ -383,6 +383,12 @@ def test_write_leaves_whole_files(run, tmp_path):
     assert transfer["parameters"] == {"copied": 1792, "grown": 590080, "left": 0}
     assert [layer["action"] for layer in transfer["layers"]] == ["copied", "grown"]
     assert transfer["layers"][1]["sha256"] == "cd" * 32
+    # Those that are answered rightly come first, as they were read.
+    right = [item.png for item in run.gallery if item.kind == "right"]
+    first, *others = sorted((tmp_path / "run" / "examples").iterdir(), key=lambda path: int(path.stem))
+    assert first.name == "1.jpg"
+    assert first.read_bytes() == right[0]
+    assert len([first, *others]) == min(10, len(run.gallery))
 
 
 def test_write_says_what_stands_in_its_way(run, tmp_path):

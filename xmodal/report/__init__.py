@@ -4,17 +4,17 @@
 report.html and `summaries` into TensorBoard's files.
 """
 
-import json
 import re
 from pathlib import Path
 
 from xmodal.core.files import whole_file, write_json, write_text
 from xmodal.core.machine import commit, hardware, versions
 from xmodal.data.image_files import HEAD, kind_by_content
+from xmodal.report.epochs import EpochWriter, read_lines, write_lines
 from xmodal.report.model_card import card
 from xmodal.report.page import html
 from xmodal.report.records import GalleryItem, Plot, Points, Run, Series, Table, gallery_items
-from xmodal.report.tables import console_table, epoch_lines, metrics, transfer_table
+from xmodal.report.tables import console_table, epochs_of, metrics, transfer_table
 from xmodal.report.tensorboard.events import write_tensorboard
 
 # Of test images that are left beside the report, to try the model with.
@@ -24,6 +24,7 @@ RECORD = re.compile(rb'"wall_seconds": [0-9.e+-]+\n\}\n\Z')
 
 __all__ = [
     "RECORD",
+    "EpochWriter",
     "GalleryItem",
     "Plot",
     "Points",
@@ -55,12 +56,11 @@ def write(run: Run, folder: Path) -> None:
     """
     if run.transfer is not None:
         write_json(folder / "transfer.json", transfer_table(run.transfer))
-    lines = (json.dumps(line, allow_nan=False) + "\n" for line in epoch_lines(run))
-    write_text(folder / "metrics.jsonl", "".join(lines))
+    write_lines(read_lines(folder) | epochs_of(run), folder)
     # Those that are answered rightly come first.
     shown = sorted(run.gallery, key=lambda item: item.kind not in ("right", "unknown"))[:MAX_EXAMPLES]
     for index, item in enumerate(shown, 1):
-        ending = kind_by_content(item.png[:HEAD]).lower()
+        ending = kind_by_content(item.png[:HEAD]).lower().replace("jpeg", "jpg")
         with whole_file(folder / "examples" / f"{index}.{ending}") as file:
             file.write(item.png)
     write_text(folder / "report.html", html(run))

@@ -14,6 +14,7 @@ import numpy as np
 
 from xmodal.core.formatting import change, cut, duration, interval, percent, printable
 from xmodal.core.machine import hardware, versions
+from xmodal.report.epochs import Epochs
 from xmodal.report.records import Run
 
 if TYPE_CHECKING:
@@ -66,9 +67,13 @@ def metrics(run: Run) -> dict[str, Any]:
     )
 
 
-def epoch_lines(run: Run) -> list[dict[str, Any]]:
+def epochs_of(run: Run) -> Epochs:
     """Returns the lines of metrics.jsonl: one for each epoch of each training."""
-    return [_json({"stage": history.stage, **epoch}) for history in run.histories for epoch in history.epochs]
+    return {
+        (history.stage, int(epoch["epoch"])): _json({"stage": history.stage, **epoch})
+        for history in run.histories
+        for epoch in history.epochs
+    }
 
 
 def transfer_table(report: TransferReport) -> dict[str, Any]:

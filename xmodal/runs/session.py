@@ -22,6 +22,7 @@ from xmodal.runs.folder import bind, binding
 from xmodal.runs.inputs import feature_cache
 from xmodal.training.agreement import require_agreement
 from xmodal.training.checkpoint import Checkpoints
+from xmodal.training.rehearsal import under_way
 from xmodal.training.strategy import make_strategy, wait_for_all, workers
 from xmodal.training.trainer import Trainer
 
@@ -136,6 +137,7 @@ def begin(config: Config, clock: Clock) -> Session:
         checkpoints=checkpoints,
         cache=feature_cache(config, workers(strategy).is_chief),
         log=clock.say,
+        on_epoch=None if under_way() else report.EpochWriter(config.run.output_dir, clock.say),
     )
     return Session(config, clock, trainer)
 
@@ -176,7 +178,8 @@ def finish(
                 with clock.stage("small forms"):
                     run = replace(run, tables=run.tables + shrink(Path(str(facts["export"]))))
                 report.write(run, settings.output_dir)
-        report.write_tensorboard(run, settings.output_dir / "tensorboard")
+        shown = getattr(session.trainer.on_epoch, "epochs", ())
+        report.write_tensorboard(run, settings.output_dir / "tensorboard", shown)
         if settings.record:
             report.record(run, settings.record, clock.wall_seconds(), overwrite=settings.overwrite)
         clock.say(report.console_table(run))

@@ -74,6 +74,8 @@ class Training:
         adversary: inputs, labels -> inputs that mislead the model as it is; a step then minimises the mean
             of the losses on both (adversarial training: Goodfellow et al. 2015, arXiv:1412.6572, section 6).
         report_accuracy: the outputs are logits of classes. Otherwise the history has no accuracy.
+        on_epoch: is told the stage and the entry of the history of each epoch that ends, in the chief alone;
+            not in a rehearsal, and not of a training without a name.
     """
 
     model: keras.Model
@@ -93,6 +95,7 @@ class Training:
     config: TrainConfig = field(default_factory=TrainConfig)
     adversary: Adversary | None = None
     report_accuracy: bool = True
+    on_epoch: Callable[[str, dict[str, float]], None] | None = None
 
 
 def fit(model: keras.Model, train: Callable[[int], tf.data.Dataset | Batches], **options: Any) -> History:
@@ -285,6 +288,8 @@ def _train_epoch(run: _Run, interrupted: Callable[[], bool]) -> bool:
             if not bar.disable and progress.step % 10 <= count:
                 _show(bar, run, before, time.perf_counter() - started)
             bar.update(count)
+            if bar.n == count:
+                _forget_tracing(bar)
             run.save_if_due()
             if progress.stop_asked() if several else interrupted():
                 return True
@@ -320,8 +325,15 @@ def _end_epoch(run: _Run, interrupted: Callable[[], bool]) -> bool:
             logs |= validation_logs
         run.listeners.on_epoch_end(progress.epoch, logs)
         progress.end_epoch(logs, model, training.patience)
+    if not progress.diverged:
+        _tell(training, progress.history[-1])
     run.save_if_due(epoch_ended=True)
     return False
+
+
+def _tell(training: Training, epoch: dict[str, float]) -> None:
+    if training.on_epoch and training.stage and workers(training.strategy).is_chief and not under_way():
+        training.on_epoch(training.stage, epoch)
 
 
 @contextmanager
@@ -336,6 +348,12 @@ def _averaged(model: keras.Model, optimizer, strategy: tf.distribute.Strategy) -
         yield
         for variable, array in zip(model.trainable_variables, trained, strict=True):
             variable.assign(array)
+
+
+def _forget_tracing(bar: tqdm) -> None:
+    """Leaves the first step, in which TensorFlow traces, out of the time that a bar expects."""
+    if not bar.disable:
+        bar.initial, bar.start_t = bar.n, time.time()
 
 
 def _show(bar: tqdm, run: _Run, before: tuple[tf.Tensor, float], seconds: float) -> None:

@@ -38,6 +38,7 @@ class Trainer:
             goes on, what was finished is not computed again. None keeps nothing.
         cache: where features of frozen backbones are kept for other runs, None for nowhere.
         log: where lines about progress go.
+        on_epoch: is told the name of a training and the entry of its history when an epoch ends.
 
     Example:
         >>> trainer = Trainer(seed=1)
@@ -56,6 +57,7 @@ class Trainer:
     checkpoints: Checkpoints | None = None
     cache: FeatureCache | None = None
     log: Callable[[str], None] = say
+    on_epoch: Callable[[str, dict[str, float]], None] | None = None
 
     def __post_init__(self) -> None:
         if self.strategy is None:
@@ -127,6 +129,7 @@ class Trainer:
             checkpoints=self.checkpoints if name else None,
             config=self.config,
             adversary=adversary,
+            on_epoch=self.on_epoch,
         )
 
     def predict(

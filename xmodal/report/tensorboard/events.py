@@ -6,7 +6,7 @@ import errno
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +16,7 @@ import numpy as np
 from xmodal.core.files import whole_file
 from xmodal.core.formatting import printable
 from xmodal.report import figures
+from xmodal.report.epochs import CURVES, write_scalars
 from xmodal.report.records import Run
 from xmodal.report.tables import WIDEST, console_table
 from xmodal.report.tensorboard.graph import served_graph
@@ -30,7 +31,7 @@ EVENTS = "events.out.tfevents.report"
 MOST_CURVES = 20
 
 
-def write_tensorboard(run: Run, folder: Path) -> None:
+def write_tensorboard(run: Run, folder: Path, shown: Collection[tuple[str, int]] = ()) -> None:
     """Writes what TensorBoard shows of a run; a second call replaces what the first one wrote.
 
     Args:
@@ -39,6 +40,7 @@ def write_tensorboard(run: Run, folder: Path) -> None:
             precision and recall, pictures, HParams, flags, the graph of the export), `train` and
             `validation` (curves that TensorBoard lays over each other; step is the epoch, from 0);
             `results` gets the files of the Projector too.
+        shown: stages and numbers of epochs that an `EpochWriter` has put there.
     """
     import tensorflow as tf
     from tensorboard.plugins.hparams import api as hparams
@@ -63,14 +65,16 @@ def write_tensorboard(run: Run, folder: Path) -> None:
             tf.summary.graph(graph)
     if run.points is not None:
         write_points(run.points, folder / "results")
-    for name, prefix in (("train", ""), ("validation", "val_")):
+    left = [
+        (history.stage, epoch)
+        for history in run.histories
+        for epoch in history.epochs
+        if (history.stage, int(epoch["epoch"])) not in shown
+    ]
+    for name, prefix in CURVES.items():
         with _events(folder / name):
-            for history in run.histories:
-                for epoch in history.epochs:
-                    for quantity in ("loss", "accuracy"):
-                        if prefix + quantity in epoch:
-                            value = epoch[prefix + quantity]
-                            tf.summary.scalar(f"{history.stage}/{quantity}", value, step=int(epoch["epoch"]))
+            for stage, epoch in left:
+                write_scalars(stage, epoch, prefix)
 
 
 def _write_headline(result: Result) -> None:
