@@ -14,6 +14,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from xmodal.bridge.bridge import Bridge
+    from xmodal.config.data import SplitConfig
     from xmodal.core.errors import UserError
     from xmodal.data.documents import load_documents
     from xmodal.data.images import load_images
@@ -35,6 +36,7 @@ _MODULES = {
     "ImageClassifier": "tasks.image_classifier",
     "Predictor": "export.predictor",
     "ServedImages": "export.served_images",
+    "SplitConfig": "config.data",
     "TextClassifier": "tasks.text_classifier",
     "Trainer": "training.trainer",
     "TransferReport": "transfer.weights",
@@ -54,6 +56,7 @@ __all__ = [
     "ImageClassifier",
     "Predictor",
     "ServedImages",
+    "SplitConfig",
     "TextClassifier",
     "Trainer",
     "TransferReport",

@@ -15,11 +15,15 @@ import sys
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any
 
+from xmodal.config.config import Config
+from xmodal.config.data import DataConfig, DocumentConfig, SplitConfig
+from xmodal.config.fields import options_of
+from xmodal.config.run import RunConfig
 from xmodal.core.command import Parser, exit_code
 from xmodal.core.console import say
 from xmodal.core.errors import UserError
@@ -49,17 +53,12 @@ FEW_EXAMPLES = 200
 # Of the first line of a table.
 LONGEST_HEAD = 2**20
 # Flags of a run that say how data are read: what a message advises can be given here, and is written down.
-DATA_FLAGS = {
-    "class_names": "names in place of the data's own, in their order, with commas between them",
-    "min_per_class": "fewest examples to learn from that a class may have",
-    "text_column": "column of the texts in a table",
-    "label_column": "column of the classes in a table",
-    "split_column": "column of the splits in a table",
-    "group_column": "column of what belongs into one split together, such as an author",
-    "separator": "between the columns of a CSV or TSV: a character, or tab",
-    "encoding": "of texts and tables",
-    "fallback_encoding": "of those that are not in --encoding",
-}
+SPLIT_FLAGS = ("class_names", "min_per_class")
+DATA_FLAGS = (
+    *SPLIT_FLAGS,
+    *("text_column", "label_column", "split_column", "group_column"),
+    *("separator", "encoding", "fallback_encoding"),
+)
 
 
 @dataclass(frozen=True)
@@ -151,34 +150,7 @@ def choices_for_documents(data: "DocumentData") -> list[Choice]:
     """Returns what fits a set of documents: the encoder, the length, how it learns."""
     texts = [data.train.texts[place] for place in _some(len(data.train))]
     words = sorted(len(text.split()) for text in texts)[int(0.9 * len(texts))]
-    foreign, script = other_letters(texts)
-    if foreign < 0.1:
-        length = _enough(PIECES * words)
-        encoder = Choice(
-            "For English. Other languages in Latin letters: multilingual_e5_small, as in "
-            "experiments/across_languages.cfg.",
-            (
-                "--text_encoder=minilm_l6",
-                "--text_trainable=all",
-                "--text_learning_rate=1e-4",
-                "--layer_decay=0.9",
-            ),
-        )
-    else:
-        # Scripts without spaces have no words to count: a piece is one to two characters.
-        characters = sorted(map(len, texts))[int(0.9 * len(texts))]
-        length = _enough(characters / 1.5)
-        encoder = Choice(
-            f"{foreign:.0%} of the letters are not Latin (most of them {script.lower()}): an encoder of "
-            "about 100 languages.",
-            (
-                "--text_encoder=multilingual_e5_small",
-                "--text_trainable=transformer_layer_9",
-                "--text_learning_rate=1e-3",
-                "--layer_decay=0.3",
-                "--clip_norm=1",
-            ),
-        )
+    encoder, length = _encoder_for(texts, words)
     counts = Counter(data.train.labels.tolist())
     fewest, most = min(counts.values()), max(counts.values())
     choices = [
@@ -192,14 +164,12 @@ def choices_for_documents(data: "DocumentData") -> list[Choice]:
             "It stops when the validation loss rises.",
             (f"--text_epochs={8 if len(data.train) < 2000 else 4}", "--patience=2"),
         ),
-    ]
-    choices.append(
         Choice(
             "The same encoder from random weights says what its own are worth, with all documents alone; "
             "--per_class=20,100,500,all also asks that with fewer, --nobaseline leaves it out.",
             ("--per_class=all",),
-        )
-    )
+        ),
+    ]
     if most > 10 * fewest:
         choices.append(
             Choice(
@@ -208,6 +178,36 @@ def choices_for_documents(data: "DocumentData") -> list[Choice]:
             )
         )
     return [*choices, *_rare_classes(fewest)]
+
+
+def _encoder_for(texts: Sequence[str], words: int) -> tuple[Choice, int]:
+    """Returns the encoder that fits texts, of which nine of ten have so many words, and their length."""
+    foreign, script = other_letters(texts)
+    if foreign < 0.1:
+        choice = Choice(
+            "For English. Other languages in Latin letters: multilingual_e5_small, as in "
+            "experiments/across_languages.cfg.",
+            (
+                "--text_encoder=minilm_l6",
+                "--text_trainable=all",
+                "--text_learning_rate=1e-4",
+                "--layer_decay=0.9",
+            ),
+        )
+        return choice, _enough(PIECES * words)
+    choice = Choice(
+        f"{foreign:.0%} of the letters are not Latin (most of them {script.lower()}): an encoder of "
+        "about 100 languages.",
+        (
+            "--text_encoder=multilingual_e5_small",
+            "--text_trainable=transformer_layer_9",
+            "--text_learning_rate=1e-3",
+            "--layer_decay=0.3",
+            "--clip_norm=1",
+        ),
+    )
+    # Scripts without spaces have no words to count: a piece is one to two characters.
+    return choice, _enough(sorted(map(len, texts))[int(0.9 * len(texts))] / 1.5)
 
 
 def flagfile(name: str, head: str, fixed: Sequence[str], choices: Sequence[Choice]) -> str:
@@ -320,8 +320,9 @@ def _run(arguments: Sequence[str]) -> None:
     parser = Parser("xmodal.init", __doc__)
     parser.add_argument("path", type=Path, help="a folder, or a table")
     parser.add_argument("--output", type=Path, help="the flagfile; default NAME.cfg")
-    for flag, told in DATA_FLAGS.items():
-        parser.add_argument(f"--{flag}", help=told)
+    helps = {name: made.help for group in (SplitConfig, DocumentConfig) for name, made in options_of(group)}
+    for flag in DATA_FLAGS:
+        parser.add_argument(f"--{flag}", help=helps[flag])
     parser.add_overwrite()
     options = parser.parse_args(arguments)
     name = name_of(options.path)
@@ -349,9 +350,7 @@ def _require_a_line(path: str) -> None:
 def _looked_at(
     source: str, documents: bool, name: str, given: dict[str, str]
 ) -> tuple[str, list[str], list[Choice]]:
-    from xmodal.core.files import cache_folder
-    from xmodal.data.documents import load_documents
-    from xmodal.data.images import load_images
+    from xmodal.runs.inputs import configured_documents, configured_images
 
     data: DocumentData | ImageData
     told: dict[str, Any] = {"min_per_class": 1, **given}
@@ -361,14 +360,15 @@ def _looked_at(
                 told[flag] = read(given[flag])
             except ValueError as error:
                 raise UserError(f"--{flag}={given[flag]} is no whole number", "give one") from error
+    splits = SplitConfig(**{flag: told.pop(flag) for flag in SPLIT_FLAGS if flag in told})
+    config = Config(run=RunConfig(offline=True), splits=splits)
     if documents:
-        data = load_documents(source, cache=cache_folder(), offline=True, **told)
+        data = configured_documents(replace(config, documents=DocumentConfig(documents=source, **told)))
         choices, things, flags = choices_for_documents(data), "documents", ("bert_news", "documents")
     else:
-        unread = sorted({*given} - {"class_names", "min_per_class"})
-        if unread:
-            raise UserError(f"--{unread[0]} is for texts, and {source!r} holds images", "leave it out")
-        data = load_images(source, cache=cache_folder(), offline=True, **told)
+        if told:
+            raise UserError(f"--{min(told)} is for texts, and {source!r} holds images", "leave it out")
+        data = configured_images(replace(config, data=DataConfig(dataset=source)))
         choices, things, flags = choices_for_images(data), "images", ("vgg_to_bert", "dataset")
     for warning in data.report.warnings:
         say(f"warning: {printable(warning)}")

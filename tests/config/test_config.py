@@ -108,7 +108,7 @@ def test_defaults():
     settings = parsed()
     assert settings.run.output_dir == Path("runs/vgg_to_bert")
     assert settings.run.saved_models_dir == Path("saved_models")
-    assert settings.data.class_names == ()
+    assert settings.splits.class_names == ()
     assert settings.image.grow == ("*",)
     assert settings.text.template == ("a photo of {}",)
     assert settings.text.target_map is None
@@ -205,7 +205,7 @@ def test_what_config_cfg_cannot_hold_is_refused(name, value):
     # Blanks around the items of a list are none of their own.
     given = f'"{value}"' if name == "class_names" and value.split() != [value] else value
     if name == "class_names" and value.strip().isprintable():
-        assert parsed(f"--{name}={given}").data.class_names == (value.strip(),)
+        assert parsed(f"--{name}={given}").splits.class_names == (value.strip(),)
         return
     told = f"--{name}={value!r} ends in a blank, has several lines or NUL, or is not UTF-8"
     with pytest.raises(UserError, match=re.escape(told)):
@@ -250,7 +250,7 @@ def test_a_flagfile_in_another_encoding(tmp_path):
         ("--image_size=31", "flag --image_size=31: 31 is not an integer in the range [32, 4096]"),
         ("--sequence_length=7", "flag --sequence_length=7: 7 is not an integer in the range [8, 65536]"),
         ("--validation_fraction=1", "flag --validation_fraction=1: give a number between 0 and 1"),
-        ("--test_fraction=0", "flag --test_fraction=0: give a number between 0 and 1"),
+        ("--test_fraction=0", "--test_fraction=0 holds nothing out; give a number between 0 and 1"),
         ("--test_fraction=nan", "flag --test_fraction=nan: give a number between 0 and 1"),
         ("--dropout=0.95", "flag --dropout=0.95: 0.95 is not a number in the range [0, 0.9]"),
         ("--label_smoothing=-0.1", "flag --label_smoothing=-0.1: -0.1 is not a number in the range [0, 0.9]"),

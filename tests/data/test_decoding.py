@@ -7,11 +7,12 @@ import zlib
 import numpy as np
 import pytest
 import tensorflow as tf
+from loading import load_images
 from PIL import Image, ImageOps
 
 from xmodal.data.decoding import decode, decoded_pixels
 from xmodal.data.image_headers import declared_size
-from xmodal.data.images import batches, load_images
+from xmodal.data.images import batches
 from xmodal.export.serving import pixels
 
 RNG = np.random.default_rng(0)

@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+from loading import load_documents, load_images, load_pairs
 from tiny_data import save_tiny_data
 
-from xmodal.data.documents import load_documents, with_test
-from xmodal.data.images import load_images
-from xmodal.data.pairs import load_pairs
-from xmodal.data.tables import Reading, read_tables
+from xmodal.data.documents import with_test
+from xmodal.data.table_format import TableFormat
+from xmodal.data.tables import read_tables
 
-READING = Reading("utf-8", None, "text", "label", "split")
+READING = TableFormat("utf-8", None, "text", "label", "split")
 
 
 @pytest.fixture(scope="module")
@@ -44,9 +44,9 @@ def documents(folder: Path):
 
 
 def pairs(folder: Path):
-    reading = Reading("utf-8", None, "text", "label", "split", "image")
+    table_format = TableFormat("utf-8", None, "text", "label", "split", "image")
     source, photos = f"csv:{folder}/pairs.csv", folder / "photos"
-    return load_pairs(source, cache=folder, reading=reading, image_folder=photos).report.digests
+    return load_pairs(source, cache=folder, table_format=table_format, image_folder=photos).report.digests
 
 
 @pytest.mark.parametrize("read", [images, documents, pairs])

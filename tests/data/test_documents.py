@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from loading import load_documents
 
 from xmodal.config.data import DocumentConfig
 from xmodal.core.errors import UserError
 from xmodal.core.files import cache_folder
-from xmodal.data.documents import load_documents
 from xmodal.runs.inputs import other_test_documents
 
 

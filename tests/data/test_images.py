@@ -9,6 +9,7 @@ from collections import Counter
 import numpy as np
 import pytest
 import tensorflow as tf
+from loading import load_images
 
 from xmodal.core.errors import UserError
 from xmodal.core.files import cache_folder
@@ -16,7 +17,7 @@ from xmodal.data import decoding, image_sources, images, splits
 from xmodal.data.audit import scan
 from xmodal.data.augmentation import augmented, draws
 from xmodal.data.decoding import decode
-from xmodal.data.images import batches, load_images, load_unlabelled
+from xmodal.data.images import batches, load_unlabelled
 
 
 def picture(number, height=12, width=10, channels=3, dtype=np.uint8):

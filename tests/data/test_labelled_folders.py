@@ -8,17 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+from loading import load_documents, load_images
 
 from xmodal.core.errors import UserError
 from xmodal.data.document_sources import read_documents
-from xmodal.data.documents import load_documents
 from xmodal.data.folders import files_under
 from xmodal.data.image_sources import read_images
-from xmodal.data.images import load_images
-from xmodal.data.splits import split_of
-from xmodal.data.tables import Reading
+from xmodal.data.split_names import split_of
+from xmodal.data.table_format import TableFormat
 
-READING = Reading("utf-8", None, "text", "label", "split")
+READING = TableFormat("utf-8", None, "text", "label", "split")
 PNG = tf.io.encode_png(np.zeros((4, 4, 3), np.uint8)).numpy()
 
 

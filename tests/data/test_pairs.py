@@ -9,14 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+from loading import load_pairs
 
 from xmodal.core.errors import UserError
 from xmodal.core.files import cache_folder
 from xmodal.data.digit_readings import WORDS, typed_readings
-from xmodal.data.pairs import PairData, load_pairs
-from xmodal.data.tables import Reading
+from xmodal.data.pairs import PairData
+from xmodal.data.table_format import TableFormat
 
-READING = Reading("utf-8", None, "text", "label", "split", "image")
+READING = TableFormat("utf-8", None, "text", "label", "split", "image")
 COLOURS = {"red": (200, 0, 0), "blue": (0, 0, 200)}
 
 
@@ -56,7 +57,9 @@ def write_csv(path: Path, table, columns=("image", "text", "label")) -> str:
 
 
 def load(source, **options) -> PairData:
-    return load_pairs(source, cache=cache_folder(), reading=options.pop("reading", READING), **options)
+    return load_pairs(
+        source, cache=cache_folder(), table_format=options.pop("table_format", READING), **options
+    )
 
 
 def said(data: PairData):
@@ -97,8 +100,8 @@ def test_the_columns_and_the_folder_have_flags(folder, tmp_path_factory):
         for n, row in enumerate(rows())
     ]
     source = write_csv(elsewhere / "pairs.csv", table, ("photo", "word", "kind", "part"))
-    reading = Reading("utf-8", None, "word", "kind", "part", "photo")
-    data = load(source, reading=reading, image_folder=folder / "photos")
+    table_format = TableFormat("utf-8", None, "word", "kind", "part", "photo")
+    data = load(source, table_format=table_format, image_folder=folder / "photos")
     assert len(data.test) == 10
     assert data.test.images().encoded(0) == png("red", 30)
 
@@ -106,7 +109,7 @@ def test_the_columns_and_the_folder_have_flags(folder, tmp_path_factory):
 def test_a_text_may_stand_in_several_columns(folder):
     table = [row | {"second": "or so" if n % 2 else ""} for n, row in enumerate(rows())]
     source = write_csv(folder / "pairs.csv", table, ("image", "text", "second", "label"))
-    data = load(source, reading=replace(READING, text="text,second"), image_folder=folder)
+    data = load(source, table_format=replace(READING, text="text,second"), image_folder=folder)
     assert set(data.train.texts) == {"it is red", "it is blue or so"}
 
 
@@ -209,7 +212,7 @@ def test_a_source_that_is_none(folder, monkeypatch, source, message):
 def test_a_column_that_is_not_there(folder):
     source = write_csv(folder / "pairs.csv", rows())
     with pytest.raises(UserError, match="has no column 'photo' among 'image', 'text', 'label'") as caught:
-        load(source, reading=replace(READING, image="photo"))
+        load(source, table_format=replace(READING, image="photo"))
     told = "name its columns with `image_column`, `text_column` and `label_column`"
     assert caught.value.remedy.startswith(told)
 
@@ -254,7 +257,7 @@ def test_texts_of_pairs_are_scrubbed(tmp_path):
         pixels = np.full((8, 8, 3), 10 * n, np.uint8)
         (tmp_path / f"{n}.png").write_bytes(tf.io.encode_png(pixels).numpy())
     (tmp_path / "pairs.csv").write_text("image,text,label\n" + "\n".join(lines) + "\n")
-    data = load_pairs(f"csv:{tmp_path / 'pairs.csv'}", cache=tmp_path, reading=READING)
+    data = load_pairs(f"csv:{tmp_path / 'pairs.csv'}", cache=tmp_path, table_format=READING)
     prepared = prepare_documents(data, scrub=True)
     splits = (prepared.data.train, prepared.data.validation, prepared.data.test)
     found = {text for split in splits for text in split.texts}
@@ -273,7 +276,7 @@ def test_texts_of_one_image_come_into_one_split(tmp_path):
         (tmp_path / f"{n}.png").write_bytes(tf.io.encode_png(pixels).numpy())
     lines = [f"{n}.png,caption {k} of {n},{'ab'[n % 2]}" for n in range(12) for k in range(5)]
     (tmp_path / "pairs.csv").write_text("image,text,label\n" + "\n".join(lines) + "\n")
-    data = load_pairs(f"csv:{tmp_path / 'pairs.csv'}", cache=tmp_path, reading=READING)
+    data = load_pairs(f"csv:{tmp_path / 'pairs.csv'}", cache=tmp_path, table_format=READING)
     images = [set(split.items) for split in (data.train, data.validation, data.test)]
     assert all(images)
     assert not images[0] & images[1] | images[0] & images[2] | images[1] & images[2]

@@ -3,21 +3,19 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from loading import load_documents, load_images, load_pairs
 
 from xmodal.config.flags import help_text
 from xmodal.core.errors import UserError
 from xmodal.data.document_sources import DOCUMENT_SOURCES
-from xmodal.data.documents import load_documents
+from xmodal.data.examples import Example
 from xmodal.data.image_sources import IMAGE_SOURCES
-from xmodal.data.images import load_images
-from xmodal.data.pair_sources import PAIR_SOURCES, RawPairs
-from xmodal.data.pairs import load_pairs
+from xmodal.data.pair_sources import PAIR_SOURCES
 from xmodal.data.sources import RawExamples, source_reader
-from xmodal.data.splits import Example
-from xmodal.data.tables import Reading
+from xmodal.data.table_format import TableFormat
 
 SOURCES = {"mnist_5k": 1, "folder:PATH": 2, "csv:PATH": 3, "tfds:NAME": 4}
-COLUMNS = Reading("utf-8", None, "text", "label", "split", "image")
+COLUMNS = TableFormat("utf-8", None, "text", "label", "split", "image")
 
 
 @pytest.mark.parametrize(
@@ -68,11 +66,11 @@ def test_new_sources_are_functions_in_the_tables(monkeypatch, tmp_path):
     def images(place, cache, offline):
         return RawExamples(noise(int(place)), warnings=("only noise",))
 
-    def documents(place, reading, cache, offline):
+    def documents(place, table_format, cache, offline):
         return RawExamples([each._replace(item=f"number {each.id}") for each in noise(int(place))])
 
     def pairs(place, settings):
-        return RawPairs(noise(int(place)), {each.id: "noise" for each in noise(int(place))}, True)
+        return RawExamples(noise(int(place)), texts={each.id: "noise" for each in noise(int(place))})
 
     monkeypatch.setitem(IMAGE_SOURCES, "noise:COUNT", images)
     monkeypatch.setitem(DOCUMENT_SOURCES, "noise:COUNT", documents)
@@ -80,7 +78,7 @@ def test_new_sources_are_functions_in_the_tables(monkeypatch, tmp_path):
     loaded = load_images("noise:40", cache=tmp_path)
     assert (loaded.class_names, "only noise" in loaded.report.warnings) == (("even", "odd"), True)
     assert load_documents("noise:40", cache=tmp_path).class_names == ("even", "odd")
-    assert len(load_pairs("noise:40", cache=tmp_path, reading=COLUMNS).train) == len(loaded.train)
+    assert len(load_pairs("noise:40", cache=tmp_path, table_format=COLUMNS).train) == len(loaded.train)
     with pytest.raises(UserError, match="tfds:NAME, noise:COUNT\\); did you mean 'noise'"):
         load_images("nois:40", cache=tmp_path)
 

@@ -2,22 +2,22 @@
 
 import numpy as np
 import pytest
+from loading import load_documents, load_images
 
 from xmodal.core.errors import UserError
-from xmodal.data.documents import load_documents
-from xmodal.data.images import load_images
 from xmodal.data.near_duplicates import near_duplicates
 from xmodal.data.similar_names import plain_name
-from xmodal.data.tables import Reading, read_rows
+from xmodal.data.table_format import TableFormat
+from xmodal.data.tables import read_rows
 
-READING = Reading("utf-8", None, "text", "label", "split")
+READING = TableFormat("utf-8", None, "text", "label", "split")
 
 
 def rows(tmp_path, content, kind="csv", **changes):
     path = tmp_path / f"table.{kind}"
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    reading = Reading(**{**READING.__dict__, **changes})
-    found, warnings = read_rows(kind, path, reading)
+    table_format = TableFormat(**{**READING.__dict__, **changes})
+    found, warnings = read_rows(kind, path, table_format)
     return [(row.line, row.cells["text"], row.cells["label"]) for row in found], warnings
 
 

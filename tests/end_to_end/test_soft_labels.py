@@ -10,19 +10,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+from loading import load_documents, load_images, load_pairs
 from tiny_bert import save_tiny_bert
 
 from xmodal.config.data import DocumentConfig
 from xmodal.core.errors import UserError
-from xmodal.data.documents import DocumentData, load_documents
-from xmodal.data.images import batches, learnable, load_images
-from xmodal.data.pairs import load_pairs
-from xmodal.data.tables import Reading
+from xmodal.data.documents import DocumentData
+from xmodal.data.images import batches, learnable
+from xmodal.data.table_format import TableFormat
 from xmodal.runs.inputs import other_test_documents
 
 COLOURS = {"blue": (60, 60, 200), "red": (200, 60, 60)}
 COLUMNS = ("image", "text", "label:red", "label:blue", "split")
-READING = Reading("utf-8", None, "text", "label", "split", "image")
+READING = TableFormat("utf-8", None, "text", "label", "split", "image")
 COUNT = 40
 
 
@@ -87,7 +87,9 @@ def load(pictures, tmp_path):
             write_csv(path, table, columns, "\t" if form == "tsv" else ",")
         if what == "documents":
             return load_documents(f"{form}:{path}", cache=tmp_path, **options)
-        return load_pairs(f"{form}:{path}", cache=tmp_path, reading=READING, image_folder=pictures, **options)
+        return load_pairs(
+            f"{form}:{path}", cache=tmp_path, table_format=READING, image_folder=pictures, **options
+        )
 
     return load
 

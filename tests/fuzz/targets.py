@@ -391,7 +391,8 @@ def tensors_of_torch(data):
 
 @target(6)
 def tables(data):
-    from xmodal.data.tables import Reading, read_tables
+    from xmodal.data.table_format import TableFormat
+    from xmodal.data.tables import read_tables
 
     kind = data.draw(st.sampled_from(("csv", "tsv", "jsonl")))
     cells = st.tuples(odd.names, odd.names, st.sampled_from(("train", "test", "", "x")) | odd.names)
@@ -407,8 +408,10 @@ def tables(data):
     if data.draw(st.booleans()):
         content = data.draw(odd.damaged(content))
     Path(f"table.{kind}").write_bytes(content)
-    reading = Reading("utf-8", data.draw(st.sampled_from((None, "latin-1"))), "text", "label", "split")
-    refused(lambda: read_tables(kind, Path(f"table.{kind}"), reading))
+    table_format = TableFormat(
+        "utf-8", data.draw(st.sampled_from((None, "latin-1"))), "text", "label", "split"
+    )
+    refused(lambda: read_tables(kind, Path(f"table.{kind}"), table_format))
 
 
 @target(3)

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from absl.testing import flagsaver
+from loading import load_images
 
 from xmodal.config import flags
 from xmodal.config.config import Config
 from xmodal.core.errors import UserError
-from xmodal.data.images import ImageData, load_images
+from xmodal.data.images import ImageData
 from xmodal.robustness.image_attack import attack_images, library, require_library
 from xmodal.tasks.image_classifier import fgsm, fine_tune, pixels
 from xmodal.training.loop import fit

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from absl.testing import flagsaver
+from loading import load_images
 
 from xmodal.config import flags
 from xmodal.config.config import Config
-from xmodal.data.images import ImageData, load_images
+from xmodal.data.images import ImageData
 from xmodal.models.image_backbones import image_backbone
 from xmodal.tasks import image_classifier
 from xmodal.tasks.image_classifier import ImageClassifier, parts_of_pass, pixels, train_image_classifier

@@ -5,9 +5,9 @@ import random
 import numpy as np
 import pytest
 import tensorflow as tf
+from loading import load_documents
 
 from xmodal.data.cleaned_documents import prepare_documents
-from xmodal.data.documents import load_documents
 from xmodal.text import checksums
 from xmodal.text.checksums import iban, luhn, resident_id
 from xmodal.text.cleaning import cleaned, prepare_texts

@@ -24,6 +24,7 @@ from xmodal.assets.presets import text_encoder_path
 from xmodal.bench.first_step import peak_megabytes
 from xmodal.bridge.bridge import Bridge
 from xmodal.config.config import Config
+from xmodal.config.data import SplitConfig
 from xmodal.config.flags import from_flags, parse
 from xmodal.core.clock import Clock
 from xmodal.core.errors import UserError
@@ -202,7 +203,7 @@ def main(flagfile: str, place: str, classes: int) -> None:
 def _see(settings: Config, folder: Path, trainer: Trainer, size: Size) -> int:
     """Goes through the stages of the images, and returns how many there are to be told about."""
     with _stage(size, "listing and audit"):
-        data = load_images(f"folder:{folder}", cache=cache_folder(), min_per_class=1)
+        data = load_images(f"folder:{folder}", SplitConfig(min_per_class=1))
     trunk = build_backbone(settings, settings.image.target, "none", trainer)
     with tempfile.TemporaryDirectory() as kept, _stage(size, "features of the frozen trunk"):
         cache = FeatureCache(Path(kept), settings.run.feature_cache_gb)

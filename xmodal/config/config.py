@@ -5,7 +5,7 @@ from typing import Any, get_type_hints
 
 from xmodal.config.attack import AttackConfig
 from xmodal.config.bench import BenchConfig
-from xmodal.config.data import DataConfig, DocumentConfig, PairConfig
+from xmodal.config.data import DataConfig, DocumentConfig, PairConfig, SplitConfig
 from xmodal.config.fields import Group
 from xmodal.config.fusion import FusionConfig
 from xmodal.config.generator import GeneratorConfig
@@ -28,6 +28,7 @@ class Config:
 
     run: RunConfig = field(default_factory=RunConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
+    splits: SplitConfig = field(default_factory=SplitConfig)
     data: DataConfig = field(default_factory=DataConfig)
     documents: DocumentConfig = field(default_factory=DocumentConfig)
     pairs: PairConfig = field(default_factory=PairConfig)

@@ -1,4 +1,4 @@
-"""Which images, documents or pairs, and how they are split and checked."""
+"""Which images, documents or pairs, and how all of them are split and checked."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,28 +9,44 @@ from xmodal.core.errors import UserError
 
 @dataclass(frozen=True)
 class DataConfig(Group):
-    """Images, and the splits and checks of all data."""
+    """Images.
+
+    `SplitConfig` has their splits and checks.
+    """
 
     dataset: str = option(
         "mnist_5k",
         "Images: mnist_5k, folder:PATH, csv:PATH (columns image and label, or label:NAME with a share"
         " for each class) or tfds:NAME; for names_to_answers unlabelled:PATH or sample_photographs, too.",
     )
-    class_names: tuple[str, ...] = option((), "Names of the classes in order, instead of the data's own.")
     image_size: int = option(
         32, "Side, in pixels, of the square that images are resized to.", least=32, most=MOST_SIDE
-    )
-    validation_fraction: float = option(
-        0.1, "Fraction of the training examples held out for validation.", above=0, below=1
-    )
-    test_fraction: float = option(
-        0.2, "Fraction held out for testing, where the data has no test split.", above=0, below=1
     )
     bad_images: str = option(
         "skip", "What to do with unreadable or truncated images.", choices=("skip", "fail")
     )
     max_pixels: int = option(
         100_000_000, "Maximum pixels per image; larger ones are left out before they are decoded.", least=1
+    )
+
+
+@dataclass(frozen=True)
+class SplitConfig(Group):
+    """Splits and checks of all data.
+
+    A fraction of 0 cuts nothing.
+
+    Example:
+        >>> SplitConfig(min_per_class=1, test_fraction=0.5).validation_fraction
+        0.1
+    """
+
+    class_names: tuple[str, ...] = option((), "Names of the classes in order, instead of the data's own.")
+    validation_fraction: float = option(
+        0.1, "Fraction of the training examples held out for validation.", least=0, below=1
+    )
+    test_fraction: float = option(
+        0.2, "Fraction held out for testing, where the data has no test split.", least=0, below=1
     )
     keep_leaks: bool = option(True, "Keep training examples that are in the test split, too.")
     merge_names: bool = option(False, "Merge classes whose names look alike: capitals, blanks, 1 and 1.0.")
@@ -49,7 +65,7 @@ class DataConfig(Group):
 class DocumentConfig(Group):
     """Documents.
 
-    `DataConfig` has their splits and checks.
+    `SplitConfig` has their splits and checks.
     """
 
     documents: str = option(
@@ -97,7 +113,7 @@ class DocumentConfig(Group):
 class PairConfig(Group):
     """Pairs of an image and a text.
 
-    `DocumentConfig` has their columns, `DataConfig` their splits and checks.
+    `DocumentConfig` has their columns, `SplitConfig` their splits and checks.
     """
 
     pairs: str = option(

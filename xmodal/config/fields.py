@@ -59,7 +59,7 @@ class Option:
         if number is None:
             return "True or False" if self.kind is bool else ""
         if self.below is not None:
-            return f"{number} between {self.above} and {self.below}"
+            return f"{number} between {self.above or 0} and {self.below}"
         if self.above is not None:
             return f"{number} above {self.above}" + ("" if self.most is None else f" and up to {self.most}")
         if self.most is not None:

@@ -197,6 +197,12 @@ def from_flags() -> Config:
         # Recipes alone have networks that learn as a whole from the first step.
         if not made["image"].head_epochs:
             raise UserError("`head_epochs=0` trains no head", "give an integer from 1 on")
+        # And they measure themselves on examples that they were not trained on.
+        for name in ("validation_fraction", "test_fraction"):
+            if not written[name]:
+                raise UserError(
+                    f"`{name}=0` holds nothing out", "give a number between 0 and 1"
+                )
         made["train"] = dataclasses.replace(
             made["train"], profile_folder=made["run"].output_dir / "tensorboard" / "profile"
         )

@@ -15,9 +15,9 @@ from xmodal.core.errors import UserError
 from xmodal.core.formatting import first_few
 from xmodal.core.reading import read_regular
 from xmodal.data.decoding import why_not_decoded
+from xmodal.data.examples import SPLITS, Example, ExampleKind
 from xmodal.data.image_files import MOST_BYTES
 from xmodal.data.personal_names import personal_warnings
-from xmodal.data.splits import SPLITS, Example, Things
 
 # A class with fewer training examples than this is worth a warning, and so is a largest class with
 # this many times the examples of the smallest.
@@ -61,7 +61,7 @@ def audit(
     examples: Sequence[Example],
     scans: Sequence[Scan],
     *,
-    things: Things,
+    kind: ExampleKind,
     class_names: Sequence[str],
     min_per_class: int,
     keep_leaks: bool,
@@ -72,7 +72,7 @@ def audit(
     Args:
         examples: those of all splits, N of them.
         scans: what was found of each.
-        things: what the examples are.
+        kind: what the examples are.
         class_names: every class, in order.
         min_per_class: fewest usable training examples that a class may have.
         keep_leaks: keep train and validation examples that stand in test too; without it they are left
@@ -86,11 +86,11 @@ def audit(
         UserError: for unusable examples with `bad_images="fail"`, a class with too few examples, or a
             split in which nothing is left.
     """
-    usable, dropped = _usable(examples, scans, things, bad_images)
+    usable, dropped = _usable(examples, scans, kind, bad_images)
     duplicates = _duplicates(usable)
     leaked = _leaked(usable)
-    warnings = _content_warnings(len(examples), usable, dropped, duplicates, leaked, keep_leaks, things)
-    warnings += _doubts(examples, scans, things)
+    warnings = _content_warnings(len(examples), usable, dropped, duplicates, leaked, keep_leaks, kind)
+    warnings += _doubts(examples, scans, kind)
     gone = set() if keep_leaks else {name for name, _ in leaked}
     kept = [
         example._replace(digest=digest)
@@ -98,39 +98,39 @@ def audit(
         if example.split == "test" or example.id not in gone
     ]
     counts = _counts(kept, class_names)
-    _require_enough(counts, {example.split for example in examples}, min_per_class, dropped, things)
-    warnings += _count_warnings(counts, things)
+    _require_enough(counts, {example.split for example in examples}, min_per_class, dropped, kind)
+    warnings += _count_warnings(counts, kind)
     warnings += personal_warnings(class_names, [example.id for example in examples])
     return kept, DataReport(counts, dropped, duplicates, leaked, warnings)
 
 
 def audit_unlabelled(
-    examples: Sequence[Example], scans: Sequence[Scan], *, things: Things, bad_images: str = "skip"
+    examples: Sequence[Example], scans: Sequence[Scan], *, kind: ExampleKind, bad_images: str = "skip"
 ) -> tuple[list[Example], DataReport]:
     """Leaves out what cannot be used of examples without labels, all of one split; as `audit` does.
 
     Raises:
         UserError: for unusable examples with `bad_images="fail"`, or when none is left.
     """
-    usable, dropped = _usable(examples, scans, things, bad_images)
+    usable, dropped = _usable(examples, scans, kind, bad_images)
     if not usable:
-        raise UserError(f"no {things.able} {things.noun}s: {reasons(dropped)}", "give others")
+        raise UserError(f"no {kind.able} {kind.noun}s: {reasons(dropped)}", "give others")
     duplicates = _duplicates(usable)
-    warnings = _content_warnings(len(examples), usable, dropped, duplicates, (), True, things)
-    warnings += _doubts(examples, scans, things)
+    warnings = _content_warnings(len(examples), usable, dropped, duplicates, (), True, kind)
+    warnings += _doubts(examples, scans, kind)
     kept = [example._replace(digest=digest) for example, digest in usable]
     return kept, DataReport(_counts(kept, ("",)), dropped, duplicates, (), warnings)
 
 
 def _usable(
-    examples: Sequence[Example], scans: Sequence[Scan], things: Things, bad_images: str
+    examples: Sequence[Example], scans: Sequence[Scan], kind: ExampleKind, bad_images: str
 ) -> tuple[list[tuple[Example, bytes]], tuple[tuple[str, str], ...]]:
     """Those that can be used, with their digests, and the ids of the others with the reasons."""
     scanned = list(zip(examples, scans, strict=True))
     dropped = tuple((example.id, found.problem) for example, found in scanned if found.problem)
     if dropped and bad_images == "fail":
         raise UserError(
-            f"{_count(len(dropped), things)} {things.cannot}: {reasons(dropped)}",
+            f"{_count(len(dropped), kind)} {kind.cannot}: {reasons(dropped)}",
             "fix or remove them, or pass `bad_images=skip`",
         )
     return [(example, found.digest) for example, found in scanned if not found.problem], dropped
@@ -209,20 +209,18 @@ def _require_enough(
     listed_splits: Iterable[str],
     min_per_class: int,
     dropped: Sequence[tuple[str, str]],
-    things: Things,
+    kind: ExampleKind,
 ) -> None:
-    after = f" besides {len(dropped)} un{things.able}, such as {reasons(dropped[:1])}" if dropped else ""
+    after = f" besides {len(dropped)} un{kind.able}, such as {reasons(dropped[:1])}" if dropped else ""
     for split in sorted(listed_splits):
         if not any(counts[split].values()):
-            raise UserError(
-                f"no {things.able} {split} {things.noun}s{after}", "check the files of the data set"
-            )
+            raise UserError(f"no {kind.able} {split} {kind.noun}s{after}", "check the files of the data set")
     short = [f"{name!r} ({count})" for name, count in counts["train"].items() if count < min_per_class]
     if short:
         raise UserError(
-            f"fewer than `min_per_class={min_per_class}` training {things.noun}s in class "
+            f"fewer than `min_per_class={min_per_class}` training {kind.noun}s in class "
             f"{first_few(short)}{after}",
-            f"add {things.noun}s, remove the class, or lower `min_per_class`",
+            f"add {kind.noun}s, remove the class, or lower `min_per_class`",
         )
 
 
@@ -233,27 +231,26 @@ def _content_warnings(
     duplicates: Sequence[tuple[str, str]],
     leaked: Sequence[tuple[str, str]],
     keep_leaks: bool,
-    things: Things,
+    kind: ExampleKind,
 ) -> tuple[str, ...]:
     lines = []
     if dropped:
         lines.append(
-            f"{len(dropped)} of {_count(listed, things)} {things.cannot} and were left out: "
-            f"{reasons(dropped)}"
+            f"{len(dropped)} of {_count(listed, kind)} {kind.cannot} and were left out: {reasons(dropped)}"
         )
     if leaked:
         names = first_few([f"{name!r} = {test!r}" for name, test in leaked])
         kept = "were kept" if keep_leaks else "were left out of training"
-        lines.append(f"{_count(len(leaked), things)} of train or validation also in test {kept}: {names}")
+        lines.append(f"{_count(len(leaked), kind)} of train or validation also in test {kept}: {names}")
     trained = {digest for example, digest in usable if example.split == "train"}
     overlap = [
         repr(example.id) for example, digest in usable if example.split == "validation" and digest in trained
     ]
     if overlap:
-        lines.append(f"{_count(len(overlap), things)} of validation also in train: {first_few(overlap)}")
+        lines.append(f"{_count(len(overlap), kind)} of validation also in train: {first_few(overlap)}")
     if duplicates:
         names = first_few([f"{name!r} = {again!r}" for name, again in duplicates])
-        lines.append(f"{_count(len(duplicates), things)} repeated within a split: {names}")
+        lines.append(f"{_count(len(duplicates), kind)} repeated within a split: {names}")
     first: dict[bytes, Example] = {}
     conflicts = [
         f"{original.id!r} = {example.id!r}"
@@ -262,42 +259,40 @@ def _content_warnings(
     ]
     if conflicts:
         lines.append(
-            f"{_count(len(conflicts), things)} with {things.same} in two classes: {first_few(conflicts)}"
+            f"{_count(len(conflicts), kind)} with {kind.same} in two classes: {first_few(conflicts)}"
         )
     return tuple(lines)
 
 
-def _doubts(examples: Sequence[Example], scans: Sequence[Scan], things: Things) -> tuple[str, ...]:
+def _doubts(examples: Sequence[Example], scans: Sequence[Scan], kind: ExampleKind) -> tuple[str, ...]:
     found: dict[str, list[str]] = {}
     for example, seen in zip(examples, scans, strict=True):
         if seen.doubt:
             found.setdefault(seen.doubt, []).append(repr(example.id))
-    return tuple(
-        f"{_count(len(names), things)} {doubt}: {first_few(names)}" for doubt, names in found.items()
-    )
+    return tuple(f"{_count(len(names), kind)} {doubt}: {first_few(names)}" for doubt, names in found.items())
 
 
-def _count_warnings(counts: dict[str, dict[str, int]], things: Things) -> tuple[str, ...]:
+def _count_warnings(counts: dict[str, dict[str, int]], kind: ExampleKind) -> tuple[str, ...]:
     train = counts["train"]
     lines = []
     few = [f"{name!r} ({count})" for name, count in train.items() if count < FEW]
     if few:
-        lines.append(f"fewer than {FEW} training {things.noun}s in class {first_few(few)}")
+        lines.append(f"fewer than {FEW} training {kind.noun}s in class {first_few(few)}")
     largest, smallest = max(train, key=train.__getitem__), min(train, key=train.__getitem__)
     if train[largest] >= IMBALANCE * train[smallest]:
         lines.append(
-            f"strong imbalance: class {largest!r} has {_count(train[largest], things)} in train, "
+            f"strong imbalance: class {largest!r} has {_count(train[largest], kind)} in train, "
             f"class {smallest!r} has {train[smallest]}"
         )
     for split in ("validation", "test"):
         absent = [repr(name) for name, count in counts[split].items() if not count]
         if absent:
-            lines.append(f"no {split} {things.noun}s in class {first_few(absent)}")
+            lines.append(f"no {split} {kind.noun}s in class {first_few(absent)}")
     return tuple(lines)
 
 
-def _count(count: int, things: Things) -> str:
-    return f"{count} {things.noun}" if count == 1 else f"{count} {things.noun}s"
+def _count(count: int, kind: ExampleKind) -> str:
+    return f"{count} {kind.noun}" if count == 1 else f"{count} {kind.noun}s"
 
 
 def reasons(dropped: Sequence[tuple[str, str]]) -> str:

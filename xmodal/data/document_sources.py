@@ -8,27 +8,29 @@ from xmodal.assets.fetch import locate
 from xmodal.core.errors import UserError
 from xmodal.core.files import path_of
 from xmodal.core.reading import NotReadable, read_regular
+from xmodal.data.examples import Example
 from xmodal.data.folders import NOWHERE, name_in
 from xmodal.data.labelled_folders import FileKind, labelled_files
-from xmodal.data.sources import RawExamples, source_reader
-from xmodal.data.splits import Example
-from xmodal.data.tables import MOST_BYTES, TABLES, Reading, decoded, fallen_warning, read_tables
+from xmodal.data.sources import RawExamples, permission_errors, source_reader
+from xmodal.data.table_format import TableFormat, decoded, fallen_warning
+from xmodal.data.tables import MOST_BYTES, TABLES, read_tables
 from xmodal.data.tfds import prepared_builder, require_features, tfds_examples
 
-Source = Callable[[str, Reading, Path, bool], RawExamples]
+Source = Callable[[str, TableFormat, Path, bool], RawExamples]
 
 
-def read_documents(dataset: str, reading: Reading, cache: Path, offline: bool) -> RawExamples:
+@permission_errors()
+def read_documents(dataset: str, table_format: TableFormat, cache: Path, offline: bool) -> RawExamples:
     """Reads what `load_documents` splits: the documents of a source as they came.
 
     Raises:
         UserError: for a source that is not known, or not there.
     """
     read, place = source_reader(DOCUMENT_SOURCES, dataset, "documents")
-    return read(place, reading, cache, offline)
+    return read(place, table_format, cache, offline)
 
 
-def _read_named(name: str, place: str, reading: Reading, cache: Path, offline: bool) -> RawExamples:
+def _read_named(name: str, place: str, table_format: TableFormat, cache: Path, offline: bool) -> RawExamples:
     """Reads Orange's tables: three lines of heading, then a class, a tab and a text without tabs."""
     folder = locate(name, cache=cache, offline=offline)
     examples = []
@@ -44,7 +46,7 @@ def _read_named(name: str, place: str, reading: Reading, cache: Path, offline: b
 # A folder of .txt files.
 
 
-def _read_folder(place: str, reading: Reading, cache: Path, offline: bool) -> RawExamples:
+def _read_folder(place: str, table_format: TableFormat, cache: Path, offline: bool) -> RawExamples:
     root = path_of(place)
     if not root.is_dir():
         raise UserError(f"the folder {str(root)!r} does not exist", "check the path of `documents`")
@@ -53,8 +55,8 @@ def _read_folder(place: str, reading: Reading, cache: Path, offline: bool) -> Ra
     fallen: list[str] = []
     for path, class_name, split in files:
         name = name_in(path, root)
-        examples.append(Example(decoded(_content(path), name, reading, fallen), name, class_name, split))
-    return RawExamples(examples, warnings=warnings + fallen_warning(fallen, reading))
+        examples.append(Example(decoded(_content(path), name, table_format, fallen), name, class_name, split))
+    return RawExamples(examples, warnings=warnings + fallen_warning(fallen, table_format))
 
 
 def _reason_against(path: Path) -> str:
@@ -84,21 +86,21 @@ def _content(path: Path) -> bytes:
         ) from error
 
 
-def _read_table(kind: str, place: str, reading: Reading, cache: Path, offline: bool) -> RawExamples:
-    return read_tables(kind, path_of(place), reading)
+def _read_table(kind: str, place: str, table_format: TableFormat, cache: Path, offline: bool) -> RawExamples:
+    return read_tables(kind, path_of(place), table_format)
 
 
-def _read_tfds(name: str, reading: Reading, cache: Path, offline: bool) -> RawExamples:
+def _read_tfds(name: str, table_format: TableFormat, cache: Path, offline: bool) -> RawExamples:
     instead = "give the documents as dir:PATH or csv:PATH"
     builder = prepared_builder(name, cache=cache, offline=offline, flag="documents", instead=instead)
-    require_features(builder, name, reading.text, reading.label)
-    rows, class_names = tfds_examples(builder, name, reading.text, reading.label, encoded=False)
+    require_features(builder, name, table_format.text, table_format.label)
+    rows, class_names = tfds_examples(builder, name, table_format.text, table_format.label, encoded=False)
     fallen: list[str] = []
     examples = []
     for row in rows:
         assert isinstance(row.item, bytes)
-        examples.append(row._replace(item=decoded(row.item, row.id, reading, fallen)))
-    return RawExamples(examples, class_names, fallen_warning(fallen, reading))
+        examples.append(row._replace(item=decoded(row.item, row.id, table_format, fallen)))
+    return RawExamples(examples, class_names, fallen_warning(fallen, table_format))
 
 
 # How a source is written -> what reads it: place, columns and encodings, downloaded data, offline -> the

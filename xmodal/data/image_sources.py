@@ -9,17 +9,20 @@ import tensorflow as tf
 from xmodal.assets.fetch import locate
 from xmodal.core.errors import UserError
 from xmodal.core.files import path_of
+from xmodal.data.examples import Example
 from xmodal.data.folders import LeftOut, files_under, name_in, wanted_files, warnings_of
 from xmodal.data.image_files import reason_against
 from xmodal.data.labelled_folders import FileKind, labelled_files
-from xmodal.data.sources import RawExamples, source_reader
-from xmodal.data.splits import Example, with_splits
-from xmodal.data.tables import Reading, path_beside, read_rows, row_example
+from xmodal.data.sources import RawExamples, permission_errors, source_reader
+from xmodal.data.split_names import with_splits
+from xmodal.data.table_format import TableFormat
+from xmodal.data.tables import path_beside, read_rows, row_example
 from xmodal.data.tfds import prepared_builder, require_features, tfds_examples
 
-IMAGE_COLUMNS = Reading("utf-8", None, "image", "label", "split")
+IMAGE_COLUMNS = TableFormat("utf-8", None, "image", "label", "split")
 
 
+@permission_errors()
 def read_images(dataset: str, cache: Path, offline: bool) -> RawExamples:
     """Lists what `load_images` splits: the images of a source as they came.
 
@@ -40,6 +43,7 @@ def is_unlabelled(dataset: str) -> bool:
     return dataset.partition(":")[0] in {form.partition(":")[0] for form in UNLABELLED_SOURCES}
 
 
+@permission_errors()
 def read_unlabelled(dataset: str, cache: Path, offline: bool) -> RawExamples:
     """Lists the images of a source without labels, all of them as test and of the class "".
 

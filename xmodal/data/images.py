@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -10,17 +9,17 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from xmodal.core.errors import UserError
+from xmodal.config.data import SplitConfig
 from xmodal.core.files import cache_folder
 from xmodal.core.reading import read_regular
-from xmodal.data.audit import DataReport, audit, audit_unlabelled, scan
+from xmodal.data.audit import DataReport, audit_unlabelled, scan
 from xmodal.data.augmentation import augmented, draws
 from xmodal.data.batches import Batches
 from xmodal.data.decoding import MAX_PIXELS, decode, decoded_pixels
+from xmodal.data.examples import IMAGES, Columns, Example, ExampleSplit, columns, digests_of
 from xmodal.data.image_files import MOST_BYTES
 from xmodal.data.image_sources import read_images, read_unlabelled
-from xmodal.data.similar_names import without_look_alikes
-from xmodal.data.splits import IMAGES, SPLITS, Example, ExampleSplit, columns, digests_of, divide
+from xmodal.data.loading import Scanned, SplitData, split_and_audit
 
 # Share of an epoch's batches that may be in none of its parts; each epoch has others there.
 LEFT_OUT = 0.05
@@ -82,59 +81,31 @@ class ImageSplit(ExampleSplit):
         )
 
 
-@dataclass(frozen=True)
-class ImageData:
-    """The three splits of a data set, the names of its C classes, and what the audit found."""
-
-    train: ImageSplit
-    validation: ImageSplit
-    test: ImageSplit
-    class_names: tuple[str, ...]
-    report: DataReport
+ImageData = SplitData[ImageSplit]
 
 
 def load_images(
     dataset: str,
+    split: SplitConfig = SplitConfig(),  # noqa: B008
     *,
+    seed: int = 0,
     cache: Path | None = None,
     offline: bool = False,
-    class_names: Sequence[str] = (),
-    validation_fraction: float = 0.1,
-    test_fraction: float = 0.2,
-    seed: int = 0,
     bad_images: str = "skip",
-    min_per_class: int = 2,
-    limit: int = 0,
-    train_examples: int = 0,
-    keep_leaks: bool = True,
-    merge_names: bool = False,
     max_pixels: int = MAX_PIXELS,
 ) -> ImageData:
-    """Lists, splits and audits a set of images. No pixels are kept.
-
-    Splits that the data comes with are taken as they are. Otherwise test, then validation, are cut from
-    train: the same share of each class, and at least one image of each. Which images, depends on the seed
-    and their ids alone, so that it is the same on every machine.
+    """Lists, splits and audits a set of images, see `split_and_audit`. No pixels are kept.
 
     Args:
         dataset: "mnist_5k"; "folder:PATH" (a subfolder a class, or train/, validation/ and test/ that hold
             these); "csv:PATH" (columns image, label and, optionally, split; image paths relative to the
             CSV; for soft labels, columns label:NAME in the place of label, with the shares of each class,
             which are scaled to a sum of 1); or "tfds:NAME".
+        split: how they are split and checked.
+        seed: of the cuts and of `limit`.
         cache: folder of downloaded data; None for the usual one.
         offline: reach for nothing.
-        class_names: names in place of the data's own, in the data's order: alphabetical, or by value when
-            all are whole numbers.
-        validation_fraction: share of train that becomes validation.
-        test_fraction: share of train that becomes test.
-        seed: of the cuts and of `limit`.
         bad_images: what to do with unreadable files: "skip" or "fail".
-        min_per_class: fewest training images that a class may have.
-        limit: most training images, classes kept in proportion; validation and test shrink alike. 0 is all.
-        train_examples: most images that train has before validation is cut from it, classes kept in
-            proportion; a split that the data comes with stays whole. 0 is all.
-        keep_leaks: keep train and validation images that stand in test too; reported in any case.
-        merge_names: make one class of those whose names look alike, such as "Spam" and "spam".
         max_pixels: of an image; what has more is left out before it is decoded. 0 for no limit.
 
     Returns:
@@ -144,40 +115,25 @@ def load_images(
         UserError: when the data is not there or cannot be learned from.
 
     Example:
-        >>> data = load_images("folder:photos", min_per_class=2)
+        >>> data = load_images("folder:photos", SplitConfig(min_per_class=2))
         >>> data.class_names, len(data.train), len(data.validation), len(data.test)
         (('cat', 'dog'), 29, 3, 8)
     """
-    with _permission_errors():
-        listing = read_images(dataset, cache or cache_folder(), offline)
-    found, changed, alike = without_look_alikes(listing.examples, merge_names)
-    examples, names = divide(
-        found,
+
+    def scanned(examples: list[Example]) -> Scanned:
+        pixels = partial(decoded_pixels, max_pixels=max_pixels)
+        return examples, scan([example.item for example in examples], pixels), ()
+
+    return split_and_audit(
+        read_images(dataset, cache or cache_folder(), offline),
+        split,
         dataset=dataset,
-        things=IMAGES,
-        own_names=tuple(name for name in listing.class_names if name not in changed),
-        class_names=class_names,
-        validation_fraction=validation_fraction,
-        test_fraction=test_fraction,
-        limit=limit,
-        train_examples=train_examples,
-        min_per_class=min_per_class,
+        kind=IMAGES,
         seed=seed,
-    )
-    examples, report = audit(
-        examples,
-        scan([example.item for example in examples], partial(decoded_pixels, max_pixels=max_pixels)),
-        things=IMAGES,
-        class_names=names,
+        scan=scanned,
+        as_split=_image_split,
         bad_images=bad_images,
-        min_per_class=min_per_class,
-        keep_leaks=keep_leaks,
     )
-    parts = [_image_split(examples, split, names) for split in SPLITS]
-    warnings = (*listing.warnings, *alike, *report.warnings)
-    report = replace(report, warnings=warnings, digests=digests_of(parts, names))
-    train, validation, test = parts
-    return ImageData(train, validation, test, names, report)
 
 
 def load_unlabelled(
@@ -197,14 +153,12 @@ def load_unlabelled(
     Raises:
         UserError: when there are none that can be read.
     """
-    with _permission_errors():
-        listing = read_unlabelled(dataset, cache, offline)
-    found = scan([example.item for example in listing.examples], decoded_pixels)
-    kept, report = audit_unlabelled(listing.examples, found, things=IMAGES, bad_images=bad_images)
-    split = _image_split(kept, "test", ("",))
-    return split, replace(
-        report, warnings=listing.warnings + report.warnings, digests=digests_of([split], ("",))
-    )
+    raw = read_unlabelled(dataset, cache, offline)
+    found = scan([example.item for example in raw.examples], decoded_pixels)
+    kept, report = audit_unlabelled(raw.examples, found, kind=IMAGES, bad_images=bad_images)
+    split = _image_split(columns(kept, "test", ("",)))
+    warnings = raw.warnings + report.warnings
+    return split, replace(report, warnings=warnings, digests=digests_of([split], ("",)))
 
 
 def batches(
@@ -243,12 +197,10 @@ def batches(
         Batches of {"image": (B, H, W, 3) float32 RGB 0 to 255, "label": (B,) int32,
         "index": (B,) int64, the position in the split} and, of soft labels, "shares": (B, C) float32.
     """
-    order = np.arange(len(split))
-    if shuffle:
-        order = np.random.default_rng((seed, epoch)).permutation(order)
     number, parts = part
     count = -(-len(split) // batch_size) // parts
     first = number * count
+    order = np.random.default_rng((seed, epoch)).permutation(len(split)) if shuffle else np.arange(len(split))
     order = order[first * batch_size : (first + count) * batch_size]
     # Bytes stay as they are, and paths keep names that are not UTF-8.
     items = tf.constant([os.fsencode(item) for item in split.items[order]], tf.string)
@@ -268,8 +220,8 @@ def batches(
     labels = {"label": split.labels[order], "index": order.astype(np.int64)}
     if split.shares is not None:
         labels["shares"] = split.shares[order]
-    columns = {"item": items} | labels
-    rows = tf.data.Dataset.from_tensor_slices(columns).batch(batch_size, drop_remainder=drop_remainder)
+    rows = tf.data.Dataset.from_tensor_slices({"item": items} | labels)
+    rows = rows.batch(batch_size, drop_remainder=drop_remainder)
     return Batches(rows.enumerate(start=first).map(_with_draws((seed, epoch))) if augment else rows, read)
 
 
@@ -284,16 +236,6 @@ def equal_parts(batch_count: int, most: int) -> int:
     return next(parts for parts in range(most, 0, -1) if batch_count % parts <= LEFT_OUT * batch_count)
 
 
-@contextmanager
-def _permission_errors() -> Iterator[None]:
-    try:
-        yield
-    except PermissionError as error:
-        raise UserError(
-            f"{str(error.filename)!r} cannot be read ({error.strerror})", "allow reading it"
-        ) from error
-
-
 def _with_draws(seed: tuple[int, int]) -> Callable:
     # Drawn for the whole batch before devices share it: so an image gets the same on any number of them.
     def add(number: tf.Tensor, rows: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
@@ -303,8 +245,5 @@ def _with_draws(seed: tuple[int, int]) -> Callable:
     return add
 
 
-def _image_split(examples: Sequence[Example], split: str, class_names: Sequence[str]) -> ImageSplit:
-    items, labels, ids, shares = columns(examples, split, class_names)
-    digests = tuple(example.digest for example in examples if example.split == split)
-    in_memory = len(items) > 0 and isinstance(items[0], bytes)
-    return ImageSplit(items, labels, ids, digests=digests, in_memory=in_memory, shares=shares)
+def _image_split(found: Columns) -> ImageSplit:
+    return ImageSplit(found.items, found.labels, found.ids, found.digests, found.in_memory, found.shares)

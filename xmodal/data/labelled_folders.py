@@ -17,7 +17,7 @@ from xmodal.data.folders import (
     wanted_files,
     warnings_of,
 )
-from xmodal.data.splits import split_of
+from xmodal.data.split_names import split_of
 
 BESIDE = "files beside the folders of classes, which are not read"
 

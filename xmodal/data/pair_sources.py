@@ -4,28 +4,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 from xmodal.core.errors import UserError
 from xmodal.core.files import path_of
 from xmodal.data.digit_readings import typed_readings
 from xmodal.data.image_sources import load_digits
-from xmodal.data.sources import source_reader
-from xmodal.data.splits import Example, with_splits
-from xmodal.data.tables import TABLES, Reading, path_beside, read_rows, row_example
+from xmodal.data.sources import RawExamples, permission_errors, source_reader
+from xmodal.data.split_names import with_splits
+from xmodal.data.table_format import TableFormat
+from xmodal.data.tables import TABLES, path_beside, read_rows, row_example
 from xmodal.text.cleaning import prepare_texts
 
 # What a pair without an image has in its place.
 NO_IMAGE = ""
-
-
-class RawPairs(NamedTuple):
-    """Pairs as they came: examples whose items are the images, and the text of each by its id."""
-
-    examples: list[Example]
-    texts: dict[str, str]
-    in_memory: bool
-    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -33,7 +24,7 @@ class PairSettings:
     """How pairs are read.
 
     Attributes:
-        reading: encodings and columns.
+        table_format: encodings and columns.
         cache: folder of downloaded data.
         offline: reach for nothing.
         image_folder: what the paths of images are relative to, by default the table's own folder.
@@ -41,7 +32,7 @@ class PairSettings:
         seed: of these readings.
     """
 
-    reading: Reading
+    table_format: TableFormat
     cache: Path
     offline: bool = False
     image_folder: Path | None = None
@@ -50,7 +41,8 @@ class PairSettings:
     seed: int = 0
 
 
-def read_pairs(source: str, settings: PairSettings) -> RawPairs:
+@permission_errors()
+def read_pairs(source: str, settings: PairSettings) -> RawExamples:
     """Lists what `load_pairs` splits: the pairs of a source as they came.
 
     Raises:
@@ -60,39 +52,35 @@ def read_pairs(source: str, settings: PairSettings) -> RawPairs:
     return read(place, settings)
 
 
-def _read_digits(place: str, settings: PairSettings) -> RawPairs:
+def _read_digits(place: str, settings: PairSettings) -> RawExamples:
     """Returns the digits of mnist_5k with written readings, see `typed_readings`."""
     examples = load_digits(settings.cache, settings.offline)
     digits = [int(example.class_name) for example in examples]
     texts = typed_readings(digits, misread=settings.misread, slips=settings.typing_slips, seed=settings.seed)
-    return RawPairs(examples, dict(zip((example.id for example in examples), texts, strict=True)), True)
+    named = zip((example.id for example in examples), texts, strict=True)
+    return RawExamples(examples, texts=dict(named))
 
 
-def _read_table(kind: str, place: str, settings: PairSettings) -> RawPairs:
-    reading, image_folder = settings.reading, settings.image_folder
+def _read_table(kind: str, place: str, settings: PairSettings) -> RawExamples:
+    table_format, image_folder = settings.table_format, settings.image_folder
     path = path_of(place)
     if not path.is_file():
         raise UserError(f"the file {str(path)!r} does not exist", "check the path of `pairs`")
     if image_folder and not image_folder.is_dir():
         raise UserError(f"`image_folder={image_folder}` is no folder", "give the one that the paths start in")
-    try:
-        rows, warnings = read_rows(kind, path, reading)
-    except PermissionError as error:
-        raise UserError(
-            f"{str(error.filename)!r} cannot be read ({error.strerror})", "allow reading it"
-        ) from error
-    assert reading.image is not None
+    rows, warnings = read_rows(kind, path, table_format)
+    assert table_format.image is not None
     # JSON may hold halves of surrogate pairs, which no tensor takes.
-    written = [reading.text_of(row.cells).strip().encode("utf-8", "replace").decode() for row in rows]
+    written = [table_format.text_of(row.cells).strip().encode("utf-8", "replace").decode() for row in rows]
     # A text of which cleaning leaves nothing is none.
     cleaned, _ = prepare_texts(written, scrub=False)
     examples, texts, empty = [], {}, []
     for row, text, left in zip(rows, written, cleaned, strict=True):
-        image = row.cells[reading.image].strip()
+        image = row.cells[table_format.image].strip()
         if not image and not left:
             empty.append(row.line)
         item = str(path_beside(path, image, image_folder)) if image else NO_IMAGE
-        example = row_example(item, row, path, reading)
+        example = row_example(item, row, path, table_format)
         examples.append(example)
         texts[example.id] = text if left else ""
     if empty:
@@ -102,11 +90,11 @@ def _read_table(kind: str, place: str, settings: PairSettings) -> RawPairs:
             "fill one of them in, or remove these lines",
         )
     examples, more = with_splits(examples, repr(str(path)))
-    return RawPairs(examples, texts, False, warnings + more)
+    return RawExamples(examples, warnings=warnings + more, texts=texts)
 
 
 # How a source is written -> what reads it: place, settings -> the pairs.
-PAIR_SOURCES: dict[str, Callable[[str, PairSettings], RawPairs]] = {
+PAIR_SOURCES: dict[str, Callable[[str, PairSettings], RawExamples]] = {
     "mnist_5k": _read_digits,
     **{f"{kind}:PATH": partial(_read_table, kind) for kind in TABLES},
 }

@@ -4,22 +4,23 @@ Either side of a pair may be missing, never both.
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from xmodal.config.data import SplitConfig
 from xmodal.core.errors import UserError
 from xmodal.core.files import cache_folder
-from xmodal.data.audit import DataReport, Scan, audit, reasons, scan
+from xmodal.data.audit import Scan, reasons, scan
 from xmodal.data.decoding import MAX_PIXELS, decoded_pixels
+from xmodal.data.examples import LOSSLESS, PAIRS, Columns, Example, ExampleSplit
 from xmodal.data.images import ImageSplit
-from xmodal.data.pair_sources import NO_IMAGE, PairSettings, RawPairs, read_pairs
-from xmodal.data.similar_names import without_look_alikes
-from xmodal.data.splits import LOSSLESS, PAIRS, SPLITS, Example, ExampleSplit, columns, digests_of, divide
-from xmodal.data.tables import Reading, require_encodings
+from xmodal.data.loading import Scanned, SplitData, split_and_audit
+from xmodal.data.pair_sources import NO_IMAGE, PairSettings, read_pairs
+from xmodal.data.table_format import TableFormat, require_encodings
 
 
 @dataclass(frozen=True)
@@ -70,65 +71,40 @@ class PairSplit(ExampleSplit):
         return every.take(np.flatnonzero(self.has_image))
 
 
-@dataclass(frozen=True)
-class PairData:
-    """The three splits of a data set, the names of its C classes, and what the audit found."""
-
-    train: PairSplit
-    validation: PairSplit
-    test: PairSplit
-    class_names: tuple[str, ...]
-    report: DataReport
+PairData = SplitData[PairSplit]
 
 
 def load_pairs(
     source: str,
+    split: SplitConfig = SplitConfig(),  # noqa: B008
     *,
+    seed: int = 0,
     cache: Path | None = None,
-    reading: Reading = Reading(image="image"),  # noqa: B008
+    offline: bool = False,
+    table_format: TableFormat = TableFormat(image="image"),  # noqa: B008
     image_folder: Path | None = None,
     misread: float = 0.15,
     typing_slips: float = 0.05,
-    offline: bool = False,
-    class_names: Sequence[str] = (),
-    validation_fraction: float = 0.1,
-    test_fraction: float = 0.2,
-    seed: int = 0,
     bad_images: str = "skip",
-    min_per_class: int = 2,
-    limit: int = 0,
-    train_examples: int = 0,
-    keep_leaks: bool = True,
-    merge_names: bool = False,
     max_pixels: int = MAX_PIXELS,
 ) -> PairData:
-    """Lists, splits and audits a set of pairs. No pixels are kept.
+    """Lists, splits and audits a set of pairs, see `split_and_audit`. No pixels are kept.
 
-    Splits that the data comes with are taken as they are. Otherwise test, then validation, are cut from
-    train: the same share of each class, and at least one pair of each. Two pairs with the same pixels count
-    as the same, whatever their texts say; those without an image never do, since short texts repeat
-    themselves. A pair whose image cannot be read keeps its text, and is left out when it has none.
+    Two pairs with the same pixels count as the same, whatever their texts say; those without an image never
+    do, since short texts repeat themselves. A pair whose image cannot be read keeps its text, and is left
+    out when it has none.
 
     Args:
         source: "mnist_5k", digits with readings by `xmodal.data.digit_readings`; or "csv:PATH", "tsv:PATH" or
             "jsonl:PATH", which may end in .gz.
+        split: how they are split and checked.
+        seed: of the cuts, of `limit` and of the readings.
         cache: folder of downloaded data; None for the usual one.
-        reading: encodings and columns.
+        offline: reach for nothing.
+        table_format: encodings and columns.
         image_folder: what the table's paths of images are relative to, by default the table's own folder.
         misread, typing_slips: of the readings of mnist_5k.
-        offline: reach for nothing.
-        class_names: names in place of the data's own, in the data's order: alphabetical, or by value when
-            all are whole numbers.
-        validation_fraction: share of train that becomes validation.
-        test_fraction: share of train that becomes test.
-        seed: of the cuts, of `limit` and of the readings.
         bad_images: what to do with unreadable images: "skip" or "fail".
-        min_per_class: fewest training pairs that a class may have.
-        limit: most training pairs, classes kept in proportion; validation and test shrink alike. 0 is all.
-        train_examples: most pairs that train has before validation is cut from it, classes kept in
-            proportion; a split that the data comes with stays whole. 0 is all.
-        keep_leaks: keep train and validation pairs whose image stands in test too; reported in any case.
-        merge_names: make one class of those whose names look alike, such as "Spam" and "spam".
         max_pixels: of an image; what has more is left out before it is decoded. 0 for no limit.
 
     Returns:
@@ -138,64 +114,37 @@ def load_pairs(
         UserError: when the data is not there or cannot be learned from.
 
     Example:
-        >>> data = load_pairs("csv:pairs.csv", image_folder=Path("photos"), min_per_class=2)
+        >>> data = load_pairs("csv:pairs.csv", SplitConfig(min_per_class=2), image_folder=Path("photos"))
         >>> data.train.texts[0]
         'a cat or 0'
     """
-    require_encodings(reading)
-    read = read_pairs(
-        source,
-        PairSettings(reading, cache or cache_folder(), offline, image_folder, misread, typing_slips, seed),
+    require_encodings(table_format)
+    settings = PairSettings(
+        table_format, cache or cache_folder(), offline, image_folder, misread, typing_slips, seed
     )
-    found, _, alike = without_look_alikes(read.examples, merge_names)
-    examples, names = divide(
-        found,
+    raw = read_pairs(source, settings)
+    return split_and_audit(
+        raw,
+        split,
         dataset=source,
-        things=PAIRS,
-        own_names=(),
-        class_names=class_names,
-        validation_fraction=validation_fraction,
-        test_fraction=test_fraction,
-        limit=limit,
-        train_examples=train_examples,
-        min_per_class=min_per_class,
+        kind=PAIRS,
         seed=seed,
-    )
-    examples, scans, unread = _scanned(examples, read.texts, bad_images, max_pixels)
-    examples, report = audit(
-        examples,
-        scans,
-        things=PAIRS,
-        class_names=names,
-        min_per_class=min_per_class,
-        keep_leaks=keep_leaks,
+        scan=partial(_scanned, texts=raw.texts, bad_images=bad_images, max_pixels=max_pixels),
+        as_split=partial(_pair_split, texts=raw.texts),
+        doubts=partial(_one_sided, texts=raw.texts),
         bad_images=bad_images,
     )
-    warnings = (*read.warnings, *alike, *unread, *_one_sided(examples, read.texts), *report.warnings)
-    parts = [_pair_split(examples, split, names, read) for split in SPLITS]
-    report = replace(report, warnings=warnings, digests=digests_of(parts, names))
-    train, validation, test = parts
-    return PairData(train, validation, test, names, report)
 
 
-def _scanned(
-    examples: list[Example], texts: dict[str, str], bad_images: str, max_pixels: int
-) -> tuple[list[Example], list[Scan], tuple[str, ...]]:
+def _scanned(examples: list[Example], texts: Mapping[str, str], bad_images: str, max_pixels: int) -> Scanned:
     """Looks at every image; a pair that has a text goes on without one that cannot be read.
 
     Returns:
         The examples, a scan of each, and a warning of these pairs.
     """
     pictured = [place for place, example in enumerate(examples) if example.item]
-    found = dict(
-        zip(
-            pictured,
-            scan(
-                [examples[place].item for place in pictured], partial(decoded_pixels, max_pixels=max_pixels)
-            ),
-            strict=True,
-        )
-    )
+    pixels = partial(decoded_pixels, max_pixels=max_pixels)
+    found = dict(zip(pictured, scan([examples[place].item for place in pictured], pixels), strict=True))
     bad = [(examples[place].id, seen.problem) for place, seen in found.items() if seen.problem]
     if bad and len(bad) == len(found):
         raise UserError(
@@ -219,7 +168,7 @@ def _scanned(
     return kept, scans, (warning,)
 
 
-def _one_sided(examples: Sequence[Example], texts: dict[str, str]) -> tuple[str, ...]:
+def _one_sided(examples: Sequence[Example], texts: Mapping[str, str]) -> tuple[str, ...]:
     """Counts the pairs with one side only."""
     imageless = sum(not example.item for example in examples)
     textless = sum(not texts[example.id] for example in examples)
@@ -228,9 +177,8 @@ def _one_sided(examples: Sequence[Example], texts: dict[str, str]) -> tuple[str,
     return (f"of {len(examples)} pairs, {imageless} have no image and {textless} no text",)
 
 
-def _pair_split(examples: Sequence[Example], split: str, names: Sequence[str], read: RawPairs) -> PairSplit:
-    items, labels, ids, shares = columns(examples, split, names)
-    texts = np.empty(len(ids), object)
-    texts[:] = [read.texts[name] for name in ids]
-    digests = tuple(example.digest for example in examples if example.split == split)
-    return PairSplit(items, texts, labels, ids, digests, read.in_memory, shares)
+def _pair_split(found: Columns, texts: Mapping[str, str]) -> PairSplit:
+    items, labels, ids, digests, shares = found
+    own = np.empty(len(ids), object)
+    own[:] = [texts[name] for name in ids]
+    return PairSplit(items, own, labels, ids, digests, found.in_memory, shares)

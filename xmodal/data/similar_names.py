@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from xmodal.core.formatting import first_few
+from xmodal.data.examples import Example
 from xmodal.data.shares import most_probable
-from xmodal.data.splits import Example
 
 # What programs write in the place of a class that nobody gave.
 NO_LABELS = ("nan", "none", "null", "n/a", "na", "undefined", "unknown")

@@ -1,14 +1,15 @@
 """What reads data by name: one function for each source, in a dict from how the source is written."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
 from xmodal.core.errors import UserError, nearest
 from xmodal.core.files import path_of
+from xmodal.data.examples import Example
 from xmodal.data.file_advice import advice_for, ending_of
-from xmodal.data.splits import Example
 
 Reader = TypeVar("Reader", bound=Callable)
 # Kinds that read a folder.
@@ -17,11 +18,30 @@ FOLDERS = ("folder", "dir")
 
 @dataclass(frozen=True)
 class RawExamples:
-    """Examples as they came, the names of their classes in the data's own order or none, and warnings."""
+    """Examples as they came.
+
+    Attributes:
+        examples: those of all splits; of pairs their items are the images.
+        class_names: in the data's own order, or none.
+        warnings: one readable line each.
+        texts: of pairs, by their ids.
+    """
 
     examples: list[Example]
     class_names: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    texts: Mapping[str, str] = field(default_factory=dict)
+
+
+@contextmanager
+def permission_errors() -> Iterator[None]:
+    """Turns a file or folder that may not be read into a `UserError`."""
+    try:
+        yield
+    except PermissionError as error:
+        raise UserError(
+            f"{str(error.filename)!r} cannot be read ({error.strerror})", "allow reading it"
+        ) from error
 
 
 def source_reader(sources: Mapping[str, Reader], source: str, flag: str) -> tuple[Reader, str]:

@@ -1,70 +1,27 @@
 """Texts and their classes from CSV, TSV and JSON Lines, and the decoding of any text."""
 
-import codecs
 import contextlib
 import csv
 import gzip
 import itertools
 import json
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, NamedTuple
 
 from xmodal.core.errors import UserError
 from xmodal.core.formatting import cut, first_few
+from xmodal.data.examples import Example
 from xmodal.data.shares import most_probable, parsed_shares, share_columns
 from xmodal.data.sources import RawExamples
-from xmodal.data.splits import Example, split_of, with_splits
+from xmodal.data.split_names import split_of, with_splits
+from xmodal.data.table_format import TableFormat, fallen_warning, not_in, require_mark, without_mark
 
 # No document is longer; what is, is a file of another kind, and it would fill the memory.
 MOST_BYTES = 16 * 2**20
-MARKS = {
-    "utf-16": (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE),
-    "utf-32": (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE),
-}
 TABLES = ("csv", "tsv", "jsonl")
-
-
-@dataclass(frozen=True)
-class Reading:
-    """How files are decoded, and the names of their columns.
-
-    Attributes:
-        encoding: of the files.
-        fallback: of files that are not in `encoding`, or None to refuse these.
-        text: the column of a table or key of the text, or several with commas between them.
-        label: the column, or key, of the class. Soft labels stand in columns LABEL:NAME instead, one for each
-            class, or in JSON under this key, as an object.
-        split: a column or key.
-        image: the column of the paths of images, None for a table of documents. In a table of pairs a cell of
-            the image or of the text may be empty, and a key missing.
-        separator: between the columns of a CSV or TSV, or "auto": the one whose heading has the columns.
-        quoting: texts of a TSV may stand in quotes, as those of a CSV do.
-        group: the column, or key, of what belongs into one split together, "" for none.
-    """
-
-    encoding: str = "utf-8"
-    fallback: str | None = None
-    text: str = "text"
-    label: str = "label"
-    split: str = "split"
-    image: str | None = None
-    separator: str = "auto"
-    quoting: bool = False
-    group: str = ""
-
-    @property
-    def content(self) -> tuple[str, ...]:
-        """The columns of what an example consists of."""
-        texts = tuple(self.text.split(","))
-        return texts if self.image is None else (self.image, *texts)
-
-    def text_of(self, cells: Mapping[str, str]) -> str:
-        """Returns the text of a row: what its columns hold, with a space between them."""
-        parts = [cells[name] for name in self.text.split(",")]
-        return parts[0] if len(parts) == 1 else " ".join(filter(None, map(str.strip, parts)))
 
 
 class Row(NamedTuple):
@@ -78,94 +35,19 @@ class Row(NamedTuple):
     shares: dict[str, float] | None = None
 
 
-def require_encodings(reading: Reading) -> None:
-    """Refuses encodings that Python does not know, with a `UserError`."""
-    for flag, name in (("encoding", reading.encoding), ("fallback_encoding", reading.fallback)):
-        if name is None:
-            continue
-        try:
-            # An empty text does not reach every codec.
-            "a".encode(name).decode(name)
-        except (LookupError, ValueError) as error:
-            raise UserError(f"`{flag}={name}` is not known", "utf-8, latin-1 and gb18030 are some") from error
-
-
-def decoded(content: bytes, name: str, reading: Reading, fallen: list[str]) -> str:
-    """Decodes a document.
-
-    Args:
-        content: its bytes.
-        name: how messages name it.
-        reading: the encodings.
-        fallen: collects the names of those that needed the fallback.
-
-    Raises:
-        UserError: when it is in neither encoding.
-    """
-    try:
-        return _decoded(content, reading.encoding)
-    except UnicodeError as error:
-        if not reading.fallback:
-            raise _not_in(name, reading, error) from error
-    try:
-        text = _decoded(content, reading.fallback)
-    except UnicodeError as error:
-        raise _not_in(name, replace(reading, encoding=reading.fallback), error) from error
-    fallen.append(name)
-    return text
-
-
-def _decoded(content: bytes, encoding: str) -> str:
-    """Decodes a text; UTF-16 and UTF-32 without a byte order mark may be either way round."""
-    _require_mark(content, encoding)
-    return content.decode(_without_mark(encoding))
-
-
-def _require_mark(start: bytes, encoding: str) -> None:
-    needed = MARKS.get(codecs.lookup(encoding).name)
-    if needed and start and not start.startswith(needed):
-        raise UnicodeError("it does not begin with a byte order mark")
-
-
-def _without_mark(encoding: str) -> str:
-    """UTF-8 may begin with a byte order mark, which is no part of a text."""
-    return "utf-8-sig" if codecs.lookup(encoding).name == "utf-8" else encoding
-
-
-def _not_in(name: str, reading: Reading, error: UnicodeError) -> UserError:
-    if not isinstance(error, UnicodeDecodeError):
-        return UserError(
-            f"{name!r} is not in {reading.encoding} (it has no byte order mark)",
-            f"give `encoding={reading.encoding}-le`, as Windows writes it, or {reading.encoding}-be",
-        )
-    return UserError(
-        f"{name!r} is not in {reading.encoding} (0x{error.object[error.start]:02x} does not fit there)",
-        "save it in UTF-8, or give its encoding with `encoding` or `fallback_encoding`",
-    )
-
-
-def fallen_warning(fallen: Sequence[str], reading: Reading) -> tuple[str, ...]:
-    """Returns a warning of the names that `decoded` collected, or nothing."""
-    if not fallen:
-        return ()
-    return (
-        f"files in {reading.fallback} and not in {reading.encoding}: {len(fallen)}, such as {fallen[0]!r}",
-    )
-
-
-def read_tables(kind: str, path: Path, reading: Reading) -> RawExamples:
+def read_tables(kind: str, path: Path, table_format: TableFormat) -> RawExamples:
     """Reads a table, or a folder with one for each split.
 
     Args:
         kind: one of `TABLES`.
         path: the file, with a column for the split or none, or the folder.
-        reading: encodings and columns.
+        table_format: encodings and columns.
 
     Raises:
         UserError: when it is not there, not in its encoding, or not such a table.
     """
     if path.is_file():
-        return _read_table(kind, path, "", reading)
+        return _read_table(kind, path, "", table_format)
     if not path.is_dir():
         raise UserError(f"the file {str(path)!r} does not exist", "check the path of `documents`")
     files = {file: split for file in sorted(path.glob(f"*.{kind}")) if (split := split_of(file.stem))}
@@ -174,46 +56,46 @@ def read_tables(kind: str, path: Path, reading: Reading) -> RawExamples:
     twice = [file.name for file, split in files.items() if list(files.values()).count(split) > 1]
     if twice:
         raise UserError(f"{str(path)!r} holds both {twice[0]!r} and {twice[1]!r}", "keep one of them")
-    listings = [_read_table(kind, file, split, reading) for file, split in files.items()]
+    listings = [_read_table(kind, file, split, table_format) for file, split in files.items()]
     return RawExamples(
         [example for listing in listings for example in listing.examples],
         warnings=tuple(warning for listing in listings for warning in listing.warnings),
     )
 
 
-def _read_table(kind: str, path: Path, split: str, reading: Reading) -> RawExamples:
+def _read_table(kind: str, path: Path, split: str, table_format: TableFormat) -> RawExamples:
     """Reads a table, all of whose rows belong to `split`, or, when that is "", to the one that each names."""
-    rows, warnings = read_rows(kind, path, reading)
-    examples = [row_example(reading.text_of(row.cells), row, path, reading, split) for row in rows]
+    rows, warnings = read_rows(kind, path, table_format)
+    examples = [row_example(table_format.text_of(row.cells), row, path, table_format, split) for row in rows]
     examples, more = with_splits(examples, repr(str(path)))
     return RawExamples(examples, warnings=warnings + more)
 
 
-def read_rows(kind: str, path: Path, reading: Reading) -> tuple[list[Row], tuple[str, ...]]:
+def read_rows(kind: str, path: Path, table_format: TableFormat) -> tuple[list[Row], tuple[str, ...]]:
     """Reads the rows of a table.
 
     Args:
         kind: one of `TABLES`.
         path: the file; one whose name ends in .gz is unpacked as it is read.
-        reading: encodings and columns.
+        table_format: encodings and columns.
 
     Returns:
-        The rows, with a cell for each column that `reading` names and the table has; and warnings.
+        The rows, with a cell for each column that `table_format` names and the table has; and warnings.
 
     Raises:
         UserError: when it is not in its encoding, or not such a table.
     """
     try:
-        return _rows_in(kind, path, reading)
+        return _rows_in(kind, path, table_format)
     except UnicodeError as error:
-        if not reading.fallback:
-            raise _not_in(str(path), reading, error) from error
-    fallback = replace(reading, encoding=reading.fallback)
+        if not table_format.fallback:
+            raise not_in(str(path), table_format, error) from error
+    fallback = replace(table_format, encoding=table_format.fallback)
     try:
         rows, warnings = _rows_in(kind, path, fallback)
     except UnicodeError as error:
-        raise _not_in(str(path), fallback, error) from error
-    return rows, warnings + fallen_warning([path.name], reading)
+        raise not_in(str(path), fallback, error) from error
+    return rows, warnings + fallen_warning([path.name], table_format)
 
 
 def path_beside(table: Path, cell: str, folder: Path | None = None) -> Path:
@@ -223,25 +105,25 @@ def path_beside(table: Path, cell: str, folder: Path | None = None) -> Path:
     return folder / cell.replace("\\", "/") if "\\" in cell and not path.exists() else path
 
 
-def row_example(item: str, row: Row, path: Path, reading: Reading, split: str = "") -> Example:
+def row_example(item: str, row: Row, path: Path, table_format: TableFormat, split: str = "") -> Example:
     """Returns the example of a row of a table.
 
     Args:
         item: its content.
         row: with a class, or shares of several.
         path: the table, for messages and names.
-        reading: encodings and columns.
+        table_format: encodings and columns.
         split: its split; where this is "", the word in its own column, see `with_splits`.
 
     Raises:
         UserError: when it has no class.
     """
     where = _line(row.line, path)
-    label = most_probable(row.shares) if row.shares else row.cells[reading.label].strip()
+    label = most_probable(row.shares) if row.shares else row.cells[table_format.label].strip()
     if not label:
-        raise UserError(f"{where} has no label in {reading.label!r}", "fill it in or remove the line")
-    split = split or row.cells.get(reading.split, "train").strip()
-    group = f"{path}/{row.cells[reading.group]}" if row.cells.get(reading.group) else ""
+        raise UserError(f"{where} has no label in {table_format.label!r}", "fill it in or remove the line")
+    split = split or row.cells.get(table_format.split, "train").strip()
+    group = f"{path}/{row.cells[table_format.group]}" if row.cells.get(table_format.group) else ""
     return Example(item, f"{path.name}:{row.line}", label, split, shares=row.shares, group=group)
 
 
@@ -249,23 +131,23 @@ def _line(number: int, path: Path) -> str:
     return f"line {number} of {str(path)!r}"
 
 
-def _rows_in(kind: str, path: Path, reading: Reading) -> tuple[list[Row], tuple[str, ...]]:
+def _rows_in(kind: str, path: Path, table_format: TableFormat) -> tuple[list[Row], tuple[str, ...]]:
     try:
         with _opens(path)(path, "rb") as packed:
-            _require_mark(packed.read(4), reading.encoding)
-        with _opened(path, _without_mark(reading.encoding)) as file:
+            require_mark(packed.read(4), table_format.encoding)
+        with _opened(path, without_mark(table_format.encoding)) as file:
             lines = _bounded_lines(path, file)
             if kind == "jsonl":
                 rows = [
-                    _json_row(line, path, number, reading)
+                    _json_row(line, path, number, table_format)
                     for number, line in enumerate(lines, start=1)
                     if line.strip()
                 ]
                 return rows, ()
             with _long_fields():
                 heading = next(lines, "")
-                bare = kind == "tsv" and not reading.quoting
-                separator = _separator(kind, heading, reading)
+                bare = kind == "tsv" and not table_format.quoting
+                separator = _separator(kind, heading, table_format)
                 every = itertools.chain([heading], lines)
                 table = csv.DictReader(
                     every,
@@ -274,7 +156,7 @@ def _rows_in(kind: str, path: Path, reading: Reading) -> tuple[list[Row], tuple[
                     restval="",
                     strict=True,
                 )
-                return _separated_rows(table, path, reading)
+                return _separated_rows(table, path, table_format)
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise UserError(
             f"{str(path)!r} cannot be unpacked ({error})", "copy it anew, or unpack it"
@@ -297,31 +179,31 @@ def _bounded_lines(path: Path, file: IO[str]) -> Iterator[str]:
         yield line
 
 
-def _separator(kind: str, heading: str, reading: Reading) -> str:
+def _separator(kind: str, heading: str, table_format: TableFormat) -> str:
     """Returns what stands between columns: the first usual one with which the heading has those needed."""
     own = "\t" if kind == "tsv" else ","
-    if reading.separator != "auto":
-        return {"tab": "\t", "\\t": "\t"}.get(reading.separator, reading.separator)
+    if table_format.separator != "auto":
+        return {"tab": "\t", "\\t": "\t"}.get(table_format.separator, table_format.separator)
     for separator in (own, ",", ";", "\t", "|"):
         names = next(csv.reader([heading.rstrip("\r\n")], delimiter=separator), [])
-        if set(reading.content) <= set(_as_asked(names, reading)):
+        if set(table_format.content) <= set(_as_asked(names, table_format)):
             return separator
     return own
 
 
-def _as_asked(found: Sequence[str], reading: Reading) -> list[str]:
+def _as_asked(found: Sequence[str], table_format: TableFormat) -> list[str]:
     """Returns a heading with the names as they were asked for, where it has capitals or blanks."""
     wanted = {
         name.casefold(): name
-        for name in (*reading.content, reading.label, reading.split, reading.group)
+        for name in (*table_format.content, table_format.label, table_format.split, table_format.group)
         if name and name not in found
     }
     names = [wanted.pop(name.strip().casefold(), name) for name in found]
-    prefix = f"{reading.label}:".casefold()
-    if not reading.label:
+    prefix = f"{table_format.label}:".casefold()
+    if not table_format.label:
         return names
     return [
-        f"{reading.label}:{name.strip()[len(prefix) :]}"
+        f"{table_format.label}:{name.strip()[len(prefix) :]}"
         if name.strip().casefold().startswith(prefix)
         else name
         for name in names
@@ -345,12 +227,14 @@ def _long_fields() -> Iterator[None]:
         csv.field_size_limit(before)
 
 
-def _separated_rows(table: csv.DictReader, path: Path, reading: Reading) -> tuple[list[Row], tuple[str, ...]]:
+def _separated_rows(
+    table: csv.DictReader, path: Path, table_format: TableFormat
+) -> tuple[list[Row], tuple[str, ...]]:
     rows: list[Row] = []
     several: list[str] = []
     begun = 1
     try:
-        classes = _heading(table, path, reading)
+        classes = _heading(table, path, table_format)
         begun = table.line_num + 1
         for row in table:
             if None in row:
@@ -374,22 +258,26 @@ def _separated_rows(table: csv.DictReader, path: Path, reading: Reading) -> tupl
         raise UserError(
             f"{where} is not well formed ({error})", 'put "quotes" around a text, and double those within it'
         ) from error
-    return rows, (*_several_lines(several, path), *_quoted_texts(rows, table, path, reading))
+    return rows, (*_several_lines(several, path), *_quoted_texts(rows, table, path, table_format))
 
 
-def _heading(table: csv.DictReader, path: Path, reading: Reading) -> dict[str, str]:
+def _heading(table: csv.DictReader, path: Path, table_format: TableFormat) -> dict[str, str]:
     """Reads the names of the columns; returns those that hold shares of classes."""
-    found = table.fieldnames = _as_asked(table.fieldnames or (), reading)
-    classes = share_columns(found, reading.label, repr(str(path)))
-    grouped = (reading.group,) if reading.group else ()
-    needed = (*reading.content, *grouped) if classes else (*reading.content, *grouped, reading.label)
+    found = table.fieldnames = _as_asked(table.fieldnames or (), table_format)
+    classes = share_columns(found, table_format.label, repr(str(path)))
+    grouped = (table_format.group,) if table_format.group else ()
+    needed = (
+        (*table_format.content, *grouped)
+        if classes
+        else (*table_format.content, *grouped, table_format.label)
+    )
     missing = [name for name in needed if name not in found]
     if missing:
         flags = "`text_column` and `label_column`"
-        if reading.image is not None:
+        if table_format.image is not None:
             flags = f"`image_column`, {flags}"
         remedy = f"name its columns with {flags}, what stands between them with `separator`"
-        if reading.content == ("image",):
+        if table_format.content == ("image",):
             remedy = "its first line must name the columns image,label and, optionally, split"
         listed = first_few([repr(cut(name, 60)) for name in found], 12) or "none"
         raise UserError(
@@ -407,12 +295,12 @@ def _several_lines(several: Sequence[str], path: Path) -> tuple[str, ...]:
 
 
 def _quoted_texts(
-    rows: Sequence[Row], table: csv.DictReader, path: Path, reading: Reading
+    rows: Sequence[Row], table: csv.DictReader, path: Path, table_format: TableFormat
 ) -> tuple[str, ...]:
     """Warns of quotes that stand around texts, where they were read as a part of these."""
     if table.reader.dialect.quoting != csv.QUOTE_NONE:
         return ()
-    names = reading.content
+    names = table_format.content
     quoted = [
         str(row.line)
         for row in rows
@@ -428,23 +316,29 @@ def _quoted_texts(
     )
 
 
-def _json_row(line: str, path: Path, number: int, reading: Reading) -> Row:
+def _json_row(line: str, path: Path, number: int, table_format: TableFormat) -> Row:
     try:
         row = json.loads(line)
     except (ValueError, RecursionError) as error:
         raise UserError(f"{_line(number, path)} is not JSON", "write an object a line") from error
     if not isinstance(row, dict):
         raise UserError(f"{_line(number, path)} is no JSON object", "write an object a line")
-    shares = _json_shares(row, reading.label, _line(number, path))
+    shares = _json_shares(row, table_format.label, _line(number, path))
     cells = {}
     for name in filter(
-        None, (*reading.content, *(() if shares else (reading.label,)), reading.split, reading.group)
+        None,
+        (
+            *table_format.content,
+            *(() if shares else (table_format.label,)),
+            table_format.split,
+            table_format.group,
+        ),
     ):
-        kinds = (str, int) if name in (reading.label, reading.group) else (str,)
+        kinds = (str, int) if name in (table_format.label, table_format.group) else (str,)
         value = row.get(name)
-        if name == reading.split and name not in row:
+        if name == table_format.split and name not in row:
             continue
-        if value is None and reading.image is not None and name in reading.content:
+        if value is None and table_format.image is not None and name in table_format.content:
             value = ""
         if value is None or isinstance(value, bool) or not isinstance(value, kinds):
             given = f"{name!r} is {type(value).__name__}" if name in row else f"there is no {name!r}"

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from xmodal.core.errors import UserError
-from xmodal.data.splits import SPLITS, Example
+from xmodal.data.examples import SPLITS, Example
 
 
 def prepared_builder(name: str, *, cache: Path, offline: bool, flag: str, instead: str):

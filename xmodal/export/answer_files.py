@@ -15,7 +15,7 @@ from xmodal.core.console import say_error, write_out
 from xmodal.core.errors import UserError
 from xmodal.core.files import path_of, target_of, whole_file, write_text
 from xmodal.core.formatting import cut, escaped, printable
-from xmodal.data.tables import Reading, require_encodings
+from xmodal.data.table_format import TableFormat, require_encodings
 from xmodal.export.asked_files import (
     BLANK,
     is_table,
@@ -37,7 +37,7 @@ def items_of(
     arguments: Sequence[str],
     texts: Sequence[str] = (),
     pairs: Sequence[tuple[str, str]] = (),
-    reading: Reading | None = None,
+    table_format: TableFormat | None = None,
     image_column: str = "image",
 ) -> tuple[list[Item], tuple[str, ...]]:
     """Reads what is to be answered.
@@ -46,7 +46,7 @@ def items_of(
         arguments: files, folders, tables, or "-" for the lines of the standard input.
         texts: texts as they are.
         pairs: the file of a picture, and the text that is answered together with it.
-        reading: encodings, and the column of the texts of tables; UTF-8 and "text" by default.
+        table_format: encodings, and the column of the texts of tables; UTF-8 and "text" by default.
         image_column: that of the images of tables.
 
     Returns:
@@ -55,27 +55,27 @@ def items_of(
     Raises:
         UserError: for a file that is not there, and when there is nothing to answer.
     """
-    reading = reading or Reading("utf-8", None, "text", "", "")
+    table_format = table_format or TableFormat("utf-8", None, "text", "", "")
     # Arguments that are not UTF-8 have halves of surrogate pairs for their bytes.
     items = [Item(text, text.encode(errors="surrogateescape"), True) for text in texts]
     for image, text in pairs:
-        picture = item_of_file(path_of(image), reading)
+        picture = item_of_file(path_of(image), table_format)
         items.append(replace(picture, is_text=False, text=text.encode(errors="surrogateescape")))
     warnings: list[str] = []
     for argument in arguments:
         path = path_of(argument)
         if argument == "-":
-            items += items_of_lines(sys.stdin.buffer, reading)
+            items += items_of_lines(sys.stdin.buffer, table_format)
         elif path.is_dir():
-            found, more = items_of_folder(path, reading)
+            found, more = items_of_folder(path, table_format)
             items += found
             warnings += more
         elif not path.exists():
             raise UserError(f"{argument!r} cannot be read (No such file or directory)", "check its path")
         elif is_table(path) and path.is_file():
-            items += items_of_table(path, reading, image_column)
+            items += items_of_table(path, table_format, image_column)
         else:
-            items.append(item_of_file(path, reading))
+            items.append(item_of_file(path, table_format))
     if not items:
         told = f": {'; '.join(warnings)}" if warnings else ""
         raise UserError(f"there is nothing to answer{told}", "give files, folders or --text")
@@ -194,10 +194,10 @@ def answer(options: argparse.Namespace, answers_of: Callable[[Sequence[Item]], I
     for path, kind in ((options.output, WRITTEN), (options.sheet, SHEET)):
         if path:
             target_of(path, kind, overwrite=options.overwrite)
-    reading = Reading(options.encoding, options.fallback_encoding, options.text_column, "", "")
-    require_encodings(reading)
+    table_format = TableFormat(options.encoding, options.fallback_encoding, options.text_column, "", "")
+    require_encodings(table_format)
     items, warnings = items_of(
-        options.items, options.text, getattr(options, "pair", ()), reading, options.image_column
+        options.items, options.text, getattr(options, "pair", ()), table_format, options.image_column
     )
     for warning in warnings:
         say_error(f"warning: {printable(warning)}")

@@ -10,7 +10,8 @@ from xmodal.data import image_files
 from xmodal.data.file_advice import ending_of
 from xmodal.data.folders import LeftOut, files_under, printable, warnings_of
 from xmodal.data.image_files import kind_of_file
-from xmodal.data.tables import MOST_BYTES, TABLES, Reading, decoded, path_beside, read_rows
+from xmodal.data.table_format import TableFormat, decoded
+from xmodal.data.tables import MOST_BYTES, TABLES, path_beside, read_rows
 from xmodal.export.predictor import Item
 
 TEXT = ".txt"
@@ -18,7 +19,7 @@ OTHERS = "files that are neither images nor .txt, which are not read"
 BLANK = "a blank line"
 
 
-def items_of_folder(folder: Path, reading: Reading) -> tuple[list[Item], tuple[str, ...]]:
+def items_of_folder(folder: Path, table_format: TableFormat) -> tuple[list[Item], tuple[str, ...]]:
     """Reads the images and texts of a folder, at any depth.
 
     Returns:
@@ -28,13 +29,13 @@ def items_of_folder(folder: Path, reading: Reading) -> tuple[list[Item], tuple[s
     items = []
     for path in files_under(folder, left_out):
         if path.suffix.lower() == TEXT or kind_of_file(path):
-            items.append(item_of_file(path, reading))
+            items.append(item_of_file(path, table_format))
         else:
             left_out.setdefault(OTHERS, []).append(path)
     return items, warnings_of(left_out, folder)
 
 
-def item_of_file(path: Path, reading: Reading) -> Item:
+def item_of_file(path: Path, table_format: TableFormat) -> Item:
     """Reads a text, when the name ends in .txt, or an image; one that cannot be read has a problem."""
     name, is_text = printable(path), path.suffix.lower() == TEXT
     try:
@@ -43,25 +44,25 @@ def item_of_file(path: Path, reading: Reading) -> Item:
         return Item(name, b"", is_text, f"not readable: {error.strerror}")
     except ValueError as error:
         return Item(name, b"", is_text, f"not readable: {error}")
-    return item_of_text(name, content, reading) if is_text else Item(name, content, False)
+    return item_of_text(name, content, table_format) if is_text else Item(name, content, False)
 
 
-def item_of_text(name: str, content: bytes, reading: Reading) -> Item:
+def item_of_text(name: str, content: bytes, table_format: TableFormat) -> Item:
     """Decodes a text; one in neither encoding has that for its problem."""
     try:
-        text = decoded(content, name, reading, [])
+        text = decoded(content, name, table_format, [])
     except UserError as error:
         cause = error.__cause__
         assert isinstance(cause, UnicodeDecodeError)
-        return Item(name, content, True, f"no {reading.encoding.upper()} at byte {cause.start}")
+        return Item(name, content, True, f"no {table_format.encoding.upper()} at byte {cause.start}")
     return Item(name, text.encode("utf-8", "replace"), True)
 
 
-def items_of_lines(lines: Iterable[bytes], reading: Reading) -> Iterator[Item]:
+def items_of_lines(lines: Iterable[bytes], table_format: TableFormat) -> Iterator[Item]:
     """Yields an item for every line, blank ones too, so that answers stand where the lines did."""
     for line in lines:
         line = line.rstrip(b"\r\n")
-        item = item_of_text("", line, reading)
+        item = item_of_text("", line, table_format)
         item = replace(item, name=(line if item.problem else item.content).decode(errors="replace"))
         yield replace(item, problem=item.problem or ("" if item.content.strip() else BLANK))
 
@@ -71,12 +72,12 @@ def is_table(path: Path) -> bool:
     return ending_of(path).removeprefix(".") in TABLES
 
 
-def items_of_table(path: Path, reading: Reading, image_column: str) -> list[Item]:
+def items_of_table(path: Path, table_format: TableFormat, image_column: str) -> list[Item]:
     """Reads the rows of a table.
 
     Args:
         path: CSV, TSV or JSON Lines.
-        reading: encodings, and the column of the texts.
+        table_format: encodings, and the column of the texts.
         image_column: that of the paths of images, relative to the table's folder. Rows of a table with both
             are pairs, in which one of them may be missing.
 
@@ -85,29 +86,29 @@ def items_of_table(path: Path, reading: Reading, image_column: str) -> list[Item
     """
     kind = ending_of(path).removeprefix(".")
     try:
-        rows, _ = read_rows(kind, path, _unlabelled(reading, reading.text))
+        rows, _ = read_rows(kind, path, _unlabelled(table_format, table_format.text))
         texts = True
     except UserError as error:
         try:
-            rows, _ = read_rows(kind, path, _unlabelled(reading, image_column))
+            rows, _ = read_rows(kind, path, _unlabelled(table_format, image_column))
             texts = False
         except UserError:
             raise error from None
     items = []
     for row in rows:
         name = f"{path.name}:{row.line}"
-        text = reading.text_of(row.cells).encode("utf-8", "replace") if texts else None
+        text = table_format.text_of(row.cells).encode("utf-8", "replace") if texts else None
         image = row.cells.get(image_column)
         if image is None:
             item = Item(name, text or b"", True)
         elif image:
-            item = replace(item_of_file(path_beside(path, image), reading), name=name, text=text)
+            item = replace(item_of_file(path_beside(path, image), table_format), name=name, text=text)
         else:
             item = Item(name, b"", False, text=text)
         items.append(replace(item, row=row.cells))
     return items
 
 
-def _unlabelled(reading: Reading, column: str) -> Reading:
+def _unlabelled(table_format: TableFormat, column: str) -> TableFormat:
     # A table that is asked has no answers: any column will do in the place of the labels.
-    return replace(reading, text=column, label=column.partition(",")[0], split="")
+    return replace(table_format, text=column, label=column.partition(",")[0], split="")

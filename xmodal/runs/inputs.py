@@ -5,7 +5,7 @@ from pathlib import Path
 import keras
 
 from xmodal.config.config import Config
-from xmodal.config.data import DataConfig, DocumentConfig
+from xmodal.config.data import DocumentConfig
 from xmodal.core.errors import UserError
 from xmodal.core.files import cache_folder
 from xmodal.data.audit import DataReport
@@ -13,7 +13,7 @@ from xmodal.data.document_sources import read_documents
 from xmodal.data.documents import DocumentData, load_documents, with_test
 from xmodal.data.images import ImageData, ImageSplit, load_images, load_unlabelled
 from xmodal.data.pairs import PairData, load_pairs
-from xmodal.data.tables import Reading
+from xmodal.data.table_format import TableFormat
 from xmodal.models.image_backbones import image_backbone
 from xmodal.training.feature_cache import FeatureCache
 from xmodal.training.trainer import Trainer
@@ -23,18 +23,11 @@ def configured_images(config: Config) -> ImageData:
     """Reads, splits and audits the images that a configuration asks for, see `load_images`."""
     return load_images(
         config.data.dataset,
+        config.splits,
+        seed=config.run.seed,
         cache=cache_folder(),
         offline=config.run.offline,
-        class_names=config.data.class_names,
-        validation_fraction=config.data.validation_fraction,
-        test_fraction=config.data.test_fraction,
-        seed=config.run.seed,
         bad_images=config.data.bad_images,
-        min_per_class=config.data.min_per_class,
-        limit=config.data.limit,
-        train_examples=config.data.train_examples,
-        keep_leaks=config.data.keep_leaks,
-        merge_names=config.data.merge_names,
         max_pixels=config.data.max_pixels,
     )
 
@@ -49,39 +42,15 @@ def configured_unlabelled(config: Config) -> tuple[ImageSplit, DataReport]:
     )
 
 
-def configured_documents(
-    data: DataConfig, documents: DocumentConfig, *, cache: Path, seed: int, offline: bool
-) -> DocumentData:
-    """Loads the documents that the flags of a run name; see `load_documents`.
-
-    Args:
-        data: how they are split and checked, as images are.
-        documents: which ones, and how they are read.
-        cache: folder of downloaded data.
-        seed: of the cuts.
-        offline: reach for nothing.
-    """
+def configured_documents(config: Config) -> DocumentData:
+    """Reads, splits and audits the documents that a configuration asks for, see `load_documents`."""
     return load_documents(
-        documents.documents,
-        cache=cache,
-        offline=offline,
-        class_names=data.class_names,
-        validation_fraction=data.validation_fraction,
-        test_fraction=data.test_fraction,
-        seed=seed,
-        min_per_class=data.min_per_class,
-        limit=data.limit,
-        train_examples=data.train_examples,
-        keep_leaks=data.keep_leaks,
-        merge_names=data.merge_names,
-        encoding=documents.encoding,
-        fallback_encoding=documents.fallback_encoding,
-        text_column=documents.text_column,
-        label_column=documents.label_column,
-        split_column=documents.split_column,
-        group_column=documents.group_column,
-        separator=documents.separator,
-        quoting=documents.quoting,
+        config.documents.documents,
+        config.splits,
+        seed=config.run.seed,
+        cache=cache_folder(),
+        offline=config.run.offline,
+        table_format=_table_format(config.documents),
     )
 
 
@@ -104,20 +73,20 @@ def other_test_documents(
     Raises:
         UserError: when one is not there, or has a class that there is nothing to learn of.
     """
-    reading = _reading(documents)
+    table_format = _table_format(documents)
     others = {}
     for item in documents.test_documents:
         name, _, source = item.partition("=")
         try:
-            examples = read_documents(source, reading, cache, offline).examples
+            examples = read_documents(source, table_format, cache, offline).examples
             others[name] = with_test(original, examples)
         except UserError as error:
             raise UserError(f"--test_documents={item}: {error.problem}", error.remedy) from error
     return others
 
 
-def _reading(documents: DocumentConfig, image_column: str | None = None) -> Reading:
-    return Reading(
+def _table_format(documents: DocumentConfig, image_column: str | None = None) -> TableFormat:
+    return TableFormat(
         documents.encoding,
         documents.fallback_encoding,
         documents.text_column,
@@ -132,26 +101,18 @@ def _reading(documents: DocumentConfig, image_column: str | None = None) -> Read
 
 def configured_pairs(config: Config) -> PairData:
     """Reads, splits and audits the pairs that a configuration asks for, see `load_pairs`."""
-    documents, data = config.documents, config.data
     return load_pairs(
         config.pairs.pairs,
+        config.splits,
+        seed=config.run.seed,
         cache=cache_folder(),
-        reading=_reading(documents, config.pairs.image_column),
+        offline=config.run.offline,
+        table_format=_table_format(config.documents, config.pairs.image_column),
         image_folder=config.pairs.image_folder,
         misread=config.pairs.misread,
         typing_slips=config.pairs.typing_slips,
-        offline=config.run.offline,
-        class_names=data.class_names,
-        validation_fraction=data.validation_fraction,
-        test_fraction=data.test_fraction,
-        seed=config.run.seed,
-        bad_images=data.bad_images,
-        min_per_class=data.min_per_class,
-        limit=data.limit,
-        train_examples=data.train_examples,
-        keep_leaks=data.keep_leaks,
-        merge_names=data.merge_names,
-        max_pixels=data.max_pixels,
+        bad_images=config.data.bad_images,
+        max_pixels=config.data.max_pixels,
     )
 
 

@@ -41,7 +41,7 @@ class ImageClassifier:
         histories: one for each training that it went through.
 
     Example:
-        >>> trainer, data = Trainer(), load_images("folder:photos", min_per_class=2)
+        >>> trainer, data = Trainer(), load_images("folder:photos", SplitConfig(min_per_class=2))
         >>> with trainer.scope():
         ...     backbone = image_backbone("VGG16", 32, ("block1_pool",), weights="none")
         >>> classifier = train_image_classifier(backbone, data, ImageConfig(epochs=1, head_epochs=1), trainer)

@@ -12,8 +12,8 @@ from xmodal.config.scorer import ScorerConfig
 from xmodal.config.text import TextConfig
 from xmodal.data.batches import Batches, array_batches
 from xmodal.data.documents import DocumentData
+from xmodal.data.examples import SPLITS
 from xmodal.data.images import ImageData, ImageSplit, batches, learnable
-from xmodal.data.splits import SPLITS
 from xmodal.models.bilstm import bilstm
 from xmodal.models.heads import ClassTexts
 from xmodal.models.text_encoder import bert_word_vectors

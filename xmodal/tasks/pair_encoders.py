@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from xmodal.data.splits import Labelled
+from xmodal.data.examples import Labelled
 from xmodal.models.text_encoder import TextEncoder
 from xmodal.text.length_buckets import targets_of
 from xmodal.training.progress import History

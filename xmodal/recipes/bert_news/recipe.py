@@ -76,7 +76,7 @@ def run(config: Config, clock: Clock) -> report.Run:
     """
     session = begin(config, clock)
     with clock.stage("data"):
-        original = documents_of(config)
+        original = configured_documents(config)
         others = other_test_documents(
             original, config.documents, cache=cache_folder(), offline=config.run.offline
         )
@@ -158,17 +158,6 @@ def train_tf_idf(trainings: DocumentTrainings) -> tuple[Baseline, CalibratedResu
     note = NOTES["tf_idf"]
     return baseline, calibrated_result(
         "tf_idf", held_out, labels, data.class_names, note=note, seconds=seconds
-    )
-
-
-def documents_of(config: Config) -> DocumentData:
-    """Reads, splits and audits the documents that the flags name."""
-    return configured_documents(
-        config.data,
-        config.documents,
-        cache=cache_folder(),
-        seed=config.run.seed,
-        offline=config.run.offline,
     )
 
 

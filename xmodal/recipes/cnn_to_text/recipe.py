@@ -124,13 +124,7 @@ def modalities_of(session: Session) -> tuple[dict[str, Modality], tuple[DataRepo
     image_data = configured_images(config)
     # --class_names is for the images.
     prepared = prepare_documents(
-        configured_documents(
-            replace(config.data, class_names=()),
-            config.documents,
-            cache=cache,
-            seed=config.run.seed,
-            offline=offline,
-        ),
+        configured_documents(replace(config, splits=replace(config.splits, class_names=()))),
         scrub=config.documents.scrub,
     )
     document_data: DocumentData = prepared.data

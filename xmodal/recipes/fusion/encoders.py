@@ -9,9 +9,9 @@ import tensorflow as tf
 from xmodal.config.text import TextConfig
 from xmodal.core.errors import UserError
 from xmodal.data.batches import array_batches
+from xmodal.data.examples import SPLITS
 from xmodal.data.images import ImageData, ImageSplit
 from xmodal.data.pairs import PairData, PairSplit
-from xmodal.data.splits import SPLITS
 from xmodal.models.image_backbones import with_regions
 from xmodal.models.text_encoder import TextEncoder, text_encoder, with_random_weights
 from xmodal.runs.inputs import build_backbone

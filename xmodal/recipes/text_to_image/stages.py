@@ -8,8 +8,8 @@ from xmodal.bridge.bridge import Bridge
 from xmodal.bridge.captions import Captions, drawn_captions, with_descriptions, written_captions
 from xmodal.config.config import Config
 from xmodal.data.batches import array_batches
+from xmodal.data.examples import SPLITS
 from xmodal.data.images import ImageData
-from xmodal.data.splits import SPLITS
 from xmodal.data.target_map import read_descriptions
 from xmodal.evaluation.calibration import softmax
 from xmodal.evaluation.metrics import HeldOut

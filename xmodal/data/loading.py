@@ -1,0 +1,82 @@
+"""From raw examples to audited splits: what all loaders share."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Generic, TypeVar
+
+from xmodal.config.data import SplitConfig
+from xmodal.data.audit import DataReport, Scan, audit
+from xmodal.data.examples import SPLITS, Columns, Example, ExampleKind, ExampleSplit, columns, digests_of
+from xmodal.data.similar_names import without_look_alikes
+from xmodal.data.sources import RawExamples
+from xmodal.data.splits import divide
+
+Split = TypeVar("Split", bound=ExampleSplit)
+# Examples, what was found of each, and warnings.
+Scanned = tuple[list[Example], list[Scan], tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class SplitData(Generic[Split]):
+    """The three splits of a data set, the names of its C classes, and what the audit found."""
+
+    train: Split
+    validation: Split
+    test: Split
+    class_names: tuple[str, ...]
+    report: DataReport
+
+
+def split_and_audit(
+    raw: RawExamples,
+    config: SplitConfig,
+    *,
+    dataset: str,
+    kind: ExampleKind,
+    seed: int,
+    scan: Callable[[list[Example]], Scanned],
+    as_split: Callable[[Columns], Split],
+    doubts: Callable[[Sequence[Example]], tuple[str, ...]] = lambda _: (),
+    bad_images: str = "skip",
+) -> SplitData[Split]:
+    """Splits and audits examples as they came.
+
+    Splits that the data comes with are taken as they are. Otherwise test, then validation, are cut from
+    train: the same share of each class, and at least one example of each. Which ones, depends on the seed
+    and their ids alone, so that it is the same on every machine.
+
+    Args:
+        raw: what a source holds.
+        config: how it is split and checked.
+        dataset: how messages name the data.
+        kind: what the examples are.
+        seed: of the cuts and of `limit`.
+        scan: looks at what each of the examples holds that are left once they are split.
+        as_split: makes a split of its columns.
+        doubts: warnings of the examples that the audit leaves.
+        bad_images: what to do with what cannot be used: "skip" or "fail".
+
+    Returns:
+        The splits, the class names and the audit's report.
+
+    Raises:
+        UserError: when the data cannot be learned from.
+    """
+    found, changed, alike = without_look_alikes(raw.examples, config.merge_names)
+    own_names = tuple(name for name in raw.class_names if name not in changed)
+    examples, names = divide(found, config, dataset=dataset, kind=kind, own_names=own_names, seed=seed)
+    examples, scans, unread = scan(examples)
+    examples, report = audit(
+        examples,
+        scans,
+        kind=kind,
+        class_names=names,
+        min_per_class=config.min_per_class,
+        keep_leaks=config.keep_leaks,
+        bad_images=bad_images,
+    )
+    train, validation, test = (as_split(columns(examples, split, names)) for split in SPLITS)
+    warnings = (*raw.warnings, *alike, *unread, *report.warnings, *doubts(examples))
+    digests = digests_of([train, validation, test], names)
+    report = replace(report, warnings=warnings, digests=digests)
+    return SplitData(train, validation, test, names, report)
