@@ -200,9 +200,7 @@ def from_flags() -> Config:
         # And they measure themselves on examples that they were not trained on.
         for name in ("validation_fraction", "test_fraction"):
             if not written[name]:
-                raise UserError(
-                    f"`{name}=0` holds nothing out", "give a number between 0 and 1"
-                )
+                raise UserError(f"`{name}=0` holds nothing out", "give a number between 0 and 1")
         made["train"] = dataclasses.replace(
             made["train"], profile_folder=made["run"].output_dir / "tensorboard" / "profile"
         )

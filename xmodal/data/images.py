@@ -176,14 +176,12 @@ def batches(
 ) -> Batches:
     """One epoch of a split, or a part of it, decoded as it is read.
 
-    The order and the augmentation follow from (seed, epoch) alone, so that a resumed run can take up
-    any epoch.
+    The order and the augmentation follow from (seed, epoch) alone: a resumed run can take up any epoch.
 
     Args:
         split: N images.
         image_size: side of the images in pixels, or (H, W).
-        read_image: an encoded image, scalar string -> (H, W, 3) float32, such as a speaker's `read`; None for
-            `decode`, which squashes it into a square.
+        read_image: an encoded image, scalar string -> (H, W, 3) float32; None for `decode`, into a square.
         batch_size: B.
         seed: of the order and the augmentation.
         shuffle: bring the images in a random order, instead of that of the split.

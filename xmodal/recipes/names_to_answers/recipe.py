@@ -4,6 +4,8 @@ What the classifier sees becomes words, and the words carry what it never learne
 are any; a few of them teach, where that is asked for.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from xmodal import report
@@ -13,13 +15,15 @@ from xmodal.core.clock import Clock
 from xmodal.evaluation.calibration import softmax
 from xmodal.evaluation.intervals import Gain, compare_paired
 from xmodal.evaluation.metrics import Result, evaluate
-from xmodal.models.speakers import make_speaker
+from xmodal.models.speakers import Speaker, make_speaker
 from xmodal.models.text_encoder import text_encoder
 from xmodal.recipes.names_to_answers.exports import export_names
-from xmodal.recipes.names_to_answers.labels import adapted, learning_curve
-from xmodal.recipes.names_to_answers.photographs import Question, photographs_of, question_of
+from xmodal.recipes.names_to_answers.labels import Shots, adapted, learning_curve
+from xmodal.recipes.names_to_answers.photographs import Photographs, Question, photographs_of, question_of
 from xmodal.recipes.names_to_answers.readers import (
     READERS,
+    Seen,
+    Words,
     name_mixture,
     see,
     sentences_of,
@@ -27,7 +31,7 @@ from xmodal.recipes.names_to_answers.readers import (
     words_of,
 )
 from xmodal.recipes.names_to_answers.tables import NOTES, answer_table, gallery, shots_plot, shots_table
-from xmodal.runs.session import begin, finish
+from xmodal.runs.session import Session, begin, finish
 
 PLAIN = "name_mixture_plain"
 
@@ -43,16 +47,15 @@ def run(config: Config, clock: Clock) -> report.Run:
         What was reported.
     """
     session = begin(config, clock)
-    names, seed, trainer = config.names, config.run.seed, session.trainer
+    names, trainer = config.names, session.trainer
     with clock.stage("data"):
         photographs = photographs_of(config)
         question = question_of(config, photographs)
-        answers = question.answers
     session.check_data(photographs.report)
     with clock.stage("speaker and words"), trainer.scope():
         speaker = make_speaker(names.speaker, names.speaker_names, config.run.offline)
         encoder = text_encoder(session.text_encoder(), config.text.sequence_length)
-        words = words_of(trainer, encoder, speaker, answers, names.name_text)
+        words = words_of(trainer, encoder, speaker, question.answers, names.name_text)
     learns = names.adapt == "self_train" or any(names.shots)
     with clock.stage("seeing"):
         splits = {"test": photographs.test} | (
@@ -64,34 +67,66 @@ def run(config: Config, clock: Clock) -> report.Run:
             )
             for part, split in splits.items()
         }
+    read, mixture = read_answers(session, speaker, words, seen)
+    curve: list[Shots] = []
+    if any(names.shots):
+        with clock.stage("few labels"):
+            curve = learning_curve(names.shots, names.draws, config.run.seed, seen, mixture, question.right)
+    run = reported(session, speaker, words, photographs, question, seen["test"].logits, read, curve)
+    return finish(
+        session, run, lambda: export_names(session, speaker, words, question.answers, photographs.test)
+    )
+
+
+def read_answers(
+    session: Session, speaker: Speaker, words: Words, seen: dict[str, Seen]
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Reads answers from the names that a speaker sees, in all ways that the flags ask for.
+
+    Returns:
+        Logits of the answers (B, C) for the test images, by the way, the first one for the headline; and
+        those of the mixture of the names, or what it was adapted to, by part.
+    """
+    names, clock = session.config.names, session.clock
+    logits = seen["test"].logits
     read: dict[str, np.ndarray] = {}
     for name in names.readers:
         with clock.stage(name):
-            read[name] = READERS[name](words, seen["test"].logits)
+            read[name] = READERS[name](words, logits)
     mixture = {part: name_mixture(words, each.logits) for part, each in seen.items()}
     if names.name_text != "plain":
         with clock.stage(PLAIN):
-            read[PLAIN] = name_mixture(with_name_text(words, speaker, "plain"), seen["test"].logits)
+            read[PLAIN] = name_mixture(with_name_text(words, speaker, "plain"), logits)
     if names.adapt != "none":
         with clock.stage(names.adapt):
             mixture = adapted(names.adapt, seen, mixture)
             read = {names.adapt: mixture["test"]} | read
-    curve = []
-    if any(names.shots):
-        with clock.stage("few labels"):
-            curve = learning_curve(names.shots, names.draws, seed, seen, mixture, question.right)
+    return read, mixture
 
+
+def reported(
+    session: Session,
+    speaker: Speaker,
+    words: Words,
+    photographs: Photographs,
+    question: Question,
+    logits: np.ndarray,
+    read: dict[str, np.ndarray],
+    curve: Sequence[Shots],
+) -> report.Run:
+    """Puts together what is reported of the speaker's logits (B, N) and of the answers read from them."""
+    answers, config = question.answers, session.config
     headline = next(iter(read))
     probabilities = softmax(read[headline])
-    given, logits = probabilities.argmax(axis=1), seen["test"].logits
+    given = probabilities.argmax(axis=1)
     weights = name_weights(words.names, words.descriptions, words.targets)
-    results = results_of(read, question, clock.seconds)
-    run = report.Run(
+    results = results_of(read, question, session.clock.seconds)
+    return report.Run(
         **session.metadata(),
         title="Names to answers",
         data=photographs.report,
         results=results,
-        gains=gains_of(read, question, names.name_text),
+        gains=gains_of(read, question, config.names.name_text),
         transfer=None,
         histories=(),
         gallery=gallery(
@@ -100,7 +135,7 @@ def run(config: Config, clock: Clock) -> report.Run:
             question.right.get("test"),
             sentences_of(speaker.class_names, logits),
             answers.names,
-            seed,
+            config.run.seed,
         ),
         facts={
             "speaker": speaker.name,
@@ -114,7 +149,6 @@ def run(config: Config, clock: Clock) -> report.Run:
         ),
         plots=(shots_plot(curve, results[headline].accuracy),) if curve else (),
     )
-    return finish(session, run, lambda: export_names(session, speaker, words, answers, photographs.test))
 
 
 def results_of(

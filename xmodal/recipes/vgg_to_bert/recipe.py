@@ -13,6 +13,7 @@ from xmodal.bridge.bridge import Bridge
 from xmodal.config.config import Config
 from xmodal.core.clock import Clock
 from xmodal.data.images import ImageData, batches
+from xmodal.data.target_map import TargetMap
 from xmodal.evaluation.calibrated_result import CalibratedResult
 from xmodal.evaluation.calibration import fit_temperature
 from xmodal.evaluation.metrics import HeldOut
@@ -22,6 +23,7 @@ from xmodal.recipes.image_training import train_images
 from xmodal.recipes.transfer_worth import Worth, worth_plot
 from xmodal.recipes.vgg_to_bert.exports import export_served, small_forms
 from xmodal.recipes.vgg_to_bert.questions import (
+    BridgeSentences,
     TransferredImages,
     bridge_sentences,
     evaluate_answers,
@@ -40,6 +42,7 @@ from xmodal.robustness.image_attack import attack_classifiers, require_library
 from xmodal.runs.inputs import build_backbone, configured_images
 from xmodal.runs.session import Session, begin, finish
 from xmodal.tasks.image_classifier import ImageClassifier
+from xmodal.tasks.text_classifier import TextClassifier
 from xmodal.training.baselines import FROM_SCRATCH, NO_TRANSFER, RANDOM_FROZEN
 from xmodal.training.trainer import Trainer
 from xmodal.transfer.weights import TransferReport, transfer_weights
@@ -93,14 +96,8 @@ def run(config: Config, clock: Clock) -> report.Run:
         plain, class_logits["image_plain"] = train_plain_images(session, data)
         attacked = {"image_plain": plain.model} | attacked
 
-    with clock.stage("evaluation"):
-        truth = truth_of(question, data)
-        answers = {name: from_classes(part, question) for name, part in class_logits.items()}
-        answers |= predict_answers(text_models, sentences.held_out, session.trainer)
-        answers["fused"], image_weight = pooled(answers["image_only"], answers["text"], truth)
-        session.seconds("fused", "text")
-        notes = NOTES | (without.notes if without else {})
-        measured = evaluate_answers(session, answers, truth, question, notes)
+    truth, notes = truth_of(question, data), NOTES | (without.notes if without else {})
+    measured, image_weight = evaluate(session, class_logits, text_models, sentences, question, truth, notes)
     worth = worth_of_transfer(session, data, measured) if without else []
     extra_results, extra_gains = evaluate_extra_targets(session, data, preset, sentences)
     attack_comparisons, attack_tables = attack_classifiers(session, attacked, data)
@@ -122,6 +119,24 @@ def run(config: Config, clock: Clock) -> report.Run:
         lambda: export_served(session, bridge, question, images, *text, data.test, sentences.held_out.test),
         lambda folder: small_forms(config, images, data, folder),
     )
+
+
+def evaluate(
+    session: Session,
+    class_logits: dict[str, HeldOut],
+    text_models: dict[str, TextClassifier],
+    sentences: BridgeSentences,
+    question: TargetMap,
+    truth: HeldOut,
+    notes: dict[str, str],
+) -> tuple[dict[str, CalibratedResult], float]:
+    """Measures the answers of the image classifiers, of BERT and of both, in which images have a weight."""
+    with session.clock.stage("evaluation"):
+        answers = {name: from_classes(part, question) for name, part in class_logits.items()}
+        answers |= predict_answers(text_models, sentences.held_out, session.trainer)
+        answers["fused"], image_weight = pooled(answers["image_only"], answers["text"], truth)
+        session.seconds("fused", "text")
+        return evaluate_answers(session, answers, truth, question, notes), image_weight
 
 
 def train_transferred(session: Session, data: ImageData) -> TransferredImages:
