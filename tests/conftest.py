@@ -1,6 +1,5 @@
 """Two virtual CPU devices for the whole test process, so that mirrored strategies are really run."""
 
-import importlib.util
 import os
 import signal
 
@@ -8,7 +7,6 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import pytest
 from jail import run_in_jail
-from pages import ROOT
 
 from xmodal.training.strategy import make_strategy
 
@@ -47,10 +45,9 @@ def tiny_exported(tmp_path_factory):
 @pytest.fixture(scope="session")
 def render_results():
     """The script that renders the recorded runs."""
-    spec = importlib.util.spec_from_file_location("render_results", ROOT / "experiments/render_results.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    import render_results
+
+    return render_results
 
 
 @pytest.fixture

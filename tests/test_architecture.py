@@ -433,8 +433,29 @@ def test_what_a_fresh_process_runs_needs_nothing_of_xmodal(module, standard):
     assert found == {*standard, "tensorflow", "tensorflow_text"}
 
 
+MOST_LINES_OF_A_FILE, MOST_LINES_OF_A_FUNCTION = 400, 60
+# None is to be added.
+LONG_FUNCTIONS = {"xmodal/transfer/weights.py: transfer_weights"}
+PROGRAMS = [path for folder in ("xmodal", "experiments") for path in sorted((ROOT / folder).rglob("*.py"))]
+
+
 def test_run_stays_small():
     assert len(SOURCES["run"].splitlines()) < 90
+
+
+def test_no_file_is_long():
+    lines = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in PROGRAMS}
+    assert {name: count for name, count in lines.items() if count > MOST_LINES_OF_A_FILE} == {}
+
+
+def test_no_function_is_long():
+    found = {
+        f"{path.relative_to(ROOT)}: {node.name}"
+        for path in PROGRAMS
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef) and node.end_lineno - node.lineno >= MOST_LINES_OF_A_FUNCTION
+    }
+    assert found == LONG_FUNCTIONS
 
 
 @modules

@@ -9,6 +9,8 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 from pages import PAGES, ROOT, blocks
+from rendering import words
+from rendering.markdown import table_lines
 
 from xmodal.bench.serving import compared
 from xmodal.robustness.attacked import AttackResult, attack_gains, attack_table
@@ -84,11 +86,11 @@ def test_every_table_of_every_record_is_rendered_whole(render_results):
     assert tables > 50
 
 
-def test_the_numbers_of_a_table_are_written_by_what_its_column_is(render_results):
+def test_the_numbers_of_a_table_are_written_by_what_its_column_is():
     head = ["document", "accuracy", "precision", "test documents", "distance", "scale", "begins", ""]
     row = ["a|b", 0.97531, 0.5, 12345, 2345678.9, 0.0123456, "<b>", ""]
     table = {"caption": "Numbers", "head": head, "rows": [row]}
-    assert render_results._table(table) == [
+    assert table_lines(table) == [
         "Numbers:",
         "",
         "| document | accuracy | precision | test documents | distance | scale | begins |  |",
@@ -97,12 +99,12 @@ def test_the_numbers_of_a_table_are_written_by_what_its_column_is(render_results
         "",
     ]
     table["rows"] = [row] * 11
-    folded = render_results._table(table)
+    folded = table_lines(table)
     assert folded[0] == "<details><summary>Numbers</summary>"
-    assert folded[2:-2] == [*render_results._table(table | {"rows": [row]})[2:4], *[folded[4]] * 11, ""]
+    assert folded[2:-2] == [*table_lines(table | {"rows": [row]})[2:4], *[folded[4]] * 11, ""]
     assert folded[-2:] == ["</details>", ""]
     table["rows"] = [[*row[:6], "word " * 13, ""]]
-    assert render_results._table(table)[0] == "<details><summary>Numbers</summary>"
+    assert table_lines(table)[0] == "<details><summary>Numbers</summary>"
 
 
 def test_the_excerpt_is_what_a_run_prints(render_results):
@@ -196,7 +198,7 @@ def test_what_transfer_is_worth_is_one_table_of_images_and_texts(render_results,
         "| 1,000 |  |  | 98% | 97% |",
         "| all | 9% | 8% |  |  |",
     ]
-    chinese = render_results.worth(tmp_path, render_results.CHINESE)
+    chinese = render_results.worth(tmp_path, words.CHINESE)
     assert chinese.splitlines()[4:] == render_results.worth(tmp_path).splitlines()[4:]
     assert f"| 文本, [bert_news]({page}#bert_news): 做迁移 | 不做迁移 |" in chinese
     (tmp_path / "bert_news.json").write_text(json.dumps({"tables": [other]}))
@@ -269,7 +271,7 @@ def test_a_served_export_is_rendered_beside_keras(render_results, tmp_path):
     assert "Largest difference of a probability: 0.0e+00." in rendered
     assert "3 rounds of 4 requests and of 1 batches" in rendered
     ours, other = (round(record["serving_default"]["one"][f"{side}_median"]) for side in ("first", "second"))
-    told = f"| {render_results.ENGLISH['served alone']}: {ours} | Keras `predict`: {other}; "
+    told = f"| {words.ENGLISH['served alone']}: {ours} | Keras `predict`: {other}; "
     assert told in render_results.headlines(tmp_path)
 
 

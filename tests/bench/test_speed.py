@@ -12,6 +12,7 @@ import pytest
 import tensorflow as tf
 from absl.testing import flagsaver
 from pages import ROOT
+from rendering import words
 from tiny_data import save_tiny_data
 
 from xmodal.bench import __main__ as bench
@@ -252,7 +253,7 @@ def test_a_record_is_rendered_in_both_languages(render_results, tmp_path, monkey
         render_results.headlines(tmp_path)
     )
     assert "VGG19 特征, float32, 每秒图像数: 300 | PyTorch: 200;" in (
-        render_results.ten_headlines(tmp_path, render_results.CHINESE)
+        render_results.ten_headlines(tmp_path, words.CHINESE)
     )
     assert (
         "60% of the machine's rate of convolutions; outputs differ by 1.0e-06 of the largest; "

@@ -63,12 +63,12 @@ DocumentData = SplitData[DocumentSplit]
 
 def load_documents(
     dataset: str,
-    split: SplitConfig = SplitConfig(),  # noqa: B008
+    split: SplitConfig = SplitConfig(),
     *,
     seed: int = 0,
     cache: Path | None = None,
     offline: bool = False,
-    table_format: TableFormat = TableFormat(),  # noqa: B008
+    table_format: TableFormat = TableFormat(),
 ) -> DocumentData:
     """Reads, splits and audits a set of documents, see `split_and_audit`.
 

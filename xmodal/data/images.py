@@ -86,7 +86,7 @@ ImageData = SplitData[ImageSplit]
 
 def load_images(
     dataset: str,
-    split: SplitConfig = SplitConfig(),  # noqa: B008
+    split: SplitConfig = SplitConfig(),
     *,
     seed: int = 0,
     cache: Path | None = None,

@@ -76,12 +76,12 @@ PairData = SplitData[PairSplit]
 
 def load_pairs(
     source: str,
-    split: SplitConfig = SplitConfig(),  # noqa: B008
+    split: SplitConfig = SplitConfig(),
     *,
     seed: int = 0,
     cache: Path | None = None,
     offline: bool = False,
-    table_format: TableFormat = TableFormat(image="image"),  # noqa: B008
+    table_format: TableFormat = TableFormat(image="image"),
     image_folder: Path | None = None,
     misread: float = 0.15,
     typing_slips: float = 0.05,
