@@ -457,7 +457,7 @@ def test_budgets_of_attacks_that_are_none(flag, problem):
 @pytest.mark.parametrize(
     ("group", "values", "told"),
     [
-        (ImageConfig, {"dropout": 2}, "`dropout=2` does not fit; give a number in the range [0, 0.9]"),
+        (TrainConfig, {"dropout": 2}, "`dropout=2` does not fit; give a number in the range [0, 0.9]"),
         (ImageConfig, {"epochs": 2.5}, "`epochs=2.5` does not fit; give an integer in the range"),
         (ImageConfig, {"epochs": "2"}, "`epochs=2` does not fit; give an integer in the range"),
         (ImageConfig, {"mirror": "yes"}, "`mirror=yes` does not fit; give True or False"),

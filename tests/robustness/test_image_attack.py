@@ -73,7 +73,7 @@ def trained(data, settings, strategy, epsilon: float = 0.0):
         model,
         data,
         settings.image,
-        Trainer(strategy=strategy),
+        Trainer(settings.train, strategy=strategy),
         name="",
         epsilon=epsilon,
     )

@@ -72,8 +72,9 @@ def trained(
     cache=None,
     **changes,
 ):
+    shared = {name: changes.pop(name) for name in ("batch_size", "patience") if name in changes}
     config = dataclasses.replace(settings.image, trainable=trainable, **changes)
-    trainer = Trainer(seed=1, strategy=strategy, cache=cache)
+    trainer = Trainer(dataclasses.replace(settings.train, **shared), 1, strategy, cache=cache)
     return train_image_classifier(new_backbone(strategy, features), data, config, trainer, name="squares")
 
 
@@ -197,9 +198,9 @@ def test_the_validation_split_is_looked_at_within_an_epoch(data, settings, one_d
     whole = trained(data, settings, one_device, **options)
     parts = trained(data, settings, one_device, validations_per_epoch=3, **options)
     # 26 images in batches of 8 are 4 steps; three equal parts would leave one out.
-    assert parts_of_pass(len(data.train), settings.image) == (1, 4)
+    assert parts_of_pass(len(data.train), settings.image, settings.train) == (1, 4)
     changed = dataclasses.replace(settings.image, validations_per_epoch=3)
-    assert parts_of_pass(len(data.train), changed) == (2, 2)
+    assert parts_of_pass(len(data.train), changed, settings.train) == (2, 2)
     assert [len(made.histories[-1].epochs) for made in (whole, parts)] == [2, 4]
     # The batches are the same; only the split is looked at more often.
     for a, b in zip(whole.histories[-1].epochs, parts.histories[-1].epochs[1::2], strict=True):
@@ -231,9 +232,8 @@ def tables(tmp_path_factory):
 @pytest.mark.parametrize("trainable", ["head", "all"])
 def test_learning_shares_is_learning_answers_in_these_proportions(tables, settings, one_device, trainable):
     # One batch holds all: then no order matters. Steps in proportion to the gradients show any difference.
-    trainer = Trainer(dataclasses.replace(settings.train, optimizer="sgd"), 1, one_device)
+    trainer = Trainer(dataclasses.replace(settings.train, optimizer="sgd", batch_size=128), 1, one_device)
     changes = {
-        "batch_size": 128,
         "learning_rate": 1e-3,
         "head_learning_rate": 1e-3,
         "augment": (),

@@ -47,8 +47,6 @@ def modality(documents):
             sequence_length=16, text_batch_size=8, length_window=5, text_epochs=3, text_learning_rate=1e-3
         ),
         config=ScorerConfig(vocabulary=10, word_vectors="random", units=4, text_dropout=0.5),
-        label_smoothing=0.1,
-        patience=2,
         seed=0,
     )
 
@@ -152,8 +150,9 @@ def test_an_epoch_of_images_has_the_shares_of_its_targets():
         data,
         ClassTexts(np.eye(2), np.arange(2)),
         None,
-        ImageConfig(batch_size=2, augment=()),
+        ImageConfig(augment=()),
         image_size=4,
+        batch_size=2,
     )
     positions = np.array([5, 1, 3, 2])
     for targets in (np.array([0, 1, 1, 0]), np.array([[0.2, 0.8], [1, 0], [0.5, 0.5], [0, 1]], np.float32)):

@@ -4,6 +4,7 @@ import tensorflow as tf
 
 from xmodal.bridge.captions import written_captions
 from xmodal.config.image import ImageConfig
+from xmodal.config.training import TrainConfig
 from xmodal.evaluation.ranking import class_scores, rank
 from xmodal.tasks.shared_space import contrastive_loss, projected, train_shared_space
 from xmodal.training.trainer import Trainer
@@ -73,7 +74,8 @@ def test_classes_with_more_texts_are_no_more_probable():
 
 @pytest.mark.parametrize("devices", ["one_device", pytest.param("mirrored", marks=pytest.mark.slow)])
 def test_images_and_texts_that_belong_together_meet(devices, request):
-    trainer = Trainer(strategy=request.getfixturevalue(devices))
+    training = TrainConfig(dropout=0.0, batch_size=16, patience=12)
+    trainer = Trainer(training, strategy=request.getfixturevalue(devices))
     rng = np.random.default_rng(0)
     captions, _ = written_captions(("cat", "dog", "oak"))
     centres = rng.normal(size=(3, 6)).astype(np.float32)
@@ -81,8 +83,7 @@ def test_images_and_texts_that_belong_together_meet(devices, request):
     features = centres[labels] + 0.1 * rng.normal(size=(60, 6)).astype(np.float32)
     vectors = rng.normal(size=(3, 5)).astype(np.float32)[captions.labels]
     vectors += 0.1 * rng.normal(size=vectors.shape).astype(np.float32)
-    given = {"dropout": 0.0, "batch_size": 16, "head_epochs": 12, "head_learning_rate": 1e-2, "patience": 12}
-    config = ImageConfig(**given)
+    config = ImageConfig(head_epochs=12, head_learning_rate=1e-2)
     space = train_shared_space(
         (features, labels),
         (features[::5], labels[::5]),

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from tiny_bert import save_tiny_bert
 
+from xmodal.config.training import TrainConfig
 from xmodal.core.errors import UserError
 from xmodal.data.batches import array_batches
 from xmodal.evaluation.calibration import softmax
@@ -23,6 +24,8 @@ from xmodal.tasks.similarity_classifier import (
     with_classes,
 )
 from xmodal.training.trainer import Trainer
+
+TRAINING = TrainConfig(patience=8, label_smoothing=0.0)
 
 CLASSES = 6
 DIRECTIONS = np.random.default_rng(7).normal(size=(CLASSES, 16))
@@ -58,9 +61,7 @@ def modality(name, width, seed, *, directions=DIRECTIONS, per_class=30):
         train_batches=learn,
         eval_batches=read_split,
         epochs=8,
-        patience=8,
         learning_rate=1e-2,
-        label_smoothing=0.0,
     )
 
 
@@ -82,13 +83,15 @@ def source(pictures, one_device):
 def learned(side, one_device, classes=range(CLASSES), seed=0, **options):
     classes = np.array(list(classes))
     positions = subset(side.labels["train"], classes, 0, 0)
-    trainer = Trainer(seed=seed, strategy=one_device)
+    trainer = Trainer(TRAINING, seed, one_device)
     return train_similarity_classifier(side, positions, classes, trainer, scale=10.0, **options)
 
 
 def accuracy(side, model, one_device):
     truth = side.labels["test"]
-    logits = predict_logits(side, model, "test", np.arange(len(truth)), Trainer(strategy=one_device))
+    logits = predict_logits(
+        side, model, "test", np.arange(len(truth)), Trainer(TRAINING, strategy=one_device)
+    )
     return (logits.argmax(axis=1) == truth).mean()
 
 
@@ -148,7 +151,7 @@ def test_a_scorer_of_random_weights_may_stay(pictures, one_device):
 def test_the_best_epoch_is_kept_and_the_start_is_one_of_them(pictures, one_device):
     classes = np.arange(CLASSES)
     positions = subset(pictures.labels["train"], classes, 0, 0)
-    trainer = Trainer(strategy=one_device)
+    trainer = Trainer(TRAINING, strategy=one_device)
     scored = train_similarity_classifier(
         replace(pictures, learning_rate=50.0), positions, classes, trainer, scale=10.0
     )
@@ -166,9 +169,9 @@ def test_unseen_classes_are_told_by_their_names(one_device):
     seen, unseen = np.array([0, 1, 3, 4]), np.array([2, 5])
     model = learned(side, one_device, classes=seen).model
     before = model.get_weights()
-    other = with_classes(side, model, unseen, Trainer(strategy=one_device))
+    other = with_classes(side, model, unseen, Trainer(TRAINING, strategy=one_device))
     test = np.flatnonzero(np.isin(side.labels["test"], unseen))
-    logits = predict_logits(side, other, "test", test, Trainer(strategy=one_device))
+    logits = predict_logits(side, other, "test", test, Trainer(TRAINING, strategy=one_device))
     assert logits.shape == (len(test), 2)
     assert (unseen[logits.argmax(axis=1)] == side.labels["test"][test]).mean() > 0.8
     for first, second in zip(before, other.get_weights(), strict=True):
@@ -204,7 +207,7 @@ def test_names_and_descriptions_are_encoded(bert, one_device):
         np.array([0, 1, 0]),
         ("cat", "dog"),
         bert,
-        Trainer(strategy=one_device),
+        Trainer(TRAINING, strategy=one_device),
         max_tokens=24,
     )
     assert texts.vectors.shape == (3, 16)
@@ -222,7 +225,7 @@ def test_a_class_name_without_a_known_word(bert, one_device):
             np.array([0, 1]),
             ("cat", "犬 zzz"),
             bert,
-            Trainer(strategy=one_device),
+            Trainer(TRAINING, strategy=one_device),
             max_tokens=24,
         )
     assert "describe it in `class_descriptions`" in str(caught.value)
@@ -234,7 +237,7 @@ def test_a_description_stands_in_for_a_name_without_a_known_word(bert, one_devic
         np.array([0, 1, 1]),
         ("cat", "犬"),
         bert,
-        Trainer(strategy=one_device),
+        Trainer(TRAINING, strategy=one_device),
         max_tokens=24,
     )
     assert texts.targets.tolist() == [0, 1]

@@ -11,6 +11,7 @@ from tiny_bert import save_tiny_bert
 from xmodal.assets.fetch import locate
 from xmodal.config import flags
 from xmodal.config.text import TextConfig
+from xmodal.config.training import TrainConfig
 from xmodal.core.files import cache_folder
 from xmodal.data.batches import array_batches
 from xmodal.models.heads import text_classifier
@@ -358,10 +359,9 @@ def test_a_frozen_encoder_stays_as_it_was_and_the_head_learns(preset, settings, 
         examples,
         2,
         dataclasses.replace(settings, text_epochs=100, text_learning_rate=0.1, text_trainable="head"),
-        Trainer(seed=3, strategy=one_device),
+        Trainer(TrainConfig(patience=100), 3, one_device),
         name="frozen",
         validation=examples,
-        patience=100,
     )
     before = text_encoder(preset, 12).model
     for layer in before.layers:
@@ -399,10 +399,9 @@ def test_training_stops_when_the_validation_loss_rises(preset, settings, one_dev
         merge(texts, np.array(targets)),
         2,
         dataclasses.replace(settings, text_epochs=12, length_window=2, layer_decay=0.5),
-        Trainer(seed=3, strategy=one_device),
+        Trainer(TrainConfig(patience=1), 3, one_device),
         name="stopped",
         validation=merge(texts, 1 - np.array(targets)),
-        patience=1,
     ).history
     assert len(history.epochs) < 12
 

@@ -147,7 +147,7 @@ def cached_head(settings: Config, data: ImageData, strategy) -> dict[str, float]
     kept = Trainer(strategy=strategy).predict(trunk, in_order)
     labels = data.train.labels % 10
     with strategy.scope():
-        head = image_head(kept, 10, hidden=settings.image.hidden, dropout=settings.image.dropout)
+        head = image_head(kept, 10, hidden=settings.image.hidden, dropout=settings.train.dropout)
         whole = keras.Model(trunk.input, head(trunk.output))
 
     def from_cache() -> float:

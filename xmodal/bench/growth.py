@@ -214,7 +214,7 @@ def _see(settings: Config, folder: Path, trainer: Trainer, size: Size) -> int:
             head = image_head(features, len(data.class_names), hidden=0, dropout=0.0)
         trainer.fit(
             head,
-            lambda epoch: array_batches(features, data.train.labels, batch_size=settings.image.batch_size),
+            lambda epoch: array_batches(features, data.train.labels, batch_size=settings.train.batch_size),
             loss=cross_entropy(),
             learning_rate=settings.image.head_learning_rate,
             epochs=1,

@@ -38,7 +38,7 @@ def main(argv: list[str]) -> int:
     images = _image_network(settings, data)
     # As often as the head of a frozen trunk is trained.
     epochs = settings.image.head_epochs if settings.image.trainable == "head" else settings.image.epochs
-    size, taken = settings.image.batch_size, settings.bench.peer_epochs or epochs
+    size, taken = settings.train.batch_size, settings.bench.peer_epochs or epochs
     reckoned = _fit(images, pixels, data.train.labels, size, epochs, taken)
     seen, answered = (images.predict(part, verbose=0).argmax(axis=1) for part in (pixels, test))
     read, texts = _text_network(settings, len(data.class_names))

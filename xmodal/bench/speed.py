@@ -215,7 +215,7 @@ def _train(settings: Config, strategy: tf.distribute.Strategy, first: str) -> li
     pair = paired_timing.compared(ours, lambda: _rate_of(step, labels.size))
     what = f"training step of {settings.image.target}, {first} of it, {precision}"
     row: Row = {"what": what, "unit": "images a second"}
-    fit = against_keras(model, strategy, settings.image.batch_size)
+    fit = against_keras(model, strategy, settings.train.batch_size)
     return [
         _explained(row | {"peer": "PyTorch"} | pair | {"largest_difference": apart}, ours),
         row | {"peer": "Keras fit"} | fit,

@@ -58,7 +58,7 @@ def encoder_preset(settings: Config) -> str:
 def noise_images(settings: Config, count: int) -> np.ndarray:
     """Returns batches of noise, (count, B, H, W, 3) from 0 to 255."""
     size = settings.data.image_size
-    shape = (count, settings.image.batch_size, size, size, 3)
+    shape = (count, settings.train.batch_size, size, size, 3)
     return np.random.default_rng(0).uniform(0, 255, shape).astype(np.float32)
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from xmodal.config.fields import MOST_IN_BATCH, MOST_UNITS, Group, option
+from xmodal.config.fields import MOST_UNITS, Group, option
 
 AUGMENTATIONS = ("flip", "shift", "crop", "rotate", "zoom")
 
@@ -43,8 +43,6 @@ class ImageConfig(Group):
     hidden: int = option(
         0, "Units of the head's hidden layer; 0 makes the head linear.", least=0, most=MOST_UNITS
     )
-    dropout: float = option(0.3, "Dropout rate in the image head.", least=0, most=0.9)
-    label_smoothing: float = option(0.1, "Label smoothing of the image loss.", least=0, most=0.9)
     head_learning_rate: float = option(1e-3, "Peak learning rate of the head.", least=0)
     epochs: int = option(
         2,
@@ -58,6 +56,4 @@ class ImageConfig(Group):
         least=1,
     )
     learning_rate: float = option(3e-4, "Peak learning rate of the image network.", least=0)
-    batch_size: int = option(64, "Global batch size of images.", least=1, most=MOST_IN_BATCH)
-    patience: int = option(5, "Epochs without a better validation loss before training stops early.", least=1)
     mirror: bool = option(False, "Average the logits of each image and its mirror image when predicting.")

@@ -50,6 +50,16 @@ class TrainConfig(Group):
         filled=True,
         rising=True,
     )
+    batch_size: int = option(
+        64, "Global batch size of images, and of pairs of images and texts.", least=1, most=MOST_IN_BATCH
+    )
+    patience: int = option(5, "Epochs without a better validation loss before training stops early.", least=1)
+    dropout: float = option(
+        0.3, "Dropout rate in the image head, in fusion and in a shared space.", least=0, most=0.9
+    )
+    label_smoothing: float = option(
+        0.1, "Label smoothing of images, and of documents that are compared with names.", least=0, most=0.9
+    )
     steps_per_call: int = option(
         1,
         "Training steps per call of the compiled function; signals and callbacks are looked at "

@@ -93,7 +93,7 @@ def image_baselines(session: Session, data: ImageData) -> Baselines:
             seconds=kept_seconds(session.result_seconds["image_only"], FROM_SCRATCH, trainer),
         )
         best_name = attempt_name("from scratch", scratch.rate, scratch.passes)
-        scratch_logits = held_out_logits(scratch.trained, data, image, trainer, name=best_name)
+        scratch_logits = held_out_logits(scratch.trained, data, trainer, name=best_name)
     logits = {RANDOM_FROZEN: frozen_logits, FROM_SCRATCH: scratch_logits}
     best = best_on_validation(
         {name: held_out.validation for name, held_out in logits.items()}, data.validation.labels
@@ -193,14 +193,14 @@ def _right(
     rows = np.concatenate([view[positions] for view in features.views])
     targets = np.concatenate([learned.targets[positions]] * len(features.views))
     with trainer.scope():
-        head = image_head(rows, len(data.class_names), hidden=config.hidden, dropout=config.dropout)
+        head = image_head(rows, len(data.class_names), hidden=config.hidden, dropout=trainer.config.dropout)
     longer = partial(epochs_for, whole=len(learned), part=len(positions))
     fit_head(
         head,
         (rows, targets),
         (features.validation, data.validation.targets),
-        replace(config, patience=longer(config.patience), head_epochs=longer(config.head_epochs)),
-        trainer,
+        replace(config, head_epochs=longer(config.head_epochs)),
+        trainer.with_options(patience=longer(trainer.config.patience)),
         name=name,
     )
     logits = trainer.predict(head, array_batches(features.test, batch_size=1024), name=f"{name}: test")

@@ -33,14 +33,12 @@ def train_images(
     Arguments are those of `train_image_classifier`.
     """
     classifier = train_image_classifier(backbone, data, config, trainer, name=name, epsilon=epsilon)
-    return classifier, held_out_logits(classifier, data, config, trainer, name=name)
+    return classifier, held_out_logits(classifier, data, trainer, name=name)
 
 
-def held_out_logits(
-    classifier: ImageClassifier, data: ImageData, config: ImageConfig, trainer: Trainer, *, name: str
-) -> HeldOut:
+def held_out_logits(classifier: ImageClassifier, data: ImageData, trainer: Trainer, *, name: str) -> HeldOut:
     """Returns the class logits of the validation and of the test images."""
-    images = evaluation_pixels(classifier.model, data.test, config)
+    images = evaluation_pixels(classifier.model, data.test, trainer.config)
     test = trainer.predict(classifier.model, images, name=f"{name}: test")
     return HeldOut(classifier.validation_logits, test)
 
@@ -68,8 +66,8 @@ def train_images_from_scratch(
     Args:
         build: makes a backbone of random weights.
         data: the splits.
-        config: batch, patience and augmentation.
-        trainer: trains them; its config has the rates that are tried.
+        config: augmentation.
+        trainer: trains them; its config has the rates that are tried, the batch and the patience.
         name: (rate, passes) are added to it for each attempt.
         passes: that the candidate had.
         seconds: that the candidate took.
@@ -88,7 +86,7 @@ def train_images_from_scratch(
         passes=passes,
         seconds=seconds,
         trainer=trainer,
-        parts=parts_of_pass(len(data.train), config)[0],
+        parts=parts_of_pass(len(data.train), config, trainer.config)[0],
     )
 
 

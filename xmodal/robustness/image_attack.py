@@ -78,7 +78,7 @@ def attack_classifiers(
             data.test.take(picked),
             len(data.class_names),
             image_size=config.data.image_size,
-            batch_size=config.image.batch_size,
+            batch_size=config.train.batch_size,
             config=config.attack,
             seed=config.run.seed,
         ),

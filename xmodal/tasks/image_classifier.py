@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from xmodal.config.image import ImageConfig
+from xmodal.config.training import TrainConfig
 from xmodal.data.batches import Batches, array_batches
 from xmodal.data.images import ImageData, ImageSplit, batches, equal_parts, learnable
 from xmodal.data.rows import Rows
@@ -133,7 +134,7 @@ def train_image_classifier(
         if by_head:
             return trainer.predict(head, array_batches(features, batch_size=1024), name=f"{name}: {part}")
         return trainer.predict(
-            inference_model, evaluation_pixels(model, split, config), name=f"{name}: {part}"
+            inference_model, evaluation_pixels(model, split, trainer.config), name=f"{name}: {part}"
         )
 
     shown = data.train if by_head else data.train.take(data.train.spread(MAX_TRAIN_LOGITS))
@@ -160,7 +161,7 @@ def _with_new_head(
             features if len(features) else features.shape[-1],
             len(data.class_names),
             hidden=config.hidden,
-            dropout=config.dropout,
+            dropout=trainer.config.dropout,
         )
         return head, joined(backbone, head)
 
@@ -206,19 +207,19 @@ def fit_head(
         head: features (B, D) -> logits (B, C), built in the trainer's scope.
         train: features (N, D) and their targets, as `batches.array_batches` takes them.
         validation: those of the validation split, which the weights are chosen by.
-        config: epochs, patience, rate and batch.
-        trainer: trains it.
+        config: epochs and rate.
+        trainer: trains it; its config has the patience and the batch.
         name: what progress, history and checkpoints call it.
     """
-    size, seed = 2 * config.batch_size, trainer.seed
+    size, seed = 2 * trainer.config.batch_size, trainer.seed
     return trainer.fit(
         head,
         lambda epoch: array_batches(*train, batch_size=size, shuffle_seed=(seed, epoch)),
-        loss=cross_entropy(config.label_smoothing),
+        loss=cross_entropy(trainer.config.label_smoothing),
         learning_rate=config.head_learning_rate,
         epochs=config.head_epochs,
         validation=array_batches(*validation, batch_size=1024),
-        patience=config.patience,
+        patience=trainer.config.patience,
         name=name,
     )
 
@@ -237,12 +238,12 @@ def backbone_features(
     Args:
         backbone: RGB images (B, H, W, 3) from 0 to 255 -> features (B, D).
         split: N images.
-        config: batch and augmentation.
-        trainer: runs it; its seed is that of the augmentation.
+        config: augmentation.
+        trainer: runs it; its seed is that of the augmentation, its config has the batch.
         name: what progress and checkpoints call it.
         view: 0 for the images as they are, and each other number for an augmentation of its own.
     """
-    size, side = 4 * config.batch_size, image_size(backbone)
+    size, side = 4 * trainer.config.batch_size, image_size(backbone)
     facts: dict[str, object] = {"image_size": side, "batch_size": size}
     if view:
         facts |= {"augment": list(config.augment), "seed": trainer.seed, "view": view}
@@ -265,7 +266,7 @@ def fine_tune(
     Args:
         model: RGB images (B, H, W, 3) from 0 to 255 -> logits (B, C), built in the trainer's scope.
         data: the splits; the weights that were best on the validation split are kept.
-        config: epochs, rate, batch and augmentation.
+        config: epochs, rate and augmentation.
         trainer: trains it; its seed is that of orders and augmentation.
         name: what progress, history and checkpoints call it.
         epsilon: train on the images of `fgsm` within this distance too; 0 does not.
@@ -273,8 +274,8 @@ def fine_tune(
     Returns:
         The history, with an entry for each part of a pass, see `parts_of_pass`.
     """
-    parts, _ = parts_of_pass(len(data.train), config)
-    side, size = image_size(model), config.batch_size
+    parts, _ = parts_of_pass(len(data.train), config, trainer.config)
+    side, size = image_size(model), trainer.config.batch_size
 
     def examples(split: ImageSplit, **order) -> Batches:
         return batches(split, image_size=side, batch_size=size, seed=trainer.seed, **order).map(learnable)
@@ -283,7 +284,7 @@ def fine_tune(
         epoch, part = divmod(number, parts)
         return examples(data.train, shuffle=True, augment=config.augment, epoch=epoch, part=(part, parts))
 
-    loss = cross_entropy(config.label_smoothing)
+    loss = cross_entropy(trainer.config.label_smoothing)
     return trainer.fit(
         model,
         part_of_pass,
@@ -291,15 +292,15 @@ def fine_tune(
         learning_rate=config.learning_rate,
         epochs=config.epochs * parts,
         validation=examples(data.validation),
-        patience=config.patience * parts,
+        patience=trainer.config.patience * parts,
         name=name,
         adversary=fgsm(model, loss, epsilon) if epsilon else None,
     )
 
 
-def parts_of_pass(images: int, config: ImageConfig) -> tuple[int, int]:
+def parts_of_pass(images: int, config: ImageConfig, training: TrainConfig) -> tuple[int, int]:
     """Returns the parts that a pass over so many training images is cut into, and the steps of each."""
-    steps = -(-images // config.batch_size)
+    steps = -(-images // training.batch_size)
     parts = equal_parts(steps, config.validations_per_epoch)
     return parts, steps // parts
 
@@ -330,9 +331,9 @@ def image_size(model: keras.Model) -> int:
     return model.inputs[0].shape[1]
 
 
-def evaluation_pixels(model: keras.Model, split: ImageSplit, config: ImageConfig) -> Batches:
+def evaluation_pixels(model: keras.Model, split: ImageSplit, training: TrainConfig) -> Batches:
     """Returns batches of a split's images (B, H, W, 3), of the model's size, to run the model over."""
-    return pixels(split, image_size(model), 4 * config.batch_size)
+    return pixels(split, image_size(model), 4 * training.batch_size)
 
 
 def pixels(split: ImageSplit, image_size: int, batch_size: int, **options) -> Batches:

@@ -40,9 +40,7 @@ class Modality:
         eval_batches: (split, positions in it (n,), their targets) -> batches as `train_batches` gives, and
             the order (n,) in which they come.
         epochs: of a training on all examples.
-        patience: of these epochs without a lower validation loss, before it stops.
         learning_rate: its peak.
-        label_smoothing: of its loss.
         shares: of the classes, for the examples of a split (N, C), where labels are soft.
     """
 
@@ -54,9 +52,7 @@ class Modality:
     train_batches: Callable[[np.ndarray, np.ndarray, tuple[int, int]], tf.data.Dataset | Batches]
     eval_batches: Callable[[str, np.ndarray, np.ndarray], tuple[tf.data.Dataset | Batches, np.ndarray]]
     epochs: int
-    patience: int
     learning_rate: float
-    label_smoothing: float
     shares: dict[str, np.ndarray] = field(default_factory=dict)
 
     def targets_among(self, classes: np.ndarray, split: str, positions: np.ndarray) -> np.ndarray:
@@ -85,6 +81,7 @@ def image_modality(
     config: ImageConfig,
     *,
     image_size: int,
+    batch_size: int,
 ) -> Modality:
     """Returns images as a modality.
 
@@ -92,8 +89,9 @@ def image_modality(
         data: the splits.
         texts: what the classes are called.
         encoder: makes a backbone: RGB images (B, H, W, 3) from 0 to 255 -> features (B, D).
-        config: batch, augmentation, epochs and rate.
+        config: augmentation, epochs and rate.
         image_size: side of the images in pixels.
+        batch_size: of a training.
     """
     splits = {name: getattr(data, name) for name in SPLITS}
 
@@ -107,7 +105,7 @@ def image_modality(
         return examples(
             data.train.take(positions),
             targets,
-            batch_size=config.batch_size,
+            batch_size=batch_size,
             seed=seed[0],
             epoch=seed[1],
             shuffle=True,
@@ -116,7 +114,7 @@ def image_modality(
 
     def eval_batches(split: str, positions: np.ndarray, targets: np.ndarray) -> tuple[Batches, np.ndarray]:
         taken = splits[split].take(positions)
-        return examples(taken, targets, batch_size=4 * config.batch_size), np.arange(len(positions))
+        return examples(taken, targets, batch_size=4 * batch_size), np.arange(len(positions))
 
     return Modality(
         name="images",
@@ -127,9 +125,7 @@ def image_modality(
         train_batches=train_batches,
         eval_batches=eval_batches,
         epochs=config.epochs,
-        patience=config.patience,
         learning_rate=config.learning_rate,
-        label_smoothing=config.label_smoothing,
         shares=_shares(data),
     )
 
@@ -141,8 +137,6 @@ def document_modality(
     *,
     text_config: TextConfig,
     config: ScorerConfig,
-    label_smoothing: float,
-    patience: int,
     seed: int,
 ) -> tuple[Modality, dict[str, Numbered]]:
     """Returns documents as a modality, and what became of each split's words.
@@ -155,8 +149,6 @@ def document_modality(
         preset: the BERT whose word pieces the words' vectors may start from.
         text_config: length, batch, epochs and rate.
         config: the vocabulary and the LSTMs.
-        label_smoothing: of the loss.
-        patience: epochs without a lower validation loss, before a training stops.
         seed: of word vectors that start at random.
     """
     vocabulary = vocabulary_of(data.train.texts, config.vocabulary)
@@ -188,9 +180,7 @@ def document_modality(
         train_batches=train_batches,
         eval_batches=eval_batches,
         epochs=text_config.text_epochs,
-        patience=patience,
         learning_rate=text_config.text_learning_rate,
-        label_smoothing=label_smoothing,
         shares=_shares(data),
     )
     return modality, numbered

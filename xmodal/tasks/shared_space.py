@@ -104,16 +104,17 @@ def train_shared_space(
         validation: those of the validation images, which training stops by.
         vectors: BERT's sentence vectors of the captions (M, D').
         captions: what is said of the classes, M texts.
-        config: head_epochs, head_learning_rate, batch, dropout and patience.
-        trainer: trains it; its seed is that of initial weights, orders and captions.
+        config: head_epochs and head_learning_rate.
+        trainer: trains it; its seed is that of initial weights, orders and captions, and its config has the
+            batch, the dropout and the patience.
         width: dimension E of the space.
         scale: where the factor of the cosines starts.
         name: what progress, history and checkpoints call it.
     """
     classes, seed = int(captions.labels.max()) + 1, trainer.seed
     with trainer.scope():
-        image_head = projection(train[0], width, dropout=config.dropout, name="image")
-        text_head = projection(vectors, width, dropout=config.dropout, name="text")
+        image_head = projection(train[0], width, dropout=trainer.config.dropout, name="image")
+        text_head = projection(vectors, width, dropout=trainer.config.dropout, name="text")
         factor = Scaled(scale, dtype="float32", name="scale")
         inputs = {"image": image_head.input, "text": text_head.input}
         pairs = keras.layers.Concatenate(dtype="float32")([factor(image_head.output), text_head.output])
@@ -121,7 +122,7 @@ def train_shared_space(
 
     def batches(images: np.ndarray, labels: np.ndarray, draw: tuple[int, int], **options) -> tf.data.Dataset:
         caption = drawn_captions(captions, labels, classes, draw)
-        size = 2 * config.batch_size
+        size = 2 * trainer.config.batch_size
         return array_batches({"image": images, "text": vectors[caption]}, labels, batch_size=size, **options)
 
     history = trainer.fit(
@@ -131,7 +132,7 @@ def train_shared_space(
         learning_rate=config.head_learning_rate,
         epochs=config.head_epochs,
         validation=batches(*validation, (seed, config.head_epochs), shuffle_seed=(seed,)),
-        patience=config.patience,
+        patience=trainer.config.patience,
         name=name,
         report_accuracy=False,
     )

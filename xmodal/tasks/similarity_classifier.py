@@ -159,11 +159,11 @@ def train_similarity_classifier(
     history = trainer.fit(
         model,
         lambda epoch: modality.train_batches(positions, targets, (trainer.seed, epoch)),
-        loss=cross_entropy(modality.label_smoothing),
+        loss=cross_entropy(trainer.config.label_smoothing),
         learning_rate=modality.learning_rate,
         epochs=epochs or longer(modality.epochs),
         validation=validation,
-        patience=epochs or longer(modality.patience),
+        patience=epochs or longer(trainer.config.patience),
         name=name,
     )
     return SimilarityClassifier(model, history, copied)

@@ -191,7 +191,6 @@ def train_text_classifier(
     *,
     name: str = "text classifier",
     validation: TextExamples | None = None,
-    patience: int | None = None,
     weights: Literal["preset", "none"] = "preset",
 ) -> TextClassifier:
     """Trains a new head on a BERT encoder, and with it the encoder from the layer that the config names.
@@ -207,8 +206,7 @@ def train_text_classifier(
         config: sequence length, what is trained, epochs, batch and rates.
         trainer: trains it; its seed is that of the head's weights, dropout, order and typing noise.
         name: what progress, history and checkpoints call it.
-        validation: what to stop by, kept out of training.
-        patience: epochs without a lower validation loss before training stops.
+        validation: what to stop by, with the patience of the trainer, kept out of training.
         weights: of the encoder: the preset's own, or none, for random ones.
     """
     with trainer.scope():
@@ -219,7 +217,6 @@ def train_text_classifier(
         set_trainable(encoder.model, config.text_trainable, flag="text_trainable")
     if config.class_weights == "balanced":
         examples = balanced(examples, classes)
-    patience = None if validation is None else patience
     classifier = TextClassifier(encoder, model, None)
     frozen = config.text_trainable == "head"
     if frozen or config.text_head_epochs:
@@ -229,9 +226,9 @@ def train_text_classifier(
             head_config = replace(
                 config, text_epochs=config.text_head_epochs, text_learning_rate=HEAD_LEARNING_RATE
             )
-        history = _train_head(classifier, examples, validation, head_config, trainer, head_name, patience)
+        history = _train_head(classifier, examples, validation, head_config, trainer, head_name)
     if not frozen:
-        history = _train_whole(classifier, examples, validation, config, trainer, name, patience)
+        history = _train_whole(classifier, examples, validation, config, trainer, name)
     return replace(classifier, history=history)
 
 
@@ -242,7 +239,6 @@ def _train_whole(
     config: TextConfig,
     trainer: Trainer,
     name: str,
-    patience: int | None,
 ) -> History:
     """Trains an encoder and its head on texts, which typing noise changes in each epoch."""
     encoder, seed, size = classifier.encoder, trainer.seed, config.text_batch_size
@@ -275,7 +271,7 @@ def _train_whole(
             optimizer=optimizer,
             epochs=config.text_epochs,
             validation=None if validation is None else eval_batches(validation),
-            patience=patience,
+            patience=None if validation is None else trainer.config.patience,
             name=name,
         )
 
@@ -287,7 +283,6 @@ def _train_head(
     config: TextConfig,
     trainer: Trainer,
     name: str,
-    patience: int | None,
 ) -> History:
     """Trains a head on what the encoder, as it is, makes of the texts, and of the texts with typing noise."""
     encoder, size, seed = classifier.encoder, config.text_batch_size, trainer.seed
@@ -312,7 +307,7 @@ def _train_head(
         learning_rate=config.text_learning_rate,
         epochs=config.text_epochs,
         validation=held_out,
-        patience=patience,
+        patience=None if validation is None else trainer.config.patience,
         name=name,
     )
 

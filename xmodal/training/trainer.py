@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import keras
@@ -62,6 +62,10 @@ class Trainer:
     def __post_init__(self) -> None:
         if self.strategy is None:
             object.__setattr__(self, "strategy", tf.distribute.get_strategy())
+
+    def with_options(self, **options: Any) -> "Trainer":
+        """Returns the same with other values of some options of its config, such as `patience=3`."""
+        return replace(self, config=replace(self.config, **options))
 
     @contextmanager
     def scope(self) -> Iterator[None]:

@@ -70,16 +70,15 @@ class DocumentTrainings:
             noise: the highest rate of typing errors, as `TextExamples` has it.
             weights: as `train_text_classifier` takes them.
         """
-        config = self.session.config
+        config, trainer = self.session.config, self.session.trainer
         return train_text_classifier(
             self.preset,
             self.examples(positions, noise),
             len(self.data.class_names),
             text or config.text,
-            self.session.trainer,
+            trainer.with_options(patience=patience) if patience else trainer,
             name=name,
             validation=self.validation,
-            patience=patience or config.image.patience,
             weights=weights,
         )
 
@@ -143,7 +142,7 @@ def worth_of(trainings: DocumentTrainings, count: int, rate: float) -> Worth:
         text_head_epochs=longer(config.text.text_head_epochs),
     )
     few = partial(trainings.train, positions=positions)
-    patience = longer(config.image.patience)
+    patience = longer(config.train.patience)
     scratch = text_scratch_protocol(text, rate, text.text_epochs)
     amount, same = f"{count} a class", protocol_name(text)
     bert = few(f"bert, {amount}", text=text, patience=patience)

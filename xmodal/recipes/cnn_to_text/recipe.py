@@ -156,6 +156,7 @@ def modalities_of(session: Session) -> tuple[dict[str, Modality], tuple[DataRepo
         ),
         config.image,
         image_size=config.data.image_size,
+        batch_size=config.train.batch_size,
     )
     documents, numbered = document_modality(
         document_data,
@@ -163,8 +164,6 @@ def modalities_of(session: Session) -> tuple[dict[str, Modality], tuple[DataRepo
         preset,
         text_config=config.text,
         config=config.scorer,
-        label_smoothing=config.image.label_smoothing,
-        patience=config.image.patience,
         seed=config.run.seed,
     )
     document_report = replace(document_data.report, warnings=(*document_data.report.warnings, *unread))

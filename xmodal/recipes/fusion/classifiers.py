@@ -93,7 +93,7 @@ def train_fused(pairs: EncodedPairs, name: str) -> Fused:
     )
     with trainer.scope():
         model = fusion_model(name, pairs.models)
-    size = 2 * config.image.batch_size
+    size = 2 * config.train.batch_size
 
     def epoch_batches(epoch: int) -> tf.data.Dataset:
         chance = np.random.default_rng((config.run.seed, epoch))
@@ -109,7 +109,7 @@ def train_fused(pairs: EncodedPairs, name: str) -> Fused:
         learning_rate=config.fusion.fusion_learning_rate,
         epochs=config.fusion.fusion_epochs,
         validation=pair_batches(encoders, held_out, inputs_of(name), batch_size=1024),
-        patience=config.image.patience,
+        patience=config.train.patience,
         name=pairs.prefix + name,
     )
     return _tempered(pairs, name, model, history)

@@ -20,6 +20,7 @@ from xmodal.tasks.image_classifier import backbone_features, train_image_classif
 from xmodal.tasks.pair_encoders import EncodedSplit, Encoders
 from xmodal.tasks.text_classifier import TextClassifier, merge, train_text_classifier
 from xmodal.training.progress import History
+from xmodal.training.trainer import Trainer
 
 
 def require_both_modalities(data: PairData) -> None:
@@ -89,21 +90,18 @@ def sentence_encoder(
         with session.trainer.scope():
             text = text_encoder(preset, config.text.sequence_length)
             return text if weights == "preset" else with_random_weights(text, data.train.texts), ()
-    classifier = train_texts(
-        session, data, preset, config.text, weights=weights, name=name, patience=config.image.patience
-    )
+    classifier = train_texts(session.trainer, data, preset, config.text, weights=weights, name=name)
     return classifier.encoder, (classifier.history,) if classifier.history else ()
 
 
 def train_texts(
-    session: Session,
+    trainer: Trainer,
     data: PairData,
     preset: str,
     config: TextConfig,
     *,
     weights: Literal["preset", "none"],
     name: str,
-    patience: int,
 ) -> TextClassifier:
     """Trains a text encoder with a head on the texts of pairs; arguments as of `sentence_encoder`."""
     learned, held_out = (
@@ -115,10 +113,9 @@ def train_texts(
         learned,
         len(data.class_names),
         config,
-        session.trainer,
+        trainer,
         name=name,
         validation=held_out,
-        patience=patience,
         weights=weights,
     )
 

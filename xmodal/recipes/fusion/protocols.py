@@ -5,7 +5,7 @@ on its side of the pairs. What the classes are called is encoded by the same BER
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Literal, TypeVar
 
@@ -102,7 +102,7 @@ def _read(inputs: EncoderInputs, encoders: Encoders, views: int, prefix: str) ->
         samples=samples(encoders, encoded["train"]),
         texts=inputs.texts,
         units=config.fusion.fusion_units,
-        dropout=config.image.dropout,
+        dropout=config.train.dropout,
         scale=config.text.similarity_scale,
     )
     return EncodedPairs(inputs.session, encoders, encoded, models, prefix)
@@ -115,7 +115,7 @@ def trained_from_scratch(inputs: EncoderInputs) -> tuple[EncodedPairs, dict[str,
         What fusions are trained on; and all that was tried, by the name of the encoder.
     """
     config = inputs.session.config
-    parts, _ = parts_of_pass(int(inputs.data.train.has_image.sum()), config.image)
+    parts, _ = parts_of_pass(int(inputs.data.train.has_image.sum()), config.image, config.train)
     image, images_tried = _searched(inputs, "image", _image_attempt, config.image.epochs, parts)
     text, texts_tried = _searched(inputs, "text", _text_attempt, config.text.text_epochs)
     encoders = both_encoders(inputs.session, image.trained, text.trained, (image.history, text.history))
@@ -155,22 +155,22 @@ def _image_attempt(
     """Trains a backbone and a head as a whole, and returns the backbone."""
     config, trainer = inputs.session.config, inputs.session.trainer
     backbone = build_backbone(config, config.image.base, "none", trainer)
-    protocol = replace(image_scratch_protocol(config.image, rate, passes), patience=passes)
+    protocol = image_scratch_protocol(config.image, rate, passes)
     name = _attempt_name(stage, rate, passes)
-    classifier = train_image_classifier(backbone, images_of(inputs.data), protocol, trainer, name=name)
+    patient = trainer.with_options(patience=passes)
+    classifier = train_image_classifier(backbone, images_of(inputs.data), protocol, patient, name=name)
     return classifier.histories[-1], backbone
 
 
 def _text_attempt(inputs: EncoderInputs, stage: str, rate: float, passes: int) -> tuple[History, TextEncoder]:
     """Trains a text encoder and a head as a whole, at one rate, and returns the encoder."""
     classifier = train_texts(
-        inputs.session,
+        inputs.session.trainer.with_options(patience=passes),
         inputs.data,
         inputs.preset,
         text_scratch_protocol(inputs.session.config.text, rate, passes),
         weights="none",
         name=_attempt_name(stage, rate, passes),
-        patience=passes,
     )
     assert classifier.history is not None
     return classifier.history, classifier.encoder

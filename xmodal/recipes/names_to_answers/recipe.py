@@ -63,7 +63,7 @@ def run(config: Config, clock: Clock) -> report.Run:
         )
         seen = {
             part: see(
-                speaker, split, trainer, config.image.batch_size, features=learns, name=f"seeing, {part}"
+                speaker, split, trainer, config.train.batch_size, features=learns, name=f"seeing, {part}"
             )
             for part, split in splits.items()
         }

@@ -238,7 +238,7 @@ def evaluate_network(
     name = network.name + suffix
 
     def logits(split: ImageSplit, part: str) -> np.ndarray:
-        images = evaluation_pixels(network.model, split, config.image)
+        images = evaluation_pixels(network.model, split, config.train)
         return trainer.predict(network.model, images, name=f"{name}: {part} logits of the network")
 
     return calibrated_result(

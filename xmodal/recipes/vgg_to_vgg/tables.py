@@ -93,11 +93,11 @@ def _plot(config: Config, data: ImageData, networks: list[Network]) -> report.Pl
             network.name, tuple(steps * number for number in range(len(looks))), tuple(looks)
         )
 
-    _, steps = parts_of_pass(len(data.train), config.image)
+    _, steps = parts_of_pass(len(data.train), config.image, config.train)
 
     return report.Plot(
         f"Accuracy on the {len(data.validation):,} validation images while a network is trained as a whole",
-        f"steps of {config.image.batch_size} images",
+        f"steps of {config.train.batch_size} images",
         "accuracy",
         tuple(series(network) for network in networks if network.histories),
     )
