@@ -1,7 +1,7 @@
 """Trainings of the models that read images, texts or both, on what the encoders kept of them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import keras
 import numpy as np
@@ -28,6 +28,7 @@ class Fused:
         history: of its training, None when it had none.
         validation_logits: of the validation pairs, all that they have being visible (V, C).
         temperature: calibrates its logits, fitted on these.
+        seconds: that it took.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Fused:
     history: History | None
     validation_logits: np.ndarray
     temperature: float
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,7 @@ class EncodedPairs:
         encoders: what the pairs were encoded by.
         encoded: name of a split -> its pairs.
         models: what the models are built of.
+        seconds: of the encoders, and of reading.
         prefix: of what their trainings are called.
     """
 
@@ -53,6 +56,7 @@ class EncodedPairs:
     encoders: Encoders
     encoded: dict[str, EncodedSplit]
     models: FusionSettings
+    seconds: float
     prefix: str = ""
 
     @property
@@ -68,11 +72,13 @@ def train_all(pairs: EncodedPairs, names: Sequence[str]) -> dict[str, Fused]:
     """Makes several models by name; one that `reads_sides` needs those of both sides before it."""
     models: dict[str, Fused] = {}
     for name in names:
-        with pairs.session.clock.stage(pairs.prefix + name):
+        stage = pairs.prefix + name
+        with pairs.session.clock.stage(stage):
             if reads_sides(name):
-                models[name] = join_sides(pairs, name, *(models[side] for side in ALONE))
+                made = join_sides(pairs, name, *(models[side] for side in ALONE))
             else:
-                models[name] = train_fused(pairs, name)
+                made = train_fused(pairs, name)
+        models[name] = replace(made, seconds=pairs.session.seconds(stage, stage))
     return models
 
 

@@ -4,7 +4,7 @@ The same protocol with random weights is called "random_frozen"; "from_scratch" 
 on its side of the pairs. What the classes are called is encoded by the same BERT for all of them.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal, TypeVar
@@ -38,6 +38,7 @@ from xmodal.training.baselines import FROM_SCRATCH, Attempt, from_scratch, kept_
 from xmodal.training.progress import History
 
 T = TypeVar("T")
+SIDES = ("image", "text")
 
 
 @dataclass(frozen=True)
@@ -66,12 +67,14 @@ class Answers:
         probabilities: calibrated, of the test pairs (N, C).
         uncalibrated: the same before.
         histories: of all trainings.
+        seconds: of all that it took.
     """
 
     validation_logits: np.ndarray
     probabilities: np.ndarray
     uncalibrated: np.ndarray
     histories: tuple[History, ...]
+    seconds: float
 
 
 def by_flags(
@@ -80,10 +83,10 @@ def by_flags(
     """Makes the encoders, trains them where the flags ask for it, and reads all pairs with them."""
     session = inputs.session
     config, clock = session.config, session.clock
-    stage = f"{prefix}image encoder"
+    stage = encoder_stage(prefix, "image")
     with clock.stage(stage):
         backbone, seen = image_encoder(session, inputs.data, weights=image_weights, name=stage)
-    stage = f"{prefix}text encoder"
+    stage = encoder_stage(prefix, "text")
     with clock.stage(stage):
         text, said = sentence_encoder(session, inputs.data, inputs.preset, weights=text_weights, name=stage)
     encoders = both_encoders(session, backbone, text, (*seen, *said))
@@ -91,12 +94,22 @@ def by_flags(
     return _read(inputs, encoders, views, prefix)
 
 
+def encoder_stage(prefix: str, side: str) -> str:
+    """Returns the stage in which the encoder of the "image" or the "text" is trained."""
+    return f"{prefix}{side} encoder"
+
+
 def _read(inputs: EncoderInputs, encoders: Encoders, views: int, prefix: str) -> EncodedPairs:
-    config, clock = inputs.session.config, inputs.session.clock
-    with clock.stage(f"{prefix}reading images"):
-        images = read_images(inputs.session, encoders, inputs.data, views=views, prefix=prefix)
-    with clock.stage(f"{prefix}reading texts"):
-        texts = read_texts(inputs.session, encoders, inputs.data, prefix=prefix)
+    """Reads all pairs, and notes the seconds of each side, its encoder included."""
+    session, config, clock = inputs.session, inputs.session.config, inputs.session.clock
+    reading = {side: f"{prefix}reading {side}s" for side in SIDES}
+    with clock.stage(reading["image"]):
+        images = read_images(session, encoders, inputs.data, views=views, prefix=prefix)
+    with clock.stage(reading["text"]):
+        texts = read_texts(session, encoders, inputs.data, prefix=prefix)
+    seconds = [
+        session.seconds(prefix + side, encoder_stage(prefix, side), stage) for side, stage in reading.items()
+    ]
     encoded = encoded_pairs(inputs.data, images, texts)
     models = FusionSettings(
         samples=samples(encoders, encoded["train"]),
@@ -105,7 +118,7 @@ def _read(inputs: EncoderInputs, encoders: Encoders, views: int, prefix: str) ->
         dropout=config.train.dropout,
         scale=config.text.similarity_scale,
     )
-    return EncodedPairs(inputs.session, encoders, encoded, models, prefix)
+    return EncodedPairs(session, encoders, encoded, models, sum(seconds), prefix)
 
 
 def trained_from_scratch(inputs: EncoderInputs) -> tuple[EncodedPairs, dict[str, tuple[Attempt, ...]]]:
@@ -132,8 +145,8 @@ def _searched(
     parts: int = 1,
 ) -> tuple[Attempt[T], tuple[Attempt[T], ...]]:
     """Trains the encoder of a side from scratch, within the seconds of the one with transferred weights."""
-    session, stage = inputs.session, f"{FROM_SCRATCH}: {side} encoder"
-    spent = session.clock.seconds[f"{side} encoder"] + session.clock.seconds[f"reading {side}s"]
+    session, stage = inputs.session, encoder_stage(f"{FROM_SCRATCH}: ", side)
+    spent = session.result_seconds[side]
     with session.clock.stage(stage):
         return from_scratch(
             partial(attempt, inputs, stage),
@@ -188,9 +201,5 @@ def answers_of(inputs: EncoderInputs, pairs: EncodedPairs, name: str) -> Answers
         calibrated(pairs, fused, logits, "test"),
         softmax(logits),
         (*pairs.encoders.histories, *trained),
+        pairs.seconds + sum(model.seconds for model in models.values()),
     )
-
-
-def seconds_of(prefix: str, stages: Mapping[str, float]) -> float:
-    """Adds up the stages whose names begin with a prefix."""
-    return sum(seconds for stage, seconds in stages.items() if stage.startswith(prefix))

@@ -55,7 +55,7 @@ def run(config: Config, clock: Clock) -> report.Run:
     pairs = by_flags(inputs, image_weights=config.image.image_weights, text_weights="preset")
     models = train_all(pairs, (*ALONE, *(f"fused_{kind}" for kind in config.fusion.fusion)))
     with clock.stage("evaluation"):
-        measured = measure(pairs, models, data, clock.seconds)
+        measured = measure(pairs, models, data)
     without = without_transfer(inputs, measured.best, data) if config.train.baseline else None
     run = reported(session, pairs, models, measured, without, data)
     run = replace(run, facts=run.facts | prepared.facts)
@@ -103,9 +103,7 @@ def without_transfer(inputs: EncoderInputs, name: str, data: PairData) -> Baseli
     return Baselines(answers, tried, best)
 
 
-def measure(
-    pairs: EncodedPairs, models: dict[str, Fused], data: PairData, seconds: dict[str, float]
-) -> FusionResults:
+def measure(pairs: EncodedPairs, models: dict[str, Fused], data: PairData) -> FusionResults:
     """Asks every model about the test pairs: all that they have, images alone and texts alone."""
     logits = {
         name: {
@@ -128,9 +126,9 @@ def measure(
             data.class_names,
             uncalibrated=softmax(logits[name]["both"]),
             note=note_of(name),
-            seconds=seconds[name],
+            seconds=fused.seconds,
         )
-        for name in models
+        for name, fused in models.items()
     }
     best = best_of(pairs, [fused for name, fused in models.items() if name not in ALONE])
     results["fused"] = replace(results[best], name="fused", note=f"{best}, the best on the validation pairs")

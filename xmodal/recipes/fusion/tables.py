@@ -1,6 +1,5 @@
 """What is reported of `fusion`."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -21,7 +20,7 @@ from xmodal.recipes.fusion.missing_modalities import (
     trust_table,
     trusted_pairs,
 )
-from xmodal.recipes.fusion.protocols import Answers, seconds_of
+from xmodal.recipes.fusion.protocols import Answers
 from xmodal.recipes.transfer_worth import tried_by_name
 from xmodal.runs.session import Session
 from xmodal.training.baselines import FROM_SCRATCH, NO_TRANSFER, RANDOM_FROZEN, Attempt, better_note
@@ -63,9 +62,7 @@ class Baselines:
     best: str
 
 
-def baseline_results(
-    without: Baselines, measured: FusionResults, data: PairData, seconds: Mapping[str, float]
-) -> dict[str, Result]:
+def baseline_results(without: Baselines, measured: FusionResults, data: PairData) -> dict[str, Result]:
     """Returns the results without transfer, the better one of them as NO_TRANSFER too."""
     results = {
         way: evaluate(
@@ -75,7 +72,7 @@ def baseline_results(
             data.class_names,
             uncalibrated=given.uncalibrated,
             note=NOTES[way].format(best=measured.best),
-            seconds=seconds_of(f"{way}: ", seconds),
+            seconds=given.seconds,
         )
         for way, given in without.answers.items()
     }
@@ -116,7 +113,7 @@ def reported(
     alone = max(ALONE, key=lambda name: results[name].accuracy)
     trained = [model.history for model in models.values() if model.history]
     if without:
-        results = results | baseline_results(without, measured, data, session.clock.seconds)
+        results = results | baseline_results(without, measured, data)
         trained += [history for given in without.answers.values() for history in given.histories]
     return report.Run(
         **session.metadata(),

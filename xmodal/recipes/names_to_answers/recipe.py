@@ -34,6 +34,7 @@ from xmodal.recipes.names_to_answers.tables import NOTES, answer_table, gallery,
 from xmodal.runs.session import Session, begin, finish
 
 PLAIN = "name_mixture_plain"
+SEEING = "seeing"
 
 
 def run(config: Config, clock: Clock) -> report.Run:
@@ -57,7 +58,7 @@ def run(config: Config, clock: Clock) -> report.Run:
         encoder = text_encoder(session.text_encoder(), config.text.sequence_length)
         words = words_of(trainer, encoder, speaker, question.answers, names.name_text)
     learns = names.adapt == "self_train" or any(names.shots)
-    with clock.stage("seeing"):
+    with clock.stage(SEEING):
         splits = {"test": photographs.test} | (
             {"train": photographs.train} if learns and photographs.train else {}
         )
@@ -101,6 +102,8 @@ def read_answers(
         with clock.stage(names.adapt):
             mixture = adapted(names.adapt, seen, mixture)
             read = {names.adapt: mixture["test"]} | read
+    for name in read:
+        session.seconds(name, SEEING, name)
     return read, mixture
 
 
@@ -120,7 +123,7 @@ def reported(
     probabilities = softmax(read[headline])
     given = probabilities.argmax(axis=1)
     weights = name_weights(words.names, words.descriptions, words.targets)
-    results = results_of(read, question, session.clock.seconds)
+    results = results_of(session, read, question)
     return report.Run(
         **session.metadata(),
         title="Names to answers",
@@ -151,9 +154,7 @@ def reported(
     )
 
 
-def results_of(
-    read: dict[str, np.ndarray], question: Question, seconds: dict[str, float]
-) -> dict[str, Result]:
+def results_of(session: Session, read: dict[str, np.ndarray], question: Question) -> dict[str, Result]:
     """Measures each way to read, where the right answers are known."""
     if not question.right:
         return {}
@@ -164,7 +165,7 @@ def results_of(
             question.right["test"],
             question.answers.names,
             note=NOTES[name],
-            seconds=seconds["seeing"] + seconds[name],
+            seconds=session.result_seconds[name],
         )
         for name, logits in read.items()
     }

@@ -75,6 +75,7 @@ class Network:
         histories: of its trainings; the last one is that of the whole network.
         measured: what it answered, before that training under its name with "_start", and after it.
         tried: the trainings that it is the best one of.
+        seconds: of its training as a whole.
     """
 
     name: str
@@ -85,6 +86,7 @@ class Network:
     histories: tuple[History, ...] = ()
     measured: tuple[CalibratedResult, ...] = ()
     tried: tuple[Attempt, ...] = ()
+    seconds: float = 0.0
 
 
 def without_transfer(session: Session, data: ImageData) -> list[Network]:
@@ -98,7 +100,8 @@ def without_transfer(session: Session, data: ImageData) -> list[Network]:
     protocol = train_network(
         session, data, with_new_head(session, data, RANDOM_WEIGHTS, image.target, "none")
     )
-    with session.clock.stage(f"{FROM_SCRATCH}: training"):
+    stage = f"{FROM_SCRATCH}: training"
+    with session.clock.stage(stage):
         best, tried = train_images_from_scratch(
             lambda: build_backbone(config, image.target, "none", trainer),
             data,
@@ -112,7 +115,7 @@ def without_transfer(session: Session, data: ImageData) -> list[Network]:
         scratch = replace(network_of(FROM_SCRATCH, best.trained), tried=tried)
         note = scratch_note(image.target, best, tried)
         scratch = replace(scratch, measured=(evaluate_network(session, data, scratch, note=note),))
-    session.seconds(FROM_SCRATCH, f"{FROM_SCRATCH}: training")
+    session.seconds(FROM_SCRATCH, stage)
     networks = {network.name: network for network in (protocol, scratch)}
     validation = {name: network.measured[-1].logits.validation for name, network in networks.items()}
     name = best_on_validation(validation, data.validation.labels)
@@ -210,8 +213,8 @@ def train_network(session: Session, data: ImageData, network: Network, epsilon: 
         network: what is trained.
         epsilon: of the images of FGSM that it is trained on too; 0 for none.
     """
-    image = session.config.image
-    with session.clock.stage(f"{network.name}: training"):
+    image, stage = session.config.image, f"{network.name}: training"
+    with session.clock.stage(stage):
         set_trainable(network.backbone, image.trainable)
         history = fine_tune(
             network.model,
@@ -222,11 +225,13 @@ def train_network(session: Session, data: ImageData, network: Network, epsilon: 
             epsilon=epsilon,
         )
         trained = evaluate_network(session, data, network)
-    session.seconds(network.name, network.name + START, f"{network.name}: training")
+    seconds = session.seconds(stage, stage)
+    session.seconds(network.name, network.name + START, stage)
     return replace(
         network,
         histories=(*network.histories, history),
         measured=(*network.measured, trained),
+        seconds=seconds,
     )
 
 

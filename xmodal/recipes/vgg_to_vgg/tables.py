@@ -45,7 +45,7 @@ def report_of(session: Session, data: ImageData, networks: list[Network]) -> rep
         transfer=target.transfer,
         histories=tuple(history for network in networks for history in network.histories),
         gallery=(),
-        facts=_facts(networks, session.clock.seconds),
+        facts=_facts(networks),
         headline=target.name,
         tables=(_table(networks), *(tried_table(network.tried) for network in networks if network.tried)),
         plots=(_plot(config, data, networks),),
@@ -60,9 +60,9 @@ def _gains(config: Config, measured: dict[str, CalibratedResult]) -> tuple[Gain,
     )
 
 
-def _facts(networks: list[Network], stages: dict[str, float]) -> dict[str, float | int | str]:
-    robust = {name: stages.get(f"{name}: training", 0.0) for name in ("target", "target_robust")}
-    cost = training_cost("target_robust", "target", robust) if robust["target_robust"] else {}
+def _facts(networks: list[Network]) -> dict[str, float | int | str]:
+    seconds = {network.name: network.seconds for network in networks}
+    cost = training_cost("target_robust", "target", seconds) if "target_robust" in seconds else {}
     return cost | {
         f"layers without a place in {network.name}": ", ".join(network.transfer.unmatched_source)
         for network in networks
