@@ -52,8 +52,7 @@ COMMANDS = (
 EXCEPTIONS: dict[tuple[str, str], str] = {}
 
 KNOW_THE_WHOLE_CONFIG = ("recipes", "runs", "robustness", "bench", *COMMANDS)
-# An export is asked by commands.
-KNOW_FLAGS = ("config", "export", *KNOW_THE_WHOLE_CONFIG)
+KNOW_FLAGS = ("config", *COMMANDS)
 
 WITHOUT_TENSORFLOW = (
     *COMMANDS,
@@ -193,14 +192,32 @@ def test_errors_of_the_library_speak_of_values(module):
     """A notebook has no flags: they stand in backticks, `name=value`, and the command line spells them."""
     if room(module) in KNOW_FLAGS or module == "core.command":
         return
-    found = [
-        text.value
-        for node in ast.walk(TREES[module])
-        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "UserError"
-        for text in ast.walk(node)
-        if isinstance(text, ast.Constant) and re.search(r"(^|[\s(])--[a-z]", str(text.value))
-    ]
-    assert found == []
+    assert flags_in_errors(TREES[module]) == []
+
+
+def flags_in_errors(tree: ast.Module) -> list[str]:
+    """Returns what stands in errors and spells a flag, in the call or under a name that it is given."""
+    named: dict[str, list[ast.expr]] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            named.setdefault(node.targets[0].id, []).append(node.value)
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    parts: list[ast.AST] = [node for node in calls if called(node) == "UserError"]
+    parts += [value for call in parts for name in names(call.args) for value in named.get(name, [])]
+    texts = [text.value for part in parts for text in ast.walk(part) if isinstance(text, ast.Constant)]
+    return [text for text in texts if re.search(r"(^|[\s(])--[a-z]", str(text))]
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "raise UserError('--seed=1 is odd', 'give 2')",
+        "raise UserError(f'{a} is odd', 'leave out --seed')",
+        "REMEDY = 'leave out --seed'\nraise UserError('it is odd', REMEDY)",
+    ],
+)
+def test_a_flag_in_an_error_would_be_seen(lines):
+    assert len(flags_in_errors(ast.parse(lines))) == 1
 
 
 @pytest.mark.parametrize("module", WITHOUT_TENSORFLOW)

@@ -443,12 +443,12 @@ def test_a_training_document_in_another_test_set_is_told(folder, load, tmp_path)
 def test_another_test_set_with_a_class_of_its_own(folder, load, tmp_path):
     table = write(tmp_path / "more.csv", "label,text\nart,a painting\n")
     with refuses(
-        f"--test_documents=more=csv:{table}: class 'art' ('more.csv:2') does not stand in train; "
+        f"`test_documents=more=csv:{table}`: class 'art' ('more.csv:2') does not stand in train; "
         "its classes must be among sport, world"
     ):
         other_tests(load, folder, tmp_path, f"more=csv:{table}")
 
 
 def test_another_test_set_that_is_not_there(folder, load, tmp_path):
-    with refuses("--test_documents=swahili=tsv:nowhere: the file 'nowhere' does not exist"):
+    with refuses("`test_documents=swahili=tsv:nowhere`: the file 'nowhere' does not exist"):
         other_tests(load, folder, tmp_path, "swahili=tsv:nowhere")

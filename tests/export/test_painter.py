@@ -25,7 +25,7 @@ def test_a_text_to_image_model_of_keras_nlp_draws(tmp_path):
 def test_a_preset_is_not_fetched_offline():
     with pytest.raises(
         UserError,
-        match="--image_generator=preset:flux would be fetched, which --offline forbids; give its folder",
+        match="`image_generator=preset:flux` would be fetched, which `offline` forbids; give its folder",
     ):
         preset_painter("flux", steps=2, guidance=2.0, offline=True)
 
@@ -46,7 +46,7 @@ def test_what_is_no_generator(tmp_path):
         load_generator(tmp_path)
     write_sums(tmp_path)
     with pytest.raises(
-        UserError, match=r"--model=.* is no generator \(OSError: .*; give the folder of one that"
+        UserError, match=r"`model=.*` is no generator \(OSError: .*; give the folder of one that"
     ):
         load_generator(tmp_path)
 

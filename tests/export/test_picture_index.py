@@ -100,7 +100,7 @@ def test_images_are_served_in_the_space_of_the_texts(saved):
 
 def test_what_is_no_index(tmp_path):
     with pytest.raises(
-        UserError, match=r"--index=.*nowhere is no index .*; give the folder of an index that"
+        UserError, match=r"`index=.*nowhere` is no index .*; give the folder of an index that"
     ):
         load_index(tmp_path / "nowhere")
     (tmp_path / "index.json").write_text("[]")

@@ -64,7 +64,7 @@ def test_a_run_with_metrics_whose_export_was_interrupted_is_unfinished(tmp_path)
 def test_other_flags_are_refused_with_both_values(tmp_path, old, new, told):
     begin(tmp_path)
     train(tmp_path)
-    with pytest.raises(UserError, match=r"other flags: .* add --restart") as refused:
+    with pytest.raises(UserError, match=r"other flags: .* add `restart`") as refused:
         begin(tmp_path, FLAGS.replace(old, new))
     assert told in str(refused.value)
 
@@ -131,7 +131,7 @@ def test_restart_drops_an_unfinished_run(tmp_path):
 
 def test_a_finished_run_is_refused_or_overwritten(tmp_path):
     finished(tmp_path)
-    with pytest.raises(UserError, match="holds a finished run; choose another folder or add --overwrite"):
+    with pytest.raises(UserError, match="holds a finished run; choose another folder or add `overwrite`"):
         begin(tmp_path)
     assert begin(tmp_path, overwrite=True) is False
     assert not (tmp_path / "metrics.json").exists()
@@ -196,12 +196,12 @@ def test_links_in_the_folder_stay_and_lead_to_the_new_run(tmp_path):
 def test_a_broken_record_is_told(tmp_path, content):
     begin(tmp_path)
     (tmp_path / "checkpoints/run.json").write_bytes(content)
-    with pytest.raises(UserError, match=r"run.json' is broken .*; add --restart to begin anew"):
+    with pytest.raises(UserError, match=r"run.json' is broken .*; add `restart` to begin anew"):
         begin(tmp_path)
     assert begin(tmp_path, restart=True) is False
     (tmp_path / "metrics.json").touch()
     (tmp_path / "checkpoints/run.json").write_bytes(content)
-    with pytest.raises(UserError, match=r"run.json' is broken .*; add --overwrite to replace what is there"):
+    with pytest.raises(UserError, match=r"run.json' is broken .*; add `overwrite` to replace what is there"):
         begin(tmp_path)
     assert begin(tmp_path, overwrite=True) is False
 

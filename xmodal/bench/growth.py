@@ -73,7 +73,7 @@ def measure(settings: Config, clock: Clock) -> dict[str, object]:
         UserError: where the peak of a process' memory cannot be told and reset: on other systems than Linux.
     """
     if not os.access(RESET, os.W_OK):
-        raise UserError("--bench=growth measures the peak memory of stages by Linux", "run it there")
+        raise UserError("`bench=growth` measures the peak memory of stages by Linux", "run it there")
     figures: dict[str, dict[str, Size]] = {"images": {}, "classes": {}}
     with tempfile.TemporaryDirectory() as folder:
         flags = Path(folder) / "config.cfg"

@@ -167,8 +167,8 @@ def peers() -> ModuleType:
         from xmodal.bench import torch_peers
     except ImportError as error:
         raise UserError(
-            f"--bench=speed compares with PyTorch and transformers ({error})",
-            "pip install -c constraints.txt -e '.[bench]', or choose others of --rows",
+            f"`bench=speed` compares with PyTorch and transformers ({error})",
+            "pip install -c constraints.txt -e '.[bench]', or choose others of `rows`",
         ) from error
     return torch_peers
 

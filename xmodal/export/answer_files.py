@@ -78,7 +78,7 @@ def items_of(
             items.append(item_of_file(path, table_format))
     if not items:
         told = f": {'; '.join(warnings)}" if warnings else ""
-        raise UserError(f"there is nothing to answer{told}", "give files, folders or --text")
+        raise UserError(f"there is nothing to answer{told}", "give files, folders or `text`")
     return items, tuple(warnings)
 
 
@@ -231,7 +231,7 @@ def _write_sheet(path: Path, items: Sequence[Item], answers: Sequence[Answer], o
         (item, answer) for item, answer in pairs if item.content and not (item.is_text or answer.problem)
     ]
     if not pictured:
-        raise UserError("there is no picture with an answer for --sheet", "give pictures, or leave it out")
+        raise UserError("there is no picture with an answer for `sheet`", "give pictures, or leave it out")
     drawn = as_sheet(pictured[:SHOWN])
     with whole_file(path, SHEET, overwrite=overwrite) as file:
         file.write(drawn)

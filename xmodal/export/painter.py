@@ -21,7 +21,7 @@ from xmodal.tasks.image_generator import Sampling, as_pixels, generate_images, n
 
 FACTS = "generator.json"
 PRESET = "preset:"
-REMEDY = "give the folder of one that --experiment=text_to_image saved, or preset:NAME"
+REMEDY = "give the folder of one that `experiment=text_to_image` saved, or preset:NAME"
 Side = Annotated[int, Between(1, 4096)]
 
 # Texts (N,) and a seed -> pictures (N, H, W, 3) uint8.
@@ -118,7 +118,7 @@ def load_generator(folder: Path, steps: int | None = None, guidance: float | Non
     # What TensorFlow says of a model that it cannot load may be anything.
     except Exception as error:
         raise UserError(
-            f"--model={folder} is no generator ({type(error).__name__}: {_short(error)})",
+            f"`model={folder}` is no generator ({type(error).__name__}: {_short(error)})",
             REMEDY,
         ) from error
     sampling = Sampling(
@@ -150,7 +150,7 @@ def preset_painter(name: str, *, steps: int, guidance: float, offline: bool = Fa
     """
     if offline and not Path(name).is_dir():
         raise UserError(
-            f"--image_generator=preset:{name} would be fetched, which --offline forbids", "give its folder"
+            f"`image_generator=preset:{name}` would be fetched, which `offline` forbids", "give its folder"
         )
     try:
         model = keras_nlp.models.TextToImage.from_preset(name)

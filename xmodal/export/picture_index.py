@@ -25,7 +25,7 @@ ENCODERS = "encoders"
 ARRAYS = ("vectors", "labels", "pictures")
 
 
-REMEDY = "give the folder of an index that --experiment=text_to_image saved"
+REMEDY = "give the folder of an index that `experiment=text_to_image` saved"
 
 
 @dataclass(frozen=True)
@@ -161,7 +161,7 @@ def load_index(folder: Path) -> tuple[PictureIndex, Callable[[list[str]], np.nda
     try:
         facts = read_record(Facts, folder / FACTS)
         if facts.format != FORMAT:
-            raise UserError(f"--index={folder} has format {facts.format}, not {FORMAT}", "make it again")
+            raise UserError(f"`index={folder}` has format {facts.format}, not {FORMAT}", "make it again")
         check_sums(folder, "make the index again")
         index = _read_index(folder, facts)
         model = tf.saved_model.load(str(folder / ENCODERS))
@@ -173,7 +173,7 @@ def load_index(folder: Path) -> tuple[PictureIndex, Callable[[list[str]], np.nda
     # What TensorFlow says of a model that it cannot load may be anything.
     except Exception as error:
         reason = textwrap.shorten(f"{type(error).__name__}: {error}", 200)
-        raise UserError(f"--index={folder} is no index ({reason})", REMEDY) from error
+        raise UserError(f"`index={folder}` is no index ({reason})", REMEDY) from error
 
     def encode(texts: list[str]) -> np.ndarray:
         return model.signatures["serving_default"](text=tf.constant(texts))["embedding"].numpy()

@@ -81,7 +81,7 @@ class Predictor:
     """
 
     def __init__(self, folder: Path):
-        self._folder = newest_version(folder, f"--model={str(folder)!r}")
+        self._folder = newest_version(folder, f"`model={str(folder)!r}`")
         loaded = load_export(self._folder)
         self.labels = [*labels_of(loaded.signatures)]
         # What each signature takes.

@@ -47,7 +47,7 @@ def library() -> tuple[type, type, type]:
             from art.estimators.classification import TensorFlowV2Classifier
     except ImportError as error:
         raise UserError(
-            f"--attacked_examples needs the package adversarial-robustness-toolbox for images ({error})",
+            f"`attacked_examples` needs the package adversarial-robustness-toolbox for images ({error})",
             "pip install -c constraints.txt -e '.[attacks]', or leave it at 0",
         ) from error
     return FastGradientMethod, ProjectedGradientDescent, TensorFlowV2Classifier

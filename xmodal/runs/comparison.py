@@ -101,7 +101,7 @@ def read_run(folder: Path, name: str) -> FinishedRun:
     Raises:
         UserError: when there is none.
     """
-    remedy = "give the --output_dir of a run that has come to its end"
+    remedy = "give the `output_dir` of a run that has come to its end"
     if unfinished(folder):
         raise UserError(f"the run in {str(folder)!r} has not come to its end", remedy)
     try:

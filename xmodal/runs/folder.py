@@ -122,9 +122,9 @@ def bind(folder: Path, digests: Mapping[str, str]) -> None:
     changed = [name for name, digest in digests.items() if begun.data.get(name, digest) != digest]
     if changed and _has_trained(folder):
         raise UserError(
-            f"--output_dir={folder} holds an unfinished run that was begun with other data: changed are "
+            f"`output_dir={folder}` holds an unfinished run that was begun with other data: changed are "
             f"{first_few(changed)}",
-            "put the data back as they were, or add --restart to begin anew",
+            "put the data back as they were, or add `restart` to begin anew",
         )
     _write_record(folder, replace(begun, data={**begun.data, **digests}))
 
@@ -141,7 +141,7 @@ def goes_on(folder: Path, flagfile: str, *, overwrite: bool, restart: bool) -> b
     finished = (folder / "metrics.json").exists() and (begun is None or begun.finished)
     if finished and not overwrite:
         raise UserError(
-            f"--output_dir={folder} holds a finished run", "choose another folder or add --overwrite"
+            f"`output_dir={folder}` holds a finished run", "choose another folder or add `overwrite`"
         )
     # What has trained nothing has no result that other flags could change.
     if finished or begun is None or restart or not _has_trained(folder):
@@ -153,8 +153,8 @@ def goes_on(folder: Path, flagfile: str, *, overwrite: bool, restart: bool) -> b
             first_few([given.get(name, f"no --{name}") for name in changed], 5) for given in (before, now)
         )
         raise UserError(
-            f"--output_dir={folder} holds an unfinished run with other flags: it has {has}; this one {gives}",
-            "give the flags that it has, or add --restart to begin anew",
+            f"`output_dir={folder}` holds an unfinished run with other flags: it has {has}; this one {gives}",
+            "give the flags that it has, or add `restart` to begin anew",
         )
     return True
 
@@ -180,7 +180,7 @@ def _require_ours(folder: Path, flagfile: str) -> None:
     there = [name for name in LEFT if os.path.lexists(folder / name)]
     if there:
         raise UserError(
-            f"--output_dir={folder} holds {', '.join(map(repr, there))}, which no run left there",
+            f"`output_dir={folder}` holds {', '.join(map(repr, there))}, which no run left there",
             "choose another folder, or move what is there",
         )
 
@@ -219,7 +219,7 @@ def _read(folder: Path) -> Begun | None:
         return None
     except (OSError, ValueError) as error:
         told = (folder / "metrics.json").exists()
-        remedy = "add --overwrite to replace what is there" if told else "add --restart to begin anew"
+        remedy = "add `overwrite` to replace what is there" if told else "add `restart` to begin anew"
         raise UserError(f"{str(record)!r} is broken ({error})", remedy) from error
 
 

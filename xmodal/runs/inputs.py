@@ -81,7 +81,7 @@ def other_test_documents(
             examples = read_documents(source, table_format, cache, offline).examples
             others[name] = with_test(original, examples)
         except UserError as error:
-            raise UserError(f"--test_documents={item}: {error.problem}", error.remedy) from error
+            raise UserError(f"`test_documents={item}`: {error.problem}", error.remedy) from error
     return others
 
 

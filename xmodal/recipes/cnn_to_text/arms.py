@@ -83,7 +83,7 @@ def zero_shot_classes_of(modality: Modality, config: Config) -> np.ndarray:
     classes = len(modality.class_names)
     if config.scorer.unseen > classes - 2:
         raise UserError(
-            f"--unseen={config.scorer.unseen} leaves less than 2 of the {classes} classes of the "
+            f"`unseen={config.scorer.unseen}` leaves less than 2 of the {classes} classes of the "
             f"{modality.name} to learn from",
             f"give at most {classes - 2}",
         )

@@ -31,7 +31,7 @@ def require_both_modalities(data: PairData) -> None:
             if not there.any():
                 raise UserError(
                     f"no {name} pair has {'an' if side == 'image' else 'a'} {side}",
-                    "there is nothing to fuse: add some, or use --experiment=vgg_to_bert or bert_news",
+                    "there is nothing to fuse: add some, or use `experiment=vgg_to_bert` or bert_news",
                 )
 
 

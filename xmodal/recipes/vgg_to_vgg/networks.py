@@ -146,7 +146,7 @@ def require_match(config: Config, trainer: Trainer) -> None:
         transfer_weights(target, base, growth=image.growth, grow=image.drop, drop=image.grow)
     if base.output.shape != target.output.shape:
         raise UserError(
-            f"--features={','.join(image.features)} are {base.output.shape[-1]} numbers in {image.base} and "
+            f"`features={','.join(image.features)}` are {base.output.shape[-1]} numbers in {image.base} and "
             f"{target.output.shape[-1]} in {image.target}, so that the head cannot move",
             "name layers that have the same width in both",
         )
