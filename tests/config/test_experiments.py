@@ -19,9 +19,10 @@ from xmodal.run import main
 ROOT = Path(__file__).parents[2]
 EVERY = set(config_flags.flag_names())
 BENCH = {name for name, _ in options_of(GROUPS["bench"])}
-# What is looked at whatever the experiment is, at the beginning and the end of a run or by the training of
-# all image classifiers: the rows alone say where it changes something, and it is refused elsewhere.
-EVERYWHERE = {"small", "feature_cache_gb", "mirror"}
+# What is looked at whatever the experiment is, at the beginning and the end of a run, by the training of
+# all image classifiers, or by any training that is told nothing else: the rows alone say where it changes
+# something, and it is refused elsewhere.
+EVERYWHERE = {"small", "feature_cache_gb", "mirror", "batch_size", "patience"}
 FLAGFILES = sorted((ROOT / "experiments").glob("*.cfg"))
 
 

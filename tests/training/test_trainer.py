@@ -112,6 +112,33 @@ def test_losses_have_the_meaning_and_the_numbers_of_keras(examples):
         assert ("val_accuracy" in history.epochs[-1]) == (loss == "sparse_categorical_crossentropy")
 
 
+def test_batches_and_patience_are_those_of_its_config_where_nothing_else_is_said(examples):
+    inputs, labels = examples
+    options = {"loss": CROSS_ENTROPY, "epochs": 6, "learning_rate": 0.05}
+    # What is learned is not what is asked.
+    options["validation"] = (inputs, (labels + 1) % 3)
+
+    def trained(training: TrainConfig, **more):
+        trainer = Trainer(training, seed=3)
+        with trainer.scope():
+            model = build()
+        return model, trainer.fit(model, examples, **options, **more)
+
+    model, history = trained(TrainConfig(batch_size=10, patience=1))
+    assert len(history.epochs) < 6
+    other, same = trained(TrainConfig(), batch_size=10, patience=1)
+    assert_equal_weights(model, other)
+    assert len(same.epochs) == len(history.epochs)
+    assert len(trained(TrainConfig(patience=1), patience=0)[1].epochs) == 6
+
+
+def test_other_options_are_checked_and_leave_the_rest_as_it_is():
+    trainer = Trainer(seed=3).with_options(patience=1)
+    assert (trainer.config.patience, trainer.config.batch_size, trainer.seed) == (1, 64, 3)
+    with pytest.raises(UserError, match="`patience=0` does not fit"):
+        trainer.with_options(patience=0)
+
+
 def test_the_example_runs():
     results = doctest.testmod(module)
     assert (results.attempted, results.failed) == (6, 0)

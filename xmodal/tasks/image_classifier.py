@@ -219,7 +219,6 @@ def fit_head(
         learning_rate=config.head_learning_rate,
         epochs=config.head_epochs,
         validation=array_batches(*validation, batch_size=1024),
-        patience=trainer.config.patience,
         name=name,
     )
 

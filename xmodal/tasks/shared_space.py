@@ -132,7 +132,6 @@ def train_shared_space(
         learning_rate=config.head_learning_rate,
         epochs=config.head_epochs,
         validation=batches(*validation, (seed, config.head_epochs), shuffle_seed=(seed,)),
-        patience=trainer.config.patience,
         name=name,
         report_accuracy=False,
     )

@@ -271,7 +271,6 @@ def _train_whole(
             optimizer=optimizer,
             epochs=config.text_epochs,
             validation=None if validation is None else eval_batches(validation),
-            patience=None if validation is None else trainer.config.patience,
             name=name,
         )
 
@@ -307,7 +306,6 @@ def _train_head(
         learning_rate=config.text_learning_rate,
         epochs=config.text_epochs,
         validation=held_out,
-        patience=None if validation is None else trainer.config.patience,
         name=name,
     )
 

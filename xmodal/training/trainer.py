@@ -84,7 +84,7 @@ class Trainer:
         learning_rate: float = 1e-3,
         optimizer: keras.optimizers.Optimizer | Callable[[int], keras.optimizers.Optimizer] | None = None,
         name: str = "",
-        batch_size: int = 32,
+        batch_size: int | None = None,
         validation: Examples | None = None,
         patience: int | None = None,
         callbacks: Sequence[keras.callbacks.Callback] = (),
@@ -104,17 +104,20 @@ class Trainer:
             learning_rate: the peak rate of the optimizer that `config` describes.
             optimizer: in its place a Keras optimizer, which is copied, or a function of the number of steps.
             name: what progress and checkpoints call it; "" keeps nothing.
-            batch_size: of arrays.
+            batch_size: of arrays, by default that of `config`.
             validation: held-out examples, as `train` has them.
-            patience: epochs without a lower validation loss before training stops; the best weights, those
-                at the start included, are restored then. None trains to the end and keeps the last ones.
+            patience: epochs without a lower validation loss before training stops, by default those of
+                `config`; the best weights, those at the start included, are restored then. 0 trains to the
+                end and keeps the last ones.
             report_accuracy: outputs are logits of classes; by default as the loss says.
         """
         losses = per_example(loss, report_accuracy)
+        size = batch_size or self.config.batch_size
+        patience = self.config.patience if patience is None else patience
 
         def examples(epoch: int) -> tf.data.Dataset | Batches:
             data = train(epoch) if callable(train) else train
-            return labelled_batches(data, batch_size, shuffle_seed=(self.seed, epoch))
+            return labelled_batches(data, size, shuffle_seed=(self.seed, epoch))
 
         return loop.fit(
             model,
@@ -126,8 +129,8 @@ class Trainer:
             epochs=epochs,
             strategy=self.strategy,
             stage=name,
-            validation=None if validation is None else labelled_batches(validation, batch_size),
-            patience=patience,
+            validation=None if validation is None else labelled_batches(validation, size),
+            patience=patience or None,
             callbacks=callbacks,
             metrics=metrics,
             checkpoints=self.checkpoints if name else None,

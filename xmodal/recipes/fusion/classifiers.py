@@ -115,7 +115,6 @@ def train_fused(pairs: EncodedPairs, name: str) -> Fused:
         learning_rate=config.fusion.fusion_learning_rate,
         epochs=config.fusion.fusion_epochs,
         validation=pair_batches(encoders, held_out, inputs_of(name), batch_size=1024),
-        patience=config.train.patience,
         name=pairs.prefix + name,
     )
     return _tempered(pairs, name, model, history)

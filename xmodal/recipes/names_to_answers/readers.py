@@ -144,7 +144,7 @@ def written_head(words: Words, logits: np.ndarray) -> np.ndarray:
         head = keras.Sequential([keras.Input((words.names.shape[1],)), heads.logits(meant.shape[1])])
     loss = keras.losses.CategoricalCrossentropy(from_logits=True)
     learned = (words.names, meant.astype(np.float32))
-    words.trainer.fit(head, learned, loss=loss, epochs=HEAD_EPOCHS, name="written head")
+    words.trainer.fit(head, learned, loss=loss, epochs=HEAD_EPOCHS, batch_size=32, name="written head")
     read = softmax(words.trainer.predict(head, words.names, batch_size=1024))
     return np.log(softmax(logits) @ read)
 
