@@ -199,7 +199,7 @@ def test_files_of_other_kinds(name, advice, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / name).write_bytes(b"PK")
     assert asked(capsys, name) == (2, "", f"error: {name!r} is no table; {advice}\n")
-    for read, flag in ((read_images, "dataset"), (partial(read_documents, reading=None), "documents")):
+    for read, flag in ((read_images, "dataset"), (partial(read_documents, table_format=None), "documents")):
         with pytest.raises(UserError, match=f"`{flag}='{name}'` does not say what it is") as refused:
             read(name, cache=tmp_path, offline=True)
         assert refused.value.remedy == advice or name == "a"
