@@ -106,14 +106,11 @@ class Trainer:
             name: what progress and checkpoints call it; "" keeps nothing.
             batch_size: of arrays, by default that of `config`.
             validation: held-out examples, as `train` has them.
-            patience: epochs without a lower validation loss before training stops, by default those of
-                `config`; the best weights, those at the start included, are restored then. 0 trains to the
-                end and keeps the last ones.
+            patience: epochs without a lower validation loss before training stops, by default of `config`;
+                the best weights, of the start too, are restored then. 0 keeps the last, at the end.
             report_accuracy: outputs are logits of classes; by default as the loss says.
         """
-        losses = per_example(loss, report_accuracy)
-        size = batch_size or self.config.batch_size
-        patience = self.config.patience if patience is None else patience
+        losses, size = per_example(loss, report_accuracy), batch_size or self.config.batch_size
 
         def examples(epoch: int) -> tf.data.Dataset | Batches:
             data = train(epoch) if callable(train) else train
@@ -130,7 +127,7 @@ class Trainer:
             strategy=self.strategy,
             stage=name,
             validation=None if validation is None else labelled_batches(validation, size),
-            patience=patience or None,
+            patience=(self.config.patience if patience is None else patience) or None,
             callbacks=callbacks,
             metrics=metrics,
             checkpoints=self.checkpoints if name else None,
