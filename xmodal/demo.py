@@ -23,7 +23,7 @@ from xmodal.core.command import Parser, exit_code
 from xmodal.core.console import say
 from xmodal.core.errors import UserError
 from xmodal.core.formatting import cut, printable
-from xmodal.data.tables import Reading
+from xmodal.data.table_format import TableFormat
 from xmodal.data.target_map import typed_answers
 from xmodal.export.asked_files import item_of_file
 from xmodal.export.predictor import Answer, Item, Predictor
@@ -71,7 +71,7 @@ def items_of(predictor: Predictor, files: Sequence[str], text: str) -> list[Item
     if not files:
         return [Item("text", content, True)]
     beside = content if predictor.takes_pairs and text.strip() else None
-    pictures = (item_of_file(Path(file), Reading("utf-8", None, "text", "", "")) for file in files)
+    pictures = (item_of_file(Path(file), TableFormat("utf-8", None, "text", "", "")) for file in files)
     return [replace(item, name=Path(item.name).name, is_text=False, text=beside) for item in pictures]
 
 

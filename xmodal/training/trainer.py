@@ -98,8 +98,7 @@ class Trainer:
             model: inputs -> outputs (B, ...), for classifiers logits (B, C).
             train: arrays (inputs, labels) or (inputs, labels, weights), shuffled anew in each epoch; or a
                 tf.data.Dataset of batches of them; or a function of the epoch (from 0) that returns either.
-            loss: a Keras loss or its name, which training and validation share; or a function of labels and
-                outputs that returns the losses (B,): see `losses.per_example`.
+            loss: of training and validation: a Keras loss, its name, or labels, outputs -> losses (B,).
             epochs: the most passes.
             learning_rate: the peak rate of the optimizer that `config` describes.
             optimizer: in its place a Keras optimizer, which is copied, or a function of the number of steps.
