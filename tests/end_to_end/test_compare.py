@@ -23,12 +23,16 @@ def runs(tmp_path):
 
 
 def test_tables_by_hand(runs):
-    accuracy, loss, _, counts, flags, seconds = comparison.compare(comparison.read_runs(runs))
+    accuracy, difference, loss, _, counts, flags, seconds = comparison.compare(comparison.read_runs(runs))
     assert accuracy.head == ("", "a", "b", "c")
     assert accuracy.rows == (
         ("text", "90.0% (82.6% to 94.5%)", "98.0% (93.0% to 99.4%)", "-"),
         ("tf_idf", "-", "-", "100.00% (99.68% to 100.00%)"),
     )
+    assert difference.caption == "Difference in accuracy from a, in points, with its 95% interval"
+    # By hand: sqrt((0.98 - 0.930)^2 + (0.945 - 0.9)^2) below, sqrt((0.994 - 0.98)^2 + (0.9 - 0.826)^2) above.
+    assert difference.head == ("", "b", "c")
+    assert difference.rows == (("text", "+8.0 (1.3 to 15.6): better", "-"),)
     assert loss.rows[0] == ("text", "0.325", "0.149", "-")
     assert counts.rows == (("train", "1,234", "1,234", "1,234"), ("test", "100", "100", "100"))
     # Folders differ by need, and --drop does not.

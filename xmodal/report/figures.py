@@ -145,6 +145,8 @@ def lines_pixels(plot: Plot) -> np.ndarray:
 
 
 def _draw(axes: Axes, plot: Plot, colours: Sequence[str] = LINE_COLOURS) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     for number, series in enumerate(plot.series):
         colour = colours[number % len(colours)]
         axes.plot(
@@ -161,6 +163,8 @@ def _draw(axes: Axes, plot: Plot, colours: Sequence[str] = LINE_COLOURS) -> None
     if plot.log_x:
         axes.set_xscale("log")
         _plain_ticks(axes, sorted({x for series in plot.series for x in series.x}))
+    elif all(float(x).is_integer() for series in plot.series for x in series.x):
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if plot.log_y:
         axes.set_yscale("log")
     axes.set_xlabel(printable(plot.x))

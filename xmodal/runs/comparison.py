@@ -10,6 +10,7 @@ from xmodal.core.errors import UserError
 from xmodal.core.formatting import capital, change, duration, interval, percent, printable
 from xmodal.core.reading import read_regular
 from xmodal.core.records import LARGEST, Amount, Count, Positive, Share, read_record, read_records
+from xmodal.evaluation.intervals import difference_interval
 from xmodal.report import markup
 from xmodal.report.figures import lines
 from xmodal.report.records import Plot, Series, Table
@@ -130,7 +131,7 @@ def _told(path: Path, read: Callable[[Path], T]) -> T:
 
 
 def compare(runs: Sequence[FinishedRun]) -> list[Table]:
-    """Returns tables with a column for each run: results, facts about the data, flags that differ, seconds.
+    """Returns tables with a column for each run: results and differences, examples, flags that differ, times.
 
     Args:
         runs: two or more.
@@ -147,6 +148,7 @@ def compare(runs: Sequence[FinishedRun]) -> list[Table]:
     head = ("", *(run.name for run in runs))
     tables = [
         Table("Accuracy, with its 95% interval", head, tuple(rows(_accuracy))),
+        *_differences(runs, names),
         Table("Log loss in nats", head, tuple(rows(lambda result: _figure(result.loss)))),
         Table(
             "Expected calibration error, before and after calibration",
@@ -160,6 +162,26 @@ def compare(runs: Sequence[FinishedRun]) -> list[Table]:
         tables.append(Table("Flags that differ", head, tuple(differing)))
     tables.append(Table("Wall time", head, tuple(_seconds(runs))))
     return tables
+
+
+def _differences(runs: Sequence[FinishedRun], names: Sequence[str]) -> list[Table]:
+    """Returns the table of what the other runs gained over the first one, where they share results."""
+    first, *others = (run.metrics.results for run in runs)
+    rows = [
+        (name, *(_difference(of_run[name], first[name]) if name in of_run else MISSING for of_run in others))
+        for name in names
+        if name in first and any(name in of_run for of_run in others)
+    ]
+    caption = f"Difference in accuracy from {runs[0].name}, in points, with its 95% interval"
+    return [Table(caption, ("", *(run.name for run in runs[1:])), tuple(rows))] if rows else []
+
+
+def _difference(result: Figures, first: Figures) -> str:
+    """Says by how much a result is better: the runs may have other test examples, so they are not paired."""
+    low, high = difference_interval(result.accuracy, result.ci95, first.accuracy, first.ci95)
+    word = "better" if low > 0 else "worse" if high < 0 else "no difference that can be shown"
+    points = 100 * (result.accuracy - first.accuracy)
+    return f"{points:+.1f} ({100 * low:.1f} to {100 * high:.1f}): {word}"
 
 
 def _accuracy(result: Figures) -> str:
