@@ -325,17 +325,18 @@ def test_two_test_sets_of_one_name():
 @pytest.mark.parametrize(
     ("flags", "told"),
     [
-        (["--noexport"], "--small makes small forms of the export, and --noexport makes none; add --nosmall"),
+        (["--noexport"], "--{} makes other forms of the export, and --noexport makes none; add --no{}"),
         (
             ["--precision=mixed_bfloat16"],
-            "--small makes small forms of float32, and --precision=mixed_bfloat16",
+            "--{} makes other forms of float32, and --precision=mixed_bfloat16",
         ),
     ],
 )
-def test_small_forms_of_nothing(flags, told):
-    with pytest.raises(UserError, match=told):
-        parsed("--small", *flags)
-    parsed("--nosmall", *flags)
+@pytest.mark.parametrize("form", ["small", "portable"])
+def test_other_forms_of_nothing(form, flags, told):
+    with pytest.raises(UserError, match=told.format(form, form)):
+        parsed(f"--{form}", *flags)
+    parsed(f"--no{form}", *flags)
 
 
 @pytest.mark.parametrize(

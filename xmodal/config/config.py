@@ -48,25 +48,26 @@ class Config:
                 f"`data_service={self.train.data_service}` brings batches in no fixed order",
                 "leave it or `deterministic` out",
             )
-        if self.run.small:
-            self._require_float32_export()
+        for name in ("small", "portable"):
+            if getattr(self.run, name):
+                self._require_float32_export(name)
 
     def value(self, name: str) -> Any:
         """Returns the value of an option of any group."""
         groups = (getattr(self, part) for part in GROUPS)
         return next(getattr(group, name) for group in groups if hasattr(group, name))
 
-    def _require_float32_export(self) -> None:
+    def _require_float32_export(self, name: str) -> None:
         if not self.run.export:
             raise UserError(
-                "`small` makes small forms of the export, and `export=False` makes none",
-                "add `small=False`, or leave out `export=False`",
+                f"`{name}` makes other forms of the export, and `export=False` makes none",
+                f"add `{name}=False`, or leave out `export=False`",
             )
         if self.train.precision != "float32":
             raise UserError(
-                "`small` makes small forms of float32, and "
+                f"`{name}` makes other forms of float32, and "
                 f"`precision={self.train.precision}` is another one",
-                "add `small=False`, or leave out `precision`",
+                f"add `{name}=False`, or leave out `precision`",
             )
 
 

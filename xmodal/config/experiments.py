@@ -24,7 +24,7 @@ class Experiment:
 
 
 def _experiment(*reads: str, made_from: str, compressed: bool = False) -> Experiment:
-    names = " ".join([RUN, TRAINING, SPLITS, *reads, "small" if compressed else ""]).split()
+    names = " ".join([RUN, TRAINING, SPLITS, *reads, "small portable" if compressed else ""]).split()
     return Experiment(frozenset(names), tuple(made_from.split()), compressed)
 
 

@@ -37,6 +37,9 @@ class RunConfig(Group):
     export: bool = option(
         True, "Export a SavedModel and compare it with the model in memory, in a fresh process."
     )
+    portable: bool = option(
+        False, "Also export the model as ONNX and as a .keras file, and check both; needs the extra onnx."
+    )
     small: bool = option(False, "Also export int8 and LiteRT variants of the model, and measure them.")
     record: Path | None = option(
         None, "JSON file for the results of the run, with flags, commit and hardware.", parse=path_of

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -140,7 +140,7 @@ def document_forms(
     specs = {name: tf.TensorSpec(shape, tf.int32, name=name) for name, shape in shapes.items()}
     with summed_folder(form_folder(exported, "litert")) as folder:
         _write_lite(folder, lite_model(answers, specs, text.model), names)
-        _save(tokens, "text", folder / "inputs", text.encoder.preprocessor)
+        save_function(tokens, "text", folder / "inputs", text.encoder.preprocessor)
     return {
         FLOAT32: exported,
         "int8, Keras": form_folder(exported, "int8"),
@@ -224,7 +224,7 @@ def image_forms(
         for place in range(len(representative)):
             yield {"images": pixels(tf.constant([representative.encoded(place)]))["images"].numpy()}
 
-    _save(
+    save_function(
         lambda image_bytes: answers(**pixels(image_bytes)),
         "image_bytes",
         folder / "float32",
@@ -235,7 +235,7 @@ def image_forms(
     for name, ranges in ((LITE_WEIGHTS, None), (LITE_ACTIVATIONS, calibration)):
         folders[name] = folder / name
         _write_lite(folders[name], lite_model(answers, specs, model, ranges), names)
-        _save(pixels, "image_bytes", folders[name] / "inputs", tf.Module())
+        save_function(pixels, "image_bytes", folders[name] / "inputs", tf.Module())
     return folders
 
 
@@ -360,10 +360,15 @@ def small_table(
 def _write_lite(folder: Path, model: bytes, names: tuple[str, ...]) -> None:
     folder.mkdir(exist_ok=True)
     (folder / "model.tflite").write_bytes(model)
+    write_labels(folder, names)
+
+
+def write_labels(folder: Path, names: Sequence[str]) -> None:
+    """Writes labels.txt: a class a line, in the order of the outputs."""
     (folder / "labels.txt").write_text("".join(f"{name}\n" for name in names))
 
 
-def _save(call: Callable, argument: str, folder: Path, kept) -> None:
+def save_function(call: Callable, argument: str, folder: Path, kept) -> None:
     """Saves a function of strings (B,) as a SavedModel; `kept` has its variables and assets."""
     module = tf.Module()
     module.kept = kept

@@ -2,10 +2,11 @@
 
     python timed.py MODEL_FOLDER INPUTS_FILE BATCH_SIZE
 
-prints one JSON object: the probabilities of all inputs, and the median milliseconds an input. The folder is
-a SavedModel that takes strings, or holds `model.tflite` and beside it `inputs/`, a SavedModel that makes
-what the former takes of strings. The file is a serialized tensor of strings. `xmodal.export.compressed` runs
-this as a process of its own, so that nothing else is in its memory and every model starts alike.
+prints one JSON object: the probabilities of all inputs, and the median milliseconds an input. The folder is a
+SavedModel that takes strings, or holds `model.tflite` or `model.onnx`, and beside it `inputs/`, a SavedModel
+that makes what the former takes of strings. The file is a serialized tensor of strings.
+`xmodal.export.compressed` runs this as a process of its own, so that nothing else is in its memory and every
+model starts alike.
 """
 
 import json
@@ -27,6 +28,8 @@ ALONE = 40
 
 def loaded(model: Path) -> Callable:
     """Returns a function: strings (B,) -> probabilities (B, C)."""
+    if (model / "model.onnx").exists():
+        return _by_onnx(model)
     if not (model / "model.tflite").exists():
         serve = _serving(model)
         return lambda texts: serve(texts)["probabilities"].numpy()
@@ -38,6 +41,20 @@ def loaded(model: Path) -> Callable:
         interpreter = tf.lite.Interpreter(str(model / "model.tflite"), num_threads=os.cpu_count())
     run = interpreter.get_signature_runner("serving_default")
     return lambda texts: run(**{name: value.numpy() for name, value in read(texts).items()})["probabilities"]
+
+
+def _by_onnx(model: Path) -> Callable:
+    import onnxruntime
+
+    read = _serving(model / "inputs")
+    session = onnxruntime.InferenceSession(str(model / "model.onnx"), providers=["CPUExecutionProvider"])
+    names = [given.name for given in session.get_inputs()]
+
+    def answers(texts):
+        inputs = read(texts)
+        return session.run(None, {name: inputs[name].numpy() for name in names})[0]
+
+    return answers
 
 
 def timed(answer: Callable, inputs: tf.Tensor, batch_size: int) -> dict[str, object]:

@@ -17,9 +17,9 @@ from xmodal.export.warmup_requests import write_requests
 from xmodal.training.checkpoint import Stage, State
 
 # Other forms of an export, each in a folder beside its own.
-FORMS = ("int8", "litert", "index", "generator")
+FORMS = ("int8", "litert", "portable", "index", "generator")
 # What is told about an export, as a run's facts.
-Told = dict[str, float | int | str]
+ExportFacts = dict[str, float | int | str]
 # What can be exported.
 ServedModel = ServedImages | ServedDocuments | ServedNames | ServedPairs
 
@@ -45,10 +45,10 @@ def save(served: ServedModel, folder: Path) -> None:
 def publish(
     folder: Path,
     write: Callable[[Path], None],
-    check: Callable[[Path], Told] = lambda folder: {},
+    check: Callable[[Path], ExportFacts] = lambda folder: {},
     kept: Stage | None = None,
     form: str = "",
-) -> tuple[Path, Told]:
+) -> tuple[Path, ExportFacts]:
     """Gives a model the next version in a folder, the layout that TensorFlow Serving watches.
 
     It stands under its number only when it is whole and checked, with the sums of its files.

@@ -13,7 +13,7 @@ import keras
 import numpy as np
 
 from xmodal.export import fresh_process_answers
-from xmodal.export.saved_model import ServedModel, Told, publish, save
+from xmodal.export.saved_model import ExportFacts, ServedModel, publish, save
 from xmodal.training.checkpoint import Stage
 
 # Largest difference of a probability, or of a number of an embedding, between the model in memory and the
@@ -86,7 +86,7 @@ def export_checked(
     folder: Path,
     questions: Sequence[Question],
     kept: Stage | None = None,
-) -> Told:
+) -> ExportFacts:
     """Exports a model if it says what the model in memory says, and returns the facts that a run reports.
 
     Args:
@@ -98,7 +98,7 @@ def export_checked(
     return {"export": str(exported), **told}
 
 
-def differences(exported: Path, questions: Sequence[Question]) -> Told:
+def differences(exported: Path, questions: Sequence[Question]) -> ExportFacts:
     """Checks an export, and returns what a run reports of that."""
     return {
         f"export: largest difference, {name}": value for name, value in check(exported, questions).items()

@@ -7,6 +7,7 @@ from xmodal.config.config import Config
 from xmodal.data.documents import DocumentData
 from xmodal.evaluation.calibrated_result import CalibratedResult
 from xmodal.export.compressed import Examples, drawn, small_documents
+from xmodal.export.portable import export_portable, save_text_inputs
 from xmodal.export.served_documents import ServedDocuments
 from xmodal.export.verification import Question
 from xmodal.recipes.export import export_model
@@ -32,7 +33,18 @@ def export_bert(
     )
     texts = [text.encode("utf-8", "replace") for text in original.test.texts[:CHECKED_DOCUMENTS]]
     question = Question({"text": texts}, measured.probabilities[:CHECKED_DOCUMENTS])
-    return export_model(session, served, [question])
+    facts = export_model(session, served, [question])
+    if session.config.run.portable:
+        facts |= export_portable(
+            Path(str(facts["export"])),
+            bert.model,
+            temperature=measured.temperature,
+            names=original.class_names,
+            save_inputs=save_text_inputs(bert.encoder, text_of(session.config.documents.scrub)),
+            inputs=texts,
+            expected=question.expected,
+        )
+    return facts
 
 
 def small_forms(

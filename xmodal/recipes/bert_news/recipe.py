@@ -17,6 +17,7 @@ from xmodal.data.documents import DocumentData
 from xmodal.evaluation.calibrated_result import CalibratedResult, calibrated_result
 from xmodal.evaluation.intervals import Gain
 from xmodal.evaluation.metrics import HeldOut, Result
+from xmodal.export.portable import require_onnx
 from xmodal.models.legibility import reading_facts
 from xmodal.models.text_encoder import is_new, text_encoder
 from xmodal.recipes.amounts import counts_of
@@ -74,6 +75,8 @@ def run(config: Config, clock: Clock) -> report.Run:
     Returns:
         What was reported.
     """
+    if config.run.portable:
+        require_onnx()
     session = begin(config, clock)
     with clock.stage("data"):
         original = configured_documents(config)

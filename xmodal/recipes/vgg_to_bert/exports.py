@@ -13,6 +13,7 @@ from xmodal.data.target_map import TargetMap
 from xmodal.evaluation.calibrated_result import CalibratedResult
 from xmodal.evaluation.calibration import softmax
 from xmodal.export.compressed import Examples, drawn, representative_images, small_images
+from xmodal.export.portable import export_portable, save_image_inputs
 from xmodal.export.served_images import ServedImages
 from xmodal.export.serving import of_length_one
 from xmodal.export.verification import Question
@@ -57,7 +58,18 @@ def export_served(
     )
     logits = measured.logits.test / measured.temperature
     questions = export_questions(test, sentences, logits, text, measured.temperature, session.trainer)
-    return export_model(session, served, questions)
+    facts = export_model(session, served, questions)
+    if session.config.run.portable:
+        facts |= export_portable(
+            Path(str(facts["export"])),
+            images.classifier.model,
+            temperature=images.temperature,
+            names=bridge.class_names,
+            save_inputs=save_image_inputs(session.config.data.image_size),
+            inputs=[test.encoded(index) for index in range(min(CHECKED_IMAGES, len(test)))],
+            expected=softmax(images.logits.test[:CHECKED_IMAGES], images.temperature),
+        )
+    return facts
 
 
 def export_questions(

@@ -17,6 +17,7 @@ from xmodal.data.target_map import TargetMap
 from xmodal.evaluation.calibrated_result import CalibratedResult
 from xmodal.evaluation.calibration import fit_temperature
 from xmodal.evaluation.metrics import HeldOut
+from xmodal.export.portable import require_onnx
 from xmodal.models.text_encoder import require_text_encoder
 from xmodal.recipes.image_baselines import image_baselines, image_worth
 from xmodal.recipes.image_training import train_images
@@ -73,6 +74,8 @@ def run(config: Config, clock: Clock) -> report.Run:
         What was reported.
     """
     require_library(config.attack)
+    if config.run.portable:
+        require_onnx()
     session = begin(config, clock)
     with clock.stage("data"):
         data = configured_images(config)
