@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 from tiny_bert import save_tiny_bert
 
+from xmodal.config.run import RunConfig
 from xmodal.core.errors import UserError
 from xmodal.export import portable
 from xmodal.export.portable import export_portable, require_onnx, save_image_inputs, save_text_inputs
@@ -87,4 +88,5 @@ def test_a_file_that_answers_otherwise_is_refused(exported, tmp_path):
 def test_without_the_extra(package, monkeypatch):
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(UserError, match=r"`portable` needs the packages tf2onnx and onnxruntime \("):
-        require_onnx()
+        require_onnx(RunConfig(portable=True))
+    require_onnx(RunConfig())

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from xmodal.config.run import RunConfig
 from xmodal.core.errors import UserError
 from xmodal.core.sums import summed_folder
 from xmodal.data.decoding import decode
@@ -20,12 +21,14 @@ TOLERANCE = 1e-4
 KERAS, ONNX = "model.keras", "model.onnx"
 
 
-def require_onnx() -> None:
-    """Checks that what writes and runs ONNX is there, before anything is trained.
+def require_onnx(config: RunConfig) -> None:
+    """Checks that what writes and runs ONNX is there, where it is to be used, before anything is trained.
 
     Raises:
         UserError: when it is not installed.
     """
+    if not config.portable:
+        return
     try:
         import onnxruntime
         import tf2onnx  # noqa: F401  Keras converts by it

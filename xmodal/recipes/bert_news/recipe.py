@@ -75,8 +75,7 @@ def run(config: Config, clock: Clock) -> report.Run:
     Returns:
         What was reported.
     """
-    if config.run.portable:
-        require_onnx()
+    require_onnx(config.run)
     session = begin(config, clock)
     with clock.stage("data"):
         original = configured_documents(config)

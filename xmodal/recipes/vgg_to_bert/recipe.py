@@ -74,8 +74,7 @@ def run(config: Config, clock: Clock) -> report.Run:
         What was reported.
     """
     require_library(config.attack)
-    if config.run.portable:
-        require_onnx()
+    require_onnx(config.run)
     session = begin(config, clock)
     with clock.stage("data"):
         data = configured_images(config)
