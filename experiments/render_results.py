@@ -19,7 +19,7 @@ from types import SimpleNamespace
 from rendering.benches import BENCHES
 from rendering.markdown import as_text, grid, link
 from rendering.runs import MOVED, UNDER_ATTACK, figures, origin, read_from, result_lines
-from rendering.words import ENGLISH, README_LANGUAGES
+from rendering.words import ENGLISH, README_LANGUAGES, punctuated
 
 from xmodal.report import Plot, Series, console_table
 from xmodal.report.figures import lines_file
@@ -117,11 +117,12 @@ def worth(records: Path, words: dict = ENGLISH) -> str:
                 )
     if not columns:
         return ""
-    drawn = [
-        f"![{plot.caption}](experiments/results/{path.name})" for path, plot in worth_plots(records).items()
-    ]
+    drawn = [f"![{words['worth plot']}](experiments/results/{path.name})" for path in worth_plots(records)]
     amounts = sorted({amount for column in columns for amount in column}, key=_number)
-    cells = [[amount, *(x for column in columns for x in column.get(amount, ("", "")))] for amount in amounts]
+    cells = [
+        [words.get(amount, amount), *(x for column in columns for x in column.get(amount, ("", "")))]
+        for amount in amounts
+    ]
     return as_text([words["worth"], "", *grid(head, cells), *(line for link in drawn for line in ("", link))])
 
 
@@ -179,9 +180,9 @@ def rendered(root: Path = ROOT) -> dict[Path, str]:
     text = filled(page.read_text(), "moved", comparisons(RECORDS, MOVED))
     files[page] = filled(text, "robust", comparisons(RECORDS, UNDER_ATTACK))
     for name, words in README_LANGUAGES.items():
-        text = filled((root / name).read_text(), "results", ten_headlines(RECORDS, words))
-        text = filled(text, "promises", promises(RECORDS, words))
-        text = filled(text, "worth", worth(RECORDS, words))
+        text = (root / name).read_text()
+        for part, write in (("results", ten_headlines), ("promises", promises), ("worth", worth)):
+            text = filled(text, part, punctuated(write(RECORDS, words), words))
         files[root / name] = filled(text, "printed", printed(dict(_records(RECORDS))["vgg_to_bert"]))
     return files
 

@@ -199,10 +199,19 @@ def test_what_transfer_is_worth_is_one_table_of_images_and_texts(render_results,
         "| all | 9% | 8% |  |  |",
     ]
     chinese = render_results.worth(tmp_path, words.CHINESE)
-    assert chinese.splitlines()[4:] == render_results.worth(tmp_path).splitlines()[4:]
+    assert chinese.replace("全部", "all").splitlines()[4:] == render_results.worth(tmp_path).splitlines()[4:]
     assert f"| 文本, [bert_news]({page}#bert_news): 做迁移 | 不做迁移 |" in chinese
     (tmp_path / "bert_news.json").write_text(json.dumps({"tables": [other]}))
     assert "texts" not in render_results.worth(tmp_path)
+
+
+def test_chinese_punctuation_leaves_code_links_and_intervals_as_they_are():
+    from rendering.words import CHINESE, ENGLISH, punctuated
+
+    text = "| a | ---: |\n`x, y: z`, 91.8% [91.2, 92.3]; 5, 6: [a](b#c, d): 8% (7.1% to 9.0%), 1,000\n"
+    expected = "| a | ---: |\n`x, y: z`，91.8% [91.2, 92.3]；5，6：[a](b#c, d)：8% (7.1% 到 9.0%)，1,000\n"
+    assert punctuated(text, CHINESE) == expected
+    assert punctuated(text, ENGLISH) == text
 
 
 def test_what_transfer_is_worth_is_drawn_in_a_file_of_its_own(render_results, tmp_path):

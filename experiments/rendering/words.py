@@ -1,5 +1,7 @@
 """What the pages say, in English and in Chinese."""
 
+import re
+
 # What the rows say, and the heads of the table. In Chinese those of the records above are enough.
 ENGLISH = {
     "head": ("record", "data", "accuracy, with its 95% interval", "beside it", "commit", "minutes"),
@@ -16,6 +18,8 @@ ENGLISH = {
     "texts": "texts",
     "with": "with transfer",
     "without": "without",
+    "all": "all",
+    "worth plot": "What transfer is worth: test accuracy with its 95% interval",
     "cifar10": "90% on CIFAR-10 through text; 50 minutes without transfer",
     "vgg_to_vgg_mnist": "98.22% on MNIST after VGG16 to VGG19",
     "kept": "{:.2%} [{:.2f}, {:.2f}] on {:,} test images, {:.0f} minutes on {} CPU cores with everything",
@@ -43,27 +47,42 @@ ENGLISH = {
 CHINESE = {
     "head": ("记录", "数据", "准确率与 95% 置信区间", "对照", "提交", "分钟"),
     "others": "{} 个其他测试集的平均",
-    "moved": "换用另一模态的打分器: {} 个百分点",
+    "moved": "换用另一模态的打分器：{} 个百分点",
     "under attack": "受攻击时",
     "promises": ("承诺", "记录"),
-    "worth": "迁移值多少, 按每类有标签的样本数: 测试准确率与 95% 置信区间。",
+    "worth": "迁移值多少，按每类有标签的样本数：测试准确率与 95% 置信区间。",
     "examples": "每类样本数",
     "images": "图像",
     "texts": "文本",
     "with": "做迁移",
     "without": "不做迁移",
-    "cifar10": "CIFAR-10 经由文本 90%; 不做迁移 50 分钟",
+    "all": "全部",
+    "worth plot": "迁移值多少：测试准确率与 95% 置信区间",
+    "cifar10": "CIFAR-10 经由文本 90%；不做迁移 50 分钟",
     "vgg_to_vgg_mnist": "VGG16 到 VGG19 之后 MNIST 98.22%",
-    "kept": "{:.2%} [{:.2f}, {:.2f}], {:,} 张测试图像, 全程 {:.0f} 分钟, {} 个 CPU 核心",
-    "features": "VGG19 特征, float32, 每秒图像数",
-    "vgg step": "VGG19 训练步, float32, 每秒图像数",
-    "vgg half step": "VGG19 训练步, bfloat16, 每秒图像数",
-    "encoding": "BERT 读 32 个词元, 每秒文本数",
-    "half encoding": "BERT 以 bfloat16 读 16 个词元, 每秒文本数",
-    "bert step": "BERT 在 128 个词元上的微调步, 每秒文本数",
+    "kept": "{:.2%} [{:.2f}, {:.2f}]，{:,} 张测试图像，全程 {:.0f} 分钟，{} 个 CPU 核心",
+    "features": "VGG19 特征，float32，每秒图像数",
+    "vgg step": "VGG19 训练步，float32，每秒图像数",
+    "vgg half step": "VGG19 训练步，bfloat16，每秒图像数",
+    "encoding": "BERT 读 32 个词元，每秒文本数",
+    "half encoding": "BERT 以 bfloat16 读 16 个词元，每秒文本数",
+    "bert step": "BERT 在 128 个词元上的微调步，每秒文本数",
     "whole run": "整个 vgg_to_bert 运行的秒数",
     "half run": "整个 vgg_to_bert 以 bfloat16 运行的秒数",
     "every image through the whole network in every epoch": "每轮每张图像都过整个网络",
     "times": "{:.3g} 倍 ({:.3g} 到 {:.3g})",
 }
+# Commas, colons and semicolons of code, links, intervals and the rules of tables, and all others.
+_PUNCTUATION = re.compile(r"(`[^`]*`|\]\([^)]*\)|\[[-+\d., ]*\]|---:)|([,:;]) ")
+_WIDE = {",": "，", ":": "：", ";": "；"}
+
+
+def punctuated(text: str, words: dict) -> str:
+    """Returns a text with the punctuation of its language: full-width in Chinese."""
+    if words is not CHINESE:
+        return text
+    text = _PUNCTUATION.sub(lambda found: found[1] or _WIDE[found[2]], text)
+    return re.sub(r"(?<=%) to (?=\d)", " 到 ", text)
+
+
 README_LANGUAGES = {"README.md": ENGLISH, "README.zh-CN.md": CHINESE}
