@@ -31,6 +31,8 @@ from xmodal.core.files import NONE, target_of, write_text
 from xmodal.core.formatting import printable
 from xmodal.core.tensorflow_start import start_tensorflow
 from xmodal.data.file_advice import advice_for, ending_of
+from xmodal.data.tables import TABLES
+from xmodal.data.typed_tables import TYPED_TABLES, columns_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,7 +40,6 @@ if TYPE_CHECKING:
     from xmodal.data.documents import DocumentData
     from xmodal.data.images import ImageData
 
-TABLES = (".csv", ".tsv", ".jsonl")
 TEXT = ".txt"
 # So many examples are looked at for their sizes, lengths and script.
 SAMPLE = 200
@@ -259,8 +260,8 @@ def source_of(path: Path) -> tuple[str, bool]:
         documents = _holds_documents(path)
         return f"{'dir' if documents else 'folder'}:{path}", documents
     kind = ending_of(path)
-    if kind not in TABLES or not path.is_file():
-        otherwise = f"give a folder, or a file ending in {', '.join(TABLES)}"
+    if kind.removeprefix(".") not in TABLES or not path.is_file():
+        otherwise = f"give a folder, or a file ending in {', '.join(f'.{name}' for name in TABLES)}"
         raise UserError(f"{str(path)!r} is no table", advice_for(path, otherwise))
     columns = _columns(path)
     if "image" in columns and "text" in columns:
@@ -294,6 +295,9 @@ def _holds_documents(folder: Path) -> bool:
 
 def _columns(path: Path) -> list[str]:
     """Returns the names in the first line of a table; of JSON, the keys of its first object."""
+    kind = ending_of(path).removeprefix(".")
+    if kind in TYPED_TABLES:
+        return columns_of(kind, path)
     with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as file:
         head = file.readline(LONGEST_HEAD).decode("utf-8-sig", "replace")
     if ending_of(path) == ".jsonl":
@@ -307,7 +311,7 @@ def _columns(path: Path) -> list[str]:
 def name_of(path: Path) -> str:
     """Returns a name for what is made from a folder or a table: letters, digits, dots and dashes."""
     path = path.resolve()
-    name = path.name if path.is_dir() else re.sub(r"(\.(csv|tsv|jsonl))?(\.gz)?$", "", path.name)
+    name = path.name if path.is_dir() else re.sub(rf"(\.({'|'.join(TABLES)}))?(\.gz)?$", "", path.name)
     return re.sub(r"[^\w.-]+", "-", printable(name)).strip(".-") or "data"
 
 

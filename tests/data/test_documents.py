@@ -320,7 +320,7 @@ def test_a_table_in_another_encoding(tmp_path, load):
             "there is no 'label'; give 'label' as a string or",
         ),
         ("t.jsonl", '{"text": 5, "label": 1}\n', "'text' is int; give 'text' as a string"),
-        ("t.jsonl", '{"text": "x", "label": null}\n', "'label' is NoneType; give"),
+        ("t.jsonl", '{"text": "x", "label": null}\n', "'label' is empty; give"),
         ("t.jsonl", "[1]\n", "is no JSON object; write an object a line"),
         ("t.jsonl", "{text}\n", "is not JSON; write an object a line"),
         ("t.jsonl", "[" * 100_000, "is not JSON; write"),

@@ -9,8 +9,10 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pyarrow
 import pytest
 import tensorflow as tf
+from pyarrow import parquet
 
 from xmodal import init
 from xmodal.core.errors import UserError
@@ -18,6 +20,7 @@ from xmodal.data.document_sources import read_documents
 from xmodal.data.image_sources import read_images
 
 ROOT = Path(__file__).parents[2]
+ENDINGS = ".csv, .tsv, .jsonl, .json, .parquet, .arrow, .xlsx"
 
 
 def pictures(folder: Path, classes: dict[str, int], side: int) -> Path:
@@ -122,7 +125,7 @@ def test_mistakes_are_one_line(tmp_path, capsys, monkeypatch):
     for path, message in {
         "nowhere": "'nowhere' does not exist; give a folder or a table",
         "empty": "the folder 'empty' holds no files; put pictures or .txt files in it",
-        "notes.md": "'notes.md' is no table; give a folder, or a file ending in .csv, .tsv, .jsonl",
+        "notes.md": f"'notes.md' is no table; give a folder, or a file ending in {ENDINGS}",
         "both.csv": "'both.csv' holds both images and texts; "
         "run python -m xmodal.run --flagfile=experiments/fusion.cfg --pairs=csv:both.csv",
         "there": "'there.cfg' is there already; choose another name, or add --overwrite to replace it",
@@ -161,6 +164,8 @@ def test_the_name_is_that_of_the_folder(path, name, tmp_path, monkeypatch, capsy
         ("reviews.2024.csv", "reviews.2024.cfg"),
         ("reviews.csv.gz", "reviews.cfg"),
         ("reviews.jsonl", "reviews.cfg"),
+        ("reviews.json.gz", "reviews.cfg"),
+        ("reviews.parquet", "reviews.cfg"),
         ("a b.tsv", "a-b.cfg"),
         (".hidden", "hidden.cfg"),
     ],
@@ -172,6 +177,13 @@ def test_names_with_dots(name, expected, tmp_path, monkeypatch):
     table = "\n".join(separator.join(row) for row in [("text", "label"), *rows]).encode()
     if "csv" in name or "tsv" in name:
         (tmp_path / name).write_bytes(gzip.compress(table) if name.endswith("gz") else table)
+    elif name.endswith(".json.gz"):
+        objects = [{"text": text, "label": label} for text, label in rows]
+        (tmp_path / name).write_bytes(gzip.compress(json.dumps(objects).encode()))
+    elif name.endswith(".parquet"):
+        parquet.write_table(
+            pyarrow.table(dict(zip(("text", "label"), zip(*rows, strict=True), strict=True))), tmp_path / name
+        )
     elif "jsonl" in name:
         lines = (json.dumps({"text": text, "label": label}) for text, label in rows)
         (tmp_path / name).write_text("\n".join(lines))
@@ -184,15 +196,11 @@ def test_names_with_dots(name, expected, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("name", "advice"),
     [
-        ("a.xlsx", "save it as CSV in UTF-8 in the program that made it"),
         ("a.ODS", "save it as CSV in UTF-8 in the program that made it"),
-        ("a.parquet", "write it as CSV, such as with pandas: read_parquet(...).to_csv(..., index=False)"),
-        ("a.json", "write an object a line, and name the file .jsonl"),
-        ("a.json.gz", "write an object a line, and name the file .jsonl"),
         ("a.ndjson", "give the file a name that ends in .jsonl"),
         ("a.zip", "unpack it, and give the folder"),
         ("a.tar.gz", "unpack it, and give the folder"),
-        ("a", "give a folder, or a file ending in .csv, .tsv, .jsonl"),
+        ("a", f"give a folder, or a file ending in {ENDINGS}"),
     ],
 )
 def test_files_of_other_kinds(name, advice, tmp_path, monkeypatch, capsys):
@@ -237,11 +245,11 @@ def test_too_few_pictures_are_told_before_a_flagfile_is_written(classes, tmp_pat
 def test_folders_of_other_things(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "tables").mkdir()
-    (tmp_path / "tables" / "a.xlsx").write_bytes(b"PK")
+    (tmp_path / "tables" / "a.ods").write_bytes(b"PK")
     code, _, error = asked(capsys, "tables")
     assert error == (
         "error: the folder 'tables' holds neither pictures nor .txt files (files of other kinds: 1 "
-        "(1 .xlsx), such as 'a.xlsx'); save it as CSV in UTF-8 in the program that made it\n"
+        "(1 .ods), such as 'a.ods'); save it as CSV in UTF-8 in the program that made it\n"
     )
     # Captions beside pictures make no documents of them.
     folder = pictures(tmp_path / "captioned", {"cat": 9, "dog": 9}, 40)

@@ -70,8 +70,8 @@ class DocumentConfig(Group):
 
     documents: str = option(
         "reuters_r8",
-        "Documents: 20newsgroups, reuters_r8, reuters_r52, dir:PATH, csv:PATH, tsv:PATH, jsonl:PATH "
-        "or tfds:NAME.",
+        "Documents: 20newsgroups, reuters_r8, reuters_r52, dir:PATH, csv:PATH, tsv:PATH, jsonl:PATH, "
+        "json:PATH, parquet:PATH, arrow:PATH (a folder of Hugging Face datasets), xlsx:PATH or tfds:NAME.",
     )
     test_documents: tuple[str, ...] = option(
         (),
@@ -118,7 +118,8 @@ class PairConfig(Group):
 
     pairs: str = option(
         "mnist_5k",
-        "Pairs of images and texts: mnist_5k, csv:PATH, tsv:PATH or jsonl:PATH, also compressed (.gz).",
+        "Pairs of images and texts: mnist_5k, csv:PATH, tsv:PATH, jsonl:PATH (these also compressed, .gz), "
+        "json:PATH, parquet:PATH, arrow:PATH or xlsx:PATH.",
     )
     image_column: str = option("image", "Column or key with the image of a pair: the path of a file.")
     image_folder: Path | None = option(

@@ -4,12 +4,8 @@ from pathlib import Path
 
 SPREADSHEETS = "save it as CSV in UTF-8 in the program that made it"
 ADVICE = {
-    **dict.fromkeys((".xlsx", ".xls", ".ods", ".numbers"), SPREADSHEETS),
-    **dict.fromkeys(
-        (".parquet", ".feather", ".arrow"),
-        "write it as CSV, such as with pandas: read_parquet(...).to_csv(..., index=False)",
-    ),
-    ".json": "write an object a line, and name the file .jsonl",
+    **dict.fromkeys((".xls", ".ods", ".numbers"), SPREADSHEETS),
+    ".feather": "give the file a name that ends in .arrow",
     ".ndjson": "give the file a name that ends in .jsonl",
     **dict.fromkeys((".zip", ".tar", ".tgz", ".7z", ".rar", ".bz2", ".xz"), "unpack it, and give the folder"),
     **dict.fromkeys((".pdf", ".doc", ".docx", ".odt", ".html"), "save it as a .txt file in a folder"),

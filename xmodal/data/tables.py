@@ -1,4 +1,4 @@
-"""Texts and their classes from CSV, TSV and JSON Lines, and the decoding of any text."""
+"""Texts and their classes from tables: CSV, TSV, JSON Lines, and those of `typed_tables`."""
 
 import contextlib
 import csv
@@ -6,22 +6,24 @@ import gzip
 import itertools
 import json
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, Any, NamedTuple
 
 from xmodal.core.errors import UserError
 from xmodal.core.formatting import cut, first_few
 from xmodal.data.examples import Example
+from xmodal.data.file_advice import ending_of
 from xmodal.data.shares import most_probable, parsed_shares, share_columns
 from xmodal.data.sources import RawExamples
 from xmodal.data.split_names import split_of, with_splits
 from xmodal.data.table_format import TableFormat, fallen_warning, not_in, require_mark, without_mark
+from xmodal.data.typed_tables import TYPED_TABLES, typed_rows
 
 # No document is longer; what is, is a file of another kind, and it would fill the memory.
 MOST_BYTES = 16 * 2**20
-TABLES = ("csv", "tsv", "jsonl")
+TABLES = ("csv", "tsv", "jsonl", *TYPED_TABLES)
 
 
 class Row(NamedTuple):
@@ -46,13 +48,15 @@ def read_tables(kind: str, path: Path, table_format: TableFormat) -> RawExamples
     Raises:
         UserError: when it is not there, not in its encoding, or not such a table.
     """
-    if path.is_file():
+    if path.is_file() or (kind == "arrow" and any(path.glob("*.arrow"))):
         return _read_table(kind, path, "", table_format)
     if not path.is_dir():
         raise UserError(f"the file {str(path)!r} does not exist", "check the path of `documents`")
-    files = {file: split for file in sorted(path.glob(f"*.{kind}")) if (split := split_of(file.stem))}
+    pattern = "*" if kind == "arrow" else f"*.{kind}"
+    files = {file: split for file in sorted(path.glob(pattern)) if (split := split_of(file.stem))}
     if "train" not in files.values():
-        raise UserError(f"the folder {str(path)!r} holds no train.{kind}", "add it, or name one file")
+        wanted = "folder train" if kind == "arrow" else f"train.{kind}"
+        raise UserError(f"the folder {str(path)!r} holds no {wanted}", "add it, or name one file")
     twice = [file.name for file, split in files.items() if list(files.values()).count(split) > 1]
     if twice:
         raise UserError(f"{str(path)!r} holds both {twice[0]!r} and {twice[1]!r}", "keep one of them")
@@ -128,10 +132,14 @@ def row_example(item: str, row: Row, path: Path, table_format: TableFormat, spli
 
 
 def _line(number: int, path: Path) -> str:
-    return f"line {number} of {str(path)!r}"
+    typed = path.is_dir() or ending_of(path).removeprefix(".") in TYPED_TABLES
+    return f"{'row' if typed else 'line'} {number} of {str(path)!r}"
 
 
 def _rows_in(kind: str, path: Path, table_format: TableFormat) -> tuple[list[Row], tuple[str, ...]]:
+    if kind in TYPED_TABLES:
+        found = enumerate(typed_rows(kind, path, without_mark(table_format.encoding)), 1)
+        return [_object_row(row, path, number, table_format) for number, row in found], ()
     try:
         with _opens(path)(path, "rb") as packed:
             require_mark(packed.read(4), table_format.encoding)
@@ -323,6 +331,11 @@ def _json_row(line: str, path: Path, number: int, table_format: TableFormat) -> 
         raise UserError(f"{_line(number, path)} is not JSON", "write an object a line") from error
     if not isinstance(row, dict):
         raise UserError(f"{_line(number, path)} is no JSON object", "write an object a line")
+    return _object_row(row, path, number, table_format)
+
+
+def _object_row(row: Mapping[str, Any], path: Path, number: int, table_format: TableFormat) -> Row:
+    """Returns a row of cells that have types: texts are strings, and a label may be a number or a truth."""
     shares = _json_shares(row, table_format.label, _line(number, path))
     cells = {}
     for name in filter(
@@ -334,23 +347,29 @@ def _json_row(line: str, path: Path, number: int, table_format: TableFormat) -> 
             table_format.group,
         ),
     ):
-        kinds = (str, int) if name in (table_format.label, table_format.group) else (str,)
+        kinds = (str, int, float) if name in (table_format.label, table_format.group) else (str,)
         value = row.get(name)
         if name == table_format.split and name not in row:
             continue
         if value is None and table_format.image is not None and name in table_format.content:
             value = ""
-        if value is None or isinstance(value, bool) or not isinstance(value, kinds):
-            given = f"{name!r} is {type(value).__name__}" if name in row else f"there is no {name!r}"
+        # What pandas has in the place of a label that is missing.
+        if value != value:
+            value = None
+        if value is None or not isinstance(value, kinds):
+            what = "empty" if value is None else type(value).__name__
+            given = f"{name!r} is {what}" if name in row else f"there is no {name!r}"
             raise UserError(
                 f"{_line(number, path)}: {given}",
-                f"give {name!r} as {' or '.join({str: 'a string', int: 'a number'}[kind] for kind in kinds)}",
+                f"give {name!r} as a string{' or a number' if len(kinds) > 1 else ''}",
             )
-        cells[name] = str(value)
+        # Programs that know no missing integers write 1.0 for 1.
+        whole = isinstance(value, float) and value.is_integer()
+        cells[name] = str(int(value) if whole else value)
     return Row(number, cells, shares)
 
 
-def _json_shares(row: dict, label: str, where: str) -> dict[str, float] | None:
+def _json_shares(row: Mapping[str, Any], label: str, where: str) -> dict[str, float] | None:
     """Returns the shares in the keys LABEL:NAME of a row, or in the object under LABEL, None for neither."""
     columns = share_columns(row, label, where)
     if isinstance(row.get(label), dict):
