@@ -1,5 +1,8 @@
 """Layers of a model and tensors of a layer, for which Keras has no public function."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import keras
 
 
@@ -21,14 +24,27 @@ def operations(model: keras.Model) -> list[keras.Operation]:
     return list(getattr(model, "operations", model.layers))
 
 
+def calls(model: keras.Model) -> list[Any]:
+    """Returns the calls (nodes) of layers and operations that make up a model; none where it is no graph."""
+    graph = getattr(model, "_functional", None) or model
+    by_depth = getattr(graph, "_nodes_by_depth", {})
+    return [node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth]]
+
+
+def arguments_with(call: Any, values: Mapping[int, Any]) -> tuple[tuple, dict[str, Any]]:
+    """Returns the arguments of a call with values, by the tensors' `id`, in the place of its tensors."""
+    return call.arguments.fill_in(values)
+
+
+def constants_read(call: Any) -> list[Any]:
+    """Returns what a call takes that no other makes: the 255 of "x / 255"."""
+    given = keras.tree.flatten((call.arguments.args, call.arguments.kwargs))
+    return [value for value in given if value is not None and not isinstance(value, keras.KerasTensor)]
+
+
 def producers(model: keras.Model) -> dict[int, keras.Operation]:
     """Returns what makes each tensor of a functional model, by the tensor's `id`."""
-    return {
-        id(tensor): operation
-        for operation in operations(model)
-        for node in operation._inbound_nodes[:1]
-        for tensor in node.output_tensors
-    }
+    return {id(tensor): call.operation for call in calls(model) for tensor in call.output_tensors}
 
 
 def tensors_read(operation: keras.Operation) -> list[keras.KerasTensor]:

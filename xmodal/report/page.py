@@ -289,12 +289,13 @@ def _transfer(report: TransferReport) -> str:
     caption = (
         f"{report.source_model} to {report.target_model}, growth: {report.growth}; digests cut to 12 digits"
     )
-    unmatched = ", ".join(report.unmatched_source)
+    unmatched, settings = (", ".join(names) for names in (report.unmatched_source, report.different_settings))
     return "\n".join(
         [
             markup.paragraph(_difference(report)),
             markup.table(caption, head, rows, numbers=("parameters",), stressed=grown),
             markup.paragraph(f"Not taken over from the source: {unmatched}.") if unmatched else "",
+            markup.paragraph(f"Settings differ: {settings}.") if settings else "",
         ]
     )
 

@@ -6,13 +6,33 @@ from collections.abc import Iterator
 
 import keras
 
+from xmodal.transfer.state import OwnWeights, holds_state
+
 # The block of a stage that a layer of a ResNet or DenseNet belongs to.
 BLOCK = re.compile(r"(conv\d+_block)(\d+)(?=_)")
 
 
-def weighted_layers(model: keras.Model) -> dict[str, keras.Layer]:
-    """Returns the layers of a model that have weights, by their paths, nested models separated by "/"."""
+def weighted_layers(model: keras.Model) -> dict[str, keras.Layer | OwnWeights]:
+    """Returns what holds weights, a vocabulary or the like in a model, by paths, nested models with "/".
+
+    Beside the layers that is what a subclassed model has of its own.
+    """
     return {path: layer for path, _, layer in _walk(model)}
+
+
+def layer_paths(model: keras.Model, path: str = "") -> list[str]:
+    """Returns the paths of all layers of a model, of those without weights and of nested models too."""
+    named = [(f"{path}{name}", layer) for name, layer in _named(model)]
+    nested = [layer_paths(layer, f"{name}/") for name, layer in named if isinstance(layer, keras.Model)]
+    own = [path + OwnWeights.name] if OwnWeights(model).weights else []
+    return [name for name, _ in named] + sum(nested, own)
+
+
+def owner(model: keras.Model, path: str) -> keras.Model:
+    """Returns the model, nested perhaps, that the layer of a path is part of."""
+    for name in path.split("/")[:-1]:
+        model = dict(_named(model))[name]
+    return model
 
 
 def roles(model: keras.Model) -> dict[str, str]:
@@ -50,21 +70,37 @@ def _with_last_blocks(made: dict[str, str]) -> dict[str, str]:
     }
 
 
-def _walk(model: keras.Model, path: str = "", role: str = "") -> Iterator[tuple[str, str, keras.Layer]]:
-    """Yields path, role and layer of all that has weights; "#n" ends the parts of a role that Keras named."""
+def _walk(
+    model: keras.Model, path: str = "", role: str = ""
+) -> Iterator[tuple[str, str, keras.Layer | OwnWeights]]:
+    """Yields path, role and layer of all that holds something; "#n" ends what Keras named of a role."""
     seen: Counter[str] = Counter()
-    for layer in model.layers:
-        if not layer.weights:
+    for name, layer in _named(model):
+        if not (layer.weights or holds_state(layer)):
             continue
         kind = _own_name(type(layer))
-        own = layer.name
+        own = name
         if re.fullmatch(rf"{kind}(_\d+)?", own):
             own = f"{kind}#{seen[kind]}"
             seen[kind] += 1
         if isinstance(layer, keras.Model):
-            yield from _walk(layer, f"{path}{layer.name}/", f"{role}{own}/")
+            yield from _walk(layer, f"{path}{name}/", f"{role}{own}/")
         else:
-            yield path + layer.name, role + own, layer
+            yield path + name, role + own, layer
+    own_weights = OwnWeights(model)
+    if own_weights.weights:
+        yield path + OwnWeights.name, role + OwnWeights.name, own_weights
+
+
+def _named(model: keras.Model) -> list[tuple[str, keras.Layer]]:
+    """Returns the layers with their names; in subclassed models several may have one, and get numbers."""
+    seen: Counter[str] = Counter()
+    named = []
+    for layer in model.layers:
+        seen[layer.name] += 1
+        again = f"~{seen[layer.name]}" if seen[layer.name] > 1 else ""
+        named.append((layer.name + again, layer))
+    return named
 
 
 def _own_name(kind: type) -> str:

@@ -1,21 +1,22 @@
 """Weights copied layer by layer from one Keras model into another, with an account of each layer."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
-from typing import Literal
+from typing import Literal, get_args
 
 import keras
 import numpy as np
 
-from xmodal.core.errors import UserError
-from xmodal.core.formatting import first_few
-from xmodal.transfer.growth import Growth, grown_weights, weight_shapes
-from xmodal.transfer.roles import roles, weighted_layers
+from xmodal.core.errors import UserError, nearest
+from xmodal.core.formatting import cut, first_few
+from xmodal.transfer.growth import Growth, grown_weights
+from xmodal.transfer.matching import MAX_LAYERS, Plan, declared, matched
+from xmodal.transfer.settings import different_settings, unpaired_steps
+from xmodal.transfer.state import give_state, layer_state
 
-# Of each side that an error lists.
-MAX_LAYERS = 6
+# Of what Keras says of a layer or a probe.
+MOST_LETTERS = 200
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class LayerTransfer:
         action: "copied", "grown" (new in the target, by `rule`) or "left" (declared as not transferred).
         rule: how the weights were found.
         parameters: the number of scalars in the layer.
-        sha256: digest over the layer's weights after the transfer.
+        sha256: digest over the layer's weights, and its vocabulary or bins, after the transfer.
     """
 
     target: str
@@ -50,6 +51,8 @@ class TransferReport:
         unmatched_source: source layers with no place in the target, all of them declared in `drop`.
         max_abs_difference: largest absolute difference between the outputs of both models on the
             probe batch after the transfer, None without a probe.
+        different_settings: layers without weights, such as a Rescaling, that are in one of the models alone,
+            and copied ones of other settings: outputs may differ for these, whatever the weights are.
 
     Example:
         >>> base = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, name="shared")])
@@ -64,6 +67,7 @@ class TransferReport:
     layers: tuple[LayerTransfer, ...]
     unmatched_source: tuple[str, ...]
     max_abs_difference: float | None
+    different_settings: tuple[str, ...] = ()
 
     def parameters(self, action: str) -> int:
         """Returns the number of parameters in the layers of one action."""
@@ -80,7 +84,9 @@ class TransferReport:
             f"({self.parameters('copied'):,} parameters), {len(self.names('grown'))} grown by {self.growth}"
         )
         if self.unmatched_source:
-            told += f", no place for {', '.join(self.unmatched_source)}"
+            told += f", no place for {first_few(self.unmatched_source, MAX_LAYERS)}"
+        if self.different_settings:
+            told += f"; settings differ: {first_few(self.different_settings, MAX_LAYERS)}"
         return f"{told}; largest difference of the outputs on a batch: {self.max_abs_difference}"
 
 
@@ -89,9 +95,9 @@ def transfer_weights(
     target: keras.Model,
     *,
     growth: Growth = "identity",
-    grow: Sequence[str] = (),
-    leave: Sequence[str] = (),
-    drop: Sequence[str] = (),
+    grow: str | Sequence[str] = (),
+    leave: str | Sequence[str] = (),
+    drop: str | Sequence[str] = (),
     rename: Mapping[str, str] | None = None,
     probe: np.ndarray | None = None,
 ) -> TransferReport:
@@ -103,13 +109,15 @@ def transfer_weights(
     Identity growth sets a new convolution to the kernel that passes its input on, so that the grown
     network computes what the source did (Net2DeeperNet: Chen, Goodfellow and Shlens 2016,
     arXiv:1511.05641, section 2.3), and the end of a new residual branch to zero (Goyal et al. 2017,
-    arXiv:1706.02677, section 5.1). Nothing is changed when an error is raised.
+    arXiv:1706.02677, section 5.1). Statistics, vocabularies and bins that layers were adapted to are
+    copied as weights are. Nothing is changed when an error is raised.
 
     Args:
         source: any built Keras model.
         target: any built Keras model.
         growth: "identity" sets grown layers to pass their input on, "random" leaves them as initialised.
-        grow: patterns (`*`, `?`) of target layers that are new and may be grown.
+        grow: patterns (`*`, `?`) of target layers that are new and may be grown; one of them may be a plain
+            string. That of a nested model stands for all layers in it.
         leave: patterns of target layers that keep their weights, such as a head.
         drop: patterns of source layers that need no place in the target.
         rename: target layer path -> source layer path, where the two names differ.
@@ -119,8 +127,9 @@ def transfer_weights(
         A `TransferReport`.
 
     Raises:
-        UserError: when a layer of either side is unmatched and not declared, when none matches at all, or
-            when a layer to be grown cannot be an identity.
+        UserError: when a layer of either side is unmatched and not declared, or none matches at all; when a
+            pattern matches nothing, a layer to be grown cannot be an identity, a model is not built, or
+            the probe does not fit both.
 
     Example:
         >>> shared = keras.layers.Dense(3, name="shared")
@@ -132,106 +141,111 @@ def transfer_weights(
         >>> report.max_abs_difference
         0.0
     """
-    sources, targets = weighted_layers(source), weighted_layers(target)
-    pairs, grown, left = _match(source, target, grow=grow, leave=leave, rename=rename or {})
-    used = {match.name for match in pairs.values()}
-    dropped = [name for name in sources if name not in used]
-    missing = [name for name in targets if name not in pairs and name not in grown + left]
-    undeclared = [name for name in dropped if not _declared(name, drop)]
-    if missing or undeclared:
-        raise UserError(
-            f"layers of {source.name!r} and {target.name!r} do not match: only in the target: "
-            f"{_shapes(targets, missing)}; only in the source: {_shapes(sources, undeclared)}",
-            "declare the target's by `grow` or `leave` and the source's by `drop`",
-        )
-    # Unless all of the target is to stay as it is.
-    if sources and not pairs and len(left) < len(targets):
-        raise UserError(
-            f"no layer of {source.name!r} is one of {target.name!r} too", "choose networks of one family"
-        )
-    kernels = grown_weights(target, {name: targets[name] for name in grown}) if growth == "identity" else {}
-
-    for name, match in pairs.items():
-        targets[name].set_weights(match.layer.get_weights())
-        if isinstance(targets[name], keras.layers.Normalization):
-            # It computes with what it made of its weights before.
-            targets[name].finalize_state()
-    for name, weights in kernels.items():
-        targets[name].set_weights(weights)
-
-    def entry(name: str) -> LayerTransfer:
-        if name in pairs:
-            return _entry(name, targets[name], pairs[name].name, "copied", pairs[name].rule)
-        if name in grown:
-            return _entry(name, targets[name], None, "grown", growth)
-        return _entry(name, targets[name], None, "left", "declared")
-
+    if growth not in get_args(Growth):
+        raise UserError(f"`growth={growth}` is not known", nearest(str(growth), get_args(Growth)))
+    plan = matched(source, target, grow=grow, leave=leave, drop=drop, rename=rename or {})
+    new = {path: plan.targets[path] for path in plan.grown}
+    kernels = grown_weights(target, new) if growth == "identity" else {}
+    with _undone_on_errors(plan, kernels):
+        _copy(plan, kernels)
+        difference = None if probe is None else _probed(source, target, probe)
+    _forget_functions(target)
     return TransferReport(
         source_model=source.name,
         target_model=target.name,
         growth=growth,
-        layers=tuple(entry(name) for name in targets),
-        unmatched_source=tuple(dropped),
-        max_abs_difference=None if probe is None else output_difference(source, target, probe),
+        layers=tuple(_entry(path, plan, growth) for path in plan.targets),
+        unmatched_source=plan.dropped,
+        max_abs_difference=difference,
+        different_settings=_different_settings(source, target, plan),
     )
 
 
 def output_difference(first: keras.Model, second: keras.Model, inputs: np.ndarray) -> float:
-    """Returns the largest absolute difference between the outputs of two models on one batch (B, ...)."""
-    outputs = [keras.tree.flatten(model(inputs, training=False)) for model in (first, second)]
-    return max(
-        float(np.max(np.abs(keras.ops.convert_to_numpy(a) - keras.ops.convert_to_numpy(b))))
-        for a, b in zip(*outputs, strict=True)
+    """Returns the largest absolute difference between the outputs of two models on one batch (B, ...).
+
+    Raises:
+        ValueError: when their outputs are not of the same shapes.
+    """
+    outputs = [
+        [np.asarray(keras.ops.convert_to_numpy(part), np.float64) for part in keras.tree.flatten(made)]
+        for made in (model(inputs, training=False) for model in (first, second))
+    ]
+    shapes = [[part.shape for part in parts] for parts in outputs]
+    if shapes[0] != shapes[1]:
+        raise ValueError(f"outputs of shapes {shapes[0]} and {shapes[1]}")
+    return float(np.max([np.max(np.abs(a - b)) for a, b in zip(*outputs, strict=True)]))
+
+
+@contextmanager
+def _undone_on_errors(plan: Plan, kernels: Mapping[str, list[np.ndarray]]):
+    """Gives the target its own weights again when what is done inside fails."""
+    before = {path: layer_state(plan.targets[path]) for path in (*plan.pairs, *kernels)}
+    try:
+        yield
+    except BaseException:
+        for path, state in before.items():
+            give_state(plan.targets[path], state)
+        raise
+
+
+def _copy(plan: Plan, kernels: Mapping[str, list[np.ndarray]]) -> None:
+    for path, match in plan.pairs.items():
+        try:
+            give_state(plan.targets[path], layer_state(match.layer))
+        except Exception as error:
+            raise UserError(
+                f"{path!r} cannot hold what {match.path!r} of the source holds ({_reason(error)})",
+                "name it in `leave`, or build both alike",
+            ) from error
+    for path, weights in kernels.items():
+        plan.targets[path].set_weights(weights)
+
+
+def _probed(source: keras.Model, target: keras.Model, probe: np.ndarray) -> float:
+    try:
+        return output_difference(source, target, probe)
+    except Exception as error:
+        raise UserError(
+            f"the outputs of {source.name!r} and {target.name!r} cannot be compared on the probe "
+            f"({_reason(error)})",
+            "give a batch of inputs that both models take, or no `probe`",
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    return cut(" ".join(str(error).split()), MOST_LETTERS)
+
+
+def _forget_functions(model: keras.Model) -> None:
+    """Lets Keras trace a model anew: what it traced before holds statistics and vocabularies as constants."""
+    for name in ("train_function", "test_function", "predict_function"):
+        if getattr(model, name, None) is not None:
+            setattr(model, name, None)
+
+
+def _different_settings(source: keras.Model, target: keras.Model, plan: Plan) -> tuple[str, ...]:
+    copied = [
+        difference
+        for path, match in plan.pairs.items()
+        for difference in different_settings(path, match.layer, plan.targets[path])
+    ]
+    further = unpaired_steps(
+        source,
+        target,
+        ignored=(lambda path: declared(path, plan.drop), lambda path: declared(path, plan.leave)),
+        grown=bool(plan.grown),
     )
+    return (*copied, *further)
 
 
-@dataclass(frozen=True)
-class _Match:
-    name: str
-    layer: keras.Layer
-    rule: str
-
-
-def _match(source, target, *, grow, leave, rename) -> tuple[dict[str, _Match], list[str], list[str]]:
-    sources, targets = weighted_layers(source), weighted_layers(target)
-    by_role = {role: path for path, role in roles(source).items()}
-    role_of = roles(target)
-    pairs: dict[str, _Match] = {}
-    grown: list[str] = []
-    left: list[str] = []
-    for name, layer in targets.items():
-        role = role_of[name]
-        origin = rename.get(name) or by_role.get(role, "")
-        found = sources.get(origin)
-        if _declared(name, leave):
-            left.append(name)
-        elif found is not None and _alike(found, layer):
-            pairs[name] = _Match(origin, found, "renamed" if name in rename else _rule(name, origin))
-        elif _declared(name, grow):
-            grown.append(name)
-    return pairs, grown, left
-
-
-def _alike(one: keras.Layer, other: keras.Layer) -> bool:
-    """Tells whether two layers have weights of the same shapes, and take the same strides."""
-    strides = [getattr(layer, "strides", None) for layer in (one, other)]
-    return weight_shapes(one) == weight_shapes(other) and strides[0] == strides[1]
-
-
-def _declared(name: str, patterns: Sequence[str]) -> bool:
-    return any(fnmatchcase(name, pattern) for pattern in patterns)
-
-
-def _rule(name: str, origin: str) -> str:
-    return "same name and shapes" if name == origin else "same place and shapes"
-
-
-def _shapes(layers: Mapping[str, keras.Layer], names: Sequence[str]) -> str:
-    return first_few([f"{name} {weight_shapes(layers[name])}" for name in names], MAX_LAYERS) or "none"
-
-
-def _entry(name, layer, source, action, rule) -> LayerTransfer:
-    digest = hashlib.sha256()
-    for weight in layer.get_weights():
-        digest.update(np.ascontiguousarray(weight).tobytes())
-    return LayerTransfer(name, source, action, rule, layer.count_params(), digest.hexdigest())
+def _entry(path: str, plan: Plan, growth: str) -> LayerTransfer:
+    layer = plan.targets[path]
+    parameters = sum(int(np.prod(weight.shape)) for weight in layer.weights)
+    digest = layer_state(layer).sha256()
+    if path in plan.pairs:
+        match = plan.pairs[path]
+        return LayerTransfer(path, match.path, "copied", match.rule, parameters, digest)
+    if path in plan.grown:
+        return LayerTransfer(path, None, "grown", growth, parameters, digest)
+    return LayerTransfer(path, None, "left", "declared", parameters, digest)

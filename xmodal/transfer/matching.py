@@ -1,0 +1,171 @@
+"""Which layer of one model is which of another one, and what was declared of the others."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
+
+import keras
+
+from xmodal.core.errors import UserError
+from xmodal.core.formatting import first_few
+from xmodal.transfer.growth import weight_shapes
+from xmodal.transfer.roles import layer_paths, roles, weighted_layers
+from xmodal.transfer.state import OwnWeights
+
+# Of each side that an error or an account lists.
+MAX_LAYERS = 6
+
+
+@dataclass(frozen=True)
+class Match:
+    """A layer of the source.
+
+    Attributes:
+        path: its path.
+        layer: itself.
+        rule: how it was found.
+    """
+
+    path: str
+    layer: keras.Layer | OwnWeights
+    rule: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What becomes of each layer.
+
+    Attributes:
+        targets: the target's layers that hold something, by their paths.
+        pairs: target path -> the layer whose weights it gets.
+        grown, left: target paths that were declared as new, or as to be left alone.
+        dropped: source paths without a place.
+        leave, drop: the patterns.
+    """
+
+    targets: Mapping[str, keras.Layer | OwnWeights]
+    pairs: Mapping[str, Match]
+    grown: tuple[str, ...]
+    left: tuple[str, ...]
+    dropped: tuple[str, ...]
+    leave: tuple[str, ...]
+    drop: tuple[str, ...]
+
+
+def matched(
+    source: keras.Model,
+    target: keras.Model,
+    *,
+    grow: str | Sequence[str],
+    leave: str | Sequence[str],
+    drop: str | Sequence[str],
+    rename: Mapping[str, str],
+) -> Plan:
+    """Finds the layers of two models that are the same; see `transfer_weights` for the arguments.
+
+    Raises:
+        UserError: for layers neither matched nor declared, patterns of none, models that are not built.
+    """
+    grow, leave, drop = (_patterns(given) for given in (grow, leave, drop))
+    _require_built(source, target)
+    _require_names(target, grow=grow, leave=leave, rename=tuple(rename))
+    _require_names(source, drop=drop, rename=tuple(rename.values()))
+    sources, targets = weighted_layers(source), weighted_layers(target)
+    left = tuple(path for path in targets if declared(path, leave))
+    pairs = _pairs(source, target, rename)
+    pairs = {path: match for path, match in pairs.items() if path not in left}
+    grown = tuple(path for path in targets if path not in (*pairs, *left) and declared(path, grow))
+    used = {match.path for match in pairs.values()}
+    dropped = tuple(path for path in sources if path not in used)
+    _require_all(
+        source,
+        target,
+        missing={path: layer for path, layer in targets.items() if path not in (*pairs, *grown, *left)},
+        undeclared={path: sources[path] for path in dropped if not declared(path, drop)},
+    )
+    # Unless all of the target is to stay as it is.
+    if sources and not pairs and len(left) < len(targets):
+        raise UserError(
+            f"no layer of {source.name!r} is one of {target.name!r} too", "choose networks of one family"
+        )
+    return Plan(targets, pairs, grown, left, dropped, leave, drop)
+
+
+def declared(path: str, patterns: Sequence[str]) -> bool:
+    """Tells whether a pattern matches a path, or that of a model which the layer is nested in."""
+    parts = path.split("/")
+    places = ["/".join(parts[: count + 1]) for count in range(len(parts))]
+    return any(place == pattern or fnmatchcase(place, pattern) for place in places for pattern in patterns)
+
+
+def _patterns(given: str | Sequence[str]) -> tuple[str, ...]:
+    return (given,) if isinstance(given, str) else tuple(given)
+
+
+def _require_built(*models: keras.Model) -> None:
+    for model in models:
+        if not model.built:
+            raise UserError(
+                f"{model.name!r} is not built: it has no weights yet",
+                "call it on a batch first, or give it a `keras.Input`",
+            )
+
+
+def _require_names(model: keras.Model, **arguments: tuple[str, ...]) -> None:
+    """Refuses patterns that match no layer: a misspelled one would be of no effect."""
+    paths = layer_paths(model)
+    for argument, patterns in arguments.items():
+        for pattern in patterns:
+            if not any(declared(path, [pattern]) for path in paths):
+                raise UserError(
+                    f"`{argument}={pattern}` matches no layer of {model.name!r}", _near(pattern, paths)
+                )
+
+
+def _near(pattern: str, paths: Sequence[str]) -> str:
+    close = get_close_matches(pattern, paths, n=3)
+    if close:
+        return f"did you mean {' or '.join(map(repr, close))}?"
+    return f"it has {first_few(paths, MAX_LAYERS) or 'no layers'}"
+
+
+def _pairs(source: keras.Model, target: keras.Model, rename: Mapping[str, str]) -> dict[str, Match]:
+    sources, targets = weighted_layers(source), weighted_layers(target)
+    by_role = {role: path for path, role in roles(source).items()}
+    role_of = roles(target)
+    pairs = {}
+    for path, layer in targets.items():
+        origin = rename.get(path) or by_role.get(role_of[path], "")
+        found = sources.get(origin)
+        if found is not None and _alike(found, layer):
+            same = "same name and shapes" if path == origin else "same place and shapes"
+            pairs[path] = Match(origin, found, "renamed" if path in rename else same)
+    return pairs
+
+
+def _alike(one: keras.Layer | OwnWeights, other: keras.Layer | OwnWeights) -> bool:
+    """Tells whether two layers have weights of the same shapes, and take the same strides."""
+    strides = [getattr(layer, "strides", None) for layer in (one, other)]
+    held = [bool(layer.weights) or type(layer) for layer in (one, other)]
+    return weight_shapes(one) == weight_shapes(other) and strides[0] == strides[1] and held[0] == held[1]
+
+
+def _require_all(
+    source: keras.Model,
+    target: keras.Model,
+    *,
+    missing: Mapping[str, keras.Layer | OwnWeights],
+    undeclared: Mapping[str, keras.Layer | OwnWeights],
+) -> None:
+    if missing or undeclared:
+        raise UserError(
+            f"layers of {source.name!r} and {target.name!r} do not match: only in the target: "
+            f"{_shapes(missing)}; only in the source: {_shapes(undeclared)}",
+            "declare the target's by `grow` or `leave` and the source's by `drop`",
+        )
+
+
+def _shapes(layers: Mapping[str, keras.Layer | OwnWeights]) -> str:
+    told = [f"{path} {weight_shapes(layer)}" for path, layer in layers.items()]
+    return first_few(told, MAX_LAYERS) or "none"
