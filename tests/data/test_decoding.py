@@ -13,7 +13,7 @@ from PIL import Image, ImageOps
 from xmodal.data.decoding import decode, decoded_pixels
 from xmodal.data.image_headers import declared_size
 from xmodal.data.images import batches
-from xmodal.export.serving import pixels
+from xmodal.export.serving import pixels, pixels_or_black
 
 RNG = np.random.default_rng(0)
 RGBA = Image.fromarray(RNG.integers(0, 255, (6, 5, 4)).astype(np.uint8))
@@ -211,6 +211,17 @@ def test_what_declares_too_much_is_refused_before_it_is_decoded(kind, tmp_path):
         decoded_pixels(content)
     with pytest.raises(tf.errors.InvalidArgumentError, match="too many pixels"):
         pixels(tf.constant([content]), 32)
+
+
+def test_whoever_decodes_has_a_limit_of_pixels():
+    content = encoded(Image.new("RGB", (20, 10)), "PNG")
+    for limit in (0, 200, 10**9):
+        assert decode(tf.constant(content), 8, limit).shape == (8, 8, 3)
+        assert pixels(tf.constant([content]), 8, limit).shape == (1, 8, 8, 3)
+        assert pixels_or_black(tf.constant([content, b""]), 8, limit).shape == (2, 8, 8, 3)
+    for read in (decode, lambda one, *others: pixels(one[None], *others)):
+        with pytest.raises(tf.errors.InvalidArgumentError, match="too many pixels"):
+            read(tf.constant(content), 8, 199)
 
 
 def test_a_limit_of_pixels(tmp_path):

@@ -607,6 +607,18 @@ def test_photographs_at_any_depth_in_the_order_of_their_paths(tmp_path):
         load_unlabelled(f"unlabelled:{tmp_path / 'photos'}", cache=tmp_path, bad_images="fail")
 
 
+def test_photographs_of_too_many_pixels_are_left_out(tmp_path):
+    for number, height in enumerate((10, 20, 30)):
+        write(tmp_path / f"{number}.png", png(number, height=height, width=10))
+    for limit, left_out in ((99, 3), (100, 2), (200, 1), (300, 0), (0, 0)):
+        if left_out == 3:
+            with pytest.raises(UserError):
+                load_unlabelled(f"unlabelled:{tmp_path}", cache=tmp_path, max_pixels=limit)
+            continue
+        split, report = load_unlabelled(f"unlabelled:{tmp_path}", cache=tmp_path, max_pixels=limit)
+        assert (len(split), len(report.dropped)) == (3 - left_out, left_out)
+
+
 def test_photographs_that_are_not_there(tmp_path, load):
     with pytest.raises(UserError, match=r"the folder '.*none' does not exist; check the path of `dataset`"):
         load_unlabelled(f"unlabelled:{tmp_path / 'none'}", cache=tmp_path)

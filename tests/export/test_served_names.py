@@ -40,7 +40,7 @@ PICTURES = [picture(colour) for colour in ((250, 30, 30), (20, 240, 20), (20, 20
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory):
+def parts(tmp_path_factory):
     folder = tmp_path_factory.mktemp("names")
     # Cats and dogs are animals for this BERT, and oaks are plants.
     groups = (("animal", "cat", "dog"), ("plant", "oak"))
@@ -48,7 +48,12 @@ def served(tmp_path_factory):
     texts = [f"a photo of a {name}" for name in NAMES]
     with pytest.warns(DeprecationWarning, match="__array__"):
         speaker = tiny_speaker(folder)
-    return ServedNames(speaker, encoder, texts, scale=8.0)
+    return speaker, encoder, texts
+
+
+@pytest.fixture(scope="module")
+def served(parts):
+    return ServedNames(*parts, scale=8.0)
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +104,23 @@ def test_the_predictor_gives_what_the_graph_gives(served, exported):
     assert own.label == "oak"
     (text,) = Predictor(exported).asked(answers)([Item("words", b"a photo of a dog", True)])
     assert text.label == "animal"
+
+
+def test_an_export_has_the_limit_of_pixels_of_its_run(parts, tmp_path_factory):
+    speaker, *others = parts
+    small = tf.io.encode_png(np.ones((9, 10, 3), np.uint8)).numpy()
+    # Of 240 and of 90 pixels.
+    items = [Item("large", PICTURES[0], False), Item("small", small, False)]
+    for limit, problems in ((100, ["20 x 12 pixels, which are too many", ""]), (240, ["", ""])):
+        limited = ServedNames(dataclasses.replace(speaker, max_pixels=limit), *others)
+        folder = export_saved_model(limited, tmp_path_factory.mktemp("limited") / "names")
+        assert [answer.problem for answer in Predictor(folder)(items)] == problems
+        signature = tf.saved_model.load(folder).signatures["serving_default"]
+        if limit == 100:
+            with pytest.raises(tf.errors.InvalidArgumentError, match="too many pixels"):
+                signature(image_bytes=tf.constant(PICTURES))
+        else:
+            signature(image_bytes=tf.constant(PICTURES))
 
 
 def test_the_nearest_of_several_descriptions_speaks_for_an_answer(served, exported):

@@ -33,7 +33,7 @@ def decode(encoded: tf.Tensor, image_size: int, max_pixels: int = MAX_PIXELS) ->
     Raises:
         tf.errors.InvalidArgumentError: for bytes that are no image, or a part of one.
     """
-    return squashed(decoded_pixels(encoded), (image_size, image_size))
+    return squashed(decoded_pixels(encoded, max_pixels), (image_size, image_size))
 
 
 def squashed(pixels: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:

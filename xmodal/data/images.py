@@ -137,7 +137,12 @@ def load_images(
 
 
 def load_unlabelled(
-    dataset: str, *, cache: Path, offline: bool = False, bad_images: str = "skip"
+    dataset: str,
+    *,
+    cache: Path,
+    offline: bool = False,
+    bad_images: str = "skip",
+    max_pixels: int = MAX_PIXELS,
 ) -> tuple[ImageSplit, DataReport]:
     """Lists and audits images that nobody has labelled. No pixels are kept.
 
@@ -146,6 +151,7 @@ def load_unlabelled(
         cache: folder of downloaded data.
         offline: reach for nothing.
         bad_images: what to do with unreadable files: "skip" or "fail".
+        max_pixels: of an image; what has more is left out before it is decoded. 0 for no limit.
 
     Returns:
         The images, in the order of their paths, of which each label is 0; and the audit's report.
@@ -154,7 +160,8 @@ def load_unlabelled(
         UserError: when there are none that can be read.
     """
     raw = read_unlabelled(dataset, cache, offline)
-    found = scan([example.item for example in raw.examples], decoded_pixels)
+    pixels = partial(decoded_pixels, max_pixels=max_pixels)
+    found = scan([example.item for example in raw.examples], pixels)
     kept, report = audit_unlabelled(raw.examples, found, kind=IMAGES, bad_images=bad_images)
     split = _image_split(columns(kept, "test", ("",)))
     warnings = raw.warnings + report.warnings

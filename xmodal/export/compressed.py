@@ -17,7 +17,7 @@ import tensorflow as tf
 from xmodal.core.files import folder_bytes
 from xmodal.core.formatting import interval
 from xmodal.core.sums import summed_folder
-from xmodal.data.decoding import decode
+from xmodal.data.decoding import MAX_PIXELS, decode
 from xmodal.data.images import ImageSplit
 from xmodal.evaluation.intervals import compare_paired, wilson_interval
 from xmodal.export import fresh_process_timing
@@ -153,6 +153,7 @@ def small_images(
     model: keras.Model,
     *,
     image_size: int,
+    max_pixels: int = MAX_PIXELS,
     temperature: float,
     names: tuple[str, ...],
     representative: ImageSplit,
@@ -168,6 +169,7 @@ def small_images(
         exported: the folder of the run's export; the form goes to `form_folder` of it.
         model: RGB images (B, H, W, 3) from 0 to 255 -> logits (B, C).
         image_size: side of the images in pixels.
+        max_pixels: of an encoded image; more are not decoded.
         temperature: calibrates the logits.
         names: the C classes.
         representative: training images, for the ranges of the activations.
@@ -180,6 +182,7 @@ def small_images(
             Path(temporary),
             model,
             image_size=image_size,
+            max_pixels=max_pixels,
             temperature=temperature,
             names=names,
             representative=representative,
@@ -199,6 +202,7 @@ def image_forms(
     model: keras.Model,
     *,
     image_size: int,
+    max_pixels: int = MAX_PIXELS,
     temperature: float,
     names: tuple[str, ...],
     representative: ImageSplit,
@@ -211,7 +215,7 @@ def image_forms(
 
     def pixels(image_bytes):
         images = tf.map_fn(
-            lambda encoded: decode(encoded, image_size),
+            lambda encoded: decode(encoded, image_size, max_pixels),
             image_bytes,
             fn_output_signature=tf.TensorSpec([image_size, image_size, 3], tf.float32),
         )

@@ -14,6 +14,7 @@ from xmodal.core.errors import UserError
 from xmodal.core.files import write_json
 from xmodal.core.records import read_record
 from xmodal.core.sums import check_sums
+from xmodal.data.decoding import MAX_PIXELS
 from xmodal.data.images import ImageSplit, batches
 from xmodal.export.serving import IMAGE_BYTES, TEXT, Inference, Tokenizer, pixels
 from xmodal.models.text_encoder import TextEncoder
@@ -110,19 +111,28 @@ class ServedSpace(tf.Module):
         trunk: RGB images (B, H, W, 3) from 0 to 255 -> features (B, D).
         space: its image head.
         image_size: side of the images in pixels.
+        max_pixels: of an encoded image; more are not decoded.
     """
 
-    def __init__(self, texts: ServedTexts, trunk: keras.Model, space: SharedSpace, image_size: int):
+    def __init__(
+        self,
+        texts: ServedTexts,
+        trunk: keras.Model,
+        space: SharedSpace,
+        image_size: int,
+        max_pixels: int = MAX_PIXELS,
+    ):
         super().__init__()
         self.texts = texts
         self._trunk = Inference(trunk)
         self._head = Inference(space.image_head)
         self._image_size = image_size
+        self._max_pixels = max_pixels
 
     @tf.function(input_signature=[IMAGE_BYTES], autograph=False)
     def embed_images(self, image_bytes):
         """Encoded images (B,) -> "embedding" (B, E)."""
-        features = self._trunk(pixels(image_bytes, self._image_size))
+        features = self._trunk(pixels(image_bytes, self._image_size, self._max_pixels))
         return {"embedding": self._head(tf.cast(features, tf.float32))}
 
     def signatures(self) -> dict[str, Callable]:

@@ -93,6 +93,8 @@ class Predictor:
         self.answer_texts = _outputs_of(answering(loaded.signatures, "text"))
         self.answer_pairs = _outputs_of(answering(loaded.signatures, "image_bytes", "text"))
         self._embed = _outputs_of(loaded.signatures.get("embed_text"))
+        # None for an export that does not tell.
+        self._max_pixels = int(loaded.max_pixels) if hasattr(loaded, "max_pixels") else None
         self._scale = float(loaded.scale) if hasattr(loaded, "scale") else SCALE
         images = answering(loaded.signatures, "image_bytes")
         told = images.structured_outputs if images else {}
@@ -172,7 +174,7 @@ class Predictor:
         asks = {"pair": self.answer_pairs, "text": self.answer_texts, "picture": self.answer_images}
         for start in range(0, len(items), BATCH):
             part = [self._as_taken(item) for item in items[start : start + BATCH]]
-            answers = [Answer(item.name, problem=_problem(item)) for item in part]
+            answers = [Answer(item.name, problem=_problem(item, self._max_pixels)) for item in part]
             for kind, ask in asks.items():
                 indices = [
                     index
@@ -250,17 +252,19 @@ def _kind(item: Item) -> str:
     return "text" if item.is_text else "picture"
 
 
-def _problem(item: Item) -> str:
+def _problem(item: Item, max_pixels: int | None) -> str:
     """Tells why an item cannot be answered; empty when it can."""
     if item.problem:
         return item.problem
     if item.is_text:
         return _problem_of_text(item.content) or ("" if item.content.strip() else "empty")
     if item.text is None:
-        return _problem_of_picture(item.content)
+        return _problem_of_picture(item.content, max_pixels)
     if not item.content and not item.text.strip():
         return "neither a picture nor a text"
-    return _problem_of_text(item.text) or (_problem_of_picture(item.content) if item.content else "")
+    return _problem_of_text(item.text) or (
+        _problem_of_picture(item.content, max_pixels) if item.content else ""
+    )
 
 
 def _problem_of_text(text: bytes) -> str:
@@ -271,13 +275,13 @@ def _problem_of_text(text: bytes) -> str:
     return ""
 
 
-def _problem_of_picture(encoded: bytes) -> str:
+def _problem_of_picture(encoded: bytes, max_pixels: int | None) -> str:
     import tensorflow as tf
 
-    from xmodal.data.decoding import decoded_pixels, why_not_decoded
+    from xmodal.data.decoding import MAX_PIXELS, decoded_pixels, why_not_decoded
 
     try:
-        decoded_pixels(encoded)
+        decoded_pixels(encoded, max_pixels or MAX_PIXELS)
     except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError) as error:
         return why_not_decoded(encoded, error)
     return ""

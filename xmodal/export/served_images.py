@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from xmodal.bridge.bridge import Bridge
+from xmodal.data.decoding import MAX_PIXELS
 from xmodal.export.serving import (
     IMAGE_BYTES,
     TEXT,
@@ -28,6 +29,7 @@ class ServedImages(Labelled):
     Args:
         image_model: RGB images (B, H, W, 3) from 0 to 255 -> logits (B, C).
         image_size: side of the images in pixels.
+        max_pixels: of an encoded image; more are not decoded.
         temperature: calibrates the image model's logits.
         bridge: probabilities (B, C) -> sentences (B, P).
         text: sentences -> logits of the target question (B, T).
@@ -56,6 +58,7 @@ class ServedImages(Labelled):
         *,
         image_model: keras.Model,
         image_size: int,
+        max_pixels: int = MAX_PIXELS,
         temperature: float,
         bridge: Bridge,
         text: TextClassifier,
@@ -65,8 +68,10 @@ class ServedImages(Labelled):
         super().__init__(names)
         self._image_model = Inference(image_model)
         self._image_size = image_size
-        # What is built on an export asks it for the size of its images.
+        self._max_pixels = max_pixels
+        # What is built on an export asks it for these.
         self.image_side = tf.Variable(image_size, trainable=False, dtype=tf.int32)
+        self.max_pixels = tf.Variable(max_pixels, trainable=False, dtype=tf.int64)
         self._temperature = temperature
         self._bridge = bridge
         self._text_model = Inference(text.model)
@@ -77,7 +82,7 @@ class ServedImages(Labelled):
     @tf.function(input_signature=[IMAGE_BYTES])
     def answer_images(self, image_bytes):
         """Encoded images (B,) -> label, probability, probabilities (B, T) and the sentences read (B,)."""
-        sentences = self._sentences(pixels(image_bytes, self._image_size))
+        sentences = self._sentences(pixels(image_bytes, self._image_size, self._max_pixels))
         return self._answer(self._logits(sentences)) | {"sentence": _in_one(sentences)}
 
     @tf.function(input_signature=[TEXT])
@@ -93,7 +98,7 @@ class ServedImages(Labelled):
         probabilities (Genest and Zidek 1986, doi:10.1214/ss/1177013825). Without one of them it is the
         other; without both, all answers are equally probable.
         """
-        sentences = self._sentences(pixels_or_black(image_bytes, self._image_size))
+        sentences = self._sentences(pixels_or_black(image_bytes, self._image_size, self._max_pixels))
         there = tf.cast(tf.stack([has_image(image_bytes), has_text(text)], axis=1), tf.float32)
         logits = tf.stack([self._logits(sentences), self._logits(text[:, None])], axis=1)
         # Log probabilities are logits less something that all answers share, which the softmax drops.
@@ -108,7 +113,11 @@ class ServedImages(Labelled):
         Images and texts are in one space therefore, BERT's. An image is there where its sentences say it is:
         what they leave out of it is lost.
         """
-        return {"embedding": self._embedded(self._sentences(pixels(image_bytes, self._image_size)))}
+        return {
+            "embedding": self._embedded(
+                self._sentences(pixels(image_bytes, self._image_size, self._max_pixels))
+            )
+        }
 
     @tf.function(input_signature=[TEXT])
     def embed_texts(self, text):

@@ -64,6 +64,7 @@ class ServedNames(Labelled):
         # What is built on an export asks it for these.
         self.scale = tf.Variable(scale, trainable=False, dtype=tf.float32)
         self.image_side = tf.Variable(speaker.image_size[0], trainable=False, dtype=tf.int32)
+        self.max_pixels = tf.Variable(speaker.max_pixels, trainable=False, dtype=tf.int64)
         rows = encoder.model.predict(encoder.padded(texts), batch_size=64, verbose=0)
         self._vectors = tf.Variable(of_length_one(np.asarray(rows)), trainable=False)
 

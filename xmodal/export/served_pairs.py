@@ -6,6 +6,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from xmodal.data.decoding import MAX_PIXELS
 from xmodal.export.serving import (
     IMAGE_BYTES,
     TEXT,
@@ -28,6 +29,7 @@ class ServedPairs(Labelled):
     Args:
         encoders: of both sides.
         image_size: side of the images in pixels.
+        max_pixels: of an encoded image; more are not decoded.
         model: a dict of what a fusion model reads -> logits of the classes (B, C).
         temperature: calibrates these.
         prepare: texts (B,) as they were written -> those that are read (B,), in-graph.
@@ -39,6 +41,7 @@ class ServedPairs(Labelled):
         *,
         encoders: Encoders,
         image_size: int,
+        max_pixels: int = MAX_PIXELS,
         model: keras.Model,
         temperature: float,
         prepare: Callable[[tf.Tensor], tf.Tensor],
@@ -51,8 +54,10 @@ class ServedPairs(Labelled):
         self._preprocessor = Tokenizer(encoders.text.preprocessor)
         self._text_model = Inference(encoders.text_model)
         self._image_size = image_size
-        # What is built on an export asks it for the size of its images.
+        self._max_pixels = max_pixels
+        # What is built on an export asks it for these.
         self.image_side = tf.Variable(image_size, trainable=False, dtype=tf.int32)
+        self.max_pixels = tf.Variable(max_pixels, trainable=False, dtype=tf.int64)
         self._model = Inference(model)
         self._inputs = tuple(model.input)
         self._temperature = temperature
@@ -79,7 +84,7 @@ class ServedPairs(Labelled):
     @tf.function(input_signature=[IMAGE_BYTES])
     def embed_images(self, image_bytes):
         """Encoded images (B,) -> "embedding" (B, D), the trunk's pooled features, of length 1."""
-        rows = self._trunk(pixels(image_bytes, self._image_size))
+        rows = self._trunk(pixels(image_bytes, self._image_size, self._max_pixels))
         return {"embedding": of_length_one(image_parts(rows, self._map_shape)["image"])}
 
     @tf.function(input_signature=[TEXT])
@@ -104,7 +109,7 @@ class ServedPairs(Labelled):
         }
 
     def _seen(self, image_bytes):
-        rows = self._trunk(pixels_or_black(image_bytes, self._image_size))
+        rows = self._trunk(pixels_or_black(image_bytes, self._image_size, self._max_pixels))
         there = tf.cast(has_image(image_bytes), tf.float32)
         return image_parts(rows, self._map_shape) | {"has_image": there}
 

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from xmodal.data.decoding import decode
+from xmodal.data.decoding import MAX_PIXELS, decode
 
 IMAGE_BYTES = tf.TensorSpec([None], tf.string, name="image_bytes")
 TEXT = tf.TensorSpec([None], tf.string, name="text")
@@ -63,12 +63,13 @@ class Tokenizer(tf.Module):
         return self._call(texts)
 
 
-def pixels(image_bytes: tf.Tensor, image_size: int) -> tf.Tensor:
+def pixels(image_bytes: tf.Tensor, image_size: int, max_pixels: int = MAX_PIXELS) -> tf.Tensor:
     """Decodes images in-graph.
 
     Args:
         image_bytes: encoded images (B,).
         image_size: side in pixels.
+        max_pixels: of an encoded image; more are not decoded.
 
     Returns:
         RGB images (B, image_size, image_size, 3) from 0 to 255.
@@ -77,13 +78,15 @@ def pixels(image_bytes: tf.Tensor, image_size: int) -> tf.Tensor:
         tf.errors.InvalidArgumentError: when run, for what is no image.
     """
     one = tf.TensorSpec([image_size, image_size, 3], tf.float32)
-    return tf.map_fn(lambda encoded: decode(encoded, image_size), image_bytes, fn_output_signature=one)
+    return tf.map_fn(
+        lambda encoded: decode(encoded, image_size, max_pixels), image_bytes, fn_output_signature=one
+    )
 
 
-def pixels_or_black(image_bytes: tf.Tensor, image_size: int) -> tf.Tensor:
+def pixels_or_black(image_bytes: tf.Tensor, image_size: int, max_pixels: int = MAX_PIXELS) -> tf.Tensor:
     """As `pixels`, with a black image where there is "" (B,)."""
     black = tf.io.encode_png(tf.zeros([1, 1, 3], tf.uint8))
-    return pixels(tf.where(has_image(image_bytes), image_bytes, black), image_size)
+    return pixels(tf.where(has_image(image_bytes), image_bytes, black), image_size, max_pixels)
 
 
 def has_image(image_bytes: tf.Tensor) -> tf.Tensor:

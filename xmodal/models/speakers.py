@@ -17,7 +17,7 @@ from xmodal.core.errors import UserError, nearest
 from xmodal.core.files import cache_folder, path_of
 from xmodal.core.records import read_record
 from xmodal.core.saved_models import answering, labels_of, load_export, newest_version
-from xmodal.data.decoding import decoded_pixels, framed, squashed
+from xmodal.data.decoding import MAX_PIXELS, decoded_pixels, framed, squashed
 from xmodal.models.applications import Preprocess, application
 from xmodal.models.classifier_outputs import features_and_logits
 from xmodal.models.efficientnet_lite0 import CROP, IMAGE_SIZE, efficientnet_lite0, set_torch_weights
@@ -41,6 +41,7 @@ class Speaker:
             was trained on whole images, squashed into a square.
         method: how a photograph is brought to that size: "bicubic" or "bilinear".
         resources: what an export has to keep beside the weights of the model.
+        max_pixels: of an encoded photograph; more are not decoded.
     """
 
     name: str
@@ -52,13 +53,14 @@ class Speaker:
     crop: float | None = 1.0
     method: str = "bilinear"
     resources: tuple[Any, ...] = ()
+    max_pixels: int = MAX_PIXELS
 
     def read(self, encoded: tf.Tensor) -> tf.Tensor:
         """Reads an encoded photograph, a scalar string, as the classifier sees it: (H, W, 3) float32.
 
         It runs in `tf.data`, in a graph, and therefore in an export. Raises as `decoding.decode` does.
         """
-        return self.frame(decoded_pixels(encoded))
+        return self.frame(decoded_pixels(encoded, self.max_pixels))
 
     def frame(self, images: tf.Tensor) -> tf.Tensor:
         """Brings pixels of any size, (h, w, 3) or (B, h, w, 3), to (..., H, W, 3) float32."""

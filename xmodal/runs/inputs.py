@@ -39,6 +39,7 @@ def configured_unlabelled(config: Config) -> tuple[ImageSplit, DataReport]:
         cache=cache_folder(),
         offline=config.run.offline,
         bad_images=config.data.bad_images,
+        max_pixels=config.data.max_pixels,
     )
 
 

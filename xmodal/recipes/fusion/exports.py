@@ -26,6 +26,7 @@ def export_best(
     served = ServedPairs(
         encoders=pairs.encoders,
         image_size=pairs.session.config.data.image_size,
+        max_pixels=pairs.session.config.data.max_pixels,
         model=fused.model,
         temperature=fused.temperature,
         prepare=text_of(pairs.session.config.documents.scrub),

@@ -5,6 +5,7 @@ are any; a few of them teach, where that is asked for.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -55,6 +56,7 @@ def run(config: Config, clock: Clock) -> report.Run:
     session.check_data(photographs.report)
     with clock.stage("speaker and words"), trainer.scope():
         speaker = make_speaker(names.speaker, names.speaker_names, config.run.offline)
+        speaker = replace(speaker, max_pixels=config.data.max_pixels)
         encoder = text_encoder(session.text_encoder(), config.text.sequence_length)
         words = words_of(trainer, encoder, speaker, question.answers, names.name_text)
     learns = names.adapt == "self_train" or any(names.shots)

@@ -102,7 +102,9 @@ def run(config: Config, clock: Clock) -> report.Run:
         facts=run.facts | facts_of_generator(generator),
         tables=(*run.tables, distances),
     )
-    served = ServedSpace(ServedTexts(encoder, space), backbone, space, config.data.image_size)
+    served = ServedSpace(
+        ServedTexts(encoder, space), backbone, space, config.data.image_size, config.data.max_pixels
+    )
     return finish(
         session,
         run,

@@ -50,6 +50,7 @@ def export_served(
     served = ServedImages(
         image_model=images.classifier.model,
         image_size=session.config.data.image_size,
+        max_pixels=session.config.data.max_pixels,
         temperature=images.temperature,
         bridge=bridge,
         text=text,
@@ -113,6 +114,7 @@ def small_forms(
         exported,
         images.classifier.model,
         image_size=config.data.image_size,
+        max_pixels=config.data.max_pixels,
         temperature=images.temperature,
         names=data.class_names,
         representative=representative_images(data.train, config.run.seed),
