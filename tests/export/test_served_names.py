@@ -115,12 +115,12 @@ def test_an_export_has_the_limit_of_pixels_of_its_run(parts, tmp_path_factory):
         limited = ServedNames(dataclasses.replace(speaker, max_pixels=limit), *others)
         folder = export_saved_model(limited, tmp_path_factory.mktemp("limited") / "names")
         assert [answer.problem for answer in Predictor(folder)(items)] == problems
-        signature = tf.saved_model.load(folder).signatures["serving_default"]
+        loaded = tf.saved_model.load(folder)
         if limit == 100:
             with pytest.raises(tf.errors.InvalidArgumentError, match="too many pixels"):
-                signature(image_bytes=tf.constant(PICTURES))
+                loaded.signatures["speak"](image_bytes=tf.constant(PICTURES))
         else:
-            signature(image_bytes=tf.constant(PICTURES))
+            loaded.signatures["speak"](image_bytes=tf.constant(PICTURES))
 
 
 def test_the_nearest_of_several_descriptions_speaks_for_an_answer(served, exported):

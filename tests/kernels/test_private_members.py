@@ -5,7 +5,17 @@ import inspect
 import keras
 import numpy as np
 
-from xmodal.kernels.layers import all_layers, operations, producers, tensor_made, tensors_read
+from xmodal.kernels.layers import (
+    all_layers,
+    arguments_with,
+    calls,
+    constants_read,
+    forget_vocabulary,
+    operations,
+    producers,
+    tensor_made,
+    tensors_read,
+)
 
 
 def test_all_layers_are_found_inside_others_too():
@@ -35,6 +45,35 @@ def test_what_layers_read_and_make_in_a_model():
     assert [type(each).__name__ for each in operations(keras.Model(inputs, outputs + outputs))].count(
         "Add"
     ) == 2
+
+
+def test_the_calls_that_a_model_is_made_of():
+    inputs = keras.Input((4,))
+    scaled = inputs / 255.0
+    model = keras.Model(inputs, keras.layers.Dense(3, name="dense")(scaled))
+    keras.Model(inputs, model.get_layer("dense")(inputs * 2.0))  # Another model of the same layer.
+    first, divided, last = calls(model)
+    assert first.output_tensors == [inputs]
+    assert constants_read(divided) == [255.0]
+    assert last.input_tensors == divided.output_tensors == [scaled]
+    assert constants_read(last) == []
+    assert arguments_with(divided, {id(inputs): 7}) == ((7, 255.0), {})
+    grown = keras.Sequential()
+    for layer in (keras.Input((4,)), keras.layers.Dense(4, name="a"), keras.layers.Dense(4, name="b")):
+        grown.add(layer)
+    _, a, b = calls(grown)
+    assert a.output_tensors == b.input_tensors
+    assert calls(keras.Sequential([keras.layers.Dense(3)])) == []
+
+
+def test_a_vocabulary_can_be_forgotten():
+    for lookup in (keras.layers.StringLookup(output_mode="count"), keras.layers.TextVectorization()):
+        new = lookup.get_vocabulary()
+        lookup.adapt(["a", "b"])
+        forget_vocabulary(lookup)
+        assert lookup.get_vocabulary() == new
+        lookup.adapt(["a", "b", "c"])
+        assert len(lookup.get_vocabulary(include_special_tokens=False)) == 3
 
 
 def test_the_parts_of_an_optimizer_that_a_step_goes_through():

@@ -447,6 +447,24 @@ def test_a_vocabulary_that_has_no_place_changes_nothing():
     assert target.get_layer("words").get_vocabulary() == ["[UNK]", "d"]
 
 
+@pytest.mark.parametrize("case", ["strings", "masked", "integers", "text", "counts"])
+def test_a_layer_that_is_not_adapted_is_not_copied_over_one_that_is(case):
+    kind, options, (ours, _) = ADAPTED[case]
+
+    def network(adapted):
+        layer = kind(name="adapted", **options)
+        if adapted:
+            layer.adapt(ours)
+        inputs = keras.Input((), dtype="string" if ours.dtype.kind == "U" else "int64")
+        return keras.Model(inputs, layer(inputs))
+
+    with pytest.raises(UserError, match=r"'adapted' of '.*' is not adapted: .*`leave=adapted`"):
+        transfer_weights(network(False), network(True))
+    target = network(False)
+    transfer_weights(network(True), target)
+    assert len(target.get_layer("adapted").get_vocabulary(include_special_tokens=False)) > 1
+
+
 # What differs without weights.
 
 

@@ -19,6 +19,13 @@ def all_layers(model: keras.Layer) -> list[keras.Layer]:
     return list(model._flatten_layers(include_self=False))
 
 
+def forget_vocabulary(lookup: keras.Layer) -> None:
+    """Makes a StringLookup, an IntegerLookup or a TextVectorization what it was before it was adapted."""
+    inner = getattr(lookup, "_lookup_layer", lookup)
+    inner.lookup_table = inner._uninitialized_lookup_table()
+    inner._frozen_vocab_size = None
+
+
 def operations(model: keras.Model) -> list[keras.Operation]:
     """Returns the layers of a functional model and the operations between them, such as "+"."""
     return list(getattr(model, "operations", model.layers))

@@ -11,7 +11,7 @@ from xmodal.core.errors import UserError
 from xmodal.core.formatting import first_few
 from xmodal.transfer.growth import weight_shapes
 from xmodal.transfer.roles import layer_paths, roles, weighted_layers
-from xmodal.transfer.state import OwnWeights
+from xmodal.transfer.state import OwnWeights, unadapted
 
 # Of each side that an error or an account lists.
 MAX_LAYERS = 6
@@ -84,6 +84,7 @@ def matched(
         missing={path: layer for path, layer in targets.items() if path not in (*pairs, *grown, *left)},
         undeclared={path: sources[path] for path in dropped if not declared(path, drop)},
     )
+    _require_adapted(source, pairs, targets)
     # Unless all of the target is to stay as it is.
     if sources and not pairs and len(left) < len(targets):
         raise UserError(
@@ -149,6 +150,17 @@ def _alike(one: keras.Layer | OwnWeights, other: keras.Layer | OwnWeights) -> bo
     strides = [getattr(layer, "strides", None) for layer in (one, other)]
     held = [bool(layer.weights) or type(layer) for layer in (one, other)]
     return weight_shapes(one) == weight_shapes(other) and strides[0] == strides[1] and held[0] == held[1]
+
+
+def _require_adapted(
+    source: keras.Model, pairs: Mapping[str, Match], targets: Mapping[str, keras.Layer | OwnWeights]
+) -> None:
+    for path, match in pairs.items():
+        if unadapted(match.layer) and not unadapted(targets[path]):
+            raise UserError(
+                f"{match.path!r} of {source.name!r} is not adapted: it has no vocabulary or bins yet",
+                f"call its `adapt` first, or keep those of the target by `leave={path}`",
+            )
 
 
 def _require_all(

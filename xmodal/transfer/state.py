@@ -11,7 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from xmodal.kernels.layers import all_layers
+from xmodal.kernels.layers import all_layers, forget_vocabulary
 
 
 class OwnWeights:
@@ -69,6 +69,14 @@ def layer_state(layer: keras.Layer | OwnWeights) -> LayerState:
     return LayerState(layer.get_weights(), [_adapted(part) for part in _parts(layer)])
 
 
+def unadapted(layer: keras.Layer | OwnWeights) -> bool:
+    """Tells whether a layer, or one inside of it, has no vocabulary or bins yet."""
+    states = [(part, _adapted(part)) for part in _parts(layer)]
+    return any(
+        not _is_adapted(part, adapted) for part, adapted in states if {"vocabulary", "bins"} & set(adapted)
+    )
+
+
 def give_state(layer: keras.Layer | OwnWeights, state: LayerState) -> None:
     """Lets a layer compute with what another one of its kind does.
 
@@ -121,6 +129,12 @@ def _adapted(part: keras.Layer) -> dict[str, Any]:
     return {"files": _files(part)} if _has_files(part) else {}
 
 
+def _is_adapted(part: keras.Layer, adapted: dict[str, Any]) -> bool:
+    """Tells whether a state of a layer has words or bins of its own."""
+    special = len(part.get_vocabulary()) - len(part.get_vocabulary(False)) if _is_lookup(part) else 0
+    return len(adapted.get("vocabulary", adapted.get("bins")) or ()) > special
+
+
 def _document_weights(lookup: keras.Layer, count: int) -> list[float] | None:
     if lookup.get_config().get("output_mode") != "tf_idf" or not count:
         return None
@@ -139,8 +153,12 @@ def _files(part: keras.Layer) -> dict[str, bytes]:
 
 def _give_adapted(part: keras.Layer, adapted: dict[str, Any]) -> None:
     if "vocabulary" in adapted:
-        if adapted != _adapted(part):
+        if adapted == _adapted(part):
+            return
+        if _is_adapted(part, adapted):
             part.set_vocabulary(**adapted)
+        else:
+            forget_vocabulary(part)
     elif "bins" in adapted:
         part.bin_boundaries = adapted["bins"]
     elif "files" in adapted:
