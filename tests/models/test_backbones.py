@@ -21,7 +21,6 @@ from xmodal.models.text_encoder import (
     MeanPool,
     bert_word_vectors,
     is_new,
-    require_text_encoder,
     text_encoder,
     with_random_weights,
 )
@@ -430,15 +429,3 @@ def test_a_tokenizer_that_knows_more_than_its_table_is_refused(tmp_path):
     keras_nlp.models.BertTokenizer(words, lowercase=True).save_to_preset(str(folder))
     with pytest.raises(UserError, match=r"knows 104 pieces, its network has vectors for \d+; give a preset"):
         text_encoder(str(folder), 16)
-
-
-@pytest.mark.parametrize(
-    ("length", "trainable", "message"),
-    [
-        (999, "head", "`sequence_length=999` is more than"),
-        (16, "layer_7", "`text_trainable=layer_7` is no layer"),
-    ],
-)
-def test_what_a_text_head_needs_is_told_before_anything_is_trained(tmp_path, length, trainable, message):
-    with pytest.raises(UserError, match=message):
-        require_text_encoder(save_tiny_bert(tmp_path / "bert"), length, trainable)

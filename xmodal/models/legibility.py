@@ -8,6 +8,10 @@ from xmodal.core.errors import UserError
 from xmodal.core.formatting import cut, first_few
 from xmodal.models.text_encoder import TextEncoder
 
+# What `reading_facts` tells.
+CUT = "share of texts that fill the sequence length"
+UNKNOWN = "share of tokens that the encoder does not know"
+
 
 def require_told_apart(
     encoder: TextEncoder, texts: Iterable[str], answers: np.ndarray, names: Sequence[str], preset: str
@@ -43,9 +47,7 @@ def require_told_apart(
     )
 
 
-def reading_facts(
-    encoder: TextEncoder, texts: Iterable[str], sequence_length: int
-) -> dict[str, float | int | str]:
+def reading_facts(encoder: TextEncoder, texts: Iterable[str], sequence_length: int) -> dict[str, float]:
     """Returns which share of texts (N,) reaches the limit, and of their tokens which the encoder knows not.
 
     Args:
@@ -56,14 +58,12 @@ def reading_facts(
     tokens = encoder.padded(list(texts))
     real = tokens["padding_mask"].astype(bool)
     lengths = real.sum(axis=1)
-    facts: dict[str, float | int | str] = {
-        "share of texts that fill the sequence length": float(np.mean(lengths >= sequence_length))
-    }
+    facts = {CUT: float(np.mean(lengths >= sequence_length))}
     if encoder.unknown is not None:
         # Without those that mark the ends.
         inner = max(1, int(lengths.sum()) - 2 * len(lengths))
         unknown = np.sum(real & (tokens["token_ids"] == encoder.unknown))
-        facts["share of tokens that the encoder does not know"] = float(unknown / inner)
+        facts[UNKNOWN] = float(unknown / inner)
     return facts
 
 

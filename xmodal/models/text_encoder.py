@@ -155,19 +155,6 @@ def _of_keras_hub(preset: str, sequence_length: int) -> TextEncoder:
     return TextEncoder(preprocessor, model, unknown_token(tokenizer))
 
 
-def require_text_encoder(preset: str, sequence_length: int, trainable: str) -> None:
-    """Loads an encoder for a moment, so that a mistake is told before hours of training and not after them.
-
-    Args:
-        preset, sequence_length: as `text_encoder` takes them.
-        trainable: as `set_trainable` takes it.
-
-    Raises:
-        UserError: when the encoder cannot be read, is shorter, or has no such layer.
-    """
-    set_trainable(text_encoder(preset, sequence_length).model, trainable, "text_trainable")
-
-
 class Renumbered:
     """Strings (B,) -> the inputs of an encoder that has vectors for some of the pieces alone.
 

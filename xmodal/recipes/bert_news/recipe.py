@@ -18,7 +18,6 @@ from xmodal.evaluation.calibrated_result import CalibratedResult, calibrated_res
 from xmodal.evaluation.intervals import Gain
 from xmodal.evaluation.metrics import HeldOut, Result
 from xmodal.export.portable import require_onnx
-from xmodal.models.legibility import reading_facts
 from xmodal.models.text_encoder import is_new, text_encoder
 from xmodal.recipes.amounts import counts_of
 from xmodal.recipes.bert_news.baselines import (
@@ -32,6 +31,7 @@ from xmodal.recipes.bert_news.tables import (
     Baselines,
     reported,
 )
+from xmodal.recipes.text_reading import checked_encoder, told_reading
 from xmodal.recipes.transfer_worth import Worth, tried_table, worth_plot, worth_table
 from xmodal.robustness.attacked import (
     attack_all,
@@ -89,6 +89,7 @@ def run(config: Config, clock: Clock) -> report.Run:
     with clock.stage("cleaning"):
         prepared = prepare_documents(original, scrub=config.documents.scrub)
         data: DocumentData = prepared.data
+        read = told_reading(session, checked_encoder(session, preset), data.test.texts)
     trainings = DocumentTrainings(session, preset, data)
 
     berts, measured = train_berts(trainings)
@@ -116,7 +117,7 @@ def run(config: Config, clock: Clock) -> report.Run:
     run = replace(
         run,
         gains=run.gains + attack_comparisons,
-        facts=run.facts | reading_facts(bert.encoder, data.test.texts, config.text.sequence_length),
+        facts=run.facts | read,
         histories=(*histories, *without.histories, baseline.history),
     )
     return finish(

@@ -6,7 +6,9 @@ examples, beside trainings from random weights: the same one, and one whose rate
 searched on the validation split. The better of these there is called no_transfer.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import keras
@@ -40,10 +42,12 @@ from xmodal.recipes.cnn_to_text.arms import (
     zero_shot_classes_of,
 )
 from xmodal.recipes.cnn_to_text.tables import Facts, Measurements, reported
+from xmodal.recipes.text_reading import told_words
 from xmodal.runs.inputs import configured_documents, configured_images
 from xmodal.runs.session import Session, begin, finish
 from xmodal.tasks.modality import Modality, document_modality, image_modality
 from xmodal.tasks.similarity_classifier import SimilarityClassifier, class_texts
+from xmodal.text.vocabulary import Numbered
 from xmodal.training.rehearsal import representatives
 
 
@@ -120,56 +124,64 @@ def from_scratch(experiment: Experiment, measured: Measurements, arm: Arm, seed:
 def modalities_of(session: Session) -> tuple[dict[str, Modality], tuple[DataReport, ...], Facts]:
     """Reads images and documents, and says what became of the documents' words."""
     config = session.config
-    cache, offline = cache_folder(), config.run.offline
     image_data = configured_images(config)
     # --class_names is for the images.
-    prepared = prepare_documents(
-        configured_documents(replace(config, splits=replace(config.splits, class_names=()))),
-        scrub=config.documents.scrub,
-    )
+    original = configured_documents(replace(config, splits=replace(config.splits, class_names=())))
+    prepared = prepare_documents(original, scrub=config.documents.scrub)
     document_data: DocumentData = prepared.data
     preset = session.text_encoder()
-
-    unread: list[str] = []
-
-    def texts(class_names: tuple[str, ...], described: Path | None) -> ClassTexts:
-        names, targets = [readable(name) for name in class_names], np.arange(len(class_names))
-        if described:
-            more, of_class = read_descriptions(described, class_names)
-            if not more:
-                unread.append(
-                    f"`class_descriptions={described}` describes none of the classes and is left out"
-                )
-            names, targets = names + more, np.concatenate([targets, of_class])
-        return class_texts(names, targets, class_names, preset, session.trainer)
-
+    build = partial(
+        image_backbone,
+        config.image.base,
+        config.data.image_size,
+        config.image.features,
+        weights=config.image.image_weights,
+        cache=cache_folder(),
+        offline=config.run.offline,
+    )
+    # So that a mistake is told before the documents are learned.
+    build()
+    names, _ = names_of(session, image_data.class_names, None, preset)
     images = image_modality(
         image_data,
-        texts(image_data.class_names, None),
-        lambda: image_backbone(
-            config.image.base,
-            config.data.image_size,
-            config.image.features,
-            weights=config.image.image_weights,
-            cache=cache,
-            offline=offline,
-        ),
+        names,
+        build,
         config.image,
         image_size=config.data.image_size,
         batch_size=config.train.batch_size,
     )
+    names, unread = names_of(session, document_data.class_names, config.scorer.class_descriptions, preset)
     documents, numbered = document_modality(
         document_data,
-        texts(document_data.class_names, config.scorer.class_descriptions),
+        names,
         preset,
         text_config=config.text,
         config=config.scorer,
         seed=config.run.seed,
     )
     document_report = replace(document_data.report, warnings=(*document_data.report.warnings, *unread))
-    facts: Facts = {"longest document that is read, in words": config.text.sequence_length}
-    facts |= prepared.facts
+    facts: Facts = prepared.facts | facts_of_words(session, numbered)
+    return {"images": images, "documents": documents}, (image_data.report, document_report), facts
+
+
+def names_of(
+    session: Session, class_names: tuple[str, ...], described: Path | None, preset: str
+) -> tuple[ClassTexts, list[str]]:
+    """Encodes what classes are called, and what a file says of them; warns of one that says nothing."""
+    names, targets = [readable(name) for name in class_names], np.arange(len(class_names))
+    warnings = []
+    if described:
+        more, of_class = read_descriptions(described, class_names)
+        if not more:
+            warnings.append(f"`class_descriptions={described}` describes none of the classes and is left out")
+        names, targets = names + more, np.concatenate([targets, of_class])
+    return class_texts(names, targets, class_names, preset, session.trainer), warnings
+
+
+def facts_of_words(session: Session, numbered: Mapping[str, Numbered]) -> Facts:
+    """Tells what is cut of the documents of each split, and what of them is not known."""
+    facts: Facts = {"longest document that is read, in words": session.config.text.sequence_length}
     for split, words in numbered.items():
         facts[f"{split} documents that were cut there"] = words.cut
         facts[f"{split} documents without a word that is known"] = words.unknown
-    return {"images": images, "documents": documents}, (image_data.report, document_report), facts
+    return facts | told_words(session, numbered["test"])

@@ -14,6 +14,7 @@ from xmodal.data.images import ImageData, ImageSplit
 from xmodal.data.pairs import PairData, PairSplit
 from xmodal.models.image_backbones import with_regions
 from xmodal.models.text_encoder import TextEncoder, text_encoder, with_random_weights
+from xmodal.models.trainable import set_trainable
 from xmodal.runs.inputs import build_backbone
 from xmodal.runs.session import Session
 from xmodal.tasks.image_classifier import backbone_features, train_image_classifier
@@ -33,6 +34,18 @@ def require_both_modalities(data: PairData) -> None:
                     f"no {name} pair has {'an' if side == 'image' else 'a'} {side}",
                     "there is nothing to fuse: add some, or use `experiment=vgg_to_bert` or bert_news",
                 )
+
+
+def require_image_layers(session: Session) -> None:
+    """Refuses names of layers that the image network does not have, before anything is trained.
+
+    Raises:
+        UserError: for --features, --region_layer and --trainable.
+    """
+    config = session.config
+    backbone = build_backbone(config, config.image.base, "none", session.trainer)
+    with_regions(backbone, config.fusion.region_layer)
+    set_trainable(backbone, config.image.trainable)
 
 
 def image_encoder(

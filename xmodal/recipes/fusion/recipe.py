@@ -22,10 +22,11 @@ from xmodal.evaluation.calibration import softmax
 from xmodal.evaluation.metrics import evaluate, log_loss
 from xmodal.models.fusion import ALONE, FUSIONS, note_of
 from xmodal.recipes.fusion.classifiers import VISIBLE, EncodedPairs, Fused, calibrated, logits_of, train_all
-from xmodal.recipes.fusion.encoders import require_both_modalities
+from xmodal.recipes.fusion.encoders import require_both_modalities, require_image_layers
 from xmodal.recipes.fusion.exports import export_best
 from xmodal.recipes.fusion.protocols import Answers, EncoderInputs, answers_of, by_flags, trained_from_scratch
 from xmodal.recipes.fusion.tables import Baselines, FusionResults, reported
+from xmodal.recipes.text_reading import checked_encoder, told_reading
 from xmodal.runs.inputs import configured_pairs
 from xmodal.runs.session import Session, begin, finish
 from xmodal.tasks.similarity_classifier import class_texts
@@ -50,6 +51,9 @@ def run(config: Config, clock: Clock) -> report.Run:
         data: PairData = prepared.data
         require_both_modalities(data)
         preset = session.text_encoder()
+        require_image_layers(session)
+        texts = data.test.texts[data.test.has_text]
+        read = told_reading(session, checked_encoder(session, preset), texts)
     session.check_data(data.report)
     inputs = encoder_inputs(session, data, preset)
     pairs = by_flags(inputs, image_weights=config.image.image_weights, text_weights="preset")
@@ -58,7 +62,7 @@ def run(config: Config, clock: Clock) -> report.Run:
         measured = measure(pairs, models, data)
     without = without_transfer(inputs, measured.best, data) if config.train.baseline else None
     run = reported(session, pairs, models, measured, without, data)
-    run = replace(run, facts=run.facts | prepared.facts)
+    run = replace(run, facts=run.facts | prepared.facts | read)
 
     return finish(session, run, lambda: export_best(pairs, models[measured.best], measured, original))
 

@@ -23,6 +23,7 @@ from xmodal.recipes.names_to_answers.labels import Shots, adapted, learning_curv
 from xmodal.recipes.names_to_answers.photographs import Photographs, Question, photographs_of, question_of
 from xmodal.recipes.names_to_answers.readers import (
     READERS,
+    TEMPLATE,
     Seen,
     Words,
     name_mixture,
@@ -32,6 +33,7 @@ from xmodal.recipes.names_to_answers.readers import (
     words_of,
 )
 from xmodal.recipes.names_to_answers.tables import NOTES, answer_table, gallery, shots_plot, shots_table
+from xmodal.recipes.text_reading import told_reading
 from xmodal.runs.session import Session, begin, finish
 
 PLAIN = "name_mixture_plain"
@@ -59,6 +61,8 @@ def run(config: Config, clock: Clock) -> report.Run:
         speaker = replace(speaker, max_pixels=config.data.max_pixels)
         encoder = text_encoder(session.text_encoder(), config.text.sequence_length)
         words = words_of(trainer, encoder, speaker, question.answers, names.name_text)
+        read_texts = [*question.answers.texts, *(TEMPLATE.format(phrase) for phrase in words.phrases)]
+        facts = told_reading(session, encoder, read_texts)
     learns = names.adapt == "self_train" or any(names.shots)
     with clock.stage(SEEING):
         splits = {"test": photographs.test} | (
@@ -76,6 +80,7 @@ def run(config: Config, clock: Clock) -> report.Run:
         with clock.stage("few labels"):
             curve = learning_curve(names.shots, names.draws, config.run.seed, seen, mixture, question.right)
     run = reported(session, speaker, words, photographs, question, seen["test"].logits, read, curve)
+    run = replace(run, facts=run.facts | facts)
     return finish(
         session, run, lambda: export_names(session, speaker, words, question.answers, photographs.test)
     )

@@ -16,6 +16,7 @@ from xmodal.data.images import ImageData
 from xmodal.evaluation.calibration import fit_temperature, softmax
 from xmodal.evaluation.metrics import Result, evaluate
 from xmodal.export.picture_index import ServedSpace, ServedTexts
+from xmodal.recipes.text_reading import told_reading
 from xmodal.recipes.text_to_image.exports import export_checked
 from xmodal.recipes.text_to_image.stages import (
     answers_by_text,
@@ -26,6 +27,7 @@ from xmodal.recipes.text_to_image.stages import (
     evaluator_answers,
     features_of,
     generate_set,
+    ready_painter,
     space_of,
     train_evaluator,
 )
@@ -62,6 +64,8 @@ def run(config: Config, clock: Clock) -> report.Run:
     with clock.stage("data"):
         data = configured_images(config)
         encoder, captions = captions_of(session, data)
+        read = told_reading(session, encoder, captions["learned"][0].texts)
+        painter = ready_painter(config)
     session.check_data(data.report)
     with clock.stage("features"):
         backbone = build_backbone(config, config.image.base, config.image.image_weights, session.trainer)
@@ -74,7 +78,9 @@ def run(config: Config, clock: Clock) -> report.Run:
         embedded = {name: embed_captions(session, space, *part) for name, part in captions.items()}
         images = projected(space.image_head, features["test"], session.trainer)
     with clock.stage("generator"):
-        generate, generator, history = build_generator(session, data, encoder, space, embedded["learned"])
+        generate, generator, history = build_generator(
+            session, data, encoder, space, embedded["learned"], painter
+        )
     with clock.stage("drawing"):
         pictures = {
             name: generate_set(session, generate, part, data, name) for name, part in embedded.items()
@@ -99,7 +105,7 @@ def run(config: Config, clock: Clock) -> report.Run:
     run = replace(
         run,
         histories=(*evaluator.histories, space.history, *([history] if history else [])),
-        facts=run.facts | facts_of_generator(generator),
+        facts=run.facts | read | facts_of_generator(generator),
         tables=(*run.tables, distances),
     )
     served = ServedSpace(

@@ -89,24 +89,35 @@ def space_of(
     )
 
 
+def ready_painter(config: Config) -> Painter | None:
+    """Loads what draws, None where it is to be trained; a mistake is told before anything is."""
+    generator = config.generator
+    if not generator.image_generator.startswith(PRESET):
+        return None
+    return preset_painter(
+        generator.image_generator.removeprefix(PRESET),
+        steps=generator.sampling_steps,
+        guidance=generator.guidance,
+        offline=config.run.offline,
+    )
+
+
 def build_generator(
-    session: Session, data: ImageData, encoder: TextEncoder, space: SharedSpace, learned: EmbeddedCaptions
+    session: Session,
+    data: ImageData,
+    encoder: TextEncoder,
+    space: SharedSpace,
+    learned: EmbeddedCaptions,
+    painter: Painter | None,
 ) -> tuple[Painter, keras.Model | None, History | None]:
-    """Trains what draws, or loads it.
+    """Trains what draws, unless there is a ready painter.
 
     Returns:
         What draws, and of the flow its network and history.
     """
     config, generator = session.config, session.config.generator
-    if generator.image_generator.startswith(PRESET):
-        name = generator.image_generator.removeprefix(PRESET)
-        generate = preset_painter(
-            name,
-            steps=generator.sampling_steps,
-            guidance=generator.guidance,
-            offline=config.run.offline,
-        )
-        return generate, None, None
+    if painter:
+        return painter, None, None
     model, history = train_generator(
         data.train,
         learned.embeddings,

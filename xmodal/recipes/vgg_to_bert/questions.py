@@ -15,8 +15,9 @@ from xmodal.evaluation.calibrated_result import CalibratedResult, calibrated_res
 from xmodal.evaluation.calibration import fit_mixture, fit_temperature, mix, softmax
 from xmodal.evaluation.intervals import Gain, compare_paired
 from xmodal.evaluation.metrics import HeldOut, Result
-from xmodal.models.legibility import reading_facts, require_told_apart
-from xmodal.models.text_encoder import text_encoder
+from xmodal.models.legibility import require_told_apart
+from xmodal.models.text_encoder import TextEncoder
+from xmodal.recipes.text_reading import told_reading
 from xmodal.runs.session import Session
 from xmodal.tasks.image_classifier import ImageClassifier
 from xmodal.tasks.text_classifier import (
@@ -96,7 +97,7 @@ def extra_targets(config: Config, data: ImageData) -> dict[str, TargetMap]:
 
 
 def require_legible(
-    session: Session, questions: Sequence[TargetMap], preset: str
+    session: Session, questions: Sequence[TargetMap], encoder: TextEncoder
 ) -> dict[str, float | int | str]:
     """Refuses questions of which the encoder reads different answers as the same; before any training.
 
@@ -104,13 +105,11 @@ def require_legible(
         What it does not know, and what it may cut, of the sentences with the first one's descriptions.
     """
     config = session.config
-    with session.trainer.scope():
-        encoder = text_encoder(preset, config.text.sequence_length)
     written = [_written(config, question, "top1", len(config.text.template)) for question in questions]
     for question, examples in zip(questions, written, strict=True):
         answers = examples.targets.argmax(axis=1)
         require_told_apart(encoder, examples.texts, answers, question.names, config.text.text_encoder)
-    return reading_facts(encoder, written[0].texts, config.text.sequence_length)
+    return told_reading(session, encoder, written[0].texts)
 
 
 def sentences_of(bridge: Bridge, logits: np.ndarray, temperature: float) -> np.ndarray:

@@ -18,9 +18,9 @@ from xmodal.evaluation.calibrated_result import CalibratedResult
 from xmodal.evaluation.calibration import fit_temperature
 from xmodal.evaluation.metrics import HeldOut
 from xmodal.export.portable import require_onnx
-from xmodal.models.text_encoder import require_text_encoder
 from xmodal.recipes.image_baselines import image_baselines, image_worth
 from xmodal.recipes.image_training import train_images
+from xmodal.recipes.text_reading import checked_encoder
 from xmodal.recipes.transfer_worth import Worth, worth_plot
 from xmodal.recipes.vgg_to_bert.exports import export_served, small_forms
 from xmodal.recipes.vgg_to_bert.questions import (
@@ -82,8 +82,7 @@ def run(config: Config, clock: Clock) -> report.Run:
         # A mistake in them is reported before anything is trained.
         others = extra_targets(config, data)
         preset = session.text_encoder()
-        require_text_encoder(preset, config.text.sequence_length, config.text.text_trainable)
-        legible = require_legible(session, [question, *others.values()], preset)
+        legible = require_legible(session, [question, *others.values()], checked_encoder(session, preset))
         bridge = Bridge(data.class_names, config.text.text_style, config.text.template, config.text.top_k)
     session.check_data(data.report)
     images = train_transferred(session, data)

@@ -137,10 +137,13 @@ def require_match(config: Config, trainer: Trainer) -> None:
     """Moves weights there and back before anything is trained, so that a mistake is reported in seconds.
 
     Raises:
-        UserError: when the layers do not match, or the head would not fit both backbones.
+        UserError: when the layers do not match, the head would not fit both backbones, or one of them has no
+            such layer as --trainable names.
     """
     image = config.image
     base, target = (build_backbone(config, name, "none", trainer) for name in (image.base, image.target))
+    for network in (base, target):
+        set_trainable(network, image.trainable)
     there = transfer_weights(base, target, growth=image.growth, grow=image.grow, drop=image.drop)
     if there.names("grown"):
         transfer_weights(target, base, growth=image.growth, grow=image.drop, drop=image.grow)

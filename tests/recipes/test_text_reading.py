@@ -1,0 +1,74 @@
+"""What a run tells of its texts before anything is trained, and the layers that it refuses then."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+from tiny_bert import save_tiny_bert
+
+from xmodal.config.text import TextConfig
+from xmodal.core.errors import UserError
+from xmodal.recipes.text_reading import WORDS_CUT, WORDS_UNKNOWN, checked_encoder, told_reading, told_words
+from xmodal.text.vocabulary import vocabulary_of
+from xmodal.training.trainer import Trainer
+
+CUT, UNKNOWN = (
+    "share of texts that fill the sequence length",
+    "share of tokens that the encoder does not know",
+)
+
+
+@pytest.fixture(scope="module")
+def preset(tmp_path_factory):
+    return save_tiny_bert(tmp_path_factory.mktemp("bert"))
+
+
+def session_of(**settings):
+    said: list[str] = []
+    config = SimpleNamespace(text=replace(TextConfig(sequence_length=8), **settings))
+    return SimpleNamespace(config=config, clock=SimpleNamespace(say=said.append), trainer=Trainer()), said
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"sequence_length": 999}, "`sequence_length=999` is more than"),
+        ({"text_trainable": "layer_7"}, "`text_trainable=layer_7` is no layer"),
+        ({"text_trainable": "haed"}, "did you mean 'head'"),
+    ],
+)
+def test_what_the_encoder_has_not_is_told_before_anything_is_trained(preset, settings, message):
+    session, _ = session_of(**settings)
+    with pytest.raises(UserError, match=message):
+        checked_encoder(session, preset)
+
+
+@pytest.mark.parametrize(
+    ("texts", "cut", "unknown", "said"),
+    [
+        (["a red cat", "a dog"], 0, 0, ()),
+        (["a red cat", "a zebra"] * 5, 0, 1 / 5, ()),
+        (["a zebra", "zebra giraffe"], 0, 3 / 4, (UNKNOWN,)),
+        (["very " * 20, "a dog", "a cat", "a red dog"], 1 / 4, 0, (CUT,)),
+        (["zebra " * 20], 1, 1, (CUT, UNKNOWN)),
+    ],
+)
+def test_what_is_cut_and_what_is_not_known_is_told(preset, texts, cut, unknown, said):
+    session, lines = session_of()
+    facts = told_reading(session, checked_encoder(session, preset), texts)
+    assert facts == {CUT: pytest.approx(cut), UNKNOWN: pytest.approx(unknown)}
+    assert [line.split(": ")[1] for line in lines] == [*said]
+    remedies = {CUT: "raise --sequence_length", UNKNOWN: "choose a --text_encoder"}
+    for line, fact in zip(lines, said, strict=True):
+        assert line.startswith("warning: ")
+        assert remedies[fact] in line
+
+
+def test_documents_that_are_read_word_by_word():
+    session, lines = session_of()
+    vocabulary = vocabulary_of(["red cat red cat", "dog dog"], 10)
+    facts = told_words(session, vocabulary.number(["red cat", "red zebra dog", "dog " * 9, ""], 8))
+    # One word in two documents is not known, and a document without one counts for one.
+    assert facts == {WORDS_CUT: 1 / 4, WORDS_UNKNOWN: pytest.approx(2 / 14)}
+    (line,) = lines
+    assert line == f"warning: {WORDS_CUT}: 25%; raise --sequence_length, if more of them matters"
