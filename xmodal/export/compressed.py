@@ -17,13 +17,13 @@ import tensorflow as tf
 from xmodal.core.files import folder_bytes
 from xmodal.core.formatting import interval
 from xmodal.core.sums import summed_folder
-from xmodal.data.decoding import MAX_PIXELS, decode
+from xmodal.data.decoding import MAX_PIXELS
 from xmodal.data.images import ImageSplit
 from xmodal.evaluation.intervals import compare_paired, wilson_interval
 from xmodal.export import fresh_process_timing
 from xmodal.export.saved_model import form_folder
 from xmodal.export.served_documents import ServedDocuments
-from xmodal.export.serving import Inference
+from xmodal.export.serving import Inference, pixels
 from xmodal.report import Table
 from xmodal.tasks.text_classifier import TextClassifier
 
@@ -213,23 +213,18 @@ def image_forms(
         The name of each form, and its folder in `folder`.
     """
 
-    def pixels(image_bytes):
-        images = tf.map_fn(
-            lambda encoded: decode(encoded, image_size, max_pixels),
-            image_bytes,
-            fn_output_signature=tf.TensorSpec([image_size, image_size, 3], tf.float32),
-        )
-        return {"images": images}
+    def images_of(image_bytes):
+        return {"images": pixels(image_bytes, image_size, max_pixels)}
 
     def answers(images):
         return {"probabilities": tf.nn.softmax(model(images, training=False) / temperature)}
 
     def calibration() -> Iterator[dict[str, np.ndarray]]:
         for place in range(len(representative)):
-            yield {"images": pixels(tf.constant([representative.encoded(place)]))["images"].numpy()}
+            yield {"images": images_of(tf.constant([representative.encoded(place)]))["images"].numpy()}
 
     save_function(
-        lambda image_bytes: answers(**pixels(image_bytes)),
+        lambda image_bytes: answers(**images_of(image_bytes)),
         "image_bytes",
         folder / "float32",
         Inference(model),
@@ -239,7 +234,7 @@ def image_forms(
     for name, ranges in ((LITE_WEIGHTS, None), (LITE_ACTIVATIONS, calibration)):
         folders[name] = folder / name
         _write_lite(folders[name], lite_model(answers, specs, model, ranges), names)
-        save_function(pixels, "image_bytes", folders[name] / "inputs", tf.Module())
+        save_function(images_of, "image_bytes", folders[name] / "inputs", tf.Module())
     return folders
 
 

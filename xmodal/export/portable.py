@@ -11,9 +11,10 @@ import tensorflow as tf
 from xmodal.config.run import RunConfig
 from xmodal.core.errors import UserError
 from xmodal.core.sums import summed_folder
-from xmodal.data.decoding import decode
+from xmodal.data.decoding import MAX_PIXELS
 from xmodal.export.compressed import measured, save_function, write_labels
 from xmodal.export.saved_model import ExportFacts, form_folder
+from xmodal.export.serving import pixels
 from xmodal.models.text_encoder import TextEncoder
 
 # Absolute, of probabilities: other libraries add up in another order.
@@ -129,15 +130,10 @@ def save_text_inputs(
     return lambda folder: save_function(tokens, "text", folder, encoder.preprocessor)
 
 
-def save_image_inputs(image_size: int) -> Callable[[Path], None]:
+def save_image_inputs(image_size: int, max_pixels: int = MAX_PIXELS) -> Callable[[Path], None]:
     """Returns what saves the way from encoded images (B,) to pixels, as `export_portable` takes it."""
 
-    def pixels(image_bytes):
-        images = tf.map_fn(
-            lambda encoded: decode(encoded, image_size),
-            image_bytes,
-            fn_output_signature=tf.TensorSpec([image_size, image_size, 3], tf.float32),
-        )
-        return {"images": images}
+    def images(image_bytes):
+        return {"images": pixels(image_bytes, image_size, max_pixels)}
 
-    return lambda folder: save_function(pixels, "image_bytes", folder, tf.Module())
+    return lambda folder: save_function(images, "image_bytes", folder, tf.Module())

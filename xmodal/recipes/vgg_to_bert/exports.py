@@ -66,7 +66,7 @@ def export_served(
             images.classifier.model,
             temperature=images.temperature,
             names=bridge.class_names,
-            save_inputs=save_image_inputs(session.config.data.image_size),
+            save_inputs=save_image_inputs(session.config.data.image_size, session.config.data.max_pixels),
             inputs=[test.encoded(index) for index in range(min(CHECKED_IMAGES, len(test)))],
             expected=softmax(images.logits.test[:CHECKED_IMAGES], images.temperature),
         )
