@@ -435,6 +435,7 @@ def test_private_members_of_keras_are_touched_in_kernels_alone(module):
         assert private_members(module) | roots == set()
     else:
         known = {"_flatten_layers", "_inbound_nodes", "_learning_rate", "_get_variable_index"}
+        known |= {"_uninitialized_lookup_table", "_frozen_vocab_size"}
         assert private_members(module) <= known
         assert roots == set()
 
@@ -453,8 +454,6 @@ def test_what_a_fresh_process_runs_needs_nothing_of_xmodal(module, standard):
 
 
 MOST_LINES_OF_A_FILE, MOST_LINES_OF_A_FUNCTION = 400, 60
-# None is to be added.
-LONG_FUNCTIONS = {"xmodal/transfer/weights.py: transfer_weights"}
 PROGRAMS = [path for folder in ("xmodal", "experiments") for path in sorted((ROOT / folder).rglob("*.py"))]
 
 
@@ -468,13 +467,13 @@ def test_no_file_is_long():
 
 
 def test_no_function_is_long():
-    found = {
+    found = [
         f"{path.relative_to(ROOT)}: {node.name}"
         for path in PROGRAMS
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.FunctionDef) and node.end_lineno - node.lineno >= MOST_LINES_OF_A_FUNCTION
-    }
-    assert found == LONG_FUNCTIONS
+    ]
+    assert found == []
 
 
 @modules

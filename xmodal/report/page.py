@@ -285,17 +285,16 @@ def _transfer(report: TransferReport) -> str:
         )
         for layer in report.layers
     ]
-    grown = [layer.target for layer in report.layers if layer.action == "grown"]
     caption = (
         f"{report.source_model} to {report.target_model}, growth: {report.growth}; digests cut to 12 digits"
     )
-    unmatched, settings = (", ".join(names) for names in (report.unmatched_source, report.different_settings))
+    left_out, settings = report.unmatched_source, report.different_settings
+    told = {"Not taken over from the source": left_out, "Settings differ": settings}
     return "\n".join(
         [
             markup.paragraph(_difference(report)),
-            markup.table(caption, head, rows, numbers=("parameters",), stressed=grown),
-            markup.paragraph(f"Not taken over from the source: {unmatched}.") if unmatched else "",
-            markup.paragraph(f"Settings differ: {settings}.") if settings else "",
+            markup.table(caption, head, rows, numbers=("parameters",), stressed=report.names("grown")),
+            *(markup.paragraph(f"{what}: {', '.join(names)}.") for what, names in told.items() if names),
         ]
     )
 

@@ -127,13 +127,11 @@ def transfer_weights(
         A `TransferReport`.
 
     Raises:
-        UserError: when a layer of either side is unmatched and not declared, or none matches at all; when a
-            pattern matches nothing, a layer to be grown cannot be an identity, a model is not built, or
-            the probe does not fit both.
+        UserError: when a layer of either side is unmatched and not declared, or a pattern matches nothing;
+            when a new layer cannot be an identity, a model is not built, or the probe does not fit both.
 
     Example:
-        >>> shared = keras.layers.Dense(3, name="shared")
-        >>> base = keras.Sequential([keras.Input((4,)), shared])
+        >>> base = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, name="shared")])
         >>> target = keras.Sequential(
         ...     [keras.Input((4,)), keras.layers.Dense(3, name="shared"), keras.layers.Dense(3, name="new")]
         ... )
@@ -150,15 +148,7 @@ def transfer_weights(
         _copy(plan, kernels)
         difference = None if probe is None else _probed(source, target, probe)
     _forget_functions(target)
-    return TransferReport(
-        source_model=source.name,
-        target_model=target.name,
-        growth=growth,
-        layers=tuple(_entry(path, plan, growth) for path in plan.targets),
-        unmatched_source=plan.dropped,
-        max_abs_difference=difference,
-        different_settings=_different_settings(source, target, plan),
-    )
+    return _report(source, target, plan, growth, difference)
 
 
 def output_difference(first: keras.Model, second: keras.Model, inputs: np.ndarray) -> float:
@@ -222,6 +212,20 @@ def _forget_functions(model: keras.Model) -> None:
     for name in ("train_function", "test_function", "predict_function"):
         if getattr(model, name, None) is not None:
             setattr(model, name, None)
+
+
+def _report(
+    source: keras.Model, target: keras.Model, plan: Plan, growth: Growth, difference: float | None
+) -> TransferReport:
+    return TransferReport(
+        source_model=source.name,
+        target_model=target.name,
+        growth=growth,
+        layers=tuple(_entry(path, plan, growth) for path in plan.targets),
+        unmatched_source=plan.dropped,
+        max_abs_difference=difference,
+        different_settings=_different_settings(source, target, plan),
+    )
 
 
 def _different_settings(source: keras.Model, target: keras.Model, plan: Plan) -> tuple[str, ...]:

@@ -91,7 +91,6 @@ def run(config: Config, clock: Clock) -> report.Run:
         data: DocumentData = prepared.data
         read = told_reading(session, checked_encoder(session, preset), data.test.texts)
     trainings = DocumentTrainings(session, preset, data)
-
     berts, measured = train_berts(trainings)
     # The last one is what is asked elsewhere, and exported.
     shipped, bert = [*berts.items()][-1]

@@ -38,7 +38,8 @@ from xmodal.recipes.text_to_image.tables import (
     reported,
 )
 from xmodal.runs.inputs import build_backbone, configured_images
-from xmodal.runs.session import begin, finish
+from xmodal.runs.session import Session, begin, finish
+from xmodal.tasks.image_classifier import ImageClassifier
 from xmodal.tasks.shared_space import projected
 
 NOTES = {
@@ -92,12 +93,7 @@ def run(config: Config, clock: Clock) -> report.Run:
                 session, logits.test / temperature, encoder, space, embedded["learned"], data
             ),
             "image_by_text": answers_by_text(images, space, embedded["learned"], data),
-            "text_to_image": evaluator_answers(
-                session, evaluator, pictures["learned"], temperature, "learned"
-            ),
-            "text_to_image_unseen": evaluator_answers(
-                session, evaluator, pictures["unseen"], temperature, "unseen"
-            ),
+            **drawn_answers(session, evaluator, pictures, temperature),
         }
         results = evaluate_ways(probabilities, pictures, data)
         distances = distance_table(session, backbone, features["test"], pictures)
@@ -108,14 +104,22 @@ def run(config: Config, clock: Clock) -> report.Run:
         facts=run.facts | read | facts_of_generator(generator),
         tables=(*run.tables, distances),
     )
-    served = ServedSpace(
-        ServedTexts(encoder, space), backbone, space, config.data.image_size, config.data.max_pixels
-    )
+    texts, data_config = ServedTexts(encoder, space), config.data
+    served = ServedSpace(texts, backbone, space, data_config.image_size, data_config.max_pixels)
     return finish(
-        session,
-        run,
-        lambda: export_checked(session, served, images, data, embedded["unseen"], generator),
+        session, run, lambda: export_checked(session, served, images, data, embedded["unseen"], generator)
     )
+
+
+def drawn_answers(
+    session: Session, evaluator: ImageClassifier, pictures: dict[str, GeneratedImages], temperature: float
+) -> dict[str, np.ndarray]:
+    """Asks the judge what it sees in the pictures that were drawn."""
+    of_captions = {"text_to_image": "learned", "text_to_image_unseen": "unseen"}
+    return {
+        way: evaluator_answers(session, evaluator, pictures[name], temperature, name)
+        for way, name in of_captions.items()
+    }
 
 
 def evaluate_ways(
