@@ -26,7 +26,7 @@ from xmodal.config.fields import options_of
 from xmodal.config.run import RunConfig
 from xmodal.core.command import Parser, exit_code
 from xmodal.core.console import say
-from xmodal.core.errors import UserError
+from xmodal.core.errors import UserError, spelled_as_flags
 from xmodal.core.files import NONE, target_of, write_text
 from xmodal.core.formatting import printable
 from xmodal.core.tensorflow_start import start_tensorflow
@@ -375,7 +375,7 @@ def _looked_at(
         data = configured_images(replace(config, data=DataConfig(dataset=source)))
         choices, things, flags = choices_for_images(data), "images", ("vgg_to_bert", "dataset")
     for warning in data.report.warnings:
-        say(f"warning: {printable(warning)}")
+        say(f"warning: {printable(spelled_as_flags(warning))}")
     counts = ", ".join(f"{len(getattr(data, split)):,} {split}" for split in ("train", "validation", "test"))
     head = f"{counts} {things} of {len(data.class_names):,} classes"
     fixed = [

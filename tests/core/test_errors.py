@@ -6,7 +6,7 @@ import os
 import pytest
 from jail import run_in_jail
 
-from xmodal.core.errors import UserError, system_errors
+from xmodal.core.errors import UserError, spelled_as_flags, system_errors
 
 FULL = """
 import os, sys, tempfile
@@ -89,3 +89,16 @@ def test_all_else_passes_as_it_is(error):
     with pytest.raises(type(error)) as raised, system_errors():
         raise error
     assert raised.value is error
+
+
+@pytest.mark.parametrize(
+    ("words", "spelled"),
+    [
+        ("they are separate classes; `merge_names` makes one of them", "--merge_names makes"),
+        ("`class_descriptions=about.csv` describes none", "--class_descriptions=about.csv describes"),
+        ("leave out `keep_leaks=False`", "leave out --nokeep_leaks"),
+        ("a class called `cat food`", "`cat food`"),
+    ],
+)
+def test_warnings_are_spelled_as_flags(words, spelled):
+    assert spelled in spelled_as_flags(words)
