@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from xmodal.bridge.adaptation import class_prior, fit_probe, self_train, standardiser
+from xmodal.bridge.adaptation import OFFSETS, class_prior, fit_probe, opinions, self_train, standardiser
 from xmodal.evaluation.calibration import softmax
 
 CLASSES, DIMENSIONS = 3, 12
@@ -33,12 +33,12 @@ def test_images_that_look_alike_correct_each_other(images):
 def test_names_help_a_probe_of_few_labels_and_do_not_hinder_one_of_many(images):
     features, names, truth = images
     features = features + np.random.default_rng(2).normal(0, 1.5, features.shape)
-    x, opinion = standardiser(features)(features), softmax(names)
+    x, opinion = standardiser(features)(features), opinions(names)
 
     def gain(shown):
         alone, both = (
             fit_probe(x[shown], truth[shown], opinion[shown], offsets=offsets).scores(x, opinion)
-            for offsets in ((0.0,), (0.0, 0.5, 1.0))
+            for offsets in ((0.0,), OFFSETS)
         )
         return accuracy(both, truth) - accuracy(alone, truth)
 
@@ -47,10 +47,17 @@ def test_names_help_a_probe_of_few_labels_and_do_not_hinder_one_of_many(images):
     assert gain(np.arange(150)) > -0.02
 
 
+def test_opinions_are_of_one_size_whatever_the_logits_are():
+    logits = np.random.default_rng(0).normal(3, 7, (40, 5))
+    np.testing.assert_allclose(opinions(logits).std(), 1)
+    np.testing.assert_allclose(opinions(logits).mean(axis=1), 0, atol=1e-12)
+    np.testing.assert_allclose(opinions(logits[:3], logits), opinions(logits)[:3])
+
+
 def test_a_probe_leaves_out_names_that_are_wrong(images):
     features, _, truth = images
     x = standardiser(features)(features)
-    wrong = np.eye(CLASSES)[(truth + 1) % CLASSES]
+    wrong = opinions(np.eye(CLASSES)[(truth + 1) % CLASSES])
     probe = fit_probe(x[:60], truth[:60], wrong[:60])
     assert probe.offset == 0
     assert accuracy(probe.scores(x, wrong), truth) > 0.9

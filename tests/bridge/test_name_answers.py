@@ -8,6 +8,7 @@ from xmodal.bridge.name_answers import (
     name_weights,
     project,
     read_names,
+    reads_together,
     require_distinct,
     similarities,
     speaker_temperature,
@@ -52,6 +53,17 @@ def test_what_all_of_many_images_have_is_no_answer():
     together = read_names(logits, NAMES, ANSWERS, BOTH)
     assert not alone.argmax(axis=1).any()
     assert (together.argmax(axis=1) == truth).mean() > 0.95
+
+
+def test_one_frequent_answer_does_not_hide_where_the_classifier_is_sure():
+    """Nine of ten images have the first answer: compared with each other, half would get the second."""
+    random = np.random.default_rng(0)
+    truth = (random.random(200) < 0.1).astype(int)
+    logits = random.normal(0, 0.5, (200, 6)) + 6 * np.eye(6)[3 * truth + random.integers(0, 3, 200)]
+    assert not reads_together(logits, 2)
+    assert reads_together(logits / 20, 2)
+    assert not reads_together(logits[:40] / 20, 2)
+    assert (read_names(logits, NAMES, ANSWERS, BOTH).argmax(axis=1) == truth).mean() > 0.95
 
 
 def test_a_classifier_that_is_sure_is_believed():

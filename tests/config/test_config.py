@@ -173,6 +173,7 @@ def test_the_flagfile_gives_every_flag_but_what_a_replay_must_not_repeat():
         "--class_descriptions=d.csv",
         "--image_folder=photos",
         "--speaker_names=names.txt",
+        "--concept_weights=weights.csv",
     ).flagfile.splitlines()
     told = {line.removeprefix("--").partition("=")[0] for line in lines}
     unsaid = {name for name in FLAGS if not {name, f"no{name}"} & told}

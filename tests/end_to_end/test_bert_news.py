@@ -62,6 +62,8 @@ def finished(tmp_path_factory):
         "--attacked_examples=8",
         "--slips=0.1",
         "--changed_words=0.2",
+        "--shots=0,1,2",
+        "--draws=3",
     ]
     process = run(*flags, cwd=cwd)
     assert process.returncode == 0, process.stderr
@@ -89,7 +91,7 @@ def test_metrics_hold_results_tables_and_what_was_replaced(finished):
         assert result["macro_f1"] > 0.9
         assert result["loss"] > 0
     tables = metrics["tables"]
-    report, hardest, personal = tables[0], *tables[-3:-1]
+    report, hardest, personal = tables[1], *tables[-3:-1]
     assert hardest["caption"] == "The hardest test documents"
     assert report["head"] == ["class", "test documents", "precision", "recall", "F1"]
     assert [row[:2] for row in report["rows"]] == [["animals", 12], ["plants", 12]]
@@ -97,6 +99,16 @@ def test_metrics_hold_results_tables_and_what_was_replaced(finished):
     assert all("[EMAIL]" in row[-1] for row in hardest["rows"])
     assert [row for row in personal["rows"] if row[0] == "[EMAIL]"] == [["[EMAIL]", 60, 16, 24]]
     assert metrics["facts"]["export: largest difference, serving_default"] <= 1e-4
+
+
+def test_names_of_classes_are_worth_labels_where_there_are_few(finished):
+    cwd, _ = finished
+    metrics = json.loads((cwd / "runs/bert_news/metrics.json").read_text())
+    captions = {table["caption"]: table for table in metrics["tables"]}
+    table = captions["Accuracy with few labels, over all draws"]
+    assert [row[0] for row in table["rows"]] == [0, 1, 2]
+    assert all("points" in row[-1] for row in table["rows"][1:])
+    assert "Accuracy with few labels" in (cwd / "runs/bert_news/report.html").read_text()
 
 
 def test_both_berts_are_attacked_on_the_same_documents(finished):

@@ -35,7 +35,7 @@ def test_efficientnet_lite0_has_the_names_of_imagenet(lite0):
 
 def test_logits_are_made_from_the_features(lite0):
     images = np.random.default_rng(0).uniform(0, 255, (2, 224, 224, 3)).astype(np.float32)
-    kernel, bias = lite0.model.get_layer("efficientnet_lite0").get_layer("predictions").get_weights()
+    kernel, bias = lite0.model.get_layer("from_the_head").get_layer("predictions").get_weights()
     features = lite0.features.predict(images, verbose=0)
     np.testing.assert_allclose(
         lite0.model.predict(images, verbose=0), features @ kernel + bias, rtol=1e-3, atol=1e-3

@@ -104,13 +104,39 @@ def test_labels_measure_and_teach(answered):
     ]
     assert found.main_result.accuracy > 0.9
     assert found.results["name_mixture"].accuracy > 0.9
-    assert [row[0] for row in found.tables[1].rows] == [1, 2]
+    assert [row[0] for row in found.tables[1].rows] == [0, 1, 2]
     assert [series.name for series in found.plots[0].series] == [
         "linear_probe",
         "probe_and_names",
         "no label",
     ]
     assert "training on images without labels" in found.gains[0].sentence
+
+
+def test_concepts_are_learned_edited_and_exported(answered, folder, tmp_path):
+    (folder / "concepts.txt").write_text("cat\ndog\noak\nfir\n")
+    flags = ("--dataset=folder:photos", "--answers=", "--concepts=concepts.txt", "--readers=name_mixture")
+    found = answered(*flags, "--export", f"--saved_models_dir={tmp_path}/models")
+    assert found.results["concepts"].accuracy > 0.9
+    assert found.tables[-1].rows[0][0] == "animal"
+    assert "learning answers from concepts" in found.gains[0].sentence
+    served = tf.saved_model.load(found.facts["export"])
+    told = served.signatures["concepts"](image_bytes=tf.constant([item.png for item in found.gallery]))
+    assert told["scores"].shape == (len(found.gallery), 4)
+    assert set(told["concepts"].numpy().ravel()) <= {b"cat", b"dog", b"oak", b"fir"}
+    truths = [item.truth for item in found.gallery]
+    assert (
+        np.mean([label.decode() == truth for label, truth in zip(told["label"].numpy(), truths, strict=True)])
+        > 0.8
+    )
+
+    written = (tmp_path / "run/concepts.csv").read_text()
+    again = ("--overwrite", "--noexport", f"--concept_weights={tmp_path}/edited.csv")
+    (tmp_path / "edited.csv").write_text(written)
+    assert answered(*flags, *again).results["concepts"].accuracy == found.results["concepts"].accuracy
+    swapped = written.replace("animal,plant", "plant,animal", 1)
+    (tmp_path / "edited.csv").write_text(swapped)
+    assert answered(*flags, *again).results["concepts"].accuracy < 0.1
 
 
 def test_the_export_answers_other_words(answered, tmp_path):
@@ -133,6 +159,7 @@ def test_the_export_answers_other_words(answered, tmp_path):
         ("--answers=plant,animal,katze", "knows no word of the answer 'a photo of a katze'"),
         ("--answers=red katze,red hund", "as the same"),
         ("--shots=1", "`shots` needs labels"),
+        ("--concepts=shipped", "`concepts=shipped` learns from labels"),
         ("--name_text=ancestors", "names of ImageNet alone"),
         ("--answers=" + ",".join(f"red {number}" for number in range(1001)), "1,001 answers are more"),
     ],

@@ -7,12 +7,13 @@ import numpy as np
 from xmodal.bridge.name_answers import SHARPNESS
 from xmodal.evaluation.calibration import FLOOR, softmax
 
-# Of ridge regression on standardised features of mean square 1/D; chosen on CIFAR-10, test images among them.
-RIDGE = 10.0
+# Of ridge regression on standardised features of mean square 1/D; chosen on training images of CIFAR-10, of
+# which others measured (0.3 to 100, 1 to 16 rounds).
+RIDGE = 3.0
 ROUNDS = 8
 RIDGES = tuple(10.0**power for power in (-2, -1, 0, 1, 2, 3))
-# Of the names' opinion beside the labels.
-OFFSETS = (0.0, 0.5, 1.0)
+# How much of a label, 0 or 1, one standard deviation of the names' opinion is; chosen on the same images.
+OFFSETS = (0.0, 0.05, 0.15)
 STEADY = 1e-6
 
 
@@ -95,36 +96,52 @@ def self_train(features: np.ndarray, logits: np.ndarray, *, rounds: int = ROUNDS
     return LinearReader(standardise, weights)
 
 
+def opinions(logits: np.ndarray, like: np.ndarray | None = None) -> np.ndarray:
+    """Returns what names say beside labels: logits (B, C) less each row's mean, over the standard deviation.
+
+    They stay linear: the names err too often for their probabilities to be labels. (Of 16 labels of each
+    class of CIFAR-10, probabilities made a probe 0.9 points worse, and these make it 2.7 better.)
+
+    Args:
+        logits: of the answers (B, C).
+        like: the logits (M, C) whose deviation counts, by default the same.
+    """
+    centred = logits - logits.mean(axis=1, keepdims=True)
+    spread = centred.std() if like is None else (like - like.mean(axis=1, keepdims=True)).std()
+    return centred / np.maximum(spread, FLOOR)
+
+
 def fit_probe(
     x: np.ndarray, labels: np.ndarray, names: np.ndarray, *, offsets: tuple[float, ...] = OFFSETS
 ) -> "Probe":
-    """Fits a linear probe to a few labelled images, with the names' opinion as what it starts from.
+    """Fits a linear probe to a few labelled examples, with the names' opinion as what it starts from.
 
-    It is ridge regression from features to what the names leave to explain, label - offset * P(c|x). The
+    It is ridge regression from features to what the names leave to explain, label - offset * opinion. The
     offset and the ridge are those with the smallest squared error on each label when it is left out, which
     ridge regression gives without another fit (Golub, Heath and Wahba 1979, Technometrics 21, 215-223).
 
     Args:
         x: standardised features (n, D).
-        labels: of the images (n,).
-        names: the names' probabilities for them (n, C).
+        labels: of the examples (n,).
+        names: the names' `opinions` of them (n, C).
         offsets: shares of the names to choose from; (0.0,) is a probe without names.
     """
     classes = names.shape[1]
     wanted = np.eye(classes)[labels] - 1 / classes
-    opinion = names - 1 / classes
-    gram = x @ x.T
+    left, scale, right = np.linalg.svd(x, full_matrices=False)
     best, chosen = np.inf, (0.0, RIDGE)
     for ridge in RIDGES:
-        inverse = np.linalg.inv(gram + ridge * np.eye(len(x)))
+        shrunk = scale**2 / (scale**2 + ridge)
+        leverage = np.square(left) @ shrunk
         for offset in offsets:
-            left_out = inverse @ (wanted - offset * opinion) / np.diag(inverse)[:, None]
+            rest = wanted - offset * names
+            left_out = (rest - left @ (shrunk[:, None] * (left.T @ rest))) / (1 - leverage)[:, None]
             error = float(np.square(left_out).mean())
             if error < best:
                 best, chosen = error, (offset, ridge)
     offset, ridge = chosen
-    dual = np.linalg.solve(gram + ridge * np.eye(len(x)), wanted - offset * opinion)
-    return Probe(x.T @ dual, offset)
+    dual = (scale / (scale**2 + ridge))[:, None] * (left.T @ (wanted - offset * names))
+    return Probe(right.T @ dual, offset)
 
 
 @dataclass(frozen=True)
@@ -132,13 +149,13 @@ class Probe:
     """A linear reader of features beside the names.
 
     Attributes:
-        weights: standardised features (D,) -> what to add to the names' probabilities: (D, C).
-        offset: the share of the names' probabilities that is kept, 0 for none.
+        weights: standardised features (D,) -> what to add to the names' opinion: (D, C).
+        offset: the share of the names' opinion that is kept, 0 for none.
     """
 
     weights: np.ndarray
     offset: float
 
     def scores(self, x: np.ndarray, names: np.ndarray) -> np.ndarray:
-        """Returns scores (B, C) from standardised features (B, D) and the names' probabilities (B, C)."""
+        """Returns scores (B, C) from standardised features (B, D) and the names' `opinions` (B, C)."""
         return x @ self.weights + self.offset * names

@@ -39,6 +39,7 @@ class Bridge:
         style: a key of `STYLES`.
         templates: P texts around the phrase, each with `{}` where it goes.
         top_k: the number of classes K that `topk` names; the other styles do not read it.
+        phrases: what is written of each class; () for their readable names with an article.
 
     Raises:
         UserError: for fewer than two classes, names without text or that read alike, an unknown style,
@@ -55,9 +56,13 @@ class Bridge:
     style: str = "hedged"
     templates: tuple[str, ...] = ("a photo of {}",)
     top_k: int = 3
+    phrases: tuple[str, ...] = ()
 
     def __post_init__(self):
-        _check_names(self.class_names)
+        if not self.phrases:
+            _check_names(self.class_names)
+        elif len(self.phrases) != len(self.class_names):
+            raise ValueError(f"phrases must be one for each class. Received: {len(self.phrases)}")
         _check_templates(self.templates)
         if self.style not in STYLES:
             raise UserError(f"`text_style={self.style}` is not known", nearest(str(self.style), STYLES))
@@ -75,7 +80,7 @@ class Bridge:
     @cached_property
     def class_phrases(self) -> tuple[str, ...]:
         """The C class names as they stand in sentences: readable, with their article."""
-        return _class_phrases(self.class_names)
+        return self.phrases or _class_phrases(self.class_names)
 
     @property
     def _style(self) -> Style:

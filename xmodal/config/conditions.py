@@ -61,5 +61,13 @@ CONDITIONS = (
     ),
     Condition("move freeze_moved", lambda config: bool(config.scorer.directions), "--directions"),
     Condition("seen_per_class", lambda config: config.scorer.unseen > 0, "--unseen"),
+    Condition("speaker_names name_text", lambda config: config.names.speaker != "none", "--speaker"),
+    Condition("concept_weights", lambda config: bool(config.names.concepts), "--concepts"),
+    Condition("draws", lambda config: any(config.names.shots), "--shots"),
+    Condition(
+        "class_descriptions",
+        lambda config: any(config.names.shots) or config.run.experiment != "bert_news",
+        "--shots",
+    ),
     Condition(FLOW, lambda config: config.generator.image_generator == "flow", "--image_generator=flow"),
 )

@@ -62,8 +62,9 @@ FLOW = (
 EXPERIMENTS = {
     "vgg_to_bert": _experiment(
         *("dataset", IMAGES, HEAD, TARGET, TEXT, FINE_TUNING, BRIDGE, BASELINE, IMAGE_ATTACK),
-        "saved_models_dir mirror text_head target_map also_ask text_examples similarity_scale per_class",
-        made_from="image_weights dataset text_encoder",
+        "saved_models_dir mirror text_head target_map also_ask text_examples similarity_scale per_class "
+        "speaker speaker_names name_text",
+        made_from="image_weights dataset text_encoder speaker",
         compressed=True,
     ),
     "vgg_to_vgg": _experiment(
@@ -77,7 +78,7 @@ EXPERIMENTS = {
     ),
     "bert_news": _experiment(
         *("documents", COLUMNS, TEXT, FINE_TUNING, BASELINE, TEXT_ATTACK),
-        "saved_models_dir test_documents baseline_words scrub per_class",
+        "saved_models_dir test_documents baseline_words scrub per_class shots draws class_descriptions",
         made_from="documents text_encoder",
         compressed=True,
     ),
@@ -96,7 +97,7 @@ EXPERIMENTS = {
     "names_to_answers": _experiment(
         *("dataset", TEXT),
         "saved_models_dir bad_images max_pixels batch_size feature_cache_gb speaker speaker_names name_text "
-        "answers readers adapt shots draws",
+        "answers readers concepts concept_weights adapt shots draws",
         made_from="speaker dataset text_encoder",
     ),
 }

@@ -15,9 +15,10 @@ class NamesConfig(Group):
     """A ready classifier that speaks, and the answers that are wanted."""
 
     speaker: str = option(
-        "efficientnet_lite0_imagenet",
-        "A classifier with names of its own: a named asset, imagenet:NAME of Keras Applications, an image "
-        "classifier of KerasHub, an export or a run of xmodal, or a .keras file.",
+        "none",
+        "A classifier with names of its own: efficientnet_lite0_imagenet, imagenet:NAME of Keras "
+        "Applications, an image classifier of KerasHub, an export or a run of xmodal, or a .keras file. "
+        "For vgg_to_bert its sentence stands beside the network's own; none leaves it out.",
     )
     speaker_names: Path | None = option(
         None, "File with a name a line, for its outputs in order.", parse=Path
@@ -38,6 +39,14 @@ class NamesConfig(Group):
         choices=READERS,
         filled=True,
     )
+    concepts: str = option(
+        "",
+        "Concepts that answers are learned from: shipped for 128 of them, or a file with one a line, which "
+        "goes on from 'something that', such as has wheels.",
+    )
+    concept_weights: Path | None = option(
+        None, "The concepts.csv of a run, perhaps edited, in the place of learning.", parse=Path
+    )
     adapt: str = option(
         "none",
         "What unlabelled images add: prior finds how frequent the answers are, self_train teaches the "
@@ -45,6 +54,6 @@ class NamesConfig(Group):
         choices=ADAPTS,
     )
     shots: tuple[int, ...] = option(
-        ("0",), "Labelled images a class to measure with, beside none.", least=0, parse=int, rising=True
+        ("0",), "Labelled examples a class to measure with, beside none.", least=0, parse=int, rising=True
     )
-    draws: int = option(10, "Draws of these images.", least=1)
+    draws: int = option(10, "Draws of these examples.", least=1)

@@ -2,8 +2,9 @@
 
     python loaded.py MODEL_FOLDER SIGNATURE=INPUT_FOLDER...
 
-prints one JSON object: the outputs of each signature. INPUT_FOLDER has a folder for each input, with its name
-and a file for each example, in the order of their names. The export check runs it as a process of its own.
+or, with no arguments, a line with a JSON list of them once TensorFlow is loaded. It prints one JSON object,
+the outputs of each signature. INPUT_FOLDER has a folder for each input, with its name and a file for each
+example, in the order of their names. The export check runs it as a process of its own.
 """
 
 import json
@@ -44,5 +45,6 @@ def _decoded(value):
 
 
 if __name__ == "__main__":
-    asked = (argument.partition("=") for argument in sys.argv[2:])
-    print(json.dumps(answers(Path(sys.argv[1]), {name: Path(folder) for name, _, folder in asked})))
+    model, *asked = sys.argv[1:] or json.loads(sys.stdin.readline())
+    folders = (argument.partition("=") for argument in asked)
+    print(json.dumps(answers(Path(model), {name: Path(folder) for name, _, folder in folders})))

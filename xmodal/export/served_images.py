@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from xmodal.bridge.bridge import Bridge
 from xmodal.data.decoding import MAX_PIXELS
+from xmodal.export.served_speaker import ServedSpeaker, SpeakerText
 from xmodal.export.serving import (
     IMAGE_BYTES,
     TEXT,
@@ -17,8 +18,8 @@ from xmodal.export.serving import (
     has_text,
     labelled_answer,
     of_length_one,
+    or_black,
     pixels,
-    pixels_or_black,
 )
 from xmodal.tasks.text_classifier import TextClassifier
 
@@ -35,6 +36,8 @@ class ServedImages(Labelled):
         text: sentences -> logits of the target question (B, T).
         text_temperature: calibrates these.
         names: the answers, T of them.
+        said: what a speaker says beside the image model, and how it is read; None for nothing.
+        temperature_of_both: calibrates what is read from both.
 
     Example:
         >>> from xmodal.models.heads import text_classifier
@@ -64,6 +67,8 @@ class ServedImages(Labelled):
         text: TextClassifier,
         text_temperature: float,
         names: tuple[str, ...],
+        said: SpeakerText | None = None,
+        temperature_of_both: float = 1.0,
     ):
         super().__init__(names)
         self._image_model = Inference(image_model)
@@ -78,19 +83,21 @@ class ServedImages(Labelled):
         self._text_encoder = Inference(text.encoder.model)
         self._preprocessor = Tokenizer(text.encoder.preprocessor)
         self._text_temperature = text_temperature
+        self._speaker = ServedSpeaker(said) if said else None
+        self._temperature_of_both = temperature_of_both
 
-    @tf.function(input_signature=[IMAGE_BYTES])
+    @tf.function(input_signature=[IMAGE_BYTES], autograph=False)
     def answer_images(self, image_bytes):
         """Encoded images (B,) -> label, probability, probabilities (B, T) and the sentences read (B,)."""
-        sentences = self._sentences(pixels(image_bytes, self._image_size, self._max_pixels))
-        return self._answer(self._logits(sentences)) | {"sentence": _in_one(sentences)}
+        logits, sentences = self._of_images(image_bytes)
+        return labelled_answer(logits, self._names) | sentences
 
-    @tf.function(input_signature=[TEXT])
+    @tf.function(input_signature=[TEXT], autograph=False)
     def answer_texts(self, text):
         """Texts (B,) -> label, probability and probabilities (B, T)."""
-        return self._answer(self._logits(text[:, None]))
+        return labelled_answer(self._logits(text[:, None]), self._names)
 
-    @tf.function(input_signature=[IMAGE_BYTES, TEXT])
+    @tf.function(input_signature=[IMAGE_BYTES, TEXT], autograph=False)
     def answer_pairs(self, image_bytes, text):
         """Encoded images and texts (B,), "" for none -> as `answer_images`, from both sides.
 
@@ -98,15 +105,19 @@ class ServedImages(Labelled):
         probabilities (Genest and Zidek 1986, doi:10.1214/ss/1177013825). Without one of them it is the
         other; without both, all answers are equally probable.
         """
-        sentences = self._sentences(pixels_or_black(image_bytes, self._image_size, self._max_pixels))
+        of_images, sentences = self._of_images(or_black(image_bytes))
         there = tf.cast(tf.stack([has_image(image_bytes), has_text(text)], axis=1), tf.float32)
-        logits = tf.stack([self._logits(sentences), self._logits(text[:, None])], axis=1)
+        logits = tf.stack([of_images, self._logits(text[:, None])], axis=1)
         # Log probabilities are logits less something that all answers share, which the softmax drops.
         summed = tf.reduce_sum(there[:, :, None] * logits, axis=1)
-        answer = self._answer(summed / tf.maximum(tf.reduce_sum(there, axis=1, keepdims=True), 1.0))
-        return answer | {"sentence": tf.where(has_image(image_bytes), _in_one(sentences), "")}
+        answer = labelled_answer(
+            summed / tf.maximum(tf.reduce_sum(there, axis=1, keepdims=True), 1.0), self._names
+        )
+        return answer | {
+            name: tf.where(has_image(image_bytes), sentence, "") for name, sentence in sentences.items()
+        }
 
-    @tf.function(input_signature=[IMAGE_BYTES])
+    @tf.function(input_signature=[IMAGE_BYTES], autograph=False)
     def embed_images(self, image_bytes):
         """Encoded images (B,) -> "embedding" (B, D), that of the sentences that the bridge writes for them.
 
@@ -119,7 +130,7 @@ class ServedImages(Labelled):
             )
         }
 
-    @tf.function(input_signature=[TEXT])
+    @tf.function(input_signature=[TEXT], autograph=False)
     def embed_texts(self, text):
         """Texts (B,) -> "embedding" (B, D), BERT's sentence vectors, of length 1."""
         return {"embedding": self._embedded(text[:, None])}
@@ -135,13 +146,22 @@ class ServedImages(Labelled):
             "labels": self.tell_labels,
         }
 
+    def _of_images(self, image_bytes):
+        """Calibrated logits (B, T) of encoded images, and the sentences that they were read from (B,)."""
+        sentences = self._sentences(pixels(image_bytes, self._image_size, self._max_pixels))
+        logits, read = self._logits(sentences), {"sentence": _in_one(sentences)}
+        if self._speaker is None:
+            return logits, read
+        both, said = self._speaker(image_bytes, logits)
+        return both / self._temperature_of_both, read | {"speaker_sentence": said}
+
     def _sentences(self, images):
         logits = self._image_model(images)
         return self._bridge.sentences(tf.nn.softmax(logits / self._temperature))
 
     def _logits(self, wordings):
-        """The mean over P wordings of each example, (B, P) -> (B, T)."""
-        return tf.reduce_mean(self._read(self._text_model, wordings), axis=1)
+        """Calibrated: the mean over P wordings of each example, (B, P) -> (B, T)."""
+        return tf.reduce_mean(self._read(self._text_model, wordings), axis=1) / self._text_temperature
 
     def _embedded(self, wordings):
         """The mean direction of P wordings, (B, P) -> (B, D), as CLIP's prompt ensembles.
@@ -154,9 +174,6 @@ class ServedImages(Labelled):
     def _read(self, model, wordings):
         rows = model(self._preprocessor(tf.reshape(wordings, [-1])))
         return tf.reshape(rows, [-1, wordings.shape[1], rows.shape[-1]])
-
-    def _answer(self, logits):
-        return labelled_answer(logits / self._text_temperature, self._names)
 
 
 def _in_one(sentences):

@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from xmodal.bridge.class_names import readable, with_article
+from xmodal.bridge.concepts import Bottleneck
 from xmodal.bridge.name_answers import SCALE
 from xmodal.export.serving import (
     IMAGE_BYTES,
@@ -16,6 +17,7 @@ from xmodal.export.serving import (
     Tokenizer,
     labelled_answer,
     of_length_one,
+    read_images,
 )
 from xmodal.models.speakers import Speaker
 from xmodal.models.text_encoder import TextEncoder
@@ -38,6 +40,8 @@ class ServedNames(Labelled):
         texts: what each of the speaker's names says, see `xmodal.bridge.names_text.names_text`.
         temperature: calibrates the speaker's logits.
         scale: makes logits of cosines.
+        vectors: of these texts (N, D), where the encoder has read them already.
+        bottleneck: from the speaker's features to answers by way of concepts; None for none.
     """
 
     def __init__(
@@ -48,6 +52,8 @@ class ServedNames(Labelled):
         *,
         temperature: float = 1.0,
         scale: float = SCALE,
+        vectors: np.ndarray | None = None,
+        bottleneck: Bottleneck | None = None,
     ):
         super().__init__(speaker.class_names)
         if len(texts) != len(speaker.class_names):
@@ -65,10 +71,13 @@ class ServedNames(Labelled):
         self.scale = tf.Variable(scale, trainable=False, dtype=tf.float32)
         self.image_side = tf.Variable(speaker.image_size[0], trainable=False, dtype=tf.int32)
         self.max_pixels = tf.Variable(speaker.max_pixels, trainable=False, dtype=tf.int64)
-        rows = encoder.model.predict(encoder.padded(texts), batch_size=64, verbose=0)
-        self._vectors = tf.Variable(of_length_one(np.asarray(rows)), trainable=False)
+        if vectors is None:
+            vectors = encoder.model.predict(encoder.padded(texts), batch_size=64, verbose=0)
+        self._vectors = tf.Variable(of_length_one(np.asarray(vectors)), trainable=False)
 
-    @tf.function(input_signature=[IMAGE_BYTES, ANSWERS])
+        self._concepts = ServedConcepts(speaker, bottleneck) if bottleneck else None
+
+    @tf.function(input_signature=[IMAGE_BYTES, ANSWERS], autograph=False)
     def ask(self, image_bytes, answers):
         """Encoded images (B,), answers (C,) -> label, probability, probabilities (B, C), and what was said.
 
@@ -78,7 +87,7 @@ class ServedNames(Labelled):
         cosines = tf.matmul(self._mixed(probabilities), self._embedded(answers), transpose_b=True)
         return labelled_answer(self.scale * cosines, answers) | self._said(probabilities)
 
-    @tf.function(input_signature=[IMAGE_BYTES])
+    @tf.function(input_signature=[IMAGE_BYTES], autograph=False)
     def speak(self, image_bytes):
         """Encoded images (B,) -> the name that is most probable, all probabilities, "embedding" (B, D)."""
         probabilities = self._probabilities(image_bytes)
@@ -88,14 +97,15 @@ class ServedNames(Labelled):
             | {"embedding": self._mixed(probabilities)}
         )
 
-    @tf.function(input_signature=[TEXT])
+    @tf.function(input_signature=[TEXT], autograph=False)
     def embed_texts(self, text):
         """Texts (B,) -> "embedding" (B, D), sentence vectors of length 1, in the space of the mixtures."""
         return {"embedding": self._embedded(text)}
 
     def signatures(self) -> dict[str, Any]:
         """Returns the functions that are served, by name."""
-        return {
+        concepts = {"concepts": self._concepts.answer} if self._concepts else {}
+        return concepts | {
             "serving_default": self.ask,
             "ask": self.ask,
             "speak": self.speak,
@@ -104,8 +114,7 @@ class ServedNames(Labelled):
         }
 
     def _probabilities(self, image_bytes):
-        one = tf.TensorSpec([*self._size, 3], tf.float32)
-        images = tf.map_fn(self._read, image_bytes, fn_output_signature=one)
+        images = read_images(image_bytes, self._read, self._size)
         return tf.nn.softmax(self._speaker(images) / self._temperature)
 
     def _mixed(self, probabilities):
@@ -123,4 +132,42 @@ class ServedNames(Labelled):
             "names": tf.gather(self._names, places),
             "weights": weights,
             "sentence": tf.strings.reduce_join(parts, axis=1, separator=", "),
+        }
+
+
+class ServedConcepts(tf.Module):
+    """Answers by way of concepts.
+
+    Args:
+        speaker: gives the features.
+        bottleneck: from these to scores of concepts, and to answers.
+    """
+
+    def __init__(self, speaker: Speaker, bottleneck: Bottleneck):
+        super().__init__()
+        head = bottleneck.head
+        self._features = Inference(speaker.features)
+        self._resources = list(speaker.resources)
+        self._read, self._size = speaker.read, speaker.image_size
+        self._concepts, self._answers = tf.constant(head.concepts), tf.constant(head.answers)
+        # In standard deviations.
+        scores = bottleneck.weights / head.scale, (bottleneck.bias - head.mean) / head.scale
+        arrays = *scores, head.weights, head.bias
+        self._variables = [tf.Variable(array, trainable=False, dtype=tf.float32) for array in arrays]
+
+    @tf.function(input_signature=[IMAGE_BYTES], autograph=False)
+    def answer(self, image_bytes):
+        """Encoded images (B,) -> label, probability, probabilities (B, C), and which concepts spoke for it.
+
+        "scores" (B, K) has all concepts, in standard deviations.
+        """
+        to_scores, scores_bias, to_logits, logits_bias = self._variables
+        features = self._features(read_images(image_bytes, self._read, self._size))
+        scores = tf.matmul(features, to_scores) + scores_bias
+        logits = tf.matmul(scores, to_logits) + logits_bias
+        spoke = scores * tf.gather(tf.transpose(to_logits), tf.argmax(logits, axis=1))
+        most = tf.math.top_k(spoke, min(SHOWN, spoke.shape[1])).indices
+        return labelled_answer(logits, self._answers) | {
+            "concepts": tf.gather(self._concepts, most),
+            "scores": scores,
         }

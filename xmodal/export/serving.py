@@ -1,5 +1,6 @@
 """What exports have in common: what they take, and how they keep models."""
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -77,16 +78,26 @@ def pixels(image_bytes: tf.Tensor, image_size: int, max_pixels: int = MAX_PIXELS
     Raises:
         tf.errors.InvalidArgumentError: when run, for what is no image.
     """
-    one = tf.TensorSpec([image_size, image_size, 3], tf.float32)
-    return tf.map_fn(
-        lambda encoded: decode(encoded, image_size, max_pixels), image_bytes, fn_output_signature=one
-    )
+    size = (image_size, image_size)
+    return read_images(image_bytes, lambda encoded: decode(encoded, image_size, max_pixels), size)
+
+
+def read_images(
+    image_bytes: tf.Tensor, read: Callable[[tf.Tensor], tf.Tensor], size: tuple[int, int]
+) -> tf.Tensor:
+    """Reads encoded images (B,), each by a function of its own such as a speaker's: (B, H, W, 3) float32."""
+    return tf.map_fn(read, image_bytes, fn_output_signature=tf.TensorSpec([*size, 3], tf.float32))
 
 
 def pixels_or_black(image_bytes: tf.Tensor, image_size: int, max_pixels: int = MAX_PIXELS) -> tf.Tensor:
     """As `pixels`, with a black image where there is "" (B,)."""
+    return pixels(or_black(image_bytes), image_size, max_pixels)
+
+
+def or_black(image_bytes: tf.Tensor) -> tf.Tensor:
+    """Returns encoded images (B,), a black one where there is ""."""
     black = tf.io.encode_png(tf.zeros([1, 1, 3], tf.uint8))
-    return pixels(tf.where(has_image(image_bytes), image_bytes, black), image_size, max_pixels)
+    return tf.where(has_image(image_bytes), image_bytes, black)
 
 
 def has_image(image_bytes: tf.Tensor) -> tf.Tensor:

@@ -4,7 +4,8 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -38,12 +39,27 @@ class Question:
     output: str = "probabilities"
 
 
-def check(exported: Path, questions: Sequence[Question]) -> dict[str, float]:
+@contextmanager
+def fresh_process() -> Iterator[subprocess.Popen[str]]:
+    """Starts a process that loads TensorFlow, and waits to be told which export to ask."""
+    command = [sys.executable, fresh_process_answers.__file__]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def check(
+    exported: Path, questions: Sequence[Question], process: subprocess.Popen[str] | None = None
+) -> dict[str, float]:
     """Loads an export in a fresh process, and compares what it says with the model in memory.
 
     Args:
         exported: folder of the SavedModel.
         questions: one a signature.
+        process: one of `fresh_process`, where it was started already.
 
     Returns:
         The largest absolute difference of each signature.
@@ -51,6 +67,9 @@ def check(exported: Path, questions: Sequence[Question]) -> dict[str, float]:
     Raises:
         RuntimeError: when the export cannot be loaded, or differs by more than `TOLERANCES` allow.
     """
+    if process is None:
+        with fresh_process() as process:
+            return check(exported, questions, process)
     with tempfile.TemporaryDirectory() as folder:
         for question in questions:
             for name, values in question.inputs.items():
@@ -59,19 +78,15 @@ def check(exported: Path, questions: Sequence[Question]) -> dict[str, float]:
                 for number, value in enumerate(values):
                     (inputs / f"{number:06d}").write_bytes(value)
         asked = (f"{question.signature}={Path(folder) / question.signature}" for question in questions)
-        process = subprocess.run(
-            [sys.executable, fresh_process_answers.__file__, str(exported), *asked],
-            capture_output=True,
-            text=True,
-        )
+        told, errors = process.communicate(json.dumps([str(exported), *asked]) + "\n")
     if process.returncode:
-        raise RuntimeError(f"the export in {exported} cannot be used: {process.stderr.strip()[-2000:]}")
-    answers = json.loads(process.stdout.splitlines()[-1])
+        raise RuntimeError(f"the export in {exported} cannot be used: {errors.strip()[-2000:]}")
+    answers = json.loads(told.splitlines()[-1])
     tolerance = TOLERANCES[keras.config.dtype_policy().compute_dtype]
     differences = {}
     for question in questions:
-        told = np.array(answers[question.signature][question.output])
-        difference = float(np.max(np.abs(told - question.expected)))
+        given = np.array(answers[question.signature][question.output])
+        difference = float(np.max(np.abs(given - question.expected)))
         if not difference <= tolerance:
             raise RuntimeError(
                 f"{question.signature} of the export in {exported} differs from the model in memory by "
@@ -94,12 +109,18 @@ def export_checked(
         folder, kept: as `publish` takes them.
         questions: one a signature.
     """
-    exported, told = publish(folder, partial(save, served), partial(differences, questions=questions), kept)
+    # It loads TensorFlow while the export is written.
+    with fresh_process() as process:
+        compare = partial(differences, questions=questions, process=process)
+        exported, told = publish(folder, partial(save, served), compare, kept)
     return {"export": str(exported), **told}
 
 
-def differences(exported: Path, questions: Sequence[Question]) -> ExportFacts:
+def differences(
+    exported: Path, questions: Sequence[Question], process: subprocess.Popen[str] | None = None
+) -> ExportFacts:
     """Checks an export, and returns what a run reports of that."""
     return {
-        f"export: largest difference, {name}": value for name, value in check(exported, questions).items()
+        f"export: largest difference, {name}": value
+        for name, value in check(exported, questions, process).items()
     }

@@ -1,6 +1,6 @@
 """What a ready classifier gives, whatever its last layer does: features and logits."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import keras
 import numpy as np
@@ -36,7 +36,8 @@ def features_and_logits(
     """
     images = keras.Input((*image_size, 3), name="image")
     prepared = prepare(images)
-    outputs = classifier(prepared)
+    # What both give is computed once where both are asked for.
+    features, outputs = _opened(classifier, prepared) or (None, classifier(prepared))
     if isinstance(outputs, (list, dict)) or len(outputs.shape) != 2 or outputs.shape[-1] < 2:
         raise UserError(
             f"the classifier {classifier.name!r} does not give a number for each of several classes",
@@ -45,7 +46,6 @@ def features_and_logits(
     logits = outputs
     if _gives_probabilities(keras.Model(images, outputs), classifier):
         logits = keras.ops.log(keras.ops.maximum(keras.ops.cast(outputs, "float32"), _SMALLEST))
-    features = _features(classifier, prepared)
     if features is None:
         features = logits
     return keras.Model(images, features, name="features"), keras.Model(images, logits, name="speaker")
@@ -76,22 +76,30 @@ def _activation(classifier: keras.Model) -> str:
     return getattr(getattr(last, "activation", None), "__name__", "")
 
 
-def _features(classifier: keras.Model, images: keras.KerasTensor) -> keras.KerasTensor | None:
-    """What the last layer with weights reads, as vectors; None where that cannot be seen."""
+def _opened(
+    classifier: keras.Model, images: keras.KerasTensor
+) -> tuple[keras.KerasTensor, keras.KerasTensor] | None:
+    """What the last layer with weights reads, as vectors, and what follows; None where it is not seen."""
     weighted = [place for place, layer in enumerate(getattr(classifier, "layers", ())) if layer.weights]
     if not weighted or getattr(classifier.layers[weighted[-1]], "layers", None):
         return None
     if isinstance(classifier, keras.Sequential):
-        maps = images
-        for layer in classifier.layers[: weighted[-1]]:
-            maps = layer(maps)
+        maps = _through(classifier.layers[: weighted[-1]], images)
+        outputs = _through(classifier.layers[weighted[-1] :], maps)
     else:
         try:
             head = classifier.layers[weighted[-1]]
             maps = keras.Model(classifier.input, head.input, name="before_the_head")(images)
+            outputs = keras.Model(head.input, classifier.output, name="from_the_head")(maps)
         except (AttributeError, ValueError):
             # It was written as a class, or the layer is used more than once.
             return None
     if not isinstance(maps, keras.KerasTensor) or len(maps.shape) not in (2, 4):
         return None
-    return maps if len(maps.shape) == 2 else keras.layers.GlobalAveragePooling2D()(maps)
+    return maps if len(maps.shape) == 2 else keras.layers.GlobalAveragePooling2D()(maps), outputs
+
+
+def _through(layers: Sequence[keras.Layer], inputs: keras.KerasTensor) -> keras.KerasTensor:
+    for layer in layers:
+        inputs = layer(inputs)
+    return inputs

@@ -61,6 +61,11 @@ SIGNATURES = {
             "text",
             "embedding: BERT's sentence vector, of length 1, in the space of the mixtures",
         ),
+        (
+            "concepts, of a run with --concepts",
+            "image_bytes",
+            f"{ANSWER} that was learned from concepts; those that spoke for it, and the scores of all",
+        ),
         LABELS,
     ),
     "bert_news": (("serving_default", "text", f"{ANSWER}, and what was read of the text"), LABELS),

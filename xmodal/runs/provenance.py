@@ -33,6 +33,8 @@ def digests_of_files(config: Config) -> dict[str, str]:
         "speaker": config.names.speaker,
         "speaker_names": config.names.speaker_names,
         "answers": config.names.answers,
+        "concepts": config.names.concepts,
+        "concept_weights": config.names.concept_weights,
     }
     for name, _, path in (item.partition("=") for item in config.text.also_ask):
         named[f"also_ask={name}"] = shipped(path)

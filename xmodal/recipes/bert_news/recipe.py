@@ -27,6 +27,7 @@ from xmodal.recipes.bert_news.baselines import (
     worth_of,
 )
 from xmodal.recipes.bert_news.exports import export_bert, small_forms
+from xmodal.recipes.bert_news.few_labels import with_few_labels
 from xmodal.recipes.bert_news.tables import (
     Baselines,
     reported,
@@ -121,7 +122,7 @@ def run(config: Config, clock: Clock) -> report.Run:
     )
     return finish(
         session,
-        run,
+        with_few_labels(run, session, preset, data),
         lambda: export_bert(session, bert, measured[shipped], original),
         lambda exported: small_forms(config, bert, measured[shipped], original, exported),
     )

@@ -4,6 +4,7 @@ from shlex import quote
 
 import tensorflow as tf
 
+from xmodal.bridge.concepts import Bottleneck
 from xmodal.data.images import ImageSplit
 from xmodal.data.target_map import Answers
 from xmodal.export.served_names import ServedNames
@@ -16,17 +17,28 @@ CHECKED_IMAGES = 8
 
 
 def export_names(
-    session: Session, speaker: Speaker, words: Words, answers: Answers, test: ImageSplit
+    session: Session,
+    speaker: Speaker,
+    words: Words,
+    answers: Answers,
+    test: ImageSplit,
+    bottleneck: Bottleneck | None,
 ) -> dict[str, float | int | str]:
     """Exports the speaker and the encoder, and compares what they say in a fresh process."""
-    served = ServedNames(speaker, words.encoder, [TEMPLATE.format(phrase) for phrase in words.phrases])
+    said = [TEMPLATE.format(phrase) for phrase in words.phrases]
+    served = ServedNames(speaker, words.encoder, said, vectors=words.names, bottleneck=bottleneck)
     images = [test.encoded(index) for index in range(min(CHECKED_IMAGES, len(test)))]
     texts = [text.encode() for text in answers.texts]
     expected = served.ask(tf.constant(images), tf.constant(texts))["probabilities"].numpy()
+    questions = [Question({"image_bytes": images, "answers": texts}, expected)]
+    if bottleneck:
+        answer = served.signatures()["concepts"]
+        by_concepts = answer(tf.constant(images))["probabilities"].numpy()
+        questions.append(Question({"image_bytes": images}, by_concepts, "concepts"))
     facts = export_checked(
         served,
         session.export_folder,
-        [Question({"image_bytes": images, "answers": texts}, expected)],
+        questions,
         session.checkpoints.stage("export"),
     )
     asked = f"python -m xmodal.ask --model={quote(str(facts['export']))} --answers='dog,cat,truck' FOLDER"

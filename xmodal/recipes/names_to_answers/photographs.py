@@ -50,8 +50,10 @@ def photographs_of(config: Config) -> Photographs:
     """Reads and audits the images that the flags name.
 
     Raises:
-        UserError: when labels are asked for that are not there.
+        UserError: when labels are asked for that are not there, or nobody speaks.
     """
+    if config.names.speaker == "none":
+        raise UserError("`speaker=none` knows no names", "give `speaker=efficientnet_lite0_imagenet`")
     if not is_unlabelled(config.data.dataset):
         data = configured_images(config)
         return Photographs(data.test, data.train, data.class_names, data.report)

@@ -6,29 +6,29 @@ from dataclasses import dataclass, replace
 
 import keras
 import numpy as np
+import tensorflow as tf
 
+from xmodal.bridge.bridge import Bridge
 from xmodal.bridge.name_answers import (
-    ENOUGH_IMAGES,
     SCALE,
     SHARPNESS,
     name_weights,
-    project,
     read_names,
+    reads_together,
     require_distinct,
     similarities,
     standardised,
 )
 from xmodal.bridge.names_text import names_text
-from xmodal.bridge.styles import STYLES
 from xmodal.core.errors import UserError
-from xmodal.data.batches import array_batches
-from xmodal.data.images import ImageSplit, batches
 from xmodal.data.target_map import Answers
 from xmodal.evaluation.calibration import softmax
 from xmodal.models import heads
 from xmodal.models.speakers import Speaker
 from xmodal.models.text_encoder import TextEncoder
-from xmodal.training.prediction import predict
+from xmodal.recipes.seeing import Seen
+from xmodal.tasks.projection import train_projection
+from xmodal.tasks.text_classifier import TextClassifier
 from xmodal.training.trainer import Trainer
 
 TEMPLATE = "a photo of {}"
@@ -37,20 +37,13 @@ HEAD_EPOCHS = 30
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What a speaker makes of images: logits of its names (B, N), and pooled features (B, D), or (B, 0)."""
-
-    logits: np.ndarray
-    features: np.ndarray
-
-
-@dataclass(frozen=True)
 class Words:
     """Names and answers as an encoder reads them.
 
     Attributes:
-        trainer: runs the encoder.
+        trainer: trains heads.
         encoder: reads sentences.
+        read: sentences -> their vectors; traced once, as that takes seconds.
         phrases: what is written of each of the N names, such as "a Chihuahua, a kind of toy dog, dog".
         names: vectors of the sentences of these (N, D).
         descriptions: vectors of the answers' descriptions (M, D).
@@ -59,36 +52,11 @@ class Words:
 
     trainer: Trainer
     encoder: TextEncoder
+    read: Callable[[Iterable[str]], np.ndarray]
     phrases: tuple[str, ...]
     names: np.ndarray
     descriptions: np.ndarray
     targets: np.ndarray
-
-
-def see(
-    speaker: Speaker, split: ImageSplit, trainer: Trainer, batch_size: int, *, features: bool, name: str
-) -> Seen:
-    """Lets a speaker look at a split, or finds what it saw in an earlier run.
-
-    Args:
-        speaker: the classifier.
-        split: N images.
-        trainer: runs it.
-        batch_size: B.
-        features: they are wanted, not logits alone.
-        name: what progress calls it.
-    """
-    pixels = batches(
-        split, image_size=speaker.image_size, read_image=speaker.read, batch_size=batch_size
-    ).map(lambda batch: batch["image"])
-    facts = {"speaker": speaker.name, "crop": speaker.crop, "method": speaker.method}
-
-    def rows(model: keras.Model, kind: str) -> np.ndarray:
-        stage = f"{name}: {kind}"
-        return trainer.features(model, split, pixels, facts=facts, name=stage)[np.arange(len(split))]
-
-    logits = rows(speaker.model, "names")
-    return Seen(logits, rows(speaker.features, "features") if features else logits[:, :0])
 
 
 def words_of(
@@ -109,34 +77,34 @@ def words_of(
             "use other words, or `text_encoder=multilingual_e5_small` for other languages",
         )
     require_distinct(encoder.padded(answers.texts)["token_ids"], answers.targets, answers.texts)
-    words = Words(trainer, encoder, (), np.empty(0), np.empty(0), answers.targets)
-    words = replace(words, descriptions=_vectors(words, answers.texts))
+    read = TextClassifier(encoder, encoder.model, None).reader(trainer)
+    words = Words(trainer, encoder, read, (), np.empty(0), read(answers.texts), answers.targets)
     return with_name_text(words, speaker, name_text)
 
 
 def with_name_text(words: Words, speaker: Speaker, style: str) -> Words:
     """Returns the same with other texts of the names, one of `names_text.NAME_TEXTS`."""
     phrases = names_text(speaker.class_names, speaker.wordnet, style=style, template="{}")
-    return replace(words, phrases=phrases, names=_vectors(words, [TEMPLATE.format(each) for each in phrases]))
+    return replace(words, phrases=phrases, names=words.read([TEMPLATE.format(each) for each in phrases]))
 
 
-def name_mixture(words: Words, logits: np.ndarray) -> np.ndarray:
+def name_mixture(words: Words, seen: Seen) -> np.ndarray:
     """The answer nearest to the mean of the names' vectors, or to which the names speak most."""
-    return read_names(logits, words.names, words.descriptions, words.targets)
+    return read_names(seen.logits, words.names, words.descriptions, words.targets)
 
 
-def top1_sentence(words: Words, logits: np.ndarray) -> np.ndarray:
+def top1_sentence(words: Words, seen: Seen) -> np.ndarray:
     """The answer nearest to a sentence of the most probable name."""
-    return SCALE * similarities(words.names[logits.argmax(axis=1)], words.descriptions, words.targets)
+    return SCALE * similarities(words.names[seen.logits.argmax(axis=1)], words.descriptions, words.targets)
 
 
-def hedged_sentence(words: Words, logits: np.ndarray) -> np.ndarray:
+def hedged_sentence(words: Words, seen: Seen) -> np.ndarray:
     """The answer nearest to a sentence such as "a photo of probably a tabby, perhaps a lynx"."""
-    sentences, places = np.unique(sentences_of(words.phrases, logits), return_inverse=True)
-    return SCALE * similarities(_vectors(words, sentences), words.descriptions, words.targets)[places]
+    sentences, places = np.unique(sentences_of(words.phrases, seen.logits), return_inverse=True)
+    return SCALE * similarities(words.read(sentences), words.descriptions, words.targets)[places]
 
 
-def written_head(words: Words, logits: np.ndarray) -> np.ndarray:
+def written_head(words: Words, seen: Seen) -> np.ndarray:
     """A head on BERT that has learned from the sentences of the names which answers they mean."""
     weights = name_weights(words.names, words.descriptions, words.targets)
     meant = weights / weights.sum(axis=1, keepdims=True)
@@ -146,18 +114,19 @@ def written_head(words: Words, logits: np.ndarray) -> np.ndarray:
     learned = (words.names, meant.astype(np.float32))
     words.trainer.fit(head, learned, loss=loss, epochs=HEAD_EPOCHS, batch_size=32, name="written head")
     read = softmax(words.trainer.predict(head, words.names, batch_size=1024))
-    return np.log(softmax(logits) @ read)
+    return np.log(softmax(seen.logits) @ read)
 
 
-def projected(words: Words, logits: np.ndarray) -> np.ndarray:
+def projected(words: Words, seen: Seen) -> np.ndarray:
     """The answer nearest to the image itself, mapped into the space of sentences."""
-    cosines = similarities(project(logits, words.names), words.descriptions, words.targets)
-    many = len(logits) >= ENOUGH_IMAGES * cosines.shape[1]
-    return SHARPNESS * standardised(cosines) if many else SCALE * cosines
+    project = train_projection(seen.features, seen.logits, words.names, words.trainer, name="projection")
+    cosines = similarities(project(seen.features), words.descriptions, words.targets)
+    together = reads_together(seen.logits, cosines.shape[1])
+    return SHARPNESS * standardised(cosines) if together else SCALE * cosines
 
 
-# How answers are read: words, logits of the speaker's names (B, N) -> logits of the answers (B, C).
-READERS: dict[str, Callable[[Words, np.ndarray], np.ndarray]] = {
+# How answers are read: words, and what the speaker makes of B images -> logits of the answers (B, C).
+READERS: dict[str, Callable[[Words, Seen], np.ndarray]] = {
     "name_mixture": name_mixture,
     "top1_sentence": top1_sentence,
     "hedged_sentence": hedged_sentence,
@@ -168,17 +137,5 @@ READERS: dict[str, Callable[[Words, np.ndarray], np.ndarray]] = {
 
 def sentences_of(phrases: tuple[str, ...], logits: np.ndarray) -> list[str]:
     """Puts what a speaker sees (B, N) into sentences that hedge."""
-    shares = softmax(logits).astype(np.float32)
-    order = np.argsort(-shares, axis=1, kind="stable")[:, :2]
-    style = STYLES["hedged"]
-    patterns = style.patterns_for(2)
-    chosen = style.choose(np.take_along_axis(shares, order, axis=1), np.where)
-    return [
-        TEMPLATE.format(patterns[choice].format(*(phrases[name] for name in pair)))
-        for choice, pair in zip(chosen, order, strict=True)
-    ]
-
-
-def _vectors(words: Words, texts: Iterable[str]) -> np.ndarray:
-    tokens = words.encoder.padded(texts)
-    return predict(words.encoder.model, array_batches(tokens, batch_size=64), words.trainer.strategy)
+    bridge = Bridge(phrases, "hedged", (TEMPLATE,), phrases=phrases)
+    return [row[0].decode() for row in bridge.sentences(tf.constant(softmax(logits))).numpy()]

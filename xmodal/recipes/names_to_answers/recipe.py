@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from xmodal import report
+from xmodal.bridge.class_names import readable
 from xmodal.bridge.name_answers import name_weights
 from xmodal.config.config import Config
 from xmodal.core.clock import Clock
@@ -18,26 +19,28 @@ from xmodal.evaluation.intervals import Gain, compare_paired
 from xmodal.evaluation.metrics import Result, evaluate
 from xmodal.models.speakers import Speaker, make_speaker
 from xmodal.models.text_encoder import text_encoder
+from xmodal.recipes.few_labels import Shots, learning_curve, shots_plot, shots_table
+from xmodal.recipes.names_to_answers.concepts import bottleneck_of, concepts_table, require_labels
 from xmodal.recipes.names_to_answers.exports import export_names
-from xmodal.recipes.names_to_answers.labels import Shots, adapted, learning_curve
 from xmodal.recipes.names_to_answers.photographs import Photographs, Question, photographs_of, question_of
 from xmodal.recipes.names_to_answers.readers import (
     READERS,
     TEMPLATE,
-    Seen,
     Words,
     name_mixture,
-    see,
     sentences_of,
     with_name_text,
     words_of,
 )
-from xmodal.recipes.names_to_answers.tables import NOTES, answer_table, gallery, shots_plot, shots_table
+from xmodal.recipes.names_to_answers.tables import NOTES, answer_table, gallery
+from xmodal.recipes.names_to_answers.unlabelled import adapted
+from xmodal.recipes.seeing import Seen, see
 from xmodal.recipes.text_reading import told_reading
 from xmodal.runs.session import Session, begin, finish
 
 PLAIN = "name_mixture_plain"
 SEEING = "seeing"
+CONCEPTS = "concepts"
 
 
 def run(config: Config, clock: Clock) -> report.Run:
@@ -55,6 +58,7 @@ def run(config: Config, clock: Clock) -> report.Run:
     with clock.stage("data"):
         photographs = photographs_of(config)
         question = question_of(config, photographs)
+        require_labels(config, question)
     session.check_data(photographs.report)
     with clock.stage("speaker and words"), trainer.scope():
         speaker = make_speaker(names.speaker, names.speaker_names, config.run.offline)
@@ -63,26 +67,37 @@ def run(config: Config, clock: Clock) -> report.Run:
         words = words_of(trainer, encoder, speaker, question.answers, names.name_text)
         read_texts = [*question.answers.texts, *(TEMPLATE.format(phrase) for phrase in words.phrases)]
         facts = told_reading(session, encoder, read_texts)
-    learns = names.adapt == "self_train" or any(names.shots)
+    learns = names.adapt == "self_train" or any(names.shots) or bool(names.concepts)
     with clock.stage(SEEING):
         splits = {"test": photographs.test} | (
             {"train": photographs.train} if learns and photographs.train else {}
         )
         seen = {
-            part: see(
-                speaker, split, trainer, config.train.batch_size, features=learns, name=f"seeing, {part}"
-            )
+            part: see(speaker, split, trainer, config.train.batch_size, name=f"seeing, {part}")
             for part, split in splits.items()
         }
     read, mixture = read_answers(session, speaker, words, seen)
+    bottleneck = None
+    if names.concepts:
+        with clock.stage(CONCEPTS):
+            bottleneck = bottleneck_of(session, words, seen, question)
+            read[CONCEPTS] = bottleneck(seen["test"].features)
+        session.seconds(CONCEPTS, SEEING, CONCEPTS)
     curve: list[Shots] = []
     if any(names.shots):
+        features = {part: each.features for part, each in seen.items()}
         with clock.stage("few labels"):
-            curve = learning_curve(names.shots, names.draws, config.run.seed, seen, mixture, question.right)
+            curve = learning_curve(
+                names.shots, names.draws, config.run.seed, features, mixture, question.right
+            )
     run = reported(session, speaker, words, photographs, question, seen["test"].logits, read, curve)
     run = replace(run, facts=run.facts | facts)
+    if bottleneck:
+        run = replace(run, tables=(*run.tables, concepts_table(bottleneck.head)))
     return finish(
-        session, run, lambda: export_names(session, speaker, words, question.answers, photographs.test)
+        session,
+        run,
+        lambda: export_names(session, speaker, words, question.answers, photographs.test, bottleneck),
     )
 
 
@@ -96,15 +111,14 @@ def read_answers(
         those of the mixture of the names, or what it was adapted to, by part.
     """
     names, clock = session.config.names, session.clock
-    logits = seen["test"].logits
     read: dict[str, np.ndarray] = {}
     for name in names.readers:
         with clock.stage(name):
-            read[name] = READERS[name](words, logits)
-    mixture = {part: name_mixture(words, each.logits) for part, each in seen.items()}
+            read[name] = READERS[name](words, seen["test"])
+    mixture = {part: name_mixture(words, each) for part, each in seen.items()}
     if names.name_text != "plain":
         with clock.stage(PLAIN):
-            read[PLAIN] = name_mixture(with_name_text(words, speaker, "plain"), logits)
+            read[PLAIN] = name_mixture(with_name_text(words, speaker, "plain"), seen["test"])
     if names.adapt != "none":
         with clock.stage(names.adapt):
             mixture = adapted(names.adapt, seen, mixture)
@@ -143,7 +157,7 @@ def reported(
             photographs.test,
             probabilities,
             question.right.get("test"),
-            sentences_of(speaker.class_names, logits),
+            sentences_of(tuple(map(readable, speaker.class_names)), logits),
             answers.names,
             config.run.seed,
         ),
@@ -155,7 +169,7 @@ def reported(
         headline=headline if results else None,
         tables=(
             answer_table(answers.names, given, weights, logits, speaker.class_names),
-            *([shots_table(curve)] if curve else []),
+            *([shots_table(curve, results[headline].accuracy)] if curve else []),
         ),
         plots=(shots_plot(curve, results[headline].accuracy),) if curve else (),
     )
@@ -187,6 +201,7 @@ def gains_of(read: dict[str, np.ndarray], question: Question, name_text: str) ->
         ("name_mixture", PLAIN, f"writing {name_text} of the names"),
         ("prior", "name_mixture", "finding how frequent the answers are"),
         ("self_train", "name_mixture", "training on images without labels"),
+        ("concepts", "name_mixture", "learning answers from concepts"),
         ("name_mixture", "top1_sentence", "reading all names and not the first alone"),
     ]
     return tuple(

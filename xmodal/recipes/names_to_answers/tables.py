@@ -7,9 +7,7 @@ import numpy as np
 from xmodal import report
 from xmodal.bridge.name_answers import spoken_names
 from xmodal.data.images import ImageSplit
-from xmodal.evaluation.repeats import Mean
 from xmodal.evaluation.selection import Kind, gallery_indices
-from xmodal.recipes.names_to_answers.labels import Shots
 
 GALLERY_EACH = 12
 NAMES_EACH = 6
@@ -20,7 +18,8 @@ NOTES = {
     "top1_sentence": "a sentence of the most probable name, and the answer nearest to it",
     "hedged_sentence": "a sentence of the two most probable names, with words of doubt, and what is near it",
     "written_head": "BERT with a head that learned from the names alone which answers they mean",
-    "projected": "the image mapped into BERT's space so that the names give the speaker's logits back",
+    "projected": "features mapped into BERT's space so that the names give the speaker's own answers back",
+    "concepts": "a linear head on scores of concepts, that labels taught or that was edited",
     "prior": "name_mixture, with the frequencies of answers found by EM on the images",
     "self_train": "features of images without labels, taught what name_mixture said of them and then itself",
 }
@@ -74,48 +73,3 @@ def gallery(
         for kind, indices in picked.items()
         for index in indices
     )
-
-
-def shots_table(curve: Sequence[Shots]) -> report.Table:
-    """Tells what few labels are worth with the names and without."""
-    rows = [
-        (item.count, _percent(item.probe), _percent(item.probe_and_names), _points(item.gain))
-        for item in curve
-    ]
-    head = ("labels of each answer", "linear_probe", "probe_and_names", "what names add")
-    return report.Table("Accuracy with few labels, over all draws", head, tuple(rows))
-
-
-def shots_plot(curve: Sequence[Shots], without_labels: float) -> report.Plot:
-    """Draws the same, and what is answered without a label."""
-    x = tuple(float(item.count) for item in curve)
-    of = {
-        "linear_probe": [item.probe for item in curve],
-        "probe_and_names": [item.probe_and_names for item in curve],
-    }
-    lines = [
-        report.Series(
-            name,
-            x,
-            tuple(100 * mean.value for mean in means),
-            tuple(100 * mean.ci95[0] for mean in means),
-            tuple(100 * mean.ci95[1] for mean in means),
-        )
-        for name, means in of.items()
-    ]
-    flat = report.Series("no label", x, (100 * without_labels,) * len(x))
-    return report.Plot(
-        "Accuracy with few labels, with 95% intervals",
-        "labels of each answer",
-        "accuracy in %",
-        (*lines, flat),
-        log_x=True,
-    )
-
-
-def _percent(mean: Mean) -> str:
-    return f"{100 * mean.value:.1f}% ({100 * mean.ci95[0]:.1f} to {100 * mean.ci95[1]:.1f})"
-
-
-def _points(mean: Mean) -> str:
-    return f"{100 * mean.value:+.1f} points ({100 * mean.ci95[0]:.1f} to {100 * mean.ci95[1]:.1f})"

@@ -1,5 +1,6 @@
 """How the export of `vgg_to_bert` is checked and compressed."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +13,16 @@ from xmodal.data.images import ImageData, ImageSplit
 from xmodal.data.target_map import TargetMap
 from xmodal.evaluation.calibrated_result import CalibratedResult
 from xmodal.evaluation.calibration import softmax
+from xmodal.evaluation.metrics import HeldOut
 from xmodal.export.compressed import Examples, drawn, representative_images, small_images
 from xmodal.export.portable import export_portable, save_image_inputs
 from xmodal.export.served_images import ServedImages
+from xmodal.export.served_speaker import SpeakerText
 from xmodal.export.serving import of_length_one
 from xmodal.export.verification import Question
 from xmodal.recipes.export import export_model
-from xmodal.recipes.vgg_to_bert.questions import TransferredImages
+from xmodal.recipes.vgg_to_bert.questions import TransferredImages, pooled
+from xmodal.recipes.vgg_to_bert.speaker import SpokenImages
 from xmodal.runs.session import Session
 from xmodal.tasks.text_classifier import TextClassifier
 from xmodal.training.trainer import Trainer
@@ -32,9 +36,10 @@ def export_served(
     question: TargetMap,
     images: TransferredImages,
     text: TextClassifier,
-    measured: CalibratedResult,
+    measured: Mapping[str, CalibratedResult],
     test: ImageSplit,
     sentences: np.ndarray,
+    said: SpeakerText | None,
 ) -> dict[str, float | int | str]:
     """Exports the models, and compares their answers for some test images in a fresh process.
 
@@ -43,10 +48,13 @@ def export_served(
         bridge, question: between the images and the text model.
         images: the image classifier.
         text: the text model.
-        measured: what it answered for the test images.
+        measured: what was answered for the test images.
         test: the test images.
         sentences: of these (N, P).
+        said: what a speaker says beside that, None for nothing.
     """
+    answered = measured["both_texts" if said else "text"]
+    temperature = measured["text"].temperature
     served = ServedImages(
         image_model=images.classifier.model,
         image_size=session.config.data.image_size,
@@ -54,11 +62,13 @@ def export_served(
         temperature=images.temperature,
         bridge=bridge,
         text=text,
-        text_temperature=measured.temperature,
+        text_temperature=temperature,
         names=question.names,
+        said=said,
+        temperature_of_both=answered.temperature if said else 1.0,
     )
-    logits = measured.logits.test / measured.temperature
-    questions = export_questions(test, sentences, logits, text, measured.temperature, session.trainer)
+    logits = answered.logits.test / answered.temperature
+    questions = export_questions(test, sentences, logits, text, temperature, session.trainer)
     facts = export_model(session, served, questions)
     if session.config.run.portable:
         facts |= export_portable(
@@ -71,6 +81,23 @@ def export_served(
             expected=softmax(images.logits.test[:CHECKED_IMAGES], images.temperature),
         )
     return facts
+
+
+def said_beside(
+    spoken: SpokenImages | None, measured: Mapping[str, CalibratedResult], truth: HeldOut
+) -> SpeakerText | None:
+    """Returns what a speaker says beside the network's own sentence, as an export takes it."""
+    if spoken is None:
+        return None
+    _, text_weight = pooled(measured["text"].logits, spoken.logits, truth)
+    return SpeakerText(
+        spoken.speaker,
+        spoken.bridge,
+        spoken.temperature,
+        spoken.head,
+        measured["speaker_text"].temperature,
+        text_weight,
+    )
 
 
 def export_questions(

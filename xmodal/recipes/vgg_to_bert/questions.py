@@ -121,9 +121,13 @@ def sentences_of(bridge: Bridge, logits: np.ndarray, temperature: float) -> np.n
 
 def zero_shot_model(config: Config, question: TargetMap, preset: str, trainer: Trainer) -> TextClassifier:
     """Builds the text classifier that compares with the question's descriptions."""
+    return zero_shot_classifier(preset, *described_answers(config, question), config.text, trainer)
+
+
+def described_answers(config: Config, question: TargetMap) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the question's descriptions as sentences (M,), and the answer of each (M,)."""
     described = _written(config, question, "top1", len(config.text.template))
-    targets = described.targets.argmax(axis=1)
-    return zero_shot_classifier(preset, described.texts, targets, config.text, trainer)
+    return described.texts, described.targets.argmax(axis=1)
 
 
 def train_text_models(

@@ -22,7 +22,7 @@ from xmodal.recipes.image_baselines import image_baselines, image_worth
 from xmodal.recipes.image_training import train_images
 from xmodal.recipes.text_reading import checked_encoder
 from xmodal.recipes.transfer_worth import Worth, worth_plot
-from xmodal.recipes.vgg_to_bert.exports import export_served, small_forms
+from xmodal.recipes.vgg_to_bert.exports import export_served, said_beside, small_forms
 from xmodal.recipes.vgg_to_bert.questions import (
     BridgeSentences,
     TransferredImages,
@@ -38,6 +38,7 @@ from xmodal.recipes.vgg_to_bert.questions import (
     train_text_models,
     truth_of,
 )
+from xmodal.recipes.vgg_to_bert.speaker import spoken_images
 from xmodal.recipes.vgg_to_bert.tables import reported, worth_tables
 from xmodal.robustness.image_attack import attack_classifiers, require_library
 from xmodal.runs.inputs import build_backbone, configured_images
@@ -54,6 +55,8 @@ NOTES = {
     "image_only": "the image classifier, with the transferred trunk",
     "text": "BERT on the sentences, taught what those of the training images and written ones mean",
     "fused": "image and text scores pooled, with a weight chosen on the validation split",
+    "speaker_text": "BERT on what the speaker says in its own names, and a head taught by training images",
+    "both_texts": "text and speaker_text pooled, with a weight chosen on the validation split",
     "zero_image": "the answer learned from written sentences alone, the classifier before it from all labels",
     "text_zero_shot": "BERT as it comes: similarity of the sentence to the descriptions",
     "image_plain": "the image classifier as it is without --robust: not trained on images of FGSM",
@@ -90,21 +93,21 @@ def run(config: Config, clock: Clock) -> report.Run:
         sentences = bridge_sentences(bridge, images)
     session.seconds("sentences", "image_only", "bridge")
     text_models = train_text_models(session, question, preset, sentences)
+    spoken = spoken_images(session, data, question, preset)
     without = image_baselines(session, data) if config.train.baseline and moves(config) else None
     class_logits = {"image_only": images.logits} | (without.logits if without else {})
+    said = {"speaker_text": spoken.logits} if spoken else {}
     attacked = {"image_only": images.classifier.model}
     if config.attack.robust:
         plain, class_logits["image_plain"] = train_plain_images(session, data)
         attacked = {"image_plain": plain.model} | attacked
 
     truth, notes = truth_of(question, data), NOTES | (without.notes if without else {})
-    measured, image_weight = evaluate(session, class_logits, text_models, sentences, question, truth, notes)
+    measured = evaluate(session, class_logits, text_models, sentences, said, question, truth, notes)
     worth = worth_of_transfer(session, data, measured) if without else []
     extra_results, extra_gains = evaluate_extra_targets(session, data, preset, sentences)
     attack_comparisons, attack_tables = attack_classifiers(session, attacked, data)
-    run = reported(
-        session, data, question, truth, sentences, measured, text_models, images, image_weight, without
-    )
+    run = reported(session, data, question, truth, sentences, measured, text_models, images, without, spoken)
     run = replace(
         run,
         results=run.results | extra_results,
@@ -113,11 +116,13 @@ def run(config: Config, clock: Clock) -> report.Run:
         tables=worth_tables(worth) + run.tables + attack_tables,
         plots=(worth_plot(worth, len(data.class_names), "images"),) if len(worth) > 1 else (),
     )
-    text = text_models["text"], measured["text"]
+    text, beside = text_models["text"], said_beside(spoken, measured, truth)
     return finish(
         session,
         run,
-        lambda: export_served(session, bridge, question, images, *text, data.test, sentences.held_out.test),
+        lambda: export_served(
+            session, bridge, question, images, text, measured, data.test, sentences.held_out.test, beside
+        ),
         lambda folder: small_forms(config, images, data, folder),
     )
 
@@ -127,17 +132,24 @@ def evaluate(
     class_logits: dict[str, HeldOut],
     text_models: dict[str, TextClassifier],
     sentences: BridgeSentences,
+    said: dict[str, HeldOut],
     question: TargetMap,
     truth: HeldOut,
     notes: dict[str, str],
-) -> tuple[dict[str, CalibratedResult], float]:
-    """Measures the answers of the image classifiers, of BERT and of both, in which images have a weight."""
+) -> dict[str, CalibratedResult]:
+    """Measures the answers of the image classifiers, of BERT and of both.
+
+    What was read of a speaker's names, where one speaks, is pooled with the text.
+    """
     with session.clock.stage("evaluation"):
         answers = {name: from_classes(part, question) for name, part in class_logits.items()}
         answers |= predict_answers(text_models, sentences.held_out, session.trainer)
-        answers["fused"], image_weight = pooled(answers["image_only"], answers["text"], truth)
+        answers["fused"], _ = pooled(answers["image_only"], answers["text"], truth)
         session.seconds("fused", "text")
-        return evaluate_answers(session, answers, truth, question, notes), image_weight
+        if said:
+            answers |= said
+            answers["both_texts"], _ = pooled(answers["text"], said["speaker_text"], truth)
+        return evaluate_answers(session, answers, truth, question, notes)
 
 
 def train_transferred(session: Session, data: ImageData) -> TransferredImages:

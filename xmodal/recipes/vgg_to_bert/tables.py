@@ -12,7 +12,8 @@ from xmodal.evaluation.intervals import Gain, compare_paired
 from xmodal.evaluation.metrics import HeldOut
 from xmodal.recipes.image_baselines import Baselines
 from xmodal.recipes.transfer_worth import Worth, worth_table
-from xmodal.recipes.vgg_to_bert.questions import BridgeSentences, TransferredImages
+from xmodal.recipes.vgg_to_bert.questions import BridgeSentences, TransferredImages, pooled
+from xmodal.recipes.vgg_to_bert.speaker import SpokenImages, names_tables
 from xmodal.robustness.attacked import training_cost
 from xmodal.runs.session import Session
 from xmodal.tasks.image_classifier import ImageClassifier
@@ -28,6 +29,8 @@ COMPARISONS = (
     ("image_plain", NO_TRANSFER, "transfer of weights"),
     ("image_only", "image_plain", "training on images of FGSM too"),
     ("text", "image_only", "answering through text"),
+    ("both_texts", "image_only", "answering through text, with what the speaker says beside it,"),
+    ("both_texts", "text", "adding what the speaker says"),
     ("fused", "image_only", "adding the text's scores"),
     ("zero_image", "image_only", "training the answer on text alone"),
 )
@@ -42,12 +45,18 @@ def reported(
     measured: Mapping[str, CalibratedResult],
     text_models: Mapping[str, TextClassifier],
     images: TransferredImages,
-    image_weight: float,
     without: Baselines | None,
+    spoken: SpokenImages | None,
 ) -> report.Run:
     """Puts what was measured into the records of a report."""
     config, words = session.config, sentences.held_out
-    text = measured["text"]
+    headline = "both_texts" if spoken else "text"
+
+    def sentence(index: int) -> str:
+        own = " | ".join(words.test[index])
+        return f"{own} | {spoken.speaker.name}: {spoken.sentences[index]}" if spoken else own
+
+    _, image_weight = pooled(measured["image_only"].logits, measured["text"].logits, truth)
     cost = (
         training_cost("image_only", "image_plain", session.result_seconds)
         if "image_plain" in measured
@@ -62,14 +71,14 @@ def reported(
         transfer=images.transfer,
         histories=histories_of(images.classifier, without, text_models),
         gallery=report.gallery_items(
-            text.probabilities,
+            measured[headline].probabilities,
             truth.test,
             question.names,
             per_kind=GALLERY_EACH,
             seed=config.run.seed,
             png=data.test.encoded,
             id=lambda index: data.test.ids[index],
-            sentence=lambda index: " | ".join(words.test[index]),
+            sentence=sentence,
         ),
         facts={
             **cost,
@@ -78,8 +87,8 @@ def reported(
             "sentences": words.validation.size + words.test.size,
             "distinct sentences": len(np.unique(np.concatenate([words.validation, words.test]))),
         },
-        headline="text",
-        tables=without.tables() if without else (),
+        headline=headline,
+        tables=names_tables(spoken, question) + (without.tables() if without else ()),
         points=projected_points(
             data.test, truth.test, words.test, text_models["text"], question, session.trainer
         ),
@@ -90,7 +99,11 @@ def paired_gains(measured: Mapping[str, CalibratedResult]) -> tuple[Gain, ...]:
     """Compares the answers, two by two, on the test images."""
     right = {name: item.correct for name, item in measured.items()}
     right.setdefault("image_plain", right["image_only"])
-    return tuple(compare_paired(right[a], right[b], what=what) for a, b, what in COMPARISONS if b in measured)
+    return tuple(
+        compare_paired(right[a], right[b], what=what)
+        for a, b, what in COMPARISONS
+        if a in right and b in measured
+    )
 
 
 def projected_points(

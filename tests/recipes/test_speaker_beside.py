@@ -1,0 +1,122 @@
+"""`vgg_to_bert` with a speaker: its sentence stands beside the own one, in the report and the export."""
+
+import warnings
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from absl.testing import flagsaver
+from tiny_bert import save_tiny_bert
+
+from xmodal.config import flags
+from xmodal.core.clock import Clock
+from xmodal.core.errors import UserError
+from xmodal.recipes.vgg_to_bert import run
+
+NAMES = ("cat", "dog", "oak", "fir")
+# For the tiny BERT, cats and dogs are animals and the others plants.
+ALIKE = (("animal", "cat", "dog"), ("plant", "oak", "fir"))
+COLOURS = ((220, 60, 60), (60, 220, 60), (60, 60, 220), (60, 60, 60))
+FLAGS = """\
+--experiment=vgg_to_bert
+--dataset=folder:photos
+--base=small_cnn
+--target=small_cnn
+--image_weights=none
+--features=auto
+--epochs=1
+--head_epochs=1
+--nobaseline
+--text_encoder=bert
+--text_head=zero_shot
+--sequence_length=16
+--min_per_class=2
+--test_fraction=0.5
+--feature_cache_gb=0
+--strategy=one_device
+--offline
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Pictures of animals and plants, in two colours each, and a speaker that tells the four apart."""
+    folder = tmp_path_factory.mktemp("beside")
+    save_tiny_bert(folder / "bert", alike=ALIKE)
+    images = keras.Input((8, 8, 3))
+    means = keras.layers.Rescaling(1 / 25)(keras.layers.GlobalAveragePooling2D()(images))
+    head = keras.layers.Dense(4)
+    model = keras.Model(images, head(means))
+    head.set_weights([np.eye(3, 4), np.array([0, 0, 0, 4.0])])
+    with warnings.catch_warnings():
+        # Keras asks TensorFlow's variables for arrays in a way that NumPy 2 is leaving behind.
+        warnings.filterwarnings("ignore", "__array__ implementation", DeprecationWarning)
+        model.save(folder / "speaker.keras")
+    (folder / "names.txt").write_text("\n".join(NAMES))
+    random = np.random.default_rng(0)
+    for number in range(120):
+        pixels = np.clip(random.normal(COLOURS[number % 4], 30, (10, 12, 3)), 0, 255).astype(np.uint8)
+        kind = folder / "photos" / ("animal" if number % 4 < 2 else "plant")
+        kind.mkdir(parents=True, exist_ok=True)
+        (kind / f"{number}.png").write_bytes(tf.io.encode_png(pixels).numpy())
+    (folder / "small.cfg").write_text(FLAGS)
+    return folder
+
+
+@pytest.fixture
+def answered(folder, monkeypatch, tmp_path):
+    monkeypatch.chdir(folder)
+
+    def answered(*more):
+        with flagsaver.flagsaver():
+            folders = [f"--output_dir={tmp_path}/run", f"--saved_models_dir={tmp_path}/models"]
+            flags.parse(["run", "--flagfile=small.cfg", *folders, *more])
+            settings = flags.from_flags()
+        return run(settings, Clock(lambda line: None))
+
+    return answered
+
+
+SPEAKER = ("--speaker=speaker.keras", "--speaker_names=names.txt", "--name_text=plain")
+
+
+def test_what_a_speaker_says_stands_beside_the_own_sentence(answered, tmp_path):
+    found = answered(*SPEAKER)
+    assert found.headline == "both_texts"
+    assert found.results["speaker_text"].accuracy > 0.9
+    assert found.results["both_texts"].accuracy > 0.9
+    assert found.results["both_texts"].log_loss <= found.results["image_only"].log_loss
+    sentences = [gain.sentence for gain in found.gains]
+    assert sum("with what the speaker says beside it" in sentence for sentence in sentences) == 1
+    names = dict(found.tables[0].rows)
+    assert {"cat", "dog"} == set(names["animal"].split(", ")[:2])
+    assert all("| speaker.keras: a photo of " in item.sentence for item in found.gallery)
+    page = (tmp_path / "run/report.html").read_text()
+    assert "speaker.keras: a photo of" in page
+
+    # The export was checked against the model in memory, both texts for the images.
+    assert found.facts["export: largest difference, serving_default"] < 1e-4
+    served = tf.saved_model.load(found.facts["export"])
+    pictures = [item.png for item in found.gallery]
+    told = served.signatures["serving_default"](image_bytes=tf.constant(pictures))
+    columns = (told[name].numpy() for name in ("label", "speaker_sentence", "sentence"))
+    for item, label, said, own in zip(found.gallery, *columns, strict=True):
+        assert label.decode() == item.predicted
+        assert item.sentence == f"{own.decode()} | speaker.keras: {said.decode()}"
+    both = served.signatures["image_and_text"](
+        image_bytes=tf.constant([pictures[0], ""]), text=tf.constant(["", "a photo of a plant"])
+    )
+    np.testing.assert_allclose(both["probabilities"][0], told["probabilities"][0], atol=1e-5)
+    assert both["speaker_sentence"][1].numpy() == b""
+
+
+def test_without_a_speaker_nothing_is_added(answered):
+    found = answered("--noexport")
+    assert found.headline == "text"
+    assert not {"speaker_text", "both_texts"} & set(found.results)
+
+
+def test_a_speaker_without_words_of_wordnet_is_told(answered):
+    with pytest.raises(UserError, match="ancestors are known of the names of ImageNet alone"):
+        answered(*SPEAKER[:2], "--noexport")

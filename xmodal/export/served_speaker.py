@@ -1,0 +1,64 @@
+"""What a ready classifier says of images in its own names, as an export keeps it."""
+
+from dataclasses import dataclass
+
+import tensorflow as tf
+
+from xmodal.bridge.bridge import Bridge
+from xmodal.bridge.names_head import NamesHead
+from xmodal.evaluation.calibration import FLOOR
+from xmodal.export.serving import Inference, read_images
+from xmodal.models.speakers import Speaker
+
+
+@dataclass(frozen=True)
+class SpeakerText:
+    """What a speaker says of images, and how answers are read from it.
+
+    Attributes:
+        speaker: the classifier, N names.
+        bridge: its probabilities -> a sentence.
+        temperature: softens its logits before answers are read.
+        head: probabilities of the names (B, N) -> scores of the answers (B, T).
+        score_temperature: calibrates these.
+        text_weight: the share, 0 to 1, of what is read from the network's own sentence beside it.
+    """
+
+    speaker: Speaker
+    bridge: Bridge
+    temperature: float
+    head: NamesHead
+    score_temperature: float
+    text_weight: float
+
+
+class ServedSpeaker(tf.Module):
+    """Reads answers from what a speaker says of images.
+
+    Args:
+        said: the speaker, and how it is read.
+    """
+
+    def __init__(self, said: SpeakerText):
+        super().__init__()
+        self._model = Inference(said.speaker.model)
+        self._resources = list(said.speaker.resources)
+        self._read, self._size = said.speaker.read, said.speaker.image_size
+        self._bridge, self._temperature = said.bridge, said.temperature
+        self._weights = tf.Variable(said.head.weights, trainable=False, dtype=tf.float32)
+        self._bias = tf.Variable(said.head.bias, trainable=False, dtype=tf.float32)
+        self._score_temperature, self._text_weight = said.score_temperature, said.text_weight
+
+    def __call__(self, image_bytes, text_logits):
+        """Encoded images (B,), calibrated logits of text (B, T) -> those of both, and sentences (B,)."""
+        logits = self._model(read_images(image_bytes, self._read, self._size))
+        shares = tf.nn.softmax(logits / self._temperature)
+        scores = tf.matmul(shares, self._weights) + self._bias
+        weight = self._text_weight
+        both = weight * _logs(text_logits) + (1 - weight) * _logs(scores / self._score_temperature)
+        return both, self._bridge.sentences(tf.nn.softmax(logits))[:, 0]
+
+
+def _logs(logits):
+    """The log probabilities, as `evaluation.calibration.mix` takes them."""
+    return tf.math.log(tf.maximum(tf.nn.softmax(logits), FLOOR))

@@ -1,0 +1,62 @@
+"""What the names of classes are worth to `bert_news` where few documents are labelled."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from xmodal import report
+from xmodal.bridge.class_names import readable
+from xmodal.bridge.name_answers import SCALE, similarities
+from xmodal.data.documents import DocumentData
+from xmodal.data.target_map import read_descriptions
+from xmodal.models.text_encoder import text_encoder
+from xmodal.recipes.few_labels import learning_curve, shots_plot, shots_table
+from xmodal.runs.session import Session
+from xmodal.tasks.text_classifier import TextClassifier
+
+
+def with_few_labels(run: report.Run, session: Session, preset: str, data: DocumentData) -> report.Run:
+    """Compares probes of a few labelled documents with and without what the names of their classes say.
+
+    BERT is as it comes: the names, and descriptions where there are any, are the first shot, and labelled
+    documents the next ones.
+
+    Args:
+        run: what is reported so far.
+        session: the run.
+        preset: the encoder, as `text_encoder.text_encoder` takes it.
+        data: documents as BERT is to read them.
+
+    Returns:
+        The same with a table and a plot of that; without `shots` as it was.
+    """
+    names, trainer = session.config.names, session.trainer
+    if not any(names.shots):
+        return run
+    with session.clock.stage("few labels"):
+        with trainer.scope():
+            encoder = text_encoder(preset, session.config.text.sequence_length)
+        bert = TextClassifier(encoder, encoder.model, None)
+        splits = {"train": data.train, "test": data.test}
+        vectors = {part: bert.vectors(split.texts, trainer) for part, split in splits.items()}
+        texts, targets = described(session, data.class_names)
+        said = bert.vectors(texts, trainer)
+        logits = {part: SCALE * similarities(each, said, targets) for part, each in vectors.items()}
+        labels = {part: split.labels for part, split in splits.items()}
+        curve = learning_curve(names.shots, names.draws, session.config.run.seed, vectors, logits, labels)
+    without_labels = float(np.mean(logits["test"].argmax(axis=1) == labels["test"]))
+    return replace(
+        run,
+        tables=(shots_table(curve, without_labels), *run.tables),
+        plots=(*run.plots, shots_plot(curve, without_labels)),
+    )
+
+
+def described(session: Session, class_names: tuple[str, ...]) -> tuple[list[str], np.ndarray]:
+    """Returns the names of the classes and what describes them (M,), and the class of each (M,)."""
+    names, targets = [readable(name) for name in class_names], np.arange(len(class_names))
+    path = session.config.scorer.class_descriptions
+    if path is None:
+        return names, targets
+    more, of_class = read_descriptions(path, class_names)
+    return names + more, np.concatenate([targets, of_class])

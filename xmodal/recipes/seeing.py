@@ -1,0 +1,41 @@
+"""What a ready classifier sees in the images of a run."""
+
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+
+from xmodal.data.images import ImageSplit, batches
+from xmodal.models.speakers import Speaker
+from xmodal.training.trainer import Trainer
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a speaker makes of images: logits of its names (B, N), and pooled features (B, D)."""
+
+    logits: np.ndarray
+    features: np.ndarray
+
+
+def see(speaker: Speaker, split: ImageSplit, trainer: Trainer, batch_size: int, *, name: str) -> Seen:
+    """Lets a speaker look at a split, or finds what it saw in an earlier run.
+
+    Args:
+        speaker: the classifier.
+        split: N images.
+        trainer: runs it.
+        batch_size: B.
+        name: what progress calls it.
+    """
+    pixels = batches(
+        split, image_size=speaker.image_size, read_image=speaker.read, batch_size=batch_size
+    ).map(lambda batch: batch["image"])
+    facts = {"speaker": speaker.name, "crop": speaker.crop, "method": speaker.method}
+    both = keras.Model(
+        speaker.model.input,
+        keras.layers.Concatenate(dtype="float32")([speaker.model.output, speaker.features.output]),
+        name="speaker",
+    )
+    rows = trainer.features(both, split, pixels, facts=facts, name=name)[np.arange(len(split))]
+    return Seen(*np.split(rows, [len(speaker.class_names)], axis=1))
