@@ -21,14 +21,15 @@ def save_tiny_bert(
     dropout: float = 0.0,
     longest: int = 24,
     alike: Sequence[Sequence[str]] = (),
+    more_words: str = "",
 ) -> str:
     """Saves a BERT with random weights and its WordPiece vocabulary, and returns the folder.
 
-    It has 1 layer, 16 dimensions and reads `longest` tokens at most. With groups of words that are alike it
-    has learned something: the words of a group have nearly one vector.
+    It has 1 layer, 16 dimensions, knows `WORDS` and `more_words`, and reads `longest` tokens at most. With
+    groups of words that are alike it has learned something: the words of a group have nearly one vector.
     """
     keras.utils.set_random_seed(seed)
-    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS.split(), "##s"]
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS.split(), "##s", *more_words.split()]
     backbone = keras_nlp.models.BertBackbone(
         vocabulary_size=len(vocabulary),
         num_layers=1,

@@ -1,22 +1,29 @@
 """Options: the fields of the frozen dataclasses here, each with its default, help and limits written once."""
 
 import dataclasses
+import inspect
 import math
+import re
+import textwrap
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from xmodal.core.errors import UserError, nearest
 from xmodal.core.files import path_of, shipped
+from xmodal.core.formatting import capital
 
 # The most of anything that is counted: with what is added to it, TensorFlow holds it in 32 bits.
 MANY = 10**9
 # The most that a batch holds, and the most units of a layer, vectors of words, and sides of images in pixels:
 # above it is no machine that could.
 MOST_IN_BATCH, MOST_UNITS, MOST_WORDS, MOST_SIDE = 10**6, 2**16, 10**7, 2**12
+
+
+Documented = TypeVar("Documented")
 
 
 @dataclass(frozen=True)
@@ -197,6 +204,21 @@ def options_of(group: type) -> Iterator[tuple[str, Option]]:
     for each in dataclasses.fields(group):
         if "option" in each.metadata:
             yield each.name, each.metadata["option"]
+
+
+def documented(group: type[Documented]) -> type[Documented]:
+    """Adds the help, limits and default of each option to the docstring of a group."""
+    lines = [_described(name, made, getattr(group, name)) for name, made in options_of(group)]
+    group.__doc__ = "\n".join([inspect.cleandoc(group.__doc__ or ""), "", "Attributes:", *lines])
+    return group
+
+
+def _described(name: str, made: Option, default: Any) -> str:
+    limits = f" {capital(made.limits)}." if made.limits else ""
+    # Help is written for the command line, where an option is a flag.
+    help = re.sub(r"--(\w+)", r"`\1`", made.help)
+    text = f"{name}: {help}{limits} Default: {default!r}."
+    return textwrap.fill(text, 100, initial_indent="    ", subsequent_indent="        ")
 
 
 def require_named(name: str, items: Sequence[str], example: str) -> None:

@@ -3,14 +3,27 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from xmodal.config.fields import MOST_UNITS, Group, option
+from xmodal.config.fields import MOST_UNITS, Group, documented, option
 
 AUGMENTATIONS = ("flip", "shift", "crop", "rotate", "zoom")
 
 
+@documented
 @dataclass(frozen=True)
 class ImageConfig(Group):
-    """The image classifier: architectures, transfer and training."""
+    """The image classifier: architectures, transfer and training.
+
+    Raises:
+        UserError: for a value out of an option's limits.
+
+    Example:
+        >>> config = ImageConfig(trainable="block5", epochs=3, augment=("flip", "shift"))
+        >>> config.epochs, config.learning_rate
+        (3, 0.0003)
+        >>> ImageConfig(dropout=2.0)
+        Traceback (most recent call last):
+        xmodal.core.errors.UserError: `dropout=2.0` does not fit; give a number in the range [0, 0.9]
+    """
 
     base: str = option(
         "VGG16",

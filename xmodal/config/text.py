@@ -4,16 +4,28 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from xmodal.bridge.styles import STYLES
-from xmodal.config.fields import MOST_IN_BATCH, MOST_UNITS, Group, option, require_named
+from xmodal.config.fields import MOST_IN_BATCH, MOST_UNITS, Group, documented, option, require_named
 from xmodal.core.files import shipped
 
 TEXT_HEADS = ("finetune", "zero_shot")
 CLASS_WEIGHTS = ("none", "balanced")
 
 
+@documented
 @dataclass(frozen=True)
 class TextConfig(Group):
-    """The bridge and the text classifier."""
+    """The bridge and the text classifier.
+
+    Raises:
+        UserError: for a value out of an option's limits.
+
+    Example:
+        >>> TextConfig(text_trainable="head", sequence_length=16).text_epochs
+        6
+        >>> TextConfig(text_style="hedge")
+        Traceback (most recent call last):
+        xmodal.core.errors.UserError: `text_style=hedge` is not known; did you mean 'hedged'?
+    """
 
     text_style: str = option("hedged", "How class probabilities are put into words.", choices=STYLES)
     template: tuple[str, ...] = option(

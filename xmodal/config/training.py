@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from xmodal.config.fields import MOST_IN_BATCH, Group, option
+from xmodal.config.fields import MOST_IN_BATCH, Group, documented, option
 from xmodal.core.errors import UserError
 
 OPTIMIZERS = ("adamw", "sgd")
@@ -11,9 +11,22 @@ SCHEDULES = ("cosine", "linear", "constant")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 
 
+@documented
 @dataclass(frozen=True)
 class TrainConfig(Group):
-    """Every training."""
+    """Every training.
+
+    Raises:
+        UserError: for a value out of an option's limits.
+
+    Example:
+        >>> trainer = Trainer(TrainConfig(optimizer="sgd", schedule="constant", clip_norm=1.0))
+        >>> trainer.config.warmup
+        0.1
+        >>> TrainConfig(warmup=1.0)
+        Traceback (most recent call last):
+        xmodal.core.errors.UserError: `warmup=1.0` does not fit; give a number in the range [0, 0.9]
+    """
 
     optimizer: str = option(
         "adamw", "Optimizer of every training; sgd uses Nesterov momentum 0.9.", choices=OPTIMIZERS

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from os.path import isfile
@@ -50,6 +50,27 @@ class Answers:
     names: tuple[str, ...]
     texts: tuple[str, ...]
     targets: np.ndarray
+
+
+def described_answers(descriptions: Mapping[str, Sequence[str]]) -> Answers:
+    """Returns answers by what describes them: name -> one text or several.
+
+    Raises:
+        UserError: for fewer than two answers, and one without a description.
+
+    Example:
+        >>> described_answers({"wet": ["a fish", "a frog"], "dry": ["a camel"]}).texts
+        ('a fish', 'a frog', 'a camel')
+    """
+    names = tuple(descriptions)
+    if len(names) < 2:
+        raise UserError(f"{len(names)} answers leave nothing to choose", "give two or more")
+    texts = [[texts] if isinstance(texts, str) else [*texts] for texts in descriptions.values()]
+    missing = [name for name, described in zip(names, texts, strict=True) if not "".join(described).strip()]
+    if missing:
+        raise UserError(f"nothing describes the answer {missing[0]!r}", "give a text for each answer")
+    targets = np.repeat(np.arange(len(names)), [len(described) for described in texts])
+    return Answers(names, tuple(text for described in texts for text in described), targets)
 
 
 def typed_answers(words: str) -> Answers:

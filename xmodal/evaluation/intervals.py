@@ -58,8 +58,12 @@ def compare_paired(
         b_right: (N,), the same without it.
         what, unit: words of the sentence: what was tried, and what the examples are.
 
+    Returns:
+        A `Gain`: the difference of the accuracies and its 95% interval, both as shares from -1 to 1, and
+        the finding as a sentence, in points (hundredths).
+
     Raises:
-        ValueError: for no examples, or arrays that are not (N,) of the same N.
+        ValueError: for no examples, or arrays that are not (N,) booleans of the same N.
 
     Example:
         >>> with_transfer = np.array([True] * 95 + [False] * 5)

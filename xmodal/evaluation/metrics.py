@@ -165,13 +165,20 @@ def evaluate(
         uncalibrated: (N, C), the probabilities before calibration.
         note, seconds: kept in the result.
 
+    Returns:
+        A `Result`: accuracy and its 95% interval, macro F1, log loss in nats, calibration error, confusion
+        matrix and more; accuracies and errors are shares from 0 to 1.
+
     Raises:
         ValueError: for no examples, shapes or labels that do not fit, and probabilities that are not.
 
     Example:
-        >>> result = evaluate("mine", np.array([[0.9, 0.1], [0.4, 0.6]]), np.array([0, 1]), ("cat", "dog"))
-        >>> result.accuracy, round(result.log_loss, 3)
-        (1.0, 0.308)
+        >>> probabilities = np.array([[0.9, 0.1], [0.4, 0.6], [0.2, 0.8]])
+        >>> result = evaluate("mine", probabilities, np.array([0, 1, 0]), ("cat", "dog"))
+        >>> round(result.accuracy, 3), [round(limit, 3) for limit in result.ci95], round(result.log_loss, 3)
+        (0.667, [0.208, 0.939], 0.742)
+        >>> result.confusion  # rows are the labels
+        ((1, 1), (0, 1))
     """
     probabilities, labels = checked(probabilities, labels)
     n, classes = probabilities.shape

@@ -1,7 +1,7 @@
 """An exported model, asked for pictures, texts, and pairs of both."""
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ import numpy as np
 from xmodal.bridge.name_answers import SCALE, similarities
 from xmodal.core.errors import UserError
 from xmodal.core.saved_models import answering, labels_of, load_export, newest_version
-from xmodal.data.target_map import Answers
+from xmodal.data.target_map import Answers, described_answers
 from xmodal.evaluation.calibration import softmax
 
 BATCH = 64
@@ -66,22 +66,30 @@ class Answer:
 class Predictor:
     """An exported model, ready to answer.
 
+    It is called with a list of pictures (their bytes, as a PNG or JPEG file holds them), texts (str) and pairs
+    (bytes, str), and yields an `Answer` for each, in their order: `label`, `probability` (0 to 1),
+    `probabilities` by label, and `read`, the text that was read of it. What cannot be answered has a `problem`
+    instead.
+
     Args:
-        folder: of a SavedModel that a run exported, or the one above it that holds its versions, of which
-            the newest is taken.
+        folder: of a SavedModel that a run or `export_saved_model` wrote, or the one above it that holds its
+            versions, of which the newest is taken.
 
     Raises:
-        UserError: when there is no such model.
+        UserError: when there is no such model, it is damaged, or xmodal did not export it; when called, for
+            pictures where it takes texts alone, and the other way round.
 
     Example:
-        >>> predictor = Predictor(Path("exported"))
-        >>> (answer,) = predictor([Item("a text", b"a photo of a cat", is_text=True)])
-        >>> answer.label in ("animal", "plant")
-        True
+        >>> predictor = Predictor("exported")
+        >>> predictor.labels
+        ['animal', 'plant']
+        >>> (answer,) = predictor(["a photo of a cat"])
+        >>> answer.label in predictor.labels, answer.problem
+        (True, '')
     """
 
-    def __init__(self, folder: Path):
-        self._folder = newest_version(folder, f"`model={str(folder)!r}`")
+    def __init__(self, folder: str | Path):
+        self._folder = newest_version(Path(folder), f"`model={str(folder)!r}`")
         loaded = load_export(self._folder)
         self.labels = [*labels_of(loaded.signatures)]
         # What each signature takes.
@@ -105,14 +113,20 @@ class Predictor:
         """Whether it answers what is asked in words, see `asked`."""
         return bool(self._embed and self._tells)
 
-    def asked(self, answers: Answers) -> "Predictor":
+    def asked(self, answers: Answers | Mapping[str, Sequence[str]]) -> "Predictor":
         """Returns the same model with other answers, which it tells by where images and words are for BERT.
 
         An image is where the model says: at the mixture of its names, or at the sentence that it reads.
 
+        Args:
+            answers: answer -> texts that describe it, such as {"flies": ["a photo of a bird"], ...}.
+
         Raises:
-            UserError: when the model has no sentences, or reads the descriptions of two answers alike.
+            UserError: when the model has no sentences, for fewer than two answers, or when it reads the
+                descriptions of two answers alike.
         """
+        if not isinstance(answers, Answers):
+            answers = described_answers(answers)
         if not self.can_be_asked:
             raise UserError(
                 f"the model in {str(self._folder)!r} puts no image into words, and can be asked nothing else",
@@ -163,17 +177,22 @@ class Predictor:
         """Whether the model answers a picture and a text together."""
         return self.answer_pairs is not None
 
-    def __call__(self, items: Sequence[Item]) -> Iterator[Answer]:
+    def __call__(self, items: Iterable[Item | str | bytes | tuple[bytes, str]]) -> Iterator[Answer]:
         """Answers items in their order, many at a time.
 
         Of a pair, a model that takes no pairs answers the text, or the picture where it takes no texts.
+
+        Args:
+            items: texts as str, encoded pictures as bytes, pairs as tuples of both, or any of them as an
+                `Item` with a name of its own.
 
         Raises:
             UserError: for pictures when the model takes texts alone, and the other way round.
         """
         asks = {"pair": self.answer_pairs, "text": self.answer_texts, "picture": self.answer_images}
-        for start in range(0, len(items), BATCH):
-            part = [self._as_taken(item) for item in items[start : start + BATCH]]
+        named = [_as_item(item, number) for number, item in enumerate(items, start=1)]
+        for start in range(0, len(named), BATCH):
+            part = [self._as_taken(item) for item in named[start : start + BATCH]]
             answers = [Answer(item.name, problem=_problem(item, self._max_pixels)) for item in part]
             for kind, ask in asks.items():
                 indices = [
@@ -215,6 +234,17 @@ class Predictor:
             label = max(shares, key=shares.__getitem__)
             answers.append(Answer(item.name, label, shares[label], read[row].decode(), shares))
         return answers
+
+
+def _as_item(given: Item | str | bytes | tuple[bytes, str], number: int) -> Item:
+    if isinstance(given, Item):
+        return given
+    if isinstance(given, str):
+        return Item(given, given.encode("utf-8", "replace"), is_text=True)
+    if isinstance(given, tuple):
+        picture, text = given
+        return Item(f"pair {number}", picture, is_text=False, text=text.encode("utf-8", "replace"))
+    return Item(f"picture {number}", given, is_text=False)
 
 
 def _outputs_of(signature: Any) -> Any:

@@ -1,7 +1,9 @@
 """One SavedModel with raw inputs: where it goes, and how it is written."""
 
 import hashlib
-from collections.abc import Callable, Iterable
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -24,22 +26,48 @@ ExportFacts = dict[str, float | int | str]
 ServedModel = ServedImages | ServedDocuments | ServedNames | ServedPairs
 
 
-def export_saved_model(served: ServedModel, folder: Path) -> Path:
-    """Saves a model as the next version in a folder, and returns the folder of that, <folder>/<version>.
+def export_saved_model(served: ServedModel, folder: str | Path) -> Path:
+    """Saves a model as the next version in a folder, the layout that TensorFlow Serving watches.
+
+    The version stands under its number only when it is whole, with the sums of its files and requests that
+    warm it up. `Predictor` reads it, and `tf.saved_model.load` where `tensorflow_text` is imported.
+
+    Args:
+        served: what is to answer, such as `ServedImages`.
+        folder: of all versions; it is made where there is none.
+
+    Returns:
+        The folder of the version, <folder>/<version>; the first is 1.
+
+    Raises:
+        UserError: when the folder cannot be written.
 
     Example:
-        >>> export_saved_model(served, Path("saved_models/photos"))
+        >>> export_saved_model(served, "saved_models/photos")
         PosixPath('saved_models/photos/1')
     """
-    return publish(folder, partial(save, served))[0]
+    return publish(Path(folder), partial(save, served))[0]
 
 
 def save(served: ServedModel, folder: Path) -> None:
     """Saves a model, and requests that warm it up, in a folder that is there."""
     signatures = served.signatures()
-    tf.saved_model.save(served, str(folder), signatures=signatures)
+    with _quiet_logger():
+        tf.saved_model.save(served, str(folder), signatures=signatures)
     inputs = {name: [spec.name for spec in function.input_signature] for name, function in signatures.items()}
     write_requests({name: names for name, names in inputs.items() if names}, folder)
+
+
+@contextmanager
+def _quiet_logger() -> Iterator[None]:
+    """Keeps TensorFlow from saying, in a notebook too, into which temporary folder it writes."""
+    logger = tf.get_logger()
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def publish(

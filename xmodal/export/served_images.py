@@ -1,11 +1,14 @@
 """The path from an image, or a text, to an answer, as a SavedModel keeps it."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 import tensorflow as tf
 
 from xmodal.bridge.bridge import Bridge
+from xmodal.core.errors import UserError
+from xmodal.core.formatting import first_few
 from xmodal.data.decoding import MAX_PIXELS
 from xmodal.export.served_speaker import ServedSpeaker, SpeakerText
 from xmodal.export.serving import (
@@ -28,29 +31,33 @@ class ServedImages(Labelled):
     """The path from image bytes, or from a text, to an answer, as a SavedModel keeps it.
 
     Args:
-        image_model: RGB images (B, H, W, 3) from 0 to 255 -> logits (B, C).
-        image_size: side of the images in pixels.
+        image_model: RGB images (B, H, H, 3) from 0 to 255 -> logits (B, C).
+        image_size: side H of the images in pixels, None for that of the model's input. Images of other sizes
+            are resized.
         max_pixels: of an encoded image; more are not decoded.
-        temperature: calibrates the image model's logits.
+        temperature: divides the image model's logits: `fit_temperature` finds the one that calibrates them.
         bridge: probabilities (B, C) -> sentences (B, P).
         text: sentences -> logits of the target question (B, T).
-        text_temperature: calibrates these.
+        text_temperature: divides these.
         names: the answers, T of them.
         said: what a speaker says beside the image model, and how it is read; None for nothing.
         temperature_of_both: calibrates what is read from both.
 
+    Raises:
+        UserError: when the image model does not take RGB images, or gives other than C logits, or the text
+            model other than T.
+
     Example:
-        >>> from xmodal.models.heads import text_classifier
-        >>> backbone = image_backbone("VGG16", 32, ("block1_pool",), weights="none")
+        >>> image_model = keras.Sequential(
+        ...     [keras.Input((32, 32, 3)), keras.layers.Flatten(), keras.layers.Dense(2)]
+        ... )
         >>> encoder = text_encoder("bert", sequence_length=16)
+        >>> text_model = keras.Model(encoder.model.input, keras.layers.Dense(3)(encoder.model.output))
         >>> served = ServedImages(
-        ...     image_model=keras.Model(backbone.input, keras.layers.Dense(2)(backbone.output)),
-        ...     image_size=32,
-        ...     temperature=1.0,
+        ...     image_model=image_model,
         ...     bridge=Bridge(("cat", "dog")),
-        ...     text=TextClassifier(encoder, text_classifier(encoder.model, 2), None),
-        ...     text_temperature=1.0,
-        ...     names=("cat", "dog"),
+        ...     text=TextClassifier(encoder, text_model),
+        ...     names=("purrs", "barks", "neither"),
         ... )
         >>> sorted(served.signatures())
         ['embed_image', 'embed_text', 'image_and_text', 'labels', 'serving_default', 'text']
@@ -60,17 +67,21 @@ class ServedImages(Labelled):
         self,
         *,
         image_model: keras.Model,
-        image_size: int,
+        image_size: int | None = None,
         max_pixels: int = MAX_PIXELS,
-        temperature: float,
+        temperature: float = 1.0,
         bridge: Bridge,
         text: TextClassifier,
-        text_temperature: float,
+        text_temperature: float = 1.0,
         names: tuple[str, ...],
         said: SpeakerText | None = None,
         temperature_of_both: float = 1.0,
     ):
         super().__init__(names)
+        image_size = image_size or image_model.input_shape[1]
+        _check_images(image_model, image_size)
+        _check_logits("image model", image_model, "classes of the bridge", bridge.class_names)
+        _check_logits("text model", text.model, "names", names)
         self._image_model = Inference(image_model)
         self._image_size = image_size
         self._max_pixels = max_pixels
@@ -174,6 +185,23 @@ class ServedImages(Labelled):
     def _read(self, model, wordings):
         rows = model(self._preprocessor(tf.reshape(wordings, [-1])))
         return tf.reshape(rows, [-1, wordings.shape[1], rows.shape[-1]])
+
+
+def _check_images(model: keras.Model, image_size: int | None) -> None:
+    if image_size is None or model.input_shape[-1] != 3:
+        raise UserError(
+            f"the image model takes {model.input_shape}, and an export gives it RGB images (B, H, H, 3)",
+            "put a layer before it that makes its input of these, or give `image_size`",
+        )
+
+
+def _check_logits(model_name: str, model: keras.Model, names_name: str, names: Sequence[str]) -> None:
+    if model.output_shape[-1] != len(names):
+        raise UserError(
+            f"the {model_name} gives {model.output_shape[-1]} logits, and there are {len(names)} {names_name}"
+            f" ({first_few(names)})",
+            "give a model and names of the same classes, in the same order",
+        )
 
 
 def _in_one(sentences):

@@ -15,7 +15,9 @@ import numpy as np
 import tensorflow as tf
 
 from xmodal.assets.catalog import E5_FILE
+from xmodal.assets.presets import text_encoder_path
 from xmodal.core.errors import UserError
+from xmodal.core.files import cache_folder
 from xmodal.kernels.dense import flatten_sequences
 from xmodal.kernels.layers import all_layers
 from xmodal.models import e5, e5_file, trainable
@@ -116,22 +118,32 @@ class TextEncoder:
         return (inner & (tokens["token_ids"] != self.unknown)).any(axis=1)
 
 
-def text_encoder(preset: str, sequence_length: int) -> TextEncoder:
-    """Loads a text encoder.
+def text_encoder(
+    preset: str, sequence_length: int, *, cache: Path | None = None, offline: bool = False
+) -> TextEncoder:
+    """Loads a text encoder: strings -> sentence vectors.
 
     Args:
-        preset: what `presets.text_encoder_path` returned: a folder with a file of `READERS`, or a folder or a
-            handle that `hub_text.load_encoder` reads.
+        preset: a named asset such as "minilm_l6", which is fetched once; a preset of KerasHub such as
+            "bert_tiny_en_uncased"; "hf://..." or "kaggle://..."; or a folder that holds one.
         sequence_length: the number of tokens T; longer texts are cut.
+        cache: folder of fetched assets; None for the usual one.
+        offline: make no attempt to fetch.
+
+    Returns:
+        The tokenizer, strings (B,) -> inputs (B, T), and the Keras model, these -> vectors (B, D).
 
     Raises:
-        UserError: when the preset cannot be read, or is shorter than `sequence_length`.
+        UserError: for an unknown name, when the preset cannot be fetched or read, or when it takes fewer
+            tokens than `sequence_length`.
 
     Example:
         >>> encoder = text_encoder("bert", sequence_length=16)  # a folder; or "minilm_l6", a preset, hf://...
         >>> encoder.model(encoder.preprocessor(["a photo of a cat"])).shape
         TensorShape([1, 16])
     """
+    if not Path(preset).is_dir():
+        preset = text_encoder_path(preset, cache=cache or cache_folder(), offline=offline)
     read = next((read for name, read in READERS.items() if (Path(preset) / name).is_file()), _of_keras_hub)
     return read(preset, sequence_length)
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Literal
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -62,29 +62,36 @@ class TextClassifier:
         model: those inputs -> logits (B, C).
         history: of its training, None when it had none.
 
+    `train_text_classifier` makes one; with a Keras model of your own on `text_encoder(...)` you can make it
+    yourself.
+
     Example:
-        >>> examples = merge(["a photo of a cat", "a photo of a dog"], np.array([0, 1]))
-        >>> config = TextConfig(sequence_length=16, text_epochs=1)
-        >>> classifier = train_text_classifier("bert", examples, 2, config, Trainer())
-        >>> classifier.logits(["a photo of a bird"], Trainer()).shape
-        (1, 2)
+        >>> encoder = text_encoder("bert", sequence_length=16)
+        >>> model = keras.Model(encoder.model.input, keras.layers.Dense(2)(encoder.model.output))
+        >>> classifier = TextClassifier(encoder, model)
+        >>> classifier.logits(["a photo of a cat", "a photo of a bird", "a tree"], Trainer()).shape
+        (3, 2)
     """
 
     encoder: TextEncoder
     model: keras.Model
-    history: History | None
+    history: History | None = None
 
     def logits(
         self,
-        texts: np.ndarray,
+        texts: np.ndarray | Sequence[str],
         trainer: Trainer,
         *,
         batch_size: int = 64,
         name: str = "",
     ) -> np.ndarray:
-        """Returns logits for texts (N,) or for P wordings of each (N, P), whose logits are averaged.
+        """Returns logits (N, C) for texts; each distinct text is read by BERT once.
 
-        Each distinct text is read by BERT once.
+        Args:
+            texts: (N,), or P wordings of each (N, P), whose logits are averaged.
+            trainer: runs the model.
+            batch_size: of texts.
+            name: what progress and checkpoints call it; "" keeps nothing.
         """
         distinct, index = np.unique(texts, return_inverse=True)
         tokens = self.encoder.padded(distinct)
@@ -140,6 +147,11 @@ def merge(texts: Iterable[str], targets: np.ndarray, weights: np.ndarray | None 
     )
 
 
+def merged(examples: TextExamples | tuple[Any, ...]) -> TextExamples:
+    """Returns examples as they are, or merges a tuple of texts, targets and, if there are any, weights."""
+    return examples if isinstance(examples, TextExamples) else merge(*examples)
+
+
 def _mean_targets(texts: list[str], targets: np.ndarray, weights: np.ndarray) -> TextExamples:
     sizes = [len(texts), len(targets), len(weights)]
     if len(set(sizes)) > 1:
@@ -184,13 +196,13 @@ def balanced(examples: TextExamples, classes: int) -> TextExamples:
 
 def train_text_classifier(
     preset: str,
-    examples: TextExamples,
+    examples: TextExamples | tuple[Any, ...],
     classes: int,
-    config: TextConfig,
-    trainer: Trainer,
+    config: TextConfig | None = None,
+    trainer: Trainer | None = None,
     *,
     name: str = "text classifier",
-    validation: TextExamples | None = None,
+    validation: TextExamples | tuple[Any, ...] | None = None,
     weights: Literal["preset", "none"] = "preset",
 ) -> TextClassifier:
     """Trains a new head on a BERT encoder, and with it the encoder from the layer that the config names.
@@ -200,15 +212,29 @@ def train_text_classifier(
     texts unlike those trained on (Kumar et al. 2022, arXiv:2202.10054).
 
     Args:
-        preset: the encoder, as `text_encoder.text_encoder` takes it.
-        examples: what to learn.
+        preset: the encoder, as `text_encoder` takes it.
+        examples: what to learn: texts (N,) and their targets, class indices (N,) or probabilities (N, C),
+            and, if wanted, weights (N,). Equal examples are learned as one, with the sum of their weights.
         classes: the number of targets C.
-        config: sequence length, what is trained, epochs, batch and rates.
-        trainer: trains it; its seed is that of the head's weights, dropout, order and typing noise.
+        config: sequence length, what is trained, epochs, batch and rates; None for `TextConfig()`.
+        trainer: trains it; its seed is that of the head's weights, dropout, order and typing noise. None for
+            `Trainer()`.
         name: what progress, history and checkpoints call it.
-        validation: what to stop by, with the patience of the trainer, kept out of training.
+        validation: what to stop by, with the patience of the trainer, kept out of training; as `examples`.
         weights: of the encoder: the preset's own, or none, for random ones.
+
+    Raises:
+        UserError: when the encoder cannot be fetched or read, or has no such layer as is to be trained.
+
+    Example:
+        >>> examples = ["a photo of a cat", "a photo of a dog"], np.array([0, 1])
+        >>> config = TextConfig(sequence_length=16, text_epochs=1)
+        >>> classifier = train_text_classifier("bert", examples, 2, config)
+        >>> [round(epoch["epoch"]) for epoch in classifier.history.epochs]
+        [1]
     """
+    config, trainer = config or TextConfig(), trainer or Trainer()
+    examples, validation = merged(examples), None if validation is None else merged(validation)
     with trainer.scope():
         encoder = text_encoder(preset, config.sequence_length)
         if weights == "none":

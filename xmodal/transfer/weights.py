@@ -59,6 +59,8 @@ class TransferReport:
         >>> report = transfer_weights(base, keras.models.clone_model(base), probe=np.ones((2, 4), "float32"))
         >>> [(layer.target, layer.action, layer.parameters) for layer in report.layers]
         [('shared', 'copied', 15)]
+        >>> report.names("copied"), report.max_abs_difference
+        (['shared'], 0.0)
     """
 
     source_model: str
@@ -87,6 +89,8 @@ class TransferReport:
             told += f", no place for {first_few(self.unmatched_source, MAX_LAYERS)}"
         if self.different_settings:
             told += f"; settings differ: {first_few(self.different_settings, MAX_LAYERS)}"
+        if self.max_abs_difference is None:
+            return told
         return f"{told}; largest difference of the outputs on a batch: {self.max_abs_difference}"
 
 
