@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from xmodal.config.fields import MOST_SIDE, MOST_WORDS, Group, option, require_named
+from xmodal.config.fields import MOST_SIDE, MOST_WORDS, Group, documented, option, require_named
 from xmodal.core.errors import UserError
 
 
@@ -30,6 +30,7 @@ class DataConfig(Group):
     )
 
 
+@documented
 @dataclass(frozen=True)
 class SplitConfig(Group):
     """Splits and checks of all data.

@@ -20,9 +20,9 @@ class ImageConfig(Group):
         >>> config = ImageConfig(trainable="block5", epochs=3, augment=("flip", "shift"))
         >>> config.epochs, config.learning_rate
         (3, 0.0003)
-        >>> ImageConfig(dropout=2.0)
+        >>> ImageConfig(learning_rate=-1.0)
         Traceback (most recent call last):
-        xmodal.core.errors.UserError: `dropout=2.0` does not fit; give a number in the range [0, 0.9]
+        xmodal.core.errors.UserError: `learning_rate=-1.0` does not fit; give a non-negative number
     """
 
     base: str = option(

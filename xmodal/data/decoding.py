@@ -130,18 +130,10 @@ def _decoded(encoded: tf.Tensor, max_pixels: tf.Tensor) -> tf.Tensor:
 
 def _upright(pixels: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
     """Turns an image as EXIF says, 1 to 8: over its diagonal, then left to right, then upside down."""
-    swapped = tf.cond(orientation >= 5, lambda: _transposed(pixels), lambda: pixels)
+    swapped = tf.cond(orientation >= 5, lambda: tf.transpose(pixels, [1, 0, 2]), lambda: pixels)
     across = tf.where(_is_any_of(orientation, (2, 3, 6, 7)), -1, 1)
     down = tf.where(_is_any_of(orientation, (3, 4, 7, 8)), -1, 1)
     return swapped[::down, ::across]
-
-
-def _transposed(pixels: tf.Tensor) -> tf.Tensor:
-    """Mirrors an image (H, W, 3) over its diagonal: (W, H, 3)."""
-    # A transposition of bytes in a graph makes oneDNN write, on most CPUs, that it cannot do it.
-    height, width, channels = tf.unstack(tf.shape(pixels))
-    index = tf.range(width)[:, None] + width * tf.range(height)[None, :]
-    return tf.gather(tf.reshape(pixels, [-1, channels]), index)
 
 
 def _is_any_of(value: tf.Tensor, choices: tuple[int, ...]) -> tf.Tensor:

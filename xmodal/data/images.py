@@ -66,7 +66,7 @@ class ImageSplit(ExampleSplit):
             the shares of the classes (N, C) float32.
 
         Example:
-            >>> images, labels = load_images("folder:photos", min_per_class=2).test.arrays(16)
+            >>> images, labels = load_images("folder:photos", SplitConfig(min_per_class=2)).test.arrays(16)
             >>> images.shape, images.dtype, labels
             ((8, 16, 16, 3), dtype('float32'), array([0, 1, 0, 1, 0, 1, 0, 1], dtype=int32))
         """

@@ -39,7 +39,7 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     Example:
         >>> logits = np.array([[9.0, 0.0], [8.0, 0.0], [7.0, 0.0], [9.0, 0.0]])  # sure of the first class,
         >>> round(fit_temperature(logits, np.array([0, 0, 0, 1])), 1)  # which is right in three of four
-        9.9
+        10.9
     """
     logits, labels = _checked_scores(logits, labels)
     logits = logits - logits.max(axis=1, keepdims=True)

@@ -66,10 +66,10 @@ class Answer:
 class Predictor:
     """An exported model, ready to answer.
 
-    It is called with a list of pictures (their bytes, as a PNG or JPEG file holds them), texts (str) and pairs
-    (bytes, str), and yields an `Answer` for each, in their order: `label`, `probability` (0 to 1),
-    `probabilities` by label, and `read`, the text that was read of it. What cannot be answered has a `problem`
-    instead.
+    It is called with a list of pictures (their bytes, as a PNG or JPEG file holds them), texts (str) and
+    pairs (bytes, str), and yields an `Answer` for each, in their order: `label`, `probability` (0 to 1),
+    `probabilities` by label, and `read`, the text that was read of it. What cannot be answered has a
+    `problem` instead.
 
     Args:
         folder: of a SavedModel that a run or `export_saved_model` wrote, or the one above it that holds its

@@ -116,11 +116,11 @@ def train_image_classifier(
         UserError: when the backbone has no such layer as is to be trained.
 
     Example:
-        >>> data = load_images("folder:photos", min_per_class=2)
+        >>> data = load_images("folder:photos", SplitConfig(min_per_class=2))
         >>> trainer = Trainer(seed=1)
         >>> with trainer.scope():
         ...     backbone = image_backbone("VGG16", 32, ("block1_pool",), weights="none")
-        >>> config = ImageConfig(trainable="block1", epochs=1, head_epochs=1, batch_size=8)
+        >>> config = ImageConfig(trainable="block1", epochs=1, head_epochs=1)
         >>> classifier = train_image_classifier(backbone, data, config, trainer)
         >>> [history.stage for history in classifier.histories]
         ['image classifier: head', 'image classifier: network']

@@ -230,8 +230,8 @@ def train_text_classifier(
         >>> examples = ["a photo of a cat", "a photo of a dog"], np.array([0, 1])
         >>> config = TextConfig(sequence_length=16, text_epochs=1)
         >>> classifier = train_text_classifier("bert", examples, 2, config)
-        >>> [round(epoch["epoch"]) for epoch in classifier.history.epochs]
-        [1]
+        >>> classifier.logits(["a photo of a cat"], Trainer()).shape, len(classifier.history.epochs)
+        ((1, 2), 1)
     """
     config, trainer = config or TextConfig(), trainer or Trainer()
     examples, validation = merged(examples), None if validation is None else merged(validation)

@@ -92,7 +92,7 @@ class Trainer:
         adversary: Adversary | None = None,
         report_accuracy: bool | None = None,
     ) -> History:
-        """Trains a model that was built in `scope`; further arguments as `loop.fit` takes them.
+        """Trains a model that was built in `scope`, and returns the history: `epochs`, a dict for each.
 
         Args:
             model: inputs -> outputs (B, ...), for classifiers logits (B, C).
@@ -108,14 +108,6 @@ class Trainer:
             patience: epochs without a lower validation loss before training stops, by default of `config`;
                 the best weights, of the start too, are restored then. 0 keeps the last, at the end.
             report_accuracy: outputs are logits of classes; by default as the loss says.
-
-        Returns:
-            The history: for each epoch its loss and seconds, accuracy of classifiers, and val_loss.
-
-        Raises:
-            UserError: for a model that was built outside of the strategy's scope where that matters,
-                examples that are no batches of (inputs, labels), a loss or labels that do not fit the
-                outputs, and what is kept under the name of another training.
         """
         losses, size = per_example(loss, report_accuracy), batch_size or self.config.batch_size
 
