@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from xmodal.export.served_images import ServedImages
     from xmodal.models.image_backbones import image_backbone
     from xmodal.models.text_encoder import text_encoder
-    from xmodal.tasks.image_classifier import ImageClassifier, train_image_classifier
+    from xmodal.tasks.image_classifier import ImageClassifier
     from xmodal.tasks.text_classifier import TextClassifier, train_text_classifier
     from xmodal.training.trainer import Trainer
     from xmodal.transfer.weights import TransferReport, transfer_weights
@@ -57,7 +57,6 @@ _MODULES = {
     "load_images": "data.images",
     "load_pairs": "data.pairs",
     "text_encoder": "models.text_encoder",
-    "train_image_classifier": "tasks.image_classifier",
     "train_text_classifier": "tasks.text_classifier",
     "transfer_weights": "transfer.weights",
 }
@@ -83,7 +82,6 @@ __all__ = [
     "load_images",
     "load_pairs",
     "text_encoder",
-    "train_image_classifier",
     "train_text_classifier",
     "transfer_weights",
 ]

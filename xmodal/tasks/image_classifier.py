@@ -42,11 +42,12 @@ class ImageClassifier:
         histories: one for each training that it went through.
 
     Example:
-        >>> data = load_images("folder:photos", SplitConfig(min_per_class=2))
-        >>> backbone = image_backbone("VGG16", 32, ("block1_pool",), weights="none")
-        >>> classifier = train_image_classifier(backbone, data, ImageConfig(epochs=1, head_epochs=1))
-        >>> classifier.validation_logits.shape, classifier.model.output_shape
-        ((3, 2), (None, 2))
+        >>> trainer, data = Trainer(), load_images("folder:photos", SplitConfig(min_per_class=2))
+        >>> with trainer.scope():
+        ...     backbone = image_backbone("VGG16", 32, ("block1_pool",), weights="none")
+        >>> classifier = train_image_classifier(backbone, data, ImageConfig(epochs=1, head_epochs=1), trainer)
+        >>> classifier.validation_logits.shape
+        (3, 2)
     """
 
     backbone: keras.Model
@@ -89,8 +90,8 @@ def both_ways(model: keras.Model) -> keras.Model:
 def train_image_classifier(
     backbone: keras.Model,
     data: ImageData,
-    config: ImageConfig | None = None,
-    trainer: Trainer | None = None,
+    config: ImageConfig,
+    trainer: Trainer,
     *,
     name: str = "image classifier",
     epsilon: float = 0.0,
@@ -107,25 +108,10 @@ def train_image_classifier(
         backbone: RGB images (B, H, W, 3) from 0 to 255 -> features (B, D), built in the trainer's scope.
         data: the splits; soft labels are learned as they are, the validation split stops training early.
         config: what is trained, epochs, rates and augmentation; with `config.mirror` it answers `both_ways`.
-            None for `ImageConfig()`.
-        trainer: trains and runs it; None for `Trainer()`.
+        trainer: trains and runs it.
         name: what progress, histories and checkpoints call it.
         epsilon: learn on images of `fgsm` within this distance too, also of a frozen backbone; 0 does not.
-
-    Raises:
-        UserError: when the backbone has no such layer as is to be trained.
-
-    Example:
-        >>> data = load_images("folder:photos", SplitConfig(min_per_class=2))
-        >>> trainer = Trainer(seed=1)
-        >>> with trainer.scope():
-        ...     backbone = image_backbone("VGG16", 32, ("block1_pool",), weights="none")
-        >>> config = ImageConfig(trainable="block1", epochs=1, head_epochs=1)
-        >>> classifier = train_image_classifier(backbone, data, config, trainer)
-        >>> [history.stage for history in classifier.histories]
-        ['image classifier: head', 'image classifier: network']
     """
-    config, trainer = config or ImageConfig(), trainer or Trainer()
     set_trainable(backbone, config.trainable)
     compute_statistics(backbone, data, trainer)
     # What misleads a classifier changes as it learns, and so cannot be kept.

@@ -213,12 +213,10 @@ def train_text_classifier(
 
     Args:
         preset: the encoder, as `text_encoder` takes it.
-        examples: what to learn: texts (N,) and their targets, class indices (N,) or probabilities (N, C),
-            and, if wanted, weights (N,). Equal examples are learned as one, with the sum of their weights.
+        examples: texts (N,), targets (N,) or probabilities (N, C) and, if wanted, weights (N,).
         classes: the number of targets C.
         config: sequence length, what is trained, epochs, batch and rates; None for `TextConfig()`.
-        trainer: trains it; its seed is that of the head's weights, dropout, order and typing noise. None for
-            `Trainer()`.
+        trainer: trains it, by default `Trainer()`; its seed is that of the head, dropout, order and noise.
         name: what progress, history and checkpoints call it.
         validation: what to stop by, with the patience of the trainer, kept out of training; as `examples`.
         weights: of the encoder: the preset's own, or none, for random ones.
