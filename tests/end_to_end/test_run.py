@@ -54,6 +54,7 @@ def test_a_run_leaves_its_files_and_prints_the_table(finished):
     assert names == {
         "checkpoints",
         "config.cfg",
+        "examples",
         "metrics.json",
         "metrics.jsonl",
         "transfer.json",
@@ -62,6 +63,12 @@ def test_a_run_leaves_its_files_and_prints_the_table(finished):
     }
     for name in RESULTS:
         assert f"\n{name} " in process.stdout
+    # First what answers, and once more at the end, beside what it is compared with.
+    early, _, rest = process.stdout.partition("the model can be used while the run goes on: ")
+    assert "\ntext " in early
+    assert "\nrandom_frozen " not in early
+    assert rest.startswith("python -m xmodal.predict --model=saved_models/vgg_to_bert/1 ")
+    assert "\nrandom frozen " in rest
     assert "largest difference of the outputs on a batch: 0.0" in process.stdout
 
 
@@ -103,6 +110,9 @@ def test_metrics_hold_the_contract(finished):
         "from scratch",
         "export",
     } <= set(metrics["seconds"])
+    # What answers can be used before anything that it is compared with is trained.
+    stages = list(metrics["seconds"])
+    assert stages.index("export") < stages.index("random frozen")
     best = metrics["results"]["no_transfer"]
     name = best["note"].rpartition(": ")[2]
     assert name in ("random_frozen", "from_scratch")
@@ -131,6 +141,8 @@ def test_the_export_stands_where_serving_looks(finished):
     card = (folder / "model_card.md").read_text()
     accuracy = json.loads((cwd / "runs/vgg_to_bert/metrics.json").read_text())["results"]["text"]["accuracy"]
     assert f"| text | {100 * accuracy:.1f}% |" in card
+    # It was written when the model was exported, and again when the baselines were there.
+    assert "| no\\_transfer | " in card
     assert "| --text\\_encoder | minilm\\_l6 | Apache-2.0 (sentence-transformers) |" in card
     assert "| --dataset | mnist\\_5k | CC BY-SA 3.0" in card
 

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from xmodal.kernels import convolutions
-from xmodal.kernels.convolutions import quickly, small_convolution
+from xmodal.kernels.convolutions import passing_convolutions, quickly, small_convolution
 
 on_cpu = pytest.mark.skipif(
     bool(tf.config.list_physical_devices("GPU")), reason="a GPU keeps its convolutions"
@@ -92,3 +92,32 @@ def test_the_upper_blocks_of_a_vgg_are_among_them():
     )
     # Blocks 1 to 3 have seven convolutions; block 4 has maps of 4 x 4, block 5 of 2 x 2.
     assert left[1] == 7
+
+
+@on_cpu
+def test_convolutions_that_pass_every_channel_on_are_left_out_to_the_last_bit():
+    model = layers()
+    images = tf.nn.relu(numbers((2, 8, 8, 3), 3))
+    assert passing_convolutions(model) == []
+    grown = model.get_layer("many_for_4")
+    bias = np.arange(4, dtype=np.float32)
+    identity = np.zeros((3, 3, 4, 4), np.float32)
+    identity[1, 1] = np.eye(4)
+    for changed, passes in ((identity, True), (2 * identity, False), (identity[::-1] + 1e-9, False)):
+        grown.set_weights([changed, bias])
+        assert passing_convolutions(model) == [grown] * passes
+
+    grown.set_weights([identity, bias])
+    counts = []
+
+    @tf.function
+    def run(left_out):
+        outputs = quickly(model, images, training=False, passing=[grown] * left_out)
+        graph = tf.compat.v1.get_default_graph()
+        counts.append(sum(operation.type == "Conv2D" for operation in graph.get_operations()))
+        return outputs
+
+    np.testing.assert_array_equal(run(True), run(False))
+    assert counts == [3, 4]
+    # Its layer is what it was.
+    np.testing.assert_array_equal(model(images), run(False))

@@ -121,6 +121,19 @@ def test_kept_features_give_the_same_weights(trainable, frozen, data, settings, 
             np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.parametrize("trainable", ["head", "all"])
+def test_logits_of_another_split_are_those_of_the_model(trainable, data, settings, one_device, tmp_path):
+    cache = FeatureCache(tmp_path / "features", 1.0)
+    classifier = trained(data, settings, one_device, trainable=trainable, cache=cache)
+    kept = set(cache.folder.iterdir())
+    found = classifier.logits(data.test, "test")
+    np.testing.assert_allclose(
+        found, predict(classifier.model, pixels(data.test, 32, 8), one_device), atol=1e-4
+    )
+    # Of a frozen backbone features are kept, for whoever asks next.
+    assert len(set(cache.folder.iterdir()) - kept) == (trainable == "head")
+
+
 def test_every_view_has_its_logits(frozen, data):
     count = len(data.train)
     assert frozen.train_logits().shape == (3 * count, 2)

@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 from absl.testing import flagsaver
 from tiny_bert import save_tiny_bert
+from tiny_encoders import save_tiny_encoder
 
 from xmodal.assets.fetch import locate
 from xmodal.config import flags
@@ -372,6 +373,44 @@ def test_a_frozen_encoder_stays_as_it_was_and_the_head_learns(preset, settings, 
     logits = frozen.logits(np.array(texts, object), Trainer(strategy=one_device))
     assert (logits.argmax(axis=1) == targets).mean() > 0.9
     assert "val_loss" in frozen.history.epochs[0]
+
+
+def test_what_frozen_layers_make_of_texts_is_computed_once(tmp_path, settings, one_device, monkeypatch):
+    preset, examples = save_tiny_encoder("bert", tmp_path / "bert"), merge(TEXTS, TARGETS)
+    asked = dataclasses.replace(
+        settings, text_trainable="transformer_layer_1", text_epochs=3, layer_decay=0.5, length_window=2
+    )
+
+    def trained() -> tuple[TextClassifier, list[tuple[int, ...]]]:
+        shapes = []
+
+        def fit(self, model, train, **options):
+            shapes.append(sorted(part.shape.rank for part in train(0).element_spec[0].values()))
+            return whole(self, model, train, **options)
+
+        whole = Trainer.fit
+        with monkeypatch.context() as patch:
+            patch.setattr(Trainer, "fit", fit)
+            # Dropout of the frozen layers is what differs.
+            patch.setattr(keras.layers.Dropout, "call", lambda self, inputs, training=False: inputs)
+            trainer = Trainer(TrainConfig(patience=9), 3, one_device)
+            made = train_text_classifier(
+                preset, examples, 3, asked, trainer, name="kept", validation=examples
+            )
+        return made, shapes
+
+    kept, read = trained()
+    monkeypatch.setattr("xmodal.tasks.frozen_layers.MOST_KEPT", 0)
+    plain, tokens = trained()
+    # Vectors and the mask of padding, or numbers of tokens and of segments and that mask.
+    assert (read, tokens) == ([[2, 3]], [[2, 2, 2]])
+    assert (kept.history.stage, plain.history.stage) == ("kept: upper layers", "kept")
+    for one, other in zip(kept.history.epochs, plain.history.epochs, strict=True):
+        assert one["loss"] == pytest.approx(other["loss"], rel=1e-3)
+        assert one["val_loss"] == pytest.approx(other["val_loss"], rel=1e-3)
+    assert kept.history.epochs[-1]["loss"] < kept.history.epochs[0]["loss"]
+    for one, other in zip(kept.model.get_weights(), plain.model.get_weights(), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-3)
 
 
 def test_a_head_can_learn_before_the_encoder_does(preset, settings, one_device):

@@ -35,6 +35,14 @@ def network(seed: int = 0) -> keras.Model:
     return keras.Model(images, keras.layers.GlobalAveragePooling2D()(maps))
 
 
+CALLS: list[int] = []
+
+
+def passed_on(maps):
+    CALLS.append(1)
+    return maps
+
+
 def computed(split, cache, strategy, *, backbone=None, log=lambda line: None, **facts):
     read = batches(split, image_size=SIDE, batch_size=4).map(lambda batch: batch["image"])
     return np.asarray(
@@ -141,6 +149,26 @@ def test_what_is_too_large_is_said_and_not_kept(split, said, tmp_path, one_devic
     assert computed(split, cache, one_device, log=said.append).shape == (IMAGES, WIDTH)
     assert said == ["features of 40 images need 0.0 GB and are not kept: --feature_cache_gb=1e-07"]
     assert not shards(cache)
+
+
+def test_a_network_is_traced_once_and_never_with_weights_that_it_no_longer_has(split, cache, one_device):
+    images = keras.Input((SIDE, SIDE, 3))
+    maps = keras.layers.Conv2D(3, 3, padding="same", name="grown")(keras.layers.Lambda(passed_on)(images))
+    backbone = keras.Model(images, keras.layers.GlobalAveragePooling2D()(maps))
+    backbone.trainable = False
+    identity = np.zeros((3, 3, 3, 3), np.float32)
+    identity[1, 1] = np.eye(3)
+    random = np.random.default_rng(0).normal(size=identity.shape).astype(np.float32)
+    traced = []
+    read = batches(split, image_size=SIDE, batch_size=IMAGES).map(lambda batch: batch["image"])
+    for filters in (identity, random, identity, random / 2):
+        backbone.get_layer("grown").set_weights([filters, np.ones(3, np.float32)])
+        CALLS.clear()
+        found = computed(split, cache, one_device, backbone=backbone)
+        traced.append(len(CALLS))
+        np.testing.assert_allclose(found, backbone(next(iter(read.rows.map(read.read)))), rtol=1e-4)
+    # With the convolution that passes its input on left out, and with it.
+    assert traced == [1, 1, 0, 0]
 
 
 def test_two_devices_give_the_same(split, cache, one_device, mirrored):

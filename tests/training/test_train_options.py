@@ -172,14 +172,14 @@ def test_compiled_steps_give_the_same(options, one_device):
 
 def test_the_update_alone_is_compiled_where_there_are_many_weights(one_device, monkeypatch):
     plain, _ = fitted(one_device, TrainConfig(jit="off"))
-    monkeypatch.setattr(steps, "WORTH_COMPILING", 1)
+    monkeypatch.setattr(steps, "MANY_WEIGHTS", 1)
     made = []
     function = tf.function
     monkeypatch.setattr(tf, "function", lambda *given, **how: made.append(how) or function(*given, **how))
     fitted(one_device, TrainConfig())
     # It would take longer than it saves in so few steps.
     assert {"jit_compile": True} not in made
-    monkeypatch.setattr(steps, "MANY_STEPS", 1)
+    monkeypatch.setattr(steps, "MANY_UPDATES", 1)
     compiled, _ = fitted(one_device, TrainConfig())
     assert {"jit_compile": True} in made
     assert_close(plain, compiled)

@@ -1,11 +1,12 @@
 """Convolutions over small maps as products of matrices, which are quicker on a CPU."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, nullcontext
 from itertools import product
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from xmodal.kernels.layers import all_layers
@@ -19,27 +20,53 @@ MANY = 70_000
 MANY_FOR_GRADIENT = {tf.bfloat16: 8_000}
 
 
-def quickly(model: Callable, inputs, *, training: bool):
+def quickly(model: Callable, inputs, *, training: bool, passing: Collection[keras.Layer] = ()):
     """Calls a model, within a `tf.function`, with its convolutions over small maps as products of matrices.
 
     Its outputs and gradients stay the same but for rounding. What is exported keeps its convolutions, and
     nothing changes where there is a GPU, or for a function that is no model.
+
+    Args:
+        model: inputs -> outputs.
+        inputs: of the model.
+        training: as Keras has it.
+        passing: what `passing_convolutions` found; these are left out, which changes nothing at all.
     """
     changes = isinstance(model, keras.Model) and not tf.config.list_physical_devices("GPU")
-    with _quick_convolutions(model) if changes else nullcontext():
+    with _quick_convolutions(model, passing) if changes else nullcontext():
         return model(inputs, training=training)
 
 
+def passing_convolutions(model: keras.Model) -> list[keras.layers.Conv2D]:
+    """Returns the convolutions whose filters pass every channel on as it is, as layers grown by identity do.
+
+    To be asked for anew whenever weights may have changed.
+    """
+    return [layer for layer in all_layers(model) if _suits(layer) and _passes(layer.kernel.numpy())]
+
+
+def _passes(filters: np.ndarray) -> bool:
+    height, width, channels, count = filters.shape
+    middle = filters[height // 2, width // 2]
+    return channels == count and np.count_nonzero(filters) == channels and bool(np.all(np.diag(middle) == 1))
+
+
 @contextmanager
-def _quick_convolutions(model: keras.Model) -> Iterator[None]:
+def _quick_convolutions(model: keras.Model, passing: Collection[keras.Layer]) -> Iterator[None]:
     layers = list(filter(_suits, all_layers(model)))
+    left_out = {id(layer) for layer in passing}
     try:
         for layer in layers:
-            layer.convolution_op = _chosen(layer.convolution_op)
+            plain = layer.convolution_op
+            layer.convolution_op = _unchanged if id(layer) in left_out else _chosen(plain)
         yield
     finally:
         for layer in layers:
             del layer.convolution_op
+
+
+def _unchanged(inputs: tf.Tensor, filters: tf.Tensor) -> tf.Tensor:
+    return inputs
 
 
 def _suits(layer: keras.Layer) -> bool:

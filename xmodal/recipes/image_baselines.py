@@ -93,7 +93,7 @@ def image_baselines(session: Session, data: ImageData) -> Baselines:
             seconds=kept_seconds(session.result_seconds["image_only"], FROM_SCRATCH, trainer),
         )
         best_name = attempt_name("from scratch", scratch.rate, scratch.passes)
-        scratch_logits = held_out_logits(scratch.trained, data, trainer, name=best_name)
+        scratch_logits = held_out_logits(scratch.trained, data, name=best_name)
     logits = {RANDOM_FROZEN: frozen_logits, FROM_SCRATCH: scratch_logits}
     best = best_on_validation(
         {name: held_out.validation for name, held_out in logits.items()}, data.validation.labels

@@ -10,7 +10,6 @@ from xmodal.data.images import ImageData
 from xmodal.evaluation.metrics import HeldOut
 from xmodal.tasks.image_classifier import (
     ImageClassifier,
-    evaluation_pixels,
     parts_of_pass,
     train_image_classifier,
 )
@@ -33,14 +32,12 @@ def train_images(
     Arguments are those of `train_image_classifier`.
     """
     classifier = train_image_classifier(backbone, data, config, trainer, name=name, epsilon=epsilon)
-    return classifier, held_out_logits(classifier, data, trainer, name=name)
+    return classifier, held_out_logits(classifier, data, name=name)
 
 
-def held_out_logits(classifier: ImageClassifier, data: ImageData, trainer: Trainer, *, name: str) -> HeldOut:
+def held_out_logits(classifier: ImageClassifier, data: ImageData, *, name: str) -> HeldOut:
     """Returns the class logits of the validation and of the test images."""
-    images = evaluation_pixels(classifier.model, data.test, trainer.config)
-    test = trainer.predict(classifier.model, images, name=f"{name}: test")
-    return HeldOut(classifier.validation_logits, test)
+    return HeldOut(classifier.validation_logits, classifier.logits(data.test, f"{name}: test logits"))
 
 
 def image_scratch_protocol(config: ImageConfig, rate: float, passes: int) -> ImageConfig:

@@ -27,8 +27,8 @@ from xmodal.training.rehearsal import under_way
 from xmodal.training.strategy import make_strategy, wait_for_all, workers
 from xmodal.training.trainer import Trainer
 
-# The fact that tells how the exported model is asked: a command.
-ASK = "ask"
+# The facts that tell how the exported model is asked, a command, and where it is.
+ASK, EXPORT = "ask", "export"
 
 
 @dataclass(frozen=True)
@@ -143,6 +143,31 @@ def begin(config: Config, clock: Clock) -> Session:
     return Session(config, clock, trainer)
 
 
+def hand_over(
+    session: Session, run: report.Run, export: Callable[[], dict[str, float | int | str]]
+) -> report.Run:
+    """Shows what is measured so far and exports the model, both to be used while the run goes on.
+
+    Args:
+        session: a run that is still to train what its results are compared with.
+        run: what was measured.
+        export: as `finish` takes it, which need not export again then.
+
+    Returns:
+        The run, with the facts of the export.
+
+    Raises:
+        UserError: when there is no space, or no permission to write.
+    """
+    if workers(session.trainer.strategy).is_chief:
+        session.clock.say(report.console_table(run))
+        run = _exported(session, run, export)
+        if ASK in run.facts:
+            session.clock.say(f"the model can be used while the run goes on: {run.facts[ASK]}")
+    wait_for_all(session.trainer.strategy)
+    return run
+
+
 def finish(
     session: Session,
     run: report.Run,
@@ -153,7 +178,7 @@ def finish(
 
     Args:
         session: the run that ends.
-        run: what was measured.
+        run: what was measured; with the facts of its export where it was handed over before.
         export: exports the model and returns facts about that: "export", its folder, and "ask", the command
             that asks it, where that is not `xmodal.predict`; called unless --noexport.
         shrink: makes small forms of that export, and returns tables about them; called with --small.
@@ -166,19 +191,14 @@ def finish(
     """
     settings, clock = session.config.run, session.clock
     if workers(session.trainer.strategy).is_chief:
-        report.write(run, settings.output_dir)
-        if export and settings.export:
-            with clock.stage("export"):
-                facts = export()
-            predict = f"python -m xmodal.predict --model={quote(str(facts['export']))} FILE_OR_FOLDER"
-            run = replace(run, facts=run.facts | {ASK: predict} | facts)
-            made = report.card(run, provenance.of_run(session.config), str(run.facts[ASK]))
-            write_text(Path(str(facts["export"])) / CARD, made)
+        if export:
+            run = _exported(session, run, export)
+        else:
+            _write(session, run)
+        if shrink and settings.small and EXPORT in run.facts:
+            with clock.stage("small forms"):
+                run = replace(run, tables=run.tables + shrink(Path(str(run.facts[EXPORT]))))
             report.write(run, settings.output_dir)
-            if shrink and settings.small:
-                with clock.stage("small forms"):
-                    run = replace(run, tables=run.tables + shrink(Path(str(facts["export"]))))
-                report.write(run, settings.output_dir)
         shown = getattr(session.trainer.on_epoch, "epochs", ())
         report.write_tensorboard(run, settings.output_dir / "tensorboard", shown)
         if settings.record:
@@ -187,6 +207,30 @@ def finish(
         clock.say(_next_steps(run, settings.output_dir))
     wait_for_all(session.trainer.strategy)
     return run
+
+
+def _exported(
+    session: Session, run: report.Run, export: Callable[[], dict[str, float | int | str]]
+) -> report.Run:
+    """Writes the report, exports the model unless --noexport, and adds what is told of the export."""
+    settings = session.config.run
+    report.write(run, settings.output_dir)
+    if not settings.export:
+        return run
+    with session.clock.stage("export"):
+        facts = export()
+    predict = f"python -m xmodal.predict --model={quote(str(facts[EXPORT]))} FILE_OR_FOLDER"
+    run = replace(run, facts=run.facts | {ASK: predict} | facts)
+    _write(session, run)
+    return run
+
+
+def _write(session: Session, run: report.Run) -> None:
+    """Writes the report, and the card of what was exported."""
+    if EXPORT in run.facts:
+        made = report.card(run, provenance.of_run(session.config), str(run.facts[ASK]))
+        write_text(Path(str(run.facts[EXPORT])) / CARD, made)
+    report.write(run, session.config.run.output_dir)
 
 
 def _next_steps(run: report.Run, folder: Path) -> str:

@@ -39,6 +39,8 @@ class ImageClassifier:
         train_logits: computes logits (M, C) of the training images, of each view when the backbone was
             frozen, and otherwise of `MAX_TRAIN_LOGITS` of them at most.
         validation_logits: logits of the validation split.
+        logits: computes those of another split (N, C), under a name; with features that are kept where the
+            backbone was frozen.
         histories: one for each training that it went through.
 
     Example:
@@ -55,6 +57,7 @@ class ImageClassifier:
     model: keras.Model
     train_logits: Callable[[], np.ndarray]
     validation_logits: np.ndarray
+    logits: Callable[[ImageSplit, str], np.ndarray]
     histories: tuple[History, ...]
 
 
@@ -127,23 +130,24 @@ def train_image_classifier(
         histories.append(fit_head(head, (train, targets), held_out, config, trainer, name=f"{name}: head"))
     if not frozen:
         histories.append(fine_tune(model, data, config, trainer, name=f"{name}: network", epsilon=epsilon))
-    inference_model = both_ways(model) if config.mirror else model
+    whole = both_ways(model) if config.mirror else model
     by_head = frozen and not config.mirror
 
-    def logits(split: ImageSplit, features: Rows | np.ndarray, part: str) -> np.ndarray:
-        if by_head:
-            return trainer.predict(head, array_batches(features, batch_size=1024), name=f"{name}: {part}")
-        return trainer.predict(
-            inference_model, evaluation_pixels(model, split, trainer.config), name=f"{name}: {part}"
-        )
+    def logits(split: ImageSplit, stage: str, features: Rows | np.ndarray | None = None) -> np.ndarray:
+        if not by_head:
+            return trainer.predict(whole, evaluation_pixels(model, split, trainer.config), name=stage)
+        if features is None:
+            features = backbone_features(backbone, split, config, trainer, name=f"{stage}, features")
+        return trainer.predict(head, array_batches(features, batch_size=1024), name=stage)
 
     shown = data.train if by_head else data.train.take(data.train.spread(MAX_TRAIN_LOGITS))
     return ImageClassifier(
         backbone=backbone,
         head=head,
-        model=inference_model,
-        train_logits=lambda: logits(shown, train, "train logits"),
-        validation_logits=logits(data.validation, validation, "validation logits"),
+        model=whole,
+        train_logits=lambda: logits(shown, f"{name}: train logits", train),
+        validation_logits=logits(data.validation, f"{name}: validation logits", validation),
+        logits=logits,
         histories=tuple(histories),
     )
 

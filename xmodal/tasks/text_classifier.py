@@ -17,12 +17,14 @@ from xmodal.kernels.optimizer_step import with_layer_rates
 from xmodal.models.heads import Similarity, text_classifier
 from xmodal.models.text_encoder import TextEncoder, text_encoder, with_random_weights
 from xmodal.models.trainable import set_trainable
+from xmodal.tasks.frozen_layers import run_frozen_layers
 from xmodal.text.length_buckets import length_order, token_batches, token_lengths
 from xmodal.text.typos import mistyped, training_rates
 from xmodal.training.losses import cross_entropy
 from xmodal.training.optimizers import layer_scales, optimizer_maker
 from xmodal.training.progress import History
 from xmodal.training.replicas import mapped
+from xmodal.training.steps import worth_compiling
 from xmodal.training.trainer import Trainer
 
 # Of AdamW, for a head alone on a frozen encoder.
@@ -264,38 +266,49 @@ def _train_whole(
     trainer: Trainer,
     name: str,
 ) -> History:
-    """Trains an encoder and its head on texts, which typing noise changes in each epoch."""
+    """Trains an encoder and its head on texts, which typing noise changes in each epoch.
+
+    What frozen layers make of texts that stay the same is computed once.
+    """
     encoder, seed, size = classifier.encoder, trainer.seed, config.text_batch_size
+    parts = {"train": encoder.padded(examples.texts)}
+    if validation is not None:
+        parts["validation"] = encoder.padded(validation.texts)
+    model, inputs = classifier.model, parts
+    if not examples.noise:
+        model, inputs = run_frozen_layers(classifier.model, parts, trainer)
 
     @lru_cache(maxsize=1)
-    def tokens_of(epoch: int) -> dict[str, np.ndarray]:
-        return encoder.padded(examples.mistyped((seed, epoch)))
+    def inputs_of(epoch: int) -> dict[str, np.ndarray]:
+        return encoder.padded(examples.mistyped((seed, epoch))) if examples.noise else inputs["train"]
 
     def train_batches(epoch: int) -> tf.data.Dataset:
-        tokens = tokens_of(epoch if examples.noise else 0)
+        read = inputs_of(epoch if examples.noise else 0)
         order = length_order(
-            token_lengths(tokens), batch_size=size, window=config.length_window, shuffle_seed=(seed, epoch)
+            token_lengths(read), batch_size=size, window=config.length_window, shuffle_seed=(seed, epoch)
         )
-        return token_batches(tokens, examples.targets, examples.weights, batch_size=size, order=order)
+        return token_batches(read, examples.targets, examples.weights, batch_size=size, order=order)
 
     def eval_batches(held_out: TextExamples) -> tf.data.Dataset:
-        tokens = encoder.padded(held_out.texts)
-        order = length_order(token_lengths(tokens), batch_size=2 * size)
-        return token_batches(tokens, held_out.targets, held_out.weights, batch_size=2 * size, order=order)
+        read = inputs["validation"]
+        order = length_order(token_lengths(read), batch_size=2 * size)
+        return token_batches(read, held_out.targets, held_out.weights, batch_size=2 * size, order=order)
 
     optimizer = optimizer_maker(trainer.config, config.text_learning_rate)
     if config.layer_decay != 1:
         optimizer = with_layer_rates(optimizer, layer_scales(classifier.model, config.layer_decay))
-    compiled = nullcontext() if trainer.config.jit == "off" else compiled_activations(classifier.model)
-    with compiled:
+    steps = config.text_epochs * -(-len(examples.texts) // size)
+    compiled = worth_compiling(model.trainable_variables, steps, trainer.config.jit)
+    with compiled_activations(model) if compiled else nullcontext():
         return trainer.fit(
-            classifier.model,
+            model,
             train_batches,
             loss=cross_entropy(),
             optimizer=optimizer,
             epochs=config.text_epochs,
             validation=None if validation is None else eval_batches(validation),
-            name=name,
+            # Fewer weights are kept than of a training of the whole model.
+            name=name if model is classifier.model else f"{name}: upper layers",
         )
 
 
@@ -349,6 +362,7 @@ def zero_shot_classifier(
     targets: np.ndarray,
     config: TextConfig,
     trainer: Trainer,
+    encoder: TextEncoder | None = None,
 ) -> TextClassifier:
     """Builds P(c|x) = softmax of scaled cosines between a text and the descriptions; nothing is trained.
 
@@ -358,9 +372,10 @@ def zero_shot_classifier(
         targets: the target of each description (M,), from 0 to C - 1.
         config: sequence length and similarity scale.
         trainer: in whose scope it is built, and that encodes the descriptions.
+        encoder: the preset, where it was loaded in that scope before.
     """
     with trainer.strategy.scope():
-        encoder = text_encoder(preset, config.sequence_length)
+        encoder = encoder or text_encoder(preset, config.sequence_length)
     vectors = _outputs(encoder.model, encoder.padded(descriptions), trainer)
     with trainer.strategy.scope():
         logits = Similarity(vectors, targets, config.similarity_scale, name="logits")(encoder.model.output)

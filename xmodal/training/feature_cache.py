@@ -21,8 +21,8 @@ from xmodal.data import augmentation, decoding, image_headers, image_sources, im
 from xmodal.data.batches import Batches
 from xmodal.data.images import ImageSplit
 from xmodal.data.rows import Rows, StoredRows
-from xmodal.kernels.convolutions import quickly
-from xmodal.training.replicas import bytes_from_chief, streamed
+from xmodal.training.prediction import outputs_streamed
+from xmodal.training.replicas import bytes_from_chief
 from xmodal.training.strategy import workers
 
 # A run that was killed computes at most so many images a second time.
@@ -134,7 +134,7 @@ def _computed(
 ) -> Iterator[np.ndarray]:
     """Yields the features of so many batches each time, and at last of the rest."""
     waiting: list[np.ndarray] = []
-    run = streamed(lambda batch: (quickly(backbone, batch, training=False),), strategy)
+    run = outputs_streamed(backbone, strategy, frozen=True)
     for (outputs,) in run(batches, stage):
         waiting.append(outputs)
         if len(waiting) == each:

@@ -1,17 +1,17 @@
 """Outputs of a model, and its loss on a validation split, on every device of a strategy."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from xmodal.data.batches import Batches
-from xmodal.kernels.convolutions import quickly
+from xmodal.kernels.convolutions import passing_convolutions, quickly
 from xmodal.training.checkpoint import Checkpoints, State
 from xmodal.training.losses import cross_entropy
 from xmodal.training.progress import foreign, newest
-from xmodal.training.replicas import mapped
+from xmodal.training.replicas import mapped, streamed
 from xmodal.training.steps import Loss, hits
 
 
@@ -46,14 +46,34 @@ def predict(
             raise foreign(stage, f"it is of {state.facts}")
         return state.arrays["outputs"]
 
-    def outputs(batch):
-        inputs = batch[0] if isinstance(batch, tuple) else batch
-        return (quickly(model, inputs, training=False),)
-
-    (array,) = mapped(outputs, strategy)(batches, stage)
+    array = np.concatenate([outputs for (outputs,) in outputs_streamed(model, strategy)(batches, stage)])
     if checkpoint:
         checkpoint.finish(State({"outputs": array}, facts))
     return array
+
+
+def outputs_streamed(
+    model: Callable, strategy: tf.distribute.Strategy, *, frozen: bool = False
+) -> Callable[..., Iterator[tuple[np.ndarray, ...]]]:
+    """Returns what runs a model, as in inference, and yields its outputs (B, ...), see `replicas.streamed`.
+
+    A Keras model keeps it, so that it is traced once however often it is asked.
+
+    Args:
+        model: inputs -> outputs.
+        strategy: the tf.distribute strategy that it was built in.
+        frozen: its weights stay as they are while it runs: convolutions that change nothing are left out.
+    """
+    is_model = isinstance(model, keras.Model)
+    passing = passing_convolutions(model) if frozen and is_model else ()
+
+    def outputs(batch):
+        inputs = batch[0] if isinstance(batch, tuple) else batch
+        return (quickly(model, inputs, training=False, passing=passing),)
+
+    # Keras tracks attributes that are set the usual way.
+    kept = model.__dict__.setdefault("_streamed_outputs", {}) if is_model else {}
+    return kept.setdefault((strategy, *(layer.name for layer in passing)), streamed(outputs, strategy))
 
 
 def validator(

@@ -14,9 +14,10 @@ from xmodal.kernels.optimizer_step import one_rate
 from xmodal.training.progress import SUMS
 from xmodal.training.replicas import moving_statistics, unpad
 
-# Weights and steps from which on compiling the update pays: it takes seconds, and saves a part of each step.
-WORTH_COMPILING = 1_000_000
-MANY_STEPS = 40
+# Weights, and updates of single weights in all steps together, from which on compiling the update pays: it
+# takes seconds, and saves a part of each step.
+MANY_WEIGHTS = 1_000_000
+MANY_UPDATES = 500_000_000
 
 Loss = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 Adversary = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
@@ -53,7 +54,7 @@ def make_train_step(
     replicas = strategy.num_replicas_in_sync
     statistics = moving_statistics(model) if replicas > 1 else []
     variables = model.trainable_variables
-    compiled = replicas == 1 and _worth_compiling(variables, planned, config.jit)
+    compiled = replicas == 1 and worth_compiling(variables, planned, config.jit)
     update = _make_update(optimizer, variables, one_replica=replicas == 1, compiled=compiled)
     differentiate = _make_differentiate(
         model,
@@ -182,13 +183,19 @@ def _make_loop(replica: Callable, strategy: tf.distribute.Strategy, steps_per_ca
     return train_step
 
 
-def _worth_compiling(variables, planned: int, jit: str) -> bool:
-    """Tells whether the update of variables is to be compiled.
+def worth_compiling(variables, planned: int, jit: str) -> bool:
+    """Tells whether the update of variables is to be compiled, and what else a training compiles on a CPU.
 
     As it is, one operation after the other reads and writes every weight, a dozen times in all.
+
+    Args:
+        variables: that are trained.
+        planned: steps in all.
+        jit: "on", "off", or "auto" to go by how much is to be computed.
     """
     weights = sum(math.prod(variable.shape) for variable in variables)
-    return jit == "on" or (jit == "auto" and weights >= WORTH_COMPILING and planned >= MANY_STEPS)
+    many = weights >= MANY_WEIGHTS and weights * planned >= MANY_UPDATES
+    return jit == "on" or (jit == "auto" and many)
 
 
 def _accumulate_gradients(differentiate: Callable, batch, total, shapes, count: int):

@@ -119,9 +119,15 @@ def sentences_of(bridge: Bridge, logits: np.ndarray, temperature: float) -> np.n
     return np.char.decode(sentences.astype(bytes), "utf-8").astype(object)
 
 
-def zero_shot_model(config: Config, question: TargetMap, preset: str, trainer: Trainer) -> TextClassifier:
-    """Builds the text classifier that compares with the question's descriptions."""
-    return zero_shot_classifier(preset, *described_answers(config, question), config.text, trainer)
+def zero_shot_model(
+    config: Config,
+    question: TargetMap,
+    preset: str,
+    trainer: Trainer,
+    encoder: TextEncoder | None = None,
+) -> TextClassifier:
+    """Builds what compares a sentence with the question's descriptions, see `zero_shot_classifier`."""
+    return zero_shot_classifier(preset, *described_answers(config, question), config.text, trainer, encoder)
 
 
 def described_answers(config: Config, question: TargetMap) -> tuple[np.ndarray, np.ndarray]:
@@ -131,7 +137,12 @@ def described_answers(config: Config, question: TargetMap) -> tuple[np.ndarray, 
 
 
 def train_text_models(
-    session: Session, question: TargetMap, preset: str, said: BridgeSentences, suffix: str = ""
+    session: Session,
+    question: TargetMap,
+    preset: str,
+    said: BridgeSentences,
+    suffix: str = "",
+    encoder: TextEncoder | None = None,
 ) -> dict[str, TextClassifier]:
     """Trains BERT for a question in two ways, and builds it as it comes.
 
@@ -141,6 +152,7 @@ def train_text_models(
         preset: the encoder, as `text_encoder.text_encoder` takes it.
         said: what the bridge says of the images.
         suffix: of the names of stages, to tell questions apart.
+        encoder: the preset, where it was loaded before.
 
     Returns:
         "text", which learns what the sentences of the training images mean for them, and what written ones
@@ -149,7 +161,7 @@ def train_text_models(
     """
     config, clock = session.config, session.clock
     with clock.stage(f"text: zero shot{suffix}"):
-        zero_shot = zero_shot_model(config, question, preset, session.trainer)
+        zero_shot = zero_shot_model(config, question, preset, session.trainer, encoder)
     session.seconds(f"text_zero_shot{suffix}", "sentences", f"text: zero shot{suffix}")
     if config.text.text_head != "finetune":
         session.seconds(f"text{suffix}", "sentences")
@@ -178,13 +190,15 @@ def predict_answers(
 ) -> dict[str, HeldOut]:
     """Returns the logits that each model of a question gives for the sentences of the held-out images."""
 
-    def logits(name: str, texts: np.ndarray, part: str) -> np.ndarray:
-        return models[name].logits(texts, trainer, name=f"{STAGES[name]}: reading, {part}{suffix}")
+    texts = np.concatenate([sentences.validation, sentences.test])
+    first = len(sentences.validation)
 
-    return {
-        name: HeldOut(logits(name, sentences.validation, "validation"), logits(name, sentences.test, "test"))
-        for name in models
-    }
+    def answers(name: str) -> HeldOut:
+        stage = f"{STAGES[name]}: reading{suffix}"
+        logits = models[name].logits(texts, trainer, name=stage)
+        return HeldOut(logits[:first], logits[first:])
+
+    return {name: answers(name) for name in models}
 
 
 def evaluate_extra_targets(

@@ -39,10 +39,10 @@ from xmodal.recipes.vgg_to_bert.questions import (
     truth_of,
 )
 from xmodal.recipes.vgg_to_bert.speaker import spoken_images
-from xmodal.recipes.vgg_to_bert.tables import reported, worth_tables
+from xmodal.recipes.vgg_to_bert.tables import paired_gains, reported, worth_tables
 from xmodal.robustness.image_attack import attack_classifiers, require_library
 from xmodal.runs.inputs import build_backbone, configured_images
-from xmodal.runs.session import Session, begin, finish
+from xmodal.runs.session import Session, begin, finish, hand_over
 from xmodal.tasks.image_classifier import ImageClassifier
 from xmodal.tasks.text_classifier import TextClassifier
 from xmodal.training.baselines import FROM_SCRATCH, NO_TRANSFER, RANDOM_FROZEN
@@ -85,46 +85,45 @@ def run(config: Config, clock: Clock) -> report.Run:
         # A mistake in them is reported before anything is trained.
         others = extra_targets(config, data)
         preset = session.text_encoder()
-        legible = require_legible(session, [question, *others.values()], checked_encoder(session, preset))
+        encoder = checked_encoder(session, preset)
+        legible = require_legible(session, [question, *others.values()], encoder)
         bridge = Bridge(data.class_names, config.text.text_style, config.text.template, config.text.top_k)
     session.check_data(data.report)
     images = train_transferred(session, data)
     with clock.stage("bridge"):
         sentences = bridge_sentences(bridge, images)
     session.seconds("sentences", "image_only", "bridge")
-    text_models = train_text_models(session, question, preset, sentences)
+    text_models = train_text_models(session, question, preset, sentences, encoder=encoder)
     spoken = spoken_images(session, data, question, preset)
-    without = image_baselines(session, data) if config.train.baseline and moves(config) else None
-    class_logits = {"image_only": images.logits} | (without.logits if without else {})
     said = {"speaker_text": spoken.logits} if spoken else {}
-    attacked = {"image_only": images.classifier.model}
+    class_logits, attacked = {"image_only": images.logits}, {"image_only": images.classifier.model}
     if config.attack.robust:
         plain, class_logits["image_plain"] = train_plain_images(session, data)
         attacked = {"image_plain": plain.model} | attacked
 
-    truth, notes = truth_of(question, data), NOTES | (without.notes if without else {})
-    measured = evaluate(session, class_logits, text_models, sentences, said, question, truth, notes)
-    worth = worth_of_transfer(session, data, measured) if without else []
-    extra_results, extra_gains = evaluate_extra_targets(session, data, preset, sentences)
-    attack_comparisons, attack_tables = attack_classifiers(session, attacked, data)
-    run = reported(session, data, question, truth, sentences, measured, text_models, images, without, spoken)
-    run = replace(
-        run,
-        results=run.results | extra_results,
-        gains=run.gains + extra_gains + attack_comparisons,
-        facts=run.facts | legible,
-        tables=worth_tables(worth) + run.tables + attack_tables,
-        plots=(worth_plot(worth, len(data.class_names), "images"),) if len(worth) > 1 else (),
-    )
+    truth = truth_of(question, data)
+    measured = evaluate(session, class_logits, text_models, sentences, said, question, truth)
+    run = reported(session, data, question, truth, sentences, measured, text_models, images, spoken)
+    run = replace(run, facts=run.facts | legible)
     text, beside = text_models["text"], said_beside(spoken, measured, truth)
-    return finish(
+    run = hand_over(
         session,
         run,
         lambda: export_served(
             session, bridge, question, images, text, measured, data.test, sentences.held_out.test, beside
         ),
-        lambda folder: small_forms(config, images, data, folder),
     )
+    if config.train.baseline and moves(config):
+        run = compared(session, run, data, question, measured)
+    extra_results, extra_gains = evaluate_extra_targets(session, data, preset, sentences)
+    attack_comparisons, attack_tables = attack_classifiers(session, attacked, data)
+    run = replace(
+        run,
+        results=run.results | extra_results,
+        gains=run.gains + extra_gains + attack_comparisons,
+        tables=run.tables + attack_tables,
+    )
+    return finish(session, run, shrink=lambda folder: small_forms(config, images, data, folder))
 
 
 def evaluate(
@@ -135,7 +134,6 @@ def evaluate(
     said: dict[str, HeldOut],
     question: TargetMap,
     truth: HeldOut,
-    notes: dict[str, str],
 ) -> dict[str, CalibratedResult]:
     """Measures the answers of the image classifiers, of BERT and of both.
 
@@ -149,7 +147,7 @@ def evaluate(
         if said:
             answers |= said
             answers["both_texts"], _ = pooled(answers["text"], said["speaker_text"], truth)
-        return evaluate_answers(session, answers, truth, question, notes)
+        return evaluate_answers(session, answers, truth, question, NOTES)
 
 
 def train_transferred(session: Session, data: ImageData) -> TransferredImages:
@@ -194,6 +192,38 @@ def transferred_backbone(
         probe=next(iter(probe))["image"].numpy(),
     )
     return target, transfer
+
+
+def compared(
+    session: Session,
+    run: report.Run,
+    data: ImageData,
+    question: TargetMap,
+    measured: dict[str, CalibratedResult],
+) -> report.Run:
+    """Trains what has no transferred weights, and adds to a run what it reaches.
+
+    Args:
+        session: the run.
+        run: what was measured before.
+        data: the splits.
+        question: what is asked.
+        measured: the answers of that run.
+    """
+    without = image_baselines(session, data)
+    with session.clock.stage("evaluation"):
+        answers = {name: from_classes(part, question) for name, part in without.logits.items()}
+        notes = {name: note for name, note in (NOTES | without.notes).items() if name in answers}
+        measured = measured | evaluate_answers(session, answers, truth_of(question, data), question, notes)
+    worth = worth_of_transfer(session, data, measured)
+    return replace(
+        run,
+        results={name: item.result for name, item in measured.items()},
+        gains=paired_gains(measured),
+        histories=run.histories + without.histories,
+        tables=worth_tables(worth) + without.tables() + run.tables,
+        plots=(worth_plot(worth, len(data.class_names), "images"),) if len(worth) > 1 else (),
+    )
 
 
 def moves(config: Config) -> bool:

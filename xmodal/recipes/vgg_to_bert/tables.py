@@ -10,7 +10,6 @@ from xmodal.data.target_map import TargetMap
 from xmodal.evaluation.calibrated_result import CalibratedResult
 from xmodal.evaluation.intervals import Gain, compare_paired
 from xmodal.evaluation.metrics import HeldOut
-from xmodal.recipes.image_baselines import Baselines
 from xmodal.recipes.transfer_worth import Worth, worth_table
 from xmodal.recipes.vgg_to_bert.questions import BridgeSentences, TransferredImages, pooled
 from xmodal.recipes.vgg_to_bert.speaker import SpokenImages, names_tables
@@ -45,10 +44,9 @@ def reported(
     measured: Mapping[str, CalibratedResult],
     text_models: Mapping[str, TextClassifier],
     images: TransferredImages,
-    without: Baselines | None,
     spoken: SpokenImages | None,
 ) -> report.Run:
-    """Puts what was measured into the records of a report."""
+    """Puts what was measured of the transferred networks into the records of a report."""
     config, words = session.config, sentences.held_out
     headline = "both_texts" if spoken else "text"
 
@@ -69,7 +67,7 @@ def reported(
         results={name: item.result for name, item in measured.items()},
         gains=paired_gains(measured),
         transfer=images.transfer,
-        histories=histories_of(images.classifier, without, text_models),
+        histories=histories_of(images.classifier, text_models),
         gallery=report.gallery_items(
             measured[headline].probabilities,
             truth.test,
@@ -88,7 +86,7 @@ def reported(
             "distinct sentences": len(np.unique(np.concatenate([words.validation, words.test]))),
         },
         headline=headline,
-        tables=names_tables(spoken, question) + (without.tables() if without else ()),
+        tables=names_tables(spoken, question),
         points=projected_points(
             data.test, truth.test, words.test, text_models["text"], question, session.trainer
         ),
@@ -127,12 +125,12 @@ def projected_points(
 
 
 def histories_of(
-    classifier: ImageClassifier, without: Baselines | None, text_models: Mapping[str, TextClassifier]
+    classifier: ImageClassifier, text_models: Mapping[str, TextClassifier]
 ) -> tuple[History, ...]:
-    """Returns the histories of all trainings, in their order."""
+    """Returns the histories of the trainings, in their order."""
     texts = [text_models[name].history for name in ("text", "zero_image")]
     trained = tuple(history for history in texts if history)
-    return classifier.histories + trained + (without.histories if without else ())
+    return classifier.histories + trained
 
 
 def worth_tables(worth: list[Worth]) -> tuple[report.Table, ...]:
