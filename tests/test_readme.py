@@ -13,7 +13,7 @@ from rendering import words
 from rendering.markdown import table_lines
 
 from xmodal.bench.serving import compared
-from xmodal.robustness.attacked import AttackResult, attack_gains, attack_table
+from xmodal.robustness.attacked import AttackResult, attack_comparisons, attack_table
 from xmodal.training.cluster import Worker, current_worker
 
 README, CHINESE = (PAGES[name] for name in ("README.md", "README.zh-CN.md"))
@@ -245,7 +245,7 @@ def test_what_a_training_against_attacks_is_worth_is_told_where_it_is_shown(rend
     attacked = {
         name: AttackResult(np.ones(40, bool), {"slips": {"in 2%, at most": right[name]}}) for name in right
     }
-    record["gains"] = [dataclasses.asdict(gain) for gain in attack_gains(attacked, "documents")]
+    record["gains"] = [dataclasses.asdict(gain) for gain in attack_comparisons(attacked, "documents")]
     (tmp_path / "mine.json").write_text(json.dumps(record))
     cost, worth = record["gains"]
     told = render_results.comparisons(tmp_path, render_results.UNDER_ATTACK)

@@ -4,7 +4,7 @@ import runpy
 import sys
 from collections.abc import Sequence
 
-from xmodal.core.console import say, say_error
+from xmodal.core.console import log, log_error
 from xmodal.core.errors import nearest
 
 COMMANDS = {
@@ -44,10 +44,10 @@ def main(argv: Sequence[str] = sys.argv) -> int:
     """
     name = argv[1] if len(argv) > 1 else "--help"
     if name in ("--help", "-h"):
-        say(USAGE)
+        log(USAGE)
         return 0
     if name not in COMMANDS:
-        say_error(f"error: {name!r} is no command; {nearest(name, COMMANDS)}")
+        log_error(f"error: {name!r} is no command; {nearest(name, COMMANDS)}")
         return 2
     sys.argv = [f"xmodal {name}", *argv[2:]]
     runpy.run_module(f"xmodal.{name}", run_name="__main__", alter_sys=True)

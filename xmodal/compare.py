@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from xmodal.core.command import Parser, exit_code
-from xmodal.core.console import say
+from xmodal.core.console import log
 from xmodal.core.errors import UserError
 from xmodal.core.files import target_of, write_text
 from xmodal.report import markup
@@ -32,10 +32,10 @@ def _run(arguments: Sequence[str]) -> None:
     if options.output:
         target_of(options.output, markup.PAGE, overwrite=options.overwrite)
     runs = read_runs(options.runs)
-    say(text(compare(runs)))
+    log(text(compare(runs)))
     if options.output:
         write_text(options.output, page(runs), markup.PAGE, overwrite=options.overwrite)
-        say(f"\nwritten: {options.output}")
+        log(f"\nwritten: {options.output}")
 
 
 if __name__ == "__main__":

@@ -20,9 +20,9 @@ from urllib.parse import urlsplit
 
 from xmodal.bridge.class_names import readable, with_article
 from xmodal.core.command import Parser, exit_code
-from xmodal.core.console import say
+from xmodal.core.console import log
 from xmodal.core.errors import UserError
-from xmodal.core.formatting import cut, printable
+from xmodal.core.formatting import printable, truncate
 from xmodal.data.table_format import TableFormat
 from xmodal.data.target_map import typed_answers
 from xmodal.export.asked_files import item_of_file
@@ -30,7 +30,7 @@ from xmodal.export.predictor import Answer, Item, Predictor
 
 UPLOAD_MB = 20
 # Of a text that is typed, in letters.
-LONGEST = 20_000
+MAX_CHARACTERS = 20_000
 # Probabilities that are shown, columns of them in the table, and the longer side of the picture in pixels.
 SHOWN, COLUMNS, SIDE = 10, 20, 512
 FONTS, FIXED_FONTS = ("system-ui", "sans-serif"), ("monospace",)
@@ -81,8 +81,8 @@ def page(predictor: Predictor, title: str):
 
     def answer_files(files: list[str] | None, text: str | None, answers: str | None) -> list:
         # The page keeps to the limit, and others may ask too.
-        if any(words and len(words) > LONGEST for words in (text, answers)):
-            return shown([Answer("text", problem=f"longer than {LONGEST:,} letters")], None)
+        if any(words and len(words) > MAX_CHARACTERS for words in (text, answers)):
+            return shown([Answer("text", problem=f"longer than {MAX_CHARACTERS:,} letters")], None)
         items = items_of(predictor, files or (), text or "")
         told = answers_of(predictor, items, answers or "")
         alone = len(items) == 1 and items[0].content and not (items[0].is_text or told[0].problem)
@@ -93,7 +93,7 @@ def page(predictor: Predictor, title: str):
 
     def shown(told: list[Answer], picture: Any) -> list:
         only = told[0] if len(told) == 1 else Answer("")
-        shares = {cut(printable(name), 60): share for name, share in only.probabilities.items()}
+        shares = {truncate(printable(name), 60): share for name, share in only.probabilities.items()}
         return [
             gradio.update(value=only.problem, visible=bool(only.problem)),
             gradio.update(value=picture, visible=picture is not None),
@@ -126,7 +126,7 @@ def _inputs(gradio: ModuleType, predictor: Predictor) -> tuple[Any, Any, Any, An
     """Adds the boxes for files, a text and answers, and the button."""
     answers = gradio.Textbox(
         label="The answers to choose from, with commas; none for the model's own",
-        max_length=LONGEST,
+        max_length=MAX_CHARACTERS,
         visible=predictor.can_be_asked,
         elem_id="answers",
     )
@@ -138,7 +138,7 @@ def _inputs(gradio: ModuleType, predictor: Predictor) -> tuple[Any, Any, Any, An
     )
     beside = ", alone or together with the pictures" if predictor.takes_pairs else ""
     with gradio.Group(visible=predictor.takes_texts or predictor.can_be_asked):
-        text = gradio.Textbox(label=f"A text{beside}", lines=3, max_length=LONGEST, elem_id="text")
+        text = gradio.Textbox(label=f"A text{beside}", lines=3, max_length=MAX_CHARACTERS, elem_id="text")
         ask = gradio.Button("Answer", elem_id="ask")
     if predictor.takes_pictures and predictor.takes_texts:
         named = (f"a photo of {with_article(readable(name))}" for name in predictor.labels[:3])
@@ -167,7 +167,7 @@ def table_of(told: Sequence[Answer]) -> dict[str, list]:
         ]
         for answer in told
     ]
-    return {"headers": ["item", "answer", *(cut(printable(name), 30) for name in names)], "data": rows}
+    return {"headers": ["item", "answer", *(truncate(printable(name), 30) for name in names)], "data": rows}
 
 
 def signatures_line(signatures: Mapping[str, Sequence[str]]) -> str:
@@ -267,7 +267,7 @@ def _run(arguments: Sequence[str]) -> None:
             quiet=True,
             prevent_thread_lock=True,
         )
-        say(f"{url} answers with {options.model}; Ctrl-C ends it")
+        log(f"{url} answers with {options.model}; Ctrl-C ends it")
         try:
             threading.Event().wait()
         finally:

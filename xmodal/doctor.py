@@ -19,7 +19,7 @@ from xmodal.assets.catalog import ASSETS
 from xmodal.assets.fetch import locate
 from xmodal.core import versions
 from xmodal.core.command import Parser, exit_code
-from xmodal.core.console import say
+from xmodal.core.console import log
 from xmodal.core.errors import UserError
 from xmodal.core.files import cache_folder
 from xmodal.core.machine import hardware
@@ -103,14 +103,14 @@ def _machine() -> Iterator[Finding]:
 
 def _writable(subject: str, folder: Path) -> Finding:
     """Tries to write, in the folder itself or the nearest one above it that exists."""
-    place = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
     try:
-        with tempfile.TemporaryFile(dir=place):
+        with tempfile.TemporaryFile(dir=existing):
             pass
     except OSError as error:
         remedy = "choose one that you may write to" + (" by XMODAL_HOME" if subject == "cache" else "")
         return Finding("bad", subject, f"{folder} cannot be written ({error.strerror})", remedy)
-    free = shutil.disk_usage(place).free / 1e9
+    free = shutil.disk_usage(existing).free / 1e9
     detail = f"{folder}, {free:.1f} GB free"
     if free < DISK_GB:
         return Finding("bad", subject, detail, f"make room: a run takes up to {DISK_GB:.0f} GB")
@@ -150,12 +150,12 @@ def _run(arguments: Sequence[str]) -> None:
     for finding in examine(options.output_dir, cache_folder()):
         findings.append(finding)
         if not options.json:
-            say(_line(finding))
+            log(_line(finding))
     if options.json:
-        say(json.dumps([dataclasses.asdict(finding) for finding in findings], indent=2))
+        log(json.dumps([dataclasses.asdict(finding) for finding in findings], indent=2))
     bad = [finding for finding in findings if finding.verdict == "bad"]
     if not (bad or options.json):
-        say(FIRST_RUN)
+        log(FIRST_RUN)
     if bad:
         raise UserError(
             f"{len(bad)} of {len(findings)} findings stand in the way of a run: "

@@ -19,8 +19,8 @@ from xmodal.assets.fetch import ManifestEntry, manifest
 from xmodal.config import flags
 from xmodal.config.config import Config
 from xmodal.core.command import Parser, exit_code
-from xmodal.core.console import say, say_error
-from xmodal.core.files import cache_folder, folder_bytes, mendable_os_errors
+from xmodal.core.console import log, log_error
+from xmodal.core.files import cache_folder, folder_bytes, os_errors_as_user_errors
 from xmodal.runs import provenance
 
 
@@ -40,15 +40,15 @@ def _run(arguments: Sequence[str]) -> None:
     settings = flags.from_flags()
     cache = cache_folder()
     if options.cache_info:
-        say(_sizes_table(cache))
+        log(_sizes_table(cache))
     elif options.clear_cache:
         freed = _clear(cache / "features")
-        say(f"{_megabytes(freed)} MB freed in {cache / 'features'}")
+        log(f"{_megabytes(freed)} MB freed in {cache / 'features'}")
     else:
         if not names or any(word.lstrip("-").startswith("flagfile") for word in rest):
             names += [name for name in _of_run(settings) if name not in names]
         entries = manifest(names, cache=cache, offline=settings.run.offline)
-        say(_as_json(entries) if options.json else _manifest_table(entries))
+        log(_as_json(entries) if options.json else _manifest_table(entries))
 
 
 def _of_run(settings: Config) -> list[str]:
@@ -57,7 +57,7 @@ def _of_run(settings: Config) -> list[str]:
     names = needed(*(part.value for part in made_from))
     for part in made_from:
         if part.value not in names:
-            say_error(f"--{part.flag}={part.value} is no named asset: left to the run itself")
+            log_error(f"--{part.flag}={part.value} is no named asset: left to the run itself")
     return names
 
 
@@ -106,7 +106,7 @@ def _folders(folder: Path) -> list[Path]:
 def _clear(folder: Path) -> int:
     """Empties a folder, and returns how many bytes it held."""
     freed = folder_bytes(folder)
-    with mendable_os_errors(folder):
+    with os_errors_as_user_errors(folder):
         for path in folder.iterdir() if folder.is_dir() else ():
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)

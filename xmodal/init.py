@@ -25,7 +25,7 @@ from xmodal.config.data import DataConfig, DocumentConfig, SplitConfig
 from xmodal.config.fields import options_of
 from xmodal.config.run import RunConfig
 from xmodal.core.command import Parser, exit_code
-from xmodal.core.console import say
+from xmodal.core.console import log
 from xmodal.core.errors import UserError, spelled_as_flags
 from xmodal.core.files import NONE, target_of, write_text
 from xmodal.core.formatting import printable
@@ -79,7 +79,7 @@ def choices_for_images(data: "ImageData") -> list[Choice]:
     """Returns what fits a set of images: their side, how they are moved, what learns."""
     from xmodal.data.decoding import decoded_pixels
 
-    shapes = [decoded_pixels(data.train.encoded(place)).shape for place in _some(len(data.train))]
+    shapes = [decoded_pixels(data.train.encoded(index)).shape for index in _some(len(data.train))]
     median = sorted(min(shape[:2]) for shape in shapes)[len(shapes) // 2]
     side = max((size for size in SIDES if size <= max(median, SIDES[0])), default=SIDES[0])
     choices = [
@@ -149,7 +149,7 @@ def other_letters(texts: Sequence[str]) -> tuple[float, str]:
 
 def choices_for_documents(data: "DocumentData") -> list[Choice]:
     """Returns what fits a set of documents: the encoder, the length, how it learns."""
-    texts = [data.train.texts[place] for place in _some(len(data.train))]
+    texts = [data.train.texts[index] for index in _some(len(data.train))]
     words = sorted(len(text.split()) for text in texts)[int(0.9 * len(texts))]
     encoder, length = _encoder_for(texts, words)
     counts = Counter(data.train.labels.tolist())
@@ -340,7 +340,7 @@ def _run(arguments: Sequence[str]) -> None:
     head, fixed, choices = _looked_at(source, documents, name, given)
     write_text(output, flagfile(str(output), head, fixed, choices), NONE, overwrite=options.overwrite)
     command = f"python -m xmodal.run --flagfile={quote(str(output))}"
-    say(f"{head}\n\nwritten: {output}\nnext:\n  {command}")
+    log(f"{head}\n\nwritten: {output}\nnext:\n  {command}")
 
 
 def _require_a_line(path: str) -> None:
@@ -368,16 +368,16 @@ def _looked_at(
     config = Config(run=RunConfig(offline=True), splits=splits)
     if documents:
         data = configured_documents(replace(config, documents=DocumentConfig(documents=source, **told)))
-        choices, things, flags = choices_for_documents(data), "documents", ("bert_news", "documents")
+        choices, example_kind, flags = choices_for_documents(data), "documents", ("bert_news", "documents")
     else:
         if told:
             raise UserError(f"--{min(told)} is for texts, and {source!r} holds images", "leave it out")
         data = configured_images(replace(config, data=DataConfig(dataset=source)))
-        choices, things, flags = choices_for_images(data), "images", ("vgg_to_bert", "dataset")
+        choices, example_kind, flags = choices_for_images(data), "images", ("vgg_to_bert", "dataset")
     for warning in data.report.warnings:
-        say(f"warning: {printable(spelled_as_flags(warning))}")
+        log(f"warning: {printable(spelled_as_flags(warning))}")
     counts = ", ".join(f"{len(getattr(data, split)):,} {split}" for split in ("train", "validation", "test"))
-    head = f"{counts} {things} of {len(data.class_names):,} classes"
+    head = f"{counts} {example_kind} of {len(data.class_names):,} classes"
     fixed = [
         f"--experiment={flags[0]}",
         f"--{flags[1]}={source}",

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from xmodal.core.command import Parser, exit_code, require_png, texts_of
-from xmodal.core.console import say
+from xmodal.core.console import log
 from xmodal.core.errors import UserError
-from xmodal.core.files import target_of, whole_file
+from xmodal.core.files import atomic_write, target_of
 from xmodal.core.tensorflow_start import start_tensorflow
 from xmodal.report.figures import SHEET
 
@@ -48,22 +48,22 @@ def _run(arguments: Sequence[str]) -> None:
         raise UserError(f"--guidance={options.guidance} draws nothing", "give a finite number, such as 2")
     start_tensorflow()
     # After everything that can be told without TensorFlow.
-    from xmodal.export.painter import PRESET, load_generator, preset_painter
+    from xmodal.export.painter import PRESET, load_generator, preset_generator
     from xmodal.report.figures import sheet
 
     if options.model.startswith(PRESET):
         guidance = PRESET_GUIDANCE if options.guidance is None else options.guidance
         name = options.model.removeprefix(PRESET)
-        paint = preset_painter(name, steps=options.steps or PRESET_STEPS, guidance=guidance)
+        paint = preset_generator(name, steps=options.steps or PRESET_STEPS, guidance=guidance)
     else:
         paint = load_generator(Path(options.model), options.steps, options.guidance)
     pictures = paint([text for text in texts for _ in range(options.count)], options.seed)
     rows = pictures.reshape(len(texts), options.count, *pictures.shape[1:])
-    with whole_file(options.output, SHEET, overwrite=options.overwrite) as file:
+    with atomic_write(options.output, SHEET, overwrite=options.overwrite) as file:
         file.write(
             sheet([(text, [(picture, "") for picture in row]) for text, row in zip(texts, rows, strict=True)])
         )
-    say(str(options.output))
+    log(str(options.output))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from xmodal.config import flags
 from xmodal.config.config import Config
 from xmodal.core import versions
 from xmodal.core.clock import Clock
-from xmodal.core.console import say, say_error
+from xmodal.core.console import log, log_error
 from xmodal.core.errors import UserError, WorkerLost, system_errors, with_flags
 from xmodal.core.signals import Terminated, sigterm_raised
 from xmodal.core.tensorflow_start import start_tensorflow
@@ -32,11 +32,11 @@ def main(argv: Sequence[str]) -> int:
         130 interrupted, 143 terminated.
     """
     if len(argv) < 2:
-        say(flags.USAGE)
+        log(flags.USAGE)
         return DONE
     try:
         if set(flags.HELP) & set(argv):
-            say(f"{__doc__}\n\n{flags.help_text(argv)}")
+            log(f"{__doc__}\n\n{flags.help_text(argv)}")
             return DONE
         versions.check()
         words = flags.parse(argv)
@@ -47,16 +47,16 @@ def main(argv: Sequence[str]) -> int:
             flags.require_read(settings, argv)
             _run(settings)
     except UserError as error:
-        say_error(f"error: {with_flags(error)}")
+        log_error(f"error: {with_flags(error)}")
         return USER_ERROR
     except WorkerLost as error:
-        say_error(f"error: {error}; start every process of the job again: {GOES_ON}")
+        log_error(f"error: {error}; start every process of the job again: {GOES_ON}")
         return START_AGAIN
     except KeyboardInterrupt:
-        say_error(f"interrupted; {GOES_ON}")
+        log_error(f"interrupted; {GOES_ON}")
         return INTERRUPTED
     except Terminated:
-        say_error(f"terminated; {GOES_ON}")
+        log_error(f"terminated; {GOES_ON}")
         return TERMINATED
     return DONE
 
@@ -74,7 +74,7 @@ def _run(settings: Config) -> None:
         with held(folder, settings.flagfile, overwrite=run.overwrite, restart=run.restart):
             _recipe(settings, Clock(kept=kept))
     else:
-        _recipe(settings, Clock(say=lambda line: None))
+        _recipe(settings, Clock(log=lambda line: None))
 
 
 def _recipe(settings: Config, clock: Clock) -> None:

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from xmodal.core.command import Parser, exit_code, texts_of
-from xmodal.core.console import say
+from xmodal.core.console import log
 from xmodal.core.errors import UserError
-from xmodal.core.files import target_of, whole_file
+from xmodal.core.files import atomic_write, target_of
 from xmodal.core.formatting import printable
 from xmodal.core.tensorflow_start import start_tensorflow
 from xmodal.report.figures import SHEET
@@ -48,11 +48,11 @@ def _run(arguments: Sequence[str]) -> None:
     taken = 1000 * (time.perf_counter() - started)
     names = [printable(index.class_names[label]) for label in index.labels]
     width = max(map(len, names))
-    for query, places, scores in zip(queries, found, cosines, strict=True):
-        say(f"{printable(query)}\n{'rank':>4}  cosine  {'class':<{width}}  picture")
-        for place, (position, score) in enumerate(zip(places, scores, strict=True), start=1):
-            say(f"{place:>4}  {score:6.3f}  {names[position]:<{width}}  {printable(index.ids[position])}")
-        say()
+    for query, indices, scores in zip(queries, found, cosines, strict=True):
+        log(f"{printable(query)}\n{'rank':>4}  cosine  {'class':<{width}}  picture")
+        for place, (position, score) in enumerate(zip(indices, scores, strict=True), start=1):
+            log(f"{place:>4}  {score:6.3f}  {names[position]:<{width}}  {printable(index.ids[position])}")
+        log()
     rows = [
         (
             query,
@@ -63,9 +63,9 @@ def _run(arguments: Sequence[str]) -> None:
         )
         for query, *row in zip(queries, found, cosines, strict=True)
     ]
-    with whole_file(options.output, SHEET, overwrite=options.overwrite) as file:
+    with atomic_write(options.output, SHEET, overwrite=options.overwrite) as file:
         file.write(sheet(rows))
-    say(f"{len(index):,} pictures searched in {taken:.1f} ms; {options.output}")
+    log(f"{len(index):,} pictures searched in {taken:.1f} ms; {options.output}")
 
 
 if __name__ == "__main__":

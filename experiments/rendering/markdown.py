@@ -17,7 +17,7 @@ FORMS = {
     "ms, in batches of 32": ".1f",
 }
 # Tables with more rows, or with longer cells, are folded.
-MOST_ROWS, LONGEST_CELL = 10, 60
+MAX_ROWS, LONGEST_CELL = 10, 60
 # A number, with its interval or unit; longer cells are sentences.
 FIGURE = re.compile(r"([-+]?\d.{,30})?$")
 # How the second of three columns is named that are an accuracy and the ends of its interval.
@@ -36,7 +36,7 @@ def table_lines(table: dict) -> list[str]:
     if any(name.endswith(FROM) for name in head):
         head, rows = _with_intervals(table)
     lines = [*grid(head, rows), ""]
-    if len(rows) > MOST_ROWS or any(len(cell) > LONGEST_CELL for row in rows for cell in row):
+    if len(rows) > MAX_ROWS or any(len(cell) > LONGEST_CELL for row in rows for cell in row):
         return [f"<details><summary>{table['caption']}</summary>", "", *lines, "</details>", ""]
     return [f"{table['caption']}:", "", *lines]
 

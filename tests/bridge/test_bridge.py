@@ -202,19 +202,19 @@ def test_both_forms_compare_in_float32(dtype):
 def test_hedged_words_at_their_thresholds():
     bridge = Bridge(("dog", "cat", "owl", "ant", "bee"), "hedged")
 
-    def say(*probabilities):
+    def log(*probabilities):
         rest = [(1 - sum(probabilities)) / (5 - len(probabilities))] * (5 - len(probabilities))
         row = np.array([*probabilities, *rest], np.float32)
         return bridge.describe(row)[0].removeprefix("a photo of ")
 
-    assert say(0.99, 0.01) == "surely a dog"
-    assert say(0.9899, 0.0101) == "very likely a dog, or else a cat"
-    assert say(0.95, 0.05) == "very likely a dog, or else a cat"
-    assert say(0.9499, 0.0501) == "probably a dog, perhaps a cat"
-    assert say(0.8, 0.1) == "probably a dog, perhaps a cat"
-    assert say(0.1, 0.2, 0.7) == "probably an owl, perhaps a cat"
-    assert say(0.31, 0, 0.69) == "possibly an owl or a dog"
-    assert say(0.2, 0.2, 0.2) == "possibly a dog or a cat"
+    assert log(0.99, 0.01) == "surely a dog"
+    assert log(0.9899, 0.0101) == "very likely a dog, or else a cat"
+    assert log(0.95, 0.05) == "very likely a dog, or else a cat"
+    assert log(0.9499, 0.0501) == "probably a dog, perhaps a cat"
+    assert log(0.8, 0.1) == "probably a dog, perhaps a cat"
+    assert log(0.1, 0.2, 0.7) == "probably an owl, perhaps a cat"
+    assert log(0.31, 0, 0.69) == "possibly an owl or a dog"
+    assert log(0.2, 0.2, 0.2) == "possibly a dog or a cat"
 
 
 def test_digits_read_well():

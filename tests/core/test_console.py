@@ -16,8 +16,8 @@ HOSTILE = ("\x1b[2J", "\x9b31m", "\x07", "\x00", "\x7f", "\r", "\u202e", "\u2066
 
 @pytest.mark.parametrize("mark", HOSTILE)
 def test_nothing_that_a_terminal_obeys_is_printed(mark, capsys):
-    console.say(f"cat{mark}dog\nbird")
-    console.say_error(f"cat{mark}dog")
+    console.log(f"cat{mark}dog\nbird")
+    console.log_error(f"cat{mark}dog")
     out, error = capsys.readouterr()
     told = mark.replace(mark[0], "\ufffd", 1)
     assert (out, error) == (f"cat{told}dog\nbird\n", f"cat{told}dog\n")
@@ -34,7 +34,7 @@ def test_what_a_user_can_mend_is_told_through_it(capsys):
 def test_a_terminal_of_few_letters(monkeypatch):
     stream = io.TextIOWrapper(io.BytesIO(), "ascii")
     monkeypatch.setattr(sys, "stdout", stream)
-    console.say("犬 → dög \udcff")
+    console.log("犬 → dög \udcff")
     assert stream.buffer.getvalue() == b"? ? d?g ?\n"
 
 

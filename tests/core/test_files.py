@@ -18,11 +18,11 @@ import pytest
 from xmodal.core.errors import UserError
 from xmodal.core.files import (
     NONE,
+    atomic_folder,
+    atomic_write,
     folder_lock,
     remove_unfinished,
     sha256_file,
-    whole_file,
-    whole_folder,
     write_json,
     write_text,
 )
@@ -71,7 +71,7 @@ def python_on_tmpfs(option: str, folder: Path, script: str) -> subprocess.Comple
 
 def test_a_file_appears_when_the_block_ends(tmp_path):
     path = tmp_path / "deep" / "er" / "words.txt"
-    with whole_file(path) as file:
+    with atomic_write(path) as file:
         file.write(b"half")
         file.flush()
         assert not path.exists()
@@ -83,7 +83,7 @@ def test_a_file_appears_when_the_block_ends(tmp_path):
 def test_an_exception_leaves_the_old_file_and_nothing_else(tmp_path, error):
     path = tmp_path / "words.txt"
     write_text(path, "old")
-    with pytest.raises(error), whole_file(path) as file:  # noqa: PT012
+    with pytest.raises(error), atomic_write(path) as file:  # noqa: PT012
         file.write(b"new")
         raise error
     assert path.read_text() == "old"
@@ -91,7 +91,7 @@ def test_an_exception_leaves_the_old_file_and_nothing_else(tmp_path, error):
 
 
 def test_an_exception_leaves_no_new_file(tmp_path):
-    with pytest.raises(ValueError, match="stop"), whole_file(tmp_path / "words.txt"):
+    with pytest.raises(ValueError, match="stop"), atomic_write(tmp_path / "words.txt"):
         raise ValueError("stop")
     assert os.listdir(tmp_path) == []
 
@@ -119,9 +119,9 @@ with whole_file(sys.argv[1]) as file:
 
 def test_the_last_of_two_writers_wins_whole(tmp_path):
     path = tmp_path / "words.txt"
-    with whole_file(path) as first:
+    with atomic_write(path) as first:
         first.write(b"first " * 1000)
-        with whole_file(path) as second:
+        with atomic_write(path) as second:
             second.write(b"second")
         assert path.read_bytes() == b"second"
     assert path.read_bytes() == b"first " * 1000
@@ -214,7 +214,7 @@ def test_a_name_that_cannot_be_written(tmp_path, name, reason):
 @pytest.mark.parametrize("name", ["x" * 255, "é" * 127])
 def test_the_longest_name(tmp_path, name):
     write_text(tmp_path / name, "new")
-    with whole_folder(tmp_path / "folder" / name):
+    with atomic_folder(tmp_path / "folder" / name):
         pass
     assert (tmp_path / name).read_text() == "new"
 
@@ -280,7 +280,7 @@ with whole_file(sys.argv[1] + "/a.txt"), whole_folder(sys.argv[1] + "/1") as fol
         assert len(os.listdir(tmp_path)) == 3
         process.kill()
     write_text(tmp_path / "a.txt", "new")
-    with whole_folder(tmp_path / "1"):
+    with atomic_folder(tmp_path / "1"):
         pass
     assert sorted(os.listdir(tmp_path)) == [".a.txt.backup", "1", "a.txt"]
 
@@ -305,7 +305,7 @@ with whole_file(sys.argv[1]):
 
 def test_a_folder_appears_when_the_block_ends(tmp_path):
     path = tmp_path / "models" / "1"
-    with whole_folder(path) as folder:
+    with atomic_folder(path) as folder:
         (folder / "variables").mkdir()
         (folder / "variables" / "data").write_text("weights")
         assert not path.exists()
@@ -315,14 +315,14 @@ def test_a_folder_appears_when_the_block_ends(tmp_path):
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
 def test_an_exception_leaves_no_folder(tmp_path, error):
-    with pytest.raises(error), whole_folder(tmp_path / "1") as folder:  # noqa: PT012
+    with pytest.raises(error), atomic_folder(tmp_path / "1") as folder:  # noqa: PT012
         (folder / "data").write_text("weights")
         raise error
     assert os.listdir(tmp_path) == []
 
 
 def test_a_folder_that_came_meanwhile_stays(tmp_path):
-    with whole_folder(tmp_path / "1") as folder:
+    with atomic_folder(tmp_path / "1") as folder:
         (folder / "data").write_text("ours")
         (tmp_path / "1").mkdir()
         (tmp_path / "1" / "data").write_text("theirs")
@@ -349,7 +349,7 @@ def test_modes_follow_the_umask(tmp_path, mask, file_mode, folder_mode):
     before = os.umask(mask)
     try:
         write_text(tmp_path / "words.txt", "")
-        with whole_folder(tmp_path / "1"):
+        with atomic_folder(tmp_path / "1"):
             pass
     finally:
         assert os.umask(before) == mask
@@ -423,7 +423,7 @@ for write in (
 def test_a_file_in_the_way_of_a_folder(tmp_path, place):
     write_text(tmp_path / "words.txt", "kept")
     problem = f"'{tmp_path / place}.*' cannot be made: a file stands in its way; move the file or choose"
-    with pytest.raises(UserError, match=problem), whole_folder(tmp_path / place):
+    with pytest.raises(UserError, match=problem), atomic_folder(tmp_path / place):
         pass
     with pytest.raises(UserError, match=problem):
         write_text(tmp_path / place / "more.txt", "")
@@ -441,7 +441,7 @@ def test_a_folder_without_permission(tmp_path):
 
 
 def test_other_errors_of_the_system_pass_as_they_are(tmp_path):
-    with pytest.raises(FileNotFoundError), whole_folder(tmp_path / "1") as folder:
+    with pytest.raises(FileNotFoundError), atomic_folder(tmp_path / "1") as folder:
         (folder / "nowhere").read_text()
 
 

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from xmodal.data.batches import array_batches
-from xmodal.data.rows import Rows, StoredRows
+from xmodal.data.rows import ArrayShards, NpyRows
 from xmodal.models.heads import standardising
 
 
@@ -20,14 +20,14 @@ def stored(array, tmp_path):
     path = tmp_path / "rows.npy"
     np.save(path, array[2:7])
     with path.open("rb") as file:
-        rows = StoredRows(file)
+        rows = NpyRows(file)
     path.unlink()
     return rows
 
 
 @pytest.fixture
 def rows(array, stored):
-    return Rows([array[:2], stored, array[7:]])
+    return ArrayShards([array[:2], stored, array[7:]])
 
 
 def test_any_rows_in_any_order_and_twice(rows, array):
@@ -50,7 +50,7 @@ def test_a_file_that_ends_early(array, tmp_path):
     path = tmp_path / "rows.npy"
     np.save(path, array)
     with path.open("rb+") as file:
-        stored = StoredRows(file)
+        stored = NpyRows(file)
         file.truncate(path.stat().st_size - 4)
     with pytest.raises(OSError, match="row 8"):
         stored[np.array([0, 8])]

@@ -93,8 +93,8 @@ def test_a_transfer_is_measured_and_told(finished):
     )
     assert any(word in gain["sentence"] for word in ("helped: ", "hurt: ", "and one seed can show: "))
     assert [gain["sentence"].partition(")")[0] for gain in of_unseen] == [
-        f"naming {things} of classes that were never seen (scorer {start}"
-        for things, start in (
+        f"naming {example_kind} of classes that were never seen (scorer {start}"
+        for example_kind, start in (
             ("images", "from random weights"),
             ("documents", "from random weights"),
             ("documents", "of the images"),

@@ -33,8 +33,8 @@ def test_what_a_stage_would_take_is_what_it_took_and_what_was_left_out(tmp_path)
         (given_config.run.output_dir / "metrics.json").write_text("{}")
         with clock.stage("data"):
             time.sleep(0.05)
-        clock.say("warning: class 7 has few examples")
-        clock.say("Test accuracy: 10%")
+        clock.log("warning: class 7 has few examples")
+        clock.log("Test accuracy: 10%")
         seeds = representatives(range(given_config.scorer.seeds), 2)
         for stage, repeats in [*((f"seed {seed}", times) for seed, times in seeds), ("under attack", 10.0)]:
             with clock.stage(stage, repeats):

@@ -88,4 +88,4 @@ def test_a_mistake_is_told_before_the_first_training(
         config = from_flags()
     recipe = __import__(f"{recipes.__name__}.{experiment}", fromlist=["run"])
     with pytest.raises(UserError, match=message):
-        recipe.run(config, Clock(say=lambda line: None))
+        recipe.run(config, Clock(log=lambda line: None))

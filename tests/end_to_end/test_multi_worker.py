@@ -143,7 +143,7 @@ def test_a_missing_process_is_named_and_not_waited_for_forever():
     with pytest.raises(
         UserError, match=rf"^worker 1 \(127.0.0.1:{missing}\) of the job did not start within 1 s"
     ):
-        wait_for_hosts(hosts, Worker(0, 2), seconds=1, pause=0.1, say=lines.append)
+        wait_for_hosts(hosts, Worker(0, 2), seconds=1, pause=0.1, log=lines.append)
     assert lines == [f"waiting for worker 1 (127.0.0.1:{missing}), at most 1 s"]
 
 

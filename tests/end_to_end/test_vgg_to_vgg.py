@@ -39,7 +39,7 @@ def run(folder: Path, *flags: str):
         parse(["run", *flags, f"--output_dir={folder}"])
         settings = from_flags()
     said: list[str] = []
-    return recipe.run(settings, Clock(say=said.append)), said
+    return recipe.run(settings, Clock(log=said.append)), said
 
 
 @pytest.fixture(scope="module")

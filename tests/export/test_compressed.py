@@ -12,7 +12,7 @@ from tiny_bert import save_tiny_bert
 
 from xmodal.data.images import ImageSplit
 from xmodal.export import compressed, fresh_process_timing, saved_model
-from xmodal.export.compressed import FLOAT32, LITE_ACTIVATIONS, LITE_WEIGHTS, Examples, Form
+from xmodal.export.compressed import FLOAT32, LITE_ACTIVATIONS, LITE_WEIGHTS, Examples, Variant
 from xmodal.export.served_documents import ServedDocuments
 from xmodal.models.heads import text_classifier
 from xmodal.models.image_backbones import image_backbone
@@ -184,8 +184,8 @@ def test_images_the_form_is_chosen_on_the_validation_split(image_model, split, t
 def test_int8_activations_may_cost_half_a_point(right, kept):
     labels = np.zeros(200, int)
 
-    def form(count: int) -> Form:
-        return Form(1, np.eye(2)[(np.arange(200) >= count).astype(int)], 1.0, 1.0)
+    def form(count: int) -> Variant:
+        return Variant(1, np.eye(2)[(np.arange(200) >= count).astype(int)], 1.0, 1.0)
 
     forms = {FLOAT32: form(200), LITE_WEIGHTS: form(200), LITE_ACTIVATIONS: form(right)}
     assert compressed.chosen(forms, labels) == kept
@@ -193,8 +193,8 @@ def test_int8_activations_may_cost_half_a_point(right, kept):
 
 def test_the_table_compares_with_float32():
     labels = np.zeros(4, int)
-    base = Form(4_000_000, np.array([[0.9, 0.1]] * 4), 8.0, 4.0)
-    form = Form(1_000_000, np.array([[0.9, 0.1]] * 3 + [[0.4, 0.6]]), 2.0, 1.5)
+    base = Variant(4_000_000, np.array([[0.9, 0.1]] * 4), 8.0, 4.0)
+    form = Variant(1_000_000, np.array([[0.9, 0.1]] * 3 + [[0.4, 0.6]]), 2.0, 1.5)
     table = compressed.small_table({FLOAT32: base, LITE_WEIGHTS: form}, labels, "document")
     first, second = (dict(zip(table.head, row, strict=True)) for row in table.rows)
     assert first["accuracy"] == 1

@@ -9,12 +9,14 @@ from tiny_stable_diffusion import save_tiny_stable_diffusion
 
 from xmodal.core.errors import UserError
 from xmodal.core.sums import write_sums
-from xmodal.export.painter import load_generator, preset_painter
+from xmodal.export.painter import load_generator, preset_generator
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
 def test_a_text_to_image_model_of_keras_nlp_draws(tmp_path):
-    paint = preset_painter(save_tiny_stable_diffusion(tmp_path / "sd3"), steps=2, guidance=2.0, offline=True)
+    paint = preset_generator(
+        save_tiny_stable_diffusion(tmp_path / "sd3"), steps=2, guidance=2.0, offline=True
+    )
     pictures = paint(["airplane", "airport"], 0)
     assert pictures.shape == (2, 64, 64, 3)
     assert pictures.dtype == np.uint8
@@ -27,7 +29,7 @@ def test_a_preset_is_not_fetched_offline():
         UserError,
         match="`image_generator=preset:flux` would be fetched, which `offline` forbids; give its folder",
     ):
-        preset_painter("flux", steps=2, guidance=2.0, offline=True)
+        preset_generator("flux", steps=2, guidance=2.0, offline=True)
 
 
 def test_a_preset_that_there_is_not(tmp_path):
@@ -35,7 +37,7 @@ def test_a_preset_that_there_is_not(tmp_path):
         UserError,
         match=r"the text-to-image model '.*none' could not be loaded \(.*; check the name \(there are ",
     ):
-        preset_painter(str(tmp_path / "none"), steps=2, guidance=2.0)
+        preset_generator(str(tmp_path / "none"), steps=2, guidance=2.0)
 
 
 def test_what_is_no_generator(tmp_path):

@@ -328,7 +328,7 @@ def checkpoints(data):
     folder = emptied("kept")
 
     def stage():
-        return Checkpoints(folder, say=lambda line: None).stage("head")
+        return Checkpoints(folder, log=lambda line: None).stage("head")
 
     if not Path("checkpoint").is_dir():
         kept = Checkpoints(Path("checkpoint")).stage("head")

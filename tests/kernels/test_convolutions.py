@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from xmodal.kernels import convolutions
-from xmodal.kernels.convolutions import passing_convolutions, quickly, small_convolution
+from xmodal.kernels.convolutions import call_fast, passing_convolutions, small_convolution
 
 on_cpu = pytest.mark.skipif(
     bool(tf.config.list_physical_devices("GPU")), reason="a GPU keeps its convolutions"
@@ -77,7 +77,7 @@ def test_only_convolutions_of_many_weights_for_few_places_change(monkeypatch, ma
     monkeypatch.setattr(convolutions, "MANY_FOR_GRADIENT", many_for_gradient)
     model, images = layers(), numbers((2, 8, 8, 3), 3)
     expected, before = gradients(model, model, images)
-    found, during = gradients(lambda images: quickly(model, images, training=True), model, images)
+    found, during = gradients(lambda images: call_fast(model, images, training=True), model, images)
     _, after = gradients(model, model, images)
     assert (before, during, after) == ((4, 4), left, (4, 4))
     for one, other in zip(found, expected, strict=True):
@@ -88,7 +88,7 @@ def test_only_convolutions_of_many_weights_for_few_places_change(monkeypatch, ma
 def test_the_upper_blocks_of_a_vgg_are_among_them():
     model = keras.applications.VGG16(weights=None, include_top=False, input_shape=(32, 32, 3))
     _, left = gradients(
-        lambda images: quickly(model, images, training=True), model, numbers((1, 32, 32, 3), 0)
+        lambda images: call_fast(model, images, training=True), model, numbers((1, 32, 32, 3), 0)
     )
     # Blocks 1 to 3 have seven convolutions; block 4 has maps of 4 x 4, block 5 of 2 x 2.
     assert left[1] == 7
@@ -112,7 +112,7 @@ def test_convolutions_that_pass_every_channel_on_are_left_out_to_the_last_bit():
 
     @tf.function
     def run(left_out):
-        outputs = quickly(model, images, training=False, passing=[grown] * left_out)
+        outputs = call_fast(model, images, training=False, passing=[grown] * left_out)
         graph = tf.compat.v1.get_default_graph()
         counts.append(sum(operation.type == "Conv2D" for operation in graph.get_operations()))
         return outputs

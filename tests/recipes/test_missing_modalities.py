@@ -13,8 +13,8 @@ from xmodal.recipes.fusion.encoders import require_both_modalities
 from xmodal.recipes.fusion.missing_modalities import (
     SHARES,
     least_without_a_modality,
+    missing_comparisons,
     missing_curves,
-    missing_gains,
     missing_table,
     trust_table,
     trusted_pairs,
@@ -56,7 +56,7 @@ def test_the_table_sets_each_model_beside_the_other_sides_own():
 
 
 def test_the_sentences_say_what_was_lost():
-    without_text, without_image = missing_gains(RIGHTS, "fused_early")
+    without_text, without_image = missing_comparisons(RIGHTS, "fused_early")
     assert without_text.difference == pytest.approx(-0.01)
     assert without_text.sentence.startswith("fused_early without any text, in the place of image_only, ")
     assert without_image.sentence.startswith("fused_early without any image, in the place of text_only, ")

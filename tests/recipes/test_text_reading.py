@@ -26,7 +26,7 @@ def preset(tmp_path_factory):
 def session_of(**settings):
     said: list[str] = []
     config = SimpleNamespace(text=replace(TextConfig(sequence_length=8), **settings))
-    return SimpleNamespace(config=config, clock=SimpleNamespace(say=said.append), trainer=Trainer()), said
+    return SimpleNamespace(config=config, clock=SimpleNamespace(log=said.append), trainer=Trainer()), said
 
 
 @pytest.mark.parametrize(

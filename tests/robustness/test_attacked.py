@@ -7,11 +7,11 @@ import pytest
 from xmodal.core.clock import Clock
 from xmodal.robustness.attacked import (
     AttackResult,
+    adversarial_table,
     attack_all,
-    attack_gains,
+    attack_comparisons,
     attack_table,
     attacked_examples,
-    misled_table,
     training_cost,
 )
 from xmodal.runs.session import Session
@@ -70,7 +70,7 @@ def test_classifiers_stand_side_by_side():
 
 
 def test_the_worst_of_each_kind_is_told_and_what_robust_training_does_about_it():
-    gains = attack_gains(BOTH, "documents")
+    gains = attack_comparisons(BOTH, "documents")
     told = [gain.sentence.partition(":")[0] for gain in gains]
     assert told == [
         "typing noise in 10% of the letters, asked of bert, hurt",
@@ -80,7 +80,7 @@ def test_the_worst_of_each_kind_is_told_and_what_robust_training_does_about_it()
         "made no difference that 100 documents can show",
     ]
     assert [round(gain.difference, 2) for gain in gains] == [-0.3, -0.5, 0.25, 0.01]
-    assert len(attack_gains({"bert": BOTH["bert"]}, "documents")) == 2
+    assert len(attack_comparisons({"bert": BOTH["bert"]}, "documents")) == 2
 
 
 def test_the_cost_of_robust_training_is_told():
@@ -89,14 +89,14 @@ def test_the_cost_of_robust_training_is_told():
 
 
 def test_examples_are_shown():
-    table = misled_table(BOTH["bert"], "bert", "words")
+    table = adversarial_table(BOTH["bert"], "bert", "words")
     assert table.head[1] == "words"
     assert table.rows == (("a.txt", 12, "near words", "cat: dog"),)
 
 
 def test_a_run_that_goes_on_does_not_attack_again(tmp_path: Path, one_device):
     def session() -> Session:
-        kept = Checkpoints(tmp_path / "checkpoints", seconds=60, steps=0, writes=True, say=print)
+        kept = Checkpoints(tmp_path / "checkpoints", seconds=60, steps=0, writes=True, log=print)
         return Session(CONFIG, Clock(), Trainer(strategy=one_device, checkpoints=kept))
 
     found = attack_all(session(), ["bert"], BOTH.__getitem__)

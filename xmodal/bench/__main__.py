@@ -8,7 +8,7 @@ from xmodal import report
 from xmodal.config import flags
 from xmodal.core import versions
 from xmodal.core.clock import Clock
-from xmodal.core.console import say, say_error
+from xmodal.core.console import log, log_error
 from xmodal.core.errors import UserError, system_errors, with_flags
 from xmodal.core.files import target_of, write_json, write_text
 from xmodal.report import markup
@@ -18,7 +18,7 @@ from xmodal.runs.comparison import text
 def main(argv: Sequence[str]) -> int:
     """Runs a benchmark with the flags of a run. Returns the exit code, 2 an error that the user can fix."""
     if set(flags.HELP) & set(argv):
-        say(f"{__doc__}\n\n{flags.help_text()}")
+        log(f"{__doc__}\n\n{flags.help_text()}")
         return 0
     try:
         versions.check()
@@ -31,9 +31,9 @@ def main(argv: Sequence[str]) -> int:
         with system_errors():
             figures = bench.measure(settings, clock)
         if hasattr(bench, "tables"):
-            say(text(bench.tables(figures)))
+            log(text(bench.tables(figures)))
         else:
-            say("\n".join(f"{name}: {value}" for name, value in figures.items()))
+            log("\n".join(f"{name}: {value}" for name, value in figures.items()))
         if settings.run.record:
             record = {
                 "bench": settings.bench.bench,
@@ -50,7 +50,7 @@ def main(argv: Sequence[str]) -> int:
                 page = settings.run.record.with_suffix(".html")
                 write_text(page, bench.page(figures), markup.PAGE, overwrite=overwrite)
     except UserError as error:
-        say_error(f"error: {with_flags(error)}")
+        log_error(f"error: {with_flags(error)}")
         return 2
     return 0
 

@@ -81,11 +81,11 @@ def measure(settings: Config, clock: Clock) -> dict[str, object]:
 
         def measured(images: int, classes: int) -> Size:
             with clock.stage(f"{images:,} images of {classes:,} classes"):
-                place = str(images)
+                source = str(images)
                 if images < SIMULATED:
-                    place = str(Path(folder) / f"{images}_{classes}")
-                    write_noise(Path(place), images, classes)
-                return _child(str(flags), place, str(classes))
+                    source = str(Path(folder) / f"{images}_{classes}")
+                    write_noise(Path(source), images, classes)
+                return _child(str(flags), source, str(classes))
 
         for images in (*IMAGES, SIMULATED):
             figures["images"][str(images)] = measured(images, CLASSES_OF_IMAGES)
@@ -185,7 +185,7 @@ def _child(*arguments: str) -> Size:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def main(flagfile: str, place: str, classes: int) -> None:
+def main(flagfile: str, source: str, classes: int) -> None:
     """Measures one size, and prints it."""
     parse(["growth", f"--flagfile={flagfile}"])
     settings = from_flags()
@@ -193,10 +193,10 @@ def main(flagfile: str, place: str, classes: int) -> None:
     trainer = Trainer(settings.train, settings.run.seed, strategy)
     keras.config.set_dtype_policy(settings.train.precision)
     size: Size = {}
-    simulated = place.isdecimal()
-    count = int(place) if simulated else _see(settings, Path(place), trainer, size)
+    simulated = source.isdecimal()
+    count = int(source) if simulated else _see(settings, Path(source), trainer, size)
     names = tuple(f"class {number}" for number in range(classes))
-    _say(settings, count, names, trainer, size)
+    _log(settings, count, names, trainer, size)
     print(json.dumps(size))
 
 
@@ -222,7 +222,7 @@ def _see(settings: Config, folder: Path, trainer: Trainer, size: Size) -> int:
     return len(data.train) + len(data.validation) + len(data.test)
 
 
-def _say(settings: Config, count: int, names: tuple[str, ...], trainer: Trainer, size: Size) -> None:
+def _log(settings: Config, count: int, names: tuple[str, ...], trainer: Trainer, size: Size) -> None:
     """Goes through the stages of the words."""
     preset = text_encoder_path(settings.text.text_encoder, cache=cache_folder(), offline=settings.run.offline)
     bridge = Bridge(names, settings.text.text_style, settings.text.template[:1], settings.text.top_k)

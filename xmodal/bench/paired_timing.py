@@ -9,7 +9,7 @@ REPEATS = 3
 # Share of the processors that others may take.
 QUIET = 0.1
 # Kinds of operations that are named as those that take the time.
-MOST_SPENT = 8
+MAX_SPENT = 8
 
 
 def timed(function: Callable[[], Any]) -> tuple[float, Any]:
@@ -31,7 +31,7 @@ def besides(row: dict[str, Any]) -> str:
     for part, (ours, other) in row.get("parts", {}).items():
         told.append(f"{part} {ours:.2f} s, the other {other:.2f} s")
     if "spent" in row:
-        shares = (f"{kind} {share:.0%}" for kind, share in list(row["spent"].items())[:MOST_SPENT])
+        shares = (f"{kind} {share:.0%}" for kind, share in list(row["spent"].items())[:MAX_SPENT])
         told.append(f"its operations' time goes to {', '.join(shares)}")
     for name, (ours, other) in row.get("accuracy", {}).items():
         told.append(f"{name} {ours:.2%}, the other {other:.2%}")

@@ -120,9 +120,9 @@ def scrub_figures(count: int, seed: int) -> dict[str, float | int]:
         "words_a_document": WORDS,
         "documents_a_second": count / seconds,
     }
-    for place, names in ((0, LANGUAGES), (1, MARKS)):
+    for index, names in ((0, LANGUAGES), (1, MARKS)):
         for name in names:
-            figures |= _shares(name, Counter(key[2] for key in outcomes.elements() if key[place] == name))
+            figures |= _shares(name, Counter(key[2] for key in outcomes.elements() if key[index] == name))
     return figures | written_figures()
 
 

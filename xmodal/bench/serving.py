@@ -189,7 +189,7 @@ def _prepare(settings: Config) -> tuple[Parts, tuple[str, ...], dict[str, list[b
     )
     several = range(min(len(data.test), BATCH * BATCHES))
     inputs = {
-        "serving_default": [data.test.encoded(place) for place in several],
+        "serving_default": [data.test.encoded(index) for index in several],
         "text": [sentence.encode() for sentence, _ in bridge.text_examples(BATCH, settings.run.seed)],
     }
     return parts, question.names, inputs

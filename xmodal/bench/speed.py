@@ -37,7 +37,7 @@ from xmodal.config.flags import from_flags, parse
 from xmodal.core.clock import Clock
 from xmodal.core.errors import UserError
 from xmodal.kernels.activations import compiled_activations
-from xmodal.kernels.convolutions import quickly
+from xmodal.kernels.convolutions import call_fast
 from xmodal.models.heads import text_classifier
 from xmodal.models.image_backbones import image_backbone, pooled_layers
 from xmodal.models.text_encoder import text_encoder
@@ -80,7 +80,7 @@ def measure(settings: Config, clock: Clock) -> dict[str, object]:
     """
     busy = limits.busy()
     if warning := limits.warning(busy):
-        clock.say(warning)
+        clock.log(warning)
     with clock.stage("limits"):
         most = {dtype: limits.limits(dtype) for dtype in ("float32", "bfloat16")}
     rows: list[Row] = []
@@ -91,7 +91,7 @@ def measure(settings: Config, clock: Clock) -> dict[str, object]:
                 measured = _in_a_process(settings, name, precision)
             share = others()
             if warning := limits.warning(share):
-                clock.say(warning)
+                clock.log(warning)
             rows += [_beside_limit(row, most) | {"others": share} for row in measured]
     return {
         "busy": busy,
@@ -181,7 +181,7 @@ def forward(settings: Config, strategy: tf.distribute.Strategy) -> list[Row]:
         trunk = image_backbone(
             settings.image.target, settings.data.image_size, settings.image.features, cache=Path()
         )
-    run = mapped(lambda batch: (quickly(trunk, batch, training=False),), strategy)
+    run = mapped(lambda batch: (call_fast(trunk, batch, training=False),), strategy)
     batches = tf.data.Dataset.from_tensor_slices(images)
     theirs = peers().forward(
         peers().vgg(trunk, pooled_layers(trunk)), [(batch,) for batch in images], precision

@@ -9,7 +9,7 @@ from xmodal.bridge.class_names import readable, with_article
 from xmodal.core.errors import UserError
 
 # Learned are all phrases in all of these carriers: what stands around a name must not matter.
-CARRIERS = (
+TEMPLATES = (
     "{}",
     "a photo of {}",
     "a picture of {}",
@@ -89,7 +89,7 @@ def written_captions(class_names: Sequence[str]) -> tuple[Captions, Captions]:
         UserError: when two classes are called the same, or one has no words.
     """
     learned, of_numbers = (
-        [carrier.format(phrase) for phrase in phrases for carrier in CARRIERS]
+        [carrier.format(phrase) for phrase in phrases for carrier in TEMPLATES]
         for phrases in (PHRASES, NUMBER_PHRASES)
     )
     return _captions(class_names, learned, of_numbers), _captions(class_names, UNSEEN, UNSEEN_NUMBERS)
@@ -111,11 +111,11 @@ def with_descriptions(captions: Captions, texts: Sequence[str], labels: np.ndarr
 
 def by_class(captions: Captions, classes: int) -> np.ndarray:
     """Returns the places of each class's captions (C, W), where a class with fewer has its own again."""
-    places = [np.flatnonzero(captions.labels == label) for label in range(classes)]
-    width = int(np.lcm.reduce([len(own) for own in places]))
+    indices = [np.flatnonzero(captions.labels == label) for label in range(classes)]
+    width = int(np.lcm.reduce([len(own) for own in indices]))
     # Each caption of a class as often as every other one of it; wide tables are cut at ten times the most.
-    width = min(width, 10 * max(len(own) for own in places))
-    return np.stack([np.resize(own, width) for own in places])
+    width = min(width, 10 * max(len(own) for own in indices))
+    return np.stack([np.resize(own, width) for own in indices])
 
 
 def drawn_captions(captions: Captions, labels: np.ndarray, classes: int, seed: Sequence[int]) -> np.ndarray:

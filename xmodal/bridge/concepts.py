@@ -24,7 +24,7 @@ SHIPPED = "shipped"
 TEMPLATE = "a photo of something that {}"
 BIAS = "(bias)"
 # No such list or table has more bytes.
-MOST_BYTES = 2**24
+MAX_BYTES = 2**24
 
 
 @dataclass(frozen=True)
@@ -167,6 +167,6 @@ def _number(cell: str | None, flag: str, row: str) -> float:
 
 def _text(path: Path, flag: str, wanted: str) -> str:
     try:
-        return read_regular(path, MOST_BYTES).decode("utf-8-sig")
+        return read_regular(path, MAX_BYTES).decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{flag} cannot be read ({error})", f"give {wanted}") from error

@@ -180,11 +180,11 @@ def require_distinct(tokens: np.ndarray, targets: np.ndarray, texts: Sequence[st
         UserError: naming the first two.
     """
     seen: dict[bytes, int] = {}
-    for place, row in enumerate(tokens):
-        first = seen.setdefault(row.tobytes(), place)
-        if targets[first] != targets[place]:
+    for index, row in enumerate(tokens):
+        first = seen.setdefault(row.tobytes(), index)
+        if targets[first] != targets[index]:
             raise UserError(
-                f"the text encoder reads {texts[first]!r} and {texts[place]!r} as the same",
+                f"the text encoder reads {texts[first]!r} and {texts[index]!r} as the same",
                 "use other words, or `text_encoder=multilingual_e5_small` for other languages",
             )
 

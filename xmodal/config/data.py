@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from xmodal.config.fields import MOST_SIDE, MOST_WORDS, Group, documented, option, require_named
+from xmodal.config.fields import MAX_SIDE, MAX_WORDS, Group, documented, option, require_named
 from xmodal.core.errors import UserError
 
 
@@ -20,7 +20,7 @@ class DataConfig(Group):
         " for each class) or tfds:NAME; for names_to_answers unlabelled:PATH or sample_photographs, too.",
     )
     image_size: int = option(
-        32, "Side, in pixels, of the square that images are resized to.", least=32, most=MOST_SIDE
+        32, "Side, in pixels, of the square that images are resized to.", least=32, most=MAX_SIDE
     )
     bad_images: str = option(
         "skip", "What to do with unreadable or truncated images.", choices=("skip", "fail")
@@ -91,7 +91,7 @@ class DocumentConfig(Group):
         None, "Encoding of files that are not in --encoding; without it they are an error."
     )
     baseline_words: int = option(
-        30_000, "Vocabulary size of the TF-IDF baseline: the most frequent words.", least=1, most=MOST_WORDS
+        30_000, "Vocabulary size of the TF-IDF baseline: the most frequent words.", least=1, most=MAX_WORDS
     )
     scrub: bool = option(True, "Replace personal data by marks such as [EMAIL].")
     group_column: str = option(

@@ -14,13 +14,13 @@ from typing import Any, TypeVar
 
 from xmodal.core.errors import UserError, nearest
 from xmodal.core.files import path_of, shipped
-from xmodal.core.formatting import capital
+from xmodal.core.formatting import capitalized
 
 # The most of anything that is counted: with what is added to it, TensorFlow holds it in 32 bits.
 MANY = 10**9
 # The most that a batch holds, and the most units of a layer, vectors of words, and sides of images in pixels:
 # above it is no machine that could.
-MOST_IN_BATCH, MOST_UNITS, MOST_WORDS, MOST_SIDE = 10**6, 2**16, 10**7, 2**12
+MAX_IN_BATCH, MAX_UNITS, MAX_WORDS, MAX_SIDE = 10**6, 2**16, 10**7, 2**12
 
 
 Documented = TypeVar("Documented")
@@ -214,7 +214,7 @@ def documented(group: type[Documented]) -> type[Documented]:
 
 
 def _described(name: str, made: Option, default: Any) -> str:
-    limits = f" {capital(made.limits)}." if made.limits else ""
+    limits = f" {capitalized(made.limits)}." if made.limits else ""
     # Help is written for the command line, where an option is a flag.
     help = re.sub(r"--(\w+)", r"`\1`", made.help)
     text = f"{name}: {help}{limits} Default: {default!r}."

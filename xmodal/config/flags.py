@@ -22,7 +22,7 @@ from xmodal.core.reading import read_regular
 INDENT = 6 * " "
 HELP = ("--help", "-h", "--helpfull")
 # No flagfile has more, in bytes.
-LARGEST = 2**20
+MAX_BYTES = 2**20
 # What another run of the same flagfile is not to do.
 NOT_REPLAYED = ("bench", "rows", "peer_epochs", "overwrite", "restart", "record", "dry_run")
 
@@ -123,7 +123,7 @@ def _expanded(words: Iterable[str], within: tuple[Path, ...] = ()) -> Iterator[s
 
 def _lines(word: str, file: Path) -> list[str]:
     try:
-        lines = [line.strip() for line in read_regular(file, LARGEST).decode().splitlines()]
+        lines = [line.strip() for line in read_regular(file, MAX_BYTES).decode().splitlines()]
     except UnicodeDecodeError as error:
         raise UserError(f"{word} is not in UTF-8 ({error})", "save it in UTF-8") from error
     except OSError as error:

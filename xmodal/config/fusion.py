@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from xmodal.config.fields import MOST_UNITS, Group, option
+from xmodal.config.fields import MAX_UNITS, Group, option
 from xmodal.core.errors import UserError
 
 
@@ -19,7 +19,7 @@ class FusionConfig(Group):
         "but one of --features.",
     )
     fusion_units: int = option(
-        256, "Units of each hidden layer on the encoders; a multiple of 4.", least=4, most=MOST_UNITS
+        256, "Units of each hidden layer on the encoders; a multiple of 4.", least=4, most=MAX_UNITS
     )
     fusion_epochs: int = option(20, "Epochs of each way of fusion, and of each modality alone.", least=1)
     fusion_learning_rate: float = option(1e-3, "Peak learning rate of the fusion.", least=0)

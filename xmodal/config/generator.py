@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from xmodal.config.fields import MOST_IN_BATCH, MOST_SIDE, MOST_UNITS, Group, option
+from xmodal.config.fields import MAX_IN_BATCH, MAX_SIDE, MAX_UNITS, Group, option
 from xmodal.config.image import AUGMENTATIONS
 from xmodal.core.errors import UserError
 
@@ -14,7 +14,7 @@ class GeneratorConfig(Group):
     """The shared image-text space, and the image generator."""
 
     space_width: int = option(
-        128, "Dimension of the shared image-text embedding space.", least=1, most=MOST_UNITS
+        128, "Dimension of the shared image-text embedding space.", least=1, most=MAX_UNITS
     )
     image_generator: str = option(
         "flow",
@@ -24,7 +24,7 @@ class GeneratorConfig(Group):
         ("32", "64", "128"),
         "Channels of the U-Net's levels, each at half the resolution of the one before.",
         least=1,
-        most=MOST_UNITS,
+        most=MAX_UNITS,
         parse=int,
         filled=True,
     )
@@ -32,12 +32,10 @@ class GeneratorConfig(Group):
         2,
         "Patch size of the U-Net's first level, in pixels.",
         least=1,
-        most=MOST_SIDE,
+        most=MAX_SIDE,
     )
     generator_epochs: int = option(100, "Epochs of the generator.", least=1)
-    generator_batch_size: int = option(
-        128, "Global batch size of the generator.", least=1, most=MOST_IN_BATCH
-    )
+    generator_batch_size: int = option(128, "Global batch size of the generator.", least=1, most=MAX_IN_BATCH)
     generator_learning_rate: float = option(1e-3, "Peak learning rate of the generator.", least=0)
     generator_augment: tuple[str, ...] = option(
         (), "Augmentations of the images that the generator is trained on.", choices=AUGMENTATIONS

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from xmodal.config.fields import MOST_UNITS, Group, documented, option
+from xmodal.config.fields import MAX_UNITS, Group, documented, option
 
 AUGMENTATIONS = ("flip", "shift", "crop", "rotate", "zoom")
 
@@ -54,7 +54,7 @@ class ImageConfig(Group):
     )
     head_epochs: int = option(20, "Epochs of the head on cached features of the frozen backbone.", least=0)
     hidden: int = option(
-        0, "Units of the head's hidden layer; 0 makes the head linear.", least=0, most=MOST_UNITS
+        0, "Units of the head's hidden layer; 0 makes the head linear.", least=0, most=MAX_UNITS
     )
     head_learning_rate: float = option(1e-3, "Peak learning rate of the head.", least=0)
     epochs: int = option(

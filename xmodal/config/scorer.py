@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from xmodal.config.fields import MOST_UNITS, MOST_WORDS, Group, option
+from xmodal.config.fields import MAX_UNITS, MAX_WORDS, Group, option
 from xmodal.core.files import shipped
 
 DIRECTIONS = ("images_to_documents", "documents_to_images")
@@ -55,9 +55,9 @@ class ScorerConfig(Group):
     class_descriptions: Path | None = option(
         None, "CSV with the columns name,description: what the classes are about.", parse=shipped
     )
-    vocabulary: int = option(30_000, "Vocabulary size of the BiLSTM.", least=1, most=MOST_WORDS)
+    vocabulary: int = option(30_000, "Vocabulary size of the BiLSTM.", least=1, most=MAX_WORDS)
     word_vectors: str = option(
         "bert", "Initial word vectors: averages of BERT's word pieces, or random.", choices=WORD_VECTORS
     )
-    units: int = option(256, "Units of each LSTM in each direction.", least=1, most=MOST_UNITS)
+    units: int = option(256, "Units of each LSTM in each direction.", least=1, most=MAX_UNITS)
     text_dropout: float = option(0.5, "Dropout rate between the LSTM layers.", least=0, most=0.9)

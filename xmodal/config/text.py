@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from xmodal.bridge.styles import STYLES
-from xmodal.config.fields import MOST_IN_BATCH, MOST_UNITS, Group, documented, option, require_named
+from xmodal.config.fields import MAX_IN_BATCH, MAX_UNITS, Group, documented, option, require_named
 from xmodal.core.files import shipped
 
 TEXT_HEADS = ("finetune", "zero_shot")
@@ -51,9 +51,9 @@ class TextConfig(Group):
         "--target_map; repeat.",
         repeat=True,
     )
-    sequence_length: int = option(32, "Maximum number of tokens per text.", least=8, most=MOST_UNITS)
+    sequence_length: int = option(32, "Maximum number of tokens per text.", least=8, most=MAX_UNITS)
     text_epochs: int = option(6, "Epochs of the text classifier.", least=1)
-    text_batch_size: int = option(32, "Global batch size of texts.", least=1, most=MOST_IN_BATCH)
+    text_batch_size: int = option(32, "Global batch size of texts.", least=1, most=MAX_IN_BATCH)
     text_learning_rate: float = option(2e-4, "Peak learning rate of the text classifier.", least=0)
     text_examples: int = option(
         30, "Sentences per class for the head that is trained on text alone.", least=1

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from xmodal.config.fields import MOST_IN_BATCH, Group, documented, option
+from xmodal.config.fields import MAX_IN_BATCH, Group, documented, option
 from xmodal.core.errors import UserError
 
 OPTIMIZERS = ("adamw", "sgd")
@@ -38,7 +38,7 @@ class TrainConfig(Group):
     weight_decay: float = option(0.01, "Decoupled weight decay.", least=0)
     clip_norm: float = option(0.0, "Maximum global norm of the gradient; 0 disables clipping.", least=0)
     accumulate: int = option(
-        1, "Micro-batches per global batch (gradient accumulation).", least=1, most=MOST_IN_BATCH
+        1, "Micro-batches per global batch (gradient accumulation).", least=1, most=MAX_IN_BATCH
     )
     ema: float = option(
         0.0, "Decay of the exponential moving average of the weights; 0 disables it.", least=0, most=1.0
@@ -64,7 +64,7 @@ class TrainConfig(Group):
         rising=True,
     )
     batch_size: int = option(
-        64, "Global batch size of images, and of pairs of images and texts.", least=1, most=MOST_IN_BATCH
+        64, "Global batch size of images, and of pairs of images and texts.", least=1, most=MAX_IN_BATCH
     )
     patience: int = option(5, "Epochs without a better validation loss before training stops early.", least=1)
     dropout: float = option(

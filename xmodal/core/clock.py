@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from xmodal.core.console import say
+from xmodal.core.console import log
 from xmodal.core.files import write_json
 from xmodal.core.records import Amount, read_record
 
@@ -23,7 +23,7 @@ class Clock:
     """Times the stages of a run, also of one that was interrupted and went on.
 
     Args:
-        say: where lines about progress go.
+        log: where lines about progress go.
         kept: a file that keeps the times between interruptions, None for none. What passed since the
             last stage ended is lost when the process is killed.
 
@@ -31,8 +31,8 @@ class Clock:
         seconds: stage -> wall seconds, in all processes that worked on it.
     """
 
-    def __init__(self, say: Callable[[str], None] = say, kept: Path | None = None):
-        self.say = say
+    def __init__(self, log: Callable[[str], None] = log, kept: Path | None = None):
+        self.log = log
         self._kept = kept
         self.seconds, self._before = self._read()
         self._started = time.perf_counter()
@@ -53,7 +53,7 @@ class Clock:
             self.seconds[name] = round(self.seconds.get(name, 0.0) + taken, 3)
             if self._kept:
                 write_json(self._kept, {"seconds": self.seconds, "wall": self.wall_seconds()})
-        self.say(f"{name:<28} {self.seconds[name]:8.1f} s")
+        self.log(f"{name:<28} {self.seconds[name]:8.1f} s")
 
     def _read(self) -> tuple[dict[str, float], float]:
         if not self._kept:
@@ -64,7 +64,7 @@ class Clock:
         except FileNotFoundError:
             pass
         except (OSError, ValueError) as error:
-            self.say(f"warning: {str(self._kept)!r} is broken ({error}): times are counted from now on")
+            self.log(f"warning: {str(self._kept)!r} is broken ({error}): times are counted from now on")
         return {}, 0.0
 
     def wall_seconds(self) -> float:

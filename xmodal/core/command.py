@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from xmodal.core import versions
-from xmodal.core.console import say_error
+from xmodal.core.console import log_error
 from xmodal.core.errors import UserError, system_errors, with_flags
 
 DONE, USER_ERROR, INTERRUPTED = 0, 2, 130
@@ -57,10 +57,10 @@ def exit_code(
         with system_errors():
             run(argv[1:])
     except UserError as error:
-        say_error(f"error: {with_flags(error)}")
+        log_error(f"error: {with_flags(error)}")
         return USER_ERROR
     except KeyboardInterrupt:
-        say_error("interrupted")
+        log_error("interrupted")
         return INTERRUPTED
     return DONE
 

@@ -6,13 +6,13 @@ from typing import TextIO
 from xmodal.core.formatting import printable
 
 
-def say(text: str = "") -> None:
+def log(text: str = "") -> None:
     """Prints lines on the standard output; what a terminal would obey, and cannot show, is replaced."""
     _print(text, sys.stdout)
 
 
-def say_error(text: str) -> None:
-    """Prints lines on the standard error, as `say` does."""
+def log_error(text: str) -> None:
+    """Prints lines on the standard error, as `log` does."""
     _print(text, sys.stderr)
 
 

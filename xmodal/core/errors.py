@@ -13,7 +13,7 @@ from xmodal.core.formatting import first_few
 ARGUMENT = re.compile(r"`([a-z]\w*)(?:=(.*?))?`(?![^\s;,:.)])", re.DOTALL)
 
 # Of a problem or a remedy; so many of them from its end.
-MOST_LETTERS, ENDING = 800, 200
+MAX_LETTERS, ENDING = 800, 200
 
 
 class UserError(Exception):
@@ -68,10 +68,10 @@ def _flag(argument: re.Match[str]) -> str:
 
 def _short(words: str) -> str:
     """Returns words with their middle left out where they are more than anybody reads."""
-    if len(words) <= MOST_LETTERS:
+    if len(words) <= MAX_LETTERS:
         return words
-    left_out = len(words) - MOST_LETTERS
-    return f"{words[: MOST_LETTERS - ENDING]} ... ({left_out:,} more letters) ... {words[-ENDING:]}"
+    left_out = len(words) - MAX_LETTERS
+    return f"{words[: MAX_LETTERS - ENDING]} ... ({left_out:,} more letters) ... {words[-ENDING:]}"
 
 
 class WorkerLost(Exception):
@@ -98,12 +98,12 @@ def system_errors() -> Iterator[None]:
 
 
 def _mendable(error: Exception) -> UserError | None:
-    number, place = getattr(error, "errno", None), getattr(error, "filename", None)
+    number, path = getattr(error, "errno", None), getattr(error, "filename", None)
     if number in (errno.ENAMETOOLONG, errno.ELOOP):
-        return UserError(f"{place!r} cannot be read ({os.strerror(number)})", "give another path")
+        return UserError(f"{path!r} cannot be read ({os.strerror(number)})", "give another path")
     # TensorFlow has errors of its own, with the system's words in them.
     if number in (errno.ENOSPC, errno.EDQUOT) or os.strerror(errno.ENOSPC) in str(error):
-        what = f"to write {place!r}" if place else f"({' '.join(str(error).split())[-200:]})"
+        what = f"to write {path!r}" if path else f"({' '.join(str(error).split())[-200:]})"
         return UserError(
             f"no space left {what}", "free some space there, or set TMPDIR to a folder with more"
         )
@@ -113,7 +113,7 @@ def _mendable(error: Exception) -> UserError | None:
 
 
 # The most choices that an error lists.
-MOST_LISTED = 20
+MAX_LISTED = 20
 
 
 def nearest(value: str, choices: Iterable[str]) -> str:
@@ -122,4 +122,4 @@ def nearest(value: str, choices: Iterable[str]) -> str:
     close = difflib.get_close_matches(value, choices, n=1)
     if close:
         return f"did you mean {close[0]!r}?"
-    return f"choose one of {first_few(choices, MOST_LISTED)}"
+    return f"choose one of {first_few(choices, MAX_LISTED)}"

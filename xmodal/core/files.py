@@ -89,7 +89,7 @@ def digests(folder: Path) -> dict[str, str]:
 
 
 @contextmanager
-def mendable_os_errors(path: Path) -> Iterator[None]:
+def os_errors_as_user_errors(path: Path) -> Iterator[None]:
     """Turns the operating system's refusals to write at `path` into a `UserError`."""
     try:
         yield
@@ -128,7 +128,7 @@ def target_of(path: str | Path, kind: re.Pattern[bytes] | None = None, *, overwr
         UserError: when no regular file stands there, or one that may not be replaced.
     """
     target = Path(os.path.realpath(path))
-    with mendable_os_errors(Path(path)):
+    with os_errors_as_user_errors(Path(path)):
         try:
             found = target.lstat()
         except FileNotFoundError:
@@ -148,7 +148,7 @@ def target_of(path: str | Path, kind: re.Pattern[bytes] | None = None, *, overwr
 
 
 @contextmanager
-def whole_file(
+def atomic_write(
     path: str | Path, kind: re.Pattern[bytes] | None = None, *, overwrite: bool = False
 ) -> Iterator[IO[bytes]]:
     """Opens a temporary file beside a file that takes its name when the block ends well.
@@ -162,7 +162,7 @@ def whole_file(
         UserError: as `target_of`; when there is no space, or no permission to write.
     """
     target = target_of(path, kind, overwrite=overwrite)
-    with mendable_os_errors(Path(path)):
+    with os_errors_as_user_errors(Path(path)):
         target.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = _unfinished(target, folder=False)
         try:
@@ -178,7 +178,7 @@ def whole_file(
 
 
 @contextmanager
-def whole_folder(path: str | Path) -> Iterator[Path]:
+def atomic_folder(path: str | Path) -> Iterator[Path]:
     """Yields a temporary folder beside `path` that takes its name when the block ends well.
 
     A folder that another process put at `path` meanwhile stays, and ours is dropped.
@@ -188,7 +188,7 @@ def whole_folder(path: str | Path) -> Iterator[Path]:
     """
     with new_folder(path) as temporary:
         yield temporary
-        with mendable_os_errors(Path(path)):
+        with os_errors_as_user_errors(Path(path)):
             rename_folder(temporary, Path(path))
 
 
@@ -196,7 +196,7 @@ def whole_folder(path: str | Path) -> Iterator[Path]:
 def new_folder(path: str | Path) -> Iterator[Path]:
     """Yields a temporary folder beside `path`, and removes what is left of it when the block ends."""
     path = Path(path)
-    with mendable_os_errors(path):
+    with os_errors_as_user_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = _unfinished(path, folder=True)
         try:
@@ -222,7 +222,7 @@ def write_text(
     path: str | Path, text: str, kind: re.Pattern[bytes] | None = None, *, overwrite: bool = False
 ) -> None:
     """Writes `text` as UTF-8, whole or not at all; arguments as `target_of` takes them."""
-    with whole_file(path, kind, overwrite=overwrite) as file:
+    with atomic_write(path, kind, overwrite=overwrite) as file:
         file.write(text.encode())
 
 
@@ -240,7 +240,7 @@ def write_json(
 
 def remove_unfinished(folder: Path) -> None:
     """Removes what processes that died while they wrote left in a folder, at any depth."""
-    with mendable_os_errors(folder):
+    with os_errors_as_user_errors(folder):
         for left in [*folder.rglob(f".*{UNFINISHED}*")]:
             _remove_if_left(left)
 
@@ -315,7 +315,7 @@ def folder_lock(folder: str | Path, *, wait: bool) -> Iterator[None]:
             the place of its lock.
     """
     folder = Path(folder)
-    with mendable_os_errors(folder):
+    with os_errors_as_user_errors(folder):
         made = [place for place in (folder, *folder.parents) if not place.exists()]
         lock = _locked(folder, wait)
     try:

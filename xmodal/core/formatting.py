@@ -30,7 +30,7 @@ def _unshown(character: str) -> bool:
     return (not character.isascii() and character in DIRECTIONS) or unicodedata.category(character) in UNSHOWN
 
 
-def cut(text: str, size: int, *, keep: str = "start") -> str:
+def truncate(text: str, size: int, *, keep: str = "start") -> str:
     """Shortens text to `size` characters, and keeps its "start" or its "end"."""
     if len(text) <= size:
         return text
@@ -43,7 +43,7 @@ def first_few(names: Sequence[str], most: int = 3) -> str:
     return ", ".join(names[:most]) + more
 
 
-def capital(sentence: str) -> str:
+def capitalized(sentence: str) -> str:
     """Returns a sentence with a capital letter at its beginning."""
     return sentence[:1].upper() + sentence[1:]
 
@@ -73,7 +73,7 @@ def duration(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60:02d} min"
 
 
-def plain(value: float | int | str) -> str:
+def format_number(value: float | int | str) -> str:
     """Returns a fact as text: four significant digits, thousands set apart."""
     if isinstance(value, str):
         return value
@@ -91,3 +91,8 @@ def confused_pairs(
         if count and truth != answer
     ]
     return sorted(pairs, key=lambda pair: -pair[0])
+
+
+def plural(count: int, noun: str) -> str:
+    """Returns a count with its noun, such as "1 epoch" or "1,200 epochs"."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

@@ -22,7 +22,7 @@ from dataclasses import MISSING, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from xmodal.core.formatting import cut
+from xmodal.core.formatting import truncate
 from xmodal.core.reading import read_regular
 
 T = TypeVar("T")
@@ -135,8 +135,8 @@ def _list(inside: Any, value: Any, name: str) -> tuple:
     if len(kinds) != len(value):
         _refuse(name, value, f"no list of {len(kinds)}")
     return tuple(
-        record_of(kind, part, _inside(name, str(place)))
-        for place, (kind, part) in enumerate(zip(kinds, value, strict=True))
+        record_of(kind, part, _inside(name, str(index)))
+        for index, (kind, part) in enumerate(zip(kinds, value, strict=True))
     )
 
 
@@ -164,14 +164,14 @@ def _require(kind: type, value: Any, name: str) -> None:
 
 def _refuse(name: str, value: Any, what: str) -> NoReturn:
     try:
-        shown = cut(repr(value), 60)
+        shown = truncate(repr(value), 60)
     except (RecursionError, ValueError):
         shown = f"a {type(value).__name__}"
     raise RecordError(f"{repr(name) if name else 'it'} is {shown}, which is {what}")
 
 
 def _inside(name: str, key: str) -> str:
-    return f"{name}.{cut(key, 60)}" if name else cut(key, 60)
+    return f"{name}.{truncate(key, 60)}" if name else truncate(key, 60)
 
 
 def _no_constant(name: str) -> NoReturn:

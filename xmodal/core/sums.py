@@ -6,18 +6,18 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from xmodal.core.errors import UserError
-from xmodal.core.files import digests, whole_folder, write_text
+from xmodal.core.files import atomic_folder, digests, write_text
 from xmodal.core.reading import read_regular
 
 SUMS = "SHA256SUMS"
-LARGEST = 2**24
+MAX_BYTES = 2**24
 LINE = re.compile(r"([0-9a-f]{64})  (.+)")
 
 
 @contextmanager
 def summed_folder(path: Path) -> Iterator[Path]:
-    """Yields a folder as `whole_folder` does, and adds the sums of what is put there."""
-    with whole_folder(path) as temporary:
+    """Yields a folder as `atomic_folder` does, and adds the sums of what is put there."""
+    with atomic_folder(path) as temporary:
         yield temporary
         write_sums(temporary)
 
@@ -46,7 +46,7 @@ def check_sums(folder: Path, remedy: str) -> None:
         UserError: when it does not, naming the file.
     """
     try:
-        text = read_regular(folder / SUMS, LARGEST).decode()
+        text = read_regular(folder / SUMS, MAX_BYTES).decode()
         found = dict(_found(folder))
     except FileNotFoundError as error:
         raise UserError(f"{str(folder)!r} has no {SUMS}: no run, or an old one, left it", remedy) from error

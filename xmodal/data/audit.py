@@ -16,12 +16,12 @@ from xmodal.core.formatting import first_few
 from xmodal.core.reading import read_regular
 from xmodal.data.decoding import why_not_decoded
 from xmodal.data.examples import SPLITS, Example, ExampleKind
-from xmodal.data.image_files import MOST_BYTES
+from xmodal.data.image_files import MAX_BYTES
 from xmodal.data.personal_names import personal_warnings
 
 # A class with fewer training examples than this is worth a warning, and so is a largest class with
 # this many times the examples of the smallest.
-FEW = 20
+FEW_EXAMPLES = 20
 IMBALANCE = 10
 # Levels of 256 between the darkest and the brightest pixel of an image in which there is little to see.
 LITTLE_CONTRAST = 4
@@ -158,7 +158,7 @@ def scan(items: Sequence[str | bytes], pixels: Callable[[bytes], tf.Tensor]) -> 
 
 def _scan_one(item: str | bytes, pixels: Callable[[bytes], tf.Tensor]) -> Scan:
     try:
-        encoded = item if isinstance(item, bytes) else read_regular(item, MOST_BYTES)
+        encoded = item if isinstance(item, bytes) else read_regular(item, MAX_BYTES)
     except (OSError, ValueError) as error:
         # A table may name a path that holds NUL.
         return Scan(b"", f"cannot be read: {getattr(error, 'strerror', error)}")
@@ -275,9 +275,9 @@ def _doubts(examples: Sequence[Example], scans: Sequence[Scan], kind: ExampleKin
 def _count_warnings(counts: dict[str, dict[str, int]], kind: ExampleKind) -> tuple[str, ...]:
     train = counts["train"]
     lines = []
-    few = [f"{name!r} ({count})" for name, count in train.items() if count < FEW]
+    few = [f"{name!r} ({count})" for name, count in train.items() if count < FEW_EXAMPLES]
     if few:
-        lines.append(f"fewer than {FEW} training {kind.noun}s in class {first_few(few)}")
+        lines.append(f"fewer than {FEW_EXAMPLES} training {kind.noun}s in class {first_few(few)}")
     largest, smallest = max(train, key=train.__getitem__), min(train, key=train.__getitem__)
     if train[largest] >= IMBALANCE * train[smallest]:
         lines.append(

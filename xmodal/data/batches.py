@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from xmodal.data.rows import Rows
+from xmodal.data.rows import ArrayShards
 from xmodal.text.length_buckets import targets_of
 
 
@@ -77,7 +77,7 @@ def array_batches(
     """Batches examples that are held in memory, or rows that may be stored.
 
     Args:
-        inputs: an array or `Rows` (N, ...), or a dict of them.
+        inputs: an array or `ArrayShards` (N, ...), or a dict of them.
         labels: int (N,), zeros by default, or distributions over classes (N, C).
         weights: float (N,), ones by default.
         batch_size: B.
@@ -98,9 +98,9 @@ def array_batches(
     return tf.data.Dataset.from_tensor_slices(order).batch(batch_size).map(take).prefetch(2)
 
 
-def _taker(array: np.ndarray | Rows) -> Callable[[tf.Tensor], tf.Tensor]:
+def _taker(array: np.ndarray | ArrayShards) -> Callable[[tf.Tensor], tf.Tensor]:
     """Returns what gives the rows (B, ...) with the numbers (B,), in-graph."""
-    if not isinstance(array, Rows):
+    if not isinstance(array, ArrayShards):
         return partial(tf.gather, tf.convert_to_tensor(array))
 
     def take(index):

@@ -53,5 +53,5 @@ def prepare_documents(data: Data, *, scrub: bool, batch_size: int = 64) -> Prepa
             validation=replace(data.validation, texts=parts["validation"]),
             test=replace(data.test, texts=parts["test"]),
         ),
-        {mark: {name: int(count[place]) for name, count in sums.items()} for place, mark in enumerate(MARKS)},
+        {mark: {name: int(count[index]) for name, count in sums.items()} for index, mark in enumerate(MARKS)},
     )

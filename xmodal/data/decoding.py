@@ -229,8 +229,8 @@ def _gif_on_white(encoded: tf.Tensor) -> tf.Tensor:
 
     def laid() -> tf.Tensor:
         flags = headers.number(encoded, control + 3, 1)
-        place = colours + 3 * headers.number(encoded, control + 6, 1)
-        white = _replaced(encoded, place, tf.constant(b"\xff\xff\xff"))
+        index = colours + 3 * headers.number(encoded, control + 6, 1)
+        white = _replaced(encoded, index, tf.constant(b"\xff\xff\xff"))
         opaque = tf.gather(BYTES, tf.bitwise.bitwise_and(flags, 0xFE))
         return _replaced(white, control + 3, opaque)
 

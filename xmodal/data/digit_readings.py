@@ -9,10 +9,10 @@ from xmodal.text.typos import mistyped
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 # What a hasty reader takes each digit for.
 LOOKALIKES = ("69", "74", "71", "85", "97", "36", "05", "19", "36", "47")
-WORDINGS = ("{}", "a {}", "number {}", "the digit {}", "looks like {}", "I read {}", "{}, I think")
+TEMPLATES = ("{}", "a {}", "number {}", "the digit {}", "looks like {}", "I read {}", "{}, I think")
 
 
-def typed_readings(digits: Sequence[int], *, misread: float, slips: float, seed: int) -> np.ndarray:
+def typed_captions(digits: Sequence[int], *, misread: float, slips: float, seed: int) -> np.ndarray:
     """Writes down what somebody read in the picture of each digit.
 
     Half of the readings are in figures. All chance follows from the seed and the place of a digit.
@@ -30,9 +30,9 @@ def typed_readings(digits: Sequence[int], *, misread: float, slips: float, seed:
     wrong = chance.random(len(digits)) < misread
     other = chance.integers(2, size=len(digits))
     figures = chance.integers(2, size=len(digits)).astype(bool)
-    wordings = chance.integers(len(WORDINGS), size=len(digits))
+    wordings = chance.integers(len(TEMPLATES), size=len(digits))
     texts = []
-    for place, digit in enumerate(digits):
-        read = int(LOOKALIKES[digit][other[place]]) if wrong[place] else digit
-        texts.append(WORDINGS[wordings[place]].format(read if figures[place] else WORDS[read]))
+    for index, digit in enumerate(digits):
+        read = int(LOOKALIKES[digit][other[index]]) if wrong[index] else digit
+        texts.append(TEMPLATES[wordings[index]].format(read if figures[index] else WORDS[read]))
     return mistyped(texts, slips, (seed, 1))

@@ -13,7 +13,7 @@ from xmodal.data.folders import NOWHERE, name_in
 from xmodal.data.labelled_folders import FileKind, labelled_files
 from xmodal.data.sources import RawExamples, permission_errors, source_reader
 from xmodal.data.table_format import TableFormat, decoded, fallen_warning
-from xmodal.data.tables import MOST_BYTES, TABLES, read_tables
+from xmodal.data.tables import MAX_BYTES, TABLES, read_tables
 from xmodal.data.tfds import prepared_builder, require_features, tfds_examples
 
 Source = Callable[[str, TableFormat, Path, bool], RawExamples]
@@ -26,11 +26,13 @@ def read_documents(dataset: str, table_format: TableFormat, cache: Path, offline
     Raises:
         UserError: for a source that is not known, or not there.
     """
-    read, place = source_reader(DOCUMENT_SOURCES, dataset, "documents")
-    return read(place, table_format, cache, offline)
+    read, location = source_reader(DOCUMENT_SOURCES, dataset, "documents")
+    return read(location, table_format, cache, offline)
 
 
-def _read_named(name: str, place: str, table_format: TableFormat, cache: Path, offline: bool) -> RawExamples:
+def _read_named(
+    name: str, location: str, table_format: TableFormat, cache: Path, offline: bool
+) -> RawExamples:
     """Reads Orange's tables: three lines of heading, then a class, a tab and a text without tabs."""
     folder = locate(name, cache=cache, offline=offline)
     examples = []
@@ -46,8 +48,8 @@ def _read_named(name: str, place: str, table_format: TableFormat, cache: Path, o
 # A folder of .txt files.
 
 
-def _read_folder(place: str, table_format: TableFormat, cache: Path, offline: bool) -> RawExamples:
-    root = path_of(place)
+def _read_folder(location: str, table_format: TableFormat, cache: Path, offline: bool) -> RawExamples:
+    root = path_of(location)
     if not root.is_dir():
         raise UserError(f"the folder {str(root)!r} does not exist", "check the path of `documents`")
     files, warnings = labelled_files(root, FileKind(".txt files", _reason_against, _class_by_name))
@@ -78,7 +80,7 @@ def _class_by_name(path: Path) -> str:
 
 def _content(path: Path) -> bytes:
     try:
-        return read_regular(path, MOST_BYTES)
+        return read_regular(path, MAX_BYTES)
     except NotReadable as error:
         raise UserError(
             f"the file {str(path)!r} is not read: {error.strerror}, the most of a document",
@@ -86,8 +88,10 @@ def _content(path: Path) -> bytes:
         ) from error
 
 
-def _read_table(kind: str, place: str, table_format: TableFormat, cache: Path, offline: bool) -> RawExamples:
-    return read_tables(kind, path_of(place), table_format)
+def _read_table(
+    kind: str, location: str, table_format: TableFormat, cache: Path, offline: bool
+) -> RawExamples:
+    return read_tables(kind, path_of(location), table_format)
 
 
 def _read_tfds(name: str, table_format: TableFormat, cache: Path, offline: bool) -> RawExamples:

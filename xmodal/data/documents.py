@@ -30,7 +30,7 @@ from xmodal.data.table_format import TableFormat, require_encodings
 from xmodal.text.cleaning import prepare_texts
 
 # With more, the comparison of nearly equal documents would take minutes.
-MOST_COMPARED = 20_000
+MAX_COMPARED = 20_000
 
 
 @dataclass(frozen=True)
@@ -183,7 +183,7 @@ def _wordless(examples: Sequence[Example]) -> tuple[str, ...]:
 
 def _nearly_same(examples: Sequence[Example]) -> tuple[str, ...]:
     """Warns of documents that are not the same as, but nearly as, one of another split."""
-    if len(examples) > MOST_COMPARED:
+    if len(examples) > MAX_COMPARED:
         return ()
     # Those with the same words are told already.
     first = {example.digest: example for example in reversed(examples)}

@@ -8,7 +8,7 @@ READ = ("JPEG", "PNG", "GIF", "BMP", "WebP")
 UNREAD = "images of kinds that are not read: convert them to JPEG or PNG"
 OTHERS = "files other than images, which are not read"
 # What is decoded is held in memory as a whole.
-MOST_BYTES = 512 * 2**20
+MAX_BYTES = 512 * 2**20
 
 SUFFIXES = {
     **dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif"), "JPEG"),

@@ -10,7 +10,7 @@ from functools import partial
 import tensorflow as tf
 
 # Segments or chunks that are looked at for EXIF; a file may have thousands of them.
-MOST_STEPS = 1000
+MAX_STEPS = 1000
 # Kinds that are decoded, and how all but WebP begin.
 KINDS = ("JPEG", "PNG", "GIF", "BMP", "WebP")
 SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"BM")
@@ -124,7 +124,7 @@ def gif_transparency(encoded: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         lambda at, inside, control: (at < length) & (inside | tf.equal(number(encoded, at, 1), 0x21)),
         step,
         (13 + size_of_table(number(encoded, 10, 1)), tf.constant(False), tf.constant(0, tf.int64)),
-        maximum_iterations=MOST_STEPS,
+        maximum_iterations=MAX_STEPS,
     )
     has_own_colours = number(encoded, frame + 9, 1) >= 128
     is_transparent = (control > 0) & tf.equal(number(encoded, control + 3, 1) % 2, 1)
@@ -165,7 +165,7 @@ def _first(encoded: tf.Tensor, start: int, step: Callable) -> tf.Tensor:
         lambda found, at: tf.equal(found, 0) & (at < length),
         lambda found, at: step(encoded, at),
         (tf.constant(0, tf.int64), tf.constant(start, tf.int64)),
-        maximum_iterations=MOST_STEPS,
+        maximum_iterations=MAX_STEPS,
     )
     return found
 

@@ -34,8 +34,8 @@ def read_images(dataset: str, cache: Path, offline: bool) -> RawExamples:
             f"`dataset={dataset!r}` has no labels, which are to be learned from here",
             f"give one of {', '.join(IMAGE_SOURCES)}",
         )
-    read, place = source_reader(IMAGE_SOURCES, dataset, "dataset")
-    return read(place, cache, offline)
+    read, location = source_reader(IMAGE_SOURCES, dataset, "dataset")
+    return read(location, cache, offline)
 
 
 def is_unlabelled(dataset: str) -> bool:
@@ -50,8 +50,8 @@ def read_unlabelled(dataset: str, cache: Path, offline: bool) -> RawExamples:
     Raises:
         UserError: for a source that is not known, not there or empty.
     """
-    read, place = source_reader(UNLABELLED_SOURCES, dataset, "dataset")
-    root = read(place, cache, offline)
+    read, location = source_reader(UNLABELLED_SOURCES, dataset, "dataset")
+    root = read(location, cache, offline)
     if not root.is_dir():
         raise UserError(f"the folder {str(root)!r} does not exist", "check the path of `dataset`")
     left_out: LeftOut = {}
@@ -78,12 +78,12 @@ def _digits(table: Path) -> list[Example]:
     ]
 
 
-def _read_digits(place: str, cache: Path, offline: bool) -> RawExamples:
+def _read_digits(location: str, cache: Path, offline: bool) -> RawExamples:
     return RawExamples(load_digits(cache, offline))
 
 
-def _read_folder(place: str, cache: Path, offline: bool) -> RawExamples:
-    root = path_of(place)
+def _read_folder(location: str, cache: Path, offline: bool) -> RawExamples:
+    root = path_of(location)
     if not root.is_dir():
         raise UserError(f"the folder {str(root)!r} does not exist", "check the path of `dataset`")
     files, warnings = labelled_files(root, FileKind("images", reason_against))
@@ -91,8 +91,8 @@ def _read_folder(place: str, cache: Path, offline: bool) -> RawExamples:
     return RawExamples(examples, warnings=warnings)
 
 
-def _read_csv(place: str, cache: Path, offline: bool) -> RawExamples:
-    path = path_of(place)
+def _read_csv(location: str, cache: Path, offline: bool) -> RawExamples:
+    path = path_of(location)
     if not path.is_file():
         raise UserError(f"the file {str(path)!r} does not exist", "check the path of `dataset`")
     rows, warnings = read_rows("csv", path, IMAGE_COLUMNS)
@@ -126,8 +126,8 @@ IMAGE_SOURCES: dict[str, Callable[[str, Path, bool], RawExamples]] = {
 
 # The same of images without labels: place, folder of downloaded data, offline -> the folder with the images.
 UNLABELLED_SOURCES: dict[str, Callable[[str, Path, bool], Path]] = {
-    "unlabelled:PATH": lambda place, cache, offline: path_of(place),
-    "sample_photographs": lambda place, cache, offline: locate(
+    "unlabelled:PATH": lambda location, cache, offline: path_of(location),
+    "sample_photographs": lambda location, cache, offline: locate(
         "sample_photographs", cache=cache, offline=offline
     ),
 }

@@ -17,7 +17,7 @@ from xmodal.data.augmentation import augmented, draws
 from xmodal.data.batches import Batches
 from xmodal.data.decoding import MAX_PIXELS, decode, decoded_pixels
 from xmodal.data.examples import IMAGES, Columns, Example, ExampleSplit, columns, digests_of
-from xmodal.data.image_files import MOST_BYTES
+from xmodal.data.image_files import MAX_BYTES
 from xmodal.data.image_sources import read_images, read_unlabelled
 from xmodal.data.loading import Scanned, SplitData, split_and_audit
 
@@ -81,7 +81,7 @@ class ImageSplit(ExampleSplit):
     def encoded(self, index: int) -> bytes:
         """Returns the bytes of one image."""
         item = self.items[index]
-        return item if self.in_memory else read_regular(item, MOST_BYTES)
+        return item if self.in_memory else read_regular(item, MAX_BYTES)
 
     def spread(self, most: int) -> np.ndarray:
         """Returns the positions of `most` images, or of all, evenly from the first to the last."""

@@ -88,8 +88,8 @@ def labelled_files(root: Path, kind: FileKind) -> tuple[list[LabelledFile], tupl
             found.append(LabelledFile(path, folder.class_name, folder.split))
             if path.parent != folder.path:
                 inner[folder.path].append(path)
-    for place, split in layout.around:
-        files = wanted_files(list(files_in(place, left_out)), _leads_nowhere, left_out)
+    for folder_at, split in layout.around:
+        files = wanted_files(list(files_in(folder_at, left_out)), _leads_nowhere, left_out)
         if kind.class_by_name is None or not split:
             left_out.setdefault(BESIDE, []).extend(files)
         else:

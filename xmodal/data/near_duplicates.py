@@ -10,7 +10,7 @@ import numpy as np
 # A word, or a sign of a script that writes no blanks between them.
 _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]|[^\W\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]+")
 # Documents with fewer words say too little; of longer ones the first are looked at.
-SHORT, MOST_WORDS = 8, 200
+SHORT, MAX_WORDS = 8, 200
 # Values of a signature, in bands that are compared whole (Broder, 1997; Leskovec et al., Mining of Massive
 # Datasets, chapter 3): two documents with 80% of their runs in common meet in one of 16 bands of 4 values
 # with a probability of 0.9998.
@@ -53,7 +53,7 @@ def near_duplicates(texts: Sequence[str], splits: Sequence[str]) -> list[tuple[i
 
 def signature(text: str) -> np.ndarray | None:
     """Returns the MinHash of a document (64,): the smallest values of its runs under as many hashes."""
-    words = [match[0] for match in islice(_WORD.finditer(text.lower()), MOST_WORDS)]
+    words = [match[0] for match in islice(_WORD.finditer(text.lower()), MAX_WORDS)]
     if len(words) < SHORT:
         return None
     codes = np.array([zlib.crc32(word.encode("utf-8", "surrogatepass")) for word in words], np.uint64)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from xmodal.core.errors import UserError
 from xmodal.core.files import path_of
-from xmodal.data.digit_readings import typed_readings
+from xmodal.data.digit_readings import typed_captions
 from xmodal.data.image_sources import load_digits
 from xmodal.data.sources import RawExamples, permission_errors, source_reader
 from xmodal.data.split_names import with_splits
@@ -28,7 +28,7 @@ class PairSettings:
         cache: folder of downloaded data.
         offline: reach for nothing.
         image_folder: what the paths of images are relative to, by default the table's own folder.
-        misread, typing_slips: of the readings of mnist_5k, see `typed_readings`.
+        misread, typing_slips: of the readings of mnist_5k, see `typed_captions`.
         seed: of these readings.
     """
 
@@ -48,22 +48,22 @@ def read_pairs(source: str, settings: PairSettings) -> RawExamples:
     Raises:
         UserError: for a source that is not known, or not there, or a pair without both sides.
     """
-    read, place = source_reader(PAIR_SOURCES, source, "pairs")
-    return read(place, settings)
+    read, location = source_reader(PAIR_SOURCES, source, "pairs")
+    return read(location, settings)
 
 
-def _read_digits(place: str, settings: PairSettings) -> RawExamples:
-    """Returns the digits of mnist_5k with written readings, see `typed_readings`."""
+def _read_digits(location: str, settings: PairSettings) -> RawExamples:
+    """Returns the digits of mnist_5k with written readings, see `typed_captions`."""
     examples = load_digits(settings.cache, settings.offline)
     digits = [int(example.class_name) for example in examples]
-    texts = typed_readings(digits, misread=settings.misread, slips=settings.typing_slips, seed=settings.seed)
+    texts = typed_captions(digits, misread=settings.misread, slips=settings.typing_slips, seed=settings.seed)
     named = zip((example.id for example in examples), texts, strict=True)
     return RawExamples(examples, texts=dict(named))
 
 
-def _read_table(kind: str, place: str, settings: PairSettings) -> RawExamples:
+def _read_table(kind: str, location: str, settings: PairSettings) -> RawExamples:
     table_format, image_folder = settings.table_format, settings.image_folder
-    path = path_of(place)
+    path = path_of(location)
     if not path.is_file():
         raise UserError(f"the file {str(path)!r} does not exist", "check the path of `pairs`")
     if image_folder and not image_folder.is_dir():

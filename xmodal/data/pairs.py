@@ -142,18 +142,18 @@ def _scanned(examples: list[Example], texts: Mapping[str, str], bad_images: str,
     Returns:
         The examples, a scan of each, and a warning of these pairs.
     """
-    pictured = [place for place, example in enumerate(examples) if example.item]
+    pictured = [index for index, example in enumerate(examples) if example.item]
     pixels = partial(decoded_pixels, max_pixels=max_pixels)
-    found = dict(zip(pictured, scan([examples[place].item for place in pictured], pixels), strict=True))
-    bad = [(examples[place].id, seen.problem) for place, seen in found.items() if seen.problem]
+    found = dict(zip(pictured, scan([examples[index].item for index in pictured], pixels), strict=True))
+    bad = [(examples[index].id, seen.problem) for index, seen in found.items() if seen.problem]
     if bad and len(bad) == len(found):
         raise UserError(
             f"none of the {len(bad)} images can be read: {reasons(bad)}",
             "check the column of the images and `image_folder`",
         )
     kept, scans, textual = [], [], []
-    for place, example in enumerate(examples):
-        seen, text = found.get(place), texts[example.id]
+    for index, example in enumerate(examples):
+        seen, text = found.get(index), texts[example.id]
         if seen is None or (seen.problem and text and bad_images == "skip"):
             if seen is not None:
                 textual.append((example.id, seen.problem))

@@ -8,7 +8,7 @@ from xmodal.text.personal_data import MARKS
 
 # What could be an address, a number of many digits, or a URL: few names have that, and they alone are read.
 DOUBTFUL = re.compile(r"@|%40|://|\d(?:[ ().+/-]?\d){7}|[A-Za-z]{2}\d\d ?[A-Za-z0-9]{4}")
-MOST = 1000
+MAX_NAMES = 1000
 
 
 def personal_warnings(class_names: Sequence[str], ids: Sequence[str]) -> tuple[str, ...]:
@@ -16,7 +16,7 @@ def personal_warnings(class_names: Sequence[str], ids: Sequence[str]) -> tuple[s
 
     Args:
         class_names: the names of the classes.
-        ids: the names of the examples; of the doubtful ones, `MOST` are looked at.
+        ids: the names of the examples; of the doubtful ones, `MAX_NAMES` are looked at.
     """
     found = {"class names": _marks(class_names), "file names": _marks(ids)}
     told = [f"{what} ({', '.join(marks)})" for what, marks in found.items() if marks]
@@ -26,7 +26,7 @@ def personal_warnings(class_names: Sequence[str], ids: Sequence[str]) -> tuple[s
 
 
 def _marks(names: Sequence[str]) -> list[str]:
-    doubtful = [name for name in names if DOUBTFUL.search(name)][:MOST]
+    doubtful = [name for name in names if DOUBTFUL.search(name)][:MAX_NAMES]
     if not doubtful:
         return []
     _, counts = prepare_texts([name.replace("/", " ") for name in doubtful])

@@ -10,7 +10,7 @@ import numpy as np
 BLOCK = 4096
 
 
-class StoredRows:
+class NpyRows:
     """The rows of a .npy file, read one by one.
 
     The file stays open: another process may remove its name.
@@ -38,14 +38,14 @@ class StoredRows:
         return rows
 
 
-class Rows:
+class ArrayShards:
     """Rows (N, ...) in parts that are held in memory or stored; memory has those that are asked for.
 
     Args:
         parts: at least one, of equal shapes but for the number of rows.
     """
 
-    def __init__(self, parts: Iterable[np.ndarray | StoredRows]):
+    def __init__(self, parts: Iterable[np.ndarray | NpyRows]):
         self.parts = tuple(parts)
         self._ends = np.cumsum([len(part) for part in self.parts])
         self.shape = (int(self._ends[-1]), *self.parts[0].shape[1:])

@@ -32,7 +32,7 @@ def without_look_alikes(
     for name in counts:
         alike.setdefault(plain_name(name), []).append(name)
     groups = [names for names in alike.values() if len(names) > 1]
-    warnings = [_told(names, counts, merge) for names in groups]
+    warnings = [_warning(names, counts, merge) for names in groups]
     missing = [repr(name) for name in counts if name.casefold().strip() in NO_LABELS]
     if missing:
         warnings.append(f"classes that are named as missing values are: {first_few(missing)}")
@@ -53,7 +53,7 @@ def plain_name(name: str) -> str:
     return plain
 
 
-def _told(names: Iterable[str], counts: Counter[str], merge: bool) -> str:
+def _warning(names: Iterable[str], counts: Counter[str], merge: bool) -> str:
     listed = ", ".join(f"{name!r} ({counts[name]})" for name in sorted(names))
     end = (
         "are one class (`merge_names`)" if merge else "are separate classes; `merge_names` makes one of them"

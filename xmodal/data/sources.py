@@ -64,10 +64,10 @@ def source_reader(sources: Mapping[str, Reader], source: str, flag: str) -> tupl
         True
     """
     forms = {form.partition(":")[0]: form for form in sources}
-    kind, colon, place = source.partition(":")
+    kind, colon, location = source.partition(":")
     form = forms.get(kind)
-    if form is not None and (colon and place if ":" in form else not colon):
-        return sources[form], place
+    if form is not None and (colon and location if ":" in form else not colon):
+        return sources[form], location
     likely = source and _kind_of(path_of(source), forms)
     if likely:
         raise UserError(f"`{flag}={source!r}` does not say what it is", f"did you mean '{likely}:{source}'?")

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from xmodal.core.errors import UserError
-from xmodal.core.formatting import cut, first_few
+from xmodal.core.formatting import first_few, truncate
 from xmodal.data.examples import Example
 from xmodal.data.file_advice import ending_of
 from xmodal.data.shares import most_probable, parsed_shares, share_columns
@@ -22,7 +22,7 @@ from xmodal.data.table_format import TableFormat, fallen_warning, not_in, requir
 from xmodal.data.typed_tables import TYPED_TABLES, typed_rows
 
 # No document is longer; what is, is a file of another kind, and it would fill the memory.
-MOST_BYTES = 16 * 2**20
+MAX_BYTES = 16 * 2**20
 TABLES = ("csv", "tsv", "jsonl", *TYPED_TABLES)
 
 
@@ -181,8 +181,8 @@ def _opens(path: Path) -> Callable[..., IO]:
 
 def _bounded_lines(path: Path, file: IO[str]) -> Iterator[str]:
     """Yields lines without ever holding one that is too long for a document."""
-    while line := file.readline(MOST_BYTES):
-        if len(line) == MOST_BYTES:
+    while line := file.readline(MAX_BYTES):
+        if len(line) == MAX_BYTES:
             raise _too_long(path)
         yield line
 
@@ -220,7 +220,7 @@ def _as_asked(found: Sequence[str], table_format: TableFormat) -> list[str]:
 
 def _too_long(path: Path) -> UserError:
     return UserError(
-        f"{str(path)!r} holds a row of more than {MOST_BYTES // 2**20} MB",
+        f"{str(path)!r} holds a row of more than {MAX_BYTES // 2**20} MB",
         "check that it is a table with a document a row",
     )
 
@@ -228,7 +228,7 @@ def _too_long(path: Path) -> UserError:
 @contextlib.contextmanager
 def _long_fields() -> Iterator[None]:
     """The csv module's own limit, 128 kB, is short for a document."""
-    before = csv.field_size_limit(MOST_BYTES)
+    before = csv.field_size_limit(MAX_BYTES)
     try:
         yield
     finally:
@@ -287,7 +287,7 @@ def _heading(table: csv.DictReader, path: Path, table_format: TableFormat) -> di
         remedy = f"name its columns with {flags}, what stands between them with `separator`"
         if table_format.content == ("image",):
             remedy = "its first line must name the columns image,label and, optionally, split"
-        listed = first_few([repr(cut(name, 60)) for name in found], 12) or "none"
+        listed = first_few([repr(truncate(name, 60)) for name in found], 12) or "none"
         raise UserError(
             f"{str(path)!r} has no column {missing[0]!r} among {listed}",
             remedy,

@@ -17,7 +17,7 @@ from xmodal.core.formatting import first_few
 from xmodal.core.reading import read_regular
 
 # No such table has more.
-MOST_BYTES = 64 * 2**20
+MAX_BYTES = 64 * 2**20
 
 
 @dataclass(frozen=True)
@@ -205,7 +205,7 @@ def _answered(path: Path, flag: str) -> dict[str, str]:
 def _pairs(path: Path, flag: str, first: str, second: str) -> Iterator[tuple[int, tuple[str, str]]]:
     """Yields what two columns of a CSV hold in each line, with the line's number."""
     try:
-        text = read_regular(path, MOST_BYTES).decode("utf-8-sig")
+        text = read_regular(path, MAX_BYTES).decode("utf-8-sig")
         rows = list(csv.DictReader(io.StringIO(text, newline="")))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{flag} cannot be read ({error})", "give a CSV file in UTF-8") from error

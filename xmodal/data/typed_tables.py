@@ -8,17 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from xmodal.core.errors import UserError
-from xmodal.core.formatting import cut
+from xmodal.core.formatting import truncate
 from xmodal.core.reading import read_regular
 
 MAX_BYTES = 2**30
 # What a file of a kind is called in messages.
 NAMES = {"json": "JSON", "parquet": "Parquet", "arrow": "Arrow", "xlsx": "Excel"}
 
-Rows = Iterator[Mapping[str, Any]]
+ArrayShards = Iterator[Mapping[str, Any]]
 
 
-def typed_rows(kind: str, path: Path, encoding: str = "utf-8") -> Rows:
+def typed_rows(kind: str, path: Path, encoding: str = "utf-8") -> ArrayShards:
     """Yields the rows of a table, each a cell by its column.
 
     A number that stands for a class, as Hugging Face `datasets` keeps one, becomes the name of the class.
@@ -38,7 +38,7 @@ def typed_rows(kind: str, path: Path, encoding: str = "utf-8") -> Rows:
         raise
     # What the libraries say of damaged files may be anything.
     except Exception as error:
-        reason = cut(" ".join(str(error).split()), 200) or type(error).__name__
+        reason = truncate(" ".join(str(error).split()), 200) or type(error).__name__
         raise UserError(
             f"{str(path)!r} cannot be read as {NAMES[kind]} ({reason})", "check the file, or save it anew"
         ) from error
@@ -49,7 +49,7 @@ def columns_of(kind: str, path: Path) -> list[str]:
     return list(next(typed_rows(kind, path), {}))
 
 
-def _json_rows(path: Path, encoding: str) -> Rows:
+def _json_rows(path: Path, encoding: str) -> ArrayShards:
     content = read_regular(path, MAX_BYTES)
     if path.suffix == ".gz":
         with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
@@ -62,7 +62,7 @@ def _json_rows(path: Path, encoding: str) -> Rows:
     yield from rows
 
 
-def _parquet_rows(path: Path, encoding: str) -> Rows:
+def _parquet_rows(path: Path, encoding: str) -> ArrayShards:
     from pyarrow import parquet
 
     with parquet.ParquetFile(path) as file:
@@ -71,7 +71,7 @@ def _parquet_rows(path: Path, encoding: str) -> Rows:
             yield from (_with_names(row, names) for row in batch.to_pylist())
 
 
-def _arrow_rows(path: Path, encoding: str) -> Rows:
+def _arrow_rows(path: Path, encoding: str) -> ArrayShards:
     import pyarrow
 
     for file in sorted(path.glob("*.arrow")) if path.is_dir() else [path]:
@@ -98,7 +98,7 @@ def _with_names(row: dict[str, Any], names: Mapping[str, list[str]]) -> dict[str
     return row | named
 
 
-def _excel_rows(path: Path, encoding: str) -> Rows:
+def _excel_rows(path: Path, encoding: str) -> ArrayShards:
     try:
         from openpyxl import load_workbook
     except ImportError as error:
@@ -125,7 +125,7 @@ def _cell(value: Any) -> str:
 
 
 # The kind of a table -> what reads a file and its encoding.
-TYPED_TABLES: dict[str, Callable[[Path, str], Rows]] = {
+TYPED_TABLES: dict[str, Callable[[Path, str], ArrayShards]] = {
     "json": _json_rows,
     "parquet": _parquet_rows,
     "arrow": _arrow_rows,

@@ -12,7 +12,7 @@ Z95 = NormalDist().inv_cdf(0.975)
 
 
 @dataclass(frozen=True)
-class Gain:
+class Comparison:
     """The difference in accuracy between two ways, a and b, to answer for the same examples.
 
     Attributes:
@@ -45,7 +45,7 @@ def wilson_interval(right: int, n: int) -> tuple[float, float]:
 
 def compare_paired(
     a_right: np.ndarray, b_right: np.ndarray, *, what: str = "transfer", unit: str = "images"
-) -> Gain:
+) -> Comparison:
     """Compares the accuracy of two ways to answer for the same examples.
 
     The interval is method 10 of Newcombe 1998 ("Improved confidence intervals for the difference
@@ -59,8 +59,8 @@ def compare_paired(
         what, unit: words of the sentence: what was tried, and what the examples are.
 
     Returns:
-        A `Gain`: the difference of the accuracies and its 95% interval, both as shares from -1 to 1, and
-        the finding as a sentence, in points (hundredths).
+        A `Comparison`: the difference of the accuracies and its 95% interval, both as shares from -1 to 1,
+        and the finding as a sentence, in points (hundredths).
 
     Raises:
         ValueError: for no examples, or arrays that are not (N,) booleans of the same N.
@@ -82,10 +82,12 @@ def compare_paired(
     only_a, only_b = int((a_right & ~b_right).sum()), int((b_right & ~a_right).sum())
     difference = (only_a - only_b) / n
     ci95 = _newcombe_interval(int((a_right & b_right).sum()), only_a, only_b, n)
-    return Gain(difference, ci95, n, only_a, only_b, gain_sentence(difference, ci95, n, what, unit))
+    return Comparison(
+        difference, ci95, n, only_a, only_b, comparison_sentence(difference, ci95, n, what, unit)
+    )
 
 
-def gain_sentence(difference: float, ci95: tuple[float, float], n: int, what: str, unit: str) -> str:
+def comparison_sentence(difference: float, ci95: tuple[float, float], n: int, what: str, unit: str) -> str:
     """Says whether something helped, hurt or made no difference that can be shown.
 
     Args:

@@ -270,11 +270,11 @@ def reliability(probabilities: np.ndarray, labels: np.ndarray, bins: int = 15) -
     confidence = probabilities.max(axis=1)
     right = probabilities.argmax(axis=1) == labels
     # The inner edges only: a confidence that rounding has put a little over 1 is in the last bin.
-    place = np.searchsorted(edges[1:-1], confidence, side="left")
-    count = np.bincount(place, minlength=bins)
+    index = np.searchsorted(edges[1:-1], confidence, side="left")
+    count = np.bincount(index, minlength=bins)
 
     def means(values: np.ndarray) -> tuple[float | None, ...]:
-        sums = np.bincount(place, values, bins)
+        sums = np.bincount(index, values, bins)
         return tuple(float(total / here) if here else None for total, here in zip(sums, count, strict=True))
 
     return Reliability(tuple(edges.tolist()), tuple(count.tolist()), means(confidence), means(right))

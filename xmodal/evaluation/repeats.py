@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
-from xmodal.evaluation.intervals import Z95, Gain, gain_sentence
+from xmodal.evaluation.intervals import Z95, Comparison, comparison_sentence
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ def mean_of(values: np.ndarray) -> Mean:
     return Mean(mean, (mean - half, mean + half))
 
 
-def repeated_gain(a_right: np.ndarray, b_right: np.ndarray, *, what: str, unit: str) -> Gain:
+def repeated_comparison(a_right: np.ndarray, b_right: np.ndarray, *, what: str, unit: str) -> Comparison:
     """Compares the accuracy of two ways to answer that were both tried with the same S seeds.
 
     Args:
@@ -47,17 +47,17 @@ def repeated_gain(a_right: np.ndarray, b_right: np.ndarray, *, what: str, unit: 
     gain = mean_of(a_right.astype(float) - b_right.astype(float))
     seeds, examples = a_right.shape
     unit = f"{unit} and {_number(seeds)}"
-    return Gain(
+    return Comparison(
         difference=gain.value,
         ci95=gain.ci95,
         n=examples,
         only_a=int((a_right & ~b_right).sum()),
         only_b=int((b_right & ~a_right).sum()),
-        sentence=gain_sentence(gain.value, gain.ci95, examples, what, unit),
+        sentence=comparison_sentence(gain.value, gain.ci95, examples, what, unit),
     )
 
 
-def beyond_chance(right: np.ndarray, chance: float, *, what: str, unit: str) -> Gain:
+def beyond_chance(right: np.ndarray, chance: float, *, what: str, unit: str) -> Comparison:
     """Compares an accuracy that was measured with S seeds with that of answers drawn at random.
 
     Args:
@@ -76,7 +76,7 @@ def beyond_chance(right: np.ndarray, chance: float, *, what: str, unit: str) -> 
         found = f"was {'better' if low > 0 else 'worse'} than chance"
     points = f"{100 * gain.value:+.1f} points (95% {100 * low:.1f} to {100 * high:.1f})"
     sentence = f"{what} {found}: {points} beyond {chance:.1%}"
-    return Gain(gain.value, gain.ci95, examples, int(right.sum()), int((~right).sum()), sentence)
+    return Comparison(gain.value, gain.ci95, examples, int(right.sum()), int((~right).sum()), sentence)
 
 
 def _number(seeds: int) -> str:

@@ -11,10 +11,10 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from xmodal.core.command import Parser, require_png
-from xmodal.core.console import say_error, write_out
+from xmodal.core.console import log_error, write_out
 from xmodal.core.errors import UserError
-from xmodal.core.files import path_of, target_of, whole_file, write_text
-from xmodal.core.formatting import cut, escaped, printable
+from xmodal.core.files import atomic_write, path_of, target_of, write_text
+from xmodal.core.formatting import escaped, printable, truncate
 from xmodal.data.table_format import TableFormat, require_encodings
 from xmodal.export.asked_files import (
     BLANK,
@@ -100,8 +100,8 @@ def as_csv(answers: Sequence[Answer], items: Sequence[Item] = ()) -> str:
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(map(_cell, head))
-    for place, answer in enumerate(answers):
-        cells = [items[place].row.get(name, "") for name in columns]
+    for index, answer in enumerate(answers):
+        cells = [items[index].row.get(name, "") for name in columns]
         shares = [answer.probabilities.get(name, "") for name in classes]
         probability = "" if answer.problem else answer.probability
         told = [answer.item, answer.label, probability, answer.read, answer.problem]
@@ -121,7 +121,7 @@ def as_table(answers: Sequence[Answer]) -> str:
     """Returns the answers for the console: the label, the next likely one, and what was read."""
     rows = [("item", "label", "", "or else", "", "read")]
     for answer in answers:
-        name = cut(printable(answer.item), 40, keep="end")
+        name = truncate(printable(answer.item), 40, keep="end")
         if answer.problem:
             rows.append((name, "-", "", "", "", printable(answer.problem)))
             continue
@@ -130,11 +130,11 @@ def as_table(answers: Sequence[Answer]) -> str:
         rows.append(
             (
                 name,
-                cut(printable(answer.label), 30),
+                truncate(printable(answer.label), 30),
                 f"{answer.probability:.1%}",
-                cut(printable(other), 30),
+                truncate(printable(other), 30),
                 f"{share:.1%}" if other else "",
-                cut(printable(answer.read), 60),
+                truncate(printable(answer.read), 60),
             )
         )
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -148,7 +148,7 @@ def as_sheet(pictured: Sequence[tuple[Item, Answer]]) -> bytes:
     rows = []
     for start in range(0, len(pictured), COLUMNS):
         row = pictured[start : start + COLUMNS]
-        ends = dict.fromkeys(cut(row[place][0].name, 60, keep="end") for place in (0, -1))
+        ends = dict.fromkeys(truncate(row[index][0].name, 60, keep="end") for index in (0, -1))
         shown = [
             (thumbnail(item.content, SIDE), f"{answer.probability:.0%} {answer.label}")
             for item, answer in row
@@ -200,9 +200,9 @@ def answer(options: argparse.Namespace, answers_of: Callable[[Sequence[Item]], I
         options.items, options.text, getattr(options, "pair", ()), table_format, options.image_column
     )
     for warning in warnings:
-        say_error(f"warning: {printable(warning)}")
+        log_error(f"warning: {printable(warning)}")
     answers = list(answers_of(items))
-    told = _told(options.format, items, answers)
+    told = _format_answers(options.format, items, answers)
     if options.output:
         write_text(options.output, told, WRITTEN, overwrite=options.overwrite)
     else:
@@ -218,7 +218,7 @@ def answer(options: argparse.Namespace, answers_of: Callable[[Sequence[Item]], I
         )
 
 
-def _told(form: str | None, items: Sequence[Item], answers: Sequence[Answer]) -> str:
+def _format_answers(form: str | None, items: Sequence[Item], answers: Sequence[Answer]) -> str:
     form = form or ("csv" if any(item.row for item in items) else "table")
     if form == "csv":
         return as_csv(answers, items)
@@ -233,7 +233,7 @@ def _write_sheet(path: Path, items: Sequence[Item], answers: Sequence[Answer], o
     if not pictured:
         raise UserError("there is no picture with an answer for `sheet`", "give pictures, or leave it out")
     drawn = as_sheet(pictured[:SHOWN])
-    with whole_file(path, SHEET, overwrite=overwrite) as file:
+    with atomic_write(path, SHEET, overwrite=overwrite) as file:
         file.write(drawn)
     if len(pictured) > SHOWN:
-        say_error(f"{path} has the first {SHOWN} of {len(pictured)} pictures")
+        log_error(f"{path} has the first {SHOWN} of {len(pictured)} pictures")

@@ -11,7 +11,7 @@ from xmodal.data.file_advice import ending_of
 from xmodal.data.folders import LeftOut, files_under, printable, warnings_of
 from xmodal.data.image_files import kind_of_file
 from xmodal.data.table_format import TableFormat, decoded
-from xmodal.data.tables import MOST_BYTES, TABLES, path_beside, read_rows
+from xmodal.data.tables import MAX_BYTES, TABLES, path_beside, read_rows
 from xmodal.export.predictor import Item
 
 TEXT = ".txt"
@@ -39,7 +39,7 @@ def item_of_file(path: Path, table_format: TableFormat) -> Item:
     """Reads a text, when the name ends in .txt, or an image; one that cannot be read has a problem."""
     name, is_text = printable(path), path.suffix.lower() == TEXT
     try:
-        content = read_regular(path, MOST_BYTES if is_text else image_files.MOST_BYTES)
+        content = read_regular(path, MAX_BYTES if is_text else image_files.MAX_BYTES)
     except OSError as error:
         return Item(name, b"", is_text, f"not readable: {error.strerror}")
     except ValueError as error:

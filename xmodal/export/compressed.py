@@ -28,7 +28,7 @@ from xmodal.report import Table
 from xmodal.tasks.text_classifier import TextClassifier
 
 # Of more test examples than these, so many are drawn.
-MOST = 2500
+MAX_EXAMPLES = 2500
 BATCH = 32
 # Examples by which a form is timed whose answers are known.
 TIMED = 8 * BATCH
@@ -50,7 +50,7 @@ class Examples:
 
 
 @dataclass(frozen=True)
-class Form:
+class Variant:
     """A form of a model, and what was measured of it.
 
     Attributes:
@@ -64,9 +64,9 @@ class Form:
     alone: float
     together: float
 
-    def part(self, places: slice) -> "Form":
+    def part(self, indices: slice) -> "Variant":
         """Returns the same form, with what it answered for some of the examples."""
-        return replace(self, probabilities=self.probabilities[places])
+        return replace(self, probabilities=self.probabilities[indices])
 
     def right(self, labels: np.ndarray) -> np.ndarray:
         """Tells of each example (N,) whether its most probable class is its label."""
@@ -74,10 +74,10 @@ class Form:
 
 
 def drawn(count: int, seed: int) -> np.ndarray:
-    """Returns the places of the examples to measure on: all of them, or `MOST`."""
-    if count <= MOST:
+    """Returns the places of the examples to measure on: all of them, or `MAX_EXAMPLES`."""
+    if count <= MAX_EXAMPLES:
         return np.arange(count)
-    return np.sort(np.random.default_rng(seed).choice(count, MOST, replace=False))
+    return np.sort(np.random.default_rng(seed).choice(count, MAX_EXAMPLES, replace=False))
 
 
 def representative_images(split: ImageSplit, seed: int) -> ImageSplit:
@@ -220,8 +220,8 @@ def image_forms(
         return {"probabilities": tf.nn.softmax(model(images, training=False) / temperature)}
 
     def calibration() -> Iterator[dict[str, np.ndarray]]:
-        for place in range(len(representative)):
-            yield {"images": images_of(tf.constant([representative.encoded(place)]))["images"].numpy()}
+        for index in range(len(representative)):
+            yield {"images": images_of(tf.constant([representative.encoded(index)]))["images"].numpy()}
 
     save_function(
         lambda image_bytes: answers(**images_of(image_bytes)),
@@ -238,7 +238,7 @@ def image_forms(
     return folders
 
 
-def chosen(tried: dict[str, Form], labels: np.ndarray) -> str:
+def chosen(tried: dict[str, Variant], labels: np.ndarray) -> str:
     """Returns the LiteRT form to keep, by what the forms answered for validation images of these labels."""
     lost = tried[FLOAT32].right(labels).sum() - tried[LITE_ACTIVATIONS].right(labels).sum()
     return LITE_ACTIVATIONS if 100 * lost <= ALLOWED * len(labels) else LITE_WEIGHTS
@@ -292,7 +292,7 @@ def lite_model(
             return converter.convert()
 
 
-def measured(folder: Path, inputs: list[bytes]) -> Form:
+def measured(folder: Path, inputs: list[bytes]) -> Variant:
     """Answers raw inputs by a form in a fresh process.
 
     Args:
@@ -313,11 +313,11 @@ def measured(folder: Path, inputs: list[bytes]) -> Form:
     if process.returncode:
         raise RuntimeError(f"the form in {folder} cannot be used: {process.stderr.strip()[-2000:]}")
     told = json.loads(process.stdout.splitlines()[-1])
-    return Form(folder_bytes(folder), np.array(told["probabilities"]), told["alone"], told["together"])
+    return Variant(folder_bytes(folder), np.array(told["probabilities"]), told["alone"], told["together"])
 
 
 def small_table(
-    forms: dict[str, Form], labels: np.ndarray, unit: str, split: str = "test", note: str = ""
+    forms: dict[str, Variant], labels: np.ndarray, unit: str, split: str = "test", note: str = ""
 ) -> Table:
     """Returns the table of forms, "float32" among them, that answered for the same examples (N,)."""
     base = forms[FLOAT32]

@@ -63,8 +63,8 @@ def timed(answer: Callable, inputs: tf.Tensor, batch_size: int) -> dict[str, obj
     Returns:
         "probabilities" (N, C), and the median milliseconds an input: "alone", and "together" in batches.
     """
-    alone = [inputs[place : place + 1] for place in range(min(len(inputs), ALONE))]
-    batches = [inputs[place : place + batch_size] for place in range(0, len(inputs), batch_size)]
+    alone = [inputs[index : index + 1] for index in range(min(len(inputs), ALONE))]
+    batches = [inputs[index : index + batch_size] for index in range(0, len(inputs), batch_size)]
     alone_ms, _ = _answers(answer, alone)
     together_ms, probabilities = _answers(answer, batches)
     return {"alone": alone_ms, "together": together_ms, "probabilities": probabilities}

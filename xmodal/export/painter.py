@@ -25,7 +25,7 @@ REMEDY = "give the folder of one that `experiment=text_to_image` saved, or prese
 Side = Annotated[int, Between(1, 4096)]
 
 # Texts (N,) and a seed -> pictures (N, H, W, 3) uint8.
-Painter = Callable[[Sequence[str], int], np.ndarray]
+ImageGenerator = Callable[[Sequence[str], int], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def save_generator(folder: Path, served: ServedGenerator) -> None:
         write_json(temporary / FACTS, {"shape": served.shape, **asdict(served.sampling)})
 
 
-def load_generator(folder: Path, steps: int | None = None, guidance: float | None = None) -> Painter:
+def load_generator(folder: Path, steps: int | None = None, guidance: float | None = None) -> ImageGenerator:
     """Loads a generator.
 
     Args:
@@ -137,7 +137,7 @@ def load_generator(folder: Path, steps: int | None = None, guidance: float | Non
     return paint
 
 
-def preset_painter(name: str, *, steps: int, guidance: float, offline: bool = False) -> Painter:
+def preset_generator(name: str, *, steps: int, guidance: float, offline: bool = False) -> ImageGenerator:
     """Loads a text-to-image model of keras-nlp, such as Stable Diffusion 3.
 
     Args:

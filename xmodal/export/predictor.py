@@ -269,7 +269,7 @@ def _require_apart(answers: Answers, vectors: np.ndarray) -> None:
         cosines = vectors[start : start + 1000] @ vectors.T
         alike = (cosines > ALIKE) & (answers.targets[start : start + 1000, None] != answers.targets)
         if alike.any():
-            one, other = (answers.texts[place] for place in np.argwhere(alike)[0] + (start, 0))
+            one, other = (answers.texts[index] for index in np.argwhere(alike)[0] + (start, 0))
             raise UserError(
                 f"the text encoder reads {one!r} and {other!r} alike",
                 "put them in other words, or use an export whose encoder reads their language",

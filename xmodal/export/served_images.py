@@ -20,9 +20,9 @@ from xmodal.export.serving import (
     has_image,
     has_text,
     labelled_answer,
-    of_length_one,
     or_black,
     pixels,
+    unit_vectors,
 )
 from xmodal.tasks.text_classifier import TextClassifier
 
@@ -179,8 +179,8 @@ class ServedImages(Labelled):
 
         Radford et al. 2021 (arXiv:2103.00020), section 3.1.4.
         """
-        vectors = of_length_one(self._read(self._text_encoder, wordings))
-        return of_length_one(tf.reduce_mean(vectors, axis=1))
+        vectors = unit_vectors(self._read(self._text_encoder, wordings))
+        return unit_vectors(tf.reduce_mean(vectors, axis=1))
 
     def _read(self, model, wordings):
         rows = model(self._preprocessor(tf.reshape(wordings, [-1])))

@@ -16,8 +16,8 @@ from xmodal.export.serving import (
     Labelled,
     Tokenizer,
     labelled_answer,
-    of_length_one,
     read_images,
+    unit_vectors,
 )
 from xmodal.models.speakers import Speaker
 from xmodal.models.text_encoder import TextEncoder
@@ -25,7 +25,7 @@ from xmodal.models.text_encoder import TextEncoder
 ANSWERS = tf.TensorSpec([None], tf.string, name="answers")
 
 # The names that a sentence has.
-SHOWN = 3
+NAMES_SHOWN = 3
 
 
 class ServedNames(Labelled):
@@ -65,7 +65,7 @@ class ServedNames(Labelled):
         self._encoder = Inference(encoder.model)
         self._tokenizer = Tokenizer(encoder.preprocessor)
         self._temperature = temperature
-        self._shown = min(SHOWN, len(texts))
+        self._shown = min(NAMES_SHOWN, len(texts))
         self._phrases = tf.constant([with_article(readable(name)) for name in speaker.class_names])
         # What is built on an export asks it for these.
         self.scale = tf.Variable(scale, trainable=False, dtype=tf.float32)
@@ -73,7 +73,7 @@ class ServedNames(Labelled):
         self.max_pixels = tf.Variable(speaker.max_pixels, trainable=False, dtype=tf.int64)
         if vectors is None:
             vectors = encoder.model.predict(encoder.padded(texts), batch_size=64, verbose=0)
-        self._vectors = tf.Variable(of_length_one(np.asarray(vectors)), trainable=False)
+        self._vectors = tf.Variable(unit_vectors(np.asarray(vectors)), trainable=False)
 
         self._concepts = ServedConcepts(speaker, bottleneck) if bottleneck else None
 
@@ -118,18 +118,18 @@ class ServedNames(Labelled):
         return tf.nn.softmax(self._speaker(images) / self._temperature)
 
     def _mixed(self, probabilities):
-        return of_length_one(tf.matmul(probabilities, self._vectors))
+        return unit_vectors(tf.matmul(probabilities, self._vectors))
 
     def _embedded(self, texts):
-        return of_length_one(self._encoder(self._tokenizer(texts)))
+        return unit_vectors(self._encoder(self._tokenizer(texts)))
 
     def _said(self, probabilities):
         """The names that the speaker gives most weight (B, K), the weights, and a sentence of both (B,)."""
-        weights, places = tf.math.top_k(probabilities, self._shown)
+        weights, indices = tf.math.top_k(probabilities, self._shown)
         percent = tf.strings.as_string(tf.cast(tf.round(100 * weights), tf.int32))
-        parts = tf.strings.join([tf.gather(self._phrases, places), " (", percent, "%)"])
+        parts = tf.strings.join([tf.gather(self._phrases, indices), " (", percent, "%)"])
         return {
-            "names": tf.gather(self._names, places),
+            "names": tf.gather(self._names, indices),
             "weights": weights,
             "sentence": tf.strings.reduce_join(parts, axis=1, separator=", "),
         }
@@ -166,7 +166,7 @@ class ServedConcepts(tf.Module):
         scores = tf.matmul(features, to_scores) + scores_bias
         logits = tf.matmul(scores, to_logits) + logits_bias
         spoke = scores * tf.gather(tf.transpose(to_logits), tf.argmax(logits, axis=1))
-        most = tf.math.top_k(spoke, min(SHOWN, spoke.shape[1])).indices
+        most = tf.math.top_k(spoke, min(NAMES_SHOWN, spoke.shape[1])).indices
         return labelled_answer(logits, self._answers) | {
             "concepts": tf.gather(self._concepts, most),
             "scores": scores,

@@ -16,9 +16,9 @@ from xmodal.export.serving import (
     has_image,
     has_text,
     labelled_answer,
-    of_length_one,
     pixels,
     pixels_or_black,
+    unit_vectors,
 )
 from xmodal.tasks.pair_encoders import Encoders, image_parts
 
@@ -85,7 +85,7 @@ class ServedPairs(Labelled):
     def embed_images(self, image_bytes):
         """Encoded images (B,) -> "embedding" (B, D), the trunk's pooled features, of length 1."""
         rows = self._trunk(pixels(image_bytes, self._image_size, self._max_pixels))
-        return {"embedding": of_length_one(image_parts(rows, self._map_shape)["image"])}
+        return {"embedding": unit_vectors(image_parts(rows, self._map_shape)["image"])}
 
     @tf.function(input_signature=[TEXT])
     def embed_texts(self, text):
@@ -94,7 +94,7 @@ class ServedPairs(Labelled):
         They are in another space than the images, with another number of dimensions: the sides meet in the
         fusion model and not before.
         """
-        return {"embedding": of_length_one(self._said(text)["text"])}
+        return {"embedding": unit_vectors(self._said(text)["text"])}
 
     def signatures(self) -> dict[str, Any]:
         """Returns the functions that are served, by name."""

@@ -110,7 +110,7 @@ def has_text(text: tf.Tensor) -> tf.Tensor:
     return tf.strings.length(tf.strings.strip(text)) > 0
 
 
-def of_length_one(vectors: tf.Tensor) -> tf.Tensor:
+def unit_vectors(vectors: tf.Tensor) -> tf.Tensor:
     """Returns the directions of vectors (..., D), float32; zeros stay zeros."""
     return tf.math.l2_normalize(tf.cast(vectors, tf.float32), axis=-1)
 

@@ -20,7 +20,7 @@ MANY = 70_000
 MANY_FOR_GRADIENT = {tf.bfloat16: 8_000}
 
 
-def quickly(model: Callable, inputs, *, training: bool, passing: Collection[keras.Layer] = ()):
+def call_fast(model: Callable, inputs, *, training: bool, passing: Collection[keras.Layer] = ()):
     """Calls a model, within a `tf.function`, with its convolutions over small maps as products of matrices.
 
     Its outputs and gradients stay the same but for rounding. What is exported keeps its convolutions, and
@@ -122,15 +122,15 @@ def small_convolution(inputs: tf.Tensor, filters: tf.Tensor, convolved: Convolut
 
 def _filter_gradient(inputs: tf.Tensor, upstream: tf.Tensor, filters: tf.TensorShape) -> tf.Tensor:
     *_, channels, count = filters
-    places = tf.reshape(upstream, (-1, count))
+    indices = tf.reshape(upstream, (-1, count))
     moved = (tf.reshape(maps, (-1, channels)) for maps in _moved(inputs, filters))
-    return tf.reshape(tf.stack([tf.matmul(maps, places, transpose_a=True) for maps in moved]), filters)
+    return tf.reshape(tf.stack([tf.matmul(maps, indices, transpose_a=True) for maps in moved]), filters)
 
 
 def _product(inputs: tf.Tensor, filters: tf.Tensor) -> tf.Tensor:
     rows = tf.reshape(filters, (-1, filters.shape[-1]))
-    places = tf.reshape(tf.concat(_moved(inputs, filters.shape), axis=-1), (-1, rows.shape[0]))
-    return tf.reshape(tf.matmul(places, rows), (-1, *inputs.shape[1:3], filters.shape[-1]))
+    indices = tf.reshape(tf.concat(_moved(inputs, filters.shape), axis=-1), (-1, rows.shape[0]))
+    return tf.reshape(tf.matmul(indices, rows), (-1, *inputs.shape[1:3], filters.shape[-1]))
 
 
 def _convolution(inputs: tf.Tensor, filters: tf.Tensor) -> tf.Tensor:

@@ -80,7 +80,7 @@ def _opened(
     classifier: keras.Model, images: keras.KerasTensor
 ) -> tuple[keras.KerasTensor, keras.KerasTensor] | None:
     """What the last layer with weights reads, as vectors, and what follows; None where it is not seen."""
-    weighted = [place for place, layer in enumerate(getattr(classifier, "layers", ())) if layer.weights]
+    weighted = [index for index, layer in enumerate(getattr(classifier, "layers", ())) if layer.weights]
     if not weighted or getattr(classifier.layers[weighted[-1]], "layers", None):
         return None
     if isinstance(classifier, keras.Sequential):

@@ -21,7 +21,7 @@ from xmodal.core.records import Between, record_of
 # The ids of XLM-R's pieces that stand for no text; <mask> is the last piece.
 START, PAD, END, UNKNOWN = 0, 1, 2, 3
 # Far more than the file has, in bytes.
-LARGEST = 2**31
+MAX_BYTES = 2**31
 BLOCK = np.dtype([("scale", "<f2"), ("pairs", "u1", 16)])
 # The parts of a transformer layer, and what the file calls their weights.
 PARTS = {
@@ -97,7 +97,7 @@ def read(path: Path) -> Container:
         ValueError: for a file of another kind, or one whose parts do not belong together.
         OSError: when it cannot be read.
     """
-    content = read_regular(path, LARGEST)
+    content = read_regular(path, MAX_BYTES)
     if content[:4] != _MAGIC:
         raise ValueError(f"The file must begin with {_MAGIC!r}. Received: {path} with {content[:4]!r}")
     try:

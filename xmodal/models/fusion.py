@@ -250,8 +250,8 @@ def attention(
     more region.
     """
     whole = keras.layers.Reshape((1, settings.units), name="whole")(_projected("image", image, settings))
-    places = Positions(name="positions")(_projected("regions", regions, settings))
-    seen = keras.layers.Concatenate(axis=1, name="picture")([whole, places])
+    indices = Positions(name="positions")(_projected("regions", regions, settings))
+    seen = keras.layers.Concatenate(axis=1, name="picture")([whole, indices])
     seen = Placeholder(name="no_image")(seen, has_image)
     # A missing text has one token: the placeholder.
     said = Placeholder(name="no_text")(_projected("tokens", tokens, settings), has_text)

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
-from xmodal.data.rows import Rows
+from xmodal.data.rows import ArrayShards
 
 
 def image_head(
-    features: np.ndarray | Rows | int,
+    features: np.ndarray | ArrayShards | int,
     classes: int,
     *,
     hidden: int,
@@ -43,9 +43,9 @@ def image_head(
     return keras.Sequential(layers, name=name)
 
 
-def standardising(features: np.ndarray | Rows, name: str | None = None) -> keras.layers.Normalization:
+def standardising(features: np.ndarray | ArrayShards, name: str | None = None) -> keras.layers.Normalization:
     """Returns what standardises features by their statistics over a sample (N, ..., D)."""
-    rows = features if isinstance(features, Rows) else Rows([features])
+    rows = features if isinstance(features, ArrayShards) else ArrayShards([features])
     mean = _mean(rows, lambda block: block)
     variance = _mean(rows, lambda block: np.square(block - mean))
     # Most features of a trunk are rare: divided by their own small deviation, one that fires on a new
@@ -54,7 +54,7 @@ def standardising(features: np.ndarray | Rows, name: str | None = None) -> keras
     return keras.layers.Normalization(mean=mean, variance=np.maximum(variance, floor), name=name)
 
 
-def _mean(rows: Rows, function: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+def _mean(rows: ArrayShards, function: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
     """Returns the mean over all axes of a function of rows but the last (D,)."""
     width = rows.shape[-1]
     total = sum(function(block.reshape(-1, width)).sum(axis=0, dtype=np.float64) for block in rows.blocks())
@@ -211,7 +211,7 @@ class ClassTexts:
 
     def take(self, classes: np.ndarray) -> "ClassTexts":
         """Returns the texts of some classes (K,), whose new numbers are their places among these."""
-        place = np.full(self.targets.max() + 1, -1)
-        place[classes] = np.arange(len(classes))
-        targets = place[self.targets]
+        index = np.full(self.targets.max() + 1, -1)
+        index[classes] = np.arange(len(classes))
+        targets = index[self.targets]
         return ClassTexts(self.vectors[targets >= 0], targets[targets >= 0])

@@ -35,15 +35,15 @@ def hub_backbone(preset: str, name: str, image_size: int, load_weights: bool) ->
         backbone = keras_hub.models.Backbone.from_preset(preset, load_weights=load_weights)
     except Exception as error:
         raise _not_loaded(name, error) from error
-    place = backbone.input
-    if not isinstance(place, keras.KerasTensor) or len(place.shape) != 4:
+    image_input = backbone.input
+    if not isinstance(image_input, keras.KerasTensor) or len(image_input.shape) != 4:
         raise UserError(f"{name!r} does not read images alone", "give an image backbone of KerasHub")
-    if place.shape[1] not in (None, image_size):
+    if image_input.shape[1] not in (None, image_size):
         raise UserError(
-            f"{name!r} reads images of {place.shape[1]} pixels, not of `image_size={image_size}`",
-            f"give `image_size={place.shape[1]}`",
+            f"{name!r} reads images of {image_input.shape[1]} pixels, not of `image_size={image_size}`",
+            f"give `image_size={image_input.shape[1]}`",
         )
-    read = keras.Model(place, _outputs(backbone))
+    read = keras.Model(image_input, _outputs(backbone))
     images = keras.Input((image_size, image_size, 3), name="image")
     inputs: list[keras.KerasTensor] = []
 

@@ -102,8 +102,8 @@ def token_model(backbone: keras.Model, tokenizer: keras.layers.Layer, sequence_l
     inputs = {name: keras.Input((None,), dtype="int32", name=name) for name in backbone.input}
     values = {"token_ids": padding_of(tokenizer), "segment_ids": 0}
     padded = {
-        id(place): PadTo(sequence_length, values[name], name=f"padded_{name}")(place)
-        for name, place in inputs.items()
+        id(tensor): PadTo(sequence_length, values[name], name=f"padded_{name}")(tensor)
+        for name, tensor in inputs.items()
     }
 
     def call(layer: keras.Layer, *args: Any, **kwargs: Any) -> Any:

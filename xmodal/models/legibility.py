@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from xmodal.core.errors import UserError
-from xmodal.core.formatting import cut, first_few
+from xmodal.core.formatting import first_few, truncate
 from xmodal.models.text_encoder import TextEncoder
 
 # What `reading_facts` tells.
@@ -32,17 +32,17 @@ def require_told_apart(
     rows = encoder.padded(listed)["token_ids"]
     first: dict[bytes, int] = {}
     same = []
-    for place, row in enumerate(rows):
-        before = first.setdefault(row.tobytes(), place)
-        if answers[before] != answers[place]:
-            same.append((before, place))
+    for index, row in enumerate(rows):
+        before = first.setdefault(row.tobytes(), index)
+        if answers[before] != answers[index]:
+            same.append((before, index))
     if not same:
         return
     pairs = dict.fromkeys(f"{names[answers[a]]!r} = {names[answers[b]]!r}" for a, b in same)
-    one, other = (listed[place] for place in same[0])
+    one, other = (listed[index] for index in same[0])
     raise UserError(
-        f"the text encoder {preset!r} reads {cut(one, 60)!r} and {cut(other, 60)!r} as the same tokens "
-        f"({first_few(list(pairs))})",
+        f"the text encoder {preset!r} reads {truncate(one, 60)!r} and {truncate(other, 60)!r} as the same "
+        f"tokens ({first_few(list(pairs))})",
         _remedy(encoder, one, other),
     )
 

@@ -164,9 +164,9 @@ def application_speaker(name: str, weights: str | None) -> Speaker:
 
 
 def _hub_classifier(spec: str, cache: Path, offline: bool) -> Speaker:
-    place = image_classifier_path(spec, offline=offline)
+    preset_path = image_classifier_path(spec, offline=offline)
     try:
-        model = keras_nlp.models.ImageClassifier.from_preset(place)
+        model = keras_nlp.models.ImageClassifier.from_preset(preset_path)
     except Exception as error:
         raise UserError(
             f"the image classifier {spec!r} could not be loaded ({short_reason(error)})",

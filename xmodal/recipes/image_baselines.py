@@ -10,7 +10,7 @@ import numpy as np
 from xmodal import report
 from xmodal.data.batches import array_batches
 from xmodal.data.images import ImageData, ImageSplit
-from xmodal.data.rows import Rows
+from xmodal.data.rows import ArrayShards
 from xmodal.evaluation.calibration import softmax
 from xmodal.evaluation.metrics import HeldOut
 from xmodal.models.heads import image_head
@@ -118,9 +118,9 @@ def image_baselines(session: Session, data: ImageData) -> Baselines:
 class _FrozenFeatures:
     """Features of a frozen backbone: of views of training images, and of the held-out splits."""
 
-    views: tuple[Rows, ...]
-    validation: Rows
-    test: Rows
+    views: tuple[ArrayShards, ...]
+    validation: ArrayShards
+    test: ArrayShards
 
 
 def image_worth(
@@ -169,7 +169,7 @@ def _features(
     set_trainable(backbone, "head")
     compute_statistics(backbone, data, trainer)
 
-    def of_split(split: ImageSplit, part: str, view: int = 0) -> Rows:
+    def of_split(split: ImageSplit, part: str, view: int = 0) -> ArrayShards:
         stage = f"{name} transfer: {part}"
         return backbone_features(backbone, split, config, trainer, name=stage, view=view)
 

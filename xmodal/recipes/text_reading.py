@@ -61,5 +61,5 @@ def told(session: Session, shares: Mapping[str, float]) -> Facts:
     """Returns shares as facts, and says those that are large, with what helps."""
     for fact, share in shares.items():
         if share > MUCH:
-            session.clock.say(f"warning: {fact}: {share:.0%}; {REMEDIES[fact]}")
+            session.clock.log(f"warning: {fact}: {share:.0%}; {REMEDIES[fact]}")
     return dict(shares)

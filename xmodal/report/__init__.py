@@ -7,7 +7,7 @@ report.html and `summaries` into TensorBoard's files.
 import re
 from pathlib import Path
 
-from xmodal.core.files import whole_file, write_json, write_text
+from xmodal.core.files import atomic_write, write_json, write_text
 from xmodal.core.machine import commit, hardware, versions
 from xmodal.data.image_files import HEAD, kind_by_content
 from xmodal.report.epochs import EpochWriter, read_lines, write_lines
@@ -61,7 +61,7 @@ def write(run: Run, folder: Path) -> None:
     shown = sorted(run.gallery, key=lambda item: item.kind not in ("right", "unknown"))[:MAX_EXAMPLES]
     for index, item in enumerate(shown, 1):
         ending = kind_by_content(item.png[:HEAD]).lower().replace("jpeg", "jpg")
-        with whole_file(folder / "examples" / f"{index}.{ending}") as file:
+        with atomic_write(folder / "examples" / f"{index}.{ending}") as file:
             file.write(item.png)
     write_text(folder / "report.html", html(run))
     write_json(folder / "metrics.json", metrics(run))

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xmodal.core.formatting import cut, percent, printable
+from xmodal.core.formatting import percent, printable, truncate
 from xmodal.report import markup
 from xmodal.report.records import GalleryItem, Plot
 
@@ -152,7 +152,7 @@ def _draw(axes: Axes, plot: Plot, colours: Sequence[str] = LINE_COLOURS) -> None
         axes.plot(
             series.x,
             series.y,
-            label=cut(printable(series.name), LEGEND),
+            label=truncate(printable(series.name), LEGEND),
             color=colour,
             linestyle=DASHES[number % len(DASHES)],
             marker=MARKS[number % len(MARKS)] if len(series.x) < FEW_POINTS else None,
@@ -252,7 +252,7 @@ def confusion(result: Result) -> np.ndarray:
         axes.set_xlabel("answer")
         axes.set_ylabel("truth")
         if classes <= NAMED_CLASSES:
-            names = [cut(printable(name), 18) for name in result.class_names]
+            names = [truncate(printable(name), 18) for name in result.class_names]
             rotation = 90 if max(map(len, names)) > 2 else 0
             axes.set_xticks(range(classes), names, rotation=rotation)
             axes.set_yticks(range(classes), names)
@@ -281,7 +281,7 @@ def captioned(item: GalleryItem) -> np.ndarray:
         figure.text(0.05, 0.32, "\n".join(lines), color=KIND_COLOURS[item.kind], va="top", fontsize=9)
         read = textwrap.wrap(f'"{printable(item.sentence)}"', 48, max_lines=4)
         figure.text(0.05, 0.22, "\n".join(read), color="black", va="top", fontsize=8)
-        name = cut(printable(item.id), 56, keep="end")
+        name = truncate(printable(item.id), 56, keep="end")
         figure.text(0.05, 0.02, name, color="#666666", fontsize=6.5)
         return _pixels(figure)
 
@@ -301,13 +301,13 @@ def sheet(rows: Sequence[tuple[str, Sequence[tuple[np.ndarray, str]]]]) -> bytes
         for part, (title, pictures) in zip(
             figure.subfigures(len(rows), 1, squeeze=False)[:, 0], rows, strict=True
         ):
-            part.suptitle(cut(printable(title), 18 * max(columns, 3)), fontsize=9, x=0.02, ha="left")
+            part.suptitle(truncate(printable(title), 18 * max(columns, 3)), fontsize=9, x=0.02, ha="left")
             for axes, (picture, words) in zip(
                 part.subplots(1, columns, squeeze=False)[0], pictures, strict=False
             ):
                 small = max(picture.shape[:2]) < SMALL
                 axes.imshow(picture, interpolation="nearest" if small else "antialiased")
-                axes.set_title(cut(printable(words), 16), fontsize=7)
+                axes.set_title(truncate(printable(words), 16), fontsize=7)
             for axes in part.axes:
                 axes.set_axis_off()
         png = tf.io.encode_png(_pixels(figure)).numpy()

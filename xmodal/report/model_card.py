@@ -6,14 +6,14 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from xmodal.core.formatting import capital, interval, percent, printable
+from xmodal.core.formatting import capitalized, interval, percent, printable
 from xmodal.report.records import Run
 
 if TYPE_CHECKING:
     from xmodal.evaluation.metrics import Result
     from xmodal.report.records import Ingredient
 
-MOST_NAMES = 50
+MAX_NAMES = 50
 OWN = "not known to xmodal: ask where it came from"
 # What the signatures of each experiment's export take and give.
 ANSWER = "label, probability, probabilities"
@@ -100,7 +100,7 @@ def card(run: Run, made_from: Sequence[Ingredient], ask: str) -> str:
         _code(ask),
         _table(("signature", "takes", "gives"), SIGNATURES[run.experiment]),
         *(_figures(run, run.main_result) if run.main_result else []),
-        *([_list(capital(gain.sentence) for gain in run.gains)] if run.gains else []),
+        *([_list(capitalized(gain.sentence) for gain in run.gains)] if run.gains else []),
         "## Data",
         _table(
             ("split", "examples"),
@@ -124,7 +124,7 @@ def card(run: Run, made_from: Sequence[Ingredient], ask: str) -> str:
 def _known(result: Result | None) -> str:
     if result is None:
         return "It was asked about images without labels."
-    names = [_text(name) for name in result.class_names[:MOST_NAMES]]
+    names = [_text(name) for name in result.class_names[:MAX_NAMES]]
     rest = len(result.class_names) - len(names)
     more = f" and {rest:,} more" if rest > 0 else ""
     return f"It knows {len(result.class_names):,} classes: {', '.join(names)}{more}."

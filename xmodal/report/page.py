@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xmodal.core.formatting import capital, change, confused_pairs, duration, interval, percent, plain
+from xmodal.core.formatting import (
+    capitalized,
+    change,
+    confused_pairs,
+    duration,
+    format_number,
+    interval,
+    percent,
+    plural,
+)
 from xmodal.core.machine import commit, hardware, versions
 from xmodal.evaluation.metrics import class_scores
 from xmodal.report import figures, markup
@@ -24,9 +33,9 @@ if TYPE_CHECKING:
     from xmodal.training.progress import History
     from xmodal.transfer.weights import TransferReport
 
-MOST_CLASSES = 40
-MOST_LINES = 20
-MOST_PAIRS = 25
+MAX_CLASSES = 40
+MAX_LINES = 20
+MAX_PAIRS = 25
 THUMBNAIL = 320
 KINDS = {
     "wrong": "Wrong answers",
@@ -76,14 +85,14 @@ def _when(run: Run) -> str:
 def _answer(run: Run) -> str:
     doubts = sum(len(data.warnings) for data in (run.data, *run.further_data.values()))
     headline = _headline(run.main_result) if run.main_result else ""
-    lead, *others = (capital(gain.sentence) for gain in run.gains) if run.gains else (None,)
+    lead, *others = (capitalized(gain.sentence) for gain in run.gains) if run.gains else (None,)
     return "\n".join(
         [
             '<section id="answer" aria-label="The answer">',
             markup.paragraph(lead, "lead") if lead else "",
             headline,
             markup.items(others, "findings"),
-            f'<p class="quiet"><a href="#data">{_plural(doubts, "warning")} about the data</a></p>'
+            f'<p class="quiet"><a href="#data">{plural(doubts, "warning")} about the data</a></p>'
             if doubts
             else "",
             "</section>",
@@ -102,7 +111,7 @@ def _headline(result: Result) -> str:
 
 
 def _results(run: Run) -> str:
-    values = [(name, plain(value)) for name, value in run.facts.items()]
+    values = [(name, format_number(value)) for name, value in run.facts.items()]
     facts = ["<h3>Facts</h3>" if values else "", markup.facts(values)]
     return "\n".join([*(_measured(run, run.main_result) if run.main_result else []), *facts])
 
@@ -152,7 +161,7 @@ def _cells(column: Sequence[str | int | float]) -> list[str]:
     numbers = [cell for cell in column if not isinstance(cell, str)]
     largest = max((abs(number) for number in numbers if math.isfinite(number)), default=0)
     if not any(isinstance(number, float) for number in numbers) or not 1e-4 <= largest < 1e4:
-        return [plain(cell) for cell in column]
+        return [format_number(cell) for cell in column]
     # Four digits of the largest number, and no zeros at the end of all.
     most = max(0, 3 - math.floor(math.log10(largest)))
     decimals = next(
@@ -201,14 +210,14 @@ def _thumbnail(encoded: bytes) -> tuple[str, int, int]:
 
 
 def _mistakes(result: Result) -> str:
-    if len(result.class_names) <= MOST_CLASSES:
+    if len(result.class_names) <= MAX_CLASSES:
         caption = f"Confusion matrix of {result.name}: a row for each truth, a column for each answer"
         return markup.matrix(caption, result.class_names, result.confusion) + _by_class(result)
     pairs = confused_pairs(result.confusion, result.class_names)
     if not pairs:
         return markup.paragraph(f"{result.name} made none.")
     caption = f"What {result.name} took for something else most often, of {len(pairs):,} kinds of mistake"
-    rows = [(truth, answer, count) for count, truth, answer in pairs[:MOST_PAIRS]]
+    rows = [(truth, answer, count) for count, truth, answer in pairs[:MAX_PAIRS]]
     return markup.table(caption, ("truth", "answer", "times"), rows, numbers=("times",)) + _by_class(result)
 
 
@@ -218,9 +227,9 @@ def _by_class(result: Result) -> str:
     scores = sorted(of_classes, key=lambda row: row[3])
     rows = [
         (name, *("-" if math.isnan(share) else f"{100 * share:.1f}%" for share in shares), f"{count:,}")
-        for name, *shares, count in scores[:MOST_CLASSES]
+        for name, *shares, count in scores[:MAX_CLASSES]
     ]
-    few = f", the {MOST_CLASSES} lowest of {len(scores)}" if len(scores) > MOST_CLASSES else ""
+    few = f", the {MAX_CLASSES} lowest of {len(scores)}" if len(scores) > MAX_CLASSES else ""
     head = ("class", "precision", "recall", "F1", "examples")
     caption = f"Each class in the answers of {result.name}{few}"
     return markup.table(caption, head, rows, numbers=head[1:])
@@ -233,8 +242,7 @@ def _calibration(run: Run, main: Result) -> str:
         "precision in %",
         tuple(_precision_over_recall(result) for result in run.results.values()),
     )
-    plots = [figures.calibration(main), figures.lines(curves)]
-    return f'<figure class="plots">{"".join(plots)}</figure>'
+    return f'<figure class="plots">{figures.calibration(main)}{figures.lines(curves)}</figure>'
 
 
 def _precision_over_recall(result: Result) -> Series:
@@ -244,18 +252,18 @@ def _precision_over_recall(result: Result) -> Series:
 
 
 def _training(history: History) -> str:
-    plots = [figures.curve(history, quantity) for quantity in ("loss", "accuracy")]
-    drawn = "\n".join(plot for plot in plots if plot)
+    drawn = "\n".join(filter(None, (figures.curve(history, each) for each in ("loss", "accuracy"))))
     if not drawn and not history.diverged:
         return ""
+    title = markup.text(capitalized(history.stage))
     return (
-        f'<h3>{markup.text(capital(history.stage))}</h3>\n<figure>\n<div class="plots">\n{drawn}\n</div>\n'
-        f"<figcaption>{markup.text(_told(history))}</figcaption>\n</figure>"
+        f'<h3>{title}</h3>\n<figure>\n<div class="plots">\n{drawn}\n</div>\n'
+        f"<figcaption>{markup.text(_format_history(history))}</figcaption>\n</figure>"
     )
 
 
-def _told(history: History) -> str:
-    words = _plural(len(history.epochs), "epoch")
+def _format_history(history: History) -> str:
+    words = plural(len(history.epochs), "epoch")
     seconds = sum(epoch.get("seconds", 0.0) for epoch in history.epochs)
     if seconds:
         words += f" in {duration(seconds)}"
@@ -301,7 +309,7 @@ def _transfer(report: TransferReport) -> str:
 
 def _difference(report: TransferReport) -> str:
     counts = [
-        f"{_plural(sum(layer.action == action for layer in report.layers), 'layer')} {action} "
+        f"{plural(sum(layer.action == action for layer in report.layers), 'layer')} {action} "
         f"({report.parameters(action):,} parameters)"
         for action in ("copied", "grown", "left")
         if any(layer.action == action for layer in report.layers)
@@ -345,7 +353,7 @@ def _counts(counts: dict[str, dict[str, int]]) -> str:
     classes = list(dict.fromkeys(name for of_split in counts.values() for name in of_split))
     totals = {split: sum(of_split.values()) for split, of_split in counts.items()}
     head: tuple[str, ...]
-    if len(classes) > MOST_CLASSES:
+    if len(classes) > MAX_CLASSES:
         head = ("split", "examples", "classes", "smallest class", "largest class")
         rows = [
             (split, f"{totals[split]:,}", len(named), min(named.values()), max(named.values()))
@@ -378,23 +386,15 @@ def _time(seconds: dict[str, float]) -> str:
 
 
 def _replay(run: Run) -> str:
-    return "\n".join(
-        [
-            f'<pre class="command">{markup.text(run.command)}</pre>',
-            markup.folded("All flags", f"<pre>{markup.lines(run.flags)}</pre>"),
-        ]
-    )
+    flags = markup.folded("All flags", f"<pre>{markup.lines(run.flags)}</pre>")
+    return f'<pre class="command">{markup.text(run.command)}</pre>\n{flags}'
 
 
 def _first(lines: Sequence[str]) -> list[str]:
-    rest = len(lines) - MOST_LINES
-    return [*lines[:MOST_LINES], *([f"and {rest:,} more; metrics.json lists them all"] if rest > 0 else [])]
+    rest = len(lines) - MAX_LINES
+    return [*lines[:MAX_LINES], *([f"and {rest:,} more; metrics.json lists them all"] if rest > 0 else [])]
 
 
 def _range(run: Run) -> str:
     sizes = [result.n for result in run.results.values()]
     return f"{min(sizes):,}" if min(sizes) == max(sizes) else f"{min(sizes):,} to {max(sizes):,}"
-
-
-def _plural(count: int, noun: str) -> str:
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

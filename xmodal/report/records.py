@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from xmodal.data.audit import DataReport
-    from xmodal.evaluation.intervals import Gain
+    from xmodal.evaluation.intervals import Comparison
     from xmodal.evaluation.metrics import Result
     from xmodal.evaluation.selection import Kind
     from xmodal.training.progress import History
@@ -194,7 +194,7 @@ class Run:
     command: str
     data: DataReport
     results: dict[str, Result]
-    gains: tuple[Gain, ...]
+    gains: tuple[Comparison, ...]
     seconds: dict[str, float]
     transfer: TransferReport | None
     histories: tuple[History, ...]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xmodal.core.formatting import change, cut, duration, interval, percent, printable
+from xmodal.core.formatting import change, duration, interval, percent, printable, truncate
 from xmodal.core.machine import hardware, versions
 from xmodal.report.epochs import Epochs
 from xmodal.report.records import Run
@@ -110,8 +110,8 @@ def _answer_lines(run: Run, width: int) -> list[str]:
     """The first pictures with their answers, of a run that knows no right ones."""
     rows = [
         (
-            cut(printable(item.id), 30, keep="end"),
-            cut(printable(item.predicted), 24),
+            truncate(printable(item.id), 30, keep="end"),
+            truncate(printable(item.predicted), 24),
             f"{item.probability:.0%}",
             printable(item.sentence),
         )
@@ -120,7 +120,9 @@ def _answer_lines(run: Run, width: int) -> list[str]:
     widths = [max(map(len, column)) for column in list(zip(*rows, strict=True))[:-1]]
     lines = ["  ".join([*map(str.ljust, row, widths), row[-1]]) for row in rows]
     more = len(run.gallery) - len(rows)
-    return [cut(line, width) for line in lines] + ([f"and {more:,} more in the report"] if more > 0 else [])
+    return [truncate(line, width) for line in lines] + (
+        [f"and {more:,} more in the report"] if more > 0 else []
+    )
 
 
 def _aligned(row: dict[str, str], widths: dict[str, int]) -> list[str]:

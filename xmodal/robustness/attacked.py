@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from xmodal import report
-from xmodal.evaluation.intervals import Gain, compare_paired, wilson_interval
+from xmodal.evaluation.intervals import Comparison, compare_paired, wilson_interval
 from xmodal.runs.session import Session
 from xmodal.training.checkpoint import State
 from xmodal.training.rehearsal import under_way
@@ -89,7 +89,7 @@ def training_cost(name: str, plain: str, seconds: Mapping[str, float]) -> dict[s
     return {f"training of {name}, times as long as of {plain}": round(seconds[name] / seconds[plain], 2)}
 
 
-def misled_table(attacked: AttackResult, name: str, unit: str) -> report.Table:
+def adversarial_table(attacked: AttackResult, name: str, unit: str) -> report.Table:
     """Shows some of the examples that changes misled a classifier on.
 
     Args:
@@ -101,7 +101,7 @@ def misled_table(attacked: AttackResult, name: str, unit: str) -> report.Table:
     return report.Table(f"Some examples that changes mislead {name} on", head, attacked.misled)
 
 
-def attack_gains(attacked: Mapping[str, AttackResult], unit: str) -> tuple[Gain, ...]:
+def attack_comparisons(attacked: Mapping[str, AttackResult], unit: str) -> tuple[Comparison, ...]:
     """Says what the worst change of each kind costs a classifier, and how others fare under it.
 
     Args:

@@ -14,8 +14,14 @@ from xmodal import report
 from xmodal.config.attack import AttackConfig
 from xmodal.core.errors import UserError
 from xmodal.data.images import ImageData, ImageSplit
-from xmodal.evaluation.intervals import Gain
-from xmodal.robustness.attacked import AttackResult, attack_all, attack_gains, attack_table, attacked_examples
+from xmodal.evaluation.intervals import Comparison
+from xmodal.robustness.attacked import (
+    AttackResult,
+    attack_all,
+    attack_comparisons,
+    attack_table,
+    attacked_examples,
+)
 from xmodal.runs.session import Session
 from xmodal.tasks.image_classifier import pixels
 
@@ -55,7 +61,7 @@ def library() -> tuple[type, type, type]:
 
 def attack_classifiers(
     session: Session, models: Mapping[str, keras.Model], data: ImageData
-) -> tuple[tuple[Gain, ...], tuple[report.Table, ...]]:
+) -> tuple[tuple[Comparison, ...], tuple[report.Table, ...]]:
     """Attacks classifiers on some of the test images, where the flags ask for it.
 
     Args:
@@ -83,7 +89,7 @@ def attack_classifiers(
             seed=config.run.seed,
         ),
     )
-    return attack_gains(attacked, "images"), (attack_table(attacked, "images"),)
+    return attack_comparisons(attacked, "images"), (attack_table(attacked, "images"),)
 
 
 def attack_images(

@@ -136,22 +136,22 @@ def ranked_words(
         For each document the positions of its words, the most important first; marks are left out.
     """
     cut = [pieces_of(text) for text in texts]
-    places = [words_of(pieces)[:max_words] for pieces in cut]
-    asked = [(document, place) for document, own in enumerate(places) for place in own]
+    indices = [words_of(pieces)[:max_words] for pieces in cut]
+    asked = [(document, index) for document, own in enumerate(indices) for index in own]
     left: dict[int, list[float]] = {document: [] for document in range(len(cut))}
     for start in range(0, len(asked), batch):
         part = asked[start : start + batch]
-        probabilities = read([_with(cut[document], place, "") for document, place in part])
+        probabilities = read([_with(cut[document], index, "") for document, index in part])
         for (document, _), row in zip(part, probabilities, strict=True):
             left[document].append(row[labels[document]])
     return [
-        np.array(own, int)[np.argsort(left[document], kind="stable")] for document, own in enumerate(places)
+        np.array(own, int)[np.argsort(left[document], kind="stable")] for document, own in enumerate(indices)
     ]
 
 
 def words_of(pieces: Sequence[str]) -> list[int]:
     """Returns the places of the words among pieces as `pieces_of` gives them; marks are none."""
-    return [place for place in range(1, len(pieces), 2) if pieces[place] not in MARKS]
+    return [index for index in range(1, len(pieces), 2) if pieces[index] not in MARKS]
 
 
 def mislead(
@@ -188,7 +188,7 @@ def mislead(
         if not tried:
             break
         asked = [
-            _with(cut[document], place, form) for document, found in tried.items() for place, form in found
+            _with(cut[document], index, form) for document, found in tried.items() for index, form in found
         ]
         answers = read(asked)
         live, start = [], 0
@@ -197,9 +197,9 @@ def mislead(
             start += len(found)
             best = int(part[:, labels[document]].argmin())
             if part[best, labels[document]] < left[document]:
-                place, form = found[best]
-                edits[document].append((cut[document][place], form))
-                cut[document][place] = form
+                index, form = found[best]
+                edits[document].append((cut[document][index], form))
+                cut[document][index] = form
                 left[document] = part[best, labels[document]]
                 if part[best].argmax() != labels[document]:
                     changed[document] = len(edits[document])
@@ -242,7 +242,7 @@ def near_words(encoder: TextEncoder, words: Iterable[str], known: Sequence[str])
         # One more than are wanted: the nearest is mostly the word itself.
         for word, row in zip(part, cosines, strict=True):
             order = np.argsort(-row, kind="stable")[: MAX_FORMS + 1]
-            near[word] = [known[place] for place in order if known[place] != word][:MAX_FORMS]
+            near[word] = [known[index] for index in order if known[index] != word][:MAX_FORMS]
     return near
 
 
@@ -272,14 +272,14 @@ def _unit(vectors: np.ndarray) -> np.ndarray:
     return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
 
 
-def _with(pieces: list[str], place: int, form: str) -> str:
-    return "".join([*pieces[:place], form, *pieces[place + 1 :]])
+def _with(pieces: list[str], index: int, form: str) -> str:
+    return "".join([*pieces[:index], form, *pieces[index + 1 :]])
 
 
 def _next_forms(pieces: list[str], queue, forms: Forms) -> list[tuple[int, str]]:
     """Returns the forms of the next word that has any, with its place; none when the words are used up."""
-    for place in queue:
-        found = [(int(place), form) for form in forms(pieces[place])]
+    for index in queue:
+        found = [(int(index), form) for form in forms(pieces[index])]
         if found:
             return found
     return []
@@ -291,10 +291,10 @@ def _shown(kind: str, found: WordAttack, ids: Sequence[str]) -> list[tuple[str, 
     order = wrong[np.argsort(found.changed[wrong], kind="stable")][:SHOWN_EXAMPLES]
     return [
         (
-            ids[place],
-            int(found.words[place]),
+            ids[index],
+            int(found.words[index]),
             kind.rstrip(","),
-            ", ".join(f"{word}: {form}" for word, form in found.edits[place]),
+            ", ".join(f"{word}: {form}" for word, form in found.edits[index]),
         )
-        for place in order.tolist()
+        for index in order.tolist()
     ]

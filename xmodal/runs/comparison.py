@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from xmodal.core.errors import UserError
-from xmodal.core.formatting import capital, change, duration, interval, percent, printable
+from xmodal.core.formatting import capitalized, change, duration, interval, percent, printable
 from xmodal.core.reading import read_regular
 from xmodal.core.records import LARGEST, Amount, Count, Positive, Share, read_record, read_records
 from xmodal.evaluation.intervals import difference_interval
@@ -108,11 +108,11 @@ def read_run(folder: Path, name: str) -> FinishedRun:
     try:
         return FinishedRun(
             name,
-            metrics=_told(folder / "metrics.json", lambda path: read_record(Metrics, path)),
-            flags=_told(
+            metrics=_read_file(folder / "metrics.json", lambda path: read_record(Metrics, path)),
+            flags=_read_file(
                 folder / "config.cfg", lambda path: flag_values(read_regular(path, LARGEST).decode())
             ),
-            epochs=_told(folder / "metrics.jsonl", lambda path: read_records(Epoch, path)),
+            epochs=_read_file(folder / "metrics.jsonl", lambda path: read_records(Epoch, path)),
         )
     except FileNotFoundError as error:
         raise UserError(
@@ -120,7 +120,7 @@ def read_run(folder: Path, name: str) -> FinishedRun:
         ) from error
 
 
-def _told(path: Path, read: Callable[[Path], T]) -> T:
+def _read_file(path: Path, read: Callable[[Path], T]) -> T:
     try:
         return read(path)
     except FileNotFoundError:
@@ -239,7 +239,7 @@ def page(runs: Sequence[FinishedRun]) -> str:
     """Returns a page like report.html: no network, no scripts."""
     findings = "\n".join(
         f"<h3>{markup.text(run.name)}</h3>\n"
-        + markup.items([capital(gain.sentence) for gain in run.metrics.gains], "findings")
+        + markup.items([capitalized(gain.sentence) for gain in run.metrics.gains], "findings")
         for run in runs
         if run.metrics.gains
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from xmodal.config.config import Config
 from xmodal.core.clock import Clock
-from xmodal.core.console import say
+from xmodal.core.console import log
 from xmodal.core.formatting import duration
 from xmodal.core.machine import hardware
 from xmodal.runs.folder import goes_on
@@ -31,16 +31,16 @@ class RehearsalClock(Clock):
 
     Args:
         rehearsal: that is under way.
-        say: where lines about progress go.
+        log: where lines about progress go.
 
     Attributes:
         stages: name -> what a stage took, and would take.
     """
 
-    def __init__(self, rehearsal: Rehearsal, say: Callable[[str], None]):
+    def __init__(self, rehearsal: Rehearsal, log: Callable[[str], None]):
         # What a rehearsal measures is nothing to go by, and not said; what is doubtful about the data is.
-        super().__init__(say=lambda line: say(line) if line.startswith("warning:") else None)
-        self._tell = say
+        super().__init__(log=lambda line: log(line) if line.startswith("warning:") else None)
+        self._tell = log
         self._rehearsal = rehearsal
         self.stages: dict[str, Stage] = {}
 
@@ -59,7 +59,7 @@ class RehearsalClock(Clock):
 
 
 def dry_run(
-    config: Config, recipe: Callable[[Config, Clock], None], say: Callable[[str], None] = say
+    config: Config, recipe: Callable[[Config, Clock], None], log: Callable[[str], None] = log
 ) -> None:
     """Goes through every stage of a run, and says how long the run would take and how much memory.
 
@@ -69,18 +69,18 @@ def dry_run(
     Args:
         config: that of the run.
         recipe: runs a configuration with a clock.
-        say: where its lines go.
+        log: where its lines go.
 
     Raises:
         UserError: for what the run itself would not do.
     """
     run = config.run
-    say = say if cluster.current_worker(run.strategy).is_chief else lambda line: None
+    log = log if cluster.current_worker(run.strategy).is_chief else lambda line: None
     goes_on(run.output_dir, config.flagfile, overwrite=run.overwrite, restart=run.restart)
     with tempfile.TemporaryDirectory(prefix="xmodal-dry-run-") as folder, rehearsal() as under_way:
-        clock = RehearsalClock(under_way, say)
+        clock = RehearsalClock(under_way, log)
         recipe(shrunk(config, Path(folder)), clock)
-    say(summary(config, clock.stages))
+    log(summary(config, clock.stages))
 
 
 def shrunk(config: Config, folder: Path) -> Config:

@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from xmodal.core.console import say
+from xmodal.core.console import log
 from xmodal.core.errors import UserError
-from xmodal.core.files import folder_lock, mendable_os_errors, remove_unfinished, write_json, write_text
+from xmodal.core.files import folder_lock, os_errors_as_user_errors, remove_unfinished, write_json, write_text
 from xmodal.core.formatting import first_few
 from xmodal.core.records import read_record
 
@@ -77,7 +77,7 @@ def held(folder: Path, flagfile: str, *, overwrite: bool, restart: bool) -> Iter
 
 
 def begin(
-    folder: Path, flagfile: str, *, overwrite: bool, restart: bool, say: Callable[[str], None] = say
+    folder: Path, flagfile: str, *, overwrite: bool, restart: bool, log: Callable[[str], None] = log
 ) -> bool:
     """Makes a folder ready for a run, which goes on with what an unfinished one left there.
 
@@ -86,7 +86,7 @@ def begin(
         flagfile: the resolved flags, one a line.
         overwrite: replace a finished run.
         restart: drop what an unfinished run left.
-        say: where a line about it goes.
+        log: where a line about it goes.
 
     Returns:
         Whether the run goes on with an unfinished one.
@@ -98,7 +98,7 @@ def begin(
     there = goes_on(folder, flagfile, overwrite=overwrite, restart=restart)
     remove_unfinished(folder)
     if there:
-        say(f"going on with the unfinished run in {folder}")
+        log(f"going on with the unfinished run in {folder}")
         return True
     _clear(folder)
     write_text(folder / "config.cfg", flagfile)
@@ -193,7 +193,7 @@ def _has_trained(folder: Path) -> bool:
 
 
 def _clear(folder: Path) -> None:
-    with mendable_os_errors(folder):
+    with os_errors_as_user_errors(folder):
         # First what tells that there is something to go on with.
         (folder / CHECKPOINTS / "run.json").unlink(missing_ok=True)
         for name in LEFT:

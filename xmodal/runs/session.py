@@ -86,7 +86,7 @@ class Session:
                 the job has other data.
         """
         for warning in map(printable, map(spelled_as_flags, data.warnings)):
-            self.clock.say(f"warning: {what}: {warning}" if what else f"warning: {warning}")
+            self.clock.log(f"warning: {what}: {warning}" if what else f"warning: {warning}")
         digests = {f"{part} of {what or 'the examples'}": digest for part, digest in data.digests.items()}
         require_agreement(digests, self.trainer.strategy)
         # The chief alone writes.
@@ -127,7 +127,7 @@ def begin(config: Config, clock: Clock) -> Session:
         seconds=config.run.checkpoint_seconds,
         steps=config.run.checkpoint_steps,
         writes=workers(strategy).is_chief,
-        say=clock.say,
+        log=clock.log,
     )
     if workers(strategy).is_chief:
         bind(config.run.output_dir, files)
@@ -137,8 +137,8 @@ def begin(config: Config, clock: Clock) -> Session:
         strategy=strategy,
         checkpoints=checkpoints,
         cache=feature_cache(config, workers(strategy).is_chief),
-        log=clock.say,
-        on_epoch=None if under_way() else report.EpochWriter(config.run.output_dir, clock.say),
+        log=clock.log,
+        on_epoch=None if under_way() else report.EpochWriter(config.run.output_dir, clock.log),
     )
     return Session(config, clock, trainer)
 
@@ -160,10 +160,10 @@ def hand_over(
         UserError: when there is no space, or no permission to write.
     """
     if workers(session.trainer.strategy).is_chief:
-        session.clock.say(report.console_table(run))
+        session.clock.log(report.console_table(run))
         run = _exported(session, run, export)
         if ASK in run.facts:
-            session.clock.say(f"the model can be used while the run goes on: {run.facts[ASK]}")
+            session.clock.log(f"the model can be used while the run goes on: {run.facts[ASK]}")
     wait_for_all(session.trainer.strategy)
     return run
 
@@ -203,8 +203,8 @@ def finish(
         report.write_tensorboard(run, settings.output_dir / "tensorboard", shown)
         if settings.record:
             report.record(run, settings.record, clock.wall_seconds(), overwrite=settings.overwrite)
-        clock.say(report.console_table(run))
-        clock.say(_next_steps(run, settings.output_dir))
+        clock.log(report.console_table(run))
+        clock.log(_next_steps(run, settings.output_dir))
     wait_for_all(session.trainer.strategy)
     return run
 

@@ -9,7 +9,7 @@ from xmodal.training.replicas import mapped
 from xmodal.training.trainer import Trainer
 
 # Bytes of what frozen layers make of all texts that are held while the other layers learn.
-MOST_KEPT = 2**28
+MAX_KEPT = 2**28
 
 
 def split_frozen(model: keras.Model) -> tuple[keras.Model, keras.Model] | None:
@@ -60,7 +60,7 @@ def run_frozen_layers(
 
     Returns:
         A model of the other layers, and what these read of the texts; model and parts as they are where it
-        cannot be split, or more than `MOST_KEPT` bytes would be held.
+        cannot be split, or more than `MAX_KEPT` bytes would be held.
     """
     halves = split_frozen(model)
     if halves is None:
@@ -68,7 +68,7 @@ def run_frozen_layers(
     frozen, learned = halves
     masks = [part["padding_mask"] for part in parts.values()]
     numbers = sum(tensor.shape[-1] for tensor in frozen.output.values() if tensor.ndim == 3)
-    if 4 * numbers * sum(mask.size for mask in masks) > MOST_KEPT:
+    if 4 * numbers * sum(mask.size for mask in masks) > MAX_KEPT:
         return model, parts
     names = list(frozen.output)
 

@@ -11,8 +11,8 @@ from xmodal.config.image import ImageConfig
 from xmodal.config.training import TrainConfig
 from xmodal.data.batches import Batches, array_batches
 from xmodal.data.images import ImageData, ImageSplit, batches, equal_parts, learnable
-from xmodal.data.rows import Rows
-from xmodal.kernels.convolutions import quickly
+from xmodal.data.rows import ArrayShards
+from xmodal.kernels.convolutions import call_fast
 from xmodal.models.heads import image_head
 from xmodal.models.trainable import set_trainable
 from xmodal.training.batch_norm import refresh_statistics, without_statistics
@@ -133,7 +133,7 @@ def train_image_classifier(
     whole = both_ways(model) if config.mirror else model
     by_head = frozen and not config.mirror
 
-    def logits(split: ImageSplit, stage: str, features: Rows | np.ndarray | None = None) -> np.ndarray:
+    def logits(split: ImageSplit, stage: str, features: ArrayShards | np.ndarray | None = None) -> np.ndarray:
         if not by_head:
             return trainer.predict(whole, evaluation_pixels(model, split, trainer.config), name=stage)
         if features is None:
@@ -154,7 +154,7 @@ def train_image_classifier(
 
 def _with_new_head(
     backbone: keras.Model,
-    features: Rows | np.ndarray,
+    features: ArrayShards | np.ndarray,
     data: ImageData,
     config: ImageConfig,
     trainer: Trainer,
@@ -178,7 +178,7 @@ def _kept_features(
     config: ImageConfig,
     trainer: Trainer,
     name: str,
-) -> tuple[Rows | np.ndarray, Rows | np.ndarray]:
+) -> tuple[ArrayShards | np.ndarray, ArrayShards | np.ndarray]:
     """Returns features of all views of training images, and of the validation images; without a head none."""
     if not config.head_epochs:
         none = np.empty((0, backbone.output.shape[-1]), np.float32)
@@ -189,7 +189,7 @@ def _kept_features(
         )
         for view in range(views)
     ]
-    train: Rows | np.ndarray = Rows(part for rows in of_views for part in rows.parts)
+    train: ArrayShards | np.ndarray = ArrayShards(part for rows in of_views for part in rows.parts)
     if trainer.config.data_service:
         # Its workers cannot reach the files.
         train = np.asarray(train)
@@ -198,8 +198,8 @@ def _kept_features(
 
 def fit_head(
     head: keras.Model,
-    train: tuple[Rows | np.ndarray, np.ndarray],
-    validation: tuple[Rows | np.ndarray, np.ndarray],
+    train: tuple[ArrayShards | np.ndarray, np.ndarray],
+    validation: tuple[ArrayShards | np.ndarray, np.ndarray],
     config: ImageConfig,
     trainer: Trainer,
     *,
@@ -235,7 +235,7 @@ def backbone_features(
     *,
     name: str,
     view: int = 0,
-) -> Rows:
+) -> ArrayShards:
     """Returns what a backbone makes of the images of a split (N, D), computed once for all that ask the same.
 
     Args:
@@ -322,7 +322,7 @@ def fgsm(model: keras.Model, loss: Loss, epsilon: float) -> Adversary:
     def changed(images, labels):
         with tf.GradientTape() as tape:
             tape.watch(images)
-            losses = loss(labels, tf.cast(quickly(model, images, training=False), tf.float32))
+            losses = loss(labels, tf.cast(call_fast(model, images, training=False), tf.float32))
         moved = images + epsilon * tf.sign(tape.gradient(losses, images))
         return tf.clip_by_value(moved, 0.0, 255.0)
 

@@ -88,7 +88,7 @@ def class_texts(
                 f"the text encoder {preset!r} knows no word of the class name {name!r}",
                 "describe it in `class_descriptions`, rename it by `class_names` or change `text_encoder`",
             )
-    kept = [texts[place] for place in known]
+    kept = [texts[index] for index in known]
     require_told_apart(encoder, kept, targets[known], class_names, preset)
     vectors = trainer.predict(encoder.model, array_batches(encoder.padded(kept), batch_size=64))
     return ClassTexts(vectors, targets[known])

@@ -158,10 +158,10 @@ def _mean_targets(texts: list[str], targets: np.ndarray, weights: np.ndarray) ->
     sizes = [len(texts), len(targets), len(weights)]
     if len(set(sizes)) > 1:
         raise ValueError(f"texts, targets and weights must be as many. Received: {sizes}")
-    distinct, place = np.unique(np.array(texts, object), return_inverse=True)
-    total = np.bincount(place, weights)
+    distinct, index = np.unique(np.array(texts, object), return_inverse=True)
+    total = np.bincount(index, weights)
     sums = np.zeros((len(distinct), targets.shape[1]))
-    np.add.at(sums, place, targets * weights[:, None])
+    np.add.at(sums, index, targets * weights[:, None])
     return TextExamples(
         texts=distinct,
         targets=(sums / np.maximum(total, TINY)[:, None]).astype(np.float32),

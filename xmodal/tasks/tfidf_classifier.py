@@ -80,8 +80,8 @@ class TfIdf:
             found += [(np.flatnonzero(row), row[np.flatnonzero(row)]) for row in dense]
         most = max(1, *(len(words) for words, _ in found))
         word, value = np.zeros((len(texts), most), np.int32), np.zeros((len(texts), most), np.float32)
-        for place, (words, values) in enumerate(found):
-            word[place, : len(words)], value[place, : len(words)] = words, values
+        for index, (words, values) in enumerate(found):
+            word[index, : len(words)], value[index, : len(words)] = words, values
         return {"word": word, "value": value}
 
 

@@ -70,7 +70,7 @@ def resident_id(numbers: tf.Tensor) -> tf.Tensor:
     plain = tf.strings.regex_replace(numbers, r"[^0-9Xx]", "")
     codes = tf.cast(tf.io.decode_raw(plain, tf.uint8, fixed_length=18), tf.int32)
     ten = (codes == ord("X")) | (codes == ord("x"))
-    weights = tf.constant([2 ** (17 - place) % 11 for place in range(18)])
+    weights = tf.constant([2 ** (17 - index) % 11 for index in range(18)])
     right = tf.reduce_sum(tf.where(ten, 10, codes - ord("0")) * weights, axis=1) % 11 == 1
     return right & tf.strings.regex_full_match(plain, RESIDENT_ID)
 
@@ -79,8 +79,8 @@ def german_tax_id(numbers: tf.Tensor) -> tf.Tensor:
     """Returns whether numbers (M,) are a Steuer-ID: ISO 7064 MOD 11,10, and one digit of ten comes again."""
     digits, lengths = digits_of(numbers, 11)
     rest = tf.fill([tf.size(lengths)], 10)
-    for place in range(10):
-        total = (digits[:, place] + rest) % 10
+    for index in range(10):
+        total = (digits[:, index] + rest) % 10
         rest = tf.where(total == 0, 10, total) * 2 % 11
     times = tf.reduce_sum(tf.one_hot(digits[:, :10], 10, dtype=tf.int32), axis=1)
     again = tf.reduce_sum(tf.cast(times > 1, tf.int32), axis=1) == 1
@@ -92,7 +92,7 @@ def french_social_security(numbers: tf.Tensor) -> tf.Tensor:
     plain = tf.strings.regex_replace(tf.strings.upper(numbers), "[^0-9AB]", "")
     corsican = tf.strings.regex_replace(tf.strings.regex_replace(plain, "2A", "19"), "2B", "18")
     digits, lengths = digits_of(corsican, 15)
-    powers = tf.constant([pow(10, 12 - place, 97) for place in range(13)])
+    powers = tf.constant([pow(10, 12 - index, 97) for index in range(13)])
     rest = tf.reduce_sum(digits[:, :13] * powers, axis=1) % 97
     return (lengths == 15) & (97 - rest == 10 * digits[:, 13] + digits[:, 14])
 

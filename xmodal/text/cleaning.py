@@ -123,8 +123,8 @@ def _without_entities(texts: tf.Tensor) -> tf.Tensor:
     """Puts characters in the place of HTML's entities (named ones, decimal and hexadecimal numbers)."""
     texts = tf.strings.regex_replace(texts, _OPEN, " ")
     pieces, entity = _pieces(texts, _ENTITY)
-    places = tf.where(entity)[:, 0]
-    found = tf.gather(pieces.flat_values, places)
+    indices = tf.where(entity)[:, 0]
+    found = tf.gather(pieces.flat_values, indices)
     bare = tf.strings.regex_replace(found, r"^&(?:amp;)*([^;]*);?$", r"\1")
     codes = tf.where(
         tf.strings.regex_full_match(bare, r"#\d+"),
@@ -137,7 +137,7 @@ def _without_entities(texts: tf.Tensor) -> tf.Tensor:
     # Escaped twice: what a document about HTML shows stays visible.
     shown = tf.strings.regex_full_match(found, "&amp;.*") & tf.strings.regex_full_match(characters, "[<>&]")
     decoded = tf.where(valid & ~shown, characters, tf.strings.regex_replace(found, "^&amp;", "&"))
-    flat = tf.tensor_scatter_nd_update(pieces.flat_values, places[:, None], decoded)
+    flat = tf.tensor_scatter_nd_update(pieces.flat_values, indices[:, None], decoded)
     return tf.strings.reduce_join(pieces.with_flat_values(flat), axis=1)
 
 
@@ -147,8 +147,8 @@ def _hexadecimal(words: tf.Tensor) -> tf.Tensor:
     codes = tf.cast(tf.io.decode_raw(letters, tf.uint8, fixed_length=6), tf.int32)
     values = tf.where(codes >= ord("a"), codes - ord("a") + 10, codes - ord("0"))
     value = tf.zeros_like(codes[:, 0])
-    for place in range(6):
-        value = tf.where(codes[:, place] > 0, 16 * value + values[:, place], value)
+    for index in range(6):
+        value = tf.where(codes[:, index] > 0, 16 * value + values[:, index], value)
     return value
 
 
@@ -171,20 +171,20 @@ def _pieces(texts: tf.Tensor, pattern: str) -> tuple[tf.RaggedTensor, tf.Tensor]
     pieces = tf.strings.split(marked, _OPEN)
     # Between two separators stands what fits: every second piece of a text.
     starts = tf.gather(pieces.row_starts(), pieces.value_rowids())
-    place = tf.range(tf.size(pieces.flat_values)) - tf.cast(starts, tf.int32)
-    return pieces, place % 2 == 1
+    index = tf.range(tf.size(pieces.flat_values)) - tf.cast(starts, tf.int32)
+    return pieces, index % 2 == 1
 
 
 def _within(texts: tf.Tensor, region: str, kinds: Sequence[Kind], counts: dict[str, tf.Tensor]) -> tf.Tensor:
     """Puts marks in, and counts them, where a region is: what is quick to find, and rare."""
     pieces, inside = _pieces(texts, region)
-    places = tf.where(inside)[:, 0]
-    rows = tf.gather(pieces.value_rowids(), places)
-    parts = tf.gather(pieces.flat_values, places)
+    indices = tf.where(inside)[:, 0]
+    rows = tf.gather(pieces.value_rowids(), indices)
+    parts = tf.gather(pieces.flat_values, indices)
     for kind in kinds:
         parts, count = _replaced(parts, kind)
         counts[kind.mark] += tf.math.unsorted_segment_sum(count, rows, tf.size(texts))
-    flat = tf.tensor_scatter_nd_update(pieces.flat_values, places[:, None], parts)
+    flat = tf.tensor_scatter_nd_update(pieces.flat_values, indices[:, None], parts)
     return tf.strings.reduce_join(pieces.with_flat_values(flat), axis=1)
 
 
@@ -192,8 +192,8 @@ def _replaced(texts: tf.Tensor, kind: Kind) -> tuple[tf.Tensor, tf.Tensor]:
     """Puts the kind's mark in the place of the candidates that are of that kind, and counts them."""
     with tf.name_scope(kind.mark.strip("[]")):
         pieces, looked_at = _pieces(texts, kind.candidate)
-        places = tf.where(looked_at)[:, 0]
-        candidates = tf.gather(pieces.flat_values, places)
+        indices = tf.where(looked_at)[:, 0]
+        candidates = tf.gather(pieces.flat_values, indices)
         whole = f"^({kind.before})(?:{kind.pattern})$"
         found = tf.strings.regex_full_match(candidates, f"(?:{kind.before})(?:{kind.pattern})")
         if kind.unless:
@@ -205,9 +205,9 @@ def _replaced(texts: tf.Tensor, kind: Kind) -> tuple[tf.Tensor, tf.Tensor]:
             found &= kind.check(tf.where(found, numbers, ""))
         marks = tf.strings.regex_replace(candidates, whole, rf"\1{kind.mark}") if kind.before else kind.mark
         flat = tf.tensor_scatter_nd_update(
-            pieces.flat_values, places[:, None], tf.where(found, marks, candidates)
+            pieces.flat_values, indices[:, None], tf.where(found, marks, candidates)
         )
-        rows = tf.gather(pieces.value_rowids(), places)
+        rows = tf.gather(pieces.value_rowids(), indices)
         counts = tf.math.unsorted_segment_sum(tf.cast(found, tf.int32), rows, tf.size(texts))
         return tf.strings.reduce_join(pieces.with_flat_values(flat), axis=1), counts
 

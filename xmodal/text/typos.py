@@ -88,35 +88,35 @@ def _noisy(text: str, rate: float, chance: random.Random) -> str:
         if pieces[number] in MARKS:
             continue
         letters = list(pieces[number])
-        for place in range(len(letters)):
+        for index in range(len(letters)):
             if chance.random() < rate:
-                chance.choice(_SLIPS)(letters, place, chance)
+                chance.choice(_SLIPS)(letters, index, chance)
         pieces[number] = "".join(letters)
     return "".join(pieces)
 
 
-def _neighbour(letters: list[str], place: int, chance: random.Random) -> None:
-    letter = letters[place]
+def _neighbour(letters: list[str], index: int, chance: random.Random) -> None:
+    letter = letters[index]
     near = NEIGHBOURS.get(letter.lower())
     if near is None:
         # On other keyboards than the English one: two keys at once.
-        _twice(letters, place, chance)
+        _twice(letters, index, chance)
         return
     other = chance.choice(near)
-    letters[place] = other.upper() if letter.isupper() else other
+    letters[index] = other.upper() if letter.isupper() else other
 
 
-def _swap(letters: list[str], place: int, chance: random.Random) -> None:
-    if place + 1 < len(letters):
-        letters[place], letters[place + 1] = letters[place + 1], letters[place]
+def _swap(letters: list[str], index: int, chance: random.Random) -> None:
+    if index + 1 < len(letters):
+        letters[index], letters[index + 1] = letters[index + 1], letters[index]
 
 
-def _leave_out(letters: list[str], place: int, chance: random.Random) -> None:
-    letters[place] = ""
+def _leave_out(letters: list[str], index: int, chance: random.Random) -> None:
+    letters[index] = ""
 
 
-def _twice(letters: list[str], place: int, chance: random.Random) -> None:
-    letters[place] *= 2
+def _twice(letters: list[str], index: int, chance: random.Random) -> None:
+    letters[index] *= 2
 
 
 _SLIPS: tuple[Callable[[list[str], int, random.Random], None], ...] = (

@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from xmodal.data.batches import Batches
-from xmodal.kernels.convolutions import quickly
+from xmodal.kernels.convolutions import call_fast
 from xmodal.kernels.layers import all_layers
 from xmodal.training.rehearsal import Steps
 from xmodal.training.replicas import distributed, unpad
@@ -85,7 +85,7 @@ def _batch_statistics(
     def compute(share):
         def replica(share):
             batch, _ = unpad(share, strategy)
-            quickly(model, batch[0] if isinstance(batch, tuple) else batch, training=True)
+            call_fast(model, batch[0] if isinstance(batch, tuple) else batch, training=True)
             context = tf.distribute.get_replica_context()
             return [
                 tuple(

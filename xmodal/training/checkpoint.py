@@ -14,15 +14,15 @@ from typing import Any
 
 import numpy as np
 
-from xmodal.core.console import say
+from xmodal.core.console import log
 from xmodal.core.errors import UserError
-from xmodal.core.files import mendable_os_errors, sha256_file, whole_folder
+from xmodal.core.files import atomic_folder, os_errors_as_user_errors, sha256_file
 from xmodal.core.reading import read_regular
 
 # Two, so that there is one before the last if the last should turn out broken.
-KEPT = 2
+CHECKPOINTS_KEPT = 2
 FINISHED = "finished"
-DIGESTS, LARGEST = "SHA256SUMS", 2**10
+DIGESTS, MAX_SUMS_BYTES = "SHA256SUMS", 2**10
 RESTART = "add `restart` to begin anew, or choose another `output_dir`"
 # A save at an epoch's end may not make a training slower than by one part in this many.
 SHARE = 20
@@ -45,14 +45,14 @@ class Checkpoints:
         seconds: a training is saved when so many seconds have passed since it last was.
         steps: it is also saved every so many steps; 0 goes by the seconds alone.
         writes: False on every host but the chief, which alone writes files.
-        say: where warnings go.
+        log: where warnings go.
     """
 
     folder: Path
     seconds: float = 60.0
     steps: int = 0
     writes: bool = True
-    say: Callable[[str], None] = say
+    log: Callable[[str], None] = log
     _taken: set[str] = field(default_factory=set, repr=False, compare=False)
 
     def stage(self, name: str) -> "Stage":
@@ -88,20 +88,20 @@ class Stage:
             UserError: when there are states but none is whole.
         """
         places = [*_numbered(self._folder), *self._folder.glob(FINISHED)]
-        for index, place in enumerate(reversed(places)):
+        for index, path in enumerate(reversed(places)):
             try:
-                return _read(place), place.name == FINISHED
+                return _read(path), path.name == FINISHED
             except (ValueError, KeyError, FileNotFoundError, zipfile.BadZipFile) as error:
                 if index + 1 == len(places):
-                    raise UserError(f"the checkpoint {str(place)!r} is broken ({error})", RESTART) from error
-                self._settings.say(
-                    f"warning: the checkpoint {str(place)!r} is broken ({error}): the one before it is used"
+                    raise UserError(f"the checkpoint {str(path)!r} is broken ({error})", RESTART) from error
+                self._settings.log(
+                    f"warning: the checkpoint {str(path)!r} is broken ({error}): the one before it is used"
                 )
                 if self._settings.writes:
-                    _set_aside(place)
+                    _set_aside(path)
             except OSError as error:
                 raise UserError(
-                    f"the checkpoint {str(place)!r} cannot be read ({error.strerror})", "allow reading it"
+                    f"the checkpoint {str(path)!r} cannot be read ({error.strerror})", "allow reading it"
                 ) from error
         return None
 
@@ -127,7 +127,7 @@ class Stage:
         """
         started = time.monotonic()
         self._write(f"{number:010d}", state)
-        for old in _numbered(self._folder)[:-KEPT]:
+        for old in _numbered(self._folder)[:-CHECKPOINTS_KEPT]:
             _remove(old)
         self._last = time.monotonic()
         self._cost = self._last - started
@@ -145,11 +145,11 @@ class Stage:
         objects = [key for key, array in state.arrays.items() if np.asarray(array).dtype.hasobject]
         if objects:
             raise ValueError(f"arrays of objects cannot be kept. Received: {', '.join(objects)}")
-        with mendable_os_errors(self._folder):
+        with os_errors_as_user_errors(self._folder):
             for left in self._folder.glob(".*"):
                 # Of a process that was killed while it wrote.
                 shutil.rmtree(left)
-        with whole_folder(self._folder / name) as folder:
+        with atomic_folder(self._folder / name) as folder:
             with _synced(folder / "arrays.npz") as file:
                 np.savez(file, **dict[str, Any](state.arrays))
             with _synced(folder / "facts.json") as file:
@@ -166,29 +166,29 @@ def _synced(path: Path) -> Iterator[Any]:
         os.fsync(file.fileno())
 
 
-def _read(place: Path) -> State:
-    if read_regular(place / DIGESTS, LARGEST).decode() != _digests(place):
+def _read(path: Path) -> State:
+    if read_regular(path / DIGESTS, MAX_SUMS_BYTES).decode() != _digests(path):
         raise ValueError("its files are not what was written")
-    with np.load(place / "arrays.npz") as arrays:
-        return State(dict(arrays), json.loads((place / "facts.json").read_text()))
+    with np.load(path / "arrays.npz") as arrays:
+        return State(dict(arrays), json.loads((path / "facts.json").read_text()))
 
 
-def _digests(place: Path) -> str:
+def _digests(path: Path) -> str:
     """The digests of a state's files, as `sha256sum --check` reads them."""
-    return "".join(f"{sha256_file(place / name)}  {name}\n" for name in ("arrays.npz", "facts.json"))
+    return "".join(f"{sha256_file(path / name)}  {name}\n" for name in ("arrays.npz", "facts.json"))
 
 
 def _numbered(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("[0-9]*") if path.name.isdecimal())
 
 
-def _remove(place: Path) -> None:
+def _remove(path: Path) -> None:
     # First out of sight: a folder that is half gone would be taken for a broken checkpoint.
-    hidden = place.with_name(f".{place.name}")
-    os.rename(place, hidden)
+    hidden = path.with_name(f".{path.name}")
+    os.rename(path, hidden)
     shutil.rmtree(hidden)
 
 
-def _set_aside(place: Path) -> None:
-    with mendable_os_errors(place):
-        os.rename(place, place.with_name(f"broken-{time.time_ns()}-{place.name}"))
+def _set_aside(path: Path) -> None:
+    with os_errors_as_user_errors(path):
+        os.rename(path, path.with_name(f"broken-{time.time_ns()}-{path.name}"))

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from xmodal.core.console import say_error
+from xmodal.core.console import log_error
 from xmodal.core.errors import UserError
 
 EXAMPLE = (
@@ -16,7 +16,7 @@ EXAMPLE = (
 )
 
 # How long a process waits for the others of its job.
-MOST_SECONDS = 300.0
+MAX_SECONDS = 300.0
 
 
 @dataclass(frozen=True)
@@ -59,9 +59,9 @@ def wait_for_hosts(
     hosts: Sequence[str],
     this: Worker,
     *,
-    seconds: float = MOST_SECONDS,
+    seconds: float = MAX_SECONDS,
     pause: float = 0.5,
-    say: Callable[[str], None] = say_error,
+    log: Callable[[str], None] = log_error,
 ) -> None:
     """Waits until all processes of a job have started, and says which ones have not.
 
@@ -73,7 +73,7 @@ def wait_for_hosts(
         this: which of them this one is.
         seconds: the most that it waits.
         pause: seconds between two looks at who is there.
-        say: where a line about the missing ones goes.
+        log: where a line about the missing ones goes.
 
     Raises:
         UserError: when its port is taken, or one of the others has not come.
@@ -95,7 +95,7 @@ def wait_for_hosts(
                 )
             # Processes that are started together come within seconds.
             if missing != reported and waited > min(5, seconds / 2):
-                say(f"waiting for {names}, at most {seconds:.0f} s")
+                log(f"waiting for {names}, at most {seconds:.0f} s")
                 reported = missing
             time.sleep(pause)
 

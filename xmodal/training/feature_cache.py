@@ -15,12 +15,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from xmodal.core.console import say
-from xmodal.core.files import folder_bytes, folder_lock, mendable_os_errors, whole_file, write_json
+from xmodal.core.console import log
+from xmodal.core.files import atomic_write, folder_bytes, folder_lock, os_errors_as_user_errors, write_json
 from xmodal.data import augmentation, decoding, image_headers, image_sources, images
 from xmodal.data.batches import Batches
 from xmodal.data.images import ImageSplit
-from xmodal.data.rows import Rows, StoredRows
+from xmodal.data.rows import ArrayShards, NpyRows
 from xmodal.training.prediction import outputs_streamed
 from xmodal.training.replicas import bytes_from_chief
 from xmodal.training.strategy import workers
@@ -56,8 +56,8 @@ def features(
     cache: FeatureCache,
     facts: dict[str, object],
     stage: str = "",
-    log: Callable[[str], None] = say,
-) -> Rows:
+    log: Callable[[str], None] = log,
+) -> ArrayShards:
     """Runs a network over a split, or finds what an earlier run of the same left.
 
     The same is: equal weights and layers, equal pixels in the same order, `facts`, the code that reads
@@ -95,7 +95,7 @@ def features(
     count = -(-int(batches.cardinality()) // each)
     shards = _read_shards(entry, count, cache.writes, strategy) if fits else []
     if len(shards) == count:
-        return Rows(shards)
+        return ArrayShards(shards)
     rest = batches.skip(len(shards) * each)
     for number, shard in enumerate(_computed(backbone, rest, each, strategy, stage), start=len(shards)):
         if fits and cache.writes:
@@ -105,14 +105,14 @@ def features(
     if fits and cache.writes:
         write_json(entry / KEY_FILE, key)
         log(f"features kept: {folder_bytes(cache.folder) / 1e9:.2f} of {cache.gigabytes:g} GB in the cache")
-    return Rows(shards)
+    return ArrayShards(shards)
 
 
 def _read_shards(
     entry: Path, count: int, reads: bool, strategy: tf.distribute.Strategy
-) -> list[np.ndarray | StoredRows]:
+) -> list[np.ndarray | NpyRows]:
     """Returns the shards from the first one on that are there, `count` of them at most."""
-    shards: list[np.ndarray | StoredRows] = []
+    shards: list[np.ndarray | NpyRows] = []
     while len(shards) < count:
         shard = _read_shard(entry, len(shards), reads, strategy)
         if shard is None:
@@ -172,7 +172,7 @@ def _layers(backbone: keras.Model) -> str:
     return config
 
 
-def _read_shard(entry: Path, number: int, reads: bool, strategy) -> np.ndarray | StoredRows | None:
+def _read_shard(entry: Path, number: int, reads: bool, strategy) -> np.ndarray | NpyRows | None:
     """Finds a shard; of several processes the chief reads it, and gives it to all."""
     stored = _stored(entry, number) if reads else None
     if _alone(strategy):
@@ -184,12 +184,12 @@ def _read_shard(entry: Path, number: int, reads: bool, strategy) -> np.ndarray |
     return np.load(content) if content.getbuffer() else None
 
 
-def _stored(entry: Path, number: int) -> StoredRows | None:
+def _stored(entry: Path, number: int) -> NpyRows | None:
     for path in entry.glob(f"{number:05d}.*.npy"):
         # Another run may be making room.
         with suppress(OSError), path.open("rb") as file:
             if hashlib.file_digest(file, "sha256").hexdigest() == path.name.split(".")[1]:
-                return StoredRows(file)
+                return NpyRows(file)
             path.unlink(missing_ok=True)
     return None
 
@@ -198,13 +198,13 @@ def _write_shard(entry: Path, number: int, shard: np.ndarray) -> None:
     content = io.BytesIO()
     np.save(content, shard)
     digest = hashlib.sha256(content.getvalue()).hexdigest()
-    with whole_file(entry / f"{number:05d}.{digest}.npy") as file:
+    with atomic_write(entry / f"{number:05d}.{digest}.npy") as file:
         file.write(content.getbuffer())
 
 
 def _make_room(cache: FeatureCache, entry: Path, bytes_needed: int) -> None:
     """Removes what was not used for longest until an entry fits in, and marks the entry as used."""
-    with folder_lock(cache.folder, wait=True), mendable_os_errors(cache.folder):
+    with folder_lock(cache.folder, wait=True), os_errors_as_user_errors(cache.folder):
         entry.mkdir(exist_ok=True)
         os.utime(entry)
         others = [path for path in cache.folder.iterdir() if path.is_dir() and path != entry]

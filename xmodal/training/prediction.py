@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from xmodal.data.batches import Batches
-from xmodal.kernels.convolutions import passing_convolutions, quickly
+from xmodal.kernels.convolutions import call_fast, passing_convolutions
 from xmodal.training.checkpoint import Checkpoints, State
 from xmodal.training.losses import cross_entropy
 from xmodal.training.progress import foreign, newest
@@ -69,7 +69,7 @@ def outputs_streamed(
 
     def outputs(batch):
         inputs = batch[0] if isinstance(batch, tuple) else batch
-        return (quickly(model, inputs, training=False, passing=passing),)
+        return (call_fast(model, inputs, training=False, passing=passing),)
 
     # Keras tracks attributes that are set the usual way.
     kept = model.__dict__.setdefault("_streamed_outputs", {}) if is_model else {}
@@ -100,7 +100,7 @@ def validator(
 
     def outcomes(batch):
         inputs, labels, weights = batch
-        outputs = tf.cast(quickly(model, inputs, training=False), tf.float32)
+        outputs = tf.cast(call_fast(model, inputs, training=False), tf.float32)
         right = hits(labels, outputs) if report_accuracy else tf.zeros_like(weights)
         return loss(labels, outputs), right, weights, *((labels, outputs) if metrics else ())
 

@@ -38,10 +38,10 @@ def distributed(
     Returns:
         What gives each device its replica batch of every batch, as `unpad` takes it.
     """
-    replicas, place = strategy.num_replicas_in_sync, workers(strategy)
+    replicas, cluster = strategy.num_replicas_in_sync, workers(strategy)
     # A single CPU takes batches as they are. What tf.distribute puts around them costs a fifth of a second
     # for each epoch, and has a tuner of its own that an epoch waits for; see `untuned`.
-    single = replicas == place.workers and not tf.config.list_logical_devices("GPU")
+    single = replicas == cluster.workers and not tf.config.list_logical_devices("GPU")
     rows = untuned(batches.rows if isinstance(batches, Batches) else batches)
     if data_service:
         # Each worker of the service reads batches of its own, and no two the same.
@@ -66,7 +66,7 @@ def distributed(
         read = read_padded(padded)
         return read if single else strategy.experimental_distribute_dataset(read)
     if single:
-        return own_batches(tf.distribute.InputContext(place.workers, place.index, replicas))
+        return own_batches(tf.distribute.InputContext(cluster.workers, cluster.index, replicas))
     return strategy.distribute_datasets_from_function(own_batches)
 
 

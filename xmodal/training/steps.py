@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 
 from xmodal.config.training import TrainConfig
-from xmodal.kernels.convolutions import quickly
+from xmodal.kernels.convolutions import call_fast
 from xmodal.kernels.optimizer_step import one_rate
 from xmodal.training.progress import SUMS
 from xmodal.training.replicas import moving_statistics, unpad
@@ -118,10 +118,10 @@ def _make_differentiate(
     def differentiate(inputs, labels, weights, total):
         changed = None if adversary is None else adversary(inputs, labels)
         with tf.GradientTape() as tape:
-            logits = tf.cast(quickly(model, inputs, training=True), tf.float32)
+            logits = tf.cast(call_fast(model, inputs, training=True), tf.float32)
             losses = loss(labels, logits)
             if adversary is not None:
-                adversarial = tf.cast(quickly(model, changed, training=True), tf.float32)
+                adversarial = tf.cast(call_fast(model, changed, training=True), tf.float32)
                 losses = (losses + loss(labels, adversarial)) / 2
             weighted = tf.reduce_sum(losses * weights)
             # The optimizer sums the gradients of the replicas.

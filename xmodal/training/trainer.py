@@ -10,10 +10,10 @@ import numpy as np
 import tensorflow as tf
 
 from xmodal.config.training import TrainConfig
-from xmodal.core.console import say
+from xmodal.core.console import log
 from xmodal.data.batches import Batches
 from xmodal.data.images import ImageSplit
-from xmodal.data.rows import Rows
+from xmodal.data.rows import ArrayShards
 from xmodal.training import feature_cache, loop, prediction
 from xmodal.training.checkpoint import Checkpoints, State
 from xmodal.training.examples import Examples, labelled_batches, unlabelled_batches
@@ -56,7 +56,7 @@ class Trainer:
     strategy: tf.distribute.Strategy = field(default=None)
     checkpoints: Checkpoints | None = None
     cache: FeatureCache | None = None
-    log: Callable[[str], None] = say
+    log: Callable[[str], None] = log
     on_epoch: Callable[[str, dict[str, float]], None] | None = None
 
     def __post_init__(self) -> None:
@@ -160,7 +160,7 @@ class Trainer:
 
     def features(
         self, backbone: keras.Model, split: ImageSplit, batches: Batches, *, facts: dict[str, Any], name: str
-    ) -> Rows:
+    ) -> ArrayShards:
         """Returns what a frozen backbone makes of a split (N, D), computed once for all that ask the same.
 
         Args:
@@ -171,7 +171,7 @@ class Trainer:
             name: what progress and, without a cache, checkpoints call it.
         """
         if self.cache is None:
-            return Rows([self.predict(backbone, batches, name=name)])
+            return ArrayShards([self.predict(backbone, batches, name=name)])
         return feature_cache.features(
             backbone, split, batches, self.strategy, cache=self.cache, facts=facts, stage=name, log=self.log
         )

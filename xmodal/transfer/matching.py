@@ -96,8 +96,8 @@ def matched(
 def declared(path: str, patterns: Sequence[str]) -> bool:
     """Tells whether a pattern matches a path, or that of a model which the layer is nested in."""
     parts = path.split("/")
-    places = ["/".join(parts[: count + 1]) for count in range(len(parts))]
-    return any(place == pattern or fnmatchcase(place, pattern) for place in places for pattern in patterns)
+    indices = ["/".join(parts[: count + 1]) for count in range(len(parts))]
+    return any(index == pattern or fnmatchcase(index, pattern) for index in indices for pattern in patterns)
 
 
 def _patterns(given: str | Sequence[str]) -> tuple[str, ...]:

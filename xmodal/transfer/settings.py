@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from xmodal.core.formatting import cut
+from xmodal.core.formatting import truncate
 from xmodal.kernels.layers import arguments_with, calls, constants_read
 from xmodal.transfer.state import OwnWeights, holds_state
 
@@ -28,7 +28,7 @@ MADE_ONCE = ("_initializer", "_regularizer", "_constraint")
 OF_TRAINING = ("InputLayer", "Identity", "ActivityRegularization", "StochasticDepth", "DropPath")
 # Their numbers are weights that cannot be copied: those of no other layer make up for them.
 SCALES = (keras.layers.Rescaling, keras.layers.Normalization)
-MOST_LETTERS = 40
+MAX_LETTERS = 40
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def different_settings(
     ours, theirs = settings(source), settings(target)
     pairs = {key: (ours.get(key), theirs.get(key)) for key in ours | theirs}
     return [
-        f"{path} ({key}: {', '.join(cut(str(value), MOST_LETTERS) for value in pair)})"
+        f"{path} ({key}: {', '.join(truncate(str(value), MAX_LETTERS) for value in pair)})"
         for key, pair in pairs.items()
         if repr(pair[0]) != repr(pair[1])
     ]
@@ -107,7 +107,7 @@ def unpaired_steps(
     _drop_pairs(ours, theirs, _same_function)
     further = [step for step in theirs if step.scales or not grown]
     return [
-        f"{step.path} of {model.name} ({cut(step.kind, MOST_LETTERS)})"
+        f"{step.path} of {model.name} ({truncate(step.kind, MAX_LETTERS)})"
         for model, steps in ((source, ours), (target, further))
         for step in steps
     ]

@@ -164,7 +164,7 @@ def _give_adapted(part: keras.Layer, adapted: dict[str, Any]) -> None:
     elif "files" in adapted:
         with TemporaryDirectory() as folder:
             for name, content in adapted["files"].items():
-                place = Path(folder, name)
-                place.parent.mkdir(parents=True, exist_ok=True)
-                place.write_bytes(content)
+                index = Path(folder, name)
+                index.parent.mkdir(parents=True, exist_ok=True)
+                index.write_bytes(content)
             part.load_assets(folder)

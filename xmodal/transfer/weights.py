@@ -9,14 +9,14 @@ import keras
 import numpy as np
 
 from xmodal.core.errors import UserError, nearest
-from xmodal.core.formatting import cut, first_few
+from xmodal.core.formatting import first_few, truncate
 from xmodal.transfer.growth import Growth, grown_weights
 from xmodal.transfer.matching import MAX_LAYERS, Plan, declared, matched
 from xmodal.transfer.settings import different_settings, unpaired_steps
 from xmodal.transfer.state import give_state, layer_state
 
 # Of what Keras says of a layer or a probe.
-MOST_LETTERS = 200
+MAX_LETTERS = 200
 
 
 @dataclass(frozen=True)
@@ -208,7 +208,7 @@ def _probed(source: keras.Model, target: keras.Model, probe: np.ndarray) -> floa
 
 
 def _reason(error: Exception) -> str:
-    return cut(" ".join(str(error).split()), MOST_LETTERS)
+    return truncate(" ".join(str(error).split()), MAX_LETTERS)
 
 
 def _forget_functions(model: keras.Model) -> None:

@@ -157,7 +157,7 @@ def worth_of(trainings: DocumentTrainings, count: int, rate: float) -> Worth:
         right_answers(trainings, trainings.logits(classifier, f"{name}, {amount}", "test"))
         for name, classifier in (("bert", bert), (best, without[best]))
     )
-    trainings.session.clock.say(
+    trainings.session.clock.log(
         f"{amount}: {with_it.mean():.1%}, without transfer {without_it.mean():.1%} ({best})"
     )
     return Worth(count, len(positions), with_it, without_it, best)

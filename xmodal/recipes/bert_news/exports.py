@@ -51,14 +51,14 @@ def small_forms(
     config: Config, bert: TextClassifier, measured: CalibratedResult, original: DocumentData, exported: Path
 ) -> tuple[report.Table, ...]:
     """Makes small forms of the export, and measures them on test documents as they were written."""
-    places = drawn(len(original.test), config.run.seed)
-    texts = [text.encode("utf-8", "replace") for text in original.test.texts[places]]
+    indices = drawn(len(original.test), config.run.seed)
+    texts = [text.encode("utf-8", "replace") for text in original.test.texts[indices]]
     return small_documents(
         exported,
         bert,
         temperature=measured.temperature,
         prepare=text_of(config.documents.scrub),
         names=original.class_names,
-        test=Examples(texts, original.test.labels[places]),
-        probabilities=measured.probabilities[places],
+        test=Examples(texts, original.test.labels[indices]),
+        probabilities=measured.probabilities[indices],
     )

@@ -15,7 +15,7 @@ from xmodal.core.files import cache_folder
 from xmodal.data.cleaned_documents import prepare_documents
 from xmodal.data.documents import DocumentData
 from xmodal.evaluation.calibrated_result import CalibratedResult, calibrated_result
-from xmodal.evaluation.intervals import Gain
+from xmodal.evaluation.intervals import Comparison
 from xmodal.evaluation.metrics import HeldOut, Result
 from xmodal.export.portable import require_onnx
 from xmodal.models.text_encoder import is_new, text_encoder
@@ -35,11 +35,11 @@ from xmodal.recipes.bert_news.tables import (
 from xmodal.recipes.text_reading import checked_encoder, told_reading
 from xmodal.recipes.transfer_worth import Worth, tried_table, worth_plot, worth_table
 from xmodal.robustness.attacked import (
+    adversarial_table,
     attack_all,
-    attack_gains,
+    attack_comparisons,
     attack_table,
     attacked_examples,
-    misled_table,
 )
 from xmodal.robustness.text_attack import attack_documents, known_words
 from xmodal.runs.inputs import configured_documents, other_test_documents
@@ -217,7 +217,7 @@ def learned_before(trainings: DocumentTrainings) -> bool:
     with trainings.session.trainer.strategy.scope():
         new = is_new(text_encoder(trainings.preset, text.sequence_length).model)
     if new:
-        trainings.session.clock.say(
+        trainings.session.clock.log(
             f"warning: --text_encoder={text.text_encoder} was never trained: nothing is transferred, "
             "and there is no baseline without transfer"
         )
@@ -241,7 +241,7 @@ def measured_without(
 
 def attack(
     session: Session, berts: dict[str, TextClassifier], data: DocumentData
-) -> tuple[tuple[Gain, ...], tuple[report.Table, ...]]:
+) -> tuple[tuple[Comparison, ...], tuple[report.Table, ...]]:
     """Attacks some of the test documents, where the flags ask for it: what that cost, and the tables."""
     config = session.config
     picked = attacked_examples(len(data.test), config.attack.attacked_examples, config.run.seed)
@@ -262,9 +262,9 @@ def attack(
             trainer=session.trainer,
         ),
     )
-    return attack_gains(attacked, "documents"), (
+    return attack_comparisons(attacked, "documents"), (
         attack_table(attacked, "documents"),
-        *(misled_table(item, name, "words") for name, item in attacked.items() if item.misled),
+        *(adversarial_table(item, name, "words") for name, item in attacked.items() if item.misled),
     )
 
 

@@ -10,7 +10,7 @@ from xmodal.data.audit import DataReport
 from xmodal.data.cleaned_documents import Prepared
 from xmodal.data.documents import DocumentData
 from xmodal.evaluation.calibrated_result import CalibratedResult
-from xmodal.evaluation.intervals import Gain, compare_paired
+from xmodal.evaluation.intervals import Comparison, compare_paired
 from xmodal.evaluation.metrics import Result
 from xmodal.evaluation.selection import hardest
 from xmodal.robustness.attacked import training_cost
@@ -79,7 +79,7 @@ def reported(
     )
 
 
-def gains(measured: dict[str, CalibratedResult]) -> tuple[Gain, ...]:
+def gains(measured: dict[str, CalibratedResult]) -> tuple[Comparison, ...]:
     """Compares BERT with what has no transfer, with TF-IDF, and with the robust one."""
     right = {name: item.correct for name, item in measured.items()}
     compared = (
@@ -111,12 +111,12 @@ def class_reports(measured: dict[str, CalibratedResult]) -> tuple[report.Table, 
         rows = tuple(
             (
                 class_name,
-                int(truths[place]),
-                float(right[place] / max(1, answers[place])),
-                float(right[place] / max(1, truths[place])),
-                float(2 * right[place] / max(1, answers[place] + truths[place])),
+                int(truths[index]),
+                float(right[index] / max(1, answers[index])),
+                float(right[index] / max(1, truths[index])),
+                float(2 * right[index] / max(1, answers[index] + truths[index])),
             )
-            for place, class_name in enumerate(item.result.class_names)
+            for index, class_name in enumerate(item.result.class_names)
         )
         head = ("class", "test documents", "precision", "recall", "F1")
         caption = f"The classes, {name} (macro F1 {item.result.macro_f1:.4f})"
@@ -128,13 +128,13 @@ def hardest_documents(probabilities: np.ndarray, data: DocumentData) -> report.T
     """Returns a table of the test documents whose class got the least probability, as BERT read them."""
     rows: tuple[tuple[str | float, ...], ...] = tuple(
         (
-            data.test.ids[place],
-            data.class_names[data.test.labels[place]],
-            data.class_names[probabilities[place].argmax()],
-            float(probabilities[place, data.test.labels[place]]),
-            str(data.test.texts[place])[:SHOWN_CHARACTERS],
+            data.test.ids[index],
+            data.class_names[data.test.labels[index]],
+            data.class_names[probabilities[index].argmax()],
+            float(probabilities[index, data.test.labels[index]]),
+            str(data.test.texts[index])[:SHOWN_CHARACTERS],
         )
-        for place in hardest(probabilities, data.test.labels, HARDEST).tolist()
+        for index in hardest(probabilities, data.test.labels, HARDEST).tolist()
     )
     head = ("document", "class", "answer of bert", "probability of the class", "begins")
     return report.Table("The hardest test documents", head, rows)

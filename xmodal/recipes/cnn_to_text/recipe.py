@@ -90,7 +90,7 @@ def measure(experiment: Experiment) -> Measurements:
         with clock.stage(f"seed {seed}", repeats):
             for arm in arms_of(experiment):
                 learned = train_arm(experiment, arm, alone, seed)
-                clock.say(f"{arm.name}: {measured.add(arm, learned, truth_of(experiment, arm)):.2%}")
+                clock.log(f"{arm.name}: {measured.add(arm, learned, truth_of(experiment, arm)):.2%}")
                 if not arm.count and not arm.source and arm.way == ALONE:
                     alone[arm.modality] = learned.scored.model
         if arms_from_scratch(experiment):
@@ -99,7 +99,7 @@ def measure(experiment: Experiment) -> Measurements:
                     learned = evaluate_arm(
                         experiment, arm, from_scratch(experiment, measured, arm, seed), seed
                     )
-                    clock.say(f"{arm.name}: {measured.add(arm, learned, truth_of(experiment, arm)):.2%}")
+                    clock.log(f"{arm.name}: {measured.add(arm, learned, truth_of(experiment, arm)):.2%}")
         if experiment.session.config.scorer.unseen:
             with clock.stage(f"seed {seed}: unseen classes", repeats):
                 for arm in zero_shot_arms(experiment):

@@ -7,9 +7,9 @@ import numpy as np
 
 from xmodal import report
 from xmodal.data.audit import DataReport
-from xmodal.evaluation.intervals import Gain
+from xmodal.evaluation.intervals import Comparison
 from xmodal.evaluation.metrics import Result, evaluate
-from xmodal.evaluation.repeats import beyond_chance, mean_of, repeated_gain
+from xmodal.evaluation.repeats import beyond_chance, mean_of, repeated_comparison
 from xmodal.recipes.amounts import amount
 from xmodal.recipes.cnn_to_text.arms import ALONE, Arm, Experiment, TrainedArm
 from xmodal.recipes.transfer_worth import tried_by_name
@@ -111,11 +111,11 @@ def _same_examples(one: Arm, other: Arm) -> bool:
     return (one.modality, one.count) == (other.modality, other.count)
 
 
-def _gain(measured: Measurements, moved: Arm) -> Gain:
+def _gain(measured: Measurements, moved: Arm) -> Comparison:
     """Compares a training with a scorer that moved with the best one without."""
     other = measured.no_transfer(moved)
     what = f"the scorer of the {moved.source}, at {amount(moved.count)} {moved.modality} a class, "
-    return repeated_gain(
+    return repeated_comparison(
         np.stack(measured.rights[moved]),
         np.stack(measured.rights[other]),
         what=f"{what}in the place of no_transfer ({other.way}),",
@@ -123,11 +123,11 @@ def _gain(measured: Measurements, moved: Arm) -> Gain:
     )
 
 
-def _gains(measured: Measurements) -> Iterator[Gain]:
+def _gains(measured: Measurements) -> Iterator[Comparison]:
     yield from (_gain(measured, arm) for arm in measured.rights if arm.source)
 
 
-def _beyond_chance(experiment: Experiment, guesses: dict[Arm, list[np.ndarray]]) -> Iterator[Gain]:
+def _beyond_chance(experiment: Experiment, guesses: dict[Arm, list[np.ndarray]]) -> Iterator[Comparison]:
     for arm, right in guesses.items():
         yield beyond_chance(
             np.stack(right),
@@ -249,5 +249,5 @@ def _accuracy(rights: list[np.ndarray]) -> str:
     return f"{mean.value:.1%} ({mean.ci95[0]:.1%} to {mean.ci95[1]:.1%})"
 
 
-def _points(gain: Gain) -> str:
+def _points(gain: Comparison) -> str:
     return f"{100 * gain.difference:+.1f} ({100 * gain.ci95[0]:+.1f} to {100 * gain.ci95[1]:+.1f})"

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from xmodal.data.pairs import PairData
 from xmodal.export.served_pairs import ServedPairs
-from xmodal.export.serving import of_length_one
+from xmodal.export.serving import unit_vectors
 from xmodal.export.verification import Question
 from xmodal.recipes.export import export_model
 from xmodal.recipes.fusion.classifiers import EncodedPairs, Fused
@@ -35,8 +35,8 @@ def export_best(
     whole = np.flatnonzero(data.test.has_image & data.test.has_text)[:CHECKED_PAIRS]
     row = np.cumsum(data.test.has_image) - 1
     images = data.test.images()
-    image_bytes = {"image_bytes": [images.encoded(row[place]) for place in whole]}
-    text = {"text": [str(data.test.texts[place]).encode("utf-8", "replace") for place in whole]}
+    image_bytes = {"image_bytes": [images.encoded(row[index]) for index in whole]}
+    text = {"text": [str(data.test.texts[index]).encode("utf-8", "replace") for index in whole]}
     probabilities = {visible: part[whole] for visible, part in measured.probabilities[fused.name].items()}
     encoded = pairs.encoded["test"]
     seen = image_parts(tf.gather(encoded.views[0], encoded.image_row[whole]), pairs.encoders.map_shape)
@@ -48,8 +48,8 @@ def export_best(
             Question(image_bytes | text, probabilities["both"]),
             Question(image_bytes, probabilities["image"], "image"),
             Question(text, probabilities["text"], "text"),
-            Question(image_bytes, of_length_one(seen["image"]).numpy(), "embed_image", "embedding"),
-            Question(text, of_length_one(said).numpy(), "embed_text", "embedding"),
+            Question(image_bytes, unit_vectors(seen["image"]).numpy(), "embed_image", "embedding"),
+            Question(text, unit_vectors(said).numpy(), "embed_text", "embedding"),
         ],
     )
     asked = f"python -m xmodal.predict --model={quote(str(facts['export']))} --pair IMAGE_FILE TEXT"

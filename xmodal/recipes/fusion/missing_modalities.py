@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from xmodal.evaluation.intervals import Gain, compare_paired, wilson_interval
+from xmodal.evaluation.intervals import Comparison, compare_paired, wilson_interval
 from xmodal.report import Plot, Series, Table
 
 Rights = dict[str, dict[str, np.ndarray]]
@@ -49,12 +49,12 @@ def missing_table(rights: Rights, fused: Sequence[str]) -> Table:
     """Returns the accuracy of each fused model without texts and without images, beside one side's model."""
     rows = []
     for name in fused:
-        row: tuple[str, ...] = (name, _told(rights[name]["both"]))
+        row: tuple[str, ...] = (name, _format_accuracy(rights[name]["both"]))
         for left, alone in WITHOUT.values():
             gain = compare_paired(rights[name][left], rights[alone]["both"])
             low, high = gain.ci95
             points = f"{100 * gain.difference:+.2f} ({100 * low:+.2f} to {100 * high:+.2f})"
-            row += (_told(rights[name][left]), points)
+            row += (_format_accuracy(rights[name][left]), points)
         rows.append(row)
     head = (
         "model",
@@ -67,7 +67,7 @@ def missing_table(rights: Rights, fused: Sequence[str]) -> Table:
     return Table("Test accuracy when a side is missing, with 95% intervals", head, tuple(rows))
 
 
-def missing_gains(rights: Rights, name: str) -> tuple[Gain, ...]:
+def missing_comparisons(rights: Rights, name: str) -> tuple[Comparison, ...]:
     """Returns what a fused model gains or loses without one side against the model of the other side."""
     return tuple(
         compare_paired(
@@ -143,13 +143,13 @@ def trusted_pairs(
     ]
     rows: tuple[tuple[str, ...], ...] = tuple(
         (
-            ids[place],
-            str(texts[place])[:80],
-            class_names[labels[place]],
-            *(class_names[answer[place]] for answer in answers.values()),
-            f"{weights[place]:.3f}",
+            ids[index],
+            str(texts[index])[:80],
+            class_names[labels[index]],
+            *(class_names[answer[index]] for answer in answers.values()),
+            f"{weights[index]:.3f}",
         )
-        for place in dict.fromkeys(picked)
+        for index in dict.fromkeys(picked)
     )
     head = ("pair", "text", "class", *(f"answer of {name}" for name in answers), "weight of the image")
     return Table("Whom the gate trusted where image and text disagree: the clearest pairs", head, rows)
@@ -170,6 +170,6 @@ def _flat(name: str, right: np.ndarray) -> Series:
     return _series(name, [right] * len(SHARES))
 
 
-def _told(right: np.ndarray) -> str:
+def _format_accuracy(right: np.ndarray) -> str:
     low, high = wilson_interval(int(right.sum()), len(right))
     return f"{right.mean():.2%} ({low:.2%} to {high:.2%})"

@@ -7,15 +7,15 @@ import numpy as np
 from xmodal import report
 from xmodal.config.config import Config
 from xmodal.data.pairs import PairData
-from xmodal.evaluation.intervals import Gain, compare_paired
+from xmodal.evaluation.intervals import Comparison, compare_paired
 from xmodal.evaluation.metrics import Result, evaluate
 from xmodal.models.fusion import ALONE, gate_model
 from xmodal.recipes.fusion.classifiers import EncodedPairs, Fused, logits_of
 from xmodal.recipes.fusion.missing_modalities import (
     Rights,
     least_without_a_modality,
+    missing_comparisons,
     missing_curves,
-    missing_gains,
     missing_table,
     trust_table,
     trusted_pairs,
@@ -80,7 +80,9 @@ def baseline_results(without: Baselines, measured: FusionResults, data: PairData
     return results | {NO_TRANSFER: replace(results[without.best], name=NO_TRANSFER, note=note)}
 
 
-def transfer_gain(config: Config, without: Baselines, measured: FusionResults, data: PairData) -> Gain:
+def transfer_comparison(
+    config: Config, without: Baselines, measured: FusionResults, data: PairData
+) -> Comparison:
     """Compares the best way to read both with itself on encoders without transfer."""
     right, other = (
         answers.argmax(axis=1) == data.test.labels
@@ -127,8 +129,8 @@ def reported(
                 what=f"reading both ({measured.best}), in the place of {alone},",
                 unit="pairs",
             ),
-            *([transfer_gain(config, without, measured, data)] if without else []),
-            *missing_gains(rights, measured.best),
+            *([transfer_comparison(config, without, measured, data)] if without else []),
+            *missing_comparisons(rights, measured.best),
         ),
         transfer=None,
         histories=(*pairs.encoders.histories, *trained),

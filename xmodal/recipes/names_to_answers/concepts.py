@@ -68,6 +68,6 @@ def concepts_table(head: ConceptHead) -> report.Table:
     for answer, weights in zip(head.answers, head.weights.T, strict=True):
         order = np.argsort(-weights, kind="stable")
         most, least = order[:CONCEPTS_EACH], order[::-1][: CONCEPTS_EACH // 2]
-        rows.append((answer, *(", ".join(head.concepts[place] for place in part) for part in (most, least))))
+        rows.append((answer, *(", ".join(head.concepts[index] for index in part) for part in (most, least))))
     caption = f"Concepts that speak for each answer and against it; {TABLE} has all weights, to be edited"
     return report.Table(caption, ("answer", "for it", "against it"), tuple(rows))

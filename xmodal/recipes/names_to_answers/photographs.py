@@ -13,7 +13,7 @@ from xmodal.data.images import ImageSplit
 from xmodal.data.target_map import Answers, read_answers
 from xmodal.runs.inputs import configured_images, configured_unlabelled
 
-MOST_ANSWERS = 1000
+MAX_ANSWERS = 1000
 
 
 @dataclass(frozen=True)
@@ -80,9 +80,9 @@ def question_of(config: Config, photographs: Photographs) -> Question:
         answers = Answers(names, texts, np.arange(len(names)))
     else:
         raise UserError("there are no answers to choose from", 'give `answers`, such as "dog,cat,truck"')
-    if len(answers.names) > MOST_ANSWERS:
+    if len(answers.names) > MAX_ANSWERS:
         raise UserError(
-            f"{len(answers.names):,} answers are more than the {MOST_ANSWERS:,} that a report can show",
+            f"{len(answers.names):,} answers are more than the {MAX_ANSWERS:,} that a report can show",
             "give fewer, or ask an export by `python -m xmodal.ask`, which takes any number",
         )
     if not names:

@@ -100,8 +100,8 @@ def top1_sentence(words: Words, seen: Seen) -> np.ndarray:
 
 def hedged_sentence(words: Words, seen: Seen) -> np.ndarray:
     """The answer nearest to a sentence such as "a photo of probably a tabby, perhaps a lynx"."""
-    sentences, places = np.unique(sentences_of(words.phrases, seen.logits), return_inverse=True)
-    return SCALE * similarities(words.read(sentences), words.descriptions, words.targets)[places]
+    sentences, indices = np.unique(sentences_of(words.phrases, seen.logits), return_inverse=True)
+    return SCALE * similarities(words.read(sentences), words.descriptions, words.targets)[indices]
 
 
 def written_head(words: Words, seen: Seen) -> np.ndarray:

@@ -15,7 +15,7 @@ from xmodal.bridge.name_answers import name_weights
 from xmodal.config.config import Config
 from xmodal.core.clock import Clock
 from xmodal.evaluation.calibration import softmax
-from xmodal.evaluation.intervals import Gain, compare_paired
+from xmodal.evaluation.intervals import Comparison, compare_paired
 from xmodal.evaluation.metrics import Result, evaluate
 from xmodal.models.speakers import Speaker, make_speaker
 from xmodal.models.text_encoder import text_encoder
@@ -192,7 +192,7 @@ def results_of(session: Session, read: dict[str, np.ndarray], question: Question
     }
 
 
-def gains_of(read: dict[str, np.ndarray], question: Question, name_text: str) -> tuple[Gain, ...]:
+def gains_of(read: dict[str, np.ndarray], question: Question, name_text: str) -> tuple[Comparison, ...]:
     """Compares what was read two by two: first what the words of the names are worth."""
     if not question.right:
         return ()

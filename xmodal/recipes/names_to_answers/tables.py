@@ -11,7 +11,7 @@ from xmodal.evaluation.selection import Kind, gallery_indices
 
 GALLERY_EACH = 12
 NAMES_EACH = 6
-MOST_ROWS = 40
+MAX_ROWS = 40
 NOTES = {
     "name_mixture": "the speaker's names weighted by their probabilities, and what they mean by their words",
     "name_mixture_plain": "the same without WordNet's words for the names",
@@ -40,8 +40,8 @@ def answer_table(
     spoke = spoken_names(logits, weights, answers, NAMES_EACH)
     given = np.bincount(answers, minlength=len(names))
     rows = [
-        (names[place], int(given[place]), ", ".join(words[name] for name in spoke[place]))
-        for place in np.argsort(-given, kind="stable")[:MOST_ROWS]
+        (names[index], int(given[index]), ", ".join(words[name] for name in spoke[index]))
+        for index in np.argsort(-given, kind="stable")[:MAX_ROWS]
     ]
     return report.Table(
         "The answers, and the names that spoke for them", ("answer", "images", "names"), tuple(rows)

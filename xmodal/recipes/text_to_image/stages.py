@@ -14,7 +14,7 @@ from xmodal.data.target_map import read_descriptions
 from xmodal.evaluation.calibration import softmax
 from xmodal.evaluation.metrics import HeldOut
 from xmodal.evaluation.ranking import class_scores
-from xmodal.export.painter import PRESET, Painter, preset_painter
+from xmodal.export.painter import PRESET, ImageGenerator, preset_generator
 from xmodal.models.text_encoder import TextEncoder, text_encoder
 from xmodal.recipes.image_training import train_images
 from xmodal.recipes.text_to_image.tables import EmbeddedCaptions, GeneratedImages
@@ -89,12 +89,12 @@ def space_of(
     )
 
 
-def ready_painter(config: Config) -> Painter | None:
+def ready_painter(config: Config) -> ImageGenerator | None:
     """Loads what draws, None where it is to be trained; a mistake is told before anything is."""
     generator = config.generator
     if not generator.image_generator.startswith(PRESET):
         return None
-    return preset_painter(
+    return preset_generator(
         generator.image_generator.removeprefix(PRESET),
         steps=generator.sampling_steps,
         guidance=generator.guidance,
@@ -108,8 +108,8 @@ def build_generator(
     encoder: TextEncoder,
     space: SharedSpace,
     learned: EmbeddedCaptions,
-    painter: Painter | None,
-) -> tuple[Painter, keras.Model | None, History | None]:
+    painter: ImageGenerator | None,
+) -> tuple[ImageGenerator, keras.Model | None, History | None]:
     """Trains what draws, unless there is a ready painter.
 
     Returns:
@@ -148,7 +148,7 @@ def sampling_of(config: Config) -> Sampling:
 
 
 def generate_set(
-    session: Session, generate: Painter, embedded: EmbeddedCaptions, data: ImageData, name: str
+    session: Session, generate: ImageGenerator, embedded: EmbeddedCaptions, data: ImageData, name: str
 ) -> GeneratedImages:
     """Draws pictures from captions, with the classes as frequent as among the test images."""
     config = session.config

@@ -107,7 +107,7 @@ def retrieval_table(
     return report.Table(caption, head, tuple(rows))
 
 
-def wordings_table(pictures: GeneratedImages, probabilities: np.ndarray) -> report.Table:
+def templates_table(pictures: GeneratedImages, probabilities: np.ndarray) -> report.Table:
     """Says of each wording how often the judge sees what was asked for.
 
     Args:
@@ -189,7 +189,7 @@ def reported(
         tables=(
             directions_table(results),
             retrieval_table(images, data.test.labels, embedded),
-            wordings_table(drawn, answers),
+            templates_table(drawn, answers),
         ),
     )
 

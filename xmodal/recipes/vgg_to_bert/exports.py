@@ -18,7 +18,7 @@ from xmodal.export.compressed import Examples, drawn, representative_images, sma
 from xmodal.export.portable import export_portable, save_image_inputs
 from xmodal.export.served_images import ServedImages
 from xmodal.export.served_speaker import SpeakerText
-from xmodal.export.serving import of_length_one
+from xmodal.export.serving import unit_vectors
 from xmodal.export.verification import Question
 from xmodal.recipes.export import export_model
 from xmodal.recipes.vgg_to_bert.questions import TransferredImages, pooled
@@ -117,13 +117,13 @@ def export_questions(
     words = sentences[some, 0]
     said = {"text": [word.encode() for word in words]}
     of_words = text.logits(words, trainer) / temperature
-    vectors = of_length_one(text.vectors(sentences[some].ravel(), trainer))
+    vectors = unit_vectors(text.vectors(sentences[some].ravel(), trainer))
     vectors = tf.reshape(vectors, [len(words), -1, vectors.shape[-1]]).numpy()
     return [
         Question(images, softmax(of_images[some])),
         Question(said, softmax(of_words), "text"),
         Question(images | said, softmax((of_images[some] + of_words) / 2), "image_and_text"),
-        Question(images, of_length_one(vectors.mean(axis=1)).numpy(), "embed_image", "embedding"),
+        Question(images, unit_vectors(vectors.mean(axis=1)).numpy(), "embed_image", "embedding"),
         Question(said, vectors[:, 0], "embed_text", "embedding"),
     ]
 
@@ -134,8 +134,8 @@ def small_forms(
     """Makes smaller forms of the export, and measures them."""
 
     def examples(split: ImageSplit) -> Examples:
-        places = drawn(len(split), config.run.seed)
-        return Examples([split.encoded(place) for place in places], split.labels[places])
+        indices = drawn(len(split), config.run.seed)
+        return Examples([split.encoded(index) for index in indices], split.labels[indices])
 
     return small_images(
         exported,

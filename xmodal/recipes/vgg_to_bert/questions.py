@@ -13,7 +13,7 @@ from xmodal.data.images import ImageData
 from xmodal.data.target_map import TargetMap, identity_map, read_target_map
 from xmodal.evaluation.calibrated_result import CalibratedResult, calibrated_result
 from xmodal.evaluation.calibration import fit_mixture, fit_temperature, mix, softmax
-from xmodal.evaluation.intervals import Gain, compare_paired
+from xmodal.evaluation.intervals import Comparison, compare_paired
 from xmodal.evaluation.metrics import HeldOut, Result
 from xmodal.models.legibility import require_told_apart
 from xmodal.models.text_encoder import TextEncoder
@@ -203,7 +203,7 @@ def predict_answers(
 
 def evaluate_extra_targets(
     session: Session, data: ImageData, preset: str, said: BridgeSentences
-) -> tuple[dict[str, Result], tuple[Gain, ...]]:
+) -> tuple[dict[str, Result], tuple[Comparison, ...]]:
     """Answers the questions of --also_ask from the same sentences.
 
     Args:
@@ -306,12 +306,12 @@ def expected(texts: np.ndarray, answers: np.ndarray, written: TextExamples) -> T
         answers: the probabilities of the T answers for these images (N, T).
         written: distinct sentences with what they mean (U, T).
     """
-    distinct, place = np.unique([*texts, *written.texts], return_inverse=True)
+    distinct, index = np.unique([*texts, *written.texts], return_inverse=True)
     images = np.concatenate([np.ones(len(texts)), np.full(len(written.texts), AS_IMAGES)])
-    say = np.concatenate([np.ones(len(texts)) / len(texts), np.ones(len(written.texts)) / len(written.texts)])
+    parts = [np.full(count, 1 / count) for count in (len(texts), len(written.texts))]
     sums = np.zeros((len(distinct), answers.shape[1]))
-    np.add.at(sums, place, images[:, None] * np.concatenate([answers, written.targets]))
-    weights = np.bincount(place, say)
+    np.add.at(sums, index, images[:, None] * np.concatenate([answers, written.targets]))
+    weights = np.bincount(index, np.concatenate(parts))
     return TextExamples(
         distinct.astype(object),
         (sums / sums.sum(axis=1, keepdims=True)).astype(np.float32),

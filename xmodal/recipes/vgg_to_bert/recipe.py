@@ -39,7 +39,7 @@ from xmodal.recipes.vgg_to_bert.questions import (
     truth_of,
 )
 from xmodal.recipes.vgg_to_bert.speaker import spoken_images
-from xmodal.recipes.vgg_to_bert.tables import paired_gains, reported, worth_tables
+from xmodal.recipes.vgg_to_bert.tables import paired_comparisons, reported, worth_tables
 from xmodal.robustness.image_attack import attack_classifiers, require_library
 from xmodal.runs.inputs import build_backbone, configured_images
 from xmodal.runs.session import Session, begin, finish, hand_over
@@ -155,7 +155,7 @@ def train_transferred(session: Session, data: ImageData) -> TransferredImages:
     config, clock = session.config, session.clock
     with clock.stage("transfer"):
         backbone, transfer = transferred_backbone(config, data, session.trainer)
-    clock.say(transfer.line())
+    clock.log(transfer.line())
     epsilon = max(config.attack.pixel_budgets) if config.attack.robust else 0.0
     with clock.stage("image classifier"):
         classifier, logits = train_images(
@@ -219,7 +219,7 @@ def compared(
     return replace(
         run,
         results={name: item.result for name, item in measured.items()},
-        gains=paired_gains(measured),
+        gains=paired_comparisons(measured),
         histories=run.histories + without.histories,
         tables=worth_tables(worth) + without.tables() + run.tables,
         plots=(worth_plot(worth, len(data.class_names), "images"),) if len(worth) > 1 else (),

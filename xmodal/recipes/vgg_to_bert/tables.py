@@ -8,7 +8,7 @@ from xmodal import report
 from xmodal.data.images import ImageData, ImageSplit
 from xmodal.data.target_map import TargetMap
 from xmodal.evaluation.calibrated_result import CalibratedResult
-from xmodal.evaluation.intervals import Gain, compare_paired
+from xmodal.evaluation.intervals import Comparison, compare_paired
 from xmodal.evaluation.metrics import HeldOut
 from xmodal.recipes.transfer_worth import Worth, worth_table
 from xmodal.recipes.vgg_to_bert.questions import BridgeSentences, TransferredImages, pooled
@@ -65,7 +65,7 @@ def reported(
         title=f"{config.image.base} to {config.image.target} to text to BERT",
         data=data.report,
         results={name: item.result for name, item in measured.items()},
-        gains=paired_gains(measured),
+        gains=paired_comparisons(measured),
         transfer=images.transfer,
         histories=histories_of(images.classifier, text_models),
         gallery=report.gallery_items(
@@ -93,7 +93,7 @@ def reported(
     )
 
 
-def paired_gains(measured: Mapping[str, CalibratedResult]) -> tuple[Gain, ...]:
+def paired_comparisons(measured: Mapping[str, CalibratedResult]) -> tuple[Comparison, ...]:
     """Compares the answers, two by two, on the test images."""
     right = {name: item.correct for name, item in measured.items()}
     right.setdefault("image_plain", right["image_only"])

@@ -200,7 +200,7 @@ def transferred(
             drop=drop,
             probe=next(iter(images))["image"].numpy(),
         )
-        session.clock.say(transfer.line())
+        session.clock.log(transfer.line())
         network = Network(name, backbone, head, model, transfer)
         start = evaluate_network(session, data, network, START)
     session.seconds(name + START, f"{name}: start", source.name)

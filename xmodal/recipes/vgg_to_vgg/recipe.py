@@ -41,7 +41,7 @@ def run(config: Config, clock: Clock) -> report.Run:
         data = configured_images(config)
     session.check_data(data.report)
     if config.run.export:
-        clock.say("--export: this experiment has nothing to export; vgg_to_bert exports the target")
+        clock.log("--export: this experiment has nothing to export; vgg_to_bert exports the target")
     networks = compare(session, data)
     run = report_of(session, data, networks)
     models = {
@@ -66,9 +66,9 @@ def compare(session: Session, data: ImageData) -> list[Network]:
         return transferred(session, data, name, source, image.base, grow=image.drop, drop=image.grow)
 
     base = train_network(session, data, with_new_head(session, data, "base", image.base, image.image_weights))
-    clock.say(f"Test accuracy: {_accuracy(base)}")
+    clock.log(f"Test accuracy: {_accuracy(base)}")
     target = train_network(session, data, there("target"))
-    clock.say(f"Target accuracy: {_accuracy(target)}")
+    clock.log(f"Target accuracy: {_accuracy(target)}")
     networks = [base, target]
     if config.attack.robust:
         epsilon = max(config.attack.pixel_budgets)

@@ -6,7 +6,7 @@ from xmodal import report
 from xmodal.config.config import Config
 from xmodal.data.images import ImageData
 from xmodal.evaluation.calibrated_result import CalibratedResult
-from xmodal.evaluation.intervals import Gain, compare_paired
+from xmodal.evaluation.intervals import Comparison, compare_paired
 from xmodal.recipes.transfer_worth import tried_table
 from xmodal.recipes.vgg_to_vgg.networks import START, Network, with_names
 from xmodal.robustness.attacked import training_cost
@@ -52,7 +52,7 @@ def report_of(session: Session, data: ImageData, networks: list[Network]) -> rep
     )
 
 
-def _gains(config: Config, measured: dict[str, CalibratedResult]) -> tuple[Gain, ...]:
+def _gains(config: Config, measured: dict[str, CalibratedResult]) -> tuple[Comparison, ...]:
     return tuple(
         compare_paired(measured[a].correct, measured[b].correct, what=with_names(config, what))
         for a, b, what in COMPARISONS

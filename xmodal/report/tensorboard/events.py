@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xmodal.core.files import whole_file
+from xmodal.core.files import atomic_write
 from xmodal.core.formatting import printable
 from xmodal.report import figures
 from xmodal.report.epochs import CURVES, write_scalars
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 # TensorBoard reads any file with "tfevents" in its name; a fixed name lets a later call replace it.
 EVENTS = "events.out.tfevents.report"
 # TensorBoard draws a curve of precision and recall for each of so many classes.
-MOST_CURVES = 20
+MAX_CURVES = 20
 
 
 def write_tensorboard(run: Run, folder: Path, shown: Collection[tuple[str, int]] = ()) -> None:
@@ -84,7 +84,7 @@ def _write_headline(result: Result) -> None:
     tf.summary.scalar("headline/accuracy", result.accuracy, step=0)
     tf.summary.scalar("headline/log loss", result.log_loss, step=0)
     tf.summary.image(f"confusion/{result.name}", figures.confusion(result)[np.newaxis], step=0)
-    for number, class_name in enumerate(result.class_names[:MOST_CURVES]):
+    for number, class_name in enumerate(result.class_names[:MAX_CURVES]):
         tag = f"{result.name}/{printable(class_name)}"
         tf.summary.experimental.write_raw_pb(_precision_recall(tag, result, number), step=0)
 
@@ -154,7 +154,7 @@ def _events(folder: Path) -> Iterator[None]:
         writer.close()
         (written,) = Path(temporary).iterdir()
         require_whole(written)
-        with whole_file(folder / EVENTS) as file:
+        with atomic_write(folder / EVENTS) as file:
             file.write(written.read_bytes())
 
 

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
-from xmodal.core.files import whole_file
+from xmodal.core.files import atomic_write
 from xmodal.core.formatting import printable
 from xmodal.report.records import Points
 
 CHECKPOINT, LABELS, SPRITE, CONFIG = "points", "points.tsv", "points.png", "projector_config.pbtxt"
 # Side of a picture in the sprite, in pixels, and the most pictures that it holds: browsers take 8,192 pixels.
-SIDE, MOST = 32, (8192 // 32) ** 2
+SIDE, MAX_IMAGES = 32, (8192 // 32) ** 2
 # What a text has in the place of a picture.
 BLANK = (214, 223, 234)
 
@@ -29,8 +29,8 @@ def write_points(points: Points, folder: Path) -> None:
     import tensorflow as tf
     from tensorboard.plugins import projector
 
-    if len(points.vectors) > MOST:
-        raise ValueError(f"there can be {MOST:,} points. Received: {len(points.vectors):,}")
+    if len(points.vectors) > MAX_IMAGES:
+        raise ValueError(f"there can be {MAX_IMAGES:,} points. Received: {len(points.vectors):,}")
     # The page shows the first column that is no number.
     rows = zip(points.labels, points.words, map(_kind, points.pictures), strict=True)
     lines = ("\t".join(map(printable, row)) for row in (("label", "words", "kind"), *rows))
@@ -52,7 +52,7 @@ def write_points(points: Points, folder: Path) -> None:
         projector.visualize_embeddings(name, config)
         # TensorBoard finds the others by these two.
         for path in sorted(temporary.iterdir(), key=lambda path: path.name in (CONFIG, "checkpoint")):
-            with whole_file(folder / path.name) as file:
+            with atomic_write(folder / path.name) as file:
                 file.write(path.read_bytes())
 
 
