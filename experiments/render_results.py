@@ -31,7 +31,7 @@ RESULTS_PAGE = "experiments/results/README.md"
 TEN = (
     ("vgg_to_bert", "text"),
     ("cifar10", "text"),
-    ("vgg_to_vgg", "target"),
+    ("names_kinds", "name_mixture"),
     ("cnn_to_text", "documents, all a class"),
     ("bert_news", "bert"),
     ("across_languages", "others"),

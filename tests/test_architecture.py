@@ -240,7 +240,7 @@ WRITERS = {
 }
 
 # Blocks in which a folder is made that nobody else knows.
-FRESH = {"new_folder", "whole_folder", "summed_folder", "TemporaryDirectory"}
+FRESH = {"new_folder", "atomic_folder", "summed_folder", "TemporaryDirectory"}
 
 # Functions that are given such a folder, or a file that they opened there; and what is no file at all.
 GIVEN_FRESH = {
@@ -287,7 +287,7 @@ def called(node: ast.AST) -> str:
     function = node.func if isinstance(node, ast.Call) else None
     if isinstance(function, ast.Attribute):
         return function.attr
-    return function.id if isinstance(function, ast.Name) and function.id not in ("write_text",) else ""
+    return function.id if isinstance(function, ast.Name) and function.id not in ("write_text", "truncate") else ""
 
 
 def writes(name: str, node: ast.Call) -> bool:
@@ -347,7 +347,7 @@ def test_files_are_written_by_one_function(module):
         "shutil.move(one, other)",
         "model.save(path)",
         "tf.saved_model.save(model, path)",
-        "with whole_file(path): Path(other).touch()",
+        "with atomic_write(path): Path(other).touch()",
     ],
 )
 def test_another_way_to_write_would_be_seen(line):
@@ -365,7 +365,7 @@ def test_another_way_to_write_would_be_seen(line):
         "self.kept.save(number, state)",
         "np.save(buffer, array)",
         "write_text(path, text)",
-        "with whole_folder(path) as folder: (folder / 'a').write_text(text)",
+        "with atomic_folder(path) as folder: (folder / 'a').write_text(text)",
     ],
 )
 def test_what_writes_nothing_is_not_taken_for_it(line):

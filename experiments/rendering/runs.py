@@ -15,6 +15,7 @@ HEADLINES = {
     "cnn_to_text": {"images, all a class": (), "documents, all a class": ()},
     "bert_news": {"bert": ("tf_idf", "no_transfer"), "bert_robust": ("bert",)},
     "fusion": {"fused": ("image_only", "text_only", "no_transfer")},
+    "names_to_answers": {"self_train": ("name_mixture",), "name_mixture": ("name_mixture_plain",)},
     "text_to_image": {"text_to_image": ("text_to_image_unseen", "judge"), "image_to_text": ("judge",)},
 }
 MEAN = "mean accuracy of BERT on "
@@ -97,6 +98,8 @@ def read_from(record: dict) -> list[str]:
     named = {flag: (flags | {"bench": record.get("bench", "")})[flag]}
     if flags["experiment"] == "cnn_to_text" and "bench" not in record:
         named["documents"] = flags["documents"]
+    if flags.get("answers"):
+        named["answers"] = flags["answers"]
     named |= {name: flags[name] for name, usual in USUAL.items() if flags.get(name, usual) != usual}
     told = [f"`--{name}={value}`" for name, value in named.items()]
     return [re.sub(r"(folder|dir|csv|tsv|jsonl):.*/", r"\1:", item) for item in told]

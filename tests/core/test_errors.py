@@ -12,7 +12,7 @@ FULL = """
 import os, sys, tempfile
 from pathlib import Path
 from xmodal.core.command import exit_code
-from xmodal.core.files import whole_folder, write_text
+from xmodal.core.files import atomic_folder, write_text
 
 with open("fill", "wb", buffering=0) as file:
     try:
@@ -22,7 +22,7 @@ with open("fill", "wb", buffering=0) as file:
         pass
 
 def in_a_folder(arguments):
-    with whole_folder("out") as folder:
+    with atomic_folder("out") as folder:
         (folder / "weights").write_bytes(bytes(100_000))
 
 def in_a_temporary_file(arguments):

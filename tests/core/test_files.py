@@ -101,8 +101,8 @@ def test_a_killed_process_leaves_the_old_file(tmp_path):
     write_text(path, "old")
     script = """
 import sys, time
-from xmodal.core.files import whole_file
-with whole_file(sys.argv[1]) as file:
+from xmodal.core.files import atomic_write
+with atomic_write(sys.argv[1]) as file:
     file.write(b"new" * 100000)
     file.flush()
     print("ready", flush=True)
@@ -267,8 +267,8 @@ def test_what_is_replaced_leaves_its_owner(tmp_path):
 def test_what_a_killed_process_left_is_removed_by_the_next_writer(tmp_path):
     script = """
 import sys, time
-from xmodal.core.files import whole_file, whole_folder
-with whole_file(sys.argv[1] + "/a.txt"), whole_folder(sys.argv[1] + "/1") as folder:
+from xmodal.core.files import atomic_write, atomic_folder
+with atomic_write(sys.argv[1] + "/a.txt"), atomic_folder(sys.argv[1] + "/1") as folder:
     (folder / "data").write_text("half")
     print("ready", flush=True)
     time.sleep(60)
@@ -288,8 +288,8 @@ with whole_file(sys.argv[1] + "/a.txt"), whole_folder(sys.argv[1] + "/1") as fol
 def test_what_killed_processes_left_at_any_depth(tmp_path):
     script = """
 import sys, time
-from xmodal.core.files import whole_file
-with whole_file(sys.argv[1]):
+from xmodal.core.files import atomic_write
+with atomic_write(sys.argv[1]):
     print("ready", flush=True)
     time.sleep(60)
 """
@@ -333,8 +333,8 @@ def test_a_folder_that_came_meanwhile_stays(tmp_path):
 def test_a_killed_process_leaves_no_folder(tmp_path):
     script = """
 import sys, time
-from xmodal.core.files import whole_folder
-with whole_folder(sys.argv[1]) as folder:
+from xmodal.core.files import atomic_folder
+with atomic_folder(sys.argv[1]) as folder:
     (folder / "data").write_text("half")
     print("ready", flush=True)
     time.sleep(60)
@@ -365,7 +365,7 @@ def test_no_space(tmp_path):
 import os, sys
 from pathlib import Path
 from xmodal.core.errors import UserError
-from xmodal.core.files import whole_folder, write_text
+from xmodal.core.files import atomic_folder, write_text
 folder = Path(sys.argv[1])
 write_text(folder / "a.txt", "old")
 
@@ -373,7 +373,7 @@ def fill_file():
     write_text(folder / "a.txt", "x" * 200000)
 
 def fill_folder():
-    with whole_folder(folder / "1") as temporary:
+    with atomic_folder(folder / "1") as temporary:
         (temporary / "data").write_bytes(bytes(200000))
 
 for fill in (fill_file, fill_folder):
@@ -399,11 +399,11 @@ def test_a_file_system_that_is_read_only(tmp_path):
 import sys
 from pathlib import Path
 from xmodal.core.errors import UserError
-from xmodal.core.files import folder_lock, whole_folder, write_text
+from xmodal.core.files import folder_lock, atomic_folder, write_text
 folder = Path(sys.argv[1])
 for write in (
     lambda: write_text(folder / "a.txt", ""),
-    lambda: whole_folder(folder / "1").__enter__(),
+    lambda: atomic_folder(folder / "1").__enter__(),
     lambda: folder_lock(folder, wait=False).__enter__(),
 ):
     try:

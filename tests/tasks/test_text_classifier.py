@@ -400,7 +400,7 @@ def test_what_frozen_layers_make_of_texts_is_computed_once(tmp_path, settings, o
         return made, shapes
 
     kept, read = trained()
-    monkeypatch.setattr("xmodal.tasks.frozen_layers.MOST_KEPT", 0)
+    monkeypatch.setattr("xmodal.tasks.frozen_layers.MAX_KEPT", 0)
     plain, tokens = trained()
     # Vectors and the mask of padding, or numbers of tokens and of segments and that mask.
     assert (read, tokens) == ([[2, 3]], [[2, 2, 2]])

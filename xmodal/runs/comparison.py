@@ -38,7 +38,7 @@ class Figures:
 
 @dataclass(frozen=True)
 class Finding:
-    """What a run found, as `xmodal.evaluation.intervals.Gain` tells it."""
+    """What a run found, as `xmodal.evaluation.intervals.Comparison` tells it."""
 
     sentence: str
 
