@@ -287,7 +287,9 @@ def called(node: ast.AST) -> str:
     function = node.func if isinstance(node, ast.Call) else None
     if isinstance(function, ast.Attribute):
         return function.attr
-    return function.id if isinstance(function, ast.Name) and function.id not in ("write_text", "truncate") else ""
+    # Ours: of `core.files`, and of `core.formatting`.
+    named = isinstance(function, ast.Name) and function.id not in ("write_text", "truncate")
+    return function.id if named else ""
 
 
 def writes(name: str, node: ast.Call) -> bool:

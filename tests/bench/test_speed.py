@@ -68,7 +68,7 @@ def test_without_pytorch_it_says_what_to_install(monkeypatch):
     monkeypatch.delitem(sys.modules, "xmodal.bench.torch_peers", raising=False)
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(
-        UserError, match=r"compares with PyTorch .*; pip install .*\[bench\]', or choose others of --rows"
+        UserError, match=r"compares with PyTorch .*; pip install .*\[bench\]', or choose others of `rows`"
     ):
         speed.peers()
 
@@ -252,7 +252,7 @@ def test_a_record_is_rendered_in_both_languages(render_results, tmp_path, monkey
     assert "VGG19 features in float32, images a second: 300 | PyTorch: 200; 1.5 times" in (
         render_results.headlines(tmp_path)
     )
-    assert "VGG19 特征, float32, 每秒图像数: 300 | PyTorch: 200;" in (
+    assert "VGG19 特征，float32，每秒图像数: 300 | PyTorch: 200;" in (
         render_results.ten_headlines(tmp_path, words.CHINESE)
     )
     assert (

@@ -36,7 +36,7 @@ HERE = [
     "python -m xmodal.run --help",
     "python -m xmodal.doctor",
     "python -m xmodal.init photos",
-    "python -m xmodal.predict --model=saved_models/vgg_to_bert photos/",
+    "python -m xmodal.predict --model=saved_models/vgg_to_bert runs/vgg_to_bert/examples/",
     "python -m xmodal.predict --model=saved_models/vgg_to_bert --sheet=answers.png photos/",
     "python -m xmodal.predict --model=saved_models/bert_news reviews.csv",
     "python -m xmodal.compare runs/a runs/b --output=comparison.html",
@@ -86,6 +86,8 @@ def folder(tmp_path_factory):
     save_tiny_data(folder)
     (folder / "experiments").symlink_to(ROOT / "experiments")
     (folder / "digit.png").write_bytes((folder / "photos/cat/2.png").read_bytes())
+    (folder / "runs/vgg_to_bert/examples").mkdir(parents=True)
+    (folder / "runs/vgg_to_bert/examples/1.png").write_bytes((folder / "photos/cat/2.png").read_bytes())
     finished(folder / "runs/a", 90, 3)
     finished(folder / "runs/b", 98, 4)
     (folder / "pets.csv").write_text("description,target\ncat,yes\ndog,no\n")
@@ -124,8 +126,8 @@ def test_a_flagfile_is_written(inside):
 
 
 def test_pictures_are_answered(inside, served, capsys):
-    assert call("python -m xmodal.predict --model=saved_models/vgg_to_bert photos/") == 0
-    assert "photos/cat/2.png" in capsys.readouterr().out
+    assert call("python -m xmodal.predict --model=saved_models/vgg_to_bert runs/vgg_to_bert/examples/") == 0
+    assert "examples/1.png" in capsys.readouterr().out
 
 
 def test_pictures_are_shown_with_their_answers(inside, served):

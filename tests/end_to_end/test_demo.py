@@ -216,7 +216,7 @@ def test_no_address_is_fetched(url, tmp_path):
 
 
 def test_the_server_keeps_to_the_limit_of_letters_too(url):
-    assert "longer than 20,000 letters" in told(url, "textbox", "a" * (demo.LONGEST + 1))
+    assert "longer than 20,000 letters" in told(url, "textbox", "a" * (demo.MAX_CHARACTERS + 1))
     assert "longer than" not in told(url, "textbox", "a red cat")
 
 
