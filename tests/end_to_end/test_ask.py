@@ -12,7 +12,7 @@ from xmodal.assets.fetch import locate
 from xmodal.assets.presets import text_encoder_path
 from xmodal.bridge.names_text import names_text
 from xmodal.core.files import cache_folder
-from xmodal.export.predictor import Item, Predictor
+from xmodal.export.predictor import Answer, Item, Predictor
 from xmodal.export.saved_model import export_saved_model
 from xmodal.export.served_names import ServedNames
 from xmodal.models.speakers import make_speaker
@@ -64,13 +64,16 @@ def test_photographs_are_answered_in_words(model, photographs):
 def test_the_demo_takes_answers_that_are_typed(model, photographs):
     predictor = Predictor(model)
     item = Item("picture", (photographs / "chelsea.png").read_bytes(), False)
-    assert demo.answer_of(predictor, item, "dog, cat, car").label == "cat"
-    assert demo.answer_of(predictor, item, " ").label in ("tabby", "tiger cat", "Egyptian cat")
-    assert demo.answer_of(predictor, item, "cat").problem == (
-        "'cat' is the only answer; give at least two to choose from"
-    )
+
+    def answered(words: str) -> Answer:
+        (answer,) = demo.answers_of(predictor, [item], words)
+        return answer
+
+    assert answered("dog, cat, car").label == "cat"
+    assert answered(" ").label in ("tabby", "tiger cat", "Egyptian cat")
+    assert answered("cat").problem == ("'cat' is the only answer; give at least two to choose from")
     # A path is a word here: whoever sees the page sees no file of the machine.
-    assert demo.answer_of(predictor, item, "/etc/hostname").problem.startswith("'/etc/hostname' is the only")
+    assert answered("/etc/hostname").problem.startswith("'/etc/hostname' is the only")
 
 
 def test_what_cannot_be_asked(model, photographs, capsys):
