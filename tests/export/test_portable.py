@@ -82,6 +82,7 @@ def test_a_file_that_answers_otherwise_is_refused(exported, tmp_path):
             inputs=inputs,
             expected=expected + 1,
         )
+    assert not list(exported.parent.parent.glob("news_portable/*"))
 
 
 @pytest.mark.parametrize("package", ["onnxruntime", "tf2onnx"])

@@ -24,6 +24,7 @@ from xmodal.export import fresh_process_timing
 from xmodal.export.saved_model import form_folder
 from xmodal.export.served_documents import ServedDocuments
 from xmodal.export.serving import Inference, pixels
+from xmodal.models.text_encoder import TextEncoder
 from xmodal.report import Table
 from xmodal.tasks.text_classifier import TextClassifier
 
@@ -128,10 +129,7 @@ def document_forms(
     served = ServedDocuments(text=int8, temperature=temperature, prepare=prepare, names=names)
     with summed_folder(form_folder(exported, "int8")) as folder:
         tf.saved_model.save(served, str(folder), signatures=served.signatures())
-
-    def tokens(documents):
-        read = text.encoder.preprocessor(prepare(documents))
-        return {name: tf.cast(value, tf.int32) for name, value in read.items()}
+    tokens = tokens_of(text.encoder, prepare)
 
     def answers(**inputs):
         return {"probabilities": tf.nn.softmax(text.model(inputs, training=False) / temperature)}
@@ -365,6 +363,18 @@ def _write_lite(folder: Path, model: bytes, names: tuple[str, ...]) -> None:
 def write_labels(folder: Path, names: Sequence[str]) -> None:
     """Writes labels.txt: a class a line, in the order of the outputs."""
     (folder / "labels.txt").write_text("".join(f"{name}\n" for name in names))
+
+
+def tokens_of(
+    encoder: TextEncoder, prepare: Callable[[tf.Tensor], tf.Tensor]
+) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
+    """Returns what makes int32 tokens of documents (B,), as other runtimes take them."""
+
+    def tokens(documents):
+        read = encoder.preprocessor(prepare(documents))
+        return {name: tf.cast(value, tf.int32) for name, value in read.items()}
+
+    return tokens
 
 
 def save_function(call: Callable, argument: str, folder: Path, kept) -> None:

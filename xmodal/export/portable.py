@@ -12,7 +12,7 @@ from xmodal.config.run import RunConfig
 from xmodal.core.errors import UserError
 from xmodal.core.sums import summed_folder
 from xmodal.data.decoding import MAX_PIXELS
-from xmodal.export.compressed import measured, save_function, write_labels
+from xmodal.export.compressed import measured, save_function, tokens_of, write_labels
 from xmodal.export.saved_model import ExportFacts, form_folder
 from xmodal.export.serving import pixels
 from xmodal.models.text_encoder import TextEncoder
@@ -78,20 +78,28 @@ def export_portable(
         write_onnx(answers, temporary / ONNX)
         write_labels(temporary, names)
         save_inputs(temporary / "inputs")
-    read = tf.saved_model.load(str(folder / "inputs")).signatures["serving_default"]
+        # Checked before it takes its name: what does not answer alike never stands there.
+        facts = _checked(temporary, list(inputs), expected)
+    return {"portable": str(folder), **facts}
+
+
+def _checked(folder: Path, inputs: list[bytes], expected: np.ndarray) -> ExportFacts:
+    """Returns the largest differences of both files from what is expected (N, C)."""
+    model = tf.saved_model.load(str(folder / "inputs"))
+    read = model.signatures["serving_default"]
     (name,) = read.structured_input_signature[1]
-    batch = read(**{name: tf.constant(list(inputs))})
+    batch = read(**{name: tf.constant(inputs)})
     loaded = keras.models.load_model(folder / KERAS, compile=False)
     answered = {
         KERAS: loaded(batch if isinstance(loaded.input, dict) else batch["images"]).numpy(),
         # In a fresh process, by the runtime of ONNX.
-        ONNX: measured(folder, list(inputs)).probabilities,
+        ONNX: measured(folder, inputs).probabilities,
     }
-    facts: ExportFacts = {"portable": str(folder)}
+    facts: ExportFacts = {}
     for file, probabilities in answered.items():
         difference = float(np.abs(probabilities - expected).max())
         if not difference <= TOLERANCE:
-            raise RuntimeError(f"{folder / file} differs from the model in memory by {difference:.2e}")
+            raise RuntimeError(f"{file} differs from the model in memory by {difference:.2e}")
         facts[f"{file}: largest difference"] = difference
     return facts
 
@@ -122,11 +130,7 @@ def save_text_inputs(
     encoder: TextEncoder, prepare: Callable[[tf.Tensor], tf.Tensor]
 ) -> Callable[[Path], None]:
     """Returns what saves the way from documents (B,) to tokens, as `export_portable` takes it."""
-
-    def tokens(documents):
-        read = encoder.preprocessor(prepare(documents))
-        return {name: tf.cast(value, tf.int32) for name, value in read.items()}
-
+    tokens = tokens_of(encoder, prepare)
     return lambda folder: save_function(tokens, "text", folder, encoder.preprocessor)
 
 
