@@ -10,7 +10,7 @@ import tensorflow as tf
 from loading import load_images
 from PIL import Image, ImageOps
 
-from xmodal.data.decoding import decode, decoded_pixels
+from xmodal.data.decoding import decode, decoded_pixels, why_not_decoded
 from xmodal.data.image_headers import declared_size
 from xmodal.data.images import batches
 from xmodal.export.serving import pixels, pixels_or_black
@@ -116,6 +116,56 @@ def test_an_image_is_read_as_it_is_meant_to_be_seen(name):
     read = decoded_pixels(content).numpy()
     assert np.abs(read.astype(int) - expected).max() <= 1
     assert declared_size(tf.constant(content)).numpy().tolist() == [6, 5]
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+@pytest.mark.parametrize(("frames", "lossless"), [(2, True), (5, True), (9, False)])
+def test_of_an_animated_webp_the_first_frame_is_read(mode, frames, lossless):
+    first, *others = (
+        Image.fromarray(RNG.integers(0, 255, (90, 70, len(mode))).astype(np.uint8)) for _ in range(frames)
+    )
+    content = encoded(first, "WEBP", save_all=True, append_images=others, lossless=lossless)
+    read = decoded_pixels(content).numpy()
+    assert np.abs(read.astype(int) - on_white(Image.open(io.BytesIO(content)))).max() <= 1
+
+
+def in_three_bytes(*values: int) -> bytes:
+    return b"".join(value.to_bytes(3, "little") for value in values)
+
+
+def animated_webp(corner: tuple[int, int]) -> bytes:
+    """A canvas of 50 x 40 with a first frame of 5 x 6 that begins at a corner."""
+    still = encoded(RGBA, "WEBP", **LOSSLESS)
+    frame = in_three_bytes(corner[0] // 2, corner[1] // 2, 4, 5, 100) + b"\0" + still[12:]
+    body = b"WEBPVP8X" + struct.pack("<II", 10, 0x12) + in_three_bytes(49, 39)
+    body += b"ANIM" + struct.pack("<I", 6) + bytes(6) + b"ANMF" + struct.pack("<I", len(frame)) + frame
+    return b"RIFF" + struct.pack("<I", len(body)) + body
+
+
+def test_the_first_frame_of_a_webp_has_its_place_on_the_canvas():
+    expected = np.full((40, 50, 3), 255)
+    expected[6:12, 8:13] = on_white(RGBA)
+    assert np.abs(decoded_pixels(animated_webp((8, 6))).numpy() - expected).max() <= 1
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        decoded_pixels(animated_webp((48, 6)))
+
+
+def bmp_of(bits: int, packed: int) -> bytes:
+    header = struct.pack("<IiiHHIIiiII", 40, 5, 6, 1, bits, packed, 72, 0, 0, 0, 0)
+    return b"BM" + struct.pack("<IHHI", 126, 0, 0, 54) + header + bytes(72)
+
+
+OS2 = b"BM" + struct.pack("<IHHIIHHHH", 98, 0, 0, 26, 12, 5, 6, 1, 8) + bytes(72)
+
+
+@pytest.mark.parametrize("content", [bmp_of(16, 3), bmp_of(16, 0), bmp_of(8, 1), bmp_of(4, 2), OS2])
+def test_rare_kinds_of_bmp_are_told(content):
+    assert declared_size(tf.constant(content)).numpy().tolist() == [6, 5]
+    with pytest.raises(tf.errors.InvalidArgumentError) as caught:
+        decoded_pixels(content)
+    assert why_not_decoded(content, caught.value) == (
+        "a BMP of a kind that is not read (compressed, of 16 bits, or of OS/2): convert it to PNG"
+    )
 
 
 def turned(orientation: int, form: str, endian: str = "<", **options) -> bytes:

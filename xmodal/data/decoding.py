@@ -114,8 +114,7 @@ def _decoded(encoded: tf.Tensor, max_pixels: tf.Tensor) -> tf.Tensor:
         return _bmp(within(headers.bmp_size(encoded))), nowhere
 
     def webp() -> tuple[tf.Tensor, tf.Tensor]:
-        # Of an animation the first frame.
-        return _native(within(headers.webp_size(encoded)), 0), headers.webp_exif(encoded)
+        return _webp(within(headers.webp_size(encoded))), headers.webp_exif(encoded)
 
     def other() -> tuple[tf.Tensor, tf.Tensor]:
         return _native(encoded, 3), nowhere
@@ -183,6 +182,46 @@ def _png(encoded: tf.Tensor) -> tf.Tensor:
 def _native(encoded: tf.Tensor, channels: int) -> tf.Tensor:
     """Decodes what TensorFlow itself reads, with the channels of the file for 0; of an animation, a frame."""
     return tf.io.decode_image(encoded, channels=channels, expand_animations=False)
+
+
+def _webp(encoded: tf.Tensor) -> tf.Tensor:
+    """Decodes a WebP; of an animation the first frame."""
+    return tf.cond(
+        headers.webp_is_animated(encoded),
+        lambda: _first_webp_frame(encoded),
+        lambda: _native(encoded, 0),
+    )
+
+
+def _first_webp_frame(encoded: tf.Tensor) -> tf.Tensor:
+    """Decodes the first frame of an animated WebP, and lays it on a transparent canvas (RFC 9649, 2.7.1.1).
+
+    Made an image of its own first: where one frame is asked for, TensorFlow's decoder writes all of them into
+    the memory of one.
+    """
+    at = headers.webp_first_frame(encoded)
+    canvas = headers.webp_size(encoded)
+    corner = 2 * tf.stack([headers.number(encoded, at + 11, 3), headers.number(encoded, at + 8, 3)])
+    size = 1 + tf.stack([headers.number(encoded, at + 17, 3), headers.number(encoded, at + 14, 3)])
+    after = canvas - corner - size
+    told = tf.debugging.Assert(
+        (at > 0) & tf.reduce_all(after >= 0), ["a WebP without a first frame:", canvas]
+    )
+    with tf.control_dependencies([told]):
+        length = headers.number(encoded, at + 4, 4) - 16
+    picture = headers.slice_of(encoded, at + 24, length)
+    # The header of a picture with alpha, of the frame's width and height.
+    header = [b"VP8X\x0a\0\0\0\x10\0\0\0", headers.slice_of(encoded, at + 14, 6)]
+    still = tf.strings.join([b"RIFF", _four_bytes(length + 22), b"WEBP", *header, picture])
+    pixels = _native(still, 0)
+    opaque = 255 * tf.ones_like(pixels[..., : 4 - tf.shape(pixels)[-1]])
+    return tf.pad(tf.concat([pixels, opaque], -1), tf.concat([tf.stack([corner, after], 1), [[0, 0]]], 0))
+
+
+def _four_bytes(value: tf.Tensor) -> tf.Tensor:
+    """Returns a number as four bytes, the least first."""
+    parts = tf.bitwise.right_shift(value, tf.constant([0, 8, 16, 24], tf.int64)) % 256
+    return tf.strings.reduce_join(tf.gather(BYTES, parts))
 
 
 def _bmp(encoded: tf.Tensor) -> tf.Tensor:

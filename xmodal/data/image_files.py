@@ -38,9 +38,12 @@ SIGNATURES = {
     b"v/1\1": "OpenEXR",
     b"<svg": "SVG",
     b"%PDF-": "PDF",
+    **{f"P{form}{blank}".encode(): "Netpbm" for form in range(1, 8) for blank in " \n\r\t"},
 }
 
 HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"mif1", b"msf1")
+# Where, and in how many bytes, a BMP tells the size of its header, the bits of a pixel, and its compression.
+HEADER_OF_BMP = ((14, 4), (28, 2), (30, 4))
 
 
 def kind_by_content(head: bytes) -> str:
@@ -52,9 +55,7 @@ def kind_by_content(head: bytes) -> str:
         brands = head[8:HEAD]
         if b"avif" in brands or b"avis" in brands:
             return "AVIF"
-        return (
-            "HEIC" if any(brand in brands for brand in (b"heic", b"heix", b"hevc", b"mif1", b"msf1")) else ""
-        )
+        return "HEIC" if any(brand in brands for brand in HEIC_BRANDS) else ""
     return next((kind for signature, kind in SIGNATURES.items() if head.startswith(signature)), "")
 
 
@@ -90,6 +91,14 @@ def why_undecodable(encoded: bytes) -> str:
     kind = kind_by_content(encoded[:HEAD])
     if not kind:
         return "not an image"
+    if kind == "BMP" and _is_rare_bmp(encoded[:HEAD]):
+        return "a BMP of a kind that is not read (compressed, of 16 bits, or of OS/2): convert it to PNG"
     if kind in READ:
         return f"truncated or corrupt {kind}"
     return f"{kind}, which is not read: convert it to JPEG or PNG"
+
+
+def _is_rare_bmp(head: bytes) -> bool:
+    """Tells of the first bytes of a BMP whether its header says what no decoder here reads."""
+    header, bits, packed = (int.from_bytes(head[at : at + size], "little") for at, size in HEADER_OF_BMP)
+    return len(head) >= 34 and (header < 40 or bits not in (1, 4, 8, 24, 32) or packed in (1, 2, 4, 5))

@@ -76,7 +76,10 @@ def bmp_size(encoded: tf.Tensor) -> tf.Tensor:
     """As `declared_size`, of a BMP."""
     height = number(encoded, 22, 4)
     # Negative for rows from the top down.
-    return tf.stack([tf.where(height < 2**31, height, 2**32 - height), number(encoded, 18, 4)])
+    size = tf.stack([tf.where(height < 2**31, height, 2**32 - height), number(encoded, 18, 4)])
+    # OS/2 has numbers of two bytes (BITMAPCOREHEADER).
+    old = tf.stack([number(encoded, 20, 2), number(encoded, 18, 2)])
+    return tf.where(tf.equal(number(encoded, 14, 4), 12), old, size)
 
 
 def webp_size(encoded: tf.Tensor) -> tf.Tensor:
@@ -86,6 +89,16 @@ def webp_size(encoded: tf.Tensor) -> tf.Tensor:
     lossless = tf.stack([bits // 2**14 % 2**14, bits % 2**14]) + 1
     lossy = tf.stack([number(encoded, 28, 2), number(encoded, 26, 2)]) % 2**14
     return tf.where(tf.equal(form, b"VP8X"), extended, tf.where(tf.equal(form, b"VP8L"), lossless, lossy))
+
+
+def webp_is_animated(encoded: tf.Tensor) -> tf.Tensor:
+    """Tells whether a WebP says that it has several frames (RFC 9649, section 2.7.1)."""
+    return begins(encoded, b"VP8X", 12) & tf.equal(number(encoded, 20, 1) // 2 % 2, 1)
+
+
+def webp_first_frame(encoded: tf.Tensor) -> tf.Tensor:
+    """Returns where the first frame of an animated WebP begins, 0 where there is none; int64."""
+    return _first(encoded, 12, _webp_frame)
 
 
 def jpeg_exif(encoded: tf.Tensor) -> tf.Tensor:
@@ -156,6 +169,11 @@ def _webp_chunk(encoded: tf.Tensor, at: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor
     # Some programs write the header of JPEG's segment too.
     start = at + 8 + tf.where(begins(encoded, b"Exif\0\0", at + 8), tf.constant(6, tf.int64), 0)
     return tf.where(begins(encoded, b"EXIF", at), start, 0), at + 8 + size + size % 2
+
+
+def _webp_frame(encoded: tf.Tensor, at: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    size = number(encoded, at + 4, 4)
+    return tf.where(begins(encoded, b"ANMF", at), at, 0), at + 8 + size + size % 2
 
 
 def _first(encoded: tf.Tensor, start: int, step: Callable) -> tf.Tensor:
