@@ -75,7 +75,13 @@ _LABEL = rf"(?:[{_LETTER}][{_LETTER}-]*|{_HAN}{{1,8}})"
 _TOP = r"(?:xn--[a-z0-9-]+|[A-Za-z\x{00C0}-\x{1FFF}]{2,24}|中国|中國|公司|网络|網絡|在线|香港|台湾|台灣)"
 _AT = r"(?:@|%40| ?[\[({<] ?(?:at|@|ät|arobase|arroba|AT) ?[\])}>] ?)"
 _DOT = r"(?:\.| ?[\[({<] ?(?:dot|punkt|point|DOT|\.) ?[\])}>] ?)"
-_EMAIL = rf"(?:{_LOCAL}){_AT}(?:(?:{_LABEL}{_DOT})+{_TOP}|\[\d+(?:\.\d+){{3}}\])"
+# Spelled out without brackets, as "ann at example dot com".
+_SPELLED_DOT = "(?i: (?:dot|punkt|point) )"
+_SPELLED = (
+    rf"(?:{_LOCAL})(?i: (?:at|ät|arobase) )(?:{_LABEL}{_SPELLED_DOT})+"
+    r"(?i:com|org|net|edu|gov|info|io|eu|de|fr|cn|uk|ch|at|be|nl|it|es|ca)\b"
+)
+_EMAIL = rf"(?:{_LOCAL}){_AT}(?:(?:{_LABEL}{_DOT})+{_TOP}|\[\d+(?:\.\d+){{3}}\])|{_SPELLED}"
 # Files and packages, and what Git and systemd write.
 _NO_EMAIL = (
     r"(?i)(?:.*@.*\.(?:png|jpe?g|gif|svg|webp|bmp|ico|tiff?|m?js|jsx|tsx?|s?css|json|ya?ml|toml|xml"
@@ -86,7 +92,7 @@ _NO_EMAIL = (
 # A mark of punctuation at the end of an address is that of the sentence.
 _IN_URL, _END_OF_URL = r"[\w.~:/?#@!$&'*+,;=%-]", r"[\w/~#&=%+-]"
 _SURE_SECRET = (
-    r"(?:[\w.-]*(?:password|passwd|passphrase|passcode|pwd|secret|token|credentials?|api[_.-]?key"
+    r"(?:[\w.-]*(?:passwor[dt]|kennwort|mot_?de_?passe|mdp|contrase[nñ]a|jeton|passwd|passphrase|passcode|pwd|secret|token|credentials?|api[_.-]?key"
     r"|access[_.-]?key"
     r"|private[_.-]?key|secret[_.-]?key|auth[_.-]?key|signature|session[_.-]?id|sessid|jwt|authorization)"
     r"|(?:[\w.-]*[_.-])?(?:pass|otp|bearer|sso))"
@@ -146,13 +152,13 @@ _HOST = (
     r"[-_ :=@\[(]{0,3})"
 )
 _VERSION = (
-    r"(?i:(?:§§?|\b(?:v|ver|version|vers|release|rel|build|firmware|section|sections|sec|sect|chapter"
+    r"(?i:(?:§§?|\b(?:v|ver|version|vers\.|release|rel|build|firmware|section|sections|sec|sect|chapter"
     r"|chap|clause|article|art"
     r"|abschnitt|abschn|kapitel|kap|ziffer|ziff|nummer|punkt|absatz|anhang|tabelle|tab|abbildung|abb"
     r"|figure|fig|table"
     r"|chapitre|rubrique|paragraphe|alin[ée]a|annexe|tableau|appendix|annex|item|point|step|oid"
     r"|driver|treiber"
-    r"|update|patch|rev|revision|libr?\w*)|版本|版|章|节|第|条|条款|图|表|附录|固件|驱动|更新)"
+    r"|update|patch|rev|revision|libr?\w*)|版本号?|版|章|节|第|条|条款|图|表|附录|固件|驱动|更新)"
     r"(?:[ .-]{0,2}(?:nr|no|n°|nummer|number)\b)?[ .:=#-]{0,2})"
 )
 _GROUP = "[0-9A-Fa-f]{1,4}"
@@ -303,7 +309,13 @@ _NUMBERS = (
     _number("[PHONE]", telephones.ABROAD, telephones.abroad),
     _number("[PHONE]", telephones.ABROAD_SHORT, telephones.abroad),
     # Not a number of pi.
-    _number("[PHONE]", telephones.CHINESE_MOBILE, otherwise=rf"{_OTHERWISE}\+|", unless="14159265359"),
+    _number(
+        "[PHONE]",
+        telephones.CHINESE_MOBILE,
+        otherwise=rf"{_OTHERWISE}\+|",
+        spoilt_after=rf"\d|\.\d|{telephones.UNIT}",
+        unless="14159265359",
+    ),
     *(
         _number(
             "[PHONE]",

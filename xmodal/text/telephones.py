@@ -41,6 +41,8 @@ CHINESE_MOBILE = (
     rf"|1[3-9]\d(?:{DASH}|{_S})\d{{8}}|1[3-9]\d{{5}}(?:{DASH}|{_S})\d{{4}}"
     rf"|1[3-9]\d{{2}}(?:{DASH}|{_S})\d{{4}}(?:{DASH}|{_S})\d{{3}}|1 [3-9](?: \d){{9}})"
 )
+# What follows an amount.
+UNIT = r" ?(?:元|块钱|美元|欧元|日元|万|亿|人次|人民币|字节|吨|公里|股|票)"
 # Where numbers begin with 0: Britain, France, Germany, Japan and most others.
 _ZERO = rf"(?:\(0 ?[1-9]\d{{0,4}}\) ?{DASH}? ?|0[1-9]\d{{1,4}}(?: ?[/.] ?| ?{DASH} ?| ))"
 _PLAIN = rf"(?:{DASH}| )"
@@ -50,6 +52,7 @@ _WITH_ZERO = (
     rf"|\.)\d{{3,5}}(?:{_PLAIN}\d{{1,4}})?"
     rf"|(?:\(0[1-9]\d{{1,4}}\) ?|0[1-9]\d{{1,4}} ?/ ?)\d{{3,8}}{DASH}\d{{1,4}}"
     rf"|{_ZERO}\d{{5,9}}(?:{DASH}\d{{1,4}})?"
+    r"|\(0\) ?[1-9](?:[ .]\d\d){4}"
     rf"|0[1-9](?:{DASH}| |/)(?:\d{{8}}|\d{{3,4}}{_PLAIN}\d{{4}}|\d{{3}}{_PLAIN}\d{{2}}{_PLAIN}\d{{2}})"
     rf"|0 ?[89]\d{{2}} \d{{3}} \d{{3}}|0[189]\d{{2}} \d \d{{5,6}}|0[1-9]\d{{8,10}}|{_PAIRS}"
 )
@@ -71,7 +74,7 @@ NATIONAL = (_NORTH_AMERICA, _CHINESE_LINES, rf"(?:{_WITH_ZERO}){_EXTENSION}")
 SAID = rf"\+? ?\d(?:(?:[ ./()]|{DASH}){{0,3}}\d){{6,14}}{_EXTENSION}"
 _NUMBER_WORDS = r"(?:number|no\.?|nr\.?|nummer|num[ée]ro|n°|号码?)"
 SAYS_SO = (
-    r"(?i:\b(?:(?:tele)?phone|tel|mobile|cell(?:phone)?|fax|call|dial|ring|text (?:me|us|him|her)"
+    r"(?i:\b(?:(?:tele)?phone|ph|tel|mobile|cell(?:phone)?|fax|call|dial|ring|text (?:me|us|him|her)"
     r"|whatsapp|hotline|sms|landline|contact"
     r"|reach|my (?:new )?number"
     r"|telefon|handy|mobil|mobiltelefon|festnetz|ruf|anruf|anrufen|rückruf|durchwahl|telefax|meine nummer"
@@ -90,12 +93,12 @@ SAYS_OTHERWISE = (
     r"|loto|lotto|lottery|lottozahlen|gewinnzahlen|tirage"
     r"|(?:bestell|rechnungs|kunden|artikel|auftrags|serien|sendungs|vorgangs|konto|vertrags|teile"
     r"|matrikel|mitglieds"
-    r"|vorgang|lose?|chargen|produkt|inventar)"
+    r"|vorgang|lose?|chargen|produkt|inventar|art\.?)"
     + DASH
     + r"?(?:nummer|nr|no)|aktenzeichen|az|hrb|rechnung|bestellung|konto"
-    r"|commande|facture|r[ée]f[ée]rence|r[ée]f|client|dossier|s[ée]rie|colis|siret|siren|compte"
+    r"|commande|facture|matricule|r[ée]f[ée]rence|r[ée]f|client|dossier|s[ée]rie|colis|siret|siren|compte"
     r"|contrat|lot|brevet)"
-    r"|订单(?:编?号码?)?|(?:货|流水|序列|运单|快递单?|工|版本|批|书|学|发票|合同编?|型|卡|账|期)号码?|彩票)"
+    r"|订单(?:编?号码?)?|(?:货|流水|序列|运单|快递单?|工|版本|批|书|学|发票|合同编?|型|卡|账|期)号码?|代码|工单|彩票)"
     r"(?:" + DASH + r"?" + _NUMBER_WORDS + r")?[ .:#=" + r"\-]{0,3}" + _NUMBER_WORDS + r"?[ .:#=]{0,2})"
 )
 _DATE = (
