@@ -6,9 +6,13 @@ from types import SimpleNamespace
 import pytest
 from tiny_bert import save_tiny_bert
 
+from xmodal.config.names import NamesConfig
+from xmodal.config.scorer import ScorerConfig
 from xmodal.config.text import TextConfig
 from xmodal.core.errors import UserError
+from xmodal.recipes.bert_news.few_labels import require_known_names
 from xmodal.recipes.text_reading import WORDS_CUT, WORDS_UNKNOWN, checked_encoder, told_reading, told_words
+from xmodal.recipes.text_to_image.stages import captions_of
 from xmodal.text.vocabulary import vocabulary_of
 from xmodal.training.trainer import Trainer
 
@@ -62,6 +66,24 @@ def test_what_is_cut_and_what_is_not_known_is_told(preset, texts, cut, unknown, 
     for line, fact in zip(lines, said, strict=True):
         assert line.startswith("warning: ")
         assert remedies[fact] in line
+
+
+def test_names_that_are_a_first_shot_must_be_told_apart(preset):
+    session, _ = session_of()
+    session.config.names, session.config.scorer = NamesConfig(shots=(0, 1)), ScorerConfig()
+    encoder = checked_encoder(session, preset)
+    require_known_names(session, encoder, ("cat", "dog"))
+    with pytest.raises(UserError, match=r"reads '体育' and '财经' as the same tokens"):
+        require_known_names(session, encoder, ("体育", "财经"))
+    session.config.names = NamesConfig()
+    require_known_names(session, encoder, ("体育", "财经"))
+
+
+def test_captions_of_classes_must_be_told_apart(preset):
+    session, _ = session_of(sequence_length=16)
+    session.config.scorer, session.text_encoder = ScorerConfig(), lambda: preset
+    with pytest.raises(UserError, match=r"as the same tokens \('犬' = '猫'"):
+        captions_of(session, SimpleNamespace(class_names=("犬", "猫")))
 
 
 def test_documents_that_are_read_word_by_word():

@@ -62,6 +62,7 @@ def class_texts(
     trainer: Trainer,
     *,
     max_tokens: int = 64,
+    called: str | None = None,
 ) -> ClassTexts:
     """Encodes what classes are called and about.
 
@@ -75,6 +76,7 @@ def class_texts(
         preset: the encoder, as `text_encoder.text_encoder` takes it.
         trainer: runs it.
         max_tokens: of a text; what comes after them is not read.
+        called: how messages name the encoder; None for `preset`, which may be a path in the cache.
 
     Raises:
         UserError: when nothing is left of a class.
@@ -85,11 +87,11 @@ def class_texts(
     for target, name in enumerate(class_names):
         if target not in targets[known]:
             raise UserError(
-                f"the text encoder {preset!r} knows no word of the class name {name!r}",
+                f"the text encoder {(called or preset)!r} knows no word of the class name {name!r}",
                 "describe it in `class_descriptions`, rename it by `class_names` or change `text_encoder`",
             )
     kept = [texts[index] for index in known]
-    require_told_apart(encoder, kept, targets[known], class_names, preset)
+    require_told_apart(encoder, kept, targets[known], class_names, called or preset)
     vectors = trainer.predict(encoder.model, array_batches(encoder.padded(kept), batch_size=64))
     return ClassTexts(vectors, targets[known])
 

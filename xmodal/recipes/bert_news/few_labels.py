@@ -9,7 +9,8 @@ from xmodal.bridge.class_names import readable
 from xmodal.bridge.name_answers import SCALE, similarities
 from xmodal.data.documents import DocumentData
 from xmodal.data.target_map import read_descriptions
-from xmodal.models.text_encoder import text_encoder
+from xmodal.models.legibility import require_told_apart
+from xmodal.models.text_encoder import TextEncoder, text_encoder
 from xmodal.recipes.few_labels import learning_curve, shots_plot, shots_table
 from xmodal.runs.session import Session
 from xmodal.tasks.text_classifier import TextClassifier
@@ -50,6 +51,17 @@ def with_few_labels(run: report.Run, session: Session, preset: str, data: Docume
         tables=(shots_table(curve, without_labels), *run.tables),
         plots=(*run.plots, shots_plot(curve, without_labels)),
     )
+
+
+def require_known_names(session: Session, encoder: TextEncoder, class_names: tuple[str, ...]) -> None:
+    """Refuses, where the names of classes are to be the first shot, names that the encoder cannot tell apart.
+
+    Raises:
+        UserError: for two such names.
+    """
+    if any(session.config.names.shots):
+        texts, targets = described(session, class_names)
+        require_told_apart(encoder, texts, targets, class_names, session.config.text.text_encoder)
 
 
 def described(session: Session, class_names: tuple[str, ...]) -> tuple[list[str], np.ndarray]:

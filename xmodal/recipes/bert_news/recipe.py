@@ -27,7 +27,7 @@ from xmodal.recipes.bert_news.baselines import (
     worth_of,
 )
 from xmodal.recipes.bert_news.exports import export_bert, small_forms
-from xmodal.recipes.bert_news.few_labels import with_few_labels
+from xmodal.recipes.bert_news.few_labels import require_known_names, with_few_labels
 from xmodal.recipes.bert_news.tables import (
     Baselines,
     reported,
@@ -90,7 +90,9 @@ def run(config: Config, clock: Clock) -> report.Run:
     with clock.stage("cleaning"):
         prepared = prepare_documents(original, scrub=config.documents.scrub)
         data: DocumentData = prepared.data
-        read = told_reading(session, checked_encoder(session, preset), data.test.texts)
+        encoder = checked_encoder(session, preset)
+        require_known_names(session, encoder, data.class_names)
+        read = told_reading(session, encoder, data.test.texts)
     trainings = DocumentTrainings(session, preset, data)
     berts, measured = train_berts(trainings)
     # The last one is what is asked elsewhere, and exported.
@@ -103,16 +105,8 @@ def run(config: Config, clock: Clock) -> report.Run:
     baseline, tf_idf = train_tf_idf(trainings)
     without = without_transfer(trainings, berts["bert"], measured["bert"])
     attack_comparisons, attack_tables = attack(session, berts, data)
-    run = reported(
-        session,
-        prepared,
-        {name: other.report for name, other in others.items()},
-        measured,
-        without,
-        tf_idf,
-        elsewhere,
-        attack_tables,
-    )
+    reports = {name: other.report for name, other in others.items()}
+    run = reported(session, prepared, reports, measured, without, tf_idf, elsewhere, attack_tables)
     histories = [item.history for item in berts.values() if item.history]
     run = replace(
         run,

@@ -175,7 +175,8 @@ def names_of(
         if not more:
             warnings.append(f"`class_descriptions={described}` describes none of the classes and is left out")
         names, targets = names + more, np.concatenate([targets, of_class])
-    return class_texts(names, targets, class_names, preset, session.trainer), warnings
+    called = session.config.text.text_encoder
+    return class_texts(names, targets, class_names, preset, session.trainer, called=called), warnings
 
 
 def facts_of_words(session: Session, numbered: Mapping[str, Numbered]) -> Facts:

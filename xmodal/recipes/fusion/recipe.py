@@ -84,6 +84,7 @@ def encoder_inputs(session: Session, data: PairData, preset: str) -> EncoderInpu
             preset,
             session.trainer,
             max_tokens=session.config.text.sequence_length,
+            called=session.config.text.text_encoder,
         )
     return EncoderInputs(session, data, preset, texts)
 

@@ -15,6 +15,7 @@ from xmodal.evaluation.calibration import softmax
 from xmodal.evaluation.metrics import HeldOut
 from xmodal.evaluation.ranking import class_scores
 from xmodal.export.painter import PRESET, ImageGenerator, preset_generator
+from xmodal.models.legibility import require_told_apart
 from xmodal.models.text_encoder import TextEncoder, text_encoder
 from xmodal.recipes.image_training import train_images
 from xmodal.recipes.text_to_image.tables import EmbeddedCaptions, GeneratedImages
@@ -40,6 +41,9 @@ def captions_of(
 
     Returns:
         BERT; and "learned" captions with their vectors (M, D), and "unseen" ones with theirs.
+
+    Raises:
+        UserError: when BERT reads captions of two classes as the same.
     """
     config = session.config
     learned, unseen = written_captions(data.class_names)
@@ -49,6 +53,8 @@ def captions_of(
         )
     with session.trainer.strategy.scope():
         encoder = text_encoder(session.text_encoder(), config.text.sequence_length)
+    for part in (learned, unseen):
+        require_told_apart(encoder, part.texts, part.labels, data.class_names, config.text.text_encoder)
     vectors = [sentence_vectors(encoder, part.texts, session.trainer) for part in (learned, unseen)]
     return encoder, {"learned": (learned, vectors[0]), "unseen": (unseen, vectors[1])}
 
