@@ -1,5 +1,6 @@
 """Weights copied layer by layer from one Keras model into another, with an account of each layer."""
 
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -208,7 +209,9 @@ def _probed(source: keras.Model, target: keras.Model, probe: np.ndarray) -> floa
 
 
 def _reason(error: Exception) -> str:
-    return truncate(" ".join(str(error).split()), MAX_LETTERS)
+    # Keras prints in bold.
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
+    return truncate(" ".join(plain.split()), MAX_LETTERS)
 
 
 def _forget_functions(model: keras.Model) -> None:
