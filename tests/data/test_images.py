@@ -102,6 +102,35 @@ def test_the_split_follows_from_seed_and_ids_alone(folder, load, tmp_path):
     assert set(load(f"folder:{folder}", seed=1).test.ids) != set(data.test.ids)
 
 
+def test_files_with_the_same_bytes_come_into_one_split(tmp_path, load):
+    for name, first in (("cat", 0), ("dog", 50)):
+        for number in range(20):
+            for copy in range(3):
+                write(tmp_path / "set" / name / f"{copy}-{number}.png", png(first + number))
+    data = load(f"folder:{tmp_path / 'set'}", test_fraction=0.3)
+    assert (len(data.train), len(data.validation), len(data.test)) == (78, 6, 36)
+    found = {}
+    for part, split in enumerate((data.train, data.validation, data.test)):
+        for name in split.ids:
+            place, number = name.split("/")[0], name.rpartition("-")[2]
+            found.setdefault((place, number), set()).add(part)
+    assert len(found) == 40
+    assert all(len(parts) == 1 for parts in found.values())
+    assert data.report.leaked == ()
+
+
+def test_the_same_pixels_in_files_of_two_kinds_come_into_one_split(tmp_path, load):
+    for name, first in (("cat", 0), ("dog", 50)):
+        for number in range(20):
+            write(tmp_path / "set" / name / f"{number}.png", png(first + number))
+            pixels = picture(first + number)
+            write(tmp_path / "set" / name / f"{number}.bmp", tf.io.encode_png(pixels, compression=0).numpy())
+    data = load(f"folder:{tmp_path / 'set'}", test_fraction=0.3)
+    parts = [set(split.digests) for split in (data.train, data.validation, data.test)]
+    assert all(parts)
+    assert sum(map(len, parts)) == len(set.union(*parts)) == 40
+
+
 def test_a_new_image_does_not_reshuffle_the_others(folder, load):
     before = set(load(f"folder:{folder}").test.ids)
     write(folder / "cat" / "new.png", png(1000))

@@ -1,6 +1,11 @@
 """Where images are read from: a named set, a folder, a CSV or TFDS."""
 
+import hashlib
+import os
+from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +14,10 @@ import tensorflow as tf
 from xmodal.assets.fetch import locate
 from xmodal.core.errors import UserError
 from xmodal.core.files import path_of
+from xmodal.core.reading import read_regular
 from xmodal.data.examples import Example
 from xmodal.data.folders import LeftOut, files_under, name_in, wanted_files, warnings_of
-from xmodal.data.image_files import reason_against
+from xmodal.data.image_files import MAX_BYTES, reason_against
 from xmodal.data.labelled_folders import FileKind, labelled_files
 from xmodal.data.sources import RawExamples, permission_errors, source_reader
 from xmodal.data.split_names import with_splits
@@ -35,7 +41,40 @@ def read_images(dataset: str, cache: Path, offline: bool) -> RawExamples:
             f"give one of {', '.join(IMAGE_SOURCES)}",
         )
     read, location = source_reader(IMAGE_SOURCES, dataset, "dataset")
-    return read(location, cache, offline)
+    return grouped_by_content(read(location, cache, offline))
+
+
+def grouped_by_content(raw: RawExamples) -> RawExamples:
+    """Puts files with the same bytes into one group, so that no cut goes between them.
+
+    Only files as large as another one are read.
+    """
+    items = dict.fromkeys(example.item for example in raw.examples)
+    sizes = {item: _size_of(item) for item in items if isinstance(item, str)}
+    often = {size for size, count in Counter(sizes.values()).items() if size and count > 1}
+    same = [item for item, size in sizes.items() if size in often]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        groups: dict[str | bytes, str] = dict(zip(same, pool.map(_group_of, same), strict=True))
+    examples = [
+        example._replace(group=example.group or groups[example.item]) if example.item in groups else example
+        for example in raw.examples
+    ]
+    return replace(raw, examples=examples)
+
+
+def _size_of(path: str) -> int:
+    """Returns the size of a file, 0 for none: what is wrong with it is told where it is decoded."""
+    try:
+        return os.stat(path).st_size
+    except (OSError, ValueError):
+        return 0
+
+
+def _group_of(path: str) -> str:
+    try:
+        return hashlib.blake2b(read_regular(path, MAX_BYTES), digest_size=16).hexdigest()
+    except (OSError, ValueError):
+        return ""
 
 
 def is_unlabelled(dataset: str) -> bool:

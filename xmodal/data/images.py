@@ -114,6 +114,8 @@ def load_images(
 ) -> ImageData:
     """Lists, splits and audits a set of images, see `split_and_audit`. No pixels are kept.
 
+    Files with the same bytes come into the same split.
+
     Args:
         dataset: "mnist_5k"; "folder:PATH" (a subfolder a class, or train/, validation/ and test/ that hold
             these); "csv:PATH" (columns image, label and, optionally, split; image paths relative to the

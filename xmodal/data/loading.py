@@ -43,7 +43,8 @@ def split_and_audit(
 
     Splits that the data comes with are taken as they are. Otherwise test, then validation, are cut from
     train: the same share of each class, and at least one example of each. Which ones, depends on the seed
-    and their ids alone, so that it is the same on every machine.
+    and their ids alone, so that it is the same on every machine. No such cut goes between examples that hold
+    the same.
 
     Args:
         raw: what a source holds.
@@ -66,6 +67,8 @@ def split_and_audit(
     own_names = tuple(name for name in raw.class_names if name not in changed)
     examples, names = divide(found, config, dataset=dataset, kind=kind, own_names=own_names, seed=seed)
     examples, scans, unread = scan(examples)
+    came = {example.split for example in raw.examples}
+    examples = _with_their_like(examples, scans, [split for split in SPLITS if split not in came])
     examples, report = audit(
         examples,
         scans,
@@ -80,3 +83,21 @@ def split_and_audit(
     digests = digests_of([train, validation, test], names)
     report = replace(report, warnings=warnings, digests=digests)
     return SplitData(train, validation, test, names, report)
+
+
+def _with_their_like(examples: Sequence[Example], scans: Sequence[Scan], cut: Sequence[str]) -> list[Example]:
+    """Brings examples that hold the same, such as pixels in files of two kinds, into the split of the first.
+
+    Args:
+        examples: with their splits.
+        scans: what was found of each.
+        cut: the splits that were cut from train; those that the data came with stay as they are.
+    """
+    movable = {"train", *cut} if cut else set()
+    first: dict[bytes, str] = {}
+    moved = []
+    for example, seen in zip(examples, scans, strict=True):
+        if seen.digest and example.split in movable:
+            example = example._replace(split=first.setdefault(seen.digest, example.split))
+        moved.append(example)
+    return moved

@@ -8,7 +8,7 @@ from pathlib import Path
 from xmodal.core.errors import UserError
 from xmodal.core.files import path_of
 from xmodal.data.digit_readings import typed_captions
-from xmodal.data.image_sources import load_digits
+from xmodal.data.image_sources import grouped_by_content, load_digits
 from xmodal.data.sources import RawExamples, permission_errors, source_reader
 from xmodal.data.split_names import with_splits
 from xmodal.data.table_format import TableFormat
@@ -49,7 +49,7 @@ def read_pairs(source: str, settings: PairSettings) -> RawExamples:
         UserError: for a source that is not known, or not there, or a pair without both sides.
     """
     read, location = source_reader(PAIR_SOURCES, source, "pairs")
-    return read(location, settings)
+    return grouped_by_content(read(location, settings))
 
 
 def _read_digits(location: str, settings: PairSettings) -> RawExamples:
