@@ -7,9 +7,6 @@
 What it finds wrong with the data it says, as a run would.
 """
 
-import csv
-import gzip
-import json
 import re
 import sys
 import unicodedata
@@ -30,9 +27,8 @@ from xmodal.core.errors import UserError, spelled_as_flags
 from xmodal.core.files import NONE, target_of, write_text
 from xmodal.core.formatting import printable
 from xmodal.core.tensorflow_start import start_tensorflow
-from xmodal.data.file_advice import advice_for, ending_of
+from xmodal.data.source_of_path import source_of
 from xmodal.data.tables import TABLES
-from xmodal.data.typed_tables import TYPED_TABLES, columns_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,7 +36,6 @@ if TYPE_CHECKING:
     from xmodal.data.documents import DocumentData
     from xmodal.data.images import ImageData
 
-TEXT = ".txt"
 # So many examples are looked at for their sizes, lengths and script.
 SAMPLE = 200
 # Squares that halve evenly, five times, on their way through a VGG.
@@ -51,8 +46,6 @@ SIDE_OF_PROCESSORS = 96
 PIECES = 1.4
 SEQUENCES = (32, 64, 128, 256, 512)
 FEW_EXAMPLES = 200
-# Of the first line of a table.
-LONGEST_HEAD = 2**20
 # Flags of a run that say how data are read: what a message advises can be given here, and is written down.
 SPLIT_FLAGS = ("class_names", "min_per_class")
 DATA_FLAGS = (
@@ -246,66 +239,6 @@ def _wrapped(words: str) -> list[str]:
     import textwrap
 
     return textwrap.wrap(words, 106)
-
-
-def source_of(path: Path) -> tuple[str, bool]:
-    """Returns what --dataset or --documents takes for a path, and whether it holds documents.
-
-    Raises:
-        UserError: when there is nothing in it that a run could read.
-    """
-    if not path.exists():
-        raise UserError(f"{str(path)!r} does not exist", "give a folder or a table")
-    if path.is_dir():
-        documents = _holds_documents(path)
-        return f"{'dir' if documents else 'folder'}:{path}", documents
-    kind = ending_of(path)
-    if kind.removeprefix(".") not in TABLES or not path.is_file():
-        otherwise = f"give a folder, or a file ending in {', '.join(f'.{name}' for name in TABLES)}"
-        raise UserError(f"{str(path)!r} is no table", advice_for(path, otherwise))
-    columns = _columns(path)
-    if "image" in columns and "text" in columns:
-        raise UserError(
-            f"{str(path)!r} holds both images and texts",
-            f"run python -m xmodal.run --flagfile=experiments/fusion.cfg --pairs={kind[1:]}:{path}",
-        )
-    if "image" in columns and path.suffix == ".csv":
-        return f"csv:{path}", False
-    return f"{kind[1:]}:{path}", True
-
-
-def _holds_documents(folder: Path) -> bool:
-    """Tells whether a folder holds more texts than images."""
-    from xmodal.data.folders import files_under, warnings_of
-    from xmodal.data.image_files import READ, kind_of_file
-
-    files = files_under(folder, {})
-    texts = sum(file.suffix.lower() == TEXT for file in files)
-    images = sum(kind_of_file(file) in READ for file in files)
-    if not files:
-        raise UserError(f"the folder {str(folder)!r} holds no files", "put pictures or .txt files in it")
-    if not texts and not images:
-        (told,) = warnings_of({"files of other kinds": files}, folder)
-        raise UserError(
-            f"the folder {str(folder)!r} holds neither pictures nor .txt files ({told})",
-            advice_for(files[0], "put pictures or .txt files in it, or give a table"),
-        )
-    return texts > images
-
-
-def _columns(path: Path) -> list[str]:
-    """Returns the names in the first line of a table; of JSON, the keys of its first object."""
-    kind = ending_of(path).removeprefix(".")
-    if kind in TYPED_TABLES:
-        return columns_of(kind, path)
-    with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as file:
-        head = file.readline(LONGEST_HEAD).decode("utf-8-sig", "replace")
-    if ending_of(path) == ".jsonl":
-        try:
-            return list(json.loads(head))
-        except (ValueError, TypeError, RecursionError):
-            return []
-    return next(csv.reader([head], delimiter="\t" if ending_of(path) == ".tsv" else ","), [])
 
 
 def name_of(path: Path) -> str:

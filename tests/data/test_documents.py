@@ -1,5 +1,6 @@
 """Documents in files of every kind: what is read, how it is split, and what is said of bad input."""
 
+import gzip
 import json
 import re
 from pathlib import Path
@@ -295,6 +296,69 @@ def test_a_file_for_each_split(tmp_path, load):
         load(f"tsv:{tmp_path / 'eng'}", label_column="category")
 
 
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("TRAIN.CSV", "Val.csv", "Test.CSV"),
+        ("train.csv.gz", "dev.csv.gz", "test.csv.gz"),
+        ("訓練集.csv", "驗證集.csv", "測試集.csv"),
+        ("train2017.csv", "val2017.csv", "test2017.csv"),
+    ],
+)
+def test_a_file_for_each_split_by_any_name(tmp_path, load, names):
+    for name, first in zip(names, (0, 100, 200), strict=True):
+        content = "text,label\n" + "".join(
+            f"{words(number)},{number % 3}\n" for number in range(first, first + 9)
+        )
+        packed = gzip.compress(content.encode()) if name.endswith(".gz") else content.encode()
+        (tmp_path / name).write_bytes(packed)
+    data = load(f"csv:{tmp_path}")
+    assert sizes(data) == [9, 9, 9]
+    assert data.test.texts[0] == words(200)
+
+
+def test_a_split_in_several_files_that_count_themselves(tmp_path, load):
+    for name, first in (
+        ("train-00000-of-00002", 0),
+        ("train-00001-of-00002", 6),
+        ("test-00000-of-00001", 50),
+    ):
+        lines = [
+            json.dumps({"text": words(number), "label": number % 2}) for number in range(first, first + 6)
+        ]
+        write(tmp_path / f"{name}.jsonl", "\n".join(lines))
+    data = load(f"jsonl:{tmp_path}", validation_fraction=0)
+    assert sizes(data) == [12, 0, 6]
+    write(tmp_path / "train.jsonl", "")
+    both = "'train-00001-of-00002.jsonl' and 'train.jsonl'"
+    with refuses(f"'{tmp_path}' holds both {both}; keep one of them"):
+        load(f"jsonl:{tmp_path}")
+
+
+@pytest.mark.parametrize("before", ["\n\n", "sep=;\n", '"sep=;"\n', ";;\n \n"])
+def test_what_excel_writes_before_a_heading(tmp_path, load, before):
+    rows = "".join(f"a, {words(number)};{number % 2}\n" for number in range(8))
+    path = write(tmp_path / "t.csv", f"{before}text;label\n{rows}")
+    data = load(f"csv:{path}")
+    assert data.train.texts[0].startswith("a, ")
+    number = before.count("\n") + 10
+    write(tmp_path / "t.csv", f"{before}text;label\n{rows}x;y;z\n")
+    with refuses(f"line {number} of '{path}' has more fields than columns"):
+        load(f"csv:{path}")
+
+
+def test_cells_with_types_are_read_as_those_of_a_csv(tmp_path, load):
+    table = [
+        {"Text": words(n), "LABEL": n % 2, "Split": ("Train", None, "TESTING")[n % 3]} for n in range(18)
+    ]
+    table.append({"Text": None, "LABEL": 1, "Split": "train"})
+    path = write(tmp_path / "t.jsonl", "\n".join(map(json.dumps, table)))
+    data = load(f"jsonl:{path}", validation_fraction=0)
+    assert sizes(data) == [12, 0, 6]
+    assert data.report.dropped == (("t.jsonl:19", "empty"),)
+    assert any("without a split, which are taken for train: 6" in line for line in data.report.warnings)
+
+
 def test_a_table_in_another_encoding(tmp_path, load):
     path = write(tmp_path / "t.csv", "text,label\n" + "".join(f"señal {n},{n % 2}\n" for n in range(9)))
     path.write_bytes(path.read_text().encode("latin-1"))
@@ -317,7 +381,7 @@ def test_a_table_in_another_encoding(tmp_path, load):
         (
             "t.jsonl",
             '{"text": "x", "label": 1}\n{"text": "y"}\n',
-            "there is no 'label'; give 'label' as a string or",
+            "there is no 'label' among 'text'; give 'label' as a string or",
         ),
         ("t.jsonl", '{"text": 5, "label": 1}\n', "'text' is int; give 'text' as a string"),
         ("t.jsonl", '{"text": "x", "label": null}\n', "'label' is empty; give"),

@@ -75,6 +75,23 @@ def fill(tmp_path, kind):
         ("hold-out", "test"),
         ("test_set", "test"),
         ("测试集", "test"),
+        ("訓練集", "train"),
+        ("訓練データ", "train"),
+        ("训练数据", "train"),
+        ("\uff34\uff32\uff21\uff29\uff2e", "train"),
+        ("train2017", "train"),
+        ("Trainingsdaten", "train"),
+        ("Entraînement", "train"),
+        ("entrainement", "train"),
+        ("驗證集", "validation"),
+        ("开发集", "validation"),
+        ("val2017", "validation"),
+        ("Validación", "validation"),
+        ("テスト", "test"),
+        ("測試數據", "test"),
+        ("тест", "test"),
+        ("test-00001-of-00003", "test"),
+        *((word, "") for word in ("train_2", "2017", "test-1", "devtest")),
         *((word, "") for word in ("", "cat", "trains", "contest", "data", "set", "valley", "tester", "集")),
     ],
 )
@@ -90,6 +107,12 @@ def test_folders_of_splits_in_any_case(names, fill, kind):
     root = fill(*(f"{name}/{label}/{number}" for name in names for label in "ab" for number in range(2)))
     found = counts(root, kind)
     assert found == {(split_of(name), label): 2 for name in names for label in "ab"}
+
+
+def test_a_folder_around_the_data_set_is_no_class(fill, kind):
+    root = fill(*(f"data/{split}/{label}/1" for split in ("train", "test") for label in "ab"))
+    with pytest.raises(UserError, match=r"holds one folder alone, 'data'; give '.*data'"):
+        counts(root, kind)
 
 
 def test_classes_first(fill, kind):

@@ -8,6 +8,7 @@ from typing import NoReturn
 from xmodal.core import versions
 from xmodal.core.console import log_error
 from xmodal.core.errors import UserError, system_errors, with_flags
+from xmodal.core.files import path_of
 
 DONE, USER_ERROR, INTERRUPTED = 0, 2, 130
 
@@ -28,6 +29,7 @@ class Parser(argparse.ArgumentParser):
             allow_abbrev=False,
             **options,
         )
+        self.register("type", Path, _path)
 
     def add_overwrite(self) -> None:
         """Adds --overwrite, for what `xmodal.core.files.target_of` refuses without it."""
@@ -36,6 +38,13 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raises a `UserError`."""
         raise UserError(message, "see --help")
+
+
+def _path(words: str) -> Path:
+    """Reads the path that an argument gives; an empty one, as a variable of a shell may be, is none."""
+    if not words:
+        raise argparse.ArgumentTypeError("the path is empty")
+    return path_of(words)
 
 
 def exit_code(

@@ -123,18 +123,24 @@ def layout_of(root: Path, *, loose: bool = False) -> Layout:
     if any(inner[folder] and folder not in divided for folder in trains):
         return _splits_first(root, named, top)
     if len(named) < len(top) and any("train" in map(_split_of, inner[folder]) for folder in divided):
+        if len(top) == 1:
+            raise _one_alone(root, top[0])
         return _classes_first(root, divided, top)
     # A folder named train that holds files and no folders may be a class.
     alone = len(set(named.values())) > 1 and (loose or len(named) == len(top))
     if trains and (alone or any(inner[folder] for folder in trains)):
         return _splits_first(root, named, top)
     if len(top) == 1 and len(inner[top[0]]) > 1 and not loose:
-        raise UserError(
-            f"the folder {str(root)!r} holds one folder alone, {top[0].name!r}", f"give {str(top[0])!r}"
-        )
+        raise _one_alone(root, top[0])
     taken = [repr(folder.name) for folder in named]
     warnings = (f"taken for classes, not for splits: {', '.join(taken)}",) if taken else ()
     return Layout([ClassFolder(folder, folder.name, "train") for folder in top], [(root, "train")], warnings)
+
+
+def _one_alone(root: Path, folder: Path) -> UserError:
+    return UserError(
+        f"the folder {str(root)!r} holds one folder alone, {folder.name!r}", f"give {str(folder)!r}"
+    )
 
 
 def _split_of(folder: Path) -> str:

@@ -10,6 +10,8 @@ MARKS = {
     "utf-16": (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE),
     "utf-32": (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE),
 }
+# What may stand between columns.
+SEPARATORS = (",", ";", "\t", "|")
 
 
 @dataclass(frozen=True)

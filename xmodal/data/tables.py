@@ -4,37 +4,36 @@ import contextlib
 import csv
 import gzip
 import itertools
-import json
+import re
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO
 
 from xmodal.core.errors import UserError
-from xmodal.core.formatting import first_few, truncate
+from xmodal.core.formatting import first_few
 from xmodal.data.examples import Example
 from xmodal.data.file_advice import ending_of
 from xmodal.data.shares import most_probable, parsed_shares, share_columns
 from xmodal.data.sources import RawExamples
-from xmodal.data.split_names import split_of, with_splits
-from xmodal.data.table_format import TableFormat, fallen_warning, not_in, require_mark, without_mark
+from xmodal.data.split_names import split_of, with_splits, without_shard
+from xmodal.data.table_format import (
+    SEPARATORS,
+    TableFormat,
+    fallen_warning,
+    not_in,
+    require_mark,
+    without_mark,
+)
+from xmodal.data.table_rows import Row, as_asked, json_row, line_in, named_columns, object_row
 from xmodal.data.typed_tables import TYPED_TABLES, typed_rows
 
 # No document is longer; what is, is a file of another kind, and it would fill the memory.
 MAX_BYTES = 16 * 2**20
+# A line of these alone is a blank one.
+BLANKS = ' ",;|\t\r\n'
 TABLES = ("csv", "tsv", "jsonl", *TYPED_TABLES)
-
-
-class Row(NamedTuple):
-    """A row of a table: the number of its line, from 1 on, and what each of its columns holds.
-
-    Of a soft label there are the shares of the classes.
-    """
-
-    line: int
-    cells: dict[str, str]
-    shares: dict[str, float] | None = None
 
 
 def read_tables(kind: str, path: Path, table_format: TableFormat) -> RawExamples:
@@ -52,19 +51,37 @@ def read_tables(kind: str, path: Path, table_format: TableFormat) -> RawExamples
         return _read_table(kind, path, "", table_format)
     if not path.is_dir():
         raise UserError(f"the file {str(path)!r} does not exist", "check the path of `documents`")
-    pattern = "*" if kind == "arrow" else f"*.{kind}"
-    files = {file: split for file in sorted(path.glob(pattern)) if (split := split_of(file.stem))}
+    files = files_of_splits(kind, path)
     if "train" not in files.values():
         wanted = "folder train" if kind == "arrow" else f"train.{kind}"
         raise UserError(f"the folder {str(path)!r} holds no {wanted}", "add it, or name one file")
-    twice = [file.name for file, split in files.items() if list(files.values()).count(split) > 1]
-    if twice:
-        raise UserError(f"{str(path)!r} holds both {twice[0]!r} and {twice[1]!r}", "keep one of them")
+    for split in set(files.values()):
+        # Several files are one table where their names count them.
+        stems = {_stem(file): file.name for file in files if files[file] == split}
+        tables = {(without_shard(stem), without_shard(stem) == stem): name for stem, name in stems.items()}
+        if len(tables) > 1:
+            one, other, *_ = tables.values()
+            raise UserError(f"{str(path)!r} holds both {one!r} and {other!r}", "keep one of them")
     listings = [_read_table(kind, file, split, table_format) for file, split in files.items()]
     return RawExamples(
         [example for listing in listings for example in listing.examples],
         warnings=tuple(warning for listing in listings for warning in listing.warnings),
     )
+
+
+def files_of_splits(kind: str, folder: Path) -> dict[Path, str]:
+    """Returns the tables of a kind in a folder that are named after splits, and the split of each.
+
+    Args:
+        kind: one of `TABLES`; of "arrow" a table is a folder.
+        folder: that of the tables.
+    """
+    listed = [path for path in sorted(folder.iterdir()) if kind == "arrow" or ending_of(path) == f".{kind}"]
+    return {path: split for path in listed if (split := split_of(_stem(path)))}
+
+
+def _stem(path: Path) -> str:
+    return Path(path.name.removesuffix(".gz")).stem
 
 
 def _read_table(kind: str, path: Path, split: str, table_format: TableFormat) -> RawExamples:
@@ -122,7 +139,7 @@ def row_example(item: str, row: Row, path: Path, table_format: TableFormat, spli
     Raises:
         UserError: when it has no class.
     """
-    where = _line(row.line, path)
+    where = line_in(row.line, path)
     label = most_probable(row.shares) if row.shares else row.cells[table_format.label].strip()
     if not label:
         raise UserError(f"{where} has no label in {table_format.label!r}", "fill it in or remove the line")
@@ -131,15 +148,10 @@ def row_example(item: str, row: Row, path: Path, table_format: TableFormat, spli
     return Example(item, f"{path.name}:{row.line}", label, split, shares=row.shares, group=group)
 
 
-def _line(number: int, path: Path) -> str:
-    typed = path.is_dir() or ending_of(path).removeprefix(".") in TYPED_TABLES
-    return f"{'row' if typed else 'line'} {number} of {str(path)!r}"
-
-
 def _rows_in(kind: str, path: Path, table_format: TableFormat) -> tuple[list[Row], tuple[str, ...]]:
     if kind in TYPED_TABLES:
         found = enumerate(typed_rows(kind, path, without_mark(table_format.encoding)), 1)
-        return [_object_row(row, path, number, table_format) for number, row in found], ()
+        return [object_row(row, path, number, table_format) for number, row in found], ()
     try:
         with _opens(path)(path, "rb") as packed:
             require_mark(packed.read(4), table_format.encoding)
@@ -147,16 +159,16 @@ def _rows_in(kind: str, path: Path, table_format: TableFormat) -> tuple[list[Row
             lines = _bounded_lines(path, file)
             if kind == "jsonl":
                 rows = [
-                    _json_row(line, path, number, table_format)
+                    json_row(line, path, number, table_format)
                     for number, line in enumerate(lines, start=1)
                     if line.strip()
                 ]
                 return rows, ()
             with _long_fields():
-                heading = next(lines, "")
+                before, heading = _heading_line(lines)
                 bare = kind == "tsv" and not table_format.quoting
                 separator = _separator(kind, heading, table_format)
-                every = itertools.chain([heading], lines)
+                every = itertools.chain("\n" * before, [heading], lines)
                 table = csv.DictReader(
                     every,
                     delimiter=separator,
@@ -187,35 +199,27 @@ def _bounded_lines(path: Path, file: IO[str]) -> Iterator[str]:
         yield line
 
 
+def _heading_line(lines: Iterator[str]) -> tuple[int, str]:
+    """Returns how many lines stand before the names of the columns, and the line with these.
+
+    Before it there may be blank lines, and one such as "sep=;", by which Excel knows the separator.
+    """
+    for number, line in enumerate(lines):
+        if line.strip(BLANKS) and not re.fullmatch(r'"?sep=.?"?\s*', line):
+            return number, line
+    return 0, ""
+
+
 def _separator(kind: str, heading: str, table_format: TableFormat) -> str:
     """Returns what stands between columns: the first usual one with which the heading has those needed."""
     own = "\t" if kind == "tsv" else ","
     if table_format.separator != "auto":
         return {"tab": "\t", "\\t": "\t"}.get(table_format.separator, table_format.separator)
-    for separator in (own, ",", ";", "\t", "|"):
+    for separator in (own, *SEPARATORS):
         names = next(csv.reader([heading.rstrip("\r\n")], delimiter=separator), [])
-        if set(table_format.content) <= set(_as_asked(names, table_format)):
+        if set(table_format.content) <= set(as_asked(names, table_format)):
             return separator
     return own
-
-
-def _as_asked(found: Sequence[str], table_format: TableFormat) -> list[str]:
-    """Returns a heading with the names as they were asked for, where it has capitals or blanks."""
-    wanted = {
-        name.casefold(): name
-        for name in (*table_format.content, table_format.label, table_format.split, table_format.group)
-        if name and name not in found
-    }
-    names = [wanted.pop(name.strip().casefold(), name) for name in found]
-    prefix = f"{table_format.label}:".casefold()
-    if not table_format.label:
-        return names
-    return [
-        f"{table_format.label}:{name.strip()[len(prefix) :]}"
-        if name.strip().casefold().startswith(prefix)
-        else name
-        for name in names
-    ]
 
 
 def _too_long(path: Path) -> UserError:
@@ -247,22 +251,22 @@ def _separated_rows(
         for row in table:
             if None in row:
                 raise UserError(
-                    f"{_line(table.line_num, path)} has more fields than columns",
+                    f"{line_in(table.line_num, path)} has more fields than columns",
                     'put "quotes" around a text that holds the separator',
                 )
             # Blank lines belong to no row.
             lines = sum(value.count("\n") + value.count("\r") - value.count("\r\n") for value in row.values())
             if lines:
                 several.append(f"lines {table.line_num - lines} to {table.line_num}")
-            shares = parsed_shares(row, classes, _line(table.line_num, path)) if classes else None
+            shares = parsed_shares(row, classes, line_in(table.line_num, path)) if classes else None
             rows.append(Row(table.line_num, row, shares))
             begun = table.line_num + 1
     except csv.Error as error:
         if "limit" in str(error):
             raise _too_long(path) from error
-        where = _line(begun, path)
-        if table.line_num > begun:
-            where = f"{_line(begun, path)} begins a row that is read up to line {table.line_num} and"
+        where = line_in(begun, path)
+        if table.reader.line_num > begun:
+            where = f"{line_in(begun, path)} begins a row that is read up to line {table.reader.line_num} and"
         raise UserError(
             f"{where} is not well formed ({error})", 'put "quotes" around a text, and double those within it'
         ) from error
@@ -271,7 +275,10 @@ def _separated_rows(
 
 def _heading(table: csv.DictReader, path: Path, table_format: TableFormat) -> dict[str, str]:
     """Reads the names of the columns; returns those that hold shares of classes."""
-    found = table.fieldnames = _as_asked(table.fieldnames or (), table_format)
+    # Blank lines may stand before the heading.
+    heading = next((names for names in table.reader if any(map(str.strip, names))), [])
+    found = table.fieldnames = as_asked(heading, table_format)
+    table.line_num = table.reader.line_num
     classes = share_columns(found, table_format.label, repr(str(path)))
     grouped = (table_format.group,) if table_format.group else ()
     needed = (
@@ -284,12 +291,13 @@ def _heading(table: csv.DictReader, path: Path, table_format: TableFormat) -> di
         flags = "`text_column` and `label_column`"
         if table_format.image is not None:
             flags = f"`image_column`, {flags}"
+        if missing[0] == table_format.group:
+            flags = "`group_column`"
         remedy = f"name its columns with {flags}, what stands between them with `separator`"
         if table_format.content == ("image",):
             remedy = "its first line must name the columns image,label and, optionally, split"
-        listed = first_few([repr(truncate(name, 60)) for name in found], 12) or "none"
         raise UserError(
-            f"{str(path)!r} has no column {missing[0]!r} among {listed}",
+            f"{str(path)!r} has no column {missing[0]!r} among {named_columns(found)}",
             remedy,
         )
     return classes
@@ -322,57 +330,3 @@ def _quoted_texts(
         f'texts of {path.name!r} in "quotes", which were read with them (`quoting` reads them without): '
         f"{len(quoted)}, in line {first_few(quoted)}",
     )
-
-
-def _json_row(line: str, path: Path, number: int, table_format: TableFormat) -> Row:
-    try:
-        row = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{_line(number, path)} is not JSON", "write an object a line") from error
-    if not isinstance(row, dict):
-        raise UserError(f"{_line(number, path)} is no JSON object", "write an object a line")
-    return _object_row(row, path, number, table_format)
-
-
-def _object_row(row: Mapping[str, Any], path: Path, number: int, table_format: TableFormat) -> Row:
-    """Returns a row of cells that have types: texts are strings, and a label may be a number or a truth."""
-    shares = _json_shares(row, table_format.label, _line(number, path))
-    cells = {}
-    for name in filter(
-        None,
-        (
-            *table_format.content,
-            *(() if shares else (table_format.label,)),
-            table_format.split,
-            table_format.group,
-        ),
-    ):
-        kinds = (str, int, float) if name in (table_format.label, table_format.group) else (str,)
-        value = row.get(name)
-        if name == table_format.split and name not in row:
-            continue
-        if value is None and table_format.image is not None and name in table_format.content:
-            value = ""
-        # What pandas has in the place of a label that is missing.
-        if value != value:
-            value = None
-        if value is None or not isinstance(value, kinds):
-            what = "empty" if value is None else type(value).__name__
-            given = f"{name!r} is {what}" if name in row else f"there is no {name!r}"
-            raise UserError(
-                f"{_line(number, path)}: {given}",
-                f"give {name!r} as a string{' or a number' if len(kinds) > 1 else ''}",
-            )
-        # Programs that know no missing integers write 1.0 for 1.
-        whole = isinstance(value, float) and value.is_integer()
-        cells[name] = str(int(value) if whole else value)
-    return Row(number, cells, shares)
-
-
-def _json_shares(row: Mapping[str, Any], label: str, where: str) -> dict[str, float] | None:
-    """Returns the shares in the keys LABEL:NAME of a row, or in the object under LABEL, None for neither."""
-    columns = share_columns(row, label, where)
-    if isinstance(row.get(label), dict):
-        row = {f"{label}:{name}": share for name, share in row[label].items()}
-        columns = share_columns(row, label, where)
-    return parsed_shares(row, columns, where) if columns else None

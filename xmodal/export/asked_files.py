@@ -1,5 +1,6 @@
 """What a predictor is asked, from files, folders, tables and lines."""
 
+import io
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -53,13 +54,26 @@ def item_of_text(name: str, content: bytes, table_format: TableFormat) -> Item:
         text = decoded(content, name, table_format, [])
     except UserError as error:
         cause = error.__cause__
-        assert isinstance(cause, UnicodeDecodeError)
-        return Item(name, content, True, f"no {table_format.encoding.upper()} at byte {cause.start}")
+        # Only a missing byte order mark is told without a place.
+        where = (
+            f"at byte {cause.start}" if isinstance(cause, UnicodeDecodeError) else "without a byte order mark"
+        )
+        return Item(name, content, True, f"no {table_format.encoding.upper()} {where}")
     return Item(name, text.encode("utf-8", "replace"), True)
 
 
 def items_of_lines(lines: Iterable[bytes], table_format: TableFormat) -> Iterator[Item]:
-    """Yields an item for every line, blank ones too, so that answers stand where the lines did."""
+    """Yields an item for every line, blank ones too, so that answers stand where the lines did.
+
+    Raises:
+        UserError: for lines in UTF-16 or UTF-32, whose ends no single byte tells, that are not so encoded.
+    """
+    if len("\n".encode(table_format.encoding)) > 1:
+        text = decoded(b"".join(lines), "-", table_format, [])
+        lines, table_format = (
+            io.BytesIO(text.encode("utf-8", "replace")),
+            replace(table_format, encoding="utf-8"),
+        )
     for line in lines:
         line = line.rstrip(b"\r\n")
         item = item_of_text("", line, table_format)
