@@ -38,7 +38,7 @@ def test_tables_of_which_something_else_can_be_made(tmp_path):
     pairs, images = tmp_path / "pairs.csv", tmp_path / "images.jsonl"
     pairs.write_text("IMAGE;Text;Label\n")
     images.write_text('{"image": "a.png", "label": 1}\n')
-    with pytest.raises(UserError, match=r"holds both images and texts; run .*fusion.cfg --pairs=csv:"):
+    with pytest.raises(UserError, match=r"holds both images and texts; run .*fusion.cfg` `pairs=csv:"):
         source_of(pairs)
     with pytest.raises(UserError, match="holds images; save it as CSV"):
         source_of(images)

@@ -44,7 +44,7 @@ def source_of(path: Path) -> tuple[str, bool]:
     if "image" in columns and "text" in columns:
         raise UserError(
             f"{str(path)!r} holds both images and texts",
-            f"run python -m xmodal.run --flagfile=experiments/fusion.cfg --pairs={kind[1:]}:{path}",
+            f"run python -m xmodal.run `flagfile=experiments/fusion.cfg` `pairs={kind[1:]}:{path}`",
         )
     if "image" in columns and kind in (".csv", ".tsv"):
         # The separator is told from the heading.
