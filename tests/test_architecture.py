@@ -267,7 +267,7 @@ GIVEN_FRESH = {
 OPEN = {"buffer", "content", "file"}
 
 # In which a `Stage` stands, whose `save` writes into a new folder.
-KEPT = {"kept", "checkpoint"}
+KEPT = {"kept", "checkpoint", "stage"}
 
 
 def ways_to_write(tree: ast.AST, function: str = "", fresh: bool = False) -> Iterator[tuple[str, str, int]]:

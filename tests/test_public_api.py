@@ -57,7 +57,7 @@ def test_a_predictor_takes_texts_and_bytes(tiny_exported):
 
 def test_a_predictor_is_asked_by_descriptions(tiny_exported):
     predictor = xmodal.Predictor(tiny_exported[1])
-    other = predictor.asked({"red thing": "a red photo", "warm": ["a warm photo", "a photo of a oak"]})
+    other = predictor.with_answers({"red thing": "a red photo", "warm": ["a warm photo", "a photo of a oak"]})
     (answer,) = other(["a photo of a oak"])
     assert list(answer.probabilities) == ["red thing", "warm"]
     assert answer.label == "warm"
@@ -66,7 +66,7 @@ def test_a_predictor_is_asked_by_descriptions(tiny_exported):
         ({"red": ["a red photo"], "warm": []}, "nothing describes the answer 'warm'; give a text"),
     ):
         with pytest.raises(xmodal.UserError, match=message):
-            predictor.asked(wrong)
+            predictor.with_answers(wrong)
 
 
 def test_an_export_of_parts_that_do_not_fit_is_refused(folder):

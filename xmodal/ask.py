@@ -31,7 +31,7 @@ def _run(arguments: Sequence[str]) -> None:
     add_options(parser)
     options = parser.parse_args(arguments)
     answers = read_answers(options.answers)
-    answer(options, lambda items: Predictor(options.model).asked(answers)(items))
+    answer(options, lambda items: Predictor(options.model).with_answers(answers)(items))
 
 
 if __name__ == "__main__":

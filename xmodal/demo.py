@@ -60,7 +60,7 @@ def library() -> ModuleType:
 def answers_of(predictor: Predictor, items: Sequence[Item], words: str) -> list[Answer]:
     """Answers items, by the answers that were typed or, without these, by the model's own."""
     try:
-        return list((predictor.asked(typed_answers(words)) if words.strip() else predictor)(items))
+        return list((predictor.with_answers(typed_answers(words)) if words.strip() else predictor)(items))
     except UserError as error:
         return [Answer(item.name, problem=str(error)) for item in items]
 
@@ -84,22 +84,22 @@ def page(predictor: Predictor, title: str):
         if any(words and len(words) > MAX_CHARACTERS for words in (text, answers)):
             return shown([Answer("text", problem=f"longer than {MAX_CHARACTERS:,} letters")], None)
         items = items_of(predictor, files or (), text or "")
-        told = answers_of(predictor, items, answers or "")
-        alone = len(items) == 1 and items[0].content and not (items[0].is_text or told[0].problem)
-        return shown(told, _pixels(items[0].content) if alone else None)
+        shown_answers = answers_of(predictor, items, answers or "")
+        alone = len(items) == 1 and items[0].content and not (items[0].is_text or shown_answers[0].problem)
+        return shown(shown_answers, _pixels(items[0].content) if alone else None)
 
     def answer_text(files: list[str] | None, text: str | None, answers: str | None) -> list:
         return answer_files(files if predictor.takes_pairs else None, text, answers)
 
-    def shown(told: list[Answer], picture: Any) -> list:
-        only = told[0] if len(told) == 1 else Answer("")
+    def shown(shown_answers: list[Answer], picture: Any) -> list:
+        only = shown_answers[0] if len(shown_answers) == 1 else Answer("")
         shares = {truncate(printable(name), 60): share for name, share in only.probabilities.items()}
         return [
             gradio.update(value=only.problem, visible=bool(only.problem)),
             gradio.update(value=picture, visible=picture is not None),
             gradio.update(value=printable(only.read), visible=bool(only.read)),
-            gradio.update(value=shares or None, visible=len(told) == 1),
-            gradio.update(value=table_of(told), visible=not only.problem),
+            gradio.update(value=shares or None, visible=len(shown_answers) == 1),
+            gradio.update(value=table_of(shown_answers), visible=not only.problem),
         ]
 
     with gradio.Blocks(title=title, analytics_enabled=False, delete_cache=(60, 600)) as blocks:
@@ -156,16 +156,16 @@ def _outputs(gradio: ModuleType) -> list[Any]:
     ]
 
 
-def table_of(told: Sequence[Answer]) -> dict[str, list]:
+def table_of(answers: Sequence[Answer]) -> dict[str, list]:
     """Returns the rows of a table: an item each, its answer, and the probabilities of the first classes."""
-    names = list(dict.fromkeys(name for answer in told for name in answer.probabilities))[:COLUMNS]
+    names = list(dict.fromkeys(name for answer in answers for name in answer.probabilities))[:COLUMNS]
     rows = [
         [
             printable(answer.item),
             printable(answer.label or answer.problem),
             *(f"{answer.probabilities[name]:.1%}" if name in answer.probabilities else "" for name in names),
         ]
-        for answer in told
+        for answer in answers
     ]
     return {"headers": ["item", "answer", *(truncate(printable(name), 30) for name in names)], "data": rows}
 

@@ -165,8 +165,8 @@ def _run(arguments: Sequence[str]) -> None:
 
 
 def _line(finding: Finding) -> str:
-    told = f"{finding.verdict:<9} {finding.subject:<22} {finding.detail}"
-    return f"{told}\n{'':<32} {finding.remedy}" if finding.remedy else told
+    line = f"{finding.verdict:<9} {finding.subject:<22} {finding.detail}"
+    return f"{line}\n{'':<32} {finding.remedy}" if finding.remedy else line
 
 
 if __name__ == "__main__":

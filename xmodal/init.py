@@ -290,21 +290,21 @@ def _looked_at(
     from xmodal.runs.inputs import configured_documents, configured_images
 
     data: DocumentData | ImageData
-    told: dict[str, Any] = {"min_per_class": 1, **given}
+    options: dict[str, Any] = {"min_per_class": 1, **given}
     for flag, read in (("min_per_class", int), ("class_names", lambda names: names.split(","))):
         if flag in given:
             try:
-                told[flag] = read(given[flag])
+                options[flag] = read(given[flag])
             except ValueError as error:
                 raise UserError(f"--{flag}={given[flag]} is no whole number", "give one") from error
-    splits = SplitConfig(**{flag: told.pop(flag) for flag in SPLIT_FLAGS if flag in told})
+    splits = SplitConfig(**{flag: options.pop(flag) for flag in SPLIT_FLAGS if flag in options})
     config = Config(run=RunConfig(offline=True), splits=splits)
     if documents:
-        data = configured_documents(replace(config, documents=DocumentConfig(documents=source, **told)))
+        data = configured_documents(replace(config, documents=DocumentConfig(documents=source, **options)))
         choices, example_kind, flags = choices_for_documents(data), "documents", ("bert_news", "documents")
     else:
-        if told:
-            raise UserError(f"--{min(told)} is for texts, and {source!r} holds images", "leave it out")
+        if options:
+            raise UserError(f"--{min(options)} is for texts, and {source!r} holds images", "leave it out")
         data = configured_images(replace(config, data=DataConfig(dataset=source)))
         choices, example_kind, flags = choices_for_images(data), "images", ("vgg_to_bert", "dataset")
     for warning in data.report.warnings:

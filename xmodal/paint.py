@@ -48,7 +48,7 @@ def _run(arguments: Sequence[str]) -> None:
         raise UserError(f"--guidance={options.guidance} draws nothing", "give a finite number, such as 2")
     start_tensorflow()
     # After everything that can be told without TensorFlow.
-    from xmodal.export.painter import PRESET, load_generator, preset_generator
+    from xmodal.export.generator import PRESET, load_generator, preset_generator
     from xmodal.report.figures import sheet
 
     if options.model.startswith(PRESET):

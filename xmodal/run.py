@@ -14,7 +14,7 @@ from xmodal.core.errors import UserError, WorkerLost, system_errors, with_flags
 from xmodal.core.signals import Terminated, sigterm_raised
 from xmodal.core.tensorflow_start import start_tensorflow
 from xmodal.runs import dry_run
-from xmodal.runs.folder import CHECKPOINTS, held
+from xmodal.runs.folder import CHECKPOINTS, lock_run_folder
 from xmodal.training import cluster
 
 DONE, USER_ERROR, START_AGAIN, INTERRUPTED, TERMINATED = 0, 2, 75, 130, 143
@@ -70,9 +70,9 @@ def _run(settings: Config) -> None:
         dry_run.dry_run(settings, _recipe)
     # The chief alone writes and speaks.
     elif cluster.current_worker(run.strategy).is_chief:
-        folder, kept = run.output_dir, run.output_dir / CHECKPOINTS / "seconds.json"
-        with held(folder, settings.flagfile, overwrite=run.overwrite, restart=run.restart):
-            _recipe(settings, Clock(kept=kept))
+        folder, seconds_file = run.output_dir, run.output_dir / CHECKPOINTS / "seconds.json"
+        with lock_run_folder(folder, settings.flagfile, overwrite=run.overwrite, restart=run.restart):
+            _recipe(settings, Clock(record_path=seconds_file))
     else:
         _recipe(settings, Clock(log=lambda line: None))
 

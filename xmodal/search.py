@@ -44,11 +44,11 @@ def _run(arguments: Sequence[str]) -> None:
     index, encode = load_index(options.index)
     vectors = encode(queries)
     started = time.perf_counter()
-    found, cosines = index.search(vectors, options.top_k)
+    hits, cosines = index.search(vectors, options.top_k)
     taken = 1000 * (time.perf_counter() - started)
     names = [printable(index.class_names[label]) for label in index.labels]
     width = max(map(len, names))
-    for query, indices, scores in zip(queries, found, cosines, strict=True):
+    for query, indices, scores in zip(queries, hits, cosines, strict=True):
         log(f"{printable(query)}\n{'rank':>4}  cosine  {'class':<{width}}  picture")
         for place, (position, score) in enumerate(zip(indices, scores, strict=True), start=1):
             log(f"{place:>4}  {score:6.3f}  {names[position]:<{width}}  {printable(index.ids[position])}")
@@ -61,7 +61,7 @@ def _run(arguments: Sequence[str]) -> None:
                 for place, score in zip(*row, strict=True)
             ],
         )
-        for query, *row in zip(queries, found, cosines, strict=True)
+        for query, *row in zip(queries, hits, cosines, strict=True)
     ]
     with atomic_write(options.output, SHEET, overwrite=options.overwrite) as file:
         file.write(sheet(rows))

@@ -50,7 +50,7 @@ def test_texts_of_ones_own_are_added():
     learned, _ = written_captions(("cat", "dog"))
     more = with_descriptions(learned, ["man's best friend", "a dog"], np.array([1, 1]))
     assert len(more) == len(learned) + 1
-    assert (more.texts[-1], more.labels[-1], more.wordings[-1]) == (
+    assert (more.texts[-1], more.labels[-1], more.templates[-1]) == (
         "man's best friend",
         1,
         "--class_descriptions",

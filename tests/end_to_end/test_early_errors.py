@@ -43,7 +43,7 @@ def folder(tmp_path_factory):
     with open(cwd / "pairs.csv", "w", newline="") as file:
         csv.writer(file).writerows([["image", "text", "label"], *rows])
     save_tiny_bert(cwd / "bert")
-    (cwd / "painter").mkdir()
+    (cwd / "generator").mkdir()
     return cwd
 
 
@@ -63,7 +63,7 @@ def folder(tmp_path_factory):
         ("text_to_image", "--sequence_length=999", "`sequence_length=999` is more than"),
         (
             "text_to_image",
-            "--image_generator=preset:./painter",
+            "--image_generator=preset:./generator",
             "the text-to-image model .* could not",
         ),
         ("text_to_image", "--trainable=conv7", "`trainable=conv7` is no layer"),

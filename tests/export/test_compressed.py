@@ -206,8 +206,8 @@ def test_the_table_compares_with_float32():
 
 
 def test_many_examples_are_drawn_by_the_seed():
-    assert compressed.drawn(10, 0).tolist() == list(range(10))
-    first, again, other = (compressed.drawn(9000, seed) for seed in (0, 0, 1))
+    assert compressed.example_indices(10, 0).tolist() == list(range(10))
+    first, again, other = (compressed.example_indices(9000, seed) for seed in (0, 0, 1))
     assert len(set(first.tolist())) == compressed.MAX_EXAMPLES
     assert (first == again).all()
     assert (first != other).any()

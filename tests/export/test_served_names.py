@@ -94,7 +94,7 @@ def test_the_export_answers_in_a_fresh_process(served, exported):
 def test_the_predictor_gives_what_the_graph_gives(served, exported):
     items = [Item(str(number), content, False) for number, content in enumerate(PICTURES)]
     answers = Answers(("plant", "animal"), ("a photo of a plant", "a photo of a animal"), np.arange(2))
-    told = list(Predictor(exported).asked(answers)(items))
+    told = list(Predictor(exported).with_answers(answers)(items))
     expected = served.ask(tf.constant(PICTURES), tf.constant(answers.texts))
     np.testing.assert_allclose(
         [list(answer.probabilities.values()) for answer in told], expected["probabilities"], atol=1e-5
@@ -102,7 +102,7 @@ def test_the_predictor_gives_what_the_graph_gives(served, exported):
     assert [answer.read for answer in told] == [read.decode() for read in expected["sentence"].numpy()]
     (own,) = Predictor(exported)(items[2:3])
     assert own.label == "oak"
-    (text,) = Predictor(exported).asked(answers)([Item("words", b"a photo of a dog", True)])
+    (text,) = Predictor(exported).with_answers(answers)([Item("words", b"a photo of a dog", True)])
     assert text.label == "animal"
 
 
@@ -129,14 +129,16 @@ def test_the_nearest_of_several_descriptions_speaks_for_an_answer(served, export
     answers = Answers(("plant", "animal"), texts, np.array([0, 1, 1]))
     nearest = np.stack([told[:, 0], told[:, 1:].max(axis=1)], axis=1)
     items = [Item("", content, False) for content in PICTURES]
-    given = [list(answer.probabilities.values()) for answer in Predictor(exported).asked(answers)(items)]
+    given = [
+        list(answer.probabilities.values()) for answer in Predictor(exported).with_answers(answers)(items)
+    ]
     np.testing.assert_allclose(given, nearest / nearest.sum(axis=1, keepdims=True), atol=1e-5)
 
 
 def test_an_export_of_vgg_to_bert_is_asked_by_its_sentences(tiny_exported):
     served, folder = tiny_exported
     answers = typed_answers("cat, green bird")
-    told = list(Predictor(folder).asked(answers)([Item("", content, False) for content in PICTURES]))
+    told = list(Predictor(folder).with_answers(answers)([Item("", content, False) for content in PICTURES]))
     vectors, asked = (
         served.embed_images(tf.constant(PICTURES))["embedding"].numpy(),
         served.embed_texts(tf.constant(answers.texts))["embedding"].numpy(),
@@ -148,10 +150,12 @@ def test_an_export_of_vgg_to_bert_is_asked_by_its_sentences(tiny_exported):
 
 def test_answers_that_the_encoder_cannot_tell_apart(exported):
     with pytest.raises(UserError, match="reads 'a photo of 猫' and 'a photo of 狗' alike"):
-        Predictor(exported).asked(Answers(("猫", "狗"), ("a photo of 猫", "a photo of 狗"), np.arange(2)))
+        Predictor(exported).with_answers(
+            Answers(("猫", "狗"), ("a photo of 猫", "a photo of 狗"), np.arange(2))
+        )
     # Two descriptions of one answer may be alike.
     same = Answers(("a", "b"), ("a cat", "a  cat", "a oak"), np.array([0, 0, 1]))
-    assert Predictor(exported).asked(same).labels == ["a", "b"]
+    assert Predictor(exported).with_answers(same).labels == ["a", "b"]
 
 
 def test_texts_must_be_as_many_as_names():

@@ -230,7 +230,7 @@ def folders_of_runs(data):
     options = {"overwrite": data.draw(st.booleans()), "restart": data.draw(st.booleans())}
 
     def run() -> None:
-        with runs_folder.held(place, flagfile, **options):
+        with runs_folder.lock_run_folder(place, flagfile, **options):
             Clock(lambda line: None, place / "checkpoints/seconds.json")
             runs_folder.bind(place, {"images": "0" * 64})
 

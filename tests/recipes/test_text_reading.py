@@ -11,7 +11,7 @@ from xmodal.config.scorer import ScorerConfig
 from xmodal.config.text import TextConfig
 from xmodal.core.errors import UserError
 from xmodal.recipes.bert_news.few_labels import require_known_names
-from xmodal.recipes.text_reading import WORDS_CUT, WORDS_UNKNOWN, checked_encoder, told_reading, told_words
+from xmodal.recipes.text_reading import WORDS_CUT, WORDS_UNKNOWN, checked_encoder, report_reading, report_word_ids
 from xmodal.recipes.text_to_image.stages import captions_of
 from xmodal.text.vocabulary import vocabulary_of
 from xmodal.training.trainer import Trainer
@@ -59,7 +59,7 @@ def test_what_the_encoder_has_not_is_told_before_anything_is_trained(preset, set
 )
 def test_what_is_cut_and_what_is_not_known_is_told(preset, texts, cut, unknown, said):
     session, lines = session_of()
-    facts = told_reading(session, checked_encoder(session, preset), texts)
+    facts = report_reading(session, checked_encoder(session, preset), texts)
     assert facts == {CUT: pytest.approx(cut), UNKNOWN: pytest.approx(unknown)}
     assert [line.split(": ")[1] for line in lines] == [*said]
     remedies = {CUT: "raise --sequence_length", UNKNOWN: "choose a --text_encoder"}
@@ -89,7 +89,7 @@ def test_captions_of_classes_must_be_told_apart(preset):
 def test_documents_that_are_read_word_by_word():
     session, lines = session_of()
     vocabulary = vocabulary_of(["red cat red cat", "dog dog"], 10)
-    facts = told_words(session, vocabulary.number(["red cat", "red zebra dog", "dog " * 9, ""], 8))
+    facts = report_word_ids(session, vocabulary.number(["red cat", "red zebra dog", "dog " * 9, ""], 8))
     # One word in two documents is not known, and a document without one counts for one.
     assert facts == {WORDS_CUT: 1 / 4, WORDS_UNKNOWN: pytest.approx(2 / 14)}
     (line,) = lines

@@ -653,7 +653,7 @@ def test_a_training_that_got_no_better_or_diverged_is_told(run, epochs, diverged
 
 def test_a_start_that_is_not_finite_is_not_what_was_kept():
     entry = {"val_loss": 2.0, "val_accuracy": 0.5}
-    assert History("", (entry,), {"val_loss": math.nan, "val_accuracy": 0.1}).kept == entry
+    assert History("", (entry,), {"val_loss": math.nan, "val_accuracy": 0.1}).best == entry
 
 
 def luminance(colour: str) -> float:

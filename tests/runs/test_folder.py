@@ -228,7 +228,7 @@ def test_a_run_removes_what_a_killed_one_was_writing(tmp_path):
 
 
 def hold(folder, **options):
-    return run_folder.held(folder, FLAGS, **{"overwrite": False, "restart": False} | options)
+    return run_folder.lock_run_folder(folder, FLAGS, **{"overwrite": False, "restart": False} | options)
 
 
 def test_a_refused_run_leaves_nothing(tmp_path):

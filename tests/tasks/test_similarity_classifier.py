@@ -159,7 +159,7 @@ def test_the_best_epoch_is_kept_and_the_start_is_one_of_them(pictures, one_devic
     logits = predict_logits(pictures, scored.model, "validation", np.arange(len(labels)), trainer)
     loss = -np.log(softmax(logits)[np.arange(len(labels)), labels]).mean()
     looks = [scored.history.start["val_loss"], *(entry["val_loss"] for entry in scored.history.epochs)]
-    assert scored.history.kept["val_loss"] == min(looks) == pytest.approx(loss, rel=1e-4)
+    assert scored.history.best["val_loss"] == min(looks) == pytest.approx(loss, rel=1e-4)
 
 
 def test_unseen_classes_are_told_by_their_names(one_device):

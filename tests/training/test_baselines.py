@@ -39,13 +39,13 @@ def test_a_rate_is_searched_and_the_budget_is_used(rates, passes, seconds, expec
     )
     assert made == expected
     assert [(item.rate, item.passes) for item in tried] == expected
-    assert best.kept["val_loss"] == min(min(LOSSES[rate][:count]) for rate, count in expected)
+    assert best.best["val_loss"] == min(min(LOSSES[rate][:count]) for rate, count in expected)
     assert best.trained == f"{best.rate} {best.passes}"
 
 
 def test_what_only_gets_worse_stays_what_it_began_with():
     best, _ = from_scratch(attempted([]), rates=[5.0], passes=2, seconds=0, trainer=Trainer())
-    assert best.kept == {"val_loss": 2.0, "val_accuracy": 0.1}
+    assert best.best == {"val_loss": 2.0, "val_accuracy": 0.1}
 
 
 def test_parts_of_a_pass_are_counted_together():

@@ -180,7 +180,7 @@ def test_what_a_training_begins_with_is_kept_where_a_rate_destroys_it(examples, 
     assert all(epoch["val_loss"] > history.start["val_loss"] for epoch in history.epochs)
     assert len(history.epochs) <= 3
     assert history.diverged is (rate == 1e30)
-    assert history.kept == history.start
+    assert history.best == history.start
     for kept, begun in zip(model.get_weights(), build(one_device).get_weights(), strict=True):
         np.testing.assert_array_equal(kept, begun)
 

@@ -120,9 +120,9 @@ def _filled(tensors: Any, keys: Any, file: io.BytesIO) -> Iterator[tuple[str, np
         raise ValueError("its tensors and its values do not go together")
     values = {key: _values(file, storages[key]) for key in keys}
     for name, tensor in tensors.items():
-        found = values[tensor.storage.key][tensor.offset :]
-        strides = [stride * found.itemsize for stride in tensor.strides]
-        yield name, np.lib.stride_tricks.as_strided(found, tensor.shape, strides, writeable=False)
+        flat = values[tensor.storage.key][tensor.offset :]
+        strides = [stride * flat.itemsize for stride in tensor.strides]
+        yield name, np.lib.stride_tricks.as_strided(flat, tensor.shape, strides, writeable=False)
 
 
 def _values(file: io.BytesIO, storage: _Storage) -> np.ndarray:
@@ -167,9 +167,9 @@ def _name(stack: list[Any], name: str) -> None:
 
 def _since_mark(stack: list[Any]) -> list[Any]:
     mark = max(index for index, item in enumerate(stack) if isinstance(item, _Mark))
-    found = stack[mark + 1 :]
+    items = stack[mark + 1 :]
     del stack[mark:]
-    return found
+    return items
 
 
 def _tuple(stack: list[Any], length: int) -> None:

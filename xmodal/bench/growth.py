@@ -205,8 +205,8 @@ def _see(settings: Config, folder: Path, trainer: Trainer, size: Size) -> int:
     with _stage(size, "listing and audit"):
         data = load_images(f"folder:{folder}", SplitConfig(min_per_class=1))
     trunk = build_backbone(settings, settings.image.target, "none", trainer)
-    with tempfile.TemporaryDirectory() as kept, _stage(size, "features of the frozen trunk"):
-        cache = FeatureCache(Path(kept), settings.run.feature_cache_gb)
+    with tempfile.TemporaryDirectory() as store, _stage(size, "features of the frozen trunk"):
+        cache = FeatureCache(Path(store), settings.run.feature_cache_gb)
         silent = replace(trainer, cache=cache, log=lambda line: None)
         features = backbone_features(trunk, data.train, settings.image, silent, name="")
     with _stage(size, "an epoch of the head"):

@@ -21,25 +21,25 @@ def timed(function: Callable[[], Any]) -> tuple[float, Any]:
 
 def besides(row: dict[str, Any]) -> str:
     """Says what else is known of a row of --bench=speed."""
-    told = []
+    notes = []
     if "share_of_limit" in row:
-        told.append(f"{row['share_of_limit']:.0%} of the machine's rate of convolutions")
+        notes.append(f"{row['share_of_limit']:.0%} of the machine's rate of convolutions")
     if "largest_difference" in row:
-        told.append(f"outputs differ by {row['largest_difference']:.1e} of the largest")
+        notes.append(f"outputs differ by {row['largest_difference']:.1e} of the largest")
     if "megabytes" in row:
-        told.append(f"{row['megabytes']:,.0f} MB, the other {row['megabytes_of_peer']:,.0f}")
+        notes.append(f"{row['megabytes']:,.0f} MB, the other {row['megabytes_of_peer']:,.0f}")
     for part, (ours, other) in row.get("parts", {}).items():
-        told.append(f"{part} {ours:.2f} s, the other {other:.2f} s")
+        notes.append(f"{part} {ours:.2f} s, the other {other:.2f} s")
     if "spent" in row:
         shares = (f"{kind} {share:.0%}" for kind, share in list(row["spent"].items())[:MAX_SPENT])
-        told.append(f"its operations' time goes to {', '.join(shares)}")
+        notes.append(f"its operations' time goes to {', '.join(shares)}")
     for name, (ours, other) in row.get("accuracy", {}).items():
-        told.append(f"{name} {ours:.2%}, the other {other:.2%}")
+        notes.append(f"{name} {ours:.2%}, the other {other:.2%}")
     if row.get("reckoned"):
-        told.append(f"{row['reckoned']:.0%} of the other's seconds reckoned from the last epoch taken")
+        notes.append(f"{row['reckoned']:.0%} of the other's seconds reckoned from the last epoch taken")
     if (row.get("others") or 0) > QUIET:
-        told.append(f"others used {row['others']:.0%} of the machine")
-    return "; ".join(told)
+        notes.append(f"others used {row['others']:.0%} of the machine")
+    return "; ".join(notes)
 
 
 def compared(

@@ -42,18 +42,22 @@ def main(argv: list[str]) -> int:
     reckoned = _fit(images, pixels, data.train.labels, size, epochs, taken)
     seen, answered = (images.predict(part, verbose=0).argmax(axis=1) for part in (pixels, test))
     read, texts = _text_network(settings, len(data.class_names))
-    said, asked = (read([f"a photo of a {data.class_names[k]}" for k in part]) for part in (seen, answered))
+    seen_vectors, answered_vectors = (
+        read([f"a photo of a {data.class_names[k]}" for k in part]) for part in (seen, answered)
+    )
     size, epochs = settings.text.text_batch_size, settings.text.text_epochs
-    reckoned += _fit(texts, said, data.train.labels, size, epochs, settings.bench.peer_epochs or epochs)
-    ones = [{name: part[n : n + 1] for name, part in asked.items()} for n in range(len(data.test))]
+    reckoned += _fit(
+        texts, seen_vectors, data.train.labels, size, epochs, settings.bench.peer_epochs or epochs
+    )
+    ones = [{name: part[n : n + 1] for name, part in answered_vectors.items()} for n in range(len(data.test))]
     heard = np.concatenate([texts.predict_on_batch(one) for one in ones]).argmax(axis=1)
-    told = {
+    report = {
         "image_only": np.mean(answered == data.test.labels),
         "text": np.mean(heard == data.test.labels),
         "seconds": time.perf_counter() - started,
         "seconds_reckoned": reckoned,
     }
-    print(json.dumps({name: float(value) for name, value in told.items()}))
+    print(json.dumps({name: float(value) for name, value in report.items()}))
     return 0
 
 

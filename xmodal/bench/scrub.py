@@ -183,14 +183,14 @@ def _document(fakes, chance: random.Random, language: str) -> KnownDocument:
     text = expected = ""
     marks = [chance.choice(MARKS) for _ in range(chance.randint(3, 6))]
     for mark in chance.sample([*marks, *[""] * 6], len(marks) + 6):
-        said = local.sentence(nb_words=WORDS // (len(marks) + 6))
+        sentence = local.sentence(nb_words=WORDS // (len(marks) + 6))
         piece = _piece(fakes, chance, language, mark) if mark else _alike(fakes, chance)
         before, after = chance.choice(_FRAMES[language]).split("{}")
         end = " " if language == "en" else ""
         # Ten digits may be anything.
         word = chance.choice(("phone ", "call ", "tel. ")) if mark == "[PHONE]" and piece.isdigit() else ""
-        text += said + before + word + piece + after + end
-        expected += said + before + word + (mark or piece) + after + end
+        text += sentence + before + word + piece + after + end
+        expected += sentence + before + word + (mark or piece) + after + end
     return KnownDocument(text, expected, language)
 
 

@@ -102,12 +102,12 @@ def latencies(first: Way, second: Way, requests: Sequence[Sequence[bytes]]) -> d
     ]
     ratios = [float(np.divide(*np.median(part, axis=0))) for part in rounds]
     taken = np.concatenate(rounds)
-    told = {
+    row = {
         f"{name}_{quantity}": float(np.percentile(taken[:, column], percentile))
         for column, name in enumerate(("first", "second"))
         for quantity, percentile in (("median", 50), ("95th", 95))
     }
-    return told | {
+    return row | {
         "ratio": statistics.median(ratios),
         "ratio_least": min(ratios),
         "ratio_most": max(ratios),
@@ -159,7 +159,7 @@ class Parts:
         images = np.stack([decode(tf.constant(encoded), self.image_size) for encoded in request])
         logits = self.images.predict(images, batch_size=len(request), verbose=0)
         sentences = [self.bridge.describe(row) for row in softmax(logits)]
-        read = self._read([sentence for wordings in sentences for sentence in wordings])
+        read = self._read([sentence for templates in sentences for sentence in templates])
         return softmax(read.reshape(len(request), -1, read.shape[1]).mean(axis=1))
 
     def answer_texts(self, request: Sequence[bytes]) -> np.ndarray:

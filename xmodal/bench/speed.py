@@ -107,7 +107,7 @@ def _in_a_process(settings: Config, name: str, precision: str) -> list[Row]:
     with tempfile.TemporaryDirectory() as folder:
         flagfile = Path(folder) / "config.cfg"
         flagfile.write_text(settings.flagfile)
-        told = json.loads(
+        answer = json.loads(
             run_module(
                 "xmodal.bench.speed",
                 f"--flagfile={flagfile}",
@@ -117,9 +117,9 @@ def _in_a_process(settings: Config, name: str, precision: str) -> list[Row]:
                 f"--peer_epochs={settings.bench.peer_epochs}",
             )
         )
-    if "error" in told:
-        raise UserError(*told["error"])
-    return told["rows"]
+    if "error" in answer:
+        raise UserError(*answer["error"])
+    return answer["rows"]
 
 
 def _beside_limit(row: Row, most: dict[str, dict[str, float]]) -> Row:
@@ -283,11 +283,11 @@ def read_images(settings: Config, strategy: tf.distribute.Strategy) -> list[Row]
     half = replace(settings, train=replace(settings.train, precision="mixed_bfloat16"))
     model, _ = image_classifier(half, strategy, "all")
     images = noise_images(settings, BATCHES)
-    held = held_epoch(images, np.zeros(images.shape[:2], np.int32))
+    epoch_tensors = held_epoch(images, np.zeros(images.shape[:2], np.int32))
     count = images.shape[0] * images.shape[1]
     pair = paired_timing.compared(
         lambda: _rate_of(lambda: [None for _ in epoch], len(some)),
-        lambda: rate(fitted(model, held, strategy, EPOCHS), count),
+        lambda: rate(fitted(model, epoch_tensors, strategy, EPOCHS), count),
     )
     what, peer = "reading, decoding and augmenting", "a training of all layers in mixed_bfloat16 takes"
     return [{"what": what, "unit": "images a second", "peer": peer, **pair}]
@@ -297,11 +297,11 @@ def put_in_words(settings: Config, strategy: tf.distribute.Strategy) -> list[Row
     """Compares the bridge in-graph with its Python form, and the tokenizer with that of transformers."""
     names = tuple(f"class {number}" for number in range(CLASSES))
     bridge = Bridge(names, settings.text.text_style, settings.text.template, settings.text.top_k)
-    drawn = np.random.default_rng(0).dirichlet(np.full(CLASSES, 0.1), SENTENCES).astype(np.float32)
+    soft_labels = np.random.default_rng(0).dirichlet(np.full(CLASSES, 0.1), SENTENCES).astype(np.float32)
     in_graph = tf.function(bridge.sentences)
     pair = paired_timing.compared(
-        lambda: _rate_of(lambda: in_graph(tf.constant(drawn)).numpy(), SENTENCES),
-        lambda: _rate_of(lambda: [bridge.describe(row) for row in drawn], SENTENCES),
+        lambda: _rate_of(lambda: in_graph(tf.constant(soft_labels)).numpy(), SENTENCES),
+        lambda: _rate_of(lambda: [bridge.describe(row) for row in soft_labels], SENTENCES),
     )
     rows: list[Row] = [
         {"what": "bridge, in-graph", "unit": "sentences a second", "peer": "its form in Python", **pair}
@@ -309,7 +309,7 @@ def put_in_words(settings: Config, strategy: tf.distribute.Strategy) -> list[Row
     preset = encoder_preset(settings)
     with strategy.scope():
         encoder = text_encoder(preset, settings.text.sequence_length)
-    texts = [text.decode() for text in in_graph(tf.constant(drawn)).numpy()[:, 0]]
+    texts = [text.decode() for text in in_graph(tf.constant(soft_labels)).numpy()[:, 0]]
     pair = paired_timing.compared(
         lambda: _rate_of(lambda: encoder.padded(texts), SENTENCES),
         lambda: _rate_of(peers().tokenizer(preset, texts, settings.text.sequence_length), SENTENCES),
@@ -356,15 +356,15 @@ def _rate_of(function: Callable, count: int) -> float:
 def main(argv: Sequence[str]) -> None:
     """Measures the rows of one name, in the precision of the flags."""
     parse(argv)
-    told: dict[str, object]
+    answer: dict[str, object]
     try:
         settings = from_flags()
         strategy = make_strategy(settings.run.strategy, settings.run.virtual_devices)
         (name,) = settings.bench.rows
-        told = {"rows": ROWS[name](settings, strategy)}
+        answer = {"rows": ROWS[name](settings, strategy)}
     except UserError as error:
-        told = {"error": (error.problem, error.remedy)}
-    print(json.dumps(told))
+        answer = {"error": (error.problem, error.remedy)}
+    print(json.dumps(answer))
 
 
 if __name__ == "__main__":

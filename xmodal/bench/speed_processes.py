@@ -19,16 +19,16 @@ Row = dict[str, Any]
 
 def start(settings: Config, strategy: tf.distribute.Strategy) -> list[Row]:
     """Compares what passes until a new process has taken a training step, and its memory, with Keras."""
-    told: dict[str, list[dict[str, Any]]] = {"xmodal": [], "keras": []}
+    reports: dict[str, list[dict[str, Any]]] = {"xmodal": [], "keras": []}
 
     def seconds(way: str) -> float:
-        told[way].append(
+        reports[way].append(
             json.loads(run_module("xmodal.bench.first_step", way, str(settings.data.image_size)))
         )
-        return 1 / told[way][-1]["seconds"]
+        return 1 / reports[way][-1]["seconds"]
 
     pair = paired_timing.compared(lambda: seconds("xmodal"), lambda: seconds("keras"), warm_up=False)
-    ours, theirs = (_medians(told[way]) for way in ("xmodal", "keras"))
+    ours, theirs = (_medians(reports[way]) for way in ("xmodal", "keras"))
     row = _seconds("from the start of a process to its first training step", "Keras fit", pair)
     return [
         row
@@ -37,9 +37,9 @@ def start(settings: Config, strategy: tf.distribute.Strategy) -> list[Row]:
     ]
 
 
-def _medians(told: list[dict[str, Any]]) -> dict[str, float]:
+def _medians(reports: list[dict[str, Any]]) -> dict[str, float]:
     """Returns the medians of the parts and the memory of what several processes told."""
-    flat = [one["parts"] | {"megabytes": one["megabytes"]} for one in told]
+    flat = [one["parts"] | {"megabytes": one["megabytes"]} for one in reports]
     return {name: float(np.median([one[name] for one in flat])) for name in flat[0]}
 
 
@@ -58,16 +58,16 @@ def whole_run(settings: Config, strategy: tf.distribute.Strategy) -> list[Row]:
         plain, printed = paired_timing.timed(
             lambda: run_module("xmodal.bench.plain_flow", f"--flagfile={flags}", *few)
         )
-    told = json.loads(printed)
-    plain += told["seconds_reckoned"]
+    report = json.loads(printed)
+    plain += report["seconds_reckoned"]
     ratio = plain / ours
     pair = {"first": 1 / ours, "second": 1 / plain, "ratio": ratio, "ratio_least": ratio, "ratio_most": ratio}
     what = f"whole run of vgg_to_bert, {settings.train.precision}"
     row = _seconds(what, "every image through the whole network in every epoch", pair)
-    if reckoned := told["seconds_reckoned"]:
+    if reckoned := report["seconds_reckoned"]:
         # A network that was trained less is no equal.
         return [row | {"reckoned": reckoned / plain}]
-    both = {name: (results[name]["accuracy"], told[name]) for name in ("image_only", "text")}
+    both = {name: (results[name]["accuracy"], report[name]) for name in ("image_only", "text")}
     return [row | {"accuracy": both}]
 
 

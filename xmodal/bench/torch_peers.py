@@ -59,8 +59,8 @@ class Bert(torch.nn.Module):
     def forward(self, tokens, mask):
         """Returns the vectors or logits."""
         vectors = self.encoder(tokens, attention_mask=mask).last_hidden_state
-        kept = mask.unsqueeze(-1).to(vectors.dtype)
-        return self.head((vectors * kept).sum(1) / kept.sum(1))
+        valid = mask.unsqueeze(-1).to(vectors.dtype)
+        return self.head((vectors * valid).sum(1) / valid.sum(1))
 
 
 def vgg(trunk: keras.Model, features: Sequence[str], logits: keras.layers.Dense | None = None) -> Vgg:
@@ -121,11 +121,11 @@ def forward(module: torch.nn.Module, batches: Sequence[tuple], precision: str) -
     """
     half = precision != "float32"
     module = (module.bfloat16() if half else module).train(False)
-    held = [tuple(_tensor(part, half) for part in batch) for batch in batches]
+    tensors = [tuple(_tensor(part, half) for part in batch) for batch in batches]
 
     def run() -> np.ndarray:
         with torch.inference_mode():
-            return np.concatenate([module(*batch).float().numpy() for batch in held])
+            return np.concatenate([module(*batch).float().numpy() for batch in tensors])
 
     return run
 
@@ -149,12 +149,12 @@ def trainer(
     half = precision != "float32"
     module.train()
     steps = optimizer([weight for weight in module.parameters() if weight.requires_grad])
-    held = [tuple(_tensor(part, False) for part in batch) for batch in batches]
+    tensors = [tuple(_tensor(part, False) for part in batch) for batch in batches]
     truth = [torch.from_numpy(part).long() for part in labels]
     loss_of = torch.nn.CrossEntropyLoss()
 
     def run() -> float:
-        for batch, answers in zip(held, truth, strict=True):
+        for batch, answers in zip(tensors, truth, strict=True):
             with torch.autocast("cpu", dtype=torch.bfloat16) if half else nullcontext():
                 logits = module(*batch)
             loss = loss_of(logits.float(), answers)

@@ -65,12 +65,12 @@ class Captions:
     Attributes:
         texts: str (M,), no two of them the same.
         labels: the class of each (M,).
-        wordings: the pattern that each was made by (M,), such as "a photo of {a}".
+        templates: the pattern that each was made by (M,), such as "a photo of {a}".
     """
 
     texts: np.ndarray
     labels: np.ndarray
-    wordings: np.ndarray
+    templates: np.ndarray
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -103,7 +103,7 @@ def with_descriptions(captions: Captions, texts: Sequence[str], labels: np.ndarr
     """
     return _joined(
         [
-            *zip(captions.texts, captions.labels, captions.wordings, strict=True),
+            *zip(captions.texts, captions.labels, captions.templates, strict=True),
             *((text, int(label), "--class_descriptions") for text, label in zip(texts, labels, strict=True)),
         ]
     )
@@ -127,9 +127,9 @@ def drawn_captions(captions: Captions, labels: np.ndarray, classes: int, seed: S
 def _captions(names: Sequence[str], patterns: Sequence[str], of_numbers: Sequence[str]) -> Captions:
     return _joined(
         [
-            (text, label, wording)
+            (text, label, template)
             for label, name in enumerate(names)
-            for wording, text in _worded(name, patterns, of_numbers)
+            for template, text in _worded(name, patterns, of_numbers)
         ]
     )
 
@@ -151,18 +151,18 @@ def _worded(name: str, patterns: Sequence[str], of_numbers: Sequence[str]) -> It
 
 
 def _joined(rows: Sequence[tuple[str, int, str]]) -> Captions:
-    found: dict[str, tuple[int, str]] = {}
-    for text, label, wording in rows:
+    first_uses: dict[str, tuple[int, str]] = {}
+    for text, label, template in rows:
         # Most text encoders do not see case.
-        other, _ = found.setdefault(text.lower(), (label, wording))
+        other, _ = first_uses.setdefault(text.lower(), (label, template))
         if other != label:
             raise UserError(
                 f"two classes are both called {text!r}", "tell them apart by `class_names` or in the CSV"
             )
-    kept = list(found)
+    distinct = list(first_uses)
     spelled = {text.lower(): text for text, _, _ in reversed(rows)}
     return Captions(
-        np.array([spelled[text] for text in kept], object),
-        np.array([found[text][0] for text in kept], np.int32),
-        np.array([found[text][1] for text in kept], object),
+        np.array([spelled[text] for text in distinct], object),
+        np.array([first_uses[text][0] for text in distinct], np.int32),
+        np.array([first_uses[text][1] for text in distinct], object),
     )

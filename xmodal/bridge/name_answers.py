@@ -161,11 +161,11 @@ def spoken_names(logits: np.ndarray, weights: np.ndarray, answers: np.ndarray, m
         Indices of names for each of C answers; none for an answer that was given to no image.
     """
     shares = softmax(logits)
-    found = []
+    nearest = []
     for answer in range(weights.shape[1]):
         spoke = shares[answers == answer].sum(axis=0) * weights[:, answer]
-        found.append([int(name) for name in np.argsort(-spoke, kind="stable")[:most] if spoke[name] > 0])
-    return found
+        nearest.append([int(name) for name in np.argsort(-spoke, kind="stable")[:most] if spoke[name] > 0])
+    return nearest
 
 
 def require_distinct(tokens: np.ndarray, targets: np.ndarray, texts: Sequence[str]) -> None:

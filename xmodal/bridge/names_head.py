@@ -59,9 +59,9 @@ def fit_names_head(
     """
     vectors, meant = unit(names), name_weights(names, descriptions, targets)
     standardise = standardiser(shares @ vectors)
-    said = shares @ meant
-    spread = np.maximum(said.std(axis=0), FLOOR)
-    prior = NamesHead(meant / spread, -said.mean(axis=0) / spread)
+    mixture = shares @ meant
+    spread = np.maximum(mixture.std(axis=0), FLOOR)
+    prior = NamesHead(meant / spread, -mixture.mean(axis=0) / spread)
     scores = prior(shares)
     probe = fit_probe(standardise(shares @ vectors), labels, opinions(scores))
     learned = probe.weights / standardise.scale[:, None]

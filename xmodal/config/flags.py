@@ -145,9 +145,9 @@ def help_text(argv: Sequence[str] = ("xmodal.run",)) -> str:
     reads = EXPERIMENTS[experiment.value].reads if experiment.present else set(flag_names())
     lines = [f"Flags that {experiment.value} reads:" if experiment.present else "Flags:"]
     for group in GROUPS.values():
-        told = [_help_of(name, option) for name, option in options_of(group) if name in reads]
-        if told:
-            lines += ["", str(group.__doc__).partition("\n")[0].rstrip("."), *told]
+        entries = [_help_of(name, option) for name, option in options_of(group) if name in reads]
+        if entries:
+            lines += ["", str(group.__doc__).partition("\n")[0].rstrip("."), *entries]
     if not experiment.present:
         lines += ["", "--help --experiment=NAME lists those that an experiment reads."]
     return "\n".join(lines)

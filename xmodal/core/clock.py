@@ -31,9 +31,9 @@ class Clock:
         seconds: stage -> wall seconds, in all processes that worked on it.
     """
 
-    def __init__(self, log: Callable[[str], None] = log, kept: Path | None = None):
+    def __init__(self, log: Callable[[str], None] = log, record_path: Path | None = None):
         self.log = log
-        self._kept = kept
+        self._record_path = record_path
         self.seconds, self._before = self._read()
         self._started = time.perf_counter()
 
@@ -51,20 +51,22 @@ class Clock:
         finally:
             taken = time.perf_counter() - started
             self.seconds[name] = round(self.seconds.get(name, 0.0) + taken, 3)
-            if self._kept:
-                write_json(self._kept, {"seconds": self.seconds, "wall": self.wall_seconds()})
+            if self._record_path:
+                write_json(self._record_path, {"seconds": self.seconds, "wall": self.wall_seconds()})
         self.log(f"{name:<28} {self.seconds[name]:8.1f} s")
 
     def _read(self) -> tuple[dict[str, float], float]:
-        if not self._kept:
+        if not self._record_path:
             return {}, 0.0
         try:
-            told = read_record(Kept, self._kept)
-            return told.seconds, told.wall
+            record = read_record(Kept, self._record_path)
+            return record.seconds, record.wall
         except FileNotFoundError:
             pass
         except (OSError, ValueError) as error:
-            self.log(f"warning: {str(self._kept)!r} is broken ({error}): times are counted from now on")
+            self.log(
+                f"warning: {str(self._record_path)!r} is broken ({error}): times are counted from now on"
+            )
         return {}, 0.0
 
     def wall_seconds(self) -> float:

@@ -74,8 +74,8 @@ def folder_bytes(folder: Path) -> int:
     size = 0
     for path in folder.rglob("*"):
         with suppress(FileNotFoundError):
-            found = path.lstat()
-            size += found.st_size if stat.S_ISREG(found.st_mode) else 0
+            status = path.lstat()
+            size += status.st_size if stat.S_ISREG(status.st_mode) else 0
     return size
 
 
@@ -130,17 +130,17 @@ def target_of(path: str | Path, kind: re.Pattern[bytes] | None = None, *, overwr
     target = Path(os.path.realpath(path))
     with os_errors_as_user_errors(Path(path)):
         try:
-            found = target.lstat()
+            status = target.lstat()
         except FileNotFoundError:
             return target
-        if stat.S_ISLNK(found.st_mode):
+        if stat.S_ISLNK(status.st_mode):
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
-        if not stat.S_ISREG(found.st_mode):
-            what = kind_of(found.st_mode)
+        if not stat.S_ISREG(status.st_mode):
+            what = kind_of(status.st_mode)
             raise UserError(f"{str(path)!r} is {what}, which no file can replace", "choose another name")
         if not os.access(target, os.W_OK):
             raise OSError(errno.EACCES, os.strerror(errno.EACCES))
-        if kind and found.st_size and not overwrite and not kind.search(_ends(target)):
+        if kind and status.st_size and not overwrite and not kind.search(_ends(target)):
             raise UserError(
                 f"{str(path)!r} is there already", "choose another name, or add `overwrite` to replace it"
             )

@@ -42,13 +42,13 @@ def commit() -> str | None:
 
 def versions() -> dict[str, str]:
     """Returns the versions of Python, xmodal and the installed packages that figures depend on."""
-    found = {"python": platform.python_version(), "xmodal": __version__}
+    versions = {"python": platform.python_version(), "xmodal": __version__}
     for package in PACKAGES:
         try:
-            found[package] = metadata.version(package)
+            versions[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
 def _cpu() -> str:

@@ -9,7 +9,7 @@ from xmodal.core.sums import check_sums
 from xmodal.core.tensorflow_start import start_tensorflow
 
 
-def newest_version(folder: Path, said: str) -> Path:
+def newest_version(folder: Path, label: str) -> Path:
     """Returns the folder of a SavedModel: the given one, or the newest of the versions in it.
 
     Args:
@@ -23,7 +23,7 @@ def newest_version(folder: Path, said: str) -> Path:
         return folder
     versions = [path for path in folder.glob("*/saved_model.pb") if path.parent.name.isdecimal()]
     if not versions:
-        raise UserError(f"{said} holds no model", "give the folder of an export, such as saved_models/NAME")
+        raise UserError(f"{label} holds no model", "give the folder of an export, such as saved_models/NAME")
     return max(versions, key=lambda path: int(path.parent.name)).parent
 
 

@@ -47,7 +47,7 @@ def deferred_signals() -> Iterator[Callable[[], bool]]:
     came: list[int] = []
     before = {number: signal.getsignal(number) for number in (*TERMINATING, signal.SIGINT)}
     # Such as under nohup; None is a handler that Python cannot put back.
-    before = {number: held for number, held in before.items() if held not in (signal.SIG_IGN, None)}
+    before = {number: former for number, former in before.items() if former not in (signal.SIG_IGN, None)}
 
     def restore() -> None:
         for number, handler in before.items():

@@ -32,7 +32,7 @@ def sums_of(folder: Path) -> str:
 
     Notes for people (.md), hidden files and the sums themselves are left out.
     """
-    return "".join(f"{digest}  {name}\n" for name, digest in _found(folder))
+    return "".join(f"{digest}  {name}\n" for name, digest in _digests(folder))
 
 
 def check_sums(folder: Path, remedy: str) -> None:
@@ -47,7 +47,7 @@ def check_sums(folder: Path, remedy: str) -> None:
     """
     try:
         text = read_regular(folder / SUMS, MAX_BYTES).decode()
-        found = dict(_found(folder))
+        actual = dict(_digests(folder))
     except FileNotFoundError as error:
         raise UserError(f"{str(folder)!r} has no {SUMS}: no run, or an old one, left it", remedy) from error
     except (OSError, UnicodeDecodeError) as error:
@@ -56,16 +56,16 @@ def check_sums(folder: Path, remedy: str) -> None:
     special = [path for path in sorted(folder.rglob("*")) if not (path.is_file() or path.is_dir())]
     if special:
         raise UserError(f"{str(special[0])!r} is no regular file", remedy)
-    told = {match[2]: match[1] for match in map(LINE.fullmatch, text.splitlines()) if match}
-    for name in sorted({*told, *found}):
-        if told.get(name) != found.get(name):
-            what = "is missing" if name not in found else "was changed" if name in told else "was added"
+    listed = {match[2]: match[1] for match in map(LINE.fullmatch, text.splitlines()) if match}
+    for name in sorted({*listed, *actual}):
+        if listed.get(name) != actual.get(name):
+            what = "is missing" if name not in actual else "was changed" if name in listed else "was added"
             raise UserError(f"{str(folder / name)!r} {what}", remedy)
-    if not told or text != sums_of(folder):
+    if not listed or text != sums_of(folder):
         raise UserError(f"{str(folder / SUMS)!r} is broken", remedy)
 
 
-def _found(folder: Path) -> Iterator[tuple[str, str]]:
+def _digests(folder: Path) -> Iterator[tuple[str, str]]:
     for name, digest in digests(folder).items():
         hidden = any(part.startswith(".") for part in name.split("/"))
         if name != SUMS and not hidden and not name.endswith(".md"):

@@ -40,15 +40,15 @@ def lines_left_out(parts: tuple[bytes, ...]) -> Iterator[None]:
     """
     sys.stderr.flush()
     errors = os.dup(2)
-    with tempfile.TemporaryFile() as held:
-        os.dup2(held.fileno(), 2)
+    with tempfile.TemporaryFile() as buffer:
+        os.dup2(buffer.fileno(), 2)
         try:
             yield
         finally:
             sys.stderr.flush()
             os.dup2(errors, 2)
             os.close(errors)
-            held.seek(0)
-            for line in held:
+            buffer.seek(0)
+            for line in buffer:
                 if not any(part in line for part in parts):
                     os.write(2, line)

@@ -118,8 +118,8 @@ def audit_unlabelled(
     duplicates = _duplicates(usable)
     warnings = _content_warnings(len(examples), usable, dropped, duplicates, (), True, kind)
     warnings += _doubts(examples, scans, kind)
-    kept = [example._replace(digest=digest) for example, digest in usable]
-    return kept, DataReport(_counts(kept, ("",)), dropped, duplicates, (), warnings)
+    distinct = [example._replace(digest=digest) for example, digest in usable]
+    return distinct, DataReport(_counts(distinct, ("",)), dropped, duplicates, (), warnings)
 
 
 def _usable(
@@ -127,13 +127,17 @@ def _usable(
 ) -> tuple[list[tuple[Example, bytes]], tuple[tuple[str, str], ...]]:
     """Those that can be used, with their digests, and the ids of the others with the reasons."""
     scanned = list(zip(examples, scans, strict=True))
-    dropped = tuple((example.id, found.problem) for example, found in scanned if found.problem)
+    dropped = tuple(
+        (example.id, scan_result.problem) for example, scan_result in scanned if scan_result.problem
+    )
     if dropped and bad_images == "fail":
         raise UserError(
             f"{_count(len(dropped), kind)} {kind.cannot}: {reasons(dropped)}",
             "fix or remove them, or pass `bad_images=skip`",
         )
-    return [(example, found.digest) for example, found in scanned if not found.problem], dropped
+    return [
+        (example, scan_result.digest) for example, scan_result in scanned if not scan_result.problem
+    ], dropped
 
 
 def scan(items: Sequence[str | bytes], pixels: Callable[[bytes], tf.Tensor]) -> list[Scan]:
@@ -200,8 +204,8 @@ def _leaked(usable: Sequence[tuple[Example, bytes]]) -> tuple[tuple[str, str], .
 
 
 def _counts(examples: Iterable[Example], class_names: Sequence[str]) -> dict[str, dict[str, int]]:
-    found = Counter((example.split, example.class_name) for example in examples)
-    return {split: {name: found[split, name] for name in class_names} for split in SPLITS}
+    counts = Counter((example.split, example.class_name) for example in examples)
+    return {split: {name: counts[split, name] for name in class_names} for split in SPLITS}
 
 
 def _require_enough(
@@ -240,8 +244,8 @@ def _content_warnings(
         )
     if leaked:
         names = first_few([f"{name!r} = {test!r}" for name, test in leaked])
-        kept = "were kept" if keep_leaks else "were left out of training"
-        lines.append(f"{_count(len(leaked), kind)} of train or validation also in test {kept}: {names}")
+        action = "were kept" if keep_leaks else "were left out of training"
+        lines.append(f"{_count(len(leaked), kind)} of train or validation also in test {action}: {names}")
     trained = {digest for example, digest in usable if example.split == "train"}
     overlap = [
         repr(example.id) for example, digest in usable if example.split == "validation" and digest in trained
@@ -265,11 +269,11 @@ def _content_warnings(
 
 
 def _doubts(examples: Sequence[Example], scans: Sequence[Scan], kind: ExampleKind) -> tuple[str, ...]:
-    found: dict[str, list[str]] = {}
+    groups: dict[str, list[str]] = {}
     for example, seen in zip(examples, scans, strict=True):
         if seen.doubt:
-            found.setdefault(seen.doubt, []).append(repr(example.id))
-    return tuple(f"{_count(len(names), kind)} {doubt}: {first_few(names)}" for doubt, names in found.items())
+            groups.setdefault(seen.doubt, []).append(repr(example.id))
+    return tuple(f"{_count(len(names), kind)} {doubt}: {first_few(names)}" for doubt, names in groups.items())
 
 
 def _count_warnings(counts: dict[str, dict[str, int]], kind: ExampleKind) -> tuple[str, ...]:

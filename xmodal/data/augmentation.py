@@ -26,11 +26,11 @@ def draws(count: int | tf.Tensor, seed: Sequence[int] | tf.Tensor) -> tf.Tensor:
     """
     # Two shapes, because each shape has numbers of its own: what was added leaves the others as they were.
     seeds = (seed, tf.random.fold_in(seed, 1, alg="philox"))
-    drawn = [
+    samples = [
         tf.random.stateless_uniform((count, size), part, minval=-1.0, alg="philox")
         for size, part in zip((5, 2), seeds, strict=True)
     ]
-    return tf.concat(drawn, axis=1)
+    return tf.concat(samples, axis=1)
 
 
 def augmented(images: tf.Tensor, kinds: Sequence[str], draws: tf.Tensor) -> tf.Tensor:

@@ -40,12 +40,12 @@ def prepare_documents(data: Data, *, scrub: bool, batch_size: int = 64) -> Prepa
         batch_size: documents that are read together.
     """
     splits = {"train": data.train, "validation": data.validation, "test": data.test}
-    texts, found = prepare_texts(
+    texts, counts = prepare_texts(
         np.concatenate([split.texts for split in splits.values()]), scrub=scrub, batch_size=batch_size
     )
     ends = np.cumsum([len(split) for split in splits.values()])[:-1]
     parts = dict(zip(splits, np.split(texts, ends), strict=True))
-    sums = {name: part.sum(axis=0) for name, part in zip(splits, np.split(found, ends), strict=True)}
+    sums = {name: part.sum(axis=0) for name, part in zip(splits, np.split(counts, ends), strict=True)}
     return Prepared(
         replace(
             data,

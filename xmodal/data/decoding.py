@@ -57,9 +57,9 @@ def framed(
         (..., H, W, 3) float32 RGB, 0 to 255.
     """
     whole = tf.cast(tf.shape(pixels)[-3:-1], tf.float32)
-    kept = tf.maximum(tf.round(crop * tf.reduce_min(whole / size) * tf.constant(size, tf.float32)), 1.0)
-    top, left = tf.unstack(tf.cast(tf.round((whole - kept) / 2), tf.int32))
-    height, width = tf.unstack(tf.cast(kept, tf.int32))
+    cropped = tf.maximum(tf.round(crop * tf.reduce_min(whole / size) * tf.constant(size, tf.float32)), 1.0)
+    top, left = tf.unstack(tf.cast(tf.round((whole - cropped) / 2), tf.int32))
+    height, width = tf.unstack(tf.cast(cropped, tf.int32))
     middle = pixels[..., top : top + height, left : left + width, :]
     # Cubic curves overshoot at edges.
     return tf.clip_by_value(tf.image.resize(middle, size, method=method, antialias=True), 0.0, 255.0)
@@ -245,8 +245,8 @@ def _bmp_of_palette(encoded: tf.Tensor) -> tf.Tensor:
     height, width = tf.unstack(headers.bmp_size(encoded))
     bits = headers.number(encoded, 28, 2)
     plain = tf.equal(headers.number(encoded, 30, 4), 0) & _is_any_of(bits, (1, 4, 8)) & (header >= 40)
-    told = tf.debugging.Assert(plain, ["a BMP of a kind that is not read:", bits])
-    with tf.control_dependencies([told]):
+    check = tf.debugging.Assert(plain, ["a BMP of a kind that is not read:", bits])
+    with tf.control_dependencies([check]):
         palette = _raw(encoded, 14 + header, tf.minimum((first - 14 - header) // 4, 256) * 4)
     # Blue, green, red and nothing.
     palette = tf.reshape(palette, [-1, 4])[:, 2::-1]

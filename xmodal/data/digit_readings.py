@@ -30,9 +30,9 @@ def typed_captions(digits: Sequence[int], *, misread: float, slips: float, seed:
     wrong = chance.random(len(digits)) < misread
     other = chance.integers(2, size=len(digits))
     figures = chance.integers(2, size=len(digits)).astype(bool)
-    wordings = chance.integers(len(TEMPLATES), size=len(digits))
+    template_numbers = chance.integers(len(TEMPLATES), size=len(digits))
     texts = []
     for index, digit in enumerate(digits):
         read = int(LOOKALIKES[digit][other[index]]) if wrong[index] else digit
-        texts.append(TEMPLATES[wordings[index]].format(read if figures[index] else WORDS[read]))
+        texts.append(TEMPLATES[template_numbers[index]].format(read if figures[index] else WORDS[read]))
     return mistyped(texts, slips, (seed, 1))

@@ -140,7 +140,7 @@ def with_test(original: DocumentData, examples: list[Example]) -> DocumentData:
     ]
     both = learned + [renamed(example, same)._replace(split="test") for example in tested]
     scans = _scans(both)
-    kept, report = audit(
+    audited, report = audit(
         both,
         [scans[example.item] for example in both],
         kind=DOCUMENTS,
@@ -150,7 +150,7 @@ def with_test(original: DocumentData, examples: list[Example]) -> DocumentData:
     )
     # What was said of the training documents before need not be said again.
     warnings = tuple(line for line in report.warnings if line not in original.report.warnings)
-    test = _document_split(columns(kept, "test", names))
+    test = _document_split(columns(audited, "test", names))
     return replace(
         original,
         test=test,
@@ -158,8 +158,8 @@ def with_test(original: DocumentData, examples: list[Example]) -> DocumentData:
     )
 
 
-def _document_split(found: Columns) -> DocumentSplit:
-    return DocumentSplit(found.items, found.labels, found.ids, found.shares)
+def _document_split(columns: Columns) -> DocumentSplit:
+    return DocumentSplit(columns.items, columns.labels, columns.ids, columns.shares)
 
 
 def _scans(examples: Sequence[Example]) -> dict[str | bytes, Scan]:
@@ -191,7 +191,9 @@ def _nearly_same(examples: Sequence[Example]) -> tuple[str, ...]:
     pairs = near_duplicates(
         [str(example.item) for example in distinct], [example.split for example in distinct]
     )
-    told = [f"{distinct[one].id!r} ~ {distinct[other].id!r}" for one, other in pairs]
-    if not told:
+    listed = [f"{distinct[one].id!r} ~ {distinct[other].id!r}" for one, other in pairs]
+    if not listed:
         return ()
-    return (f"documents that are nearly the same as one of another split: {len(told)}, {first_few(told)}",)
+    return (
+        f"documents that are nearly the same as one of another split: {len(listed)}, {first_few(listed)}",
+    )

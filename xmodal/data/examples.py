@@ -111,10 +111,10 @@ def digests_of(splits: Sequence[ExampleSplit], class_names: Sequence[str]) -> di
     """
 
     def digest(parts: Iterable[bytes]) -> str:
-        found = hashlib.blake2b(digest_size=16)
+        hasher = hashlib.blake2b(digest_size=16)
         for part in parts:
-            found.update(len(part).to_bytes(8) + part)
-        return found.hexdigest()
+            hasher.update(len(part).to_bytes(8) + part)
+        return hasher.hexdigest()
 
     names = [name for split in splits for name in (str(len(split.ids)), *split.ids)]
     targets = [split.targets.tobytes() for split in splits]

@@ -73,18 +73,18 @@ def files_under(folder: Path, left_out: LeftOut) -> list[Path]:
     """
     real = folder.resolve()
     read = {real, *real.parents}
-    found: list[Path] = []
+    files: list[Path] = []
     pending = [folder]
     while pending:
         here = pending.pop()
-        found += files_in(here, left_out)
+        files += files_in(here, left_out)
         for path in subfolders(here):
             if path.resolve() in read:
                 left_out.setdefault(LINKS, []).append(path)
             else:
                 read.add(path.resolve())
                 pending.append(path)
-    return sorted(found)
+    return sorted(files)
 
 
 def wanted_files(files: list[Path], reason_against: Callable[[Path], str], left_out: LeftOut) -> list[Path]:
@@ -137,5 +137,5 @@ def _is_litter(name: str) -> bool:
 
 
 def _all_files(folder: Path) -> list[Path]:
-    found = (Path(parent, name) for parent, _, files in os.walk(folder) for name in sorted(files))
-    return [path for path in found if not _is_litter(path.name)]
+    found_files = (Path(parent, name) for parent, _, files in os.walk(folder) for name in sorted(files))
+    return [path for path in found_files if not _is_litter(path.name)]

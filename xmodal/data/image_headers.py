@@ -46,9 +46,9 @@ def number(encoded: tf.Tensor, at: int | tf.Tensor, size: int, *, little: bool =
 def kind_of(encoded: tf.Tensor) -> tf.Tensor:
     """Returns the position of an image's kind in `KINDS`, the one behind the last for no image; int32."""
     head = slice_of(encoded, 0, 12)
-    found = tf.stack([*(begins(head, start) for start in SIGNATURES), begins(head, b"WEBP", 8)])
+    matches = tf.stack([*(begins(head, start) for start in SIGNATURES), begins(head, b"WEBP", 8)])
     # The first that is true, or the one behind all.
-    return tf.cast(tf.argmax(tf.concat([found, [True]], axis=0)), tf.int32)
+    return tf.cast(tf.argmax(tf.concat([matches, [True]], axis=0)), tf.int32)
 
 
 def declared_size(encoded: tf.Tensor) -> tf.Tensor:

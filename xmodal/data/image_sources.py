@@ -97,8 +97,8 @@ def read_unlabelled(dataset: str, cache: Path, offline: bool) -> RawExamples:
     files = wanted_files(files_under(root, left_out), reason_against, left_out)
     warnings = warnings_of(left_out, root)
     if not files:
-        told = f"holds no images ({'; '.join(warnings)})" if warnings else "is empty"
-        raise UserError(f"the folder {str(root)!r} {told}", "put photographs into it")
+        reason = f"holds no images ({'; '.join(warnings)})" if warnings else "is empty"
+        raise UserError(f"the folder {str(root)!r} {reason}", "put photographs into it")
     return RawExamples([Example(str(path), name_in(path, root), "", "test") for path in files], (), warnings)
 
 

@@ -181,9 +181,9 @@ def load_unlabelled(
     """
     raw = read_unlabelled(dataset, cache, offline)
     pixels = partial(decoded_pixels, max_pixels=max_pixels)
-    found = scan([example.item for example in raw.examples], pixels)
-    kept, report = audit_unlabelled(raw.examples, found, kind=IMAGES, bad_images=bad_images)
-    split = _image_split(columns(kept, "test", ("",)))
+    scans = scan([example.item for example in raw.examples], pixels)
+    audited, report = audit_unlabelled(raw.examples, scans, kind=IMAGES, bad_images=bad_images)
+    split = _image_split(columns(audited, "test", ("",)))
     warnings = raw.warnings + report.warnings
     return split, replace(report, warnings=warnings, digests=digests_of([split], ("",)))
 
@@ -270,5 +270,7 @@ def _with_draws(seed: tuple[int, int]) -> Callable:
     return add
 
 
-def _image_split(found: Columns) -> ImageSplit:
-    return ImageSplit(found.items, found.labels, found.ids, found.digests, found.in_memory, found.shares)
+def _image_split(columns: Columns) -> ImageSplit:
+    return ImageSplit(
+        columns.items, columns.labels, columns.ids, columns.digests, columns.in_memory, columns.shares
+    )

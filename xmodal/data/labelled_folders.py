@@ -78,14 +78,14 @@ def labelled_files(root: Path, kind: FileKind) -> tuple[list[LabelledFile], tupl
     """
     layout = layout_of(root, loose=kind.class_by_name is not None)
     left_out: LeftOut = {}
-    found: list[LabelledFile] = []
+    labelled: list[LabelledFile] = []
     inner, empty = defaultdict(list), []
     for folder in layout.classes:
         files = wanted_files(files_under(folder.path, left_out), kind.reason_against, left_out)
         if not files:
             empty.append(folder)
         for path in files:
-            found.append(LabelledFile(path, folder.class_name, folder.split))
+            labelled.append(LabelledFile(path, folder.class_name, folder.split))
             if path.parent != folder.path:
                 inner[folder.path].append(path)
     for folder_at, split in layout.around:
@@ -94,10 +94,10 @@ def labelled_files(root: Path, kind: FileKind) -> tuple[list[LabelledFile], tupl
             left_out.setdefault(BESIDE, []).extend(files)
         else:
             files = wanted_files(files, kind.reason_against, left_out)
-            found += [LabelledFile(path, kind.class_by_name(path), split) for path in files]
-    _require_files(layout, found, empty, kind)
+            labelled += [LabelledFile(path, kind.class_by_name(path), split) for path in files]
+    _require_files(layout, labelled, empty, kind)
     warnings = (*layout.warnings, *_merged(inner, root), *_without_files(empty, kind, root))
-    return found, warnings + warnings_of(left_out, root)
+    return labelled, warnings + warnings_of(left_out, root)
 
 
 def layout_of(root: Path, *, loose: bool = False) -> Layout:
@@ -187,7 +187,7 @@ def _require_one_each(root: Path, splits: dict[Path, str]) -> None:
 
 
 def _require_files(
-    layout: Layout, found: list[LabelledFile], empty: list[ClassFolder], kind: FileKind
+    layout: Layout, labelled: list[LabelledFile], empty: list[ClassFolder], kind: FileKind
 ) -> None:
     """Refuses splits without files, and without folders of classes where there must be some."""
     for folder, split in layout.around:
@@ -198,7 +198,7 @@ def _require_files(
                 f"the folder {str(folder)!r} holds no class folders",
                 f"put the {kind.noun} of each class in a folder of its own",
             )
-        if kind.class_by_name is not None and not any(file.split == split for file in found):
+        if kind.class_by_name is not None and not any(file.split == split for file in labelled):
             raise UserError(f"the folder {str(folder)!r} holds no {kind.noun}", "put the documents in it")
     for class_folder in empty:
         if class_folder.split == "train" and kind.class_by_name is None:
@@ -218,11 +218,11 @@ def _merged(inner: dict[Path, list[Path]], root: Path) -> tuple[str, ...]:
     """Tells of folders inside class folders, which may have been meant as classes."""
     if not inner:
         return ()
-    told = []
+    listed = []
     for folder, files in inner.items():
         names = dict.fromkeys(repr(path.relative_to(folder).parts[0]) for path in files)
-        told.append(f"{len(files)} of {first_few(list(names))} in {name_in(folder, root)!r}")
-    return (f"files in folders inside class folders count as the class: {first_few(told)}",)
+        listed.append(f"{len(files)} of {first_few(list(names))} in {name_in(folder, root)!r}")
+    return (f"files in folders inside class folders count as the class: {first_few(listed)}",)
 
 
 def _without_files(empty: list[ClassFolder], kind: FileKind, root: Path) -> tuple[str, ...]:

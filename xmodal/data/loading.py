@@ -63,9 +63,9 @@ def split_and_audit(
     Raises:
         UserError: when the data cannot be learned from.
     """
-    found, changed, alike = without_look_alikes(raw.examples, config.merge_names)
+    merged, changed, alike = without_look_alikes(raw.examples, config.merge_names)
     own_names = tuple(name for name in raw.class_names if name not in changed)
-    examples, names = divide(found, config, dataset=dataset, kind=kind, own_names=own_names, seed=seed)
+    examples, names = divide(merged, config, dataset=dataset, kind=kind, own_names=own_names, seed=seed)
     examples, scans, unread = scan(examples)
     came = {example.split for example in raw.examples}
     examples = _with_their_like(examples, scans, [split for split in SPLITS if split not in came])

@@ -144,28 +144,32 @@ def _scanned(examples: list[Example], texts: Mapping[str, str], bad_images: str,
     """
     pictured = [index for index, example in enumerate(examples) if example.item]
     pixels = partial(decoded_pixels, max_pixels=max_pixels)
-    found = dict(zip(pictured, scan([examples[index].item for index in pictured], pixels), strict=True))
-    bad = [(examples[index].id, seen.problem) for index, seen in found.items() if seen.problem]
-    if bad and len(bad) == len(found):
+    scans_by_index = dict(
+        zip(pictured, scan([examples[index].item for index in pictured], pixels), strict=True)
+    )
+    bad = [(examples[index].id, seen.problem) for index, seen in scans_by_index.items() if seen.problem]
+    if bad and len(bad) == len(scans_by_index):
         raise UserError(
             f"none of the {len(bad)} images can be read: {reasons(bad)}",
             "check the column of the images and `image_folder`",
         )
-    kept, scans, textual = [], [], []
+    audited, scans, textual = [], [], []
     for index, example in enumerate(examples):
-        seen, text = found.get(index), texts[example.id]
+        seen, text = scans_by_index.get(index), texts[example.id]
         if seen is None or (seen.problem and text and bad_images == "skip"):
             if seen is not None:
                 textual.append((example.id, seen.problem))
-            kept.append(example._replace(item=NO_IMAGE))
+            audited.append(example._replace(item=NO_IMAGE))
             scans.append(Scan(hashlib.blake2b(example.id.encode(), digest_size=16).digest(), ""))
         else:
-            kept.append(example)
+            audited.append(example)
             scans.append(seen)
     if not textual:
-        return kept, scans, ()
-    warning = f"{len(textual)} of {len(found)} images cannot be read; their texts stay: {reasons(textual)}"
-    return kept, scans, (warning,)
+        return audited, scans, ()
+    warning = (
+        f"{len(textual)} of {len(scans_by_index)} images cannot be read; their texts stay: {reasons(textual)}"
+    )
+    return audited, scans, (warning,)
 
 
 def _one_sided(examples: Sequence[Example], texts: Mapping[str, str]) -> tuple[str, ...]:
@@ -177,8 +181,8 @@ def _one_sided(examples: Sequence[Example], texts: Mapping[str, str]) -> tuple[s
     return (f"of {len(examples)} pairs, {imageless} have no image and {textless} no text",)
 
 
-def _pair_split(found: Columns, texts: Mapping[str, str]) -> PairSplit:
-    items, labels, ids, digests, shares = found
+def _pair_split(columns: Columns, texts: Mapping[str, str]) -> PairSplit:
+    items, labels, ids, digests, shares = columns
     own = np.empty(len(ids), object)
     own[:] = [texts[name] for name in ids]
-    return PairSplit(items, own, labels, ids, digests, found.in_memory, shares)
+    return PairSplit(items, own, labels, ids, digests, columns.in_memory, shares)

@@ -18,11 +18,11 @@ def personal_warnings(class_names: Sequence[str], ids: Sequence[str]) -> tuple[s
         class_names: the names of the classes.
         ids: the names of the examples; of the doubtful ones, `MAX_NAMES` are looked at.
     """
-    found = {"class names": _marks(class_names), "file names": _marks(ids)}
-    told = [f"{what} ({', '.join(marks)})" for what, marks in found.items() if marks]
-    if not told:
+    marks_by_place = {"class names": _marks(class_names), "file names": _marks(ids)}
+    listed = [f"{what} ({', '.join(marks)})" for what, marks in marks_by_place.items() if marks]
+    if not listed:
         return ()
-    return (f"what looks like personal data stands in {' and '.join(told)}: reports show it; rename them",)
+    return (f"what looks like personal data stands in {' and '.join(listed)}: reports show it; rename them",)
 
 
 def _marks(names: Sequence[str]) -> list[str]:

@@ -23,21 +23,21 @@ def share_columns(columns: Iterable[str], label: str, where: str) -> dict[str, s
         UserError: when there are classes too, and for a class without a name or with two columns.
     """
     columns, mark = list(columns), f"{label}:"
-    found: dict[str, str] = {}
+    column_of: dict[str, str] = {}
     for column in columns:
         if not column.startswith(mark):
             continue
         name = column.removeprefix(mark).strip()
         if not name:
             raise UserError(f"{where} has a column {column!r}, which names no class", f"write {mark}NAME")
-        if name in found:
+        if name in column_of:
             raise UserError(f"{where} gives the shares of {name!r} twice", "keep one of the columns")
         if label in columns:
             raise UserError(
                 f"{where} has both {label!r} and {column!r}", "keep either the classes or their shares"
             )
-        found[name] = column
-    return found
+        column_of[name] = column
+    return column_of
 
 
 def parsed_shares(cells: Mapping[str, object], columns: Mapping[str, str], where: str) -> dict[str, float]:

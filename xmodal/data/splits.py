@@ -65,9 +65,9 @@ def _require_text(class_names: Sequence[str]) -> None:
         try:
             name.encode()
         except UnicodeEncodeError as error:
-            told = name.encode("utf-8", "backslashreplace").decode()
+            printable_name = name.encode("utf-8", "backslashreplace").decode()
             raise UserError(
-                f"the class name {told!r} is not in UTF-8", "rename it, or give `class_names`"
+                f"the class name {printable_name!r} is not in UTF-8", "rename it, or give `class_names`"
             ) from error
 
 
@@ -145,10 +145,10 @@ def _limited(
             f"of `min_per_class={least['train']}` {kind.noun}s",
             f"give at least {classes * least['train']}",
         )
-    kept = {position for position, example in enumerate(examples) if example.split not in least}
+    remaining = {position for position, example in enumerate(examples) if example.split not in least}
     for split, fewest in least.items():
-        kept |= _stratified(examples, split, count / len(trained), seed, purpose=flag, least=fewest)
-    return [examples[position] for position in sorted(kept)]
+        remaining |= _stratified(examples, split, count / len(trained), seed, purpose=flag, least=fewest)
+    return [examples[position] for position in sorted(remaining)]
 
 
 def _stratified(

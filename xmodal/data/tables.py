@@ -286,7 +286,7 @@ def _heading(table: csv.DictReader, path: Path, table_format: TableFormat) -> di
         if classes
         else (*table_format.content, *grouped, table_format.label)
     )
-    missing = [name for name in needed if name not in found]
+    missing = [name for name in needed if name not in columns]
     if missing:
         flags = "`text_column` and `label_column`"
         if table_format.image is not None:

@@ -109,11 +109,11 @@ def read_answers(words: str, flag: str = "answers") -> Answers:
     return typed_answers(words)
 
 
-def _answers(found: dict[str, str]) -> Answers:
-    names = tuple(dict.fromkeys(found.values()))
+def _answers(answers: dict[str, str]) -> Answers:
+    names = tuple(dict.fromkeys(answers.values()))
     if len(names) < 2:
         raise UserError(f"{names[0]!r} is the only answer", "give at least two to choose from")
-    return Answers(names, tuple(found), np.array([names.index(name) for name in found.values()]))
+    return Answers(names, tuple(answers), np.array([names.index(name) for name in answers.values()]))
 
 
 def identity_map(class_names: Sequence[str]) -> TargetMap:
@@ -210,9 +210,9 @@ def _pairs(path: Path, flag: str, first: str, second: str) -> Iterator[tuple[int
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{flag} cannot be read ({error})", "give a CSV file in UTF-8") from error
     if not rows or not {first, second} <= set(rows[0]):
-        found = first_few([repr(name) for name in rows[0]], 10) if rows else "none"
+        columns = first_few([repr(name) for name in rows[0]], 10) if rows else "none"
         raise UserError(
-            f"{flag} has no rows with the columns {first} and {second} (there are {found})",
+            f"{flag} has no rows with the columns {first} and {second} (there are {columns})",
             "add a header and rows",
         )
     for line, row in enumerate(rows, start=2):

@@ -40,15 +40,15 @@ def rank(scores: np.ndarray, relevant: np.ndarray) -> Ranking:
             f"Received: {scores.shape} and {relevant.shape}"
         )
     order = np.argsort(-scores, axis=1, kind="stable")
-    found = np.take_along_axis(relevant, order, axis=1)
-    ranks = np.arange(1, found.shape[1] + 1)
-    precision = np.cumsum(found, axis=1) / ranks
-    first = found.argmax(axis=1) + 1
+    hits = np.take_along_axis(relevant, order, axis=1)
+    ranks = np.arange(1, hits.shape[1] + 1)
+    precision = np.cumsum(hits, axis=1) / ranks
+    first = hits.argmax(axis=1) + 1
     return Ranking(
         queries=len(scores),
         recall={k: float(np.mean(first <= k)) for k in TOP},
         median_rank=float(np.median(first)),
-        mean_average_precision=float(np.mean((precision * found).sum(axis=1) / found.sum(axis=1))),
+        mean_average_precision=float(np.mean((precision * hits).sum(axis=1) / hits.sum(axis=1))),
     )
 
 

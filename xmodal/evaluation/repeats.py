@@ -71,11 +71,11 @@ def beyond_chance(right: np.ndarray, chance: float, *, what: str, unit: str) -> 
     gain = mean_of(right - chance)
     low, high = gain.ci95
     seeds, examples = right.shape
-    found = f"cannot be told from chance with {examples:,} {unit} and {_number(seeds)}"
+    verdict = f"cannot be told from chance with {examples:,} {unit} and {_number(seeds)}"
     if low > 0 or high < 0:
-        found = f"was {'better' if low > 0 else 'worse'} than chance"
+        verdict = f"was {'better' if low > 0 else 'worse'} than chance"
     points = f"{100 * gain.value:+.1f} points (95% {100 * low:.1f} to {100 * high:.1f})"
-    sentence = f"{what} {found}: {points} beyond {chance:.1%}"
+    sentence = f"{what} {verdict}: {points} beyond {chance:.1%}"
     return Comparison(gain.value, gain.ci95, examples, int(right.sum()), int((~right).sum()), sentence)
 
 

@@ -67,8 +67,8 @@ def items_of(
         if argument == "-":
             items += items_of_lines(sys.stdin.buffer, table_format)
         elif path.is_dir():
-            found, more = items_of_folder(path, table_format)
-            items += found
+            folder_items, more = items_of_folder(path, table_format)
+            items += folder_items
             warnings += more
         elif not path.exists():
             raise UserError(f"{argument!r} cannot be read (No such file or directory)", "check its path")
@@ -77,8 +77,8 @@ def items_of(
         else:
             items.append(item_of_file(path, table_format))
     if not items:
-        told = f": {'; '.join(warnings)}" if warnings else ""
-        raise UserError(f"there is nothing to answer{told}", "give files, folders or `text`")
+        reasons = f": {'; '.join(warnings)}" if warnings else ""
+        raise UserError(f"there is nothing to answer{reasons}", "give files, folders or `text`")
     return items, tuple(warnings)
 
 
@@ -104,8 +104,8 @@ def as_csv(answers: Sequence[Answer], items: Sequence[Item] = ()) -> str:
         cells = [items[index].row.get(name, "") for name in columns]
         shares = [answer.probabilities.get(name, "") for name in classes]
         probability = "" if answer.problem else answer.probability
-        told = [answer.item, answer.label, probability, answer.read, answer.problem]
-        writer.writerow(map(_cell, [*cells, *told, *shares]))
+        last = [answer.item, answer.label, probability, answer.read, answer.problem]
+        writer.writerow(map(_cell, [*cells, *last, *shares]))
     return buffer.getvalue()
 
 
@@ -202,11 +202,11 @@ def answer(options: argparse.Namespace, answers_of: Callable[[Sequence[Item]], I
     for warning in warnings:
         log_error(f"warning: {printable(warning)}")
     answers = list(answers_of(items))
-    told = _format_answers(options.format, items, answers)
+    text = _format_answers(options.format, items, answers)
     if options.output:
-        write_text(options.output, told, WRITTEN, overwrite=options.overwrite)
+        write_text(options.output, text, WRITTEN, overwrite=options.overwrite)
     else:
-        write_out(told)
+        write_out(text)
     if options.sheet:
         _write_sheet(options.sheet, items, answers, options.overwrite)
     failed = [answer for answer in answers if answer.problem not in ("", BLANK)]
@@ -232,8 +232,8 @@ def _write_sheet(path: Path, items: Sequence[Item], answers: Sequence[Answer], o
     ]
     if not pictured:
         raise UserError("there is no picture with an answer for `sheet`", "give pictures, or leave it out")
-    drawn = as_sheet(pictured[:SHOWN])
+    sheet = as_sheet(pictured[:SHOWN])
     with atomic_write(path, SHEET, overwrite=overwrite) as file:
-        file.write(drawn)
+        file.write(sheet)
     if len(pictured) > SHOWN:
         log_error(f"{path} has the first {SHOWN} of {len(pictured)} pictures")

@@ -74,8 +74,8 @@ class Variant:
         return self.probabilities.argmax(axis=1) == labels
 
 
-def drawn(count: int, seed: int) -> np.ndarray:
-    """Returns the places of the examples to measure on: all of them, or `MAX_EXAMPLES`."""
+def example_indices(count: int, seed: int) -> np.ndarray:
+    """Returns the indices of the examples to measure on: all of them, or `MAX_EXAMPLES`."""
     if count <= MAX_EXAMPLES:
         return np.arange(count)
     return np.sort(np.random.default_rng(seed).choice(count, MAX_EXAMPLES, replace=False))
@@ -188,10 +188,10 @@ def small_images(
         forms = {name: measured(folder, validation.inputs + test.inputs) for name, folder in folders.items()}
         tried = {name: form.part(slice(held_out)) for name, form in forms.items()}
         tested = {name: form.part(slice(held_out, None)) for name, form in forms.items()}
-        kept = chosen(tried, validation.labels)
+        best = chosen(tried, validation.labels)
         with summed_folder(form_folder(exported, "litert")) as folder:
-            shutil.copytree(folders[kept], folder, dirs_exist_ok=True)
-    choice = small_table(tried, validation.labels, "image", "validation", f"; {kept} is kept")
+            shutil.copytree(folders[best], folder, dirs_exist_ok=True)
+    choice = small_table(tried, validation.labels, "image", "validation", f"; {best} is kept")
     return small_table(tested, test.labels, "image"), choice
 
 
@@ -310,8 +310,10 @@ def measured(folder: Path, inputs: list[bytes]) -> Variant:
         )
     if process.returncode:
         raise RuntimeError(f"the form in {folder} cannot be used: {process.stderr.strip()[-2000:]}")
-    told = json.loads(process.stdout.splitlines()[-1])
-    return Variant(folder_bytes(folder), np.array(told["probabilities"]), told["alone"], told["together"])
+    report = json.loads(process.stdout.splitlines()[-1])
+    return Variant(
+        folder_bytes(folder), np.array(report["probabilities"]), report["alone"], report["together"]
+    )
 
 
 def small_table(
@@ -377,10 +379,10 @@ def tokens_of(
     return tokens
 
 
-def save_function(call: Callable, argument: str, folder: Path, kept) -> None:
-    """Saves a function of strings (B,) as a SavedModel; `kept` has its variables and assets."""
+def save_function(call: Callable, argument: str, folder: Path, resources) -> None:
+    """Saves a function of strings (B,) as a SavedModel; `resources` has its variables and assets."""
     module = tf.Module()
-    module.kept = kept
+    module.kept = resources
     signature = [tf.TensorSpec([None], tf.string, name=argument)]
     module.call = tf.function(call, input_signature=signature, autograph=False)
     tf.saved_model.save(module, str(folder), signatures={"serving_default": module.call})

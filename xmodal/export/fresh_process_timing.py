@@ -88,9 +88,9 @@ def _answers(answer: Callable, batches: list[tf.Tensor]) -> tuple[float, list]:
     rows, taken = [], []
     for batch in batches:
         started = time.perf_counter()
-        found = answer(batch)
+        outputs = answer(batch)
         taken.append(1000 * (time.perf_counter() - started) / len(batch))
-        rows += found.tolist()
+        rows += outputs.tolist()
     # A last batch that is not full would have other weight than the rest.
     whole = [ms for ms, batch in zip(taken, batches, strict=True) if len(batch) == len(batches[0])]
     return sorted(whole)[len(whole) // 2], rows

@@ -105,15 +105,15 @@ class Predictor:
         self._max_pixels = int(loaded.max_pixels) if hasattr(loaded, "max_pixels") else None
         self._scale = float(loaded.scale) if hasattr(loaded, "scale") else SCALE
         images = answering(loaded.signatures, "image_bytes")
-        told = images.structured_outputs if images else {}
-        self._tells = next((name for name in ("embedding", "sentence") if name in told), "")
+        structured = images.structured_outputs if images else {}
+        self._tells = next((name for name in ("embedding", "sentence") if name in structured), "")
 
     @property
     def can_be_asked(self) -> bool:
         """Whether it answers what is asked in words, see `asked`."""
         return bool(self._embed and self._tells)
 
-    def asked(self, answers: Answers | Mapping[str, Sequence[str]]) -> "Predictor":
+    def with_answers(self, answers: Answers | Mapping[str, Sequence[str]]) -> "Predictor":
         """Returns the same model with other answers, which it tells by where images and words are for BERT.
 
         An image is where the model says: at the mixture of its names, or at the sentence that it reads.
@@ -140,16 +140,16 @@ class Predictor:
             return {"probabilities": shares, "sentence": read}
 
         def of_images(contents: Sequence[bytes]) -> dict[str, Any]:
-            told = self.answer_images(contents)
-            read = told["sentence"]
-            return outputs(told["embedding"] if self._tells == "embedding" else self._placed(read), read)
+            served = self.answer_images(contents)
+            read = served["sentence"]
+            return outputs(served["embedding"] if self._tells == "embedding" else self._placed(read), read)
 
-        asked = copy.copy(self)
-        asked.labels = [*answers.names]
-        asked.answer_images = of_images
-        asked.answer_texts = lambda contents: outputs(self._embedded(contents), [b""] * len(contents))
-        asked.answer_pairs = None
-        return asked
+        predictor = copy.copy(self)
+        predictor.labels = [*answers.names]
+        predictor.answer_images = of_images
+        predictor.answer_texts = lambda contents: outputs(self._embedded(contents), [b""] * len(contents))
+        predictor.answer_pairs = None
+        return predictor
 
     def _embedded(self, texts: Sequence[bytes]) -> np.ndarray:
         parts = [self._embed(texts[start : start + 256]) for start in range(0, len(texts), 256)]
@@ -157,9 +157,9 @@ class Predictor:
 
     def _placed(self, sentences: Sequence[bytes]) -> np.ndarray:
         """Where sentences are (B, D): the mean direction of several wordings of each."""
-        wordings = [sentence.split(b" | ") for sentence in sentences]
-        rows = iter(self._embedded([wording for several in wordings for wording in several]))
-        means = np.stack([np.mean([next(rows) for _ in several], axis=0) for several in wordings])
+        templates = [sentence.split(b" | ") for sentence in sentences]
+        rows = iter(self._embedded([wording for several in templates for wording in several]))
+        means = np.stack([np.mean([next(rows) for _ in several], axis=0) for several in templates])
         return means / np.linalg.norm(means, axis=1, keepdims=True)
 
     @property
@@ -208,8 +208,8 @@ class Predictor:
                         f"give it {other}",
                     )
                 if indices:
-                    told = self._answers([part[index] for index in indices], ask)
-                    for index, answer in zip(indices, told, strict=True):
+                    answered = self._answers([part[index] for index in indices], ask)
+                    for index, answer in zip(indices, answered, strict=True):
                         answers[index] = answer
             yield from answers
 

@@ -74,7 +74,7 @@ def publish(
     folder: Path,
     write: Callable[[Path], None],
     check: Callable[[Path], ExportFacts] = lambda folder: {},
-    kept: Stage | None = None,
+    stage: Stage | None = None,
     form: str = "",
 ) -> tuple[Path, ExportFacts]:
     """Gives a model the next version in a folder, the layout that TensorFlow Serving watches.
@@ -85,7 +85,7 @@ def publish(
         folder: such as saved_models/vgg_to_bert.
         write: fills a folder.
         check: tells about what was written, or raises.
-        kept: remembers what was written and told. A run that goes on finds its own version by the content,
+        stage: remembers what was written and told. A run that goes on finds its own version by the content,
             and publishes no second one; what another run put there is left alone.
         form: the model's form, where it has no export of its own; see `form_folder`.
 
@@ -96,23 +96,23 @@ def publish(
     def place(version: Path) -> Path:
         return form_folder(version, form) if form else version
 
-    found = kept.newest() if kept else None
-    facts = found[0].facts if found else {}
-    for version in _versions([place(folder / "1").parent]) if found else ():
+    saved = stage.newest() if stage else None
+    facts = saved[0].facts if saved else {}
+    for version in _versions([place(folder / "1").parent]) if saved else ():
         if facts.get("sha256") == _digest(version):
             return version, facts["told"]
     with new_folder(place(folder / "new")) as temporary:
         write(temporary)
-        told = check(temporary)
+        checked = check(temporary)
         write_sums(temporary)
-        if kept:
+        if stage:
             attempt = facts.get("attempt", 0) + 1
-            state = {"sha256": _digest(temporary), "told": told, "attempt": attempt}
-            kept.save(attempt, State({}, state))
+            state = {"sha256": _digest(temporary), "told": checked, "attempt": attempt}
+            stage.save(attempt, State({}, state))
         # Another run may take a number first.
         while not rename_folder(temporary, version := place(next_version(folder))):
             pass
-    return version, told
+    return version, checked
 
 
 def form_folder(exported: Path, form: str) -> Path:

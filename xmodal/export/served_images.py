@@ -40,7 +40,7 @@ class ServedImages(Labelled):
         text: sentences -> logits of the target question (B, T).
         text_temperature: divides these.
         names: the answers, T of them.
-        said: what a speaker says beside the image model, and how it is read; None for nothing.
+        speaker_text: what a speaker says beside the image model, and how it is read; None for nothing.
         temperature_of_both: calibrates what is read from both.
 
     Raises:
@@ -74,7 +74,7 @@ class ServedImages(Labelled):
         text: TextClassifier,
         text_temperature: float = 1.0,
         names: tuple[str, ...],
-        said: SpeakerText | None = None,
+        speaker_text: SpeakerText | None = None,
         temperature_of_both: float = 1.0,
     ):
         super().__init__(names)
@@ -94,7 +94,7 @@ class ServedImages(Labelled):
         self._text_encoder = Inference(text.encoder.model)
         self._preprocessor = Tokenizer(text.encoder.preprocessor)
         self._text_temperature = text_temperature
-        self._speaker = ServedSpeaker(said) if said else None
+        self._speaker = ServedSpeaker(speaker_text) if speaker_text else None
         self._temperature_of_both = temperature_of_both
 
     @tf.function(input_signature=[IMAGE_BYTES], autograph=False)
@@ -163,28 +163,28 @@ class ServedImages(Labelled):
         logits, read = self._logits(sentences), {"sentence": _in_one(sentences)}
         if self._speaker is None:
             return logits, read
-        both, said = self._speaker(image_bytes, logits)
-        return both / self._temperature_of_both, read | {"speaker_sentence": said}
+        both, speaker_sentence = self._speaker(image_bytes, logits)
+        return both / self._temperature_of_both, read | {"speaker_sentence": speaker_sentence}
 
     def _sentences(self, images):
         logits = self._image_model(images)
         return self._bridge.sentences(tf.nn.softmax(logits / self._temperature))
 
-    def _logits(self, wordings):
+    def _logits(self, sentences):
         """Calibrated: the mean over P wordings of each example, (B, P) -> (B, T)."""
-        return tf.reduce_mean(self._read(self._text_model, wordings), axis=1) / self._text_temperature
+        return tf.reduce_mean(self._read(self._text_model, sentences), axis=1) / self._text_temperature
 
-    def _embedded(self, wordings):
+    def _embedded(self, sentences):
         """The mean direction of P wordings, (B, P) -> (B, D), as CLIP's prompt ensembles.
 
         Radford et al. 2021 (arXiv:2103.00020), section 3.1.4.
         """
-        vectors = unit_vectors(self._read(self._text_encoder, wordings))
+        vectors = unit_vectors(self._read(self._text_encoder, sentences))
         return unit_vectors(tf.reduce_mean(vectors, axis=1))
 
-    def _read(self, model, wordings):
-        rows = model(self._preprocessor(tf.reshape(wordings, [-1])))
-        return tf.reshape(rows, [-1, wordings.shape[1], rows.shape[-1]])
+    def _read(self, model, sentences):
+        rows = model(self._preprocessor(tf.reshape(sentences, [-1])))
+        return tf.reshape(rows, [-1, sentences.shape[1], rows.shape[-1]])
 
 
 def _check_images(model: keras.Model, image_size: int | None) -> None:

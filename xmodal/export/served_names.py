@@ -85,7 +85,7 @@ class ServedNames(Labelled):
         """
         probabilities = self._probabilities(image_bytes)
         cosines = tf.matmul(self._mixed(probabilities), self._embedded(answers), transpose_b=True)
-        return labelled_answer(self.scale * cosines, answers) | self._said(probabilities)
+        return labelled_answer(self.scale * cosines, answers) | self._speaker_outputs(probabilities)
 
     @tf.function(input_signature=[IMAGE_BYTES], autograph=False)
     def speak(self, image_bytes):
@@ -93,7 +93,7 @@ class ServedNames(Labelled):
         probabilities = self._probabilities(image_bytes)
         return (
             labelled_answer(tf.math.log(probabilities), self._names)
-            | self._said(probabilities)
+            | self._speaker_outputs(probabilities)
             | {"embedding": self._mixed(probabilities)}
         )
 
@@ -123,7 +123,7 @@ class ServedNames(Labelled):
     def _embedded(self, texts):
         return unit_vectors(self._encoder(self._tokenizer(texts)))
 
-    def _said(self, probabilities):
+    def _speaker_outputs(self, probabilities):
         """The names that the speaker gives most weight (B, K), the weights, and a sentence of both (B,)."""
         weights, indices = tf.math.top_k(probabilities, self._shown)
         percent = tf.strings.as_string(tf.cast(tf.round(100 * weights), tf.int32))

@@ -66,20 +66,20 @@ class ServedPairs(Labelled):
     @tf.function(input_signature=[IMAGE_BYTES, TEXT])
     def answer_pairs(self, image_bytes, text):
         """Encoded images and texts (B,), "" for none -> label, probability and probabilities (B, C)."""
-        return self._answered(self._seen(image_bytes) | self._said(text))
+        return self._answered(self._image_inputs(image_bytes) | self._text_inputs(text))
 
     @tf.function(input_signature=[IMAGE_BYTES])
     def answer_images(self, image_bytes):
         """Encoded images (B,) -> label, probability and probabilities (B, C)."""
         missing = tf.fill(tf.shape(image_bytes), "")
-        return self._answered(self._seen(image_bytes) | self._said(missing))
+        return self._answered(self._image_inputs(image_bytes) | self._text_inputs(missing))
 
     @tf.function(input_signature=[TEXT])
     def answer_texts(self, text):
         """Texts (B,) -> label, probability and probabilities (B, C)."""
         rows = tf.zeros([tf.shape(text)[0], self._trunk_width])
         missing = image_parts(rows, self._map_shape) | {"has_image": tf.zeros(tf.shape(text))}
-        return self._answered(missing | self._said(text))
+        return self._answered(missing | self._text_inputs(text))
 
     @tf.function(input_signature=[IMAGE_BYTES])
     def embed_images(self, image_bytes):
@@ -94,7 +94,7 @@ class ServedPairs(Labelled):
         They are in another space than the images, with another number of dimensions: the sides meet in the
         fusion model and not before.
         """
-        return {"embedding": unit_vectors(self._said(text)["text"])}
+        return {"embedding": unit_vectors(self._text_inputs(text)["text"])}
 
     def signatures(self) -> dict[str, Any]:
         """Returns the functions that are served, by name."""
@@ -108,12 +108,12 @@ class ServedPairs(Labelled):
             "labels": self.tell_labels,
         }
 
-    def _seen(self, image_bytes):
+    def _image_inputs(self, image_bytes):
         rows = self._trunk(pixels_or_black(image_bytes, self._image_size, self._max_pixels))
         there = tf.cast(has_image(image_bytes), tf.float32)
         return image_parts(rows, self._map_shape) | {"has_image": there}
 
-    def _said(self, text):
+    def _text_inputs(self, text):
         text = tf.strings.strip(self._prepare(text))
         tokens = self._preprocessor(text)
         rows = self._text_model(tokens)

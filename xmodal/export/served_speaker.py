@@ -36,18 +36,18 @@ class ServedSpeaker(tf.Module):
     """Reads answers from what a speaker says of images.
 
     Args:
-        said: the speaker, and how it is read.
+        speaker_text: the speaker, and how it is read.
     """
 
-    def __init__(self, said: SpeakerText):
+    def __init__(self, speaker_text: SpeakerText):
         super().__init__()
-        self._model = Inference(said.speaker.model)
-        self._resources = list(said.speaker.resources)
-        self._read, self._size = said.speaker.read, said.speaker.image_size
-        self._bridge, self._temperature = said.bridge, said.temperature
-        self._weights = tf.Variable(said.head.weights, trainable=False, dtype=tf.float32)
-        self._bias = tf.Variable(said.head.bias, trainable=False, dtype=tf.float32)
-        self._score_temperature, self._text_weight = said.score_temperature, said.text_weight
+        self._model = Inference(speaker_text.speaker.model)
+        self._resources = list(speaker_text.speaker.resources)
+        self._read, self._size = speaker_text.speaker.read, speaker_text.speaker.image_size
+        self._bridge, self._temperature = speaker_text.bridge, speaker_text.temperature
+        self._weights = tf.Variable(speaker_text.head.weights, trainable=False, dtype=tf.float32)
+        self._bias = tf.Variable(speaker_text.head.bias, trainable=False, dtype=tf.float32)
+        self._score_temperature, self._text_weight = speaker_text.score_temperature, speaker_text.text_weight
 
     def __call__(self, image_bytes, text_logits):
         """Encoded images (B,), calibrated logits of text (B, T) -> those of both, and sentences (B,)."""

@@ -77,11 +77,11 @@ def check(
                 inputs.mkdir(parents=True)
                 for number, value in enumerate(values):
                     (inputs / f"{number:06d}").write_bytes(value)
-        asked = (f"{question.signature}={Path(folder) / question.signature}" for question in questions)
-        told, errors = process.communicate(json.dumps([str(exported), *asked]) + "\n")
+        arguments = (f"{question.signature}={Path(folder) / question.signature}" for question in questions)
+        printed, errors = process.communicate(json.dumps([str(exported), *arguments]) + "\n")
     if process.returncode:
         raise RuntimeError(f"the export in {exported} cannot be used: {errors.strip()[-2000:]}")
-    answers = json.loads(told.splitlines()[-1])
+    answers = json.loads(printed.splitlines()[-1])
     tolerance = TOLERANCES[keras.config.dtype_policy().compute_dtype]
     differences = {}
     for question in questions:
@@ -100,20 +100,20 @@ def export_checked(
     served: ServedModel,
     folder: Path,
     questions: Sequence[Question],
-    kept: Stage | None = None,
+    stage: Stage | None = None,
 ) -> ExportFacts:
     """Exports a model if it says what the model in memory says, and returns the facts that a run reports.
 
     Args:
         served: the model.
-        folder, kept: as `publish` takes them.
+        folder, stage: as `publish` takes them.
         questions: one a signature.
     """
     # It loads TensorFlow while the export is written.
     with fresh_process() as process:
         compare = partial(differences, questions=questions, process=process)
-        exported, told = publish(folder, partial(save, served), compare, kept)
-    return {"export": str(exported), **told}
+        exported, report = publish(folder, partial(save, served), compare, stage)
+    return {"export": str(exported), **report}
 
 
 def differences(

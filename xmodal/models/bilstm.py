@@ -28,14 +28,14 @@ class MeanMaxPool(keras.layers.Layer):
     def compute_mask(self, *args):
         """Returns None: what comes out has no words any more."""
 
-    def call(self, vectors, kept):
-        weights = keras.ops.expand_dims(keras.ops.cast(kept, vectors.dtype), axis=-1)
+    def call(self, vectors, valid_mask):
+        weights = keras.ops.expand_dims(keras.ops.cast(valid_mask, vectors.dtype), axis=-1)
         count = keras.ops.maximum(keras.ops.sum(weights, axis=1), 1.0)
         highest = keras.ops.max(keras.ops.where(weights > 0, vectors, -np.inf), axis=1)
         highest = keras.ops.where(keras.ops.isfinite(highest), highest, 0.0)
         return keras.ops.concatenate([keras.ops.sum(vectors * weights, axis=1) / count, highest], axis=-1)
 
-    def compute_output_shape(self, vectors_shape, kept_shape):
+    def compute_output_shape(self, vectors_shape, valid_mask_shape):
         return (vectors_shape[0], 2 * vectors_shape[2])
 
 
@@ -56,7 +56,7 @@ def bilstm(word_vectors: np.ndarray, length: int, *, units: int, dropout: float)
     """
     ids = keras.Input((length,), dtype="int32", name="words")
     trimmed = Trim(name="trim")(ids)
-    kept = trimmed != 0
+    mask = trimmed != 0
     start = keras.initializers.Constant(word_vectors)
     vectors = keras.layers.Embedding(*word_vectors.shape, embeddings_initializer=start, name="embedding")(
         trimmed
@@ -64,6 +64,6 @@ def bilstm(word_vectors: np.ndarray, length: int, *, units: int, dropout: float)
     vectors = keras.layers.Dropout(dropout, name="embedding_dropout")(vectors)
     for number in (1, 2):
         lstm = keras.layers.LSTM(units, return_sequences=True)
-        vectors = keras.layers.Bidirectional(lstm, name=f"lstm{number}")(vectors, mask=kept)
+        vectors = keras.layers.Bidirectional(lstm, name=f"lstm{number}")(vectors, mask=mask)
         vectors = keras.layers.Dropout(dropout, name=f"lstm{number}_dropout")(vectors)
-    return keras.Model(ids, MeanMaxPool(name="features")(vectors, kept), name="bilstm")
+    return keras.Model(ids, MeanMaxPool(name="features")(vectors, mask), name="bilstm")

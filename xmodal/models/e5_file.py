@@ -153,10 +153,10 @@ def _require_tensors(tensors: dict[str, np.ndarray], sizes: Sizes) -> None:
 
 
 def _require(tensors: dict[str, np.ndarray], name: str, kind: np.dtype, size: int) -> None:
-    found = tensors.get(name)
-    if found is None or found.dtype != kind or len(found) != size:
+    tensor = tensors.get(name)
+    if tensor is None or tensor.dtype != kind or len(tensor) != size:
         raise ValueError(f"The file must have {size} of {kind} as {name!r}.")
-    if not np.isfinite(found["scale"] if kind == BLOCK else found).all():
+    if not np.isfinite(tensor["scale"] if kind == BLOCK else tensor).all():
         raise ValueError(f"The weights of {name!r} are not finite.")
 
 

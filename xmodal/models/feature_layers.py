@@ -47,7 +47,7 @@ def default_features(model: keras.Model) -> tuple[str, ...]:
             before = richest.get(source.shape[1])
             if before is None or source.shape[-1] > before.shape[-1]:
                 richest[source.shape[1]] = source
-    inner = tuple(makers[id(richest[side])].name for side in sorted(richest, reverse=True))
+    inner = tuple(makers[id(richest[size])].name for size in sorted(richest, reverse=True))
     return (*inner[1 - LEVELS :], *ends)
 
 

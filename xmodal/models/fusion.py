@@ -44,7 +44,7 @@ class FusionSettings:
 
 @keras.saving.register_keras_serializable("xmodal")
 class Placeholder(keras.layers.Layer):
-    """Vectors (B, ..., D), and one that is learned (D,) in the place of those of a missing side."""
+    """Vectors (B, ..., D); a learned vector (D,) stands in for those of a missing modality."""
 
     def build(self, vectors_shape, present_shape):
         """Makes the vector."""
@@ -72,7 +72,7 @@ class Positions(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("xmodal")
 class Gate(keras.layers.Layer):
-    """Scores of the two sides (B, 2) -> their weights (B, 2), which sum to 1; a missing side has none."""
+    """Scores of both modalities (B, 2) -> weights (B, 2), which sum to 1; a missing modality has none."""
 
     def __init__(self, dtype="float32", **kwargs):
         super().__init__(dtype=dtype, **kwargs)
@@ -87,7 +87,7 @@ class Gate(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("xmodal")
 class LateSum(keras.layers.Layer):
-    """log P(c|image) + log P(c|text) - log P(c), each side calibrated; without a side, the other alone.
+    """log P(c|image) + log P(c|text) - log P(c), each calibrated; without one, the other alone.
 
     By Bayes' rule these are the log probabilities given both, up to a constant, where image and text are
     independent within a class.
@@ -110,8 +110,8 @@ class LateSum(keras.layers.Layer):
 
     def call(self, image_logits, text_logits, has_image, has_text):
         scores = keras.ops.zeros_like(image_logits) + self._log_prior
-        sides = ((image_logits, has_image), (text_logits, has_text))
-        for (logits, there), temperature in zip(sides, self._temperatures, strict=True):
+        evidences = ((image_logits, has_image), (text_logits, has_text))
+        for (logits, there), temperature in zip(evidences, self._temperatures, strict=True):
             evidence = keras.ops.log_softmax(logits / temperature) - self._log_prior
             scores += keras.ops.expand_dims(there, 1) * evidence
         return scores
@@ -121,8 +121,8 @@ class LateSum(keras.layers.Layer):
 
 
 @dataclass(frozen=True)
-class Sides:
-    """The trained models of both sides, for a way that adds nothing to be trained.
+class UnimodalModels:
+    """The trained models of both modalities, for a way that adds nothing to be trained.
 
     Attributes:
         image, text: as `fusion_model` builds "image_only" and "text_only".
@@ -136,36 +136,36 @@ class Sides:
     prior: np.ndarray
 
 
-def fusion_model(name: str, settings: FusionSettings, sides: Sides | None = None) -> keras.Model:
+def fusion_model(name: str, settings: FusionSettings, unimodal: UnimodalModels | None = None) -> keras.Model:
     """Builds a model of pairs, with the scorer on what its builder gives.
 
     Args:
         name: "image_only", "text_only", or "fused_" and a key of `FUSIONS`.
         settings: what it reads and how large it is.
-        sides: for a model that `reads_sides`.
+        unimodal: for a model that `needs_unimodal_models`.
 
     Returns:
-        A model: a dict of its `inputs_of` -> logits (B, C); of one that reads sides, log probabilities up to
-        a constant.
+        A model: a dict of its `inputs_of` -> logits (B, C); of one that needs `unimodal`, log probabilities
+        up to a constant.
     """
     shapes = {part: sample.shape[1:] for part, sample in settings.samples.items()}
     # Texts of one batch are as long as the longest of them.
     shapes |= {"tokens": (None, *shapes["text"]), "token_mask": (None,), "has_image": (), "has_text": ()}
     inputs = {part: keras.Input(shapes[part], name=part) for part in inputs_of(name)}
-    if reads_sides(name):
-        return keras.Model(inputs, _builder(name)(**inputs, sides=sides), name=name)
+    if needs_unimodal_models(name):
+        return keras.Model(inputs, _builder(name)(**inputs, unimodal=unimodal), name=name)
     scorer = Scorer(settings.texts.vectors, settings.texts.targets, settings.scale, name="scorer")
     return keras.Model(inputs, scorer(_builder(name)(**inputs, settings=settings)), name=name)
 
 
 def inputs_of(name: str) -> tuple[str, ...]:
     """Returns what a model reads, by its name."""
-    return tuple(part for part in _parameters(name) if part not in ("settings", "sides"))
+    return tuple(part for part in _parameters(name) if part not in ("settings", "unimodal"))
 
 
-def reads_sides(name: str) -> bool:
-    """Tells whether a model consists of the trained models of both sides, and is not trained itself."""
-    return "sides" in _parameters(name)
+def needs_unimodal_models(name: str) -> bool:
+    """Tells whether a model consists of the trained models of both modalities, and is not trained itself."""
+    return "unimodal" in _parameters(name)
 
 
 def note_of(name: str) -> str:
@@ -187,16 +187,16 @@ def gate_model(gated: keras.Model) -> keras.Model:
     return keras.Model(gated.input, gated.get_layer("gate").output, name="gate")
 
 
-def _side(name: str, vectors: keras.KerasTensor, settings: FusionSettings) -> keras.KerasTensor:
+def _hidden(name: str, vectors: keras.KerasTensor, settings: FusionSettings) -> keras.KerasTensor:
     """Pooled features of one side (B, D) -> hidden ones (B, units)."""
     vectors = standardising(settings.samples[name], name=f"{name}_standardised")(vectors)
     vectors = keras.layers.Dropout(settings.dropout, name=f"{name}_dropout")(vectors)
     return keras.layers.Dense(settings.units, activation="relu", name=f"{name}_side")(vectors)
 
 
-def _both_sides(image, text, has_image, has_text, settings: FusionSettings) -> list[keras.KerasTensor]:
+def _hidden_modalities(image, text, has_image, has_text, settings: FusionSettings) -> list[keras.KerasTensor]:
     return [
-        Placeholder(name=f"no_{name}")(_side(name, vectors, settings), there)
+        Placeholder(name=f"no_{name}")(_hidden(name, vectors, settings), there)
         for name, vectors, there in (("image", image, has_image), ("text", text, has_text))
     ]
 
@@ -209,23 +209,23 @@ def _joined(parts: list[keras.KerasTensor], settings: FusionSettings) -> keras.K
 
 def image_only(image, settings: FusionSettings) -> keras.KerasTensor:
     """The scorer on the trunk's pooled features."""
-    return _side("image", image, settings)
+    return _hidden("image", image, settings)
 
 
 def text_only(text, settings: FusionSettings) -> keras.KerasTensor:
     """The scorer on BERT's sentence vector."""
-    return _side("text", text, settings)
+    return _hidden("text", text, settings)
 
 
 def early(image, text, has_image, has_text, settings: FusionSettings) -> keras.KerasTensor:
     """The scorer on both, joined."""
-    return _joined(_both_sides(image, text, has_image, has_text, settings), settings)
+    return _joined(_hidden_modalities(image, text, has_image, has_text, settings), settings)
 
 
-def late(image, text, has_image, has_text, sides: Sides) -> keras.KerasTensor:
-    """Calibrated log probabilities of both sides, added up; nothing is trained."""
-    logits = sides.image({"image": image}), sides.text({"text": text})
-    return LateSum(sides.temperatures, sides.prior, name="sum")(*logits, has_image, has_text)
+def late(image, text, has_image, has_text, unimodal: UnimodalModels) -> keras.KerasTensor:
+    """Calibrated log probabilities of both modalities, added up; nothing is trained."""
+    logits = unimodal.image({"image": image}), unimodal.text({"text": text})
+    return LateSum(unimodal.temperatures, unimodal.prior, name="sum")(*logits, has_image, has_text)
 
 
 def gated(image, text, has_image, has_text, settings: FusionSettings) -> keras.KerasTensor:
@@ -233,7 +233,7 @@ def gated(image, text, has_image, has_text, settings: FusionSettings) -> keras.K
 
     The gated unit of Arevalo et al. 2017 (arXiv:1702.01992), with one weight a side and example.
     """
-    image, text = _both_sides(image, text, has_image, has_text, settings)
+    image, text = _hidden_modalities(image, text, has_image, has_text, settings)
     seen = keras.layers.Concatenate(name="joined")([image, text])
     seen = keras.layers.Dense(settings.units // 4, activation="relu", name="gate_hidden")(seen)
     scores = keras.layers.Dense(2, name="gate_scores")(seen)
@@ -254,12 +254,12 @@ def attention(
     seen = keras.layers.Concatenate(axis=1, name="picture")([whole, indices])
     seen = Placeholder(name="no_image")(seen, has_image)
     # A missing text has one token: the placeholder.
-    said = Placeholder(name="no_text")(_projected("tokens", tokens, settings), has_text)
-    seen, said = (
-        _looking("image", seen, said, settings, token_mask[:, None, :] > 0.5),
-        _looking("text", said, seen, settings),
+    words = Placeholder(name="no_text")(_projected("tokens", tokens, settings), has_text)
+    seen, words = (
+        _looking("image", seen, words, settings, token_mask[:, None, :] > 0.5),
+        _looking("text", words, seen, settings),
     )
-    pooled = MeanPool(name="tokens_pool")(said, token_mask)
+    pooled = MeanPool(name="tokens_pool")(words, token_mask)
     average = keras.layers.GlobalAveragePooling1D(name="regions_pool")(seen)
     return _joined([seen[:, 0], average, pooled], settings)
 
@@ -272,13 +272,13 @@ def _projected(name: str, vectors: keras.KerasTensor, settings: FusionSettings) 
 
 def _looking(name: str, query, value, settings: FusionSettings, mask=None) -> keras.KerasTensor:
     attention = keras.layers.MultiHeadAttention(HEADS, settings.units // HEADS, name=f"{name}_attention")
-    found = attention(query, value, attention_mask=mask)
-    return keras.layers.LayerNormalization(name=f"{name}_normal")(query + found)
+    attended = attention(query, value, attention_mask=mask)
+    return keras.layers.LayerNormalization(name=f"{name}_normal")(query + attended)
 
 
 # Name -> the builder of a model of one side.
 ALONE: dict[str, Callable[..., keras.KerasTensor]] = {"image_only": image_only, "text_only": text_only}
-# What --fusion names -> the builder of a model of both; it takes `sides` for `settings` when nothing of
+# What --fusion names -> the builder of a model of both; it takes `unimodal` for `settings` when nothing of
 # it is trained.
 FUSIONS: dict[str, Callable[..., keras.KerasTensor]] = {
     "early": early,

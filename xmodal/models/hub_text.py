@@ -44,11 +44,11 @@ class PadTo(keras.layers.Layer):
 class CutTo(keras.layers.Layer):
     """Vectors (B, L, D) and a mask (B, T) -> the first T vectors of each row (B, T, D)."""
 
-    def call(self, vectors, kept):
-        return vectors[:, : keras.ops.shape(kept)[1]]
+    def call(self, vectors, valid_mask):
+        return vectors[:, : keras.ops.shape(valid_mask)[1]]
 
-    def compute_output_shape(self, vectors_shape, kept_shape):
-        return (vectors_shape[0], kept_shape[1], vectors_shape[2])
+    def compute_output_shape(self, vectors_shape, valid_mask_shape):
+        return (vectors_shape[0], valid_mask_shape[1], vectors_shape[2])
 
 
 def load_encoder(preset: str) -> tuple[keras.Model, keras.layers.Layer]:

@@ -186,12 +186,12 @@ def _give_efficientnet_lite0(model: keras.Model, folder: Path) -> None:
 
 
 def _layer(model: keras.Model, name: str, flag: str = "features") -> keras.Operation:
-    found = {each.name: each for each in operations(model) if len(tensor_made(each).shape) in (3, 4)}
-    if name not in found:
+    by_name = {each.name: each for each in operations(model) if len(tensor_made(each).shape) in (3, 4)}
+    if name not in by_name:
         raise UserError(
-            f"`{flag}={name}` is no layer of {model.name!r} with feature maps", nearest(name, found)
+            f"`{flag}={name}` is no layer of {model.name!r} with feature maps", nearest(name, by_name)
         )
-    return found[name]
+    return by_name[name]
 
 
 def _efficientnet_lite0(image_size: int) -> keras.Model:

@@ -34,12 +34,12 @@ from xmodal.models.trainable import _is_multilingual_table, set_trainable
 class MeanPool(keras.layers.Layer):
     """The mean of token vectors (B, T, D) over the tokens that are to be kept (B, T) -> (B, D)."""
 
-    def call(self, vectors, kept):
-        weights = keras.ops.expand_dims(keras.ops.cast(kept, vectors.dtype), axis=-1)
+    def call(self, vectors, valid_mask):
+        weights = keras.ops.expand_dims(keras.ops.cast(valid_mask, vectors.dtype), axis=-1)
         count = keras.ops.maximum(keras.ops.sum(weights, axis=1), 1.0)
         return keras.ops.sum(vectors * weights, axis=1) / count
 
-    def compute_output_shape(self, vectors_shape, kept_shape):
+    def compute_output_shape(self, vectors_shape, valid_mask_shape):
         return (vectors_shape[0], vectors_shape[2])
 
 

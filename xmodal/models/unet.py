@@ -102,15 +102,15 @@ def unet(
     condition = _condition(time, text)
     maps = UnitSize(dtype="float32", name="unit_size")(image, time)
     maps = keras.layers.Conv2D(widths[0], max(3, patch), strides=patch, padding="same", name="patches")(maps)
-    kept = []
+    skips = []
     for level, width in enumerate(widths):
         if level:
             maps = keras.layers.Conv2D(width, 3, strides=2, padding="same", name=f"down{level}")(maps)
         maps = _block(maps, width, condition, f"encoder{level}")
-        kept.append(maps)
+        skips.append(maps)
     maps = _block(maps, widths[-1], condition, "middle")
     for level, width in reversed(list(enumerate(widths))):
-        maps = keras.layers.Concatenate(name=f"join{level}")([maps, kept[level]])
+        maps = keras.layers.Concatenate(name=f"join{level}")([maps, skips[level]])
         maps = _block(maps, width, condition, f"decoder{level}")
         if level:
             maps = keras.layers.UpSampling2D(name=f"double{level}")(maps)
@@ -129,11 +129,11 @@ def unet(
 
 
 def _condition(time: keras.KerasTensor, text: keras.KerasTensor) -> keras.KerasTensor:
-    told = keras.layers.Dense(CONDITION, name="time_dense")(TimeFeatures(name="time_features")(time))
+    time_vector = keras.layers.Dense(CONDITION, name="time_dense")(TimeFeatures(name="time_features")(time))
     # Numbers of about the size 1, as layers are made for.
-    asked = keras.layers.Rescaling(text.shape[-1] ** 0.5, name="text_size")(text)
-    asked = keras.layers.Dense(CONDITION, activation="silu", name="text_hidden")(asked)
-    both = keras.layers.Add()([told, keras.layers.Dense(CONDITION, name="text_dense")(asked)])
+    text_vector = keras.layers.Rescaling(text.shape[-1] ** 0.5, name="text_size")(text)
+    text_vector = keras.layers.Dense(CONDITION, activation="silu", name="text_hidden")(text_vector)
+    both = keras.layers.Add()([time_vector, keras.layers.Dense(CONDITION, name="text_dense")(text_vector)])
     both = keras.layers.Dense(CONDITION, name="condition")(keras.layers.Activation("silu")(both))
     return keras.layers.Activation("silu")(both)
 

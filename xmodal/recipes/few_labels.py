@@ -58,9 +58,9 @@ def learning_curve(
 
     curve = []
     for count in filter(None, shots):
-        drawn = [_draw(labels["train"], count, seed + number) for number in range(draws)]
-        without = np.stack([right(shown, {"offsets": (0.0,)}) for shown in drawn]).astype(float)
-        names = np.stack([right(shown, {}) for shown in drawn]).astype(float)
+        samples = [_draw(labels["train"], count, seed + number) for number in range(draws)]
+        without = np.stack([right(shown, {"offsets": (0.0,)}) for shown in samples]).astype(float)
+        names = np.stack([right(shown, {}) for shown in samples]).astype(float)
         curve.append(Shots(count, mean_of(without), mean_of(names), mean_of(names - without)))
     return curve
 
@@ -94,7 +94,7 @@ def shots_plot(curve: Sequence[Shots], without_labels: float) -> report.Plot:
 
 
 def _series(name: str, x: tuple[float, ...], means: Sequence[Mean]) -> report.Series:
-    bounds = [tuple(100 * mean.ci95[side] for mean in means) for side in (0, 1)]
+    bounds = [tuple(100 * mean.ci95[bound] for mean in means) for bound in (0, 1)]
     return report.Series(name, x, tuple(100 * mean.value for mean in means), *bounds)
 
 

@@ -152,8 +152,8 @@ def image_worth(
         right = {
             name: known[name]
             if not count and name in known
-            else _right(session, data, learned, positions, kept, f"{name} transfer, {count} a class")
-            for name, kept in features.items()
+            else _right(session, data, learned, positions, matrix, f"{name} transfer, {count} a class")
+            for name, matrix in features.items()
         }
         amounts.append(Worth(count, len(positions), right["with"], right["without"]))
     return amounts

@@ -40,7 +40,7 @@ def checked_encoder(session: Session, preset: str) -> TextEncoder:
     return encoder
 
 
-def told_reading(session: Session, encoder: TextEncoder, texts: Iterable[str]) -> Facts:
+def report_reading(session: Session, encoder: TextEncoder, texts: Iterable[str]) -> Facts:
     """Returns what is cut of texts (N,), and what of them is not known, and says it where it is much.
 
     Args:
@@ -48,16 +48,16 @@ def told_reading(session: Session, encoder: TextEncoder, texts: Iterable[str]) -
         encoder: what reads them, with the limit of --sequence_length.
         texts: N of them.
     """
-    return told(session, reading_facts(encoder, texts, session.config.text.sequence_length))
+    return _report(session, reading_facts(encoder, texts, session.config.text.sequence_length))
 
 
-def told_words(session: Session, numbered: Numbered) -> Facts:
+def report_word_ids(session: Session, numbered: Numbered) -> Facts:
     """Returns the same of test documents that are read word by word, by a vocabulary of their own."""
     unknown = (numbered.ids == UNKNOWN_WORD).sum() / numbered.lengths.sum()
-    return told(session, {WORDS_CUT: numbered.cut / len(numbered), WORDS_UNKNOWN: float(unknown)})
+    return _report(session, {WORDS_CUT: numbered.cut / len(numbered), WORDS_UNKNOWN: float(unknown)})
 
 
-def told(session: Session, shares: Mapping[str, float]) -> Facts:
+def _report(session: Session, shares: Mapping[str, float]) -> Facts:
     """Returns shares as facts, and says those that are large, with what helps."""
     for fact, share in shares.items():
         if share > MUCH:

@@ -84,7 +84,7 @@ def tried_by_name(tried: Mapping[str, Sequence[Attempt]], caption: str = TRIED) 
 
 
 def _tried(item: Attempt) -> tuple[str | int | float, ...]:
-    return (f"{item.rate:g}", item.passes, item.kept["val_loss"], item.kept["val_accuracy"])
+    return (f"{item.rate:g}", item.passes, item.best["val_loss"], item.best["val_accuracy"])
 
 
 def _row(item: Worth) -> tuple[str, ...]:

@@ -80,5 +80,5 @@ def record(run: Run, path: Path, wall_seconds: float, *, overwrite: bool = False
         UserError: when something else stands there; when there is no space, or no permission to write.
     """
     flags = run.flags.splitlines()
-    told = {**metrics(run), "flags": flags, "commit": commit(), "wall_seconds": wall_seconds}
-    write_json(path, told, RECORD, overwrite=overwrite)
+    record = {**metrics(run), "flags": flags, "commit": commit(), "wall_seconds": wall_seconds}
+    write_json(path, record, RECORD, overwrite=overwrite)

@@ -55,8 +55,8 @@ class EpochWriter:
             epoch: an entry of `History.epochs`.
         """
         number = int(epoch["epoch"])
-        told = {name: float(value) for name, value in epoch.items()}
-        self.epochs[stage, number] = {"stage": stage, **told, "epoch": number}
+        numbers = {name: float(value) for name, value in epoch.items()}
+        self.epochs[stage, number] = {"stage": stage, **numbers, "epoch": number}
         write_lines(self.epochs, self._folder)
         for name, prefix in CURVES.items():
             self._write_curves(name, prefix, stage, epoch)
@@ -100,7 +100,7 @@ def write_lines(epochs: Epochs, folder: Path) -> None:
 
 def epoch_line(stage: str, epoch: Mapping[str, float]) -> str:
     """Returns a line about an epoch, such as "images, epoch 2: loss 0.12, accuracy 97.5%, 3.1 s"."""
-    told = [
+    values = [
         f"{words} {epoch[name]:.1%}" if name.endswith("accuracy") else f"{words} {epoch[name]:.3g}"
         for name, words in (
             ("loss", "loss"),
@@ -110,4 +110,6 @@ def epoch_line(stage: str, epoch: Mapping[str, float]) -> str:
         )
         if name in epoch
     ]
-    return f"{printable(stage)}, epoch {int(epoch['epoch']) + 1}: {', '.join(told)}, {epoch['seconds']:.1f} s"
+    return (
+        f"{printable(stage)}, epoch {int(epoch['epoch']) + 1}: {', '.join(values)}, {epoch['seconds']:.1f} s"
+    )

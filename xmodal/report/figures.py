@@ -198,8 +198,8 @@ def intervals(results: Sequence[Result]) -> str:
         axes.spines["left"].set_visible(False)
         axes.grid(visible=False, axis="y")
         axes.set_xlabel("accuracy in %, with 95% interval")
-        told = "; ".join(f"{result.name} {percent(result.accuracy, result.n)}" for result in results)
-        return _svg(figure, f"Accuracies with their 95% intervals: {told}")
+        accuracies = "; ".join(f"{result.name} {percent(result.accuracy, result.n)}" for result in results)
+        return _svg(figure, f"Accuracies with their 95% intervals: {accuracies}")
 
 
 def calibration(result: Result) -> str:
@@ -372,7 +372,7 @@ def _svg(figure: Figure, label: str) -> str:
         drawing = drawing.replace(colour, of_page)
     # Names such as axes_1 would stand in the page once for each plot.
     named = set(re.findall(r"#([\w.-]+)", drawing))
-    drawing = re.sub(r' id="([^"]*)"', lambda found: found[0] if found[1] in named else "", drawing)
+    drawing = re.sub(r' id="([^"]*)"', lambda match: match[0] if match[1] in named else "", drawing)
     alternative = escape(printable(label))
     return drawing.replace("<svg ", f'<svg role="img" aria-label="{alternative}" ', 1).strip()
 

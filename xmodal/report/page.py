@@ -78,8 +78,8 @@ def html(run: Run) -> str:
 
 def _when(run: Run) -> str:
     made = f"{datetime.now(UTC):%d %B %Y}".lstrip("0")
-    told = commit()
-    return f"{run.experiment}, seed {run.seed}, {made}" + (f", commit {told[:12]}" if told else "")
+    revision = commit()
+    return f"{run.experiment}, seed {run.seed}, {made}" + (f", commit {revision[:12]}" if revision else "")
 
 
 def _answer(run: Run) -> str:
@@ -101,13 +101,12 @@ def _answer(run: Run) -> str:
 
 
 def _headline(result: Result) -> str:
-    told = (
+    details = (
         f"of {result.n:,} answered rightly by <code>{markup.text(result.name)}</code> "
         f"(95% interval {interval(result.ci95, result.n)})"
     )
-    return (
-        f'<p class="headline"><strong>{percent(result.accuracy, result.n)}</strong> <span>{told}</span></p>'
-    )
+    share = percent(result.accuracy, result.n)
+    return f'<p class="headline"><strong>{share}</strong> <span>{details}</span></p>'
 
 
 def _results(run: Run) -> str:
@@ -252,12 +251,12 @@ def _precision_over_recall(result: Result) -> Series:
 
 
 def _training(history: History) -> str:
-    drawn = "\n".join(filter(None, (figures.curve(history, each) for each in ("loss", "accuracy"))))
-    if not drawn and not history.diverged:
+    curves = "\n".join(filter(None, (figures.curve(history, each) for each in ("loss", "accuracy"))))
+    if not curves and not history.diverged:
         return ""
     title = markup.text(capitalized(history.stage))
     return (
-        f'<h3>{title}</h3>\n<figure>\n<div class="plots">\n{drawn}\n</div>\n'
+        f'<h3>{title}</h3>\n<figure>\n<div class="plots">\n{curves}\n</div>\n'
         f"<figcaption>{markup.text(_format_history(history))}</figcaption>\n</figure>"
     )
 
@@ -297,12 +296,12 @@ def _transfer(report: TransferReport) -> str:
         f"{report.source_model} to {report.target_model}, growth: {report.growth}; digests cut to 12 digits"
     )
     left_out, settings = report.unmatched_source, report.different_settings
-    told = {"Not taken over from the source": left_out, "Settings differ": settings}
+    lists = {"Not taken over from the source": left_out, "Settings differ": settings}
     return "\n".join(
         [
             markup.paragraph(_difference(report)),
             markup.table(caption, head, rows, numbers=("parameters",), stressed=report.names("grown")),
-            *(markup.paragraph(f"{what}: {', '.join(names)}.") for what, names in told.items() if names),
+            *(markup.paragraph(f"{what}: {', '.join(names)}.") for what, names in lists.items() if names),
         ]
     )
 
@@ -314,16 +313,16 @@ def _difference(report: TransferReport) -> str:
         for action in ("copied", "grown", "left")
         if any(layer.action == action for layer in report.layers)
     ]
-    told = ", ".join(counts) + ". "
+    summary = ", ".join(counts) + ". "
     if report.max_abs_difference is None:
-        return told + "The outputs of both networks were not compared."
+        return summary + "The outputs of both networks were not compared."
     if report.max_abs_difference == 0.0:
         return (
-            told + f"At the start {report.target_model} gave exactly the output of {report.source_model}: "
+            summary + f"At the start {report.target_model} gave exactly the output of {report.source_model}: "
             "the largest difference on a batch was 0.0."
         )
     return (
-        told
+        summary
         + f"At the start the output of {report.target_model} differed from that of {report.source_model} "
         f"by at most {report.max_abs_difference:.3g} on a batch."
     )

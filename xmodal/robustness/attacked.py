@@ -32,7 +32,10 @@ class AttackResult:
 
     def worst(self) -> dict[str, np.ndarray]:
         """Returns what is answered under the largest budget of each kind, by the kind and the budget."""
-        return {f"{kind} {[*found][-1]}": [*found.values()][-1] for kind, found in self.changed.items()}
+        return {
+            f"{kind} {[*by_strength][-1]}": [*by_strength.values()][-1]
+            for kind, by_strength in self.changed.items()
+        }
 
 
 def attacked_examples(size: int, count: int, seed: int) -> np.ndarray:
@@ -72,8 +75,8 @@ def attack_table(attacked: Mapping[str, AttackResult], unit: str) -> report.Tabl
     rows = [_row("as they are", [item.clean for item in attacked.values()])]
     rows += [
         _row(f"{kind} {budget}", [item.changed[kind][budget] for item in attacked.values()])
-        for kind, found in first.changed.items()
-        for budget in found
+        for kind, by_strength in first.changed.items()
+        for budget in by_strength
     ]
     caption = f"Accuracy on {len(first.clean):,} test {unit}, as they are and changed to mislead"
     return report.Table(caption, tuple(head), tuple(rows))

@@ -101,10 +101,10 @@ def attack_documents(
         kind: mislead(read, texts, labels, ranked, forms, share=share) for kind, forms in searches.items()
     }
     changed = {
-        kind: {f"at most {100 * most:.3g}% of them": found.right(most) for most in config.changed_words}
-        for kind, found in misled.items()
+        kind: {f"at most {100 * most:.3g}% of them": attack.right(most) for most in config.changed_words}
+        for kind, attack in misled.items()
     }
-    shown = tuple(row for kind, found in misled.items() for row in _shown(kind, found, ids))
+    shown = tuple(row for kind, attack in misled.items() for row in _shown(kind, attack, ids))
     return AttackResult(right(texts), {"typing noise": noise} | changed, shown)
 
 
@@ -137,10 +137,10 @@ def ranked_words(
     """
     cut = [pieces_of(text) for text in texts]
     indices = [words_of(pieces)[:max_words] for pieces in cut]
-    asked = [(document, index) for document, own in enumerate(indices) for index in own]
+    positions = [(document, index) for document, own in enumerate(indices) for index in own]
     left: dict[int, list[float]] = {document: [] for document in range(len(cut))}
-    for start in range(0, len(asked), batch):
-        part = asked[start : start + batch]
+    for start in range(0, len(positions), batch):
+        part = positions[start : start + batch]
         probabilities = read([_with(cut[document], index, "") for document, index in part])
         for (document, _), row in zip(part, probabilities, strict=True):
             left[document].append(row[labels[document]])
@@ -184,20 +184,22 @@ def mislead(
     live = np.flatnonzero(changed < 0).tolist()
     while live:
         tried = {document: _next_forms(cut[document], queues[document], forms) for document in live}
-        tried = {document: found for document, found in tried.items() if found}
+        tried = {document: candidates for document, candidates in tried.items() if candidates}
         if not tried:
             break
-        asked = [
-            _with(cut[document], index, form) for document, found in tried.items() for index, form in found
+        batch = [
+            _with(cut[document], index, form)
+            for document, candidates in tried.items()
+            for index, form in candidates
         ]
-        answers = read(asked)
+        answers = read(batch)
         live, start = [], 0
-        for document, found in tried.items():
-            part = answers[start : start + len(found)]
-            start += len(found)
+        for document, candidates in tried.items():
+            part = answers[start : start + len(candidates)]
+            start += len(candidates)
             best = int(part[:, labels[document]].argmin())
             if part[best, labels[document]] < left[document]:
-                index, form = found[best]
+                index, form = candidates[best]
                 edits[document].append((cut[document][index], form))
                 cut[document][index] = form
                 left[document] = part[best, labels[document]]
@@ -279,22 +281,22 @@ def _with(pieces: list[str], index: int, form: str) -> str:
 def _next_forms(pieces: list[str], queue, forms: Forms) -> list[tuple[int, str]]:
     """Returns the forms of the next word that has any, with its place; none when the words are used up."""
     for index in queue:
-        found = [(int(index), form) for form in forms(pieces[index])]
-        if found:
-            return found
+        candidates = [(int(index), form) for form in forms(pieces[index])]
+        if candidates:
+            return candidates
     return []
 
 
-def _shown(kind: str, found: WordAttack, ids: Sequence[str]) -> list[tuple[str, int, str, str]]:
+def _shown(kind: str, attack: WordAttack, ids: Sequence[str]) -> list[tuple[str, int, str, str]]:
     """Returns rows about the documents that the fewest changes misled."""
-    wrong = np.flatnonzero(found.changed > 0)
-    order = wrong[np.argsort(found.changed[wrong], kind="stable")][:SHOWN_EXAMPLES]
+    wrong = np.flatnonzero(attack.changed > 0)
+    order = wrong[np.argsort(attack.changed[wrong], kind="stable")][:SHOWN_EXAMPLES]
     return [
         (
             ids[index],
-            int(found.words[index]),
+            int(attack.words[index]),
             kind.rstrip(","),
-            ", ".join(f"{word}: {form}" for word, form in found.edits[index]),
+            ", ".join(f"{word}: {form}" for word, form in attack.edits[index]),
         )
         for index in order.tolist()
     ]

@@ -56,7 +56,7 @@ class Begun:
 
 
 @contextmanager
-def held(folder: Path, flagfile: str, *, overwrite: bool, restart: bool) -> Iterator[None]:
+def lock_run_folder(folder: Path, flagfile: str, *, overwrite: bool, restart: bool) -> Iterator[None]:
     """Holds a folder for a run that the block takes to its end; arguments as `begin` takes them.
 
     A new run that is refused before it has kept anything leaves nothing.
@@ -218,8 +218,8 @@ def _read(folder: Path) -> Begun | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError) as error:
-        told = (folder / "metrics.json").exists()
-        remedy = "add `overwrite` to replace what is there" if told else "add `restart` to begin anew"
+        finished = (folder / "metrics.json").exists()
+        remedy = "add `overwrite` to replace what is there" if finished else "add `restart` to begin anew"
         raise UserError(f"{str(record)!r} is broken ({error})", remedy) from error
 
 

@@ -107,8 +107,8 @@ def _drawing(
     def draw(number: tf.Tensor, rows: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         size = tf.shape(rows["label"])[0]
         seeds = [tf.random.fold_in(seed, 4 * number + part, alg="philox") for part in range(4)]
-        drawn = tf.random.stateless_uniform((2, size), seeds[0], alg="philox")
-        index = tf.cast(drawn[0] * table.shape[1], tf.int32)
+        uniform = tf.random.stateless_uniform((2, size), seeds[0], alg="philox")
+        index = tf.cast(uniform[0] * table.shape[1], tf.int32)
         caption = tf.gather(table, rows["label"])
         caption = tf.gather(caption, tf.minimum(index, table.shape[1] - 1), batch_dims=1)
         logits = tf.random.stateless_normal((size,), seeds[1], alg="philox")
@@ -116,7 +116,7 @@ def _drawing(
             "time": tf.sigmoid(TIMES[0] + TIMES[1] * logits),
             "noise": tf.random.stateless_normal((size, *shape), seeds[2], alg="philox"),
             "caption": caption,
-            "conditional": tf.cast(drawn[1] >= unconditional, tf.float32),
+            "conditional": tf.cast(uniform[1] >= unconditional, tf.float32),
         }
 
     return draw
@@ -258,10 +258,10 @@ def generate_images(
     pictures = []
     for first in starts:
         part = slice(first, first + batch_size)
-        images, asked = noise[part], tf.constant(texts[part])
+        images, condition = noise[part], tf.constant(texts[part])
         for start, end in steps.few(pairwise(times)):
             images = sampler_step(
-                images, asked, tf.constant(start), tf.constant(end), tf.constant(sampling.guidance)
+                images, condition, tf.constant(start), tf.constant(end), tf.constant(sampling.guidance)
             )
             bar.add(1)
         pictures.append(as_pixels(images).numpy())

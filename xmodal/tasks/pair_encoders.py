@@ -81,10 +81,10 @@ class EncodedSplit(Labelled):
         """Returns the same pairs with these sides (N,) and no others."""
         return replace(self, has_image=has_image, has_text=has_text)
 
-    def only(self, side: str) -> "EncodedSplit":
+    def only(self, modality: str) -> "EncodedSplit":
         """Returns the same pairs with their "image" or their "text" alone."""
         none = np.zeros(len(self), bool)
-        return self.showing(*((self.has_image, none) if side == "image" else (none, self.has_text)))
+        return self.showing(*((self.has_image, none) if modality == "image" else (none, self.has_text)))
 
     def take(self, positions: np.ndarray) -> "EncodedSplit":
         """Returns the pairs at some positions (n,)."""
@@ -97,9 +97,9 @@ def samples(encoders: Encoders, split: EncodedSplit) -> dict[str, np.ndarray]:
     """Returns some of what fusion models read of each side, as `fusion.FusionSettings` takes it."""
     images = image_parts(split.views[0][:-1][:SAMPLE], encoders.map_shape)
     row = split.text_row[split.has_text][:SAMPLE]
-    said, mask = tf.gather(split.texts, row), tf.gather(split.token_mask, row)
-    tokens = tf.boolean_mask(said[:, 1:], mask > 0)[:SAMPLE]
-    parts = {**images, "text": said[:, 0], "tokens": tokens}
+    words, mask = tf.gather(split.texts, row), tf.gather(split.token_mask, row)
+    tokens = tf.boolean_mask(words[:, 1:], mask > 0)[:SAMPLE]
+    parts = {**images, "text": words[:, 0], "tokens": tokens}
     return {name: part.numpy() for name, part in parts.items()}
 
 
@@ -139,8 +139,8 @@ def pair_batches(
         parts = {"has_image": columns["has_image"], "has_text": columns["has_text"]}
         if "image" in inputs:
             parts |= image_parts(tf.gather(rows, columns["image_row"]), encoders.map_shape)
-        said = tf.gather(split.texts, columns["text_row"])
-        parts |= {"text": said[:, 0], "tokens": said[:, 1:]}
+        tokens = tf.gather(split.texts, columns["text_row"])
+        parts |= {"text": tokens[:, 0], "tokens": tokens[:, 1:]}
         parts["token_mask"] = tf.gather(split.token_mask, columns["text_row"])
         ones = tf.ones_like(columns["has_image"])
         return {name: parts[name] for name in inputs}, columns["target"], ones

@@ -90,9 +90,9 @@ def class_texts(
                 f"the text encoder {(called or preset)!r} knows no word of the class name {name!r}",
                 "describe it in `class_descriptions`, rename it by `class_names` or change `text_encoder`",
             )
-    kept = [texts[index] for index in known]
-    require_told_apart(encoder, kept, targets[known], class_names, called or preset)
-    vectors = trainer.predict(encoder.model, array_batches(encoder.padded(kept), batch_size=64))
+    known_texts = [texts[index] for index in known]
+    require_told_apart(encoder, known_texts, targets[known], class_names, called or preset)
+    vectors = trainer.predict(encoder.model, array_batches(encoder.padded(known_texts), batch_size=64))
     return ClassTexts(vectors, targets[known])
 
 
@@ -134,7 +134,7 @@ def train_similarity_classifier(
 ) -> SimilarityClassifier:
     """Trains an encoder and the scorer, from random weights or with layers that were copied.
 
-    The weights of the best epoch are kept, by the loss on the validation examples of the classes.
+    The weights of the best epoch are known_texts, by the loss on the validation examples of the classes.
 
     Args:
         modality: what to learn from.

@@ -71,16 +71,16 @@ class TfIdf:
 
     def rows(self, texts: np.ndarray) -> dict[str, np.ndarray]:
         """Returns word (N, U) int32 and value (N, U) float32, with 0 where a text has fewer words."""
-        found = []
+        sparse_rows = []
         for start in range(0, len(texts), 512):
             dense = self.vectorization(tf.constant(list(texts[start : start + 512]), tf.string)).numpy()
             # The first one stands for all unknown words.
             dense[:, 0] = 0
             dense /= np.maximum(np.linalg.norm(dense, axis=1, keepdims=True), np.finfo(np.float32).tiny)
-            found += [(np.flatnonzero(row), row[np.flatnonzero(row)]) for row in dense]
-        most = max(1, *(len(words) for words, _ in found))
+            sparse_rows += [(np.flatnonzero(row), row[np.flatnonzero(row)]) for row in dense]
+        most = max(1, *(len(words) for words, _ in sparse_rows))
         word, value = np.zeros((len(texts), most), np.int32), np.zeros((len(texts), most), np.float32)
-        for index, (words, values) in enumerate(found):
+        for index, (words, values) in enumerate(sparse_rows):
             word[index, : len(words)], value[index, : len(words)] = words, values
         return {"word": word, "value": value}
 

@@ -101,8 +101,8 @@ def prepare_texts(
     prepare = _SCRUBBED if scrub else _CLEANED
 
     def read(part: list[bytes]) -> tuple[list[str], np.ndarray]:
-        found, counts = prepare(tf.constant(part, tf.string))
-        return [text.decode() for text in found.numpy()], counts.numpy()
+        counted, counts = prepare(tf.constant(part, tf.string))
+        return [text.decode() for text in counted.numpy()], counts.numpy()
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         done = list(pool.map(read, parts))
@@ -124,8 +124,8 @@ def _without_entities(texts: tf.Tensor) -> tf.Tensor:
     texts = tf.strings.regex_replace(texts, _OPEN, " ")
     pieces, entity = _pieces(texts, _ENTITY)
     indices = tf.where(entity)[:, 0]
-    found = tf.gather(pieces.flat_values, indices)
-    bare = tf.strings.regex_replace(found, r"^&(?:amp;)*([^;]*);?$", r"\1")
+    matched = tf.gather(pieces.flat_values, indices)
+    bare = tf.strings.regex_replace(matched, r"^&(?:amp;)*([^;]*);?$", r"\1")
     codes = tf.where(
         tf.strings.regex_full_match(bare, r"#\d+"),
         tf.strings.to_number(tf.strings.regex_replace(bare, r"^(?:#(\d+)|.*)$", r"0\1"), tf.int32),
@@ -135,8 +135,8 @@ def _without_entities(texts: tf.Tensor) -> tf.Tensor:
     valid = (codes > 31) & (codes < 0x110000) & ((codes < 0xD800) | (codes > 0xDFFF))
     characters = tf.strings.unicode_encode(tf.where(valid, codes, 32)[:, None], "UTF-8")
     # Escaped twice: what a document about HTML shows stays visible.
-    shown = tf.strings.regex_full_match(found, "&amp;.*") & tf.strings.regex_full_match(characters, "[<>&]")
-    decoded = tf.where(valid & ~shown, characters, tf.strings.regex_replace(found, "^&amp;", "&"))
+    shown = tf.strings.regex_full_match(matched, "&amp;.*") & tf.strings.regex_full_match(characters, "[<>&]")
+    decoded = tf.where(valid & ~shown, characters, tf.strings.regex_replace(matched, "^&amp;", "&"))
     flat = tf.tensor_scatter_nd_update(pieces.flat_values, indices[:, None], decoded)
     return tf.strings.reduce_join(pieces.with_flat_values(flat), axis=1)
 
@@ -195,20 +195,20 @@ def _replaced(texts: tf.Tensor, kind: Kind) -> tuple[tf.Tensor, tf.Tensor]:
         indices = tf.where(looked_at)[:, 0]
         candidates = tf.gather(pieces.flat_values, indices)
         whole = f"^({kind.before})(?:{kind.pattern})$"
-        found = tf.strings.regex_full_match(candidates, f"(?:{kind.before})(?:{kind.pattern})")
+        matches = tf.strings.regex_full_match(candidates, f"(?:{kind.before})(?:{kind.pattern})")
         if kind.unless:
-            found &= ~tf.strings.regex_full_match(candidates, kind.unless)
+            matches &= ~tf.strings.regex_full_match(candidates, kind.unless)
         if kind.check is not None:
             numbers = (
                 tf.strings.regex_replace(candidates, f"^(?:{kind.before})", "") if kind.before else candidates
             )
-            found &= kind.check(tf.where(found, numbers, ""))
+            matches &= kind.check(tf.where(matches, numbers, ""))
         marks = tf.strings.regex_replace(candidates, whole, rf"\1{kind.mark}") if kind.before else kind.mark
         flat = tf.tensor_scatter_nd_update(
-            pieces.flat_values, indices[:, None], tf.where(found, marks, candidates)
+            pieces.flat_values, indices[:, None], tf.where(matches, marks, candidates)
         )
         rows = tf.gather(pieces.value_rowids(), indices)
-        counts = tf.math.unsorted_segment_sum(tf.cast(found, tf.int32), rows, tf.size(texts))
+        counts = tf.math.unsorted_segment_sum(tf.cast(matches, tf.int32), rows, tf.size(texts))
         return tf.strings.reduce_join(pieces.with_flat_values(flat), axis=1), counts
 
 

@@ -77,10 +77,10 @@ def token_batches(
     size = len(order)
     labels = targets_of(labels, size)
     weights = np.ones(size, np.float32) if weights is None else weights.astype(np.float32)
-    held = tf.nest.map_structure(tf.convert_to_tensor, (tokens, labels, weights))
+    tensors = tf.nest.map_structure(tf.convert_to_tensor, (tokens, labels, weights))
 
     def take(index):
-        taken, label, weight = tf.nest.map_structure(lambda array: tf.gather(array, index), held)
+        taken, label, weight = tf.nest.map_structure(lambda array: tf.gather(array, index), tensors)
         longest = tf.reduce_max(tf.reduce_sum(tf.cast(taken["padding_mask"], tf.int32), axis=1))
         length = -(-longest // STEP) * STEP
         return {name: value[:, :length] for name, value in taken.items()}, label, weight

@@ -43,9 +43,9 @@ class Attempt(Generic[T]):
     trained: T
 
     @property
-    def kept(self) -> dict[str, float]:
+    def best(self) -> dict[str, float]:
         """val_loss and val_accuracy of the weights that were kept."""
-        return self.history.kept
+        return self.history.best
 
 
 def from_scratch(
@@ -95,7 +95,7 @@ def from_scratch(
 
 
 def _best(attempts: Sequence[Attempt[T]]) -> Attempt[T]:
-    return min(attempts, key=lambda attempt: attempt.kept["val_loss"])
+    return min(attempts, key=lambda attempt: attempt.best["val_loss"])
 
 
 def kept_seconds(seconds: float, name: str, trainer: Trainer) -> float:
@@ -118,8 +118,10 @@ def best_of_trainings(histories: Mapping[T, Sequence[History]]) -> T:
     """
 
     def merit(way: T) -> tuple[float, float]:
-        kept = [history.kept for history in histories[way]]
-        accuracy, loss = (np.mean([entry[name] for entry in kept]) for name in ("val_accuracy", "val_loss"))
+        best_epochs = [history.best for history in histories[way]]
+        accuracy, loss = (
+            np.mean([entry[name] for entry in best_epochs]) for name in ("val_accuracy", "val_loss")
+        )
         return float(accuracy), -float(loss)
 
     return max(histories, key=merit)

@@ -72,8 +72,8 @@ def outputs_streamed(
         return (call_fast(model, inputs, training=False, passing=passing),)
 
     # Keras tracks attributes that are set the usual way.
-    kept = model.__dict__.setdefault("_streamed_outputs", {}) if is_model else {}
-    return kept.setdefault((strategy, *(layer.name for layer in passing)), streamed(outputs, strategy))
+    functions = model.__dict__.setdefault("_streamed_outputs", {}) if is_model else {}
+    return functions.setdefault((strategy, *(layer.name for layer in passing)), streamed(outputs, strategy))
 
 
 def validator(

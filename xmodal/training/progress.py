@@ -111,8 +111,8 @@ def progress_state(progress: Progress, model, optimizer, stage: str, size: tuple
         # A wish to stop is not one of the process that goes on.
         "sums": progress.sums.numpy() * [1, 1, 1, 1, 0],
     }
-    held = {name: getattr(progress, name) for name in FACTS}
-    return State(arrays, {"stage": stage, "size": list(size), **held})
+    values = {name: getattr(progress, name) for name in FACTS}
+    return State(arrays, {"stage": stage, "size": list(size), **values})
 
 
 def take_progress(state: State, model, optimizer, strategy, stage: str, size: tuple[int, int]) -> Progress:
@@ -171,14 +171,14 @@ def newest(checkpoint: Stage, strategy: tf.distribute.Strategy) -> tuple[State, 
 
 
 def state_from_chief(
-    found: tuple[State, bool] | None, strategy: tf.distribute.Strategy
+    newest_state: tuple[State, bool] | None, strategy: tf.distribute.Strategy
 ) -> tuple[State, bool] | None:
     """Returns the chief's state and truth value in every process."""
     text = b""
-    if found:
+    if newest_state:
         file = io.BytesIO()
-        np.savez(file, **dict[str, Any](found[0].arrays))
-        facts = json.dumps({"facts": found[0].facts, "finished": found[1]}).encode()
+        np.savez(file, **dict[str, Any](newest_state[0].arrays))
+        facts = json.dumps({"facts": newest_state[0].facts, "finished": newest_state[1]}).encode()
         text = len(facts).to_bytes(8) + facts + file.getvalue()
     text = bytes_from_chief(text, strategy)
     if not text:
@@ -234,7 +234,7 @@ class History:
     diverged: bool = False
 
     @property
-    def kept(self) -> dict[str, float]:
+    def best(self) -> dict[str, float]:
         """val_loss and val_accuracy of the weights that were kept, where they were chosen on validation."""
         started = [self.start] if self.start and math.isfinite(self.start["val_loss"]) else []
         return min([*started, *self.epochs], key=lambda entry: entry["val_loss"])

@@ -36,10 +36,10 @@ _under_way: ContextVar[Rehearsal | None] = ContextVar("rehearsal", default=None)
 @contextmanager
 def rehearsal() -> Iterator[Rehearsal]:
     """Shortens every loop within a block."""
-    held = Rehearsal()
-    token = _under_way.set(held)
+    rehearsal = Rehearsal()
+    token = _under_way.set(rehearsal)
     try:
-        yield held
+        yield rehearsal
     finally:
         _under_way.reset(token)
 
@@ -76,22 +76,22 @@ def representatives(items: Sequence[T], most: int) -> list[tuple[T, float]]:
 @contextmanager
 def repeated(times: float) -> Iterator[None]:
     """Counts each loop within a block as often as the run goes through it, such as once an epoch."""
-    held = _under_way.get()
-    if held is None:
+    rehearsal = _under_way.get()
+    if rehearsal is None:
         yield
         return
-    held.repeats *= times
+    rehearsal.repeats *= times
     try:
         yield
     finally:
-        held.repeats /= times
+        rehearsal.repeats /= times
 
 
 def stopwatch() -> Callable[[], float]:
     """Returns what tells the seconds since now, those that a rehearsal left out meanwhile among them."""
-    held, started = _under_way.get(), time.perf_counter()
-    before = held.seconds if held else 0.0
-    return lambda: time.perf_counter() - started + (held.seconds - before if held else 0.0)
+    rehearsal, started = _under_way.get(), time.perf_counter()
+    before = rehearsal.seconds if rehearsal else 0.0
+    return lambda: time.perf_counter() - started + (rehearsal.seconds - before if rehearsal else 0.0)
 
 
 class Steps:

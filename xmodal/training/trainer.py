@@ -184,9 +184,9 @@ class Trainer:
         if self.checkpoints is None:
             return compute()
         checkpoint = self.checkpoints.stage(name)
-        found = newest(checkpoint, self.strategy)
-        if found:
-            return found[0]
+        newest_state = newest(checkpoint, self.strategy)
+        if newest_state:
+            return newest_state[0]
         computed = compute()
         checkpoint.finish(computed)
         return computed

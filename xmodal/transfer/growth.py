@@ -39,11 +39,11 @@ def grown_weights(model: keras.Model, grown: Mapping[str, keras.Layer]) -> dict[
     Raises:
         UserError: for a layer that can do no such thing.
     """
-    found: dict[str, list[np.ndarray]] = {}
+    weights_by_layer: dict[str, list[np.ndarray]] = {}
     for folder in dict.fromkeys(path.rpartition("/")[0] for path in grown):
         inside = {path: layer for path, layer in grown.items() if path.rpartition("/")[0] == folder}
-        found |= _grown_inside(owner(model, next(iter(inside))), inside)
-    return found
+        weights_by_layer |= _grown_inside(owner(model, next(iter(inside))), inside)
+    return weights_by_layer
 
 
 def _grown_inside(model: keras.Model, grown: Mapping[str, keras.Layer]) -> dict[str, list[np.ndarray]]:
@@ -69,7 +69,7 @@ def residual_branches(model: keras.Model, grown: set[str]) -> dict[str, tuple[li
         the other layers in it.
     """
     makers = producing_calls(model)
-    found = {}
+    weights_by_layer = {}
     for call in calls(model):
         if _is_sum(call.operation):
             new = [source for source in call.input_tensors if _branch(source, makers, grown)]
@@ -77,8 +77,8 @@ def residual_branches(model: keras.Model, grown: set[str]) -> dict[str, tuple[li
             weights = None if end is None else zero_weights(end)
             if end is not None and weights is not None:
                 name = end.operation.name
-                found[name] = (weights, set(_branch(new[0], makers, grown)) - {name})
-    return found
+                weights_by_layer[name] = (weights, set(_branch(new[0], makers, grown)) - {name})
+    return weights_by_layer
 
 
 def _is_sum(operation: keras.Operation) -> bool:
@@ -123,7 +123,7 @@ def _end(source: keras.KerasTensor, makers: Mapping[int, Any], grown: set[str]) 
 def _gives_zero(call: Any, function: Any, zeros: keras.KerasTensor | None = None) -> bool:
     """Tells whether what a call makes is 0 all over, of ones and zeros."""
     values = {
-        id(tensor): np.full(_sides(tensor), float(tensor is not zeros), np.float32)
+        id(tensor): np.full(_sizes(tensor), float(tensor is not zeros), np.float32)
         for tensor in call.input_tensors
     }
     with suppress(Exception):
@@ -133,9 +133,9 @@ def _gives_zero(call: Any, function: Any, zeros: keras.KerasTensor | None = None
     return False
 
 
-def _sides(tensor: keras.KerasTensor) -> list[int]:
-    batch, *sides = tensor.shape
-    return [batch or 1, *(side or UNKNOWN_SIDE for side in sides)]
+def _sizes(tensor: keras.KerasTensor) -> list[int]:
+    batch, *sizes = tensor.shape
+    return [batch or 1, *(size or UNKNOWN_SIDE for size in sizes)]
 
 
 def zero_weights(call: Any) -> list[np.ndarray] | None:
@@ -197,7 +197,7 @@ def identity_weights(path: str, layer: keras.Layer, model: keras.Model) -> list[
             "use `growth=random`, or a linear activation",
         )
     kernel = np.zeros(kernel_shape, np.float32)
-    centre = tuple(side // 2 for side in kernel_shape[:-2])
+    centre = tuple(size // 2 for size in kernel_shape[:-2])
     kernel[centre] = np.eye(kernel_shape[-1], dtype=np.float32)
     return [kernel] + [np.zeros(shape, np.float32) for shape in shapes[1:]]
 
@@ -207,7 +207,7 @@ def _may_be_identity(layer: keras.Layer, kernel: tuple[int, ...]) -> bool:
     return (
         isinstance(layer, CENTRED)
         and kernel[-2] == kernel[-1]
-        and all(side % 2 == 1 for side in kernel[:-2])
+        and all(size % 2 == 1 for size in kernel[:-2])
         and (getattr(layer, "padding", "same") == "same" or set(kernel[:-2]) == {1})
         and set(np.ravel(getattr(layer, "strides", 1))) == {1}
     )

@@ -138,18 +138,18 @@ def _pairs(source: keras.Model, target: keras.Model, rename: Mapping[str, str]) 
     pairs = {}
     for path, layer in targets.items():
         origin = rename.get(path) or by_role.get(role_of[path], "")
-        found = sources.get(origin)
-        if found is not None and _alike(found, layer):
+        candidate = sources.get(origin)
+        if candidate is not None and _alike(candidate, layer):
             same = "same name and shapes" if path == origin else "same place and shapes"
-            pairs[path] = Match(origin, found, "renamed" if path in rename else same)
+            pairs[path] = Match(origin, candidate, "renamed" if path in rename else same)
     return pairs
 
 
 def _alike(one: keras.Layer | OwnWeights, other: keras.Layer | OwnWeights) -> bool:
     """Tells whether two layers have weights of the same shapes, and take the same strides."""
     strides = [getattr(layer, "strides", None) for layer in (one, other)]
-    held = [bool(layer.weights) or type(layer) for layer in (one, other)]
-    return weight_shapes(one) == weight_shapes(other) and strides[0] == strides[1] and held[0] == held[1]
+    kinds = [bool(layer.weights) or type(layer) for layer in (one, other)]
+    return weight_shapes(one) == weight_shapes(other) and strides[0] == strides[1] and kinds[0] == kinds[1]
 
 
 def _require_adapted(
@@ -179,5 +179,5 @@ def _require_all(
 
 
 def _shapes(layers: Mapping[str, keras.Layer | OwnWeights]) -> str:
-    told = [f"{path} {weight_shapes(layer)}" for path, layer in layers.items()]
-    return first_few(told, MAX_LAYERS) or "none"
+    listed = [f"{path} {weight_shapes(layer)}" for path, layer in layers.items()]
+    return first_few(listed, MAX_LAYERS) or "none"

@@ -48,9 +48,9 @@ def roles(model: keras.Model) -> dict[str, str]:
         >>> list(roles(network()).values()) == list(roles(network()).values())
         True
     """
-    found = [(path, role) for path, role, _ in _walk(model)]
-    prefix = _common_prefix([role.partition("/")[0] for _, role in found])
-    made = {path: "/".join(part.removeprefix(prefix) for part in role.split("/")) for path, role in found}
+    paths = [(path, role) for path, role, _ in _walk(model)]
+    prefix = _common_prefix([role.partition("/")[0] for _, role in paths])
+    made = {path: "/".join(part.removeprefix(prefix) for part in role.split("/")) for path, role in paths}
     return _with_last_blocks(made)
 
 

@@ -82,17 +82,17 @@ class TransferReport:
 
     def line(self) -> str:
         """Returns the account in one line."""
-        told = (
+        summary = (
             f"{self.source_model} -> {self.target_model}: {len(self.names('copied'))} layers copied "
             f"({self.parameters('copied'):,} parameters), {len(self.names('grown'))} grown by {self.growth}"
         )
         if self.unmatched_source:
-            told += f", no place for {first_few(self.unmatched_source, MAX_LAYERS)}"
+            summary += f", no place for {first_few(self.unmatched_source, MAX_LAYERS)}"
         if self.different_settings:
-            told += f"; settings differ: {first_few(self.different_settings, MAX_LAYERS)}"
+            summary += f"; settings differ: {first_few(self.different_settings, MAX_LAYERS)}"
         if self.max_abs_difference is None:
-            return told
-        return f"{told}; largest difference of the outputs on a batch: {self.max_abs_difference}"
+            return summary
+        return f"{summary}; largest difference of the outputs on a batch: {self.max_abs_difference}"
 
 
 def transfer_weights(

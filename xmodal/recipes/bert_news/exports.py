@@ -6,7 +6,7 @@ from xmodal import report
 from xmodal.config.config import Config
 from xmodal.data.documents import DocumentData
 from xmodal.evaluation.calibrated_result import CalibratedResult
-from xmodal.export.compressed import Examples, drawn, small_documents
+from xmodal.export.compressed import Examples, example_indices, small_documents
 from xmodal.export.portable import export_portable, save_text_inputs
 from xmodal.export.served_documents import ServedDocuments
 from xmodal.export.verification import Question
@@ -51,7 +51,7 @@ def small_forms(
     config: Config, bert: TextClassifier, measured: CalibratedResult, original: DocumentData, exported: Path
 ) -> tuple[report.Table, ...]:
     """Makes small forms of the export, and measures them on test documents as they were written."""
-    indices = drawn(len(original.test), config.run.seed)
+    indices = example_indices(len(original.test), config.run.seed)
     texts = [text.encode("utf-8", "replace") for text in original.test.texts[indices]]
     return small_documents(
         exported,

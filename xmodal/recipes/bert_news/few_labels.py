@@ -41,8 +41,10 @@ def with_few_labels(run: report.Run, session: Session, preset: str, data: Docume
         splits = {"train": data.train, "test": data.test}
         vectors = {part: bert.vectors(split.texts, trainer) for part, split in splits.items()}
         texts, targets = described(session, data.class_names)
-        said = bert.vectors(texts, trainer)
-        logits = {part: SCALE * similarities(each, said, targets) for part, each in vectors.items()}
+        document_vectors = bert.vectors(texts, trainer)
+        logits = {
+            part: SCALE * similarities(each, document_vectors, targets) for part, each in vectors.items()
+        }
         labels = {part: split.labels for part, split in splits.items()}
         curve = learning_curve(names.shots, names.draws, session.config.run.seed, vectors, logits, labels)
     without_labels = float(np.mean(logits["test"].argmax(axis=1) == labels["test"]))

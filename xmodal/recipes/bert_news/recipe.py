@@ -32,7 +32,7 @@ from xmodal.recipes.bert_news.tables import (
     Baselines,
     reported,
 )
-from xmodal.recipes.text_reading import checked_encoder, told_reading
+from xmodal.recipes.text_reading import checked_encoder, report_reading
 from xmodal.recipes.transfer_worth import Worth, tried_table, worth_plot, worth_table
 from xmodal.robustness.attacked import (
     adversarial_table,
@@ -92,7 +92,7 @@ def run(config: Config, clock: Clock) -> report.Run:
         data: DocumentData = prepared.data
         encoder = checked_encoder(session, preset)
         require_known_names(session, encoder, data.class_names)
-        read = told_reading(session, encoder, data.test.texts)
+        read = report_reading(session, encoder, data.test.texts)
     trainings = DocumentTrainings(session, preset, data)
     berts, measured = train_berts(trainings)
     # The last one is what is asked elsewhere, and exported.

@@ -151,10 +151,10 @@ def search_from_scratch(
 
 
 def repeat_from_scratch(
-    experiment: Experiment, arm: Arm, found: Attempt[SimilarityClassifier], seed: int
+    experiment: Experiment, arm: Arm, attempt: Attempt[SimilarityClassifier], seed: int
 ) -> SimilarityClassifier:
     """Trains from scratch with the rate and the passes that were found with another seed."""
-    return _from_scratch(experiment, arm, found.rate, found.passes, seed)[1]
+    return _from_scratch(experiment, arm, attempt.rate, attempt.passes, seed)[1]
 
 
 def _from_scratch(

@@ -42,7 +42,7 @@ from xmodal.recipes.cnn_to_text.arms import (
     zero_shot_classes_of,
 )
 from xmodal.recipes.cnn_to_text.tables import Facts, Measurements, reported
-from xmodal.recipes.text_reading import told_words
+from xmodal.recipes.text_reading import report_word_ids
 from xmodal.runs.inputs import configured_documents, configured_images
 from xmodal.runs.session import Session, begin, finish
 from xmodal.tasks.modality import Modality, document_modality, image_modality
@@ -70,10 +70,12 @@ def run(config: Config, clock: Clock) -> report.Run:
         session,
         modalities,
         counts={
-            name: counts_of(side.labels["train"], config.scorer.per_class)
-            for name, side in modalities.items()
+            name: counts_of(modality.labels["train"], config.scorer.per_class)
+            for name, modality in modalities.items()
         },
-        zero_shot_classes={name: zero_shot_classes_of(side, config) for name, side in modalities.items()},
+        zero_shot_classes={
+            name: zero_shot_classes_of(modality, config) for name, modality in modalities.items()
+        },
     )
     measured = measure(experiment)
     run = reported(experiment, measured, reports, facts)
@@ -185,4 +187,4 @@ def facts_of_words(session: Session, numbered: Mapping[str, Numbered]) -> Facts:
     for split, words in numbered.items():
         facts[f"{split} documents that were cut there"] = words.cut
         facts[f"{split} documents without a word that is known"] = words.unknown
-    return facts | told_words(session, numbered["test"])
+    return facts | report_word_ids(session, numbered["test"])

@@ -8,13 +8,20 @@ import numpy as np
 import tensorflow as tf
 
 from xmodal.evaluation.calibration import fit_temperature, softmax
-from xmodal.models.fusion import ALONE, FusionSettings, Sides, fusion_model, inputs_of, reads_sides
+from xmodal.models.fusion import (
+    ALONE,
+    FusionSettings,
+    UnimodalModels,
+    fusion_model,
+    inputs_of,
+    needs_unimodal_models,
+)
 from xmodal.runs.session import Session
 from xmodal.tasks.pair_encoders import EncodedSplit, Encoders, pair_batches
 from xmodal.training.losses import cross_entropy
 from xmodal.training.progress import History
 
-# Which of the two sides are visible to a model.
+# Which of the two modalities are visible to a model.
 VISIBLE = ("both", "image", "text")
 
 
@@ -69,13 +76,13 @@ class EncodedPairs:
 
 
 def train_all(pairs: EncodedPairs, names: Sequence[str]) -> dict[str, Fused]:
-    """Makes several models by name; one that `reads_sides` needs those of both sides before it."""
+    """Makes several models by name; one that `needs_unimodal_models` comes after those."""
     models: dict[str, Fused] = {}
     for name in names:
         stage = pairs.prefix + name
         with pairs.session.clock.stage(stage):
-            if reads_sides(name):
-                made = join_sides(pairs, name, *(models[side] for side in ALONE))
+            if needs_unimodal_models(name):
+                made = join_unimodal_models(pairs, name, *(models[modality] for modality in ALONE))
             else:
                 made = train_fused(pairs, name)
         models[name] = replace(made, seconds=pairs.session.seconds(stage, stage))
@@ -90,7 +97,7 @@ def train_fused(pairs: EncodedPairs, name: str) -> Fused:
 
     Args:
         pairs: what the models read.
-        name: of a model that does not read sides.
+        name: of a model without `needs_unimodal_models`.
     """
     config, trainer, encoders = pairs.session.config, pairs.session.trainer, pairs.encoders
     learned, held_out = (
@@ -120,12 +127,12 @@ def train_fused(pairs: EncodedPairs, name: str) -> Fused:
     return _tempered(pairs, name, model, history)
 
 
-def join_sides(pairs: EncodedPairs, name: str, image_only: Fused, text_only: Fused) -> Fused:
+def join_unimodal_models(pairs: EncodedPairs, name: str, image_only: Fused, text_only: Fused) -> Fused:
     """Makes a model of those of each side."""
     temperatures = image_only.temperature, text_only.temperature
-    sides = Sides(image_only.model, text_only.model, temperatures, pairs.prior)
+    unimodal = UnimodalModels(image_only.model, text_only.model, temperatures, pairs.prior)
     with pairs.session.trainer.strategy.scope():
-        model = fusion_model(name, pairs.models, sides)
+        model = fusion_model(name, pairs.models, unimodal)
     return _tempered(pairs, name, model, None)
 
 

@@ -1,4 +1,4 @@
-"""Encoders of both sides of pairs: each image and each distinct text is read once, and kept."""
+"""Encoders of both modalities of pairs: each image and each distinct text is read once, and kept."""
 
 from typing import Literal
 
@@ -28,10 +28,10 @@ def require_both_modalities(data: PairData) -> None:
     """Refuses a split in which no pair has an image, or none has a text, with a `UserError`."""
     for name in SPLITS:
         split: PairSplit = getattr(data, name)
-        for side, there in (("image", split.has_image), ("text", split.has_text)):
+        for modality, there in (("image", split.has_image), ("text", split.has_text)):
             if not there.any():
                 raise UserError(
-                    f"no {name} pair has {'an' if side == 'image' else 'a'} {side}",
+                    f"no {name} pair has {'an' if modality == 'image' else 'a'} {modality}",
                     "there is nothing to fuse: add some, or use `experiment=vgg_to_bert` or bert_news",
                 )
 
@@ -169,7 +169,7 @@ def read_images(
 
     Args:
         session: the run.
-        encoders: of both sides.
+        encoders: of both modalities.
         data: the pairs.
         views: of each training image: as it is, and then augmented.
         prefix: of what stages are called.
@@ -224,14 +224,14 @@ def encoded_pairs(
 ) -> dict[str, EncodedSplit]:
     """Joins what `read_images` and `read_texts` gave: name of a split -> its pairs."""
 
-    def joined(split: PairSplit, views: tuple[tf.Tensor, ...], said: Read) -> EncodedSplit:
+    def joined(split: PairSplit, views: tuple[tf.Tensor, ...], tokens: Read) -> EncodedSplit:
         there = split.has_image
         return EncodedSplit(
             views=views,
             image_row=np.where(there, np.cumsum(there) - 1, int(there.sum())),
-            texts=said[0],
-            token_mask=said[1],
-            text_row=said[2],
+            texts=tokens[0],
+            token_mask=tokens[1],
+            text_row=tokens[2],
             has_image=there,
             has_text=split.has_text,
             labels=split.labels,

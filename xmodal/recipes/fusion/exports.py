@@ -40,7 +40,7 @@ def export_best(
     probabilities = {visible: part[whole] for visible, part in measured.probabilities[fused.name].items()}
     encoded = pairs.encoded["test"]
     seen = image_parts(tf.gather(encoded.views[0], encoded.image_row[whole]), pairs.encoders.map_shape)
-    said = tf.gather(encoded.texts, encoded.text_row[whole])[:, 0]
+    token_vectors = tf.gather(encoded.texts, encoded.text_row[whole])[:, 0]
     facts = export_model(
         pairs.session,
         served,
@@ -49,8 +49,8 @@ def export_best(
             Question(image_bytes, probabilities["image"], "image"),
             Question(text, probabilities["text"], "text"),
             Question(image_bytes, unit_vectors(seen["image"]).numpy(), "embed_image", "embedding"),
-            Question(text, unit_vectors(said).numpy(), "embed_text", "embedding"),
+            Question(text, unit_vectors(token_vectors).numpy(), "embed_text", "embedding"),
         ],
     )
-    asked = f"python -m xmodal.predict --model={quote(str(facts['export']))} --pair IMAGE_FILE TEXT"
-    return facts | {ASK: asked}
+    command = f"python -m xmodal.predict --model={quote(str(facts['export']))} --pair IMAGE_FILE TEXT"
+    return facts | {ASK: command}

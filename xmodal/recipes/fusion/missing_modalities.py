@@ -1,7 +1,7 @@
 """What is left when images or texts are missing, and which side a gate trusts: tables, plots and sentences.
 
 "right" names booleans (N,): whether each test pair was answered rightly. They are kept by the name of a
-model and by which sides were visible to it: "both", "image" or "text".
+model and by which modalities were visible to it: "both", "image" or "text".
 """
 
 from collections.abc import Iterator, Sequence
@@ -81,7 +81,7 @@ def missing_comparisons(rights: Rights, name: str) -> tuple[Comparison, ...]:
 
 
 def least_without_a_modality(rights: Rights, fused: Sequence[str]) -> float:
-    """Returns the least difference, in points, between a fused model without a side and the other's model."""
+    """Returns the least difference, in points, of a fused model without a modality to the other's model."""
     return min(
         100 * float(np.mean(rights[name][left]) - np.mean(rights[alone]["both"]))
         for name in fused
@@ -123,7 +123,7 @@ def trusted_pairs(
     ids: Sequence[str],
     class_names: Sequence[str],
 ) -> Table:
-    """Returns test pairs about which the sides disagree: the gate is most for the image, or for the text.
+    """Returns test pairs about which image and text disagree, where the gate is most for one of them.
 
     Args:
         weights: of the image in each pair's gate (N,), 0 to 1.

@@ -14,7 +14,7 @@ import numpy as np
 
 from xmodal.data.pairs import PairData
 from xmodal.evaluation.calibration import softmax
-from xmodal.models.fusion import ALONE, FusionSettings, reads_sides
+from xmodal.models.fusion import ALONE, FusionSettings, needs_unimodal_models
 from xmodal.models.heads import ClassTexts
 from xmodal.models.text_encoder import TextEncoder
 from xmodal.recipes.fusion.classifiers import VISIBLE, EncodedPairs, calibrated, logits_of, train_all
@@ -88,27 +88,30 @@ def by_flags(
         backbone, seen = image_encoder(session, inputs.data, weights=image_weights, name=stage)
     stage = encoder_stage(prefix, "text")
     with clock.stage(stage):
-        text, said = sentence_encoder(session, inputs.data, inputs.preset, weights=text_weights, name=stage)
-    encoders = both_encoders(session, backbone, text, (*seen, *said))
+        text, sentences = sentence_encoder(
+            session, inputs.data, inputs.preset, weights=text_weights, name=stage
+        )
+    encoders = both_encoders(session, backbone, text, (*seen, *sentences))
     views = config.image.epochs if config.image.trainable == "head" else 1
     return _read(inputs, encoders, views, prefix)
 
 
-def encoder_stage(prefix: str, side: str) -> str:
+def encoder_stage(prefix: str, modality: str) -> str:
     """Returns the stage in which the encoder of the "image" or the "text" is trained."""
-    return f"{prefix}{side} encoder"
+    return f"{prefix}{modality} encoder"
 
 
 def _read(inputs: EncoderInputs, encoders: Encoders, views: int, prefix: str) -> EncodedPairs:
     """Reads all pairs, and notes the seconds of each side, its encoder included."""
     session, config, clock = inputs.session, inputs.session.config, inputs.session.clock
-    reading = {side: f"{prefix}reading {side}s" for side in SIDES}
+    reading = {modality: f"{prefix}reading {modality}s" for modality in SIDES}
     with clock.stage(reading["image"]):
         images = read_images(session, encoders, inputs.data, views=views, prefix=prefix)
     with clock.stage(reading["text"]):
         texts = read_texts(session, encoders, inputs.data, prefix=prefix)
     seconds = [
-        session.seconds(prefix + side, encoder_stage(prefix, side), stage) for side, stage in reading.items()
+        session.seconds(prefix + modality, encoder_stage(prefix, modality), stage)
+        for modality, stage in reading.items()
     ]
     encoded = encoded_pairs(inputs.data, images, texts)
     models = FusionSettings(
@@ -139,14 +142,14 @@ def trained_from_scratch(inputs: EncoderInputs) -> tuple[EncodedPairs, dict[str,
 
 def _searched(
     inputs: EncoderInputs,
-    side: str,
+    modality: str,
     attempt: Callable[[EncoderInputs, str, float, int], tuple[History, T]],
     passes: int,
     parts: int = 1,
 ) -> tuple[Attempt[T], tuple[Attempt[T], ...]]:
     """Trains the encoder of a side from scratch, within the seconds of the one with transferred weights."""
-    session, stage = inputs.session, encoder_stage(f"{FROM_SCRATCH}: ", side)
-    spent = session.result_seconds[side]
+    session, stage = inputs.session, encoder_stage(f"{FROM_SCRATCH}: ", modality)
+    spent = session.result_seconds[modality]
     with session.clock.stage(stage):
         return from_scratch(
             partial(attempt, inputs, stage),
@@ -191,7 +194,7 @@ def _text_attempt(inputs: EncoderInputs, stage: str, rate: float, passes: int) -
 
 def answers_of(inputs: EncoderInputs, pairs: EncodedPairs, name: str) -> Answers:
     """Trains the fused model of a name on encoders without transfer, and asks it about the test pairs."""
-    needed = (*ALONE, name) if reads_sides(name) else (name,)
+    needed = (*ALONE, name) if needs_unimodal_models(name) else (name,)
     models = train_all(pairs, needed)
     fused = models[name]
     logits = logits_of(pairs, name, fused.model, "test", VISIBLE[0])

@@ -26,7 +26,7 @@ from xmodal.recipes.fusion.encoders import require_both_modalities, require_imag
 from xmodal.recipes.fusion.exports import export_best
 from xmodal.recipes.fusion.protocols import Answers, EncoderInputs, answers_of, by_flags, trained_from_scratch
 from xmodal.recipes.fusion.tables import Baselines, FusionResults, reported
-from xmodal.recipes.text_reading import checked_encoder, told_reading
+from xmodal.recipes.text_reading import checked_encoder, report_reading
 from xmodal.runs.inputs import configured_pairs
 from xmodal.runs.session import Session, begin, finish
 from xmodal.tasks.similarity_classifier import class_texts
@@ -53,7 +53,7 @@ def run(config: Config, clock: Clock) -> report.Run:
         preset = session.text_encoder()
         require_image_layers(session)
         texts = data.test.texts[data.test.has_text]
-        read = told_reading(session, checked_encoder(session, preset), texts)
+        read = report_reading(session, checked_encoder(session, preset), texts)
     session.check_data(data.report)
     inputs = encoder_inputs(session, data, preset)
     pairs = by_flags(inputs, image_weights=config.image.image_weights, text_weights="preset")

@@ -38,7 +38,7 @@ class FusionResults:
 
     Attributes:
         results: name of a model -> its result with all that the test pairs have.
-        probabilities: name of a model -> which sides were visible to it -> probabilities (N, C).
+        probabilities: name of a model -> which modalities were visible to it -> probabilities (N, C).
         best: the fused model that was best on the validation pairs.
     """
 
@@ -160,7 +160,7 @@ def facts_of(
         **(
             {f"errors of fused to those of {alone}": errors["fused"] / errors[alone]} if errors[alone] else {}
         ),
-        f"points of {measured.best} above the other side's model without a side, at least": (
+        f"points of {measured.best} above the other side's model without a modality, at least": (
             least_without_a_modality(rights, [measured.best])
         ),
         **{f"temperature of {name}": model.temperature for name, model in models.items()},

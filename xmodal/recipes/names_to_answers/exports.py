@@ -25,8 +25,8 @@ def export_names(
     bottleneck: Bottleneck | None,
 ) -> dict[str, float | int | str]:
     """Exports the speaker and the encoder, and compares what they say in a fresh process."""
-    said = [TEMPLATE.format(phrase) for phrase in words.phrases]
-    served = ServedNames(speaker, words.encoder, said, vectors=words.names, bottleneck=bottleneck)
+    sentences = [TEMPLATE.format(phrase) for phrase in words.phrases]
+    served = ServedNames(speaker, words.encoder, sentences, vectors=words.names, bottleneck=bottleneck)
     images = [test.encoded(index) for index in range(min(CHECKED_IMAGES, len(test)))]
     texts = [text.encode() for text in answers.texts]
     expected = served.ask(tf.constant(images), tf.constant(texts))["probabilities"].numpy()
@@ -41,5 +41,5 @@ def export_names(
         questions,
         session.checkpoints.stage("export"),
     )
-    asked = f"python -m xmodal.ask --model={quote(str(facts['export']))} --answers='dog,cat,truck' FOLDER"
-    return facts | {ASK: asked}
+    command = f"python -m xmodal.ask --model={quote(str(facts['export']))} --answers='dog,cat,truck' FOLDER"
+    return facts | {ASK: command}

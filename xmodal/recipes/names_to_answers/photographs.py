@@ -62,8 +62,8 @@ def photographs_of(config: Config) -> Photographs:
             f"`shots` needs labels, and `dataset={config.data.dataset}` has none",
             "leave it out, or give labelled images",
         )
-    test, found = configured_unlabelled(config)
-    return Photographs(test, None, (), found)
+    test, labels = configured_unlabelled(config)
+    return Photographs(test, None, (), labels)
 
 
 def question_of(config: Config, photographs: Photographs) -> Question:

@@ -35,7 +35,7 @@ from xmodal.recipes.names_to_answers.readers import (
 from xmodal.recipes.names_to_answers.tables import NOTES, answer_table, gallery
 from xmodal.recipes.names_to_answers.unlabelled import adapted
 from xmodal.recipes.seeing import Seen, see
-from xmodal.recipes.text_reading import told_reading
+from xmodal.recipes.text_reading import report_reading
 from xmodal.runs.session import Session, begin, finish
 
 PLAIN = "name_mixture_plain"
@@ -66,7 +66,7 @@ def run(config: Config, clock: Clock) -> report.Run:
         encoder = text_encoder(session.text_encoder(), config.text.sequence_length)
         words = words_of(trainer, encoder, speaker, question.answers, names.name_text)
         read_texts = [*question.answers.texts, *(TEMPLATE.format(phrase) for phrase in words.phrases)]
-        facts = told_reading(session, encoder, read_texts)
+        facts = report_reading(session, encoder, read_texts)
     learns = names.adapt == "self_train" or any(names.shots) or bool(names.concepts)
     with clock.stage(SEEING):
         splits = {"test": photographs.test} | (

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 
 from xmodal.data.images import ImageData
-from xmodal.export.painter import ServedGenerator, save_generator
+from xmodal.export.generator import ServedGenerator, save_generator
 from xmodal.export.picture_index import ENCODERS, PictureIndex, ServedSpace, save_index, thumbnails
 from xmodal.export.saved_model import form_folder, publish
 from xmodal.export.verification import Question, differences

@@ -16,7 +16,7 @@ from xmodal.data.images import ImageData
 from xmodal.evaluation.calibration import fit_temperature, softmax
 from xmodal.evaluation.metrics import Result, evaluate
 from xmodal.export.picture_index import ServedSpace, ServedTexts
-from xmodal.recipes.text_reading import told_reading
+from xmodal.recipes.text_reading import report_reading
 from xmodal.recipes.text_to_image.exports import export_checked
 from xmodal.recipes.text_to_image.stages import (
     answers_by_text,
@@ -27,7 +27,7 @@ from xmodal.recipes.text_to_image.stages import (
     evaluator_answers,
     features_of,
     generate_set,
-    ready_painter,
+    ready_generator,
     space_of,
     train_evaluator,
 )
@@ -65,8 +65,8 @@ def run(config: Config, clock: Clock) -> report.Run:
     with clock.stage("data"):
         data = configured_images(config)
         encoder, captions = captions_of(session, data)
-        read = told_reading(session, encoder, captions["learned"][0].texts)
-        painter = ready_painter(config)
+        read = report_reading(session, encoder, captions["learned"][0].texts)
+        generator = ready_generator(config)
     session.check_data(data.report)
     with clock.stage("features"):
         backbone = build_backbone(config, config.image.base, config.image.image_weights, session.trainer)
@@ -80,7 +80,7 @@ def run(config: Config, clock: Clock) -> report.Run:
         images = projected(space.image_head, features["test"], session.trainer)
     with clock.stage("generator"):
         generate, generator, history = build_generator(
-            session, data, encoder, space, embedded["learned"], painter
+            session, data, encoder, space, embedded["learned"], generator
         )
     with clock.stage("drawing"):
         pictures = {

@@ -14,7 +14,7 @@ from xmodal.data.target_map import read_descriptions
 from xmodal.evaluation.calibration import softmax
 from xmodal.evaluation.metrics import HeldOut
 from xmodal.evaluation.ranking import class_scores
-from xmodal.export.painter import PRESET, ImageGenerator, preset_generator
+from xmodal.export.generator import PRESET, ImageGenerator, preset_generator
 from xmodal.models.legibility import require_told_apart
 from xmodal.models.text_encoder import TextEncoder, text_encoder
 from xmodal.recipes.image_training import train_images
@@ -95,8 +95,8 @@ def space_of(
     )
 
 
-def ready_painter(config: Config) -> ImageGenerator | None:
-    """Loads what draws, None where it is to be trained; a mistake is told before anything is."""
+def ready_generator(config: Config) -> ImageGenerator | None:
+    """Loads a ready generator, None where it is to be trained; mistakes are reported before any training."""
     generator = config.generator
     if not generator.image_generator.startswith(PRESET):
         return None
@@ -114,16 +114,16 @@ def build_generator(
     encoder: TextEncoder,
     space: SharedSpace,
     learned: EmbeddedCaptions,
-    painter: ImageGenerator | None,
+    ready: ImageGenerator | None,
 ) -> tuple[ImageGenerator, keras.Model | None, History | None]:
-    """Trains what draws, unless there is a ready painter.
+    """Trains the generator, unless a ready one is given.
 
     Returns:
-        What draws, and of the flow its network and history.
+        The generator, and where it was trained its network and history.
     """
     config, generator = session.config, session.config.generator
-    if painter:
-        return painter, None, None
+    if ready:
+        return ready, None, None
     model, history = train_generator(
         data.train,
         learned.embeddings,
@@ -171,8 +171,8 @@ def generate_set(
         return np.clip(np.round(np.stack(resized)), 0, 255).astype(np.uint8)
 
     stage = f"drawing: {name}"
-    drawn = session.trainer.once(stage, lambda: State({"outputs": pictures()}, {"stage": stage}))
-    return GeneratedImages(drawn.arrays["outputs"], embedded.captions, captions)
+    generated = session.trainer.once(stage, lambda: State({"outputs": pictures()}, {"stage": stage}))
+    return GeneratedImages(generated.arrays["outputs"], embedded.captions, captions)
 
 
 def embed_captions(

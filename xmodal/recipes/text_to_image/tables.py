@@ -93,9 +93,9 @@ def retrieval_table(
         scores = part.embeddings @ images.T
         relevant = part.captions.labels[:, None] == labels[None, :]
         # A class may have no test image.
-        asked = relevant.any(axis=1)
+        answerable = relevant.any(axis=1)
         for way, ranking in (
-            (f"{name} wordings -> images", rank(scores[asked], relevant[asked])),
+            (f"{name} wordings -> images", rank(scores[answerable], relevant[answerable])),
             (f"images -> {name} wordings", rank(scores.T, relevant.T)),
         ):
             recall = (f"{ranking.recall[k]:.1%}" for k in TOP)
@@ -115,14 +115,14 @@ def templates_table(pictures: GeneratedImages, probabilities: np.ndarray) -> rep
         probabilities: what the judge sees (N, C).
     """
     right = probabilities.argmax(axis=1) == pictures.labels
-    wordings = pictures.captions.wordings[pictures.order]
+    templates = pictures.captions.templates[pictures.order]
     rows = []
-    for wording in dict.fromkeys(pictures.captions.wordings):
-        of = wordings == wording
+    for template in dict.fromkeys(pictures.captions.templates):
+        of = templates == template
         if of.any():
             example = pictures.captions.texts[pictures.order[of][0]]
             share = _share(float(right[of].mean()), wilson_interval(int(right[of].sum()), int(of.sum())))
-            rows.append((wording, example, int(of.sum()), share))
+            rows.append((template, example, int(of.sum()), share))
     head = ("wording", "such as", "pictures", "agreement")
     return report.Table("What the judge sees in pictures drawn from unseen wordings", head, tuple(rows))
 
@@ -165,7 +165,7 @@ def reported(
     results: dict[str, Result],
 ) -> report.Run:
     """Puts what was measured into the records of a report."""
-    drawn, answers = pictures["unseen"], probabilities["text_to_image_unseen"]
+    generated, answers = pictures["unseen"], probabilities["text_to_image_unseen"]
     return report.Run(
         **session.metadata(),
         title=TITLE,
@@ -176,20 +176,20 @@ def reported(
         histories=(),
         gallery=report.gallery_items(
             answers,
-            drawn.labels,
+            generated.labels,
             data.class_names,
             per_kind=GALLERY_EACH,
             seed=session.config.run.seed,
-            png=lambda index: tf.io.encode_png(drawn.pictures[index]).numpy(),
+            png=lambda index: tf.io.encode_png(generated.pictures[index]).numpy(),
             id=lambda index: f"drawn/{index}",
-            sentence=lambda index: str(drawn.captions.texts[drawn.order[index]]),
+            sentence=lambda index: str(generated.captions.texts[generated.order[index]]),
         ),
         facts=facts_of(space, embedded, images),
         headline="text_to_image_unseen",
         tables=(
             directions_table(results),
             retrieval_table(images, data.test.labels, embedded),
-            templates_table(drawn, answers),
+            templates_table(generated, answers),
         ),
     )
 

@@ -14,7 +14,7 @@ from xmodal.data.target_map import TargetMap
 from xmodal.evaluation.calibrated_result import CalibratedResult
 from xmodal.evaluation.calibration import softmax
 from xmodal.evaluation.metrics import HeldOut
-from xmodal.export.compressed import Examples, drawn, representative_images, small_images
+from xmodal.export.compressed import Examples, example_indices, representative_images, small_images
 from xmodal.export.portable import export_portable, save_image_inputs
 from xmodal.export.served_images import ServedImages
 from xmodal.export.served_speaker import SpeakerText
@@ -39,7 +39,7 @@ def export_served(
     measured: Mapping[str, CalibratedResult],
     test: ImageSplit,
     sentences: np.ndarray,
-    said: SpeakerText | None,
+    speaker_text: SpeakerText | None,
 ) -> dict[str, float | int | str]:
     """Exports the models, and compares their answers for some test images in a fresh process.
 
@@ -51,9 +51,9 @@ def export_served(
         measured: what was answered for the test images.
         test: the test images.
         sentences: of these (N, P).
-        said: what a speaker says beside that, None for nothing.
+        speaker_text: what a speaker says beside that, None for nothing.
     """
-    answered = measured["both_texts" if said else "text"]
+    answered = measured["both_texts" if speaker_text else "text"]
     temperature = measured["text"].temperature
     served = ServedImages(
         image_model=images.classifier.model,
@@ -64,8 +64,8 @@ def export_served(
         text=text,
         text_temperature=temperature,
         names=question.names,
-        said=said,
-        temperature_of_both=answered.temperature if said else 1.0,
+        speaker_text=speaker_text,
+        temperature_of_both=answered.temperature if speaker_text else 1.0,
     )
     logits = answered.logits.test / answered.temperature
     questions = export_questions(test, sentences, logits, text, temperature, session.trainer)
@@ -115,16 +115,16 @@ def export_questions(
     some = slice(CHECKED_IMAGES)
     images = {"image_bytes": [test.encoded(index) for index in range(len(test))[some]]}
     words = sentences[some, 0]
-    said = {"text": [word.encode() for word in words]}
+    text_inputs = {"text": [word.encode() for word in words]}
     of_words = text.logits(words, trainer) / temperature
     vectors = unit_vectors(text.vectors(sentences[some].ravel(), trainer))
     vectors = tf.reshape(vectors, [len(words), -1, vectors.shape[-1]]).numpy()
     return [
         Question(images, softmax(of_images[some])),
-        Question(said, softmax(of_words), "text"),
-        Question(images | said, softmax((of_images[some] + of_words) / 2), "image_and_text"),
+        Question(text_inputs, softmax(of_words), "text"),
+        Question(images | text_inputs, softmax((of_images[some] + of_words) / 2), "image_and_text"),
         Question(images, unit_vectors(vectors.mean(axis=1)).numpy(), "embed_image", "embedding"),
-        Question(said, vectors[:, 0], "embed_text", "embedding"),
+        Question(text_inputs, vectors[:, 0], "embed_text", "embedding"),
     ]
 
 
@@ -134,7 +134,7 @@ def small_forms(
     """Makes smaller forms of the export, and measures them."""
 
     def examples(split: ImageSplit) -> Examples:
-        indices = drawn(len(split), config.run.seed)
+        indices = example_indices(len(split), config.run.seed)
         return Examples([split.encoded(index) for index in indices], split.labels[indices])
 
     return small_images(

@@ -17,7 +17,7 @@ from xmodal.evaluation.intervals import Comparison, compare_paired
 from xmodal.evaluation.metrics import HeldOut, Result
 from xmodal.models.legibility import require_told_apart
 from xmodal.models.text_encoder import TextEncoder
-from xmodal.recipes.text_reading import told_reading
+from xmodal.recipes.text_reading import report_reading
 from xmodal.runs.session import Session
 from xmodal.tasks.image_classifier import ImageClassifier
 from xmodal.tasks.text_classifier import (
@@ -109,7 +109,7 @@ def require_legible(
     for question, examples in zip(questions, written, strict=True):
         answers = examples.targets.argmax(axis=1)
         require_told_apart(encoder, examples.texts, answers, question.names, config.text.text_encoder)
-    return told_reading(session, encoder, written[0].texts)
+    return report_reading(session, encoder, written[0].texts)
 
 
 def sentences_of(bridge: Bridge, logits: np.ndarray, temperature: float) -> np.ndarray:
@@ -140,7 +140,7 @@ def train_text_models(
     session: Session,
     question: TargetMap,
     preset: str,
-    said: BridgeSentences,
+    sentences: BridgeSentences,
     suffix: str = "",
     encoder: TextEncoder | None = None,
 ) -> dict[str, TextClassifier]:
@@ -150,7 +150,7 @@ def train_text_models(
         session: the run.
         question: what is asked.
         preset: the encoder, as `text_encoder.text_encoder` takes it.
-        said: what the bridge says of the images.
+        sentences: what the bridge says of the images.
         suffix: of the names of stages, to tell questions apart.
         encoder: the preset, where it was loaded before.
 
@@ -175,9 +175,9 @@ def train_text_models(
         )
 
     with clock.stage(f"text: head{suffix}"):
-        answers = np.repeat(said.probabilities @ _one_hot(question), said.train.shape[1], axis=0)
-        written = _written(config, question, style, count, said.shares)
-        text = trained(expected(said.train.ravel(), answers, written), "text head")
+        answers = np.repeat(sentences.probabilities @ _one_hot(question), sentences.train.shape[1], axis=0)
+        written = _written(config, question, style, count, sentences.shares)
+        text = trained(expected(sentences.train.ravel(), answers, written), "text head")
     session.seconds(f"text{suffix}", "sentences", f"text: head{suffix}")
     with clock.stage(f"text: head on text alone{suffix}"):
         zero_image = trained(_written(config, question, style, count), "text head, text alone")
@@ -202,14 +202,14 @@ def predict_answers(
 
 
 def evaluate_extra_targets(
-    session: Session, data: ImageData, preset: str, said: BridgeSentences
+    session: Session, data: ImageData, preset: str, sentences: BridgeSentences
 ) -> tuple[dict[str, Result], tuple[Comparison, ...]]:
     """Answers the questions of --also_ask from the same sentences.
 
     Args:
         session: the run.
         data: the images, with the classes that tell what the right answers are.
-        preset, said: as `train_text_models` takes them.
+        preset, sentences: as `train_text_models` takes them.
 
     Returns:
         For each question the results of all models, and what the training images gained.
@@ -218,10 +218,10 @@ def evaluate_extra_targets(
     gains = []
     for name, question in extra_targets(session.config, data).items():
         suffix = f", {name}"
-        models = train_text_models(session, question, preset, said, suffix)
+        models = train_text_models(session, question, preset, sentences, suffix)
         truth = truth_of(question, data)
         right = {}
-        for kind, logits in predict_answers(models, said.held_out, session.trainer, suffix).items():
+        for kind, logits in predict_answers(models, sentences.held_out, session.trainer, suffix).items():
             note = f"the question {name!r}, answered as by {kind}"
             answer = calibrated_result(f"{kind}, {name}", logits, truth, question.names, note=note)
             results[answer.result.name] = answer.result

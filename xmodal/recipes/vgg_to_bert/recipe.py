@@ -95,14 +95,14 @@ def run(config: Config, clock: Clock) -> report.Run:
     session.seconds("sentences", "image_only", "bridge")
     text_models = train_text_models(session, question, preset, sentences, encoder=encoder)
     spoken = spoken_images(session, data, question, preset)
-    said = {"speaker_text": spoken.logits} if spoken else {}
+    speaker_logits = {"speaker_text": spoken.logits} if spoken else {}
     class_logits, attacked = {"image_only": images.logits}, {"image_only": images.classifier.model}
     if config.attack.robust:
         plain, class_logits["image_plain"] = train_plain_images(session, data)
         attacked = {"image_plain": plain.model} | attacked
 
     truth = truth_of(question, data)
-    measured = evaluate(session, class_logits, text_models, sentences, said, question, truth)
+    measured = evaluate(session, class_logits, text_models, sentences, speaker_logits, question, truth)
     run = reported(session, data, question, truth, sentences, measured, text_models, images, spoken)
     run = replace(run, facts=run.facts | legible)
     text, beside = text_models["text"], said_beside(spoken, measured, truth)
@@ -131,7 +131,7 @@ def evaluate(
     class_logits: dict[str, HeldOut],
     text_models: dict[str, TextClassifier],
     sentences: BridgeSentences,
-    said: dict[str, HeldOut],
+    speaker_logits: dict[str, HeldOut],
     question: TargetMap,
     truth: HeldOut,
 ) -> dict[str, CalibratedResult]:
@@ -144,9 +144,9 @@ def evaluate(
         answers |= predict_answers(text_models, sentences.held_out, session.trainer)
         answers["fused"], _ = pooled(answers["image_only"], answers["text"], truth)
         session.seconds("fused", "text")
-        if said:
-            answers |= said
-            answers["both_texts"], _ = pooled(answers["text"], said["speaker_text"], truth)
+        if speaker_logits:
+            answers |= speaker_logits
+            answers["both_texts"], _ = pooled(answers["text"], speaker_logits["speaker_text"], truth)
         return evaluate_answers(session, answers, truth, question, NOTES)
 
 

@@ -98,7 +98,7 @@ def names_tables(spoken: SpokenImages | None, question: TargetMap) -> tuple[repo
         return ()
     loud = (spoken.head.weights - spoken.head.weights.mean(axis=1, keepdims=True)) * spoken.shares[:, None]
     rows = tuple(
-        (answer, ", ".join(spoken.speaker.class_names[name] for name in np.argsort(-said)[:NAMES_EACH]))
-        for answer, said in zip(question.names, loud.T, strict=True)
+        (answer, ", ".join(spoken.speaker.class_names[name] for name in np.argsort(-weights)[:NAMES_EACH]))
+        for answer, weights in zip(question.names, loud.T, strict=True)
     )
     return (report.Table("The speaker's names that speak for each answer", ("answer", "names"), rows),)

@@ -92,8 +92,8 @@ def _write_headline(result: Result) -> None:
 def _trial(run: Run) -> str:
     """Returns what HParams calls a run: its folder, and what tells it from others in folders of that name."""
     folder = str(flag_values(run.flags).get("output_dir", run.experiment))
-    told = f"{run.flags}{run.seconds}".encode()
-    return printable(f"{folder} {hashlib.sha256(told).hexdigest()[:4]}")
+    identity = f"{run.flags}{run.seconds}".encode()
+    return printable(f"{folder} {hashlib.sha256(identity).hexdigest()[:4]}")
 
 
 def _precision_recall(tag: str, result: Result, number: int) -> bytes:

@@ -39,19 +39,19 @@ def served_graph(path: Path) -> GraphDef | None:
     (served,) = saved_model_pb2.SavedModel.FromString(path.read_bytes()).meta_graphs
     if SIGNATURE not in served.signature_def:
         return None
-    asked = served.signature_def[SIGNATURE]
-    (end,) = {output.name.partition(":")[0] for output in asked.outputs.values()}
+    signature = served.signature_def[SIGNATURE]
+    (end,) = {output.name.partition(":")[0] for output in signature.outputs.values()}
     (call,) = (node for node in served.graph_def.node if node.name == end)
     flat = _Flat({function.signature.name: function for function in served.graph_def.library.function})
     graph = GraphDef()
-    for name, given in asked.inputs.items():
+    for name, given in signature.inputs.items():
         graph.node.add(name=name, op="Placeholder").attr["dtype"].type = given.dtype
     flat.add(flat.wrapped(_called(call)), "")
     graph.node.extend(flat.nodes)
-    drawn = {node.name for node in graph.node}
+    node_names = {node.name for node in graph.node}
     for node in graph.node:
         sources = dict.fromkeys(flat.source(name) for name in node.input)
-        node.input[:] = [name for name in sources if name in drawn]
+        node.input[:] = [name for name in sources if name in node_names]
         if node.op == "Const" and node.attr["value"].tensor.ByteSize() > LARGEST_CONSTANT:
             node.attr["value"].tensor.Clear()
     return graph

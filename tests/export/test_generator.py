@@ -9,7 +9,7 @@ from tiny_stable_diffusion import save_tiny_stable_diffusion
 
 from xmodal.core.errors import UserError
 from xmodal.core.sums import write_sums
-from xmodal.export.painter import load_generator, preset_generator
+from xmodal.export.generator import load_generator, preset_generator
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
