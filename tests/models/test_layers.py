@@ -12,7 +12,7 @@ from pages import ROOT
 
 from xmodal.core.files import cache_folder
 from xmodal.models.bilstm import bilstm
-from xmodal.models.fusion import FusionSettings, Sides, fusion_model
+from xmodal.models.fusion import FusionSettings, UnimodalModels, fusion_model
 from xmodal.models.heads import ClassTexts, image_head, scored_classifier
 from xmodal.models.image_backbones import image_backbone, small_cnn
 from xmodal.models.unet import unet
@@ -138,8 +138,8 @@ def network(name: str):
         return unet(8, 6, (8, 16), 2), noise
     if name == "fused_late":
         alone = [fusion_model(side, settings) for side in ("image_only", "text_only")]
-        sides = Sides(*alone, (1.5, 0.7), np.array([0.2, 0.5, 0.3]))
-        model = fusion_model(name, settings, sides)
+        unimodal = UnimodalModels(*alone, (1.5, 0.7), np.array([0.2, 0.5, 0.3]))
+        model = fusion_model(name, settings, unimodal)
     else:
         model = fusion_model(name, settings)
     return model, {part: pairs[part] for part in model.input}

@@ -1,23 +1,16 @@
 """Photographs to answers by the names of a tiny classifier: no labels, some, and what is refused."""
 
 import json
-import warnings
+from functools import partial
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from absl.testing import flagsaver
-from tiny_bert import save_tiny_bert
+from tiny_speaker import run_small, save_speaker
 
-from xmodal.config import flags
-from xmodal.core.clock import Clock
 from xmodal.core.errors import UserError
 from xmodal.recipes.names_to_answers import run
 
-NAMES = ("cat", "dog", "oak", "fir")
-# For the tiny BERT, cats and dogs are animals and the others plants.
-ALIKE = (("animal", "cat", "dog"), ("plant", "oak", "fir"))
 FLAGS = """\
 --experiment=names_to_answers
 --dataset=unlabelled:photos
@@ -39,40 +32,13 @@ FLAGS = """\
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """160 pictures, reddish or greenish (animals), bluish or grey (plants), and who tells them apart."""
-    folder = tmp_path_factory.mktemp("names")
-    save_tiny_bert(folder / "bert", alike=ALIKE)
-    images = keras.Input((8, 8, 3))
-    means = keras.layers.Rescaling(1 / 25)(keras.layers.GlobalAveragePooling2D()(images))
-    head = keras.layers.Dense(4)
-    model = keras.Model(images, head(means))
-    head.set_weights([np.eye(3, 4), np.array([0, 0, 0, 4.0])])
-    with warnings.catch_warnings():
-        # Keras asks TensorFlow's variables for arrays in a way that NumPy 2 is leaving behind.
-        warnings.filterwarnings("ignore", "__array__ implementation", DeprecationWarning)
-        model.save(folder / "speaker.keras")
-    (folder / "names.txt").write_text("\n".join(NAMES))
-    random = np.random.default_rng(0)
-    for number in range(160):
-        colour = np.array([(220, 60, 60), (60, 220, 60), (60, 60, 220), (60, 60, 60)][number % 4])
-        pixels = np.clip(colour + random.normal(0, 40, (10, 12, 3)), 0, 255).astype(np.uint8)
-        kind = folder / "photos" / ("animal" if number % 4 < 2 else "plant")
-        kind.mkdir(parents=True, exist_ok=True)
-        (kind / f"{number}.png").write_bytes(tf.io.encode_png(pixels).numpy())
-    (folder / "small.cfg").write_text(FLAGS)
-    return folder
+    return save_speaker(tmp_path_factory.mktemp("names"), FLAGS, images=160, noise=40)
 
 
 @pytest.fixture
 def answered(folder, monkeypatch, tmp_path):
     monkeypatch.chdir(folder)
-
-    def answered(*more):
-        with flagsaver.flagsaver():
-            flags.parse(["run", "--flagfile=small.cfg", f"--output_dir={tmp_path}/run", *more])
-            settings = flags.from_flags()
-        return run(settings, Clock(lambda line: None))
-
-    return answered
+    return partial(run_small, run, f"--output_dir={tmp_path}/run")
 
 
 def test_what_is_typed_is_answered_without_a_label(answered, tmp_path):

@@ -1,23 +1,15 @@
 """`vgg_to_bert` with a speaker: its sentence stands beside the own one, in the report and the export."""
 
-import warnings
+from functools import partial
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from absl.testing import flagsaver
-from tiny_bert import save_tiny_bert
+from tiny_speaker import run_small, save_speaker
 
-from xmodal.config import flags
-from xmodal.core.clock import Clock
 from xmodal.core.errors import UserError
 from xmodal.recipes.vgg_to_bert import run
 
-NAMES = ("cat", "dog", "oak", "fir")
-# For the tiny BERT, cats and dogs are animals and the others plants.
-ALIKE = (("animal", "cat", "dog"), ("plant", "oak", "fir"))
-COLOURS = ((220, 60, 60), (60, 220, 60), (60, 60, 220), (60, 60, 60))
 FLAGS = """\
 --experiment=vgg_to_bert
 --dataset=folder:photos
@@ -42,40 +34,13 @@ FLAGS = """\
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """Pictures of animals and plants, in two colours each, and a speaker that tells the four apart."""
-    folder = tmp_path_factory.mktemp("beside")
-    save_tiny_bert(folder / "bert", alike=ALIKE)
-    images = keras.Input((8, 8, 3))
-    means = keras.layers.Rescaling(1 / 25)(keras.layers.GlobalAveragePooling2D()(images))
-    head = keras.layers.Dense(4)
-    model = keras.Model(images, head(means))
-    head.set_weights([np.eye(3, 4), np.array([0, 0, 0, 4.0])])
-    with warnings.catch_warnings():
-        # Keras asks TensorFlow's variables for arrays in a way that NumPy 2 is leaving behind.
-        warnings.filterwarnings("ignore", "__array__ implementation", DeprecationWarning)
-        model.save(folder / "speaker.keras")
-    (folder / "names.txt").write_text("\n".join(NAMES))
-    random = np.random.default_rng(0)
-    for number in range(120):
-        pixels = np.clip(random.normal(COLOURS[number % 4], 30, (10, 12, 3)), 0, 255).astype(np.uint8)
-        kind = folder / "photos" / ("animal" if number % 4 < 2 else "plant")
-        kind.mkdir(parents=True, exist_ok=True)
-        (kind / f"{number}.png").write_bytes(tf.io.encode_png(pixels).numpy())
-    (folder / "small.cfg").write_text(FLAGS)
-    return folder
+    return save_speaker(tmp_path_factory.mktemp("beside"), FLAGS, images=120, noise=30)
 
 
 @pytest.fixture
 def answered(folder, monkeypatch, tmp_path):
     monkeypatch.chdir(folder)
-
-    def answered(*more):
-        with flagsaver.flagsaver():
-            folders = [f"--output_dir={tmp_path}/run", f"--saved_models_dir={tmp_path}/models"]
-            flags.parse(["run", "--flagfile=small.cfg", *folders, *more])
-            settings = flags.from_flags()
-        return run(settings, Clock(lambda line: None))
-
-    return answered
+    return partial(run_small, run, f"--output_dir={tmp_path}/run", f"--saved_models_dir={tmp_path}/models")
 
 
 SPEAKER = ("--speaker=speaker.keras", "--speaker_names=names.txt", "--name_text=plain")

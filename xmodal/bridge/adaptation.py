@@ -61,18 +61,35 @@ def standardiser(features: np.ndarray) -> Standardiser:
 
 
 @dataclass(frozen=True)
-class LinearReader:
-    """Reads answers from features: (B, D) -> logits (B, C)."""
+class LinearMap:
+    """A linear map with a bias: (B, D) -> (B, C).
 
-    standardise: Standardiser
+    Attributes:
+        weights: (D, C).
+        bias: (C,).
+
+    Example:
+        >>> LinearMap(np.eye(2), np.ones(2))(np.array([[1.0, 2.0]])).tolist()
+        [[2.0, 3.0]]
+    """
+
     weights: np.ndarray
+    bias: np.ndarray
 
     def __call__(self, features: np.ndarray) -> np.ndarray:
-        return self.standardise(features) @ self.weights
+        return features @ self.weights + self.bias
 
 
-def self_train(features: np.ndarray, logits: np.ndarray, *, rounds: int = ROUNDS) -> LinearReader:
-    """Teaches a linear reader of features the answers that the names gave, and then its own.
+def on_raw_features(
+    standardise: Standardiser, weights: np.ndarray, bias: np.ndarray | float = 0.0
+) -> LinearMap:
+    """Returns the map of features (B, D) that is weights (D, C) and a bias of standardised ones."""
+    weights = weights / standardise.scale[:, None]
+    return LinearMap(weights, bias - standardise.mean @ weights)
+
+
+def self_train(features: np.ndarray, logits: np.ndarray, *, rounds: int = ROUNDS) -> LinearMap:
+    """Teaches a linear map of features the answers that the names gave, and then its own.
 
     Each round fits ridge regression to the answers' probabilities, in which sure ones weigh more, and takes
     its scores in standard deviations for new logits: where names err one by one, images that look alike
@@ -93,7 +110,7 @@ def self_train(features: np.ndarray, logits: np.ndarray, *, rounds: int = ROUNDS
         spread = np.maximum((x @ weights).std(axis=0), FLOOR)
         weights = SHARPNESS * weights / spread
         logits = x @ weights
-    return LinearReader(standardise, weights)
+    return on_raw_features(standardise, weights)
 
 
 def opinions(logits: np.ndarray, like: np.ndarray | None = None) -> np.ndarray:

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
+from xmodal.bridge.adaptation import LinearMap
 from xmodal.bridge.bridge import Bridge
-from xmodal.bridge.names_head import NamesHead
 from xmodal.evaluation.calibration import FLOOR
 from xmodal.export.serving import Inference, read_images
 from xmodal.models.speakers import Speaker
@@ -27,7 +27,7 @@ class SpeakerText:
     speaker: Speaker
     bridge: Bridge
     temperature: float
-    head: NamesHead
+    head: LinearMap
     score_temperature: float
     text_weight: float
 

@@ -1,11 +1,9 @@
 """Any classifier speaks: a map from its features into the space of sentences, taught by the classifier."""
 
-from dataclasses import dataclass
-
 import keras
 import numpy as np
 
-from xmodal.bridge.adaptation import standardiser
+from xmodal.bridge.adaptation import LinearMap, Standardiser, on_raw_features, standardiser
 from xmodal.bridge.name_answers import project, unit
 from xmodal.evaluation.calibration import softmax
 from xmodal.training.trainer import Trainer
@@ -19,21 +17,6 @@ BATCH = 256
 RIDGE = 1e-3
 
 
-@dataclass(frozen=True)
-class Projection:
-    """Puts a classifier's features among sentences.
-
-    Attributes:
-        weights, bias: features (B, D) -> vectors (B, E), by (D, E) and (E,).
-    """
-
-    weights: np.ndarray
-    bias: np.ndarray
-
-    def __call__(self, features: np.ndarray) -> np.ndarray:
-        return features @ self.weights + self.bias
-
-
 def train_projection(
     features: np.ndarray,
     logits: np.ndarray,
@@ -42,7 +25,7 @@ def train_projection(
     *,
     epochs: int = EPOCHS,
     name: str = "",
-) -> Projection:
+) -> LinearMap:
     """Teaches a map from features to sentences, so that the names' vectors give the classifier's answers.
 
     TextUnlock (U-F2-CBM, arXiv:2503.10981): the softmax over the names of u . v_n, with u what the map makes
@@ -56,6 +39,9 @@ def train_projection(
         trainer: trains the map.
         epochs: passes over the images.
         name: what progress and checkpoints call it; "" keeps nothing.
+
+    Returns:
+        A map of features (B, D) to vectors among those of sentences (B, E).
 
     Example:
         >>> random = np.random.default_rng(0)
@@ -89,5 +75,4 @@ def train_projection(
         name=name,
     )
     kernel, bias = (np.asarray(array, np.float64) for array in space.get_weights())
-    weights = kernel / scale[:, None]
-    return Projection(weights, bias - standardise.mean @ weights)
+    return on_raw_features(Standardiser(standardise.mean, scale), kernel, bias)

@@ -5,9 +5,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from xmodal import report
+from xmodal.bridge.adaptation import LinearMap
 from xmodal.bridge.bridge import Bridge
 from xmodal.bridge.name_answers import speaker_temperature
-from xmodal.bridge.names_head import NamesHead, fit_names_head
+from xmodal.bridge.names_head import fit_names_head
 from xmodal.bridge.names_text import names_text
 from xmodal.data.images import ImageData, ImageSplit
 from xmodal.data.target_map import TargetMap
@@ -40,7 +41,7 @@ class SpokenImages:
     speaker: Speaker
     bridge: Bridge
     temperature: float
-    head: NamesHead
+    head: LinearMap
     logits: HeldOut
     shares: np.ndarray
     sentences: np.ndarray
