@@ -16,8 +16,9 @@ class DataConfig(Group):
 
     dataset: str = option(
         "mnist_5k",
-        "Images: mnist_5k, folder:PATH, csv:PATH (columns image and label, or label:NAME with a share"
-        " for each class) or tfds:NAME; for names_to_answers unlabelled:PATH or sample_photographs, too.",
+        "Images: mnist_5k, folder:PATH, csv:PATH (columns image and label, or label:NAME with a share for"
+        " each class), parquet:PATH or arrow:PATH with the images inside (as saved by Hugging Face datasets),"
+        " tfrecord:PATH or tfds:NAME; for names_to_answers unlabelled:PATH or sample_photographs, too.",
     )
     image_size: int = option(
         32, "Side, in pixels, of the square that images are resized to.", least=32, most=MAX_SIDE

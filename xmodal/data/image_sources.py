@@ -1,4 +1,4 @@
-"""Where images are read from: a named set, a folder, a CSV or TFDS."""
+"""Where images are read from: a named set, a folder, a CSV, a table or records of images, or TFDS."""
 
 import hashlib
 import os
@@ -18,6 +18,7 @@ from xmodal.core.reading import read_regular
 from xmodal.data.examples import Example
 from xmodal.data.folders import LeftOut, files_under, name_in, wanted_files, warnings_of
 from xmodal.data.image_files import MAX_BYTES, reason_against
+from xmodal.data.image_records import read_image_records
 from xmodal.data.labelled_folders import FileKind, labelled_files
 from xmodal.data.sources import RawExamples, permission_errors, source_reader
 from xmodal.data.split_names import with_splits
@@ -160,6 +161,9 @@ IMAGE_SOURCES: dict[str, Callable[[str, Path, bool], RawExamples]] = {
     "mnist_5k": _read_digits,
     "folder:PATH": _read_folder,
     "csv:PATH": _read_csv,
+    "parquet:PATH": lambda location, cache, offline: read_image_records("parquet", path_of(location)),
+    "arrow:PATH": lambda location, cache, offline: read_image_records("arrow", path_of(location)),
+    "tfrecord:PATH": lambda location, cache, offline: read_image_records("tfrecord", path_of(location)),
     "tfds:NAME": _read_tfds,
 }
 

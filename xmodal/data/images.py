@@ -120,7 +120,8 @@ def load_images(
         dataset: "mnist_5k"; "folder:PATH" (a subfolder a class, or train/, validation/ and test/ that hold
             these); "csv:PATH" (columns image, label and, optionally, split; image paths relative to the
             CSV; for soft labels, columns label:NAME in the place of label, with the shares of each class,
-            which are scaled to a sum of 1); or "tfds:NAME".
+            which are scaled to a sum of 1); "parquet:PATH", "arrow:PATH" or "tfrecord:PATH", a file or a
+            folder with one or more for each split, see `image_records`; or "tfds:NAME".
         split: how they are split and checked.
         seed: of the cuts and of `limit`.
         cache: folder of downloaded data; None for the usual one.

@@ -10,7 +10,8 @@ from xmodal.data.file_advice import advice_for, ending_of
 from xmodal.data.folders import files_under, warnings_of
 from xmodal.data.image_files import READ, kind_of_file
 from xmodal.data.table_format import SEPARATORS
-from xmodal.data.tables import TABLES, files_of_splits
+from xmodal.data.split_files import files_of_splits
+from xmodal.data.tables import TABLES
 from xmodal.data.typed_tables import TYPED_TABLES, columns_of
 
 TEXT = ".txt"

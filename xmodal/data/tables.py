@@ -17,7 +17,8 @@ from xmodal.data.examples import Example
 from xmodal.data.file_advice import ending_of
 from xmodal.data.shares import most_probable, parsed_shares, share_columns
 from xmodal.data.sources import RawExamples
-from xmodal.data.split_names import split_of, with_splits, without_shard
+from xmodal.data.split_files import split_files
+from xmodal.data.split_names import with_splits
 from xmodal.data.table_format import (
     SEPARATORS,
     TableFormat,
@@ -49,39 +50,12 @@ def read_tables(kind: str, path: Path, table_format: TableFormat) -> RawExamples
     """
     if path.is_file() or (kind == "arrow" and any(path.glob("*.arrow"))):
         return _read_table(kind, path, "", table_format)
-    if not path.is_dir():
-        raise UserError(f"the file {str(path)!r} does not exist", "check the path of `documents`")
-    files = files_of_splits(kind, path)
-    if "train" not in files.values():
-        wanted = "folder train" if kind == "arrow" else f"train.{kind}"
-        raise UserError(f"the folder {str(path)!r} holds no {wanted}", "add it, or name one file")
-    for split in set(files.values()):
-        # Several files are one table where their names count them.
-        stems = {_stem(file): file.name for file in files if files[file] == split}
-        tables = {(without_shard(stem), without_shard(stem) == stem): name for stem, name in stems.items()}
-        if len(tables) > 1:
-            one, other, *_ = tables.values()
-            raise UserError(f"{str(path)!r} holds both {one!r} and {other!r}", "keep one of them")
+    files = split_files(kind, path, "documents")
     listings = [_read_table(kind, file, split, table_format) for file, split in files.items()]
     return RawExamples(
         [example for listing in listings for example in listing.examples],
         warnings=tuple(warning for listing in listings for warning in listing.warnings),
     )
-
-
-def files_of_splits(kind: str, folder: Path) -> dict[Path, str]:
-    """Returns the tables of a kind in a folder that are named after splits, and the split of each.
-
-    Args:
-        kind: one of `TABLES`; of "arrow" a table is a folder.
-        folder: that of the tables.
-    """
-    listed = [path for path in sorted(folder.iterdir()) if kind == "arrow" or ending_of(path) == f".{kind}"]
-    return {path: split for path in listed if (split := split_of(_stem(path)))}
-
-
-def _stem(path: Path) -> str:
-    return Path(path.name.removesuffix(".gz")).stem
 
 
 def _read_table(kind: str, path: Path, split: str, table_format: TableFormat) -> RawExamples:
@@ -150,8 +124,8 @@ def row_example(item: str, row: Row, path: Path, table_format: TableFormat, spli
 
 def _rows_in(kind: str, path: Path, table_format: TableFormat) -> tuple[list[Row], tuple[str, ...]]:
     if kind in TYPED_TABLES:
-        found = enumerate(typed_rows(kind, path, without_mark(table_format.encoding)), 1)
-        return [object_row(row, path, number, table_format) for number, row in found], ()
+        numbered = enumerate(typed_rows(kind, path, without_mark(table_format.encoding)), 1)
+        return [object_row(row, path, number, table_format) for number, row in numbered], ()
     try:
         with _opens(path)(path, "rb") as packed:
             require_mark(packed.read(4), table_format.encoding)
@@ -277,9 +251,9 @@ def _heading(table: csv.DictReader, path: Path, table_format: TableFormat) -> di
     """Reads the names of the columns; returns those that hold shares of classes."""
     # Blank lines may stand before the heading.
     heading = next((names for names in table.reader if any(map(str.strip, names))), [])
-    found = table.fieldnames = as_asked(heading, table_format)
+    columns = table.fieldnames = as_asked(heading, table_format)
     table.line_num = table.reader.line_num
-    classes = share_columns(found, table_format.label, repr(str(path)))
+    classes = share_columns(columns, table_format.label, repr(str(path)))
     grouped = (table_format.group,) if table_format.group else ()
     needed = (
         (*table_format.content, *grouped)
@@ -297,7 +271,7 @@ def _heading(table: csv.DictReader, path: Path, table_format: TableFormat) -> di
         if table_format.content == ("image",):
             remedy = "its first line must name the columns image,label and, optionally, split"
         raise UserError(
-            f"{str(path)!r} has no column {missing[0]!r} among {named_columns(found)}",
+            f"{str(path)!r} has no column {missing[0]!r} among {named_columns(columns)}",
             remedy,
         )
     return classes
