@@ -8,11 +8,13 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from absl.testing import flagsaver
 from pages import PAGES, ROOT, blocks
 from rendering import words
 from rendering.markdown import table_lines
 
 from xmodal.bench.serving import compared
+from xmodal.config import flags
 from xmodal.robustness.attacked import AttackResult, attack_comparisons, attack_table
 from xmodal.training.cluster import Worker, current_worker
 
@@ -346,8 +348,6 @@ def test_the_hosts_of_the_readme_and_of_the_manifest_find_their_places():
 
 @pytest.mark.parametrize("name", PAGES)
 def test_every_flag_and_file_that_a_page_names_exists(name):
-    from xmodal.config import flags
-
     page = PAGES[name]
     known = set(flags.flag_names()) | {"help", "flagfile"}
     shell = "\n".join([*blocks(page, "sh"), *re.findall(r"`(--[^`]*)`", page)])
@@ -358,3 +358,14 @@ def test_every_flag_and_file_that_a_page_names_exists(name):
     assert set(re.findall(r"--([a-z_]+)", shell)) - of_others <= known
     for path in re.findall(r"experiments/[\w./]+", page):
         assert (ROOT / path).exists(), path
+
+
+def test_the_dockerfile_runs_the_commands_of_the_readme():
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    install, run = README.split("```sh\n")[1].splitlines()[0].split(" && ")
+    assert install.removeprefix("pip install").removesuffix(" .") + ' ".${EXTRAS}"' in dockerfile
+    started = json.loads(dockerfile.split("CMD ")[1].replace("\\\n", ""))
+    assert " ".join(started).startswith(run)
+    with flagsaver.flagsaver():
+        flags.parse(["run", *started[3:]])
+    assert "pytest " + README.split("pytest ")[1].splitlines()[0] in dockerfile

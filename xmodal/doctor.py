@@ -22,6 +22,7 @@ from xmodal.core.command import Parser, exit_code
 from xmodal.core.console import log
 from xmodal.core.errors import UserError
 from xmodal.core.files import cache_folder
+from xmodal.core.formatting import plural
 from xmodal.core.machine import hardware
 from xmodal.core.tensorflow_start import start_tensorflow
 
@@ -63,6 +64,11 @@ def examine(output_dir: Path, cache: Path) -> Iterator[Finding]:
         output_dir: where runs are to leave their files.
         cache: the folder of assets and features.
     """
+    try:
+        versions.check_system()
+    except UserError as error:
+        yield Finding("bad", "system", error.problem, error.remedy)
+        return
     packages = _packages()
     yield packages
     if packages.verdict == "good":
@@ -85,7 +91,7 @@ def _packages() -> Finding:
 def _machine() -> Iterator[Finding]:
     start_tensorflow("3")
     machine = hardware()
-    yield Finding("good", "processor", f"{machine['cores']} cores of {machine['cpu']}")
+    yield Finding("good", "processor", f"{plural(machine['cores'], 'core')} of {machine['cpu']}")
     if machine["accelerators"]:
         yield Finding("good", "accelerators", ", ".join(machine["accelerators"]))
     elif Path("/dev/nvidia0").exists():

@@ -4,6 +4,8 @@ import re
 
 from rendering.markdown import grid, table_lines
 
+from xmodal.core.formatting import plural
+
 # Flags that are told where they differ from these.
 USUAL = {"precision": "float32", "train_examples": "0", "text_encoder": "minilm_l6"}
 # Experiments whose examples are not images alone.
@@ -110,7 +112,7 @@ def origin(name: str, record: dict) -> str:
     seed, machine, minutes = flags_of(record)["seed"], record["hardware"], record["wall_seconds"] / 60
     return (
         f"## {name}\n\n{', '.join(read_from(record))}, seed {seed}, commit {record['commit'][:12]}, "
-        f"{machine['cores']} cores of {machine['cpu']}, {minutes:.1f} minutes in all."
+        f"{plural(machine['cores'], 'core')} of {machine['cpu']}, {minutes:.1f} minutes in all."
     )
 
 

@@ -73,3 +73,49 @@ def test_packages_that_do_not_match_are_bad_and_end_the_look_at_devices(tmp_path
     found = verdicts(tmp_path)
     assert found["packages"] == "bad"
     assert "processor" not in found
+
+
+# What Python's own modules have read of the system before stays as it is.
+ELSEWHERE = """
+import runpy, sys, platform
+if {system!r} == "win32":
+    sys.modules.update(fcntl=None, resource=None)
+sys.platform = {system!r}
+platform.machine = lambda: "x86_64"
+sys.argv = [{module!r}, *{words!r}]
+runpy.run_module({module!r}, run_name="__main__")
+"""
+
+
+@pytest.mark.parametrize(
+    ("system", "problem", "remedy"),
+    [
+        ("win32", "xmodal does not run on Windows itself", "install it in WSL (wsl --install)"),
+        ("darwin", "there are no wheels of TensorFlow for a Mac with an Intel processor", "use Linux"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("module", "words"),
+    [
+        ("xmodal.doctor", ()),
+        ("xmodal.run", ("--flagfile=experiments/vgg_to_bert.cfg",)),
+        ("xmodal.predict", ("--model=saved_models/a", "b.png")),
+        ("xmodal.bench", ("--bench=speed",)),
+    ],
+)
+def test_a_system_without_wheels_is_told_in_one_line(system, problem, remedy, module, words, tmp_path):
+    code = ELSEWHERE.format(system=system, module=module, words=words)
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 2
+    said = done.stdout + done.stderr
+    assert problem in said
+    assert remedy in said
+    assert "Traceback" not in said
+    assert not list(tmp_path.iterdir())

@@ -4,13 +4,13 @@ Everything that the package writes goes through here, or into a new folder that 
 """
 
 import errno
-import fcntl
 import hashlib
 import json
 import os
 import re
 import shutil
 import stat
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -20,6 +20,10 @@ from typing import IO, Any
 
 from xmodal.core.errors import UserError
 from xmodal.core.reading import kind_of, open_regular
+
+# Windows has no such locks; `versions.check_system` says what to do there.
+if sys.platform != "win32":
+    import fcntl
 
 # In the hidden name of what is not whole yet.
 UNFINISHED = ".xmodal-"

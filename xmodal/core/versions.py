@@ -1,6 +1,8 @@
-"""Packages that only work in matching versions, told apart by name before anything else breaks."""
+"""Systems and packages that xmodal does not run with, told apart by name before anything else breaks."""
 
 import hashlib
+import platform
+import sys
 from importlib import metadata
 from pathlib import Path
 
@@ -9,12 +11,30 @@ from xmodal.core.errors import UserError
 REINSTALL = "run: pip install -c constraints.txt -e ."
 
 
-def check() -> None:
-    """Checks that the installed packages belong together.
+def check_system() -> None:
+    """Checks that there are wheels of TensorFlow and tensorflow-text for this system.
 
     Raises:
-        UserError: when one is missing, or two are of versions that do not match.
+        UserError: on Windows, and on a Mac with an Intel processor.
     """
+    if sys.platform == "win32":
+        raise UserError(
+            "xmodal does not run on Windows itself, for which there is no wheel of tensorflow-text",
+            "install it in WSL (wsl --install)",
+        )
+    if sys.platform == "darwin" and platform.machine() == "x86_64":
+        raise UserError(
+            "there are no wheels of TensorFlow for a Mac with an Intel processor", "use Linux, in a container"
+        )
+
+
+def check() -> None:
+    """Checks the system, see `check_system`, and that the installed packages belong together.
+
+    Raises:
+        UserError: also when a package is missing, or two are of versions that do not match.
+    """
+    check_system()
     tensorflow, text = _version("tensorflow"), _version("tensorflow-text")
     if _minor(tensorflow) != _minor(text):
         raise UserError(

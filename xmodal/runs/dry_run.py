@@ -1,6 +1,5 @@
 """A run that takes a few steps of every loop, says how long it would take, and leaves nothing behind."""
 
-import resource
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -119,6 +118,8 @@ def summary(config: Config, stages: dict[str, Stage]) -> str:
 
 def peak_gigabytes() -> float:
     """Returns the most memory, in GB (10^9 bytes), that this process has held, or one that it started."""
+    import resource
+
     peaks = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     # In kilobytes, but on macOS in bytes.
     return max(peaks) * (1 if sys.platform == "darwin" else 1024) / 1e9
