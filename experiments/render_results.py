@@ -5,7 +5,7 @@ python experiments/render_results.py --check   # exit 1 when they differ
 
 README.md and README.zh-CN.md get ten rows of the records, what a run prints, what was promised, and what
 transfer is worth; experiments/results/README.md gets the rows and tables of all records;
-experiments/README.md gets some of their sentences.
+experiments/README.md gets some of their sentences, and experiments/running.md what larger jobs would cost.
 """
 
 import json
@@ -19,6 +19,7 @@ from types import SimpleNamespace
 from rendering.benches import BENCHES
 from rendering.markdown import as_text, grid, link
 from rendering.runs import MOVED, UNDER_ATTACK, figures, origin, read_from, result_lines
+from rendering.scale import scale
 from rendering.words import ENGLISH, README_LANGUAGES, punctuated
 
 from xmodal.report import Plot, Series, console_table
@@ -179,6 +180,8 @@ def rendered(root: Path = ROOT) -> dict[Path, str]:
     page = ROOT / "experiments" / "README.md"
     text = filled(page.read_text(), "moved", comparisons(RECORDS, MOVED))
     files[page] = filled(text, "robust", comparisons(RECORDS, UNDER_ATTACK))
+    page, of_name = ROOT / "experiments" / "running.md", dict(_records(RECORDS))
+    files[page] = filled(page.read_text(), "scale", scale(*map(of_name.get, ("growth", "serving", "engine"))))
     for name, words in README_LANGUAGES.items():
         text = (root / name).read_text()
         for part, write in (("results", ten_headlines), ("promises", promises), ("worth", worth)):

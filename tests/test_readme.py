@@ -12,6 +12,7 @@ from absl.testing import flagsaver
 from pages import PAGES, ROOT, blocks
 from rendering import words
 from rendering.markdown import table_lines
+from rendering.scale import exchange_seconds, sent_bytes
 
 from xmodal.bench.serving import compared
 from xmodal.config import flags
@@ -369,3 +370,23 @@ def test_the_dockerfile_runs_the_commands_of_the_readme():
     with flagsaver.flagsaver():
         flags.parse(["run", *started[3:]])
     assert "pytest " + README.split("pytest ")[1].splitlines()[0] in dockerfile
+
+
+def test_what_larger_jobs_would_cost_is_reckoned_rightly():
+    # A ring of two sends half of the gradients twice, one of many nearly all of them twice.
+    assert sent_bytes(2, parameters=10) == 40
+    assert sent_bytes(1000, parameters=10) == pytest.approx(80, rel=0.002)
+    assert sent_bytes(1, parameters=10) == 0
+    engine = {"workers_batch_size": 100, "workers": {"images of 32 pixels": {"first": 50, "second": 100}}}
+    lost, compute, exchange = exchange_seconds(engine)
+    assert (lost, compute) == (1, 1)
+    assert exchange == pytest.approx(2 * 63 / 64)
+    # The mixture of the most probable names alone: what is left out bounds what a product changes by.
+    random = np.random.default_rng(0)
+    names, text = (
+        rows / np.linalg.norm(rows, axis=-1, keepdims=True) for rows in random.normal(size=(2, 500, 16))
+    )
+    shares = random.dirichlet(np.full(500, 0.01))
+    left_out = np.argsort(-shares)[5:]
+    difference = np.abs(text @ (shares[left_out] @ names[left_out])).max()
+    assert 0 < difference <= shares[left_out].sum()
