@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from in_process import run_here
 from tiny_bert import save_tiny_bert
 
 from xmodal.core.clock import Clock
@@ -219,7 +220,8 @@ def test_the_export_takes_documents_as_they_are_written(finished):
 )
 def test_one_line_and_exit_code_2(finished, flags, told, tmp_path):
     cwd, _ = finished
-    done = run(*flags, "--sequence_length=16", f"--output_dir={tmp_path / 'out'}", cwd=cwd)
+    words = ("--experiment=bert_news", *flags, "--sequence_length=16", f"--output_dir={tmp_path / 'out'}")
+    done = run_here(*words, cwd=cwd)
     assert done.returncode == 2
     assert [line for line in done.stderr.splitlines() if line.startswith(told)]
     assert "Traceback" not in done.stderr

@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+from in_process import run_here
 
 from xmodal.report.markup import text as escaped
 
@@ -214,7 +215,7 @@ def test_nothing_is_claimed_where_nothing_moved(folder):
 
 
 def test_more_unseen_classes_than_there_are(folder):
-    process = run(folder, "--unseen=3", "--output_dir=other")
+    process = run_here(*FLAGS, "--unseen=3", "--output_dir=other", cwd=folder)
     assert process.returncode == 2
     assert process.stderr.splitlines()[-1] == (
         "error: --unseen=3 leaves less than 2 of the 4 classes of the documents to learn from; give at most 2"

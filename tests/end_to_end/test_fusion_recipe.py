@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from as_served import as_served
+from in_process import run_here
 from pages import follow
 from tiny_bert import save_tiny_bert
 
@@ -213,7 +214,7 @@ def test_an_empty_side_is_a_missing_one_in_the_export(folder, metrics):
     ],
 )
 def test_flags_that_do_not_fit(folder, flags, message):
-    process = run(folder, *flags, "--output_dir=other")
+    process = run_here(*FLAGS, *flags, "--output_dir=other", cwd=folder)
     assert process.returncode == 2
     assert process.stderr.splitlines()[-1].startswith(f"error: {message}")
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from as_served import as_served
+from in_process import run_here
 from pages import call, commands
 from tiny_bert import save_tiny_bert
 
@@ -248,7 +249,7 @@ def test_a_class_that_never_occurs_in_training(folder, tmp_path):
             target.mkdir(parents=True)
             for number in range(6):
                 (target / f"{number}.png").write_bytes((source / f"{number}.png").read_bytes())
-    process = command("run", *FLAGS, f"--text_encoder={folder / 'bert'}", cwd=tmp_path)
+    process = run_here(*FLAGS, f"--text_encoder={folder / 'bert'}", cwd=tmp_path)
     assert process.returncode == 2
     last = process.stderr.splitlines()[-1]
     assert last.startswith("error: class 'blue' stands in test ('test/blue/")
