@@ -14,6 +14,7 @@ from xmodal.core.errors import UserError
 from xmodal.data.documents import load_documents
 from xmodal.data.image_sources import read_images
 from xmodal.data.images import load_images
+from xmodal.data.source_of_path import source_of
 
 NAMES = ["cat", "dog"]
 LABEL = {"names": NAMES, "_type": "ClassLabel"}
@@ -177,3 +178,12 @@ def test_bytes_that_are_no_image_are_counted(tmp_path):
     parquet.write_table(rows, tmp_path / "pets.parquet")
     data = load_images(f"parquet:{tmp_path}/pets.parquet", cache=tmp_path, split=SPLIT, offline=True)
     assert [(name, reason) for name, reason in data.report.dropped] == [("pets.parquet:1", "not an image")]
+
+
+def test_init_knows_images_inside_of_a_table(tmp_path):
+    parquet.write_table(table(4), tmp_path / "pets.parquet")
+    assert source_of(tmp_path / "pets.parquet") == (f"parquet:{tmp_path}/pets.parquet", False)
+    parquet.write_table(table(4), tmp_path / "train-00000-of-00001.parquet")
+    assert source_of(tmp_path) == (f"parquet:{tmp_path}", False)
+    write_records(tmp_path / "tf/train.tfrecord", [features(1, "image", label=1)])
+    assert source_of(tmp_path / "tf") == (f"tfrecord:{tmp_path}/tf", False)

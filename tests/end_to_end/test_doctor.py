@@ -90,7 +90,7 @@ runpy.run_module({module!r}, run_name="__main__")
 @pytest.mark.parametrize(
     ("system", "problem", "remedy"),
     [
-        ("win32", "xmodal does not run on Windows itself", "install it in WSL (wsl --install)"),
+        ("win32", "xmodal does not run on Windows itself", "install WSL, and xmodal in it"),
         ("darwin", "there are no wheels of TensorFlow for a Mac with an Intel processor", "use Linux"),
     ],
 )

@@ -11,7 +11,13 @@ from xmodal.config.scorer import ScorerConfig
 from xmodal.config.text import TextConfig
 from xmodal.core.errors import UserError
 from xmodal.recipes.bert_news.few_labels import require_known_names
-from xmodal.recipes.text_reading import WORDS_CUT, WORDS_UNKNOWN, checked_encoder, report_reading, report_word_ids
+from xmodal.recipes.text_reading import (
+    WORDS_CUT,
+    WORDS_UNKNOWN,
+    checked_encoder,
+    report_reading,
+    report_word_ids,
+)
 from xmodal.recipes.text_to_image.stages import captions_of
 from xmodal.text.vocabulary import vocabulary_of
 from xmodal.training.trainer import Trainer

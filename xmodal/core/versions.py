@@ -20,7 +20,7 @@ def check_system() -> None:
     if sys.platform == "win32":
         raise UserError(
             "xmodal does not run on Windows itself, for which there is no wheel of tensorflow-text",
-            "install it in WSL (wsl --install)",
+            "install WSL, and xmodal in it",
         )
     if sys.platform == "darwin" and platform.machine() == "x86_64":
         raise UserError(

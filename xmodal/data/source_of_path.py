@@ -9,8 +9,8 @@ from xmodal.core.errors import UserError
 from xmodal.data.file_advice import advice_for, ending_of
 from xmodal.data.folders import files_under, warnings_of
 from xmodal.data.image_files import READ, kind_of_file
-from xmodal.data.table_format import SEPARATORS
 from xmodal.data.split_files import files_of_splits
+from xmodal.data.table_format import SEPARATORS
 from xmodal.data.tables import TABLES
 from xmodal.data.typed_tables import TYPED_TABLES, columns_of
 
@@ -30,11 +30,12 @@ def source_of(path: Path) -> tuple[str, bool]:
     if not path.exists():
         raise UserError(f"{str(path)!r} does not exist", "give a folder or a table")
     if path.is_dir():
-        for kind in TABLES:
-            if kind != "arrow" and "train" in files_of_splits(kind, path).values():
-                return f"{kind}:{path}", True
+        for kind in (*TABLES, "tfrecord"):
+            files = {} if kind == "arrow" else files_of_splits(kind, path)
+            if "train" in files.values():
+                return f"{kind}:{path}", kind != "tfrecord" and not _holds_images(next(iter(files)))
         if (path / SAVED_DATASET).is_file():
-            return f"arrow:{path}", True
+            return f"arrow:{path}", not _holds_images(path / "train")
         documents = _holds_documents(path)
         return f"{'dir' if documents else 'folder'}:{path}", documents
     kind = ending_of(path)
@@ -50,9 +51,17 @@ def source_of(path: Path) -> tuple[str, bool]:
     if "image" in columns and kind in (".csv", ".tsv"):
         # The separator is told from the heading.
         return f"csv:{path}", False
+    if _holds_images(path):
+        return f"{kind[1:]}:{path}", False
     if "image" in columns:
         raise UserError(f"{str(path)!r} holds images", "save it as CSV in UTF-8")
     return f"{kind[1:]}:{path}", True
+
+
+def _holds_images(path: Path) -> bool:
+    """Tells whether the images are inside of a table, as Parquet and Arrow have them."""
+    kind = "arrow" if path.is_dir() else ending_of(path).removeprefix(".")
+    return kind in ("parquet", "arrow") and not {"image", "img"}.isdisjoint(columns_of(kind, path))
 
 
 def _holds_documents(folder: Path) -> bool:
@@ -63,9 +72,9 @@ def _holds_documents(folder: Path) -> bool:
     if not files:
         raise UserError(f"the folder {str(folder)!r} holds no files", "put pictures or .txt files in it")
     if not texts and not images:
-        (told,) = warnings_of({"files of other kinds": files}, folder)
+        (reasons,) = warnings_of({"files of other kinds": files}, folder)
         raise UserError(
-            f"the folder {str(folder)!r} holds neither pictures nor .txt files ({told})",
+            f"the folder {str(folder)!r} holds neither pictures nor .txt files ({reasons})",
             advice_for(files[0], "put pictures or .txt files in it, or give a table"),
         )
     return texts > images

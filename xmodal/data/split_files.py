@@ -16,7 +16,9 @@ def files_of_splits(kind: str, folder: Path) -> dict[Path, str]:
         kind: the ending of their names; of "arrow" each is a folder.
         folder: that of the files.
     """
-    listed = [path for path in sorted(folder.iterdir()) if kind == "arrow" or _ending(path) in (kind, f"{kind}s")]
+    listed = [
+        path for path in sorted(folder.iterdir()) if kind == "arrow" or _ending(path) in (kind, f"{kind}s")
+    ]
     return {path: split for path in listed if (split := _split(path, kind))}
 
 

@@ -14,7 +14,6 @@ from typing import IO
 from xmodal.core.errors import UserError
 from xmodal.core.formatting import first_few
 from xmodal.data.examples import Example
-from xmodal.data.file_advice import ending_of
 from xmodal.data.shares import most_probable, parsed_shares, share_columns
 from xmodal.data.sources import RawExamples
 from xmodal.data.split_files import split_files
