@@ -91,7 +91,7 @@ def run(config: Config, clock: Clock) -> report.Run:
         prepared = prepare_documents(original, scrub=config.documents.scrub)
         data: DocumentData = prepared.data
         encoder = checked_encoder(session, preset)
-        require_known_names(session, encoder, data.class_names)
+        require_known_names(session, encoder, original.class_names)
         read = report_reading(session, encoder, data.test.texts)
     trainings = DocumentTrainings(session, preset, data)
     berts, measured = train_berts(trainings)
