@@ -86,7 +86,7 @@ def page(predictor: Predictor, title: str):
         items = items_of(predictor, files or (), text or "")
         shown_answers = answers_of(predictor, items, answers or "")
         alone = len(items) == 1 and items[0].content and not (items[0].is_text or shown_answers[0].problem)
-        return shown(shown_answers, _pixels(items[0].content) if alone else None)
+        return shown(shown_answers, _pixels(items[0].content, predictor.takes_sounds) if alone else None)
 
     def answer_text(files: list[str] | None, text: str | None, answers: str | None) -> list:
         return answer_files(files if predictor.takes_pairs else None, text, answers)
@@ -131,12 +131,13 @@ def _inputs(gradio: ModuleType, predictor: Predictor) -> tuple[Any, Any, Any, An
         elem_id="answers",
     )
     files = gradio.File(
-        label="Pictures, one or several",
+        label="Sounds, one or several" if predictor.takes_sounds else "Pictures, one or several",
         file_count="multiple",
         type="filepath",
         visible=predictor.takes_pictures,
     )
-    beside = ", alone or together with the pictures" if predictor.takes_pairs else ""
+    kind = "sounds" if predictor.takes_sounds else "pictures"
+    beside = f", alone or together with the {kind}" if predictor.takes_pairs else ""
     with gradio.Group(visible=predictor.takes_texts or predictor.can_be_asked):
         text = gradio.Textbox(label=f"A text{beside}", lines=3, max_length=MAX_CHARACTERS, elem_id="text")
         ask = gradio.Button("Answer", elem_id="ask")
@@ -222,7 +223,13 @@ def _take_uploads_alone(file: Any) -> None:
     file.async_move_resource_to_block_cache = move_uploaded
 
 
-def _pixels(encoded: bytes):
+def _pixels(encoded: bytes, is_sound: bool):
+    if is_sound:
+        from xmodal.data.sound_files import as_wav
+        from xmodal.data.sound_format import SoundFormat
+        from xmodal.data.sounds import picture_of_sound
+
+        encoded = picture_of_sound(as_wav(encoded), SoundFormat())
     from xmodal.report.figures import thumbnail
 
     return thumbnail(encoded, SIDE)

@@ -36,6 +36,7 @@ A first run, and before it how long it takes on this machine, in seconds that ar
 EXTRAS = {
     "attacks": ("adversarial-robustness-toolbox", "--attacked_examples and --robust of image classifiers"),
     "demo": ("gradio", "python -m xmodal.demo"),
+    "sound": ("soundfile", "FLAC and OGG; WAV is read without it"),
 }
 
 

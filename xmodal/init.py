@@ -47,10 +47,10 @@ PIECES = 1.4
 SEQUENCES = (32, 64, 128, 256, 512)
 FEW_EXAMPLES = 200
 # Flags of a run that say how data are read: what a message advises can be given here, and is written down.
-SPLIT_FLAGS = ("class_names", "min_per_class")
+SPLIT_FLAGS = ("class_names", "min_per_class", "group_column")
 DATA_FLAGS = (
     *SPLIT_FLAGS,
-    *("text_column", "label_column", "split_column", "group_column"),
+    *("text_column", "label_column", "split_column"),
     *("separator", "encoding", "fallback_encoding"),
 )
 

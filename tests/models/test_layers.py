@@ -26,12 +26,15 @@ def numbers(*shape: int) -> np.ndarray:
 
 
 IMAGES = (255 * RNG.uniform(size=(2, 8, 8, 3))).astype(np.float32)
+WINDOWS = (255 * RNG.uniform(size=(2, 3, 8, 8, 3))).astype(np.float32)
+LOGITS_OF_WINDOWS = numbers(6, 4)
 TOKENS = RNG.integers(0, 9, (2, 5)).astype(np.int32)
 PRESENT = np.array([[1, 0], [1, 1]], np.float32)
 DESCRIPTIONS = {"descriptions": numbers(4, 6), "targets": np.array([0, 1, 1, 2]), "scale": 3.0}
 
 LAYERS = {
     "CutTo": ({}, numbers(2, 7, 3), TOKENS > 3),
+    "FoldWindows": ({}, WINDOWS),
     "Gate": ({}, numbers(2, 2), *PRESENT),
     "LateSum": (
         {"temperatures": (1.5, 0.7), "prior": np.array([0.2, 0.5, 0.3])},
@@ -40,6 +43,7 @@ LAYERS = {
         *PRESENT,
     ),
     "MeanMaxPool": ({}, numbers(2, 5, 3), TOKENS > 3),
+    "MeanOverWindows": ({}, LOGITS_OF_WINDOWS, WINDOWS),
     "MeanPool": ({}, numbers(2, 5, 3), TOKENS > 3),
     "Modulation": ({}, numbers(2, 4, 4, 3), numbers(2, 6)),
     "PadTo": ({"length": 7, "value": 3}, TOKENS),

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from xmodal.assets.efficientnet_lite0 import EFFICIENTNET_LITE0_FILE
+from xmodal.assets.espeak_ng import ESPEAK_FILES
 from xmodal.assets.vgg16 import VGG16_FILE, vgg16_from_onnx
 
 E5_FILE = "e5-small-q4.bin"
@@ -259,6 +260,18 @@ ASSETS: dict[str, Asset] = {
                 AssetFile(name, f"skimage/data/{name}", sha256, licence=licence)
                 for name, (sha256, licence) in _PHOTOGRAPHS.items()
             ),
+        ),
+        Asset(
+            name="spoken_digits",
+            licence="GPL-3.0 (eSpeak NG, which runs in a process of its own; what it says is not covered)",
+            description="eSpeak NG, which says digits with 39 English voices on the spot, on Linux x86-64",
+            package="espeakng-loader==0.2.4",
+            wheel_sha256="08721baf27d13d461f6be6eed9a65277e70d68234ff484fd8b9897b222cdcb6d",
+            wheel_bytes=10_078_484,
+            files=tuple(
+                AssetFile(name, f"espeakng_loader/{name}", sha256) for name, sha256 in ESPEAK_FILES.items()
+            ),
+            platform="manylinux_2_17_x86_64",
         ),
         _documents(
             "20newsgroups",

@@ -13,6 +13,7 @@ from xmodal.config.image import ImageConfig
 from xmodal.config.names import NamesConfig
 from xmodal.config.run import RunConfig
 from xmodal.config.scorer import ScorerConfig
+from xmodal.config.sound import SoundConfig
 from xmodal.config.text import TextConfig
 from xmodal.config.training import TrainConfig
 from xmodal.core.errors import UserError
@@ -30,6 +31,7 @@ class Config:
     train: TrainConfig = field(default_factory=TrainConfig)
     splits: SplitConfig = field(default_factory=SplitConfig)
     data: DataConfig = field(default_factory=DataConfig)
+    sound: SoundConfig = field(default_factory=SoundConfig)
     documents: DocumentConfig = field(default_factory=DocumentConfig)
     pairs: PairConfig = field(default_factory=PairConfig)
     image: ImageConfig = field(default_factory=ImageConfig)

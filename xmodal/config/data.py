@@ -1,5 +1,6 @@
 """Which images, documents or pairs, and how all of them are split and checked."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,13 +19,14 @@ class DataConfig(Group):
         "mnist_5k",
         "Images: mnist_5k, folder:PATH, csv:PATH (columns image and label, or label:NAME with a share for"
         " each class), parquet:PATH or arrow:PATH with the images inside (as saved by Hugging Face datasets),"
-        " tfrecord:PATH or tfds:NAME; for names_to_answers unlabelled:PATH or sample_photographs, too.",
+        " tfrecord:PATH or tfds:NAME; sounds: spoken_digits, sounds:PATH, or csv:PATH with a column audio;"
+        " for names_to_answers unlabelled:PATH or sample_photographs, too.",
     )
     image_size: int = option(
         32, "Side, in pixels, of the square that images are resized to.", least=32, most=MAX_SIDE
     )
     bad_images: str = option(
-        "skip", "What to do with unreadable or truncated images.", choices=("skip", "fail")
+        "skip", "What to do with unreadable or truncated images and sounds.", choices=("skip", "fail")
     )
     max_pixels: int = option(
         100_000_000, "Maximum pixels per image; larger ones are left out before they are decoded.", least=1
@@ -38,12 +40,24 @@ class SplitConfig(Group):
 
     A fraction of 0 cuts nothing.
 
+    Raises:
+        UserError: for a pattern that is none, or has no parentheses.
+
     Example:
         >>> SplitConfig(min_per_class=1, test_fraction=0.5).validation_fraction
         0.1
     """
 
     class_names: tuple[str, ...] = option((), "Names of the classes in order, instead of the data's own.")
+    group_column: str = option(
+        "",
+        "Column or key of a group that stays in one split, such as an author; equal texts always do.",
+    )
+    group_pattern: str = option(
+        "",
+        "Regular expression that finds the group in the path of a file, as in its first parentheses: "
+        "a speaker in ([^/_]+)_[0-9]+.wav. The files of a group stay in one split.",
+    )
     validation_fraction: float = option(
         0.1, "Fraction of the training examples held out for validation.", least=0, below=1
     )
@@ -61,6 +75,21 @@ class SplitConfig(Group):
         "Maximum number of training examples, validation included; the test split stays whole. 0 is all.",
         least=0,
     )
+
+    def __post_init__(self):
+        super().__post_init__()
+        try:
+            groups = re.compile(self.group_pattern).groups
+        except re.error as error:
+            raise UserError(
+                f"`group_pattern={self.group_pattern}` is no regular expression ({error})",
+                "give one such as ([^/_]+)_",
+            ) from error
+        if self.group_pattern and not groups:
+            raise UserError(
+                f"`group_pattern={self.group_pattern}` has no parentheses around the group",
+                f"put some there, such as ({self.group_pattern})",
+            )
 
 
 @dataclass(frozen=True)
@@ -95,10 +124,6 @@ class DocumentConfig(Group):
         30_000, "Vocabulary size of the TF-IDF baseline: the most frequent words.", least=1, most=MAX_WORDS
     )
     scrub: bool = option(True, "Replace personal data by marks such as [EMAIL].")
-    group_column: str = option(
-        "",
-        "Column or key of a group that stays in one split, such as an author; equal texts always do.",
-    )
     separator: str = option("auto", "Separator of the columns of CSV and TSV: a character, tab, or auto.")
     quoting: bool = option(False, "Read quoted fields in TSV, as in CSV.")
 

@@ -38,19 +38,21 @@ TRAINING = (
     "data_service profile_steps"
 )
 SPLITS = (
-    "class_names validation_fraction test_fraction keep_leaks merge_names min_per_class limit train_examples"
+    "class_names validation_fraction test_fraction keep_leaks merge_names min_per_class limit train_examples "
+    "group_column group_pattern"
 )
 IMAGES = (
     "image_size bad_images max_pixels base image_weights features augment label_smoothing epochs "
     "learning_rate batch_size patience"
 )
+SOUND = "sound_rate sound_seconds max_seconds"
 HEAD = "trainable head_epochs hidden dropout head_learning_rate validations_per_epoch feature_cache_gb"
 TARGET = "target growth grow drop"
 TEXT = "text_encoder sequence_length"
 TEXT_TRAINING = "patience text_epochs text_batch_size text_learning_rate length_window"
 FINE_TUNING = f"{TEXT_TRAINING} text_trainable text_head_epochs layer_decay class_weights"
 BRIDGE = "text_style template top_k"
-COLUMNS = "text_column label_column split_column group_column separator quoting encoding fallback_encoding"
+COLUMNS = "text_column label_column split_column separator quoting encoding fallback_encoding"
 BASELINE = "baseline scratch_learning_rates"
 IMAGE_ATTACK = "attacked_examples robust pixel_budgets attack_steps"
 TEXT_ATTACK = "attacked_examples robust slips changed_words"
@@ -61,7 +63,7 @@ FLOW = (
 
 EXPERIMENTS = {
     "vgg_to_bert": _experiment(
-        *("dataset", IMAGES, HEAD, TARGET, TEXT, FINE_TUNING, BRIDGE, BASELINE, IMAGE_ATTACK),
+        *("dataset", SOUND, IMAGES, HEAD, TARGET, TEXT, FINE_TUNING, BRIDGE, BASELINE, IMAGE_ATTACK),
         "saved_models_dir mirror text_head target_map also_ask text_examples similarity_scale per_class "
         "speaker speaker_names name_text",
         made_from="image_weights dataset text_encoder speaker",

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from xmodal.config.fields import MAX_UNITS, Group, documented, option
+from xmodal.config.sound import SOUND_AUGMENTATIONS
 
 AUGMENTATIONS = ("flip", "shift", "crop", "rotate", "zoom")
 
@@ -50,7 +51,10 @@ class ImageConfig(Group):
         ("auto",), "Layers whose pooled outputs the head reads; auto takes those that suit the network."
     )
     augment: tuple[str, ...] = option(
-        ("shift", "rotate", "zoom"), "Augmentations of the training images.", choices=AUGMENTATIONS
+        ("shift", "rotate", "zoom"),
+        "Augmentations of the training images: "
+        f"{', '.join(AUGMENTATIONS)}; of sounds: {', '.join(SOUND_AUGMENTATIONS)}.",
+        choices=tuple(dict.fromkeys((*AUGMENTATIONS, *SOUND_AUGMENTATIONS))),
     )
     head_epochs: int = option(20, "Epochs of the head on cached features of the frozen backbone.", least=0)
     hidden: int = option(

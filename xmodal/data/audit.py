@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -141,18 +142,23 @@ def _usable(
 
 
 def scan(items: Sequence[str | bytes], pixels: Callable[[bytes], tf.Tensor]) -> list[Scan]:
-    """Decodes every image on all cores, holding no more than one a core.
+    """Looks at images, see `scan_each`; `pixels` decodes the bytes of one."""
+    return scan_each(items, partial(_look_at_image, pixels=pixels))
+
+
+def scan_each(items: Sequence[str | bytes], look: Callable[[bytes], Scan]) -> list[Scan]:
+    """Decodes every example on all cores, holding no more than one a core.
 
     Args:
-        items: N file paths or encoded images.
-        pixels: decodes the bytes of an image.
+        items: N file paths or encoded examples.
+        look: decodes the bytes of one.
 
     Returns:
         N results, in the order of the items.
     """
 
     def scan_some(some: Sequence[str | bytes]) -> list[Scan]:
-        return [_scan_one(item, pixels) for item in some]
+        return [_scan_one(item, look) for item in some]
 
     # One task a file would cost more than decoding a small file does.
     tasks = [items[start : start + 256] for start in range(0, len(items), 256)]
@@ -160,19 +166,27 @@ def scan(items: Sequence[str | bytes], pixels: Callable[[bytes], tf.Tensor]) -> 
         return [result for results in pool.map(scan_some, tasks) for result in results]
 
 
-def _scan_one(item: str | bytes, pixels: Callable[[bytes], tf.Tensor]) -> Scan:
+def _scan_one(item: str | bytes, look: Callable[[bytes], Scan]) -> Scan:
     try:
         encoded = item if isinstance(item, bytes) else read_regular(item, MAX_BYTES)
     except (OSError, ValueError) as error:
         # A table may name a path that holds NUL.
         return Scan(b"", f"cannot be read: {getattr(error, 'strerror', error)}")
+    return look(encoded)
+
+
+def _look_at_image(encoded: bytes, pixels: Callable[[bytes], tf.Tensor]) -> Scan:
     try:
         image = pixels(encoded).numpy()
     except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError) as error:
         return Scan(b"", why_not_decoded(encoded, error))
+    return Scan(content_digest(image), "", _doubt(encoded, image))
+
+
+def content_digest(content: np.ndarray) -> bytes:
+    """Returns what tells decoded contents apart."""
     # The shape counts: a 2x8 and a 4x4 image of one colour have the same bytes.
-    digest = hashlib.blake2b(str(image.shape).encode() + image.tobytes(), digest_size=16).digest()
-    return Scan(digest, "", _doubt(encoded, image))
+    return hashlib.blake2b(str(content.shape).encode() + content.tobytes(), digest_size=16).digest()
 
 
 def _doubt(encoded: bytes, pixels: np.ndarray) -> str:

@@ -26,7 +26,7 @@ from xmodal.data.examples import (
 )
 from xmodal.data.loading import SplitData, split_and_audit
 from xmodal.data.near_duplicates import near_duplicates
-from xmodal.data.table_format import TableFormat, require_encodings
+from xmodal.data.table_format import TableFormat, checked_format
 from xmodal.text.cleaning import prepare_texts
 
 # With more, the comparison of nearly equal documents would take minutes.
@@ -98,7 +98,7 @@ def load_documents(
         >>> data.class_names, len(data.train)
         (('cat', 'dog'), 29)
     """
-    require_encodings(table_format)
+    table_format = checked_format(table_format, split.group_column)
     raw = read_documents(dataset, table_format, cache or cache_folder(), offline)
     scans = _scans(raw.examples)
     grouped = [

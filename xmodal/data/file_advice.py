@@ -8,6 +8,9 @@ ADVICE = {
     ".feather": "give the file a name that ends in .arrow",
     ".ndjson": "give the file a name that ends in .jsonl",
     **dict.fromkeys((".zip", ".tar", ".tgz", ".7z", ".rar", ".bz2", ".xz"), "unpack it, and give the folder"),
+    **dict.fromkeys(
+        (".wav", ".flac", ".ogg"), "run experiments/sound_to_text.cfg with `dataset=sounds:` and the folder"
+    ),
     **dict.fromkeys((".pdf", ".doc", ".docx", ".odt", ".html"), "save it as a .txt file in a folder"),
 }
 

@@ -1,4 +1,4 @@
-"""Where images are read from: a named set, a folder, a CSV, a table or records of images, or TFDS."""
+"""Where images and sounds are read from: a named set, a folder, a CSV, a table or records, or TFDS."""
 
 import hashlib
 import os
@@ -15,23 +15,26 @@ from xmodal.assets.fetch import locate
 from xmodal.core.errors import UserError
 from xmodal.core.files import path_of
 from xmodal.core.reading import read_regular
-from xmodal.data.examples import Example
+from xmodal.data import sound_files
+from xmodal.data.examples import IMAGES, SOUNDS, Example, ExampleKind
 from xmodal.data.folders import LeftOut, files_under, name_in, wanted_files, warnings_of
 from xmodal.data.image_files import MAX_BYTES, reason_against
 from xmodal.data.image_records import read_image_records
 from xmodal.data.labelled_folders import FileKind, labelled_files
 from xmodal.data.sources import RawExamples, permission_errors, source_reader
 from xmodal.data.split_names import with_splits
+from xmodal.data.spoken_digits import spoken_digits
 from xmodal.data.table_format import TableFormat
-from xmodal.data.tables import path_beside, read_rows, row_example
+from xmodal.data.tables import heading_of, path_beside, read_rows, row_example
 from xmodal.data.tfds import prepared_builder, require_features, tfds_examples
 
 IMAGE_COLUMNS = TableFormat("utf-8", None, "image", "label", "split")
+SOUND_COLUMNS = replace(IMAGE_COLUMNS, text="audio")
 
 
 @permission_errors()
-def read_images(dataset: str, cache: Path, offline: bool) -> RawExamples:
-    """Lists what `load_images` splits: the images of a source as they came.
+def read_images(dataset: str, cache: Path, offline: bool, group_column: str = "") -> RawExamples:
+    """Lists what `load_images` splits: the images or sounds of a source as they came.
 
     Raises:
         UserError: for a source that is not known, or not there.
@@ -42,6 +45,13 @@ def read_images(dataset: str, cache: Path, offline: bool) -> RawExamples:
             f"give one of {', '.join(IMAGE_SOURCES)}",
         )
     read, location = source_reader(IMAGE_SOURCES, dataset, "dataset")
+    if read is _read_csv:
+        return grouped_by_content(_read_csv(location, cache, offline, group_column))
+    if group_column:
+        raise UserError(
+            f"`group_column={group_column}` names a column, and `dataset={dataset!r}` is no table",
+            "find the groups in the names of its files with `group_pattern`",
+        )
     return grouped_by_content(read(location, cache, offline))
 
 
@@ -122,31 +132,46 @@ def _read_digits(location: str, cache: Path, offline: bool) -> RawExamples:
     return RawExamples(load_digits(cache, offline))
 
 
+def _read_spoken_digits(location: str, cache: Path, offline: bool) -> RawExamples:
+    return RawExamples(spoken_digits(locate("spoken_digits", cache=cache, offline=offline)), kind=SOUNDS)
+
+
 def _read_folder(location: str, cache: Path, offline: bool) -> RawExamples:
-    root = path_of(location)
+    return _files(path_of(location), FileKind("images", reason_against), IMAGES)
+
+
+def _read_sounds(location: str, cache: Path, offline: bool) -> RawExamples:
+    return _files(path_of(location), FileKind("sounds", sound_files.reason_against), SOUNDS)
+
+
+def _files(root: Path, file_kind: FileKind, kind: ExampleKind) -> RawExamples:
     if not root.is_dir():
         raise UserError(f"the folder {str(root)!r} does not exist", "check the path of `dataset`")
-    files, warnings = labelled_files(root, FileKind("images", reason_against))
+    files, warnings = labelled_files(root, file_kind)
     examples = [Example(str(file.path), name_in(file.path, root), *file[1:]) for file in files]
-    return RawExamples(examples, warnings=warnings)
+    return RawExamples(examples, warnings=warnings, kind=kind)
 
 
-def _read_csv(location: str, cache: Path, offline: bool) -> RawExamples:
+def _read_csv(location: str, cache: Path, offline: bool, group_column: str = "") -> RawExamples:
     path = path_of(location)
     if not path.is_file():
         raise UserError(f"the file {str(path)!r} does not exist", "check the path of `dataset`")
-    rows, warnings = read_rows("csv", path, IMAGE_COLUMNS)
+    named = heading_of("csv", path, SOUND_COLUMNS)
+    kind = SOUNDS if "audio" in named and "image" not in named else IMAGES
+    table_format = replace(SOUND_COLUMNS if kind is SOUNDS else IMAGE_COLUMNS, group=group_column)
+    rows, warnings = read_rows("csv", path, table_format)
+    what = "a sound" if kind is SOUNDS else "an image"
     examples = []
     for row in rows:
-        image = row.cells["image"].strip()
+        image = row.cells[table_format.text].strip()
         if not image or not (row.shares or row.cells["label"].strip()):
             raise UserError(
-                f"line {row.line} of {str(path)!r} lacks an image or a label", "fill it in or remove it"
+                f"line {row.line} of {str(path)!r} lacks {what} or a label", "fill it in or remove it"
             )
-        example = row_example(str(path_beside(path, image)), row, path, IMAGE_COLUMNS)
+        example = row_example(str(path_beside(path, image)), row, path, table_format)
         examples.append(example._replace(id=image))
     examples, more = with_splits(examples, repr(str(path)))
-    return RawExamples(examples, warnings=warnings + more)
+    return RawExamples(examples, warnings=warnings + more, kind=kind)
 
 
 def _read_tfds(name: str, cache: Path, offline: bool) -> RawExamples:
@@ -159,11 +184,13 @@ def _read_tfds(name: str, cache: Path, offline: bool) -> RawExamples:
 # How a source is written -> what reads it: place, folder of downloaded data, offline -> the images.
 IMAGE_SOURCES: dict[str, Callable[[str, Path, bool], RawExamples]] = {
     "mnist_5k": _read_digits,
+    "spoken_digits": _read_spoken_digits,
     "folder:PATH": _read_folder,
     "csv:PATH": _read_csv,
     "parquet:PATH": lambda location, cache, offline: read_image_records("parquet", path_of(location)),
     "arrow:PATH": lambda location, cache, offline: read_image_records("arrow", path_of(location)),
     "tfrecord:PATH": lambda location, cache, offline: read_image_records("tfrecord", path_of(location)),
+    "sounds:PATH": _read_sounds,
     "tfds:NAME": _read_tfds,
 }
 

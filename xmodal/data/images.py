@@ -1,4 +1,7 @@
-"""Images from a named set, a folder, a CSV or TFDS, checked, split and served as tf.data batches."""
+"""Images and sounds from a named set, a folder, a CSV or TFDS, checked, split and served as batches.
+
+A sound is read as a picture of it: a spectrogram.
+"""
 
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -12,14 +15,20 @@ import tensorflow as tf
 from xmodal.config.data import SplitConfig
 from xmodal.core.files import cache_folder
 from xmodal.core.reading import read_regular
-from xmodal.data.audit import DataReport, audit_unlabelled, scan
+from xmodal.data.audit import DataReport, audit_unlabelled, scan, scan_each
 from xmodal.data.augmentation import augmented, draws
 from xmodal.data.batches import Batches
 from xmodal.data.decoding import MAX_PIXELS, decode, decoded_pixels
-from xmodal.data.examples import IMAGES, Columns, Example, ExampleSplit, columns, digests_of
+from xmodal.data.examples import IMAGES, SOUNDS, Columns, Example, ExampleSplit, columns, digests_of
 from xmodal.data.image_files import MAX_BYTES
 from xmodal.data.image_sources import read_images, read_unlabelled
 from xmodal.data.loading import Scanned, SplitData, split_and_audit
+from xmodal.data.sound_audit import look_at_sound
+from xmodal.data.sound_augmentation import sound_draws
+from xmodal.data.sound_batches import sound_reader
+from xmodal.data.sound_files import as_wav
+from xmodal.data.sound_format import SoundFormat
+from xmodal.data.sounds import picture_of_sound
 
 # Share of an epoch's batches that may be in none of its parts; each epoch has others there.
 LEFT_OUT = 0.05
@@ -36,6 +45,7 @@ class ImageSplit(ExampleSplit):
         digests: of the pixels of each image.
         in_memory: the items are encoded images and not file paths.
         shares: of the classes (N, C), where labels are soft.
+        sound: how the items are read, which are sounds then; None for images.
     """
 
     items: np.ndarray
@@ -44,6 +54,7 @@ class ImageSplit(ExampleSplit):
     digests: tuple[bytes, ...]
     in_memory: bool
     shares: np.ndarray | None = None
+    sound: SoundFormat | None = None
 
     def __post_init__(self):
         sizes = {len(part) for part in (self.items, self.labels, self.ids, self.digests, self.targets)}
@@ -79,9 +90,15 @@ class ImageSplit(ExampleSplit):
         return iter(self.digests)
 
     def encoded(self, index: int) -> bytes:
-        """Returns the bytes of one image."""
+        """Returns the bytes of one image, or of one sound as a WAV."""
         item = self.items[index]
-        return item if self.in_memory else read_regular(item, MAX_BYTES)
+        encoded = item if self.in_memory else read_regular(item, MAX_BYTES)
+        return encoded if self.sound is None else as_wav(encoded)
+
+    def picture(self, index: int) -> bytes:
+        """Returns an encoded image of one: itself, or of a sound its spectrogram."""
+        encoded = self.encoded(index)
+        return encoded if self.sound is None else picture_of_sound(encoded, self.sound)
 
     def spread(self, most: int) -> np.ndarray:
         """Returns the positions of `most` images, or of all, evenly from the first to the last."""
@@ -111,6 +128,7 @@ def load_images(
     offline: bool = False,
     bad_images: str = "skip",
     max_pixels: int = MAX_PIXELS,
+    sound: SoundFormat = SoundFormat(),
 ) -> ImageData:
     """Lists, splits and audits a set of images, see `split_and_audit`. No pixels are kept.
 
@@ -118,16 +136,18 @@ def load_images(
 
     Args:
         dataset: "mnist_5k"; "folder:PATH" (a subfolder a class, or train/, validation/ and test/ that hold
-            these); "csv:PATH" (columns image, label and, optionally, split; image paths relative to the
-            CSV; for soft labels, columns label:NAME in the place of label, with the shares of each class,
-            which are scaled to a sum of 1); "parquet:PATH", "arrow:PATH" or "tfrecord:PATH", a file or a
-            folder with one or more for each split, see `image_records`; or "tfds:NAME".
+            these); "sounds:PATH", the same of WAV, FLAC and OGG; "csv:PATH" (columns image or audio, label
+            and, optionally, split; paths relative to the CSV; for soft labels, columns label:NAME in the
+            place of label, with the shares of each class, which are scaled to a sum of 1); "parquet:PATH",
+            "arrow:PATH" or "tfrecord:PATH", a file or a folder with one or more for each split, see
+            `image_records`; or "tfds:NAME".
         split: how they are split and checked.
         seed: of the cuts and of `limit`.
         cache: folder of downloaded data; None for the usual one.
         offline: reach for nothing.
         bad_images: what to do with unreadable files: "skip" or "fail".
         max_pixels: of an image; what has more is left out before it is decoded. 0 for no limit.
+        sound: how sounds are read.
 
     Returns:
         The splits, the class names and the audit's report.
@@ -140,19 +160,23 @@ def load_images(
         >>> data.class_names, len(data.train), len(data.validation), len(data.test)
         (('cat', 'dog'), 29, 3, 8)
     """
+    raw = read_images(dataset, cache or cache_folder(), offline, split.group_column)
+    of_sounds = raw.kind is SOUNDS
 
     def scanned(examples: list[Example]) -> Scanned:
-        pixels = partial(decoded_pixels, max_pixels=max_pixels)
-        return examples, scan([example.item for example in examples], pixels), ()
+        items = [example.item for example in examples]
+        if of_sounds:
+            return examples, scan_each(items, partial(look_at_sound, max_seconds=sound.max_seconds)), ()
+        return examples, scan(items, partial(decoded_pixels, max_pixels=max_pixels)), ()
 
     return split_and_audit(
-        read_images(dataset, cache or cache_folder(), offline),
+        raw,
         split,
         dataset=dataset,
-        kind=IMAGES,
+        kind=raw.kind,
         seed=seed,
         scan=scanned,
-        as_split=_image_split,
+        as_split=partial(_image_split, sound=sound if of_sounds else None),
         bad_images=bad_images,
     )
 
@@ -184,7 +208,7 @@ def load_unlabelled(
     pixels = partial(decoded_pixels, max_pixels=max_pixels)
     scans = scan([example.item for example in raw.examples], pixels)
     audited, report = audit_unlabelled(raw.examples, scans, kind=IMAGES, bad_images=bad_images)
-    split = _image_split(columns(audited, "test", ("",)))
+    split = _image_split(columns(audited, "test", ("",)), None)
     warnings = raw.warnings + report.warnings
     return split, replace(report, warnings=warnings, digests=digests_of([split], ("",)))
 
@@ -201,6 +225,7 @@ def batches(
     epoch: int = 0,
     part: tuple[int, int] = (0, 1),
     drop_remainder: bool = False,
+    windows: bool = False,
 ) -> Batches:
     """One epoch of a split, or a part of it, decoded as it is read.
 
@@ -213,11 +238,12 @@ def batches(
         batch_size: B.
         seed: of the order and the augmentation.
         shuffle: bring the images in a random order, instead of that of the split.
-        augment: kinds of augmentation, see `augmented`.
+        augment: kinds of augmentation, see `augmented`, of sounds `augmented_spectrograms`.
         epoch: number of the epoch; each has its own order and augmentation.
         part: (i, n) for the i-th of n parts of the epoch that have equal numbers of batches; batches
             that are left over at its end are in none, see `equal_parts`.
         drop_remainder: leave out the last images when they do not fill a batch.
+        windows: of sounds, all spectrograms of each (B, n, H, W, 3), see `sounds.spectrograms`.
 
     Returns:
         Batches of {"image": (B, H, W, 3) float32 RGB 0 to 255, "label": (B,) int32,
@@ -232,23 +258,42 @@ def batches(
     items = tf.constant([os.fsencode(item) for item in split.items[order]], tf.string)
 
     def read(rows: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        images = tf.map_fn(load, rows["item"], fn_output_signature=pixels)
-        if augment:
-            images = augmented(images, augment, rows["draws"])
+        images = pictures(rows["item"], rows.get("draws"))
         return {"image": images} | {name: rows[name] for name in labels}
 
-    def load(item: tf.Tensor) -> tf.Tensor:
-        encoded = item if split.in_memory else tf.io.read_file(item)
-        return read_image(encoded) if read_image else decode(encoded, height, max_pixels=0)
-
-    height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
-    pixels = tf.TensorSpec((height, width, 3), tf.float32)
+    size = (image_size, image_size) if isinstance(image_size, int) else image_size
+    pictures = _reader(split, size, read_image, augment, windows)
     labels = {"label": split.labels[order], "index": order.astype(np.int64)}
     if split.shares is not None:
         labels["shares"] = split.shares[order]
     rows = tf.data.Dataset.from_tensor_slices({"item": items} | labels)
     rows = rows.batch(batch_size, drop_remainder=drop_remainder)
-    return Batches(rows.enumerate(start=first).map(_with_draws((seed, epoch))) if augment else rows, read)
+    if augment:
+        drawn = _with_draws((seed, epoch), sound_draws if split.sound else draws)
+        rows = rows.enumerate(start=first).map(drawn)
+    return Batches(rows, read)
+
+
+def _reader(
+    split: ImageSplit,
+    size: tuple[int, int],
+    read_image: Callable[[tf.Tensor], tf.Tensor] | None,
+    augment: Sequence[str],
+    windows: bool,
+) -> Callable[[tf.Tensor, tf.Tensor | None], tf.Tensor]:
+    """Returns what reads items (B,), with the draws (B, D) of augmentation or none: (B, H, W, 3)."""
+    if split.sound:
+        return sound_reader(split.in_memory, split.sound, size[0], augment, windows=windows)
+
+    def load(item: tf.Tensor) -> tf.Tensor:
+        encoded = item if split.in_memory else tf.io.read_file(item)
+        return read_image(encoded) if read_image else decode(encoded, size[0], max_pixels=0)
+
+    def read(items: tf.Tensor, drawn: tf.Tensor | None) -> tf.Tensor:
+        images = tf.map_fn(load, items, fn_output_signature=tf.TensorSpec((*size, 3), tf.float32))
+        return images if drawn is None else augmented(images, augment, drawn)
+
+    return read
 
 
 def learnable(batch: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
@@ -262,16 +307,16 @@ def equal_parts(batch_count: int, most: int) -> int:
     return next(parts for parts in range(most, 0, -1) if batch_count % parts <= LEFT_OUT * batch_count)
 
 
-def _with_draws(seed: tuple[int, int]) -> Callable:
+def _with_draws(seed: tuple[int, int], draw: Callable) -> Callable:
     # Drawn for the whole batch before devices share it: so an image gets the same on any number of them.
     def add(number: tf.Tensor, rows: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         batch_seed = tf.random.fold_in(seed, number, alg="philox")
-        return rows | {"draws": draws(tf.shape(rows["label"])[0], batch_seed)}
+        return rows | {"draws": draw(tf.shape(rows["label"])[0], batch_seed)}
 
     return add
 
 
-def _image_split(columns: Columns) -> ImageSplit:
+def _image_split(columns: Columns, sound: SoundFormat | None) -> ImageSplit:
     return ImageSplit(
-        columns.items, columns.labels, columns.ids, columns.digests, columns.in_memory, columns.shares
+        columns.items, columns.labels, columns.ids, columns.digests, columns.in_memory, columns.shares, sound
     )

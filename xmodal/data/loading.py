@@ -9,7 +9,7 @@ from xmodal.data.audit import DataReport, Scan, audit
 from xmodal.data.examples import SPLITS, Columns, Example, ExampleKind, ExampleSplit, columns, digests_of
 from xmodal.data.similar_names import without_look_alikes
 from xmodal.data.sources import RawExamples
-from xmodal.data.splits import divide
+from xmodal.data.splits import divide, divided_groups, with_groups
 
 Split = TypeVar("Split", bound=ExampleSplit)
 # Examples, what was found of each, and warnings.
@@ -63,9 +63,11 @@ def split_and_audit(
     Raises:
         UserError: when the data cannot be learned from.
     """
-    merged, changed, alike = without_look_alikes(raw.examples, config.merge_names)
+    grouped = with_groups(raw.examples, config.group_pattern)
+    merged, changed, alike = without_look_alikes(grouped, config.merge_names)
     own_names = tuple(name for name in raw.class_names if name not in changed)
     examples, names = divide(merged, config, dataset=dataset, kind=kind, own_names=own_names, seed=seed)
+    told = divided_groups(examples) if config.group_pattern or config.group_column else ()
     examples, scans, unread = scan(examples)
     came = {example.split for example in raw.examples}
     examples = _with_their_like(examples, scans, [split for split in SPLITS if split not in came])
@@ -79,7 +81,7 @@ def split_and_audit(
         bad_images=bad_images,
     )
     train, validation, test = (as_split(columns(examples, split, names)) for split in SPLITS)
-    warnings = (*raw.warnings, *alike, *unread, *report.warnings, *doubts(examples))
+    warnings = (*raw.warnings, *alike, *told, *unread, *report.warnings, *doubts(examples))
     digests = digests_of([train, validation, test], names)
     report = replace(report, warnings=warnings, digests=digests)
     return SplitData(train, validation, test, names, report)

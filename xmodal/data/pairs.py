@@ -20,7 +20,7 @@ from xmodal.data.examples import LOSSLESS, PAIRS, Columns, Example, ExampleSplit
 from xmodal.data.images import ImageSplit
 from xmodal.data.loading import Scanned, SplitData, split_and_audit
 from xmodal.data.pair_sources import NO_IMAGE, PairSettings, read_pairs
-from xmodal.data.table_format import TableFormat, require_encodings
+from xmodal.data.table_format import TableFormat, checked_format
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ def load_pairs(
         >>> data.train.texts[0]
         'a cat or 0'
     """
-    require_encodings(table_format)
+    table_format = checked_format(table_format, split.group_column)
     settings = PairSettings(
         table_format, cache or cache_folder(), offline, image_folder, misread, typing_slips, seed
     )

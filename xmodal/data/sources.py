@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from xmodal.core.errors import UserError, nearest
 from xmodal.core.files import path_of
-from xmodal.data.examples import Example
+from xmodal.data.examples import IMAGES, Example, ExampleKind
 from xmodal.data.file_advice import advice_for, ending_of
 
 Reader = TypeVar("Reader", bound=Callable)
@@ -25,12 +25,14 @@ class RawExamples:
         class_names: in the data's own order, or none.
         warnings: one readable line each.
         texts: of pairs, by their ids.
+        kind: what the examples are, of a source of images or sounds.
     """
 
     examples: list[Example]
     class_names: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     texts: Mapping[str, str] = field(default_factory=dict)
+    kind: ExampleKind = IMAGES
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """Examples of any kind, cut into splits: which ones follows from the seed and their ids alone."""
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -9,6 +10,37 @@ from xmodal.config.data import SplitConfig
 from xmodal.core.errors import UserError
 from xmodal.core.formatting import first_few
 from xmodal.data.examples import Example, ExampleKind, renamed
+
+
+def with_groups(examples: list[Example], pattern: str) -> list[Example]:
+    """Puts the examples into the groups that a pattern finds in their names, in its first parentheses.
+
+    Raises:
+        UserError: when it finds none in one of them.
+    """
+    if not pattern:
+        return examples
+    found = [re.search(pattern, example.id) for example in examples]
+    without = [example.id for example, match in zip(examples, found, strict=True) if not (match and match[1])]
+    if without:
+        raise UserError(
+            f"`group_pattern={pattern}` finds no group in {len(without)} of {len(examples)} names, such as "
+            f"{without[0]!r}",
+            "change it, or move these files",
+        )
+    return [example._replace(group=match[1]) for example, match in zip(examples, found, strict=True) if match]
+
+
+def divided_groups(examples: Sequence[Example]) -> tuple[str, ...]:
+    """Returns a warning of groups that the data itself has in test and in another split, or nothing."""
+    groups: dict[bool, set[str | bytes]] = {True: set(), False: set()}
+    for example in examples:
+        if example.group:
+            groups[example.split == "test"].add(example.group)
+    both = sorted(map(str, groups[True] & groups[False]))
+    return (
+        (f"groups of test also in train or validation: {first_few(list(map(repr, both)))}",) if both else ()
+    )
 
 
 def divide(

@@ -54,6 +54,12 @@ class TableFormat:
         return parts[0] if len(parts) == 1 else " ".join(filter(None, map(str.strip, parts)))
 
 
+def checked_format(table_format: TableFormat, group_column: str) -> TableFormat:
+    """Returns a format with a column of groups, where one is given; refuses encodings that are not known."""
+    require_encodings(table_format)
+    return replace(table_format, group=group_column or table_format.group)
+
+
 def require_encodings(table_format: TableFormat) -> None:
     """Refuses encodings that Python does not know, with a `UserError`."""
     for flag, name in (("encoding", table_format.encoding), ("fallback_encoding", table_format.fallback)):

@@ -92,6 +92,17 @@ def read_rows(kind: str, path: Path, table_format: TableFormat) -> tuple[list[Ro
     return rows, warnings + fallen_warning([path.name], table_format)
 
 
+def heading_of(kind: str, path: Path, table_format: TableFormat) -> list[str]:
+    """Returns the names of the columns of a CSV or TSV; nothing of one that is not in its encoding."""
+    try:
+        with _opened(path, without_mark(table_format.encoding)) as file:
+            _, heading = _heading_line(_bounded_lines(path, file))
+    except (UnicodeError, gzip.BadGzipFile, EOFError, zlib.error):
+        return []
+    separator = _separator(kind, heading, table_format)
+    return as_asked(next(csv.reader([heading.rstrip("\r\n")], delimiter=separator), []), table_format)
+
+
 def path_beside(table: Path, cell: str, folder: Path | None = None) -> Path:
     """Returns the file that a cell of a table names, beside the table or in a folder; Windows writes a\\b."""
     folder = table.parent if folder is None else folder
@@ -267,8 +278,9 @@ def _heading(table: csv.DictReader, path: Path, table_format: TableFormat) -> di
         if missing[0] == table_format.group:
             flags = "`group_column`"
         remedy = f"name its columns with {flags}, what stands between them with `separator`"
-        if table_format.content == ("image",):
-            remedy = "its first line must name the columns image,label and, optionally, split"
+        if table_format.content in (("image",), ("audio",)):
+            named = table_format.content[0]
+            remedy = f"its first line must name the columns {named},label and, optionally, split"
         raise UserError(
             f"{str(path)!r} has no column {missing[0]!r} among {named_columns(columns)}",
             remedy,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from xmodal.core.errors import UserError
 from xmodal.core.reading import read_regular
-from xmodal.data import image_files
+from xmodal.data import image_files, sound_files
 from xmodal.data.file_advice import ending_of
 from xmodal.data.folders import LeftOut, files_under, printable, warnings_of
 from xmodal.data.image_files import kind_of_file
@@ -21,15 +21,17 @@ BLANK = "a blank line"
 
 
 def items_of_folder(folder: Path, table_format: TableFormat) -> tuple[list[Item], tuple[str, ...]]:
-    """Reads the images and texts of a folder, at any depth.
+    """Reads the images and texts of a folder, at any depth, or the sounds of one without images.
 
     Returns:
         The items, those that cannot be read with their problem, and warnings of what else stands there.
     """
     left_out: LeftOut = {}
     items = []
-    for path in files_under(folder, left_out):
-        if path.suffix.lower() == TEXT or kind_of_file(path):
+    files = files_under(folder, left_out)
+    kind_of = kind_of_file if any(map(kind_of_file, files)) else sound_files.kind_of_file
+    for path in files:
+        if path.suffix.lower() == TEXT or kind_of(path):
             items.append(item_of_file(path, table_format))
         else:
             left_out.setdefault(OTHERS, []).append(path)

@@ -1,7 +1,7 @@
 """An exported model, asked for pictures, texts, and pairs of both."""
 
 import copy
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -97,14 +97,19 @@ class Predictor:
             name: tuple(sorted(signature.structured_input_signature[1]))
             for name, signature in loaded.signatures.items()
         }
-        self.answer_images = _outputs_of(answering(loaded.signatures, "image_bytes"))
+        sounds = answering(loaded.signatures, "audio_bytes")
+        images = sounds or answering(loaded.signatures, "image_bytes")
+        # What it calls what it sees or hears.
+        self._noun = "sound" if sounds else "picture"
+        self.answer_images = _outputs_of(images)
         self.answer_texts = _outputs_of(answering(loaded.signatures, "text"))
-        self.answer_pairs = _outputs_of(answering(loaded.signatures, "image_bytes", "text"))
+        encoded = "audio_bytes" if sounds else "image_bytes"
+        self.answer_pairs = _outputs_of(answering(loaded.signatures, encoded, "text"))
         self._embed = _outputs_of(loaded.signatures.get("embed_text"))
         # None for an export that does not tell.
         self._max_pixels = int(loaded.max_pixels) if hasattr(loaded, "max_pixels") else None
+        self._max_seconds = float(loaded.max_seconds) if hasattr(loaded, "max_seconds") else 0.0
         self._scale = float(loaded.scale) if hasattr(loaded, "scale") else SCALE
-        images = answering(loaded.signatures, "image_bytes")
         structured = images.structured_outputs if images else {}
         self._tells = next((name for name in ("embedding", "sentence") if name in structured), "")
 
@@ -168,6 +173,11 @@ class Predictor:
         return self.answer_images is not None
 
     @property
+    def takes_sounds(self) -> bool:
+        """Whether these pictures are sounds."""
+        return self._noun == "sound"
+
+    @property
     def takes_texts(self) -> bool:
         """Whether the model answers a text."""
         return self.answer_texts is not None
@@ -193,7 +203,9 @@ class Predictor:
         named = [_as_item(item, number) for number, item in enumerate(items, start=1)]
         for start in range(0, len(named), BATCH):
             part = [self._as_taken(item) for item in named[start : start + BATCH]]
-            answers = [Answer(item.name, problem=_problem(item, self._max_pixels)) for item in part]
+            answers = [Answer(item.name, problem=_problem(item, self._problem_of_content)) for item in part]
+            if self.takes_sounds:
+                part = [_as_wav(item, answer) for item, answer in zip(part, answers, strict=True)]
             for kind, ask in asks.items():
                 indices = [
                     index
@@ -201,7 +213,7 @@ class Predictor:
                     if _kind(item) == kind and not answers[index].problem
                 ]
                 if indices and ask is None:
-                    other = "pictures" if kind == "text" else "texts"
+                    other = f"{self._noun}s" if kind == "text" else "texts"
                     raise UserError(
                         f"the model in {str(self._folder)!r} answers {other} and no {kind}s, such as "
                         f"{part[indices[0]].name!r}",
@@ -212,6 +224,13 @@ class Predictor:
                     for index, answer in zip(indices, answered, strict=True):
                         answers[index] = answer
             yield from answers
+
+    def _problem_of_content(self, encoded: bytes) -> str:
+        if self.takes_sounds:
+            from xmodal.data.sound_audit import problem_of_sound
+
+            return problem_of_sound(encoded, self._max_seconds)
+        return _problem_of_picture(encoded, self._max_pixels)
 
     def _as_taken(self, item: Item) -> Item:
         """Makes a text or a picture of a pair, where the model takes no pairs."""
@@ -282,19 +301,26 @@ def _kind(item: Item) -> str:
     return "text" if item.is_text else "picture"
 
 
-def _problem(item: Item, max_pixels: int | None) -> str:
+def _problem(item: Item, problem_of_content: Callable[[bytes], str]) -> str:
     """Tells why an item cannot be answered; empty when it can."""
     if item.problem:
         return item.problem
     if item.is_text:
         return _problem_of_text(item.content) or ("" if item.content.strip() else "empty")
     if item.text is None:
-        return _problem_of_picture(item.content, max_pixels)
+        return problem_of_content(item.content)
     if not item.content and not item.text.strip():
         return "neither a picture nor a text"
-    return _problem_of_text(item.text) or (
-        _problem_of_picture(item.content, max_pixels) if item.content else ""
-    )
+    return _problem_of_text(item.text) or (problem_of_content(item.content) if item.content else "")
+
+
+def _as_wav(item: Item, answer: Answer) -> Item:
+    """What an export of sounds is asked: FLAC and OGG are decoded here."""
+    if item.is_text or answer.problem:
+        return item
+    from xmodal.data.sound_files import as_wav
+
+    return replace(item, content=as_wav(item.content))
 
 
 def _problem_of_text(text: bytes) -> str:

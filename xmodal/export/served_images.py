@@ -12,7 +12,6 @@ from xmodal.core.formatting import first_few
 from xmodal.data.decoding import MAX_PIXELS
 from xmodal.export.served_speaker import ServedSpeaker, SpeakerText
 from xmodal.export.serving import (
-    IMAGE_BYTES,
     TEXT,
     Inference,
     Labelled,
@@ -63,6 +62,9 @@ class ServedImages(Labelled):
         ['embed_image', 'embed_text', 'image_and_text', 'labels', 'serving_default', 'text']
     """
 
+    # What it answers, and the name of that input.
+    noun, input_name = "image", "image_bytes"
+
     def __init__(
         self,
         *,
@@ -96,9 +98,12 @@ class ServedImages(Labelled):
         self._text_temperature = text_temperature
         self._speaker = ServedSpeaker(speaker_text) if speaker_text else None
         self._temperature_of_both = temperature_of_both
+        encoded = tf.TensorSpec([None], tf.string, name=self.input_name)
+        self.answer_images = tf.function(self._answer, input_signature=[encoded], autograph=False)
+        self.answer_pairs = tf.function(self._answer_both, input_signature=[encoded, TEXT], autograph=False)
+        self.embed_images = tf.function(self._embed, input_signature=[encoded], autograph=False)
 
-    @tf.function(input_signature=[IMAGE_BYTES], autograph=False)
-    def answer_images(self, image_bytes):
+    def _answer(self, image_bytes):
         """Encoded images (B,) -> label, probability, probabilities (B, T) and the sentences read (B,)."""
         logits, sentences = self._of_images(image_bytes)
         return labelled_answer(logits, self._names) | sentences
@@ -108,15 +113,14 @@ class ServedImages(Labelled):
         """Texts (B,) -> label, probability and probabilities (B, T)."""
         return labelled_answer(self._logits(text[:, None]), self._names)
 
-    @tf.function(input_signature=[IMAGE_BYTES, TEXT], autograph=False)
-    def answer_pairs(self, image_bytes, text):
-        """Encoded images and texts (B,), "" for none -> as `answer_images`, from both sides.
+    def _answer_both(self, image_bytes, text):
+        """Encoded images and texts (B,), "" for none -> as `_answer`, from both sides.
 
         The sides are two opinions, which a logarithmic pool with equal weights joins: the mean of their log
         probabilities (Genest and Zidek 1986, doi:10.1214/ss/1177013825). Without one of them it is the
         other; without both, all answers are equally probable.
         """
-        of_images, sentences = self._of_images(or_black(image_bytes))
+        of_images, sentences = self._of_images(self._or_nothing(image_bytes))
         there = tf.cast(tf.stack([has_image(image_bytes), has_text(text)], axis=1), tf.float32)
         logits = tf.stack([of_images, self._logits(text[:, None])], axis=1)
         # Log probabilities are logits less something that all answers share, which the softmax drops.
@@ -128,18 +132,13 @@ class ServedImages(Labelled):
             name: tf.where(has_image(image_bytes), sentence, "") for name, sentence in sentences.items()
         }
 
-    @tf.function(input_signature=[IMAGE_BYTES], autograph=False)
-    def embed_images(self, image_bytes):
+    def _embed(self, image_bytes):
         """Encoded images (B,) -> "embedding" (B, D), that of the sentences that the bridge writes for them.
 
         Images and texts are in one space therefore, BERT's. An image is there where its sentences say it is:
         what they leave out of it is lost.
         """
-        return {
-            "embedding": self._embedded(
-                self._sentences(pixels(image_bytes, self._image_size, self._max_pixels))
-            )
-        }
+        return {"embedding": self._embedded(self._sentences(self._pixels(image_bytes)))}
 
     @tf.function(input_signature=[TEXT], autograph=False)
     def embed_texts(self, text):
@@ -151,20 +150,26 @@ class ServedImages(Labelled):
         return {
             "serving_default": self.answer_images,
             "text": self.answer_texts,
-            "image_and_text": self.answer_pairs,
-            "embed_image": self.embed_images,
+            f"{self.noun}_and_text": self.answer_pairs,
+            f"embed_{self.noun}": self.embed_images,
             "embed_text": self.embed_texts,
             "labels": self.tell_labels,
         }
 
     def _of_images(self, image_bytes):
         """Calibrated logits (B, T) of encoded images, and the sentences that they were read from (B,)."""
-        sentences = self._sentences(pixels(image_bytes, self._image_size, self._max_pixels))
+        sentences = self._sentences(self._pixels(image_bytes))
         logits, read = self._logits(sentences), {"sentence": _in_one(sentences)}
         if self._speaker is None:
             return logits, read
         both, speaker_sentence = self._speaker(image_bytes, logits)
         return both / self._temperature_of_both, read | {"speaker_sentence": speaker_sentence}
+
+    def _pixels(self, image_bytes):
+        return pixels(image_bytes, self._image_size, self._max_pixels)
+
+    def _or_nothing(self, image_bytes):
+        return or_black(image_bytes)
 
     def _sentences(self, images):
         logits = self._image_model(images)

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from xmodal.data.wav_files import wav_of
+
 FILE = "assets.extra/tf_serving_warmup_requests"
 # Batches that are asked: a single user, and many.
 BATCHES = (1, 8)
@@ -26,6 +28,7 @@ def write_requests(signatures: Mapping[str, Sequence[str]], folder: Path) -> Non
     # What a user may send, by the name of the input.
     examples = {
         "image_bytes": tf.io.encode_png(np.full((32, 32, 3), 128, np.uint8)).numpy(),
+        "audio_bytes": wav_of(np.zeros(8000, np.float32), 8000),
         "text": b"a photo of something",
         "answers": b"a photo of something",
     }

@@ -48,8 +48,8 @@ __all__ = [
 def write(run: Run, folder: Path) -> None:
     """Writes transfer.json (of a run with a transfer), metrics.jsonl, report.html, metrics.json, examples/.
 
-    examples/ has the first test images of the gallery, as they were read. Each file appears only when whole,
-    and metrics.json last: where it stands, the run is finished.
+    examples/ has the first test images of the gallery, or sounds, as they were read. Each file appears only
+    when whole, and metrics.json last: where it stands, the run is finished.
 
     Raises:
         UserError: when there is no space, or no permission to write.
@@ -60,9 +60,9 @@ def write(run: Run, folder: Path) -> None:
     # Those that are answered rightly come first.
     shown = sorted(run.gallery, key=lambda item: item.kind not in ("right", "unknown"))[:MAX_EXAMPLES]
     for index, item in enumerate(shown, 1):
-        ending = kind_by_content(item.png[:HEAD]).lower().replace("jpeg", "jpg")
+        ending = "wav" if item.wav else kind_by_content(item.png[:HEAD]).lower().replace("jpeg", "jpg")
         with atomic_write(folder / "examples" / f"{index}.{ending}") as file:
-            file.write(item.png)
+            file.write(item.wav or item.png)
     write_text(folder / "report.html", html(run))
     write_json(folder / "metrics.json", metrics(run))
 

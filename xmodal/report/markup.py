@@ -5,6 +5,7 @@ Whatever is passed as text is escaped; whatever is called markup is taken as it 
 
 from __future__ import annotations
 
+import base64
 import html as entities
 import re
 from collections.abc import Collection, Sequence
@@ -17,7 +18,7 @@ GENERATOR = '<meta name="generator" content="xmodal">'
 # What every page has in its head.
 PAGE = re.compile(GENERATOR.encode())
 # Should escaping ever have a hole, the browser still runs and fetches nothing.
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; media-src data:"
 
 # For light and dark.
 COLOURS = """
@@ -114,6 +115,7 @@ svg text { font-family: var(--sans) !important; font-variant-numeric: tabular-nu
 .gallery figure { break-inside: avoid; font-size: .8125rem; line-height: 1.4; min-width: 0; }
 .gallery img { display: block; width: 100%; height: auto; aspect-ratio: 1; object-fit: contain;
   background: var(--card); border-radius: 3px; margin-bottom: .5rem; }
+.gallery audio { display: block; width: 100%; height: 2rem; margin-top: .3rem; }
 .gallery img.small { image-rendering: pixelated; }
 .gallery figcaption { font-size: inherit; color: inherit; }
 .gallery figcaption span { display: block; unicode-bidi: isolate; }
@@ -286,3 +288,13 @@ def _framed(kind: str, caption: str, top: str, body: Sequence[str]) -> str:
         f"<caption><span>{name}</span></caption>\n<thead><tr>{top}</tr></thead>\n<tbody>\n{rows}\n</tbody>\n"
         "</table>\n</div>"
     )
+
+
+def player(wav: bytes, name: str) -> str:
+    """Plays the beginning of a sound, which stands in the page itself; nothing for no sound."""
+    if not wav:
+        return ""
+    from xmodal.data.sounds import short_wav
+
+    source = f"data:audio/wav;base64,{base64.b64encode(short_wav(wav)).decode()}"
+    return f'<audio controls preload="none" aria-label="{text(name)}, the sound" src="{source}"></audio>'

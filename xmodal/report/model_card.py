@@ -98,7 +98,7 @@ def card(run: Run, made_from: Sequence[Ingredient], ask: str) -> str:
         f"Experiment `{run.experiment}`, seed {run.seed}. {_known(run.main_result)}",
         "## Use",
         _code(ask),
-        _table(("signature", "takes", "gives"), SIGNATURES[run.experiment]),
+        _table(("signature", "takes", "gives"), _signatures(run)),
         *(_figures(run, run.main_result) if run.main_result else []),
         *([_list(capitalized(gain.sentence) for gain in run.gains)] if run.gains else []),
         "## Data",
@@ -119,6 +119,16 @@ def card(run: Run, made_from: Sequence[Ingredient], ask: str) -> str:
         _code(run.flags.rstrip("\n")),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _signatures(run: Run) -> Sequence[Sequence[str]]:
+    rows = SIGNATURES[run.experiment]
+    if not any(item.wav for item in run.gallery):
+        return rows
+    # Of sounds the same ones have the names of sounds.
+    return [
+        [cell.replace("image_bytes", "audio_bytes").replace("image", "sound") for cell in row] for row in rows
+    ]
 
 
 def _known(result: Result | None) -> str:

@@ -186,11 +186,11 @@ def _picture(item: GalleryItem) -> str:
     right = item.truth in ("", item.predicted)
     verdict = f"{item.predicted}, {item.probability:.0%}"
     truth = "" if right else f"<span>it is {markup.text(item.truth)}</span>"
-    known = f"{item.truth}, " if item.truth else ""
-    alternative = markup.text(f"{item.id}: {known}answered {item.predicted}")
+    alternative = markup.text(f"{item.id}: {item.truth and f'{item.truth}, '}answered {item.predicted}")
     small = ' class="small"' if max(width, height) < figures.SMALL else ""
     return (
         f'<figure><img{small} src="{uri}" width="{width}" height="{height}" alt="{alternative}">'
+        f"{markup.player(item.wav, item.id)}"
         f'<figcaption><span class="verdict {"right" if right else "wrong"}">{markup.text(verdict)}</span>'
         f"{truth}<span>“{markup.text(item.sentence)}”</span>"
         f'<span class="id">{markup.text(item.id)}</span></figcaption></figure>'

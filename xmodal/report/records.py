@@ -31,6 +31,7 @@ class GalleryItem:
         probability: of the predicted class, 0 to 1.
         sentence: what the text model read.
         kind: "right", "wrong", "unsure" for a narrow choice of either sort, or "unknown" without a truth.
+        wav: the sound that the picture is of; empty for an image.
     """
 
     png: bytes
@@ -40,6 +41,7 @@ class GalleryItem:
     probability: float
     sentence: str
     kind: Kind
+    wav: bytes = b""
 
 
 def gallery_items(
@@ -52,6 +54,7 @@ def gallery_items(
     png: Callable[[int], bytes],
     id: Callable[[int], str],
     sentence: Callable[[int], str],
+    wav: Callable[[int], bytes] = lambda index: b"",
 ) -> tuple[GalleryItem, ...]:
     """Picks examples to show by `gallery_indices`.
 
@@ -61,7 +64,7 @@ def gallery_items(
         class_names: the C names.
         per_kind: the most examples of a kind.
         seed: chooses among the right and the wrong ones.
-        png, id, sentence: the index of an example -> what `GalleryItem` has of it.
+        png, id, sentence, wav: the index of an example -> what `GalleryItem` has of it.
     """
     return tuple(
         GalleryItem(
@@ -72,6 +75,7 @@ def gallery_items(
             probability=float(probabilities[index].max()),
             sentence=sentence(index),
             kind=kind,
+            wav=wav(index),
         )
         for kind, indices in gallery_indices(probabilities, labels, per_kind, seed).items()
         for index in indices

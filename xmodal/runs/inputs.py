@@ -6,6 +6,8 @@ import keras
 
 from xmodal.config.config import Config
 from xmodal.config.data import DocumentConfig
+from xmodal.config.image import AUGMENTATIONS
+from xmodal.config.sound import SOUND_AUGMENTATIONS
 from xmodal.core.errors import UserError
 from xmodal.core.files import cache_folder
 from xmodal.data.audit import DataReport
@@ -13,14 +15,60 @@ from xmodal.data.document_sources import read_documents
 from xmodal.data.documents import DocumentData, load_documents, with_test
 from xmodal.data.images import ImageData, ImageSplit, load_images, load_unlabelled
 from xmodal.data.pairs import PairData, load_pairs
+from xmodal.data.sound_format import SoundFormat
 from xmodal.data.table_format import TableFormat
 from xmodal.models.image_backbones import image_backbone
 from xmodal.training.feature_cache import FeatureCache
 from xmodal.training.trainer import Trainer
 
+# What is done with images alone: option -> without it.
+OF_IMAGES = {
+    **{"mirror": False, "robust": False, "attacked_examples": 0, "small": False, "portable": False},
+    "speaker": "none",
+}
+
 
 def configured_images(config: Config) -> ImageData:
-    """Reads, splits and audits the images that a configuration asks for, see `load_images`."""
+    """Reads, splits and audits the images that a configuration asks for, see `load_images`.
+
+    Raises:
+        UserError: for sounds.
+    """
+    data = _loaded(config, SoundFormat())
+    if data.train.sound:
+        raise UserError(
+            f"`experiment={config.run.experiment}` takes images, and `dataset={config.data.dataset}` holds "
+            "sounds",
+            "choose vgg_to_bert, or images",
+        )
+    return data
+
+
+def configured_images_or_sounds(config: Config) -> ImageData:
+    """Reads, splits and audits the images or sounds that a configuration asks for, see `load_images`.
+
+    Raises:
+        UserError: for augmentations of the other, and of sounds for what is done with images alone.
+    """
+    sound = config.sound
+    data = _loaded(config, SoundFormat(sound.sound_rate, sound.sound_seconds, sound.max_seconds))
+    kind, known = ("sounds", SOUND_AUGMENTATIONS) if data.train.sound else ("images", AUGMENTATIONS)
+    for name in config.image.augment:
+        if name not in known:
+            raise UserError(
+                f"the augmentation {name!r} is not one of {kind}, as `dataset={config.data.dataset}` has",
+                f"give `augment={','.join(known)}`, some of these, or `augment=`",
+            )
+    for name, off in OF_IMAGES.items() if data.train.sound else ():
+        if config.value(name) != off:
+            raise UserError(
+                f"`{name}={config.value(name)}` is for images, not for sounds as `dataset` has",
+                "leave it out",
+            )
+    return data
+
+
+def _loaded(config: Config, sound: SoundFormat) -> ImageData:
     return load_images(
         config.data.dataset,
         config.splits,
@@ -29,6 +77,7 @@ def configured_images(config: Config) -> ImageData:
         offline=config.run.offline,
         bad_images=config.data.bad_images,
         max_pixels=config.data.max_pixels,
+        sound=sound,
     )
 
 
@@ -96,7 +145,6 @@ def _table_format(documents: DocumentConfig, image_column: str | None = None) ->
         image_column,
         documents.separator,
         documents.quoting,
-        documents.group_column,
     )
 
 

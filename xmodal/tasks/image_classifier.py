@@ -1,7 +1,7 @@
 """Images -> logits: a backbone and a head, trained on kept features and then, where asked, as a whole."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import keras
 import numpy as np
@@ -15,6 +15,7 @@ from xmodal.data.rows import ArrayShards
 from xmodal.kernels.convolutions import call_fast
 from xmodal.models.heads import image_head
 from xmodal.models.trainable import set_trainable
+from xmodal.models.window_layers import over_windows
 from xmodal.training.batch_norm import refresh_statistics, without_statistics
 from xmodal.training.losses import cross_entropy
 from xmodal.training.progress import History
@@ -35,7 +36,7 @@ class ImageClassifier:
     Attributes:
         backbone: RGB images (B, H, W, 3) from 0 to 255 -> features (B, D).
         head: features (B, D) -> logits (B, C).
-        model: the two joined, and where it was asked for, `both_ways`.
+        model: the two joined, and where it was asked for, `both_ways`; of sounds `over_windows`.
         train_logits: computes logits (M, C) of the training images, of each view when the backbone was
             frozen, and otherwise of `MAX_TRAIN_LOGITS` of them at most.
         validation_logits: logits of the validation split.
@@ -130,12 +131,12 @@ def train_image_classifier(
         histories.append(fit_head(head, (train, targets), held_out, config, trainer, name=f"{name}: head"))
     if not frozen:
         histories.append(fine_tune(model, data, config, trainer, name=f"{name}: network", epsilon=epsilon))
-    whole = both_ways(model) if config.mirror else model
-    by_head = frozen and not config.mirror
+    whole = _answering(model, data, config)
+    by_head = frozen and whole is model
 
     def logits(split: ImageSplit, stage: str, features: ArrayShards | np.ndarray | None = None) -> np.ndarray:
         if not by_head:
-            return trainer.predict(whole, evaluation_pixels(model, split, trainer.config), name=stage)
+            return trainer.predict(whole, evaluation_pixels(whole, split, trainer.config), name=stage)
         if features is None:
             features = backbone_features(backbone, split, config, trainer, name=f"{stage}, features")
         return trainer.predict(head, array_batches(features, batch_size=1024), name=stage)
@@ -150,6 +151,13 @@ def train_image_classifier(
         logits=logits,
         histories=tuple(histories),
     )
+
+
+def _answering(model: keras.Model, data: ImageData, config: ImageConfig) -> keras.Model:
+    """Returns what answers with a trained model: for a long sound, it is asked about several pictures."""
+    if data.train.sound:
+        return over_windows(model)
+    return both_ways(model) if config.mirror else model
 
 
 def _with_new_head(
@@ -248,6 +256,8 @@ def backbone_features(
     """
     size, side = 4 * trainer.config.batch_size, image_size(backbone)
     facts: dict[str, object] = {"image_size": side, "batch_size": size}
+    if split.sound:
+        facts["sound"] = asdict(split.sound)
     if view:
         facts |= {"augment": list(config.augment), "seed": trainer.seed, "view": view}
     augment = config.augment if view else ()
@@ -330,13 +340,17 @@ def fgsm(model: keras.Model, loss: Loss, epsilon: float) -> Adversary:
 
 
 def image_size(model: keras.Model) -> int:
-    """Returns the side in pixels of the images that a model takes (B, H, H, 3)."""
-    return model.inputs[0].shape[1]
+    """Returns the side in pixels of the images that a model takes (B, H, H, 3), or (B, n, H, H, 3)."""
+    return model.inputs[0].shape[-2]
 
 
 def evaluation_pixels(model: keras.Model, split: ImageSplit, training: TrainConfig) -> Batches:
-    """Returns batches of a split's images (B, H, W, 3), of the model's size, to run the model over."""
-    return pixels(split, image_size(model), 4 * training.batch_size)
+    """Returns batches of a split's images (B, H, W, 3), of the model's size, to run the model over.
+
+    A model `over_windows` gets all windows of each sound (B, n, H, W, 3).
+    """
+    windows = len(model.inputs[0].shape) == 5
+    return pixels(split, image_size(model), 4 * training.batch_size, windows=windows)
 
 
 def pixels(split: ImageSplit, image_size: int, batch_size: int, **options) -> Batches:

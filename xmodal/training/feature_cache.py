@@ -17,7 +17,16 @@ import tensorflow as tf
 
 from xmodal.core.console import log
 from xmodal.core.files import atomic_write, folder_bytes, folder_lock, os_errors_as_user_errors, write_json
-from xmodal.data import augmentation, decoding, image_headers, image_sources, images
+from xmodal.data import (
+    augmentation,
+    decoding,
+    image_headers,
+    image_sources,
+    images,
+    sound_augmentation,
+    sounds,
+    waves,
+)
 from xmodal.data.batches import Batches
 from xmodal.data.images import ImageSplit
 from xmodal.data.rows import ArrayShards, NpyRows
@@ -29,7 +38,7 @@ from xmodal.training.strategy import workers
 SHARD_IMAGES = 4096
 KEY_FILE = "key.json"
 # The code that reads, decodes and augments images: with other code, features are computed anew.
-PIXELS = (images, image_sources, decoding, image_headers, augmentation)
+PIXELS = (images, image_sources, decoding, image_headers, augmentation, sounds, waves, sound_augmentation)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """How the export of `vgg_to_bert` is checked and compressed."""
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from xmodal.evaluation.metrics import HeldOut
 from xmodal.export.compressed import Examples, example_indices, representative_images, small_images
 from xmodal.export.portable import export_portable, save_image_inputs
 from xmodal.export.served_images import ServedImages
+from xmodal.export.served_sounds import ServedSounds
 from xmodal.export.served_speaker import SpeakerText
 from xmodal.export.serving import unit_vectors
 from xmodal.export.verification import Question
@@ -55,7 +57,8 @@ def export_served(
     """
     answered = measured["both_texts" if speaker_text else "text"]
     temperature = measured["text"].temperature
-    served = ServedImages(
+    kind = partial(ServedSounds, sound=test.sound) if test.sound else ServedImages
+    served = kind(
         image_model=images.classifier.model,
         image_size=session.config.data.image_size,
         max_pixels=session.config.data.max_pixels,
@@ -68,7 +71,9 @@ def export_served(
         temperature_of_both=answered.temperature if speaker_text else 1.0,
     )
     logits = answered.logits.test / answered.temperature
-    questions = export_questions(test, sentences, logits, text, temperature, session.trainer)
+    questions = export_questions(
+        served.input_name, served.noun, test, sentences, logits, text, temperature, session.trainer
+    )
     facts = export_model(session, served, questions)
     if session.config.run.portable:
         facts |= export_portable(
@@ -101,6 +106,8 @@ def said_beside(
 
 
 def export_questions(
+    input_name: str,
+    noun: str,
     test: ImageSplit,
     sentences: np.ndarray,
     of_images: np.ndarray,
@@ -113,7 +120,7 @@ def export_questions(
     The texts are the first of the sentences (N, P) of these images.
     """
     some = slice(CHECKED_IMAGES)
-    images = {"image_bytes": [test.encoded(index) for index in range(len(test))[some]]}
+    images = {input_name: [test.encoded(index) for index in range(len(test))[some]]}
     words = sentences[some, 0]
     text_inputs = {"text": [word.encode() for word in words]}
     of_words = text.logits(words, trainer) / temperature
@@ -122,8 +129,8 @@ def export_questions(
     return [
         Question(images, softmax(of_images[some])),
         Question(text_inputs, softmax(of_words), "text"),
-        Question(images | text_inputs, softmax((of_images[some] + of_words) / 2), "image_and_text"),
-        Question(images, unit_vectors(vectors.mean(axis=1)).numpy(), "embed_image", "embedding"),
+        Question(images | text_inputs, softmax((of_images[some] + of_words) / 2), f"{noun}_and_text"),
+        Question(images, unit_vectors(vectors.mean(axis=1)).numpy(), f"embed_{noun}", "embedding"),
         Question(text_inputs, vectors[:, 0], "embed_text", "embedding"),
     ]
 

@@ -38,10 +38,11 @@ from xmodal.recipes.vgg_to_bert.questions import (
     train_text_models,
     truth_of,
 )
+from xmodal.recipes.vgg_to_bert.sounds import of_sounds
 from xmodal.recipes.vgg_to_bert.speaker import spoken_images
 from xmodal.recipes.vgg_to_bert.tables import paired_comparisons, reported, worth_tables
 from xmodal.robustness.image_attack import attack_classifiers, require_library
-from xmodal.runs.inputs import build_backbone, configured_images
+from xmodal.runs.inputs import build_backbone, configured_images_or_sounds
 from xmodal.runs.session import Session, begin, finish, hand_over
 from xmodal.tasks.image_classifier import ImageClassifier
 from xmodal.tasks.text_classifier import TextClassifier
@@ -80,7 +81,7 @@ def run(config: Config, clock: Clock) -> report.Run:
     require_onnx(config.run)
     session = begin(config, clock)
     with clock.stage("data"):
-        data = configured_images(config)
+        data = configured_images_or_sounds(config)
         question = question_of(config, data)
         # A mistake in them is reported before anything is trained.
         others = extra_targets(config, data)
@@ -105,10 +106,11 @@ def run(config: Config, clock: Clock) -> report.Run:
     measured = evaluate(session, class_logits, text_models, sentences, speaker_logits, question, truth)
     run = reported(session, data, question, truth, sentences, measured, text_models, images, spoken)
     run = replace(run, facts=run.facts | legible)
+    in_words = of_sounds if data.test.sound else lambda run: run
     text, beside = text_models["text"], said_beside(spoken, measured, truth)
     run = hand_over(
         session,
-        run,
+        in_words(run),
         lambda: export_served(
             session, bridge, question, images, text, measured, data.test, sentences.held_out.test, beside
         ),
@@ -123,7 +125,7 @@ def run(config: Config, clock: Clock) -> report.Run:
         gains=run.gains + extra_gains + attack_comparisons,
         tables=run.tables + attack_tables,
     )
-    return finish(session, run, shrink=lambda folder: small_forms(config, images, data, folder))
+    return finish(session, in_words(run), shrink=lambda folder: small_forms(config, images, data, folder))
 
 
 def evaluate(

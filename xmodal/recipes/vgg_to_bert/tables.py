@@ -74,9 +74,10 @@ def reported(
             question.names,
             per_kind=GALLERY_EACH,
             seed=config.run.seed,
-            png=data.test.encoded,
+            png=data.test.picture,
             id=lambda index: data.test.ids[index],
             sentence=sentence,
+            **({"wav": data.test.encoded} if data.test.sound else {}),
         ),
         facts={
             **cost,
@@ -120,7 +121,7 @@ def projected_points(
         vectors=text.vectors(words, trainer),
         labels=tuple(question.names[target] for target in targets),
         words=tuple(words),
-        pictures=(*(test.encoded(index) for index in indices), *[b""] * len(question.descriptions)),
+        pictures=(*(test.picture(index) for index in indices), *[b""] * len(question.descriptions)),
     )
 
 

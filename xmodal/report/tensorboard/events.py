@@ -1,4 +1,4 @@
-"""A run for TensorBoard: curves, confusion matrix, calibration, pictures with sentences, HParams, flags."""
+"""A run for TensorBoard: curves, confusion matrix, calibration, pictures, sounds, HParams, flags."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import errno
 import hashlib
 import os
 import tempfile
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +17,7 @@ from xmodal.core.files import atomic_write
 from xmodal.core.formatting import printable
 from xmodal.report import figures
 from xmodal.report.epochs import CURVES, write_scalars
-from xmodal.report.records import Run
+from xmodal.report.records import GalleryItem, Run
 from xmodal.report.tables import WIDEST, console_table
 from xmodal.report.tensorboard.graph import served_graph
 from xmodal.report.tensorboard.projector import write_points
@@ -58,6 +58,7 @@ def write_tensorboard(run: Run, folder: Path, shown: Collection[tuple[str, int]]
         for kind in dict.fromkeys(item.kind for item in run.gallery):
             pictures = np.stack([figures.captioned(item) for item in run.gallery if item.kind == kind])
             tf.summary.image(f"pictures/{kind}", pictures, step=0, max_outputs=len(pictures))
+            _write_sounds(f"sounds/{kind}", [item for item in run.gallery if item.kind == kind and item.wav])
         tf.summary.text("flags", _code_block(flags), step=0)
         tf.summary.text("results", _code_block(console_table(run, WIDEST)), step=0)
         graph = served_graph(Path(str(run.facts.get("export", ""))) / "saved_model.pb")
@@ -75,6 +76,20 @@ def write_tensorboard(run: Run, folder: Path, shown: Collection[tuple[str, int]]
         with _events(folder / name):
             for stage, epoch in left:
                 write_scalars(stage, epoch, prefix)
+
+
+def _write_sounds(tag: str, items: Sequence[GalleryItem]) -> None:
+    """Writes what TensorBoard's page of sounds plays: the beginning of each, with its name and answer."""
+    if not items:
+        return
+    import tensorflow as tf
+
+    from xmodal.data.sounds import CLIP_RATE, short_wav
+
+    for number, item in enumerate(items, 1):
+        samples = tf.audio.decode_wav(short_wav(item.wav)).audio
+        told = printable(f"{item.id}: {item.predicted}, {item.probability:.0%}")
+        tf.summary.audio(f"{tag}/{number}", samples[None], CLIP_RATE, step=0, description=told)
 
 
 def _write_headline(result: Result) -> None:
