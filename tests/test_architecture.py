@@ -255,6 +255,7 @@ GIVEN_FRESH = {
     "export.saved_model.save": "the export's new folder",
     "export.picture_index.save_index": "the index' new folder",
     "report.epochs._write_curves": "TensorBoard's files, each of a new name, in the run's own folder",
+    "report.trackers.finish": "Weights & Biases uploads a file, and writes none",
     "export.warmup_requests.write_requests": "the export's new folder",
     "export.compressed._write_lite": "the form's new folder",
     "export.compressed.save_function": "the form's new folder",

@@ -31,7 +31,7 @@ def _experiment(*reads: str, made_from: str, compressed: bool = False) -> Experi
 # Options that are read together.
 RUN = (
     "experiment output_dir overwrite restart dry_run record export offline seed strategy virtual_devices "
-    "deterministic checkpoint_seconds checkpoint_steps"
+    "deterministic checkpoint_seconds checkpoint_steps track"
 )
 TRAINING = (
     "optimizer schedule warmup weight_decay clip_norm accumulate ema precision jit steps_per_call "

@@ -44,6 +44,11 @@ class RunConfig(Group):
     record: Path | None = option(
         None, "JSON file for the results of the run, with flags, commit and hardware.", parse=path_of
     )
+    track: str = option(
+        "",
+        "Also send epochs, results and the report to a tracker of experiments.",
+        choices=("", "mlflow", "wandb"),
+    )
     seed: int = option(0, "Seed of splits, initial weights, shuffling and augmentation.", least=0)
     strategy: str = option(
         "auto", "tf.distribute strategy; auto uses every GPU that it finds.", choices=STRATEGIES

@@ -19,6 +19,7 @@ PAUSE = 1.0
 
 # The stage and the number of an epoch -> its line of metrics.jsonl.
 Epochs = dict[tuple[str, int], dict[str, Any]]
+OnEpoch = Callable[[str, Mapping[str, float]], None]
 
 
 class EpochWriter:
@@ -27,6 +28,7 @@ class EpochWriter:
     Args:
         folder: of the run. What an interrupted run told there stays.
         log: where lines go; of epochs that take less than a second each, one a second.
+        also: is called with each stage and epoch too, None for nothing.
 
     Attributes:
         epochs: all that was told, by stage and number.
@@ -41,8 +43,8 @@ class EpochWriter:
         '{"stage": "text head", "epoch": 0, "loss": 0.5, "accuracy": 0.875, "seconds": 1.25}\\n'
     """
 
-    def __init__(self, folder: Path, log: Callable[[str], None]):
-        self._folder, self._log = folder, log
+    def __init__(self, folder: Path, log: Callable[[str], None], also: OnEpoch | None = None):
+        self._folder, self._log, self._also = folder, log, also
         self._writers: dict[str, Any] = {}
         self._last = -PAUSE
         self.epochs = read_lines(folder)
@@ -60,6 +62,8 @@ class EpochWriter:
         write_lines(self.epochs, self._folder)
         for name, prefix in CURVES.items():
             self._write_curves(name, prefix, stage, epoch)
+        if self._also:
+            self._also(stage, epoch)
         if time.monotonic() - self._last >= PAUSE:
             self._last = time.monotonic()
             self._log(epoch_line(stage, epoch))

@@ -23,6 +23,8 @@ LEFT = (
     "transfer.json",
     "report.html",
     "tensorboard",
+    "tracker.json",
+    "wandb",
     "config.cfg",
 )
 # Flags that change no result: a run may go on with others.
@@ -31,6 +33,7 @@ FREE = (
     "saved_models_dir",
     "export",
     "small",
+    "track",
     "offline",
     "feature_cache_gb",
     "checkpoint_seconds",

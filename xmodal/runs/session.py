@@ -18,6 +18,7 @@ from xmodal.core.files import cache_folder, target_of, write_text
 from xmodal.core.formatting import printable
 from xmodal.data.audit import DataReport
 from xmodal.report.model_card import CARD
+from xmodal.report.trackers import RunTracker
 from xmodal.runs import provenance
 from xmodal.runs.folder import bind, binding
 from xmodal.runs.inputs import feature_cache
@@ -40,12 +41,14 @@ class Session:
         clock: times the stages, and logs progress.
         trainer: trains its models, with the strategy, checkpoints, feature cache and seed of the run.
         result_seconds: name of a result -> the seconds of what it needs, see `seconds`.
+        tracker: is told of epochs and results, None for none.
     """
 
     config: Config
     clock: Clock
     trainer: Trainer
     result_seconds: dict[str, float] = field(default_factory=dict)
+    tracker: RunTracker | None = None
 
     def seconds(self, result: str, *parts: str) -> float:
         """Notes what a result takes, once that is done, and returns its seconds.
@@ -131,6 +134,10 @@ def begin(config: Config, clock: Clock) -> Session:
     )
     if workers(strategy).is_chief:
         bind(config.run.output_dir, files)
+    run, tracker, also = config.run, None, None
+    if run.track and workers(strategy).is_chief and not under_way():
+        tracker = RunTracker(run.track, run.output_dir, config.flagfile, clock.log)
+        also = tracker.epoch
     trainer = Trainer(
         config.train,
         seed=config.run.seed,
@@ -138,9 +145,9 @@ def begin(config: Config, clock: Clock) -> Session:
         checkpoints=checkpoints,
         cache=feature_cache(config, workers(strategy).is_chief),
         log=clock.log,
-        on_epoch=None if under_way() else report.EpochWriter(config.run.output_dir, clock.log),
+        on_epoch=None if under_way() else report.EpochWriter(run.output_dir, clock.log, also),
     )
-    return Session(config, clock, trainer)
+    return Session(config, clock, trainer, tracker=tracker)
 
 
 def hand_over(
@@ -201,6 +208,8 @@ def finish(
             report.write(run, settings.output_dir)
         shown = getattr(session.trainer.on_epoch, "epochs", ())
         report.write_tensorboard(run, settings.output_dir / "tensorboard", shown)
+        if session.tracker:
+            session.tracker.finish(run)
         if settings.record:
             report.record(run, settings.record, clock.wall_seconds(), overwrite=settings.overwrite)
         clock.log(report.console_table(run))
