@@ -419,6 +419,13 @@ for write in (
     ]
 
 
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="only Linux has such a folder")
+def test_a_folder_where_none_can_be_made():
+    told = pytest.raises(UserError, match="'/proc/x/y' cannot be made; choose another folder")
+    with told, folder_lock("/proc/x/y", wait=False):
+        pass
+
+
 @pytest.mark.parametrize("place", ["words.txt", "words.txt/deeper"])
 def test_a_file_in_the_way_of_a_folder(tmp_path, place):
     write_text(tmp_path / "words.txt", "kept")

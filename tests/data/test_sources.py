@@ -1,5 +1,7 @@
 """Sources of data are rows of a table: a new one, and what is told of one that is in none."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -11,10 +13,12 @@ from xmodal.data.document_sources import DOCUMENT_SOURCES
 from xmodal.data.examples import Example
 from xmodal.data.image_sources import IMAGE_SOURCES
 from xmodal.data.pair_sources import PAIR_SOURCES
-from xmodal.data.sources import RawExamples, source_reader
+from xmodal.data.sources import RawExamples, permission_errors, source_reader
 from xmodal.data.table_format import TableFormat
 
 SOURCES = {"mnist_5k": 1, "folder:PATH": 2, "csv:PATH": 3, "tfds:NAME": 4}
+# Reading it fails as reading from a broken disk does.
+BROKEN = "/proc/self/mem"
 COLUMNS = TableFormat("utf-8", None, "text", "label", "split", "image")
 
 
@@ -87,3 +91,22 @@ def test_the_help_names_every_source():
     words = help_text().replace(",", " ").replace(".\n", " ").split()
     for source in (*IMAGE_SOURCES, *DOCUMENT_SOURCES, *PAIR_SOURCES):
         assert source in words
+
+
+@pytest.mark.parametrize("kind", ["csv", "tsv", "jsonl"])
+@pytest.mark.skipif(
+    not Path("/proc/self/mem").exists(), reason="only Linux has a file that cannot be read so"
+)
+def test_a_disk_that_does_not_answer_is_told(kind):
+    with pytest.raises(
+        UserError, match=r"'/proc/self/mem' cannot be read \(Input/output error\); see whether"
+    ):
+        load_documents(f"{kind}:/proc/self/mem")
+
+
+def test_a_file_that_has_gone_meanwhile_is_told(tmp_path):
+    gone = r"gone.txt' cannot be read \(No such file or directory\)"
+    with pytest.raises(UserError, match=gone), permission_errors():
+        (tmp_path / "gone.txt").read_text()
+    with pytest.raises(BlockingIOError), permission_errors():
+        raise BlockingIOError(11, "no matter of reading")

@@ -338,10 +338,13 @@ def _locked(folder: Path, wait: bool) -> int:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             lock = _opened(folder / LOCK)
-        except (FileNotFoundError, FileExistsError):
+        except (FileNotFoundError, FileExistsError) as error:
             # Whoever held it before may have removed the empty folder meanwhile.
-            if not left or (os.path.lexists(folder) and not folder.is_dir()):
+            if os.path.lexists(folder) and not folder.is_dir():
                 raise
+            if not left:
+                # As in /proc, where nothing can be made.
+                raise UserError(f"{str(folder)!r} cannot be made", "choose another folder") from error
             continue
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))

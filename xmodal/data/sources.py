@@ -1,5 +1,6 @@
 """What reads data by name: one function for each source, in a dict from how the source is written."""
 
+import errno
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -35,14 +36,25 @@ class RawExamples:
     kind: ExampleKind = IMAGES
 
 
+# What is said of a file that has gone meanwhile, or by a disk or a server that does not answer.
+BROKEN = (errno.ENOENT, errno.EIO, errno.ESTALE, errno.ENXIO, errno.ENODEV, errno.EREMOTEIO)
+
+
 @contextmanager
 def permission_errors() -> Iterator[None]:
-    """Turns a file or folder that may not be read into a `UserError`."""
+    """Turns a file or folder that may not, or cannot, be read into a `UserError`."""
     try:
         yield
     except PermissionError as error:
         raise UserError(
             f"{str(error.filename)!r} cannot be read ({error.strerror})", "allow reading it"
+        ) from error
+    except OSError as error:
+        if error.errno not in BROKEN:
+            raise
+        name = "a file of the data" if error.filename is None else repr(str(error.filename))
+        raise UserError(
+            f"{name} cannot be read ({error.strerror})", "see whether its disk is well, or copy it anew"
         ) from error
 
 

@@ -165,6 +165,10 @@ def _rows_in(kind: str, path: Path, table_format: TableFormat) -> tuple[list[Row
         raise UserError(
             f"{str(path)!r} cannot be unpacked ({error})", "copy it anew, or unpack it"
         ) from error
+    except OSError as error:
+        # What goes wrong in the midst of a file comes without its name.
+        error.filename = error.filename or str(path)
+        raise
 
 
 def _opened(path: Path, encoding: str) -> IO[str]:
