@@ -15,7 +15,9 @@ import tensorflow as tf
 from tiny_bert import save_tiny_bert
 
 from xmodal.bridge.bridge import Bridge
+from xmodal.core.errors import UserError
 from xmodal.export import saved_model
+from xmodal.export.predictor import Item, Predictor
 from xmodal.export.served_documents import ServedDocuments
 from xmodal.export.served_images import ServedImages
 from xmodal.models.heads import text_classifier
@@ -166,6 +168,19 @@ def test_documents(text, tmp_path):
     )
     assert none["probabilities"] == []
     assert last["megabytes"] - first["megabytes"] < 1000
+
+
+def test_a_picture_among_texts_is_its_own_problem(text, tmp_path):
+    served = ServedDocuments(
+        text=text, temperature=1, prepare=lambda texts: scrubbed(texts)[0], names=("a", "b")
+    )
+    predictor = Predictor(saved_model.export_saved_model(served, tmp_path / "documents"))
+    picture, letter = images()["JPEG"][0], Item("a.txt", b"a red cat", True)
+    first, second, third = predictor([letter, Item("b.jpg", picture, False), Item("c.txt", b"", True)])
+    assert first.label in "ab"
+    assert (second.problem, third.problem) == ("a picture, which the model does not answer", "empty")
+    with pytest.raises(UserError, match=r"answers texts and no pictures, such as 'b.jpg'; give it texts"):
+        list(predictor([Item("b.jpg", picture, False), Item("c.txt", b"", True)]))
 
 
 def test_images_and_their_question(text, tmp_path):

@@ -197,33 +197,50 @@ class Predictor:
                 `Item` with a name of its own.
 
         Raises:
-            UserError: for pictures when the model takes texts alone, and the other way round.
+            UserError: for pictures alone when the model takes texts alone, and the other way round. Beside
+                others that it takes, each of these has a problem.
         """
-        asks = {"pair": self.answer_pairs, "text": self.answer_texts, "picture": self.answer_images}
         named = [_as_item(item, number) for number, item in enumerate(items, start=1)]
+        self._require_some(named)
         for start in range(0, len(named), BATCH):
             part = [self._as_taken(item) for item in named[start : start + BATCH]]
-            answers = [Answer(item.name, problem=_problem(item, self._problem_of_content)) for item in part]
+            answers = [Answer(item.name, problem=self._problem(item)) for item in part]
             if self.takes_sounds:
                 part = [_as_wav(item, answer) for item, answer in zip(part, answers, strict=True)]
-            for kind, ask in asks.items():
+            for kind, ask in self._asks.items():
                 indices = [
                     index
                     for index, item in enumerate(part)
                     if _kind(item) == kind and not answers[index].problem
                 ]
-                if indices and ask is None:
-                    other = f"{self._noun}s" if kind == "text" else "texts"
-                    raise UserError(
-                        f"the model in {str(self._folder)!r} answers {other} and no {kind}s, such as "
-                        f"{part[indices[0]].name!r}",
-                        f"give it {other}",
-                    )
                 if indices:
                     answered = self._answers([part[index] for index in indices], ask)
                     for index, answer in zip(indices, answered, strict=True):
                         answers[index] = answer
             yield from answers
+
+    @property
+    def _asks(self) -> dict[str, Any]:
+        """What answers items of each kind, None where nothing does."""
+        return {"pair": self.answer_pairs, "text": self.answer_texts, "picture": self.answer_images}
+
+    def _require_some(self, items: Sequence[Item]) -> None:
+        """Refuses items when all that hold something are of kinds that the model does not answer."""
+        asked = [self._as_taken(item) for item in items if item.content and not item.problem]
+        if asked and all(self._asks[_kind(item)] is None for item in asked):
+            kind = _kind(asked[0])
+            other = f"{self._noun}s" if kind == "text" else "texts"
+            raise UserError(
+                f"the model in {str(self._folder)!r} answers {other} and no {kind}s, such as "
+                f"{asked[0].name!r}",
+                f"give it {other}",
+            )
+
+    def _problem(self, item: Item) -> str:
+        """Says why an item has no answer; "" when it will have one."""
+        if item.content and not item.problem and self._asks[_kind(item)] is None:
+            return f"a {_kind(item)}, which the model does not answer"
+        return _problem(item, self._problem_of_content)
 
     def _problem_of_content(self, encoded: bytes) -> str:
         if self.takes_sounds:
