@@ -153,6 +153,9 @@ def test_answers_that_the_encoder_cannot_tell_apart(exported):
         Predictor(exported).with_answers(
             Answers(("猫", "狗"), ("a photo of 猫", "a photo of 狗"), np.arange(2))
         )
+    for answer in ("猫", "кот", "แมว"):
+        with pytest.raises(UserError, match=f"knows no word of the answer 'a photo of {answer}'"):
+            Predictor(exported).with_answers({"cat": ["a photo of a cat"], "other": [f"a photo of {answer}"]})
     # Two descriptions of one answer may be alike.
     same = Answers(("a", "b"), ("a cat", "a  cat", "a oak"), np.array([0, 0, 1]))
     assert Predictor(exported).with_answers(same).labels == ["a", "b"]

@@ -1,6 +1,7 @@
 """An exported model, asked for pictures, texts, and pairs of both."""
 
 import copy
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,6 +19,9 @@ BATCH = 64
 
 # Two texts with a cosine above it are the same pieces to an encoder.
 ALIKE = 0.99999
+# Letters that are not Latin: words of them, or each for itself, as an encoder splits some scripts.
+OTHER_LETTER = r"[^\W\d_A-Za-z\u00c0-\u024f]"
+BLANKED = ((rf"{OTHER_LETTER}+", "\u16a0"), (OTHER_LETTER, " \u16a0 "))
 
 
 @dataclass(frozen=True)
@@ -139,6 +143,7 @@ class Predictor:
             )
         vectors = self._embedded([text.encode() for text in answers.texts])
         _require_apart(answers, vectors)
+        self._require_known(answers, vectors)
 
         def outputs(rows: np.ndarray, read: Sequence[bytes]) -> dict[str, Any]:
             shares = softmax(self._scale * similarities(rows, vectors, answers.targets))
@@ -248,6 +253,22 @@ class Predictor:
 
             return problem_of_sound(encoded, self._max_seconds)
         return _problem_of_picture(encoded, self._max_pixels)
+
+    def _require_known(self, answers: Answers, vectors: np.ndarray) -> None:
+        """Raises a `UserError` for a description whose other letters read as an unknown rune does."""
+        for pattern, unknown in BLANKED:
+            blanked = [re.sub(pattern, unknown, text) for text in answers.texts]
+            indices = [index for index, text in enumerate(blanked) if text != answers.texts[index]]
+            if not indices:
+                return
+            read = self._embedded([blanked[index].encode() for index in indices])
+            cosines = np.sum(vectors[indices] * read, axis=1)
+            if cosines.max() > ALIKE:
+                text = answers.texts[indices[cosines.argmax()]]
+                raise UserError(
+                    f"the text encoder knows no word of the answer {text!r}",
+                    "use other words, or an export whose encoder reads their language",
+                )
 
     def _as_taken(self, item: Item) -> Item:
         """Makes a text or a picture of a pair, where the model takes no pairs."""
