@@ -245,6 +245,7 @@ def test_a_page_has_a_place_for_what_the_model_takes_alone(tmp_path):
         predictor = Predictor(tmp_path / taken)
         shown[taken] = {
             "takes_pictures": predictor.takes_pictures,
+            "takes_sounds": predictor.takes_sounds,
             "takes_texts": predictor.takes_texts,
             "takes_pairs": predictor.takes_pairs,
             "can_be_asked": predictor.can_be_asked,
