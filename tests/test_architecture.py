@@ -46,6 +46,7 @@ COMMANDS = (
     "doctor",
     "init",
     "demo",
+    "audit",
 )
 
 # An importing module and what it imports, against the rules; none is to be added.

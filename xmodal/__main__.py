@@ -14,6 +14,7 @@ COMMANDS = {
     "ask": "answers in words that you type, without training",
     "demo": "a page to try an exported model",
     "compare": "lays finished runs side by side",
+    "audit": "finds labels that are doubtful",
     "search": "finds pictures by words",
     "paint": "draws pictures from words",
     "fetch": "brings the assets that a run needs into the cache",

@@ -91,6 +91,16 @@ def page(predictor: Predictor, title: str):
     def answer_text(files: list[str] | None, text: str | None, answers: str | None) -> list:
         return answer_files(files if predictor.takes_pairs else None, text, answers)
 
+    def answer_words(words: str | None, answers: str | None) -> list:
+        """Answers what was read, in other words, and leaves the picture and the words where they are."""
+        if any(typed and len(typed) > MAX_CHARACTERS for typed in (words, answers)):
+            found = [Answer("words", problem=f"longer than {MAX_CHARACTERS:,} letters")]
+        else:
+            item = Item("words", (words or "").encode(errors="surrogatepass"), True)
+            found = answers_of(predictor, [item], answers or "")
+        problem, _, _, *others = shown(found, None)
+        return [problem, *others]
+
     def shown(shown_answers: list[Answer], picture: Any) -> list:
         only = shown_answers[0] if len(shown_answers) == 1 else Answer("")
         shares = {truncate(printable(name), 60): share for name, share in only.probabilities.items()}
@@ -98,6 +108,7 @@ def page(predictor: Predictor, title: str):
             gradio.update(value=only.problem, visible=bool(only.problem)),
             gradio.update(value=picture, visible=picture is not None),
             gradio.update(value=printable(only.read), visible=bool(only.read)),
+            gradio.update(value=verdict_line(only), visible=bool(only.verdict)),
             gradio.update(value=shares or None, visible=len(shown_answers) == 1),
             gradio.update(value=table_of(shown_answers), visible=not only.problem),
         ]
@@ -108,7 +119,7 @@ def page(predictor: Predictor, title: str):
             with gradio.Column():
                 files, text, answers, ask = _inputs(gradio, predictor)
             with gradio.Column():
-                outputs = _outputs(gradio)
+                outputs = _outputs(gradio, predictor)
         outputs.append(
             gradio.Dataframe(label="All answers", visible=False, interactive=False, elem_id="table")
         )
@@ -118,6 +129,8 @@ def page(predictor: Predictor, title: str):
         files.upload(answer_files, inputs, outputs, api_name="answer_files")
         answers.submit(answer_files, inputs, outputs, api_name=False)
         text.submit(answer_text, inputs, outputs, api_name=False)
+        problem, _, read, *others = outputs
+        read.submit(answer_words, [read, answers], [problem, *others], api_name="answer_words")
         ask.click(answer_text, inputs, outputs, api_name="answer_text")
     return blocks
 
@@ -147,14 +160,29 @@ def _inputs(gradio: ModuleType, predictor: Predictor) -> tuple[Any, Any, Any, An
     return files, text, answers, ask
 
 
-def _outputs(gradio: ModuleType) -> list[Any]:
-    """Adds what shows a single answer: the problem, the picture, what was read of it, the label."""
+def _outputs(gradio: ModuleType, predictor: Predictor) -> list[Any]:
+    """Adds what shows one answer: problem, picture, what was read of it, what is promised, label."""
+    changed = predictor.takes_texts or predictor.can_be_asked
     return [
         gradio.Textbox(label="No answer", visible=False, elem_id="problem"),
         gradio.Image(label="The picture", visible=False, height=200, buttons=[]),
-        gradio.Textbox(label="What was read", visible=False, elem_id="read"),
+        gradio.Textbox(
+            label="What was read" + (": strike or change words, and press Enter" if changed else ""),
+            visible=False,
+            interactive=changed,
+            max_length=MAX_CHARACTERS,
+            elem_id="read",
+        ),
+        gradio.Textbox(label="What can be promised", visible=False, elem_id="verdict"),
         gradio.Label(label="The answer", num_top_classes=SHOWN, elem_id="answer"),
     ]
+
+
+def verdict_line(answer: Answer) -> str:
+    """Returns what is promised of an answer, in words and with how strange the input is; "" for nothing."""
+    if answer.unknown is None:
+        return ""
+    return f"{printable(answer.verdict)} (stranger than {answer.unknown:.0%} of what it knows)"
 
 
 def table_of(answers: Sequence[Answer]) -> dict[str, list]:
@@ -163,7 +191,7 @@ def table_of(answers: Sequence[Answer]) -> dict[str, list]:
     rows = [
         [
             printable(answer.item),
-            printable(answer.label or answer.problem),
+            printable(answer.verdict or answer.label or answer.problem),
             *(f"{answer.probabilities[name]:.1%}" if name in answer.probabilities else "" for name in names),
         ]
         for answer in answers

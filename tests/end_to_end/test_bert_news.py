@@ -92,14 +92,23 @@ def test_metrics_hold_results_tables_and_what_was_replaced(finished):
         assert result["macro_f1"] > 0.9
         assert result["loss"] > 0
     tables = metrics["tables"]
-    report, hardest, personal = tables[1], *tables[-3:-1]
-    assert hardest["caption"] == "The hardest test documents"
+    named = {table["caption"]: table for table in tables}
+    report, hardest = tables[1], named["The hardest test documents"]
+    personal = named["Personal data that marks stand for"]
     assert report["head"] == ["class", "test documents", "precision", "recall", "F1"]
     assert [row[:2] for row in report["rows"]] == [["animals", 12], ["plants", 12]]
     assert len(hardest["rows"]) == 20
     assert all("[EMAIL]" in row[-1] for row in hardest["rows"])
     assert [row for row in personal["rows"] if row[0] == "[EMAIL]"] == [["[EMAIL]", 60, 16, 24]]
-    assert metrics["facts"]["export: largest difference, serving_default"] <= 1e-4
+    facts = metrics["facts"]
+    assert facts["export: largest difference, serving_default"] <= 1e-4
+    # 16 validation documents are too few to promise 95%.
+    assert facts["answer sets"].startswith("hold all answers: 16 validation examples are too few")
+    assert facts["seen share of answer sets with the right answer"] == 1
+    (sets,) = (table for caption, table in named.items() if caption.startswith("Sets of answers"))
+    assert [row[0] for row in sets["rows"]] == ["animals", "plants", "all"]
+    captions = [plot["caption"] for plot in metrics["plots"]]
+    assert any(caption.startswith("Errors over the share of test examples") for caption in captions)
 
 
 def test_names_of_classes_are_worth_labels_where_there_are_few(finished):
@@ -299,7 +308,7 @@ def test_what_transfer_is_worth_by_examples(compared):
     assert whole == [round(100 * results[name]["accuracy"], 1) for name in ("bert", "no_transfer")]
     assert metrics["gains"][0]["sentence"].startswith("transfer of weights ")
     assert metrics["gains"][1]["sentence"].startswith("BERT, against TF-IDF, ")
-    (plot,) = metrics["plots"]
+    plot, _ = metrics["plots"]
     assert [series["name"] for series in plot["series"]] == ["with transfer", "without"]
     assert [series["x"] for series in plot["series"]] == [[1, 30]] * 2
     assert plot["log_x"]

@@ -220,6 +220,21 @@ def test_the_server_keeps_to_the_limit_of_letters_too(url):
     assert "longer than" not in told(url, "textbox", "a red cat")
 
 
+def test_the_words_that_were_read_may_be_changed(url, tiny_exported):
+    for words in ("three red cats", "one green oak"):
+        (expected,) = Predictor(tiny_exported[1])([words])
+        _, call = asked(url, "/gradio_api/call/answer_words", value={"data": [words, ""]})
+        event = json.loads(call)["event_id"]
+        _, body = asked(url, f"/gradio_api/call/answer_words/{event}")
+        problem, _, answer, table = json.loads(body.partition("data: ")[2].splitlines()[0])
+        assert not problem["visible"]
+        assert answer["value"]["label"] == expected.label
+        assert f"{expected.probability:.1%}" in table["value"]["data"][0]
+    long = {"data": ["a" * (demo.MAX_CHARACTERS + 1), ""]}
+    event = json.loads(asked(url, "/gradio_api/call/answer_words", value=long)[1])["event_id"]
+    assert "longer than 20,000 letters" in asked(url, f"/gradio_api/call/answer_words/{event}")[1]
+
+
 @in_a_browser
 def test_neither_the_page_nor_its_server_asks_another_machine(page, url, witnessed):
     """The last test of the page: what it asked for until now."""

@@ -128,8 +128,7 @@ def test_what_the_encoders_are_worth_is_told(metrics):
     # The same flags with the same random weights of the images: a training on colours and random words.
     assert results["random_frozen"]["accuracy"] > 0.5
     assert results["from_scratch"]["accuracy"] > 0.5
-    tried = metrics["tables"][-1]
-    assert tried["caption"].startswith("Trainings from scratch")
+    (tried,) = (table for table in metrics["tables"] if table["caption"].startswith("Trainings from scratch"))
     for side, passes in (("image encoder", 2), ("text encoder", 2)):
         rows = [row[1:3] for row in tried["rows"] if row[0] == side]
         assert rows[:3] == [["0.001", 1], ["0.003", 1], ["0.01", 1]]
@@ -147,7 +146,8 @@ def test_the_baseline_may_be_left_out(folder):
 
 
 def test_the_curves_lead_from_both_sides_to_one(metrics):
-    by_text, by_image = metrics["plots"]
+    by_text, by_image, limits = metrics["plots"]
+    assert limits["caption"].startswith("Errors over the share of test examples")
     assert by_text["x"] == "pairs without their text, %"
     for plot, alone in ((by_text, "image_only"), (by_image, "text_only")):
         series = {line["name"]: line for line in plot["series"]}
@@ -191,6 +191,11 @@ def test_an_empty_side_is_a_missing_one_in_the_export(folder, metrics):
     )["probabilities"]
     image_alone = signatures["image"](image_bytes=tf.constant([image]))["probabilities"]
     text_alone = signatures["text"](text=tf.constant(["a red cat"]))["probabilities"]
+    told = signatures["serving_default"](image_bytes=tf.constant([image]), text=tf.constant(["a red cat"]))
+    assert 0 <= told["unknown"][0] < 1
+    assert {name.decode() for name in told["answers"][0].numpy()} <= {*COLOURS, ""}
+    # Beside one side alone nothing is promised.
+    assert "unknown" not in signatures["image"].structured_outputs
     np.testing.assert_allclose(both[0], image_alone[0], atol=1e-5)
     np.testing.assert_allclose(both[1], text_alone[0], atol=1e-5)
     assert np.abs(both[2] - both[1]).max() > 1e-3

@@ -389,3 +389,31 @@ def test_names_that_are_not_utf_8_or_steer_the_terminal_are_told_escaped(tmp_pat
 def test_an_argument_that_is_not_utf_8_is_an_item_without_an_answer():
     (item,), _ = answer_files.items_of([], [os.fsdecode(b"caf\xe9")])
     assert item.content == b"caf\xe9"
+
+
+def test_what_is_promised_is_told_in_every_format():
+    plain = predictor.Answer("a.png", "cat", 0.9, "a photo of a cat", {"cat": 0.9, "dog": 0.1})
+    limited = predictor.Answer(
+        "b.png",
+        "dog",
+        0.6,
+        "a photo of a dog",
+        {"cat": 0.4, "dog": 0.6},
+        answers=("dog", "cat"),
+        unknown=0.25,
+        verdict="a dog or a cat",
+    )
+    (told,) = json.loads(answer_files.as_json([limited]))
+    assert (told["answers"], told["unknown"], told["verdict"]) == (["dog", "cat"], 0.25, "a dog or a cat")
+    head, *rows = csv.reader(io.StringIO(answer_files.as_csv([limited, plain])))
+    assert head == ["item", "label", "probability", "read", "problem", *answer_files.LIMITS, "cat", "dog"]
+    assert [row[5:8] for row in rows] == [["dog | cat", "0.25", "a dog or a cat"], ["", "", ""]]
+    first, second = answer_files.as_table([limited]).splitlines()
+    assert first.split()[-3:] == ["verdict", "unknown", "read"]
+    assert [cell.strip() for cell in second.split("  ") if cell.strip()][-3:] == [
+        "a dog or a cat",
+        "25%",
+        "a photo of a dog",
+    ]
+    # An export that promises nothing is told as before.
+    assert "verdict" not in answer_files.as_csv([plain]) + answer_files.as_table([plain])

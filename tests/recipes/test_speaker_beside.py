@@ -1,6 +1,7 @@
 """`vgg_to_bert` with a speaker: its sentence stands beside the own one, in the report and the export."""
 
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import tensorflow as tf
 from tiny_speaker import run_small, save_speaker
 
 from xmodal.core.errors import UserError
+from xmodal.export.predictor import Predictor
 from xmodal.recipes.vgg_to_bert import run
 
 FLAGS = """\
@@ -74,6 +76,19 @@ def test_what_a_speaker_says_stands_beside_the_own_sentence(answered, tmp_path):
     )
     np.testing.assert_allclose(both["probabilities"][0], told["probabilities"][0], atol=1e-5)
     assert both["speaker_sentence"][1].numpy() == b""
+
+    # What is promised is told, drawn and served.
+    assert found.facts["promised share of answer sets with the right answer"] == 0.95
+    assert found.facts["seen share of answer sets with the right answer"] >= 0.8
+    assert any(table.caption.startswith("Sets of answers") for table in found.tables)
+    assert "Errors over the share of test examples" in page
+    kept = {name.decode() for row in told["answers"].numpy() for name in row if name}
+    assert kept <= {"animal", "plant"}
+    assert ((told["unknown"] >= 0) & (told["unknown"] < 1)).numpy().all()
+    (answer,) = Predictor(Path(found.facts["export"]))([pictures[0]])
+    assert answer.unknown == pytest.approx(float(told["unknown"][0]), abs=1e-6)
+    assert answer.verdict == told["verdict"][0].numpy().decode()
+    assert set(answer.answers) <= {"animal", "plant"}
 
 
 def test_without_a_speaker_nothing_is_added(answered):

@@ -16,6 +16,7 @@ from xmodal.config.scorer import ScorerConfig
 from xmodal.config.sound import SoundConfig
 from xmodal.config.text import TextConfig
 from xmodal.config.training import TrainConfig
+from xmodal.config.trust import TrustConfig
 from xmodal.core.errors import UserError
 
 
@@ -40,6 +41,7 @@ class Config:
     fusion: FusionConfig = field(default_factory=FusionConfig)
     generator: GeneratorConfig = field(default_factory=GeneratorConfig)
     names: NamesConfig = field(default_factory=NamesConfig)
+    trust: TrustConfig = field(default_factory=TrustConfig)
     attack: AttackConfig = field(default_factory=AttackConfig)
     bench: BenchConfig = field(default_factory=BenchConfig)
     flagfile: str = ""

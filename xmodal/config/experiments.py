@@ -64,8 +64,8 @@ FLOW = (
 EXPERIMENTS = {
     "vgg_to_bert": _experiment(
         *("dataset", SOUND, IMAGES, HEAD, TARGET, TEXT, FINE_TUNING, BRIDGE, BASELINE, IMAGE_ATTACK),
-        "saved_models_dir mirror text_head target_map also_ask text_examples similarity_scale per_class "
-        "speaker speaker_names name_text",
+        "saved_models_dir max_error mirror text_head target_map also_ask text_examples similarity_scale "
+        "per_class speaker speaker_names name_text",
         made_from="image_weights dataset text_encoder speaker",
         compressed=True,
     ),
@@ -80,7 +80,8 @@ EXPERIMENTS = {
     ),
     "bert_news": _experiment(
         *("documents", COLUMNS, TEXT, FINE_TUNING, BASELINE, TEXT_ATTACK),
-        "saved_models_dir test_documents baseline_words scrub per_class shots draws class_descriptions",
+        "saved_models_dir max_error test_documents baseline_words scrub per_class shots draws "
+        "class_descriptions",
         made_from="documents text_encoder",
         compressed=True,
     ),
@@ -92,8 +93,9 @@ EXPERIMENTS = {
     ),
     "fusion": _experiment(
         *(IMAGES, HEAD, COLUMNS, TEXT, FINE_TUNING, BASELINE),
-        "saved_models_dir scrub pairs image_column image_folder misread typing_slips similarity_scale "
-        "fusion region_layer fusion_units fusion_epochs fusion_learning_rate modality_dropout",
+        "saved_models_dir max_error scrub pairs image_column image_folder misread typing_slips "
+        "similarity_scale fusion region_layer fusion_units fusion_epochs fusion_learning_rate "
+        "modality_dropout",
         made_from="image_weights pairs text_encoder",
     ),
     "names_to_answers": _experiment(

@@ -41,7 +41,7 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
         >>> round(fit_temperature(logits, np.array([0, 0, 0, 1])), 1)  # which is right in three of four
         10.9
     """
-    logits, labels = _checked_scores(logits, labels)
+    logits, labels = checked_scores(logits, labels)
     logits = logits - logits.max(axis=1, keepdims=True)
     if not logits.any():
         return 1.0
@@ -87,8 +87,8 @@ def fit_mixture(p_a: np.ndarray, p_b: np.ndarray, labels: np.ndarray) -> float:
     Raises:
         ValueError: for shapes, labels or values that do not fit.
     """
-    p_a, labels = _checked_scores(p_a, labels)
-    p_b, labels = _checked_scores(p_b, labels)
+    p_a, labels = checked_scores(p_a, labels)
+    p_b, labels = checked_scores(p_b, labels)
     if p_a.shape != p_b.shape:
         raise ValueError(f"p_a and p_b must have one shape. Received: {p_a.shape} and {p_b.shape}")
     logs_b = _logs(p_b)
@@ -105,7 +105,8 @@ def _logs(probabilities: np.ndarray) -> np.ndarray:
     return np.log(np.maximum(np.asarray(probabilities, np.float64), FLOOR))
 
 
-def _checked_scores(scores: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def checked_scores(scores: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns scores (N, C) in float64 and labels (N,); raises a `ValueError` for what does not fit."""
     scores, labels = np.asarray(scores, np.float64), np.asarray(labels)
     if scores.ndim != 2 or labels.shape != scores.shape[:1] or not scores.size:
         raise ValueError(

@@ -16,6 +16,7 @@ from xmodal.core.errors import UserError
 from xmodal.core.files import atomic_write, path_of, target_of, write_text
 from xmodal.core.formatting import escaped, printable, truncate
 from xmodal.data.table_format import TableFormat, require_encodings
+from xmodal.evaluation.limits import NONE_OF_THESE
 from xmodal.export.asked_files import (
     BLANK,
     is_table,
@@ -29,6 +30,8 @@ from xmodal.report.figures import SHEET
 
 # The columns that a table gets, beside one for each class.
 ADDED = ("predicted_label", "predicted_probability", "read", "problem")
+# Those of answers with limits.
+LIMITS = ("answers", "unknown", "verdict")
 # Of a sheet: pictures in a row and in all, and the longer side of each in pixels.
 COLUMNS, SHOWN, SIDE = 8, 96, 128
 
@@ -93,23 +96,30 @@ def as_csv(answers: Sequence[Answer], items: Sequence[Item] = ()) -> str:
     Of items that came from tables, the columns of these come first, and others of other names after them.
     """
     classes = list(dict.fromkeys(name for answer in answers for name in answer.probabilities))
+    limits = LIMITS if any(answer.unknown is not None for answer in answers) else ()
     columns = list(dict.fromkeys(name for item in items for name in item.row))
-    head = ["item", "label", "probability", "read", "problem", *classes]
+    head = ["item", "label", "probability", "read", "problem", *limits, *classes]
     if columns:
-        head = [*columns, "item", *ADDED, *(f"probability:{name}" for name in classes)]
+        head = [*columns, "item", *ADDED, *limits, *(f"probability:{name}" for name in classes)]
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(map(_cell, head))
+    writer.writerow(map(csv_cell, head))
     for index, answer in enumerate(answers):
         cells = [items[index].row.get(name, "") for name in columns]
         shares = [answer.probabilities.get(name, "") for name in classes]
         probability = "" if answer.problem else answer.probability
         last = [answer.item, answer.label, probability, answer.read, answer.problem]
-        writer.writerow(map(_cell, [*cells, *last, *shares]))
+        writer.writerow(map(csv_cell, [*cells, *last, *_limit_cells(answer)[: len(limits)], *shares]))
     return buffer.getvalue()
 
 
-def _cell(value: str | float) -> str | float:
+def _limit_cells(answer: Answer) -> tuple[str | float, ...]:
+    """The set of answers with bars between them, the rank of strangeness, and both in words."""
+    unknown = "" if answer.unknown is None else answer.unknown
+    return " | ".join(answer.answers or ()), unknown, answer.verdict
+
+
+def csv_cell(value: str | float) -> str | float:
     """Returns a cell that no spreadsheet takes for a formula: one such is begun with an apostrophe."""
     if not isinstance(value, str):
         return value
@@ -118,15 +128,19 @@ def _cell(value: str | float) -> str | float:
 
 
 def as_table(answers: Sequence[Answer]) -> str:
-    """Returns the answers for the console: the label, the next likely one, and what was read."""
-    rows = [("item", "label", "", "or else", "", "read")]
+    """Returns the answers for the console: the label, the next likely one, limits, and what was read."""
+    limited = any(answer.unknown is not None for answer in answers)
+    head = ("verdict", "unknown") if limited else ()
+    rows: list[tuple[str, ...]] = [("item", "label", "", "or else", "", *head, "read")]
     for answer in answers:
         name = truncate(printable(answer.item), 40, keep="end")
         if answer.problem:
-            rows.append((name, "-", "", "", "", printable(answer.problem)))
+            rows.append((name, "-", "", "", "", *("",) * len(head), printable(answer.problem)))
             continue
         second = sorted(answer.probabilities.items(), key=lambda pair: -pair[1])[1:2]
         other, share = second[0] if second else ("", 0.0)
+        unknown = "" if answer.unknown is None else f"{answer.unknown:.0%}"
+        limits = (truncate(printable(answer.verdict), 60), unknown) if limited else ()
         rows.append(
             (
                 name,
@@ -134,6 +148,7 @@ def as_table(answers: Sequence[Answer]) -> str:
                 f"{answer.probability:.1%}",
                 truncate(printable(other), 30),
                 f"{share:.1%}" if other else "",
+                *limits,
                 truncate(printable(answer.read), 60),
             )
         )
@@ -149,12 +164,15 @@ def as_sheet(pictured: Sequence[tuple[Item, Answer]]) -> bytes:
     for start in range(0, len(pictured), COLUMNS):
         row = pictured[start : start + COLUMNS]
         ends = dict.fromkeys(truncate(row[index][0].name, 60, keep="end") for index in (0, -1))
-        shown = [
-            (thumbnail(item.content, SIDE), f"{answer.probability:.0%} {answer.label}")
-            for item, answer in row
-        ]
+        shown = [(thumbnail(item.content, SIDE), _caption(answer)) for item, answer in row]
         rows.append((" to ".join(ends), shown))
     return sheet(rows)
+
+
+def _caption(answer: Answer) -> str:
+    if answer.verdict.startswith(NONE_OF_THESE):
+        return f"none? {answer.label}"
+    return f"{answer.probability:.0%} {answer.label}"
 
 
 FORMATS = ("table", "json", "csv")

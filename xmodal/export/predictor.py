@@ -57,6 +57,11 @@ class Answer:
         read: the text that the text model read, of a picture too; empty when the model does not tell.
         probabilities: class -> probability.
         problem: why there is no answer; everything else is empty then.
+        answers: the set that holds the right one as often as the run promised, likeliest first; None of an
+            export that promises nothing.
+        unknown: the share of inputs of the known kind that are less strange, 0 to 1; None as before.
+        verdict: both in words, such as "a cat or a dog" or
+            "probably none of these; it looks most like a cat".
     """
 
     item: str
@@ -65,6 +70,9 @@ class Answer:
     read: str = ""
     probabilities: dict[str, float] = field(default_factory=dict)
     problem: str = ""
+    answers: tuple[str, ...] | None = None
+    unknown: float | None = None
+    verdict: str = ""
 
 
 class Predictor:
@@ -72,8 +80,8 @@ class Predictor:
 
     It is called with a list of pictures (their bytes, as a PNG or JPEG file holds them), texts (str) and
     pairs (bytes, str), and yields an `Answer` for each, in their order: `label`, `probability` (0 to 1),
-    `probabilities` by label, and `read`, the text that was read of it. What cannot be answered has a
-    `problem` instead.
+    `probabilities` by label, `read`, the text that was read of it, and of an export with limits `answers`,
+    `unknown` and `verdict`. What cannot be answered has a `problem` instead.
 
     Args:
         folder: of a SavedModel that a run or `export_saved_model` wrote, or the one above it that holds its
@@ -289,8 +297,18 @@ class Predictor:
         for row, item in enumerate(items):
             shares = dict(zip(self.labels, map(float, outputs["probabilities"][row]), strict=True))
             label = max(shares, key=shares.__getitem__)
-            answers.append(Answer(item.name, label, shares[label], read[row].decode(), shares))
+            told = _limits_of(outputs, row)
+            answers.append(Answer(item.name, label, shares[label], read[row].decode(), shares, **told))
         return answers
+
+
+def _limits_of(outputs: Mapping[str, Any], row: int) -> dict[str, Any]:
+    """What is promised of an answer, where an export tells it."""
+    if "unknown" not in outputs:
+        return {}
+    answers = tuple(name.decode() for name in outputs["answers"][row] if name)
+    unknown, verdict = float(outputs["unknown"][row]), outputs["verdict"][row].decode()
+    return {"answers": answers, "unknown": unknown, "verdict": verdict}
 
 
 def _as_item(given: Item | str | bytes | tuple[bytes, str], number: int) -> Item:

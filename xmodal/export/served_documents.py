@@ -3,8 +3,11 @@
 from collections.abc import Callable
 from typing import Any
 
+import keras
 import tensorflow as tf
 
+from xmodal.evaluation.limits import AnswerLimits
+from xmodal.export.served_limits import ServedLimits
 from xmodal.export.serving import TEXT, Inference, Labelled, Tokenizer, labelled_answer
 from xmodal.tasks.text_classifier import TextClassifier
 
@@ -17,6 +20,7 @@ class ServedDocuments(Labelled):
         temperature: calibrates these.
         prepare: documents (B,) -> texts (B,), such as `xmodal.text.cleaning.scrubbed` or `cleaned`, in-graph.
         names: the classes, C of them.
+        limits: what is promised of the answers; None promises nothing.
     """
 
     def __init__(
@@ -26,19 +30,32 @@ class ServedDocuments(Labelled):
         temperature: float,
         prepare: Callable[[tf.Tensor], tf.Tensor],
         names: tuple[str, ...],
+        limits: AnswerLimits | None = None,
     ):
         super().__init__(names)
-        self._model = Inference(text.model)
+        vectors_and_logits = [text.encoder.model.output, text.model.output] if limits else None
+        # One pass gives both, where both are wanted.
+        self._model = Inference(
+            keras.Model(text.model.input, vectors_and_logits) if vectors_and_logits else text.model
+        )
         self._preprocessor = Tokenizer(text.encoder.preprocessor)
         self._temperature = temperature
         self._prepare = prepare
+        self._limits = ServedLimits(limits, names, "it reads most like") if limits else None
 
     @tf.function(input_signature=[TEXT], autograph=False)
     def answer_texts(self, text):
-        """Documents (B,) -> label, probability, probabilities (B, C) and what was read of them (B,)."""
+        """Documents (B,) -> label, probability, probabilities (B, C) and what was read of them (B,).
+
+        With limits also what `ServedLimits` tells.
+        """
         read = self._prepare(text)
-        logits = self._model(self._preprocessor(read))
-        return labelled_answer(logits / self._temperature, self._names) | {"read": read}
+        given = self._model(self._preprocessor(read))
+        vectors, logits = (None, given) if self._limits is None else given
+        answer = labelled_answer(logits / self._temperature, self._names) | {"read": read}
+        if self._limits is None:
+            return answer
+        return answer | self._limits(self._names, logits, logits, {"vectors": vectors})
 
     def signatures(self) -> dict[str, Any]:
         """Returns the functions that are served, by name."""

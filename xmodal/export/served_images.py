@@ -7,9 +7,12 @@ import keras
 import tensorflow as tf
 
 from xmodal.bridge.bridge import Bridge
+from xmodal.bridge.class_names import readable, with_article
 from xmodal.core.errors import UserError
 from xmodal.core.formatting import first_few
 from xmodal.data.decoding import MAX_PIXELS
+from xmodal.evaluation.limits import AnswerLimits
+from xmodal.export.served_limits import ServedLimits
 from xmodal.export.served_speaker import ServedSpeaker, SpeakerText
 from xmodal.export.serving import (
     TEXT,
@@ -41,6 +44,9 @@ class ServedImages(Labelled):
         names: the answers, T of them.
         speaker_text: what a speaker says beside the image model, and how it is read; None for nothing.
         temperature_of_both: calibrates what is read from both.
+        limits: what is promised of the answers to images; None promises nothing.
+        features_and_logits: images -> the features (B, D) that `limits` knows images by, and the logits of
+            `image_model`.
 
     Raises:
         UserError: when the image model does not take RGB images, or gives other than C logits, or the text
@@ -78,13 +84,17 @@ class ServedImages(Labelled):
         names: tuple[str, ...],
         speaker_text: SpeakerText | None = None,
         temperature_of_both: float = 1.0,
+        limits: AnswerLimits | None = None,
+        features_and_logits: keras.Model | None = None,
     ):
         super().__init__(names)
         image_size = image_size or image_model.input_shape[1]
         _check_images(image_model, image_size)
         _check_logits("image model", image_model, "classes of the bridge", bridge.class_names)
         _check_logits("text model", text.model, "names", names)
-        self._image_model = Inference(image_model)
+        # One pass gives both, where both are wanted.
+        self._gives_features = features_and_logits is not None
+        self._image_model = Inference(features_and_logits or image_model)
         self._image_size = image_size
         self._max_pixels = max_pixels
         # What is built on an export asks it for these.
@@ -98,15 +108,21 @@ class ServedImages(Labelled):
         self._text_temperature = text_temperature
         self._speaker = ServedSpeaker(speaker_text) if speaker_text else None
         self._temperature_of_both = temperature_of_both
+        phrases = [with_article(readable(name)) for name in names]
+        resembles = f"it {'sounds' if self.noun == 'sound' else 'looks'} most like"
+        self._limits = ServedLimits(limits, phrases, resembles) if limits else None
         encoded = tf.TensorSpec([None], tf.string, name=self.input_name)
         self.answer_images = tf.function(self._answer, input_signature=[encoded], autograph=False)
         self.answer_pairs = tf.function(self._answer_both, input_signature=[encoded, TEXT], autograph=False)
         self.embed_images = tf.function(self._embed, input_signature=[encoded], autograph=False)
 
     def _answer(self, image_bytes):
-        """Encoded images (B,) -> label, probability, probabilities (B, T) and the sentences read (B,)."""
-        logits, sentences = self._of_images(image_bytes)
-        return labelled_answer(logits, self._names) | sentences
+        """Encoded images (B,) -> label, probability, probabilities (B, T) and the sentences read (B,).
+
+        With limits also what `ServedLimits` tells.
+        """
+        logits, sentences, limits = self._of_images(image_bytes)
+        return labelled_answer(logits, self._names) | sentences | limits
 
     @tf.function(input_signature=[TEXT], autograph=False)
     def answer_texts(self, text):
@@ -120,7 +136,7 @@ class ServedImages(Labelled):
         probabilities (Genest and Zidek 1986, doi:10.1214/ss/1177013825). Without one of them it is the
         other; without both, all answers are equally probable.
         """
-        of_images, sentences = self._of_images(self._or_nothing(image_bytes))
+        of_images, sentences, _ = self._of_images(self._or_nothing(image_bytes))
         there = tf.cast(tf.stack([has_image(image_bytes), has_text(text)], axis=1), tf.float32)
         logits = tf.stack([of_images, self._logits(text[:, None])], axis=1)
         # Log probabilities are logits less something that all answers share, which the softmax drops.
@@ -157,13 +173,25 @@ class ServedImages(Labelled):
         }
 
     def _of_images(self, image_bytes):
-        """Calibrated logits (B, T) of encoded images, and the sentences that they were read from (B,)."""
-        sentences = self._sentences(self._pixels(image_bytes))
+        """Calibrated logits (B, T) of encoded images, the sentences read of them, and what limits tell."""
+        features, class_logits = self._classified(self._pixels(image_bytes))
+        sentences = self._bridge.sentences(tf.nn.softmax(class_logits / self._temperature))
         logits, read = self._logits(sentences), {"sentence": _in_one(sentences)}
-        if self._speaker is None:
-            return logits, read
-        both, speaker_sentence = self._speaker(image_bytes, logits)
-        return both / self._temperature_of_both, read | {"speaker_sentence": speaker_sentence}
+        rows, temperature = {"features": features}, self._text_temperature
+        if self._speaker is not None:
+            logits, read["speaker_sentence"], rows["names"] = self._speaker(image_bytes, logits)
+            temperature = self._temperature_of_both
+            logits /= temperature
+        if self._limits is None:
+            return logits, read, {}
+        # As they were before they were calibrated.
+        raw = temperature * logits
+        return logits, read, self._limits(self._names, raw, class_logits, rows, class_logits)
+
+    def _classified(self, images):
+        """Features (B, D) of images, None where nothing asks for them, and logits (B, C)."""
+        given = self._image_model(images)
+        return given if self._gives_features else (None, given)
 
     def _pixels(self, image_bytes):
         return pixels(image_bytes, self._image_size, self._max_pixels)
@@ -172,7 +200,7 @@ class ServedImages(Labelled):
         return or_black(image_bytes)
 
     def _sentences(self, images):
-        logits = self._image_model(images)
+        _, logits = self._classified(images)
         return self._bridge.sentences(tf.nn.softmax(logits / self._temperature))
 
     def _logits(self, sentences):

@@ -7,6 +7,8 @@ import keras
 import tensorflow as tf
 
 from xmodal.data.decoding import MAX_PIXELS
+from xmodal.evaluation.limits import AnswerLimits
+from xmodal.export.served_limits import ServedLimits
 from xmodal.export.serving import (
     IMAGE_BYTES,
     TEXT,
@@ -34,6 +36,7 @@ class ServedPairs(Labelled):
         temperature: calibrates these.
         prepare: texts (B,) as they were written -> those that are read (B,), in-graph.
         names: the classes, C of them.
+        limits: what is promised of the answers to pairs; None promises nothing.
     """
 
     def __init__(
@@ -46,6 +49,7 @@ class ServedPairs(Labelled):
         temperature: float,
         prepare: Callable[[tf.Tensor], tf.Tensor],
         names: tuple[str, ...],
+        limits: AnswerLimits | None = None,
     ):
         super().__init__(names)
         self._trunk = Inference(encoders.backbone)
@@ -62,11 +66,21 @@ class ServedPairs(Labelled):
         self._inputs = tuple(model.input)
         self._temperature = temperature
         self._prepare = prepare
+        self._limits = ServedLimits(limits, names, "it is most like") if limits else None
 
     @tf.function(input_signature=[IMAGE_BYTES, TEXT])
     def answer_pairs(self, image_bytes, text):
-        """Encoded images and texts (B,), "" for none -> label, probability and probabilities (B, C)."""
-        return self._answered(self._image_inputs(image_bytes) | self._text_inputs(text))
+        """Encoded images and texts (B,), "" for none -> label, probability and probabilities (B, C).
+
+        With limits also what `ServedLimits` tells, of such pairs as the limits were fitted on.
+        """
+        parts = self._image_inputs(image_bytes) | self._text_inputs(text)
+        logits = self._logits(parts)
+        answer = labelled_answer(logits / self._temperature, self._names)
+        if self._limits is None:
+            return answer
+        rows = {side: parts[side] * parts[f"has_{side}"][:, None] for side in ("image", "text")}
+        return answer | self._limits(self._names, logits, logits, rows)
 
     @tf.function(input_signature=[IMAGE_BYTES])
     def answer_images(self, image_bytes):
@@ -125,6 +139,7 @@ class ServedPairs(Labelled):
         }
 
     def _answered(self, parts):
-        inputs = {name: parts[name] for name in self._inputs}
-        logits = self._model(inputs)
-        return labelled_answer(logits / self._temperature, self._names)
+        return labelled_answer(self._logits(parts) / self._temperature, self._names)
+
+    def _logits(self, parts):
+        return self._model({name: parts[name] for name in self._inputs})

@@ -50,13 +50,17 @@ class ServedSpeaker(tf.Module):
         self._score_temperature, self._text_weight = speaker_text.score_temperature, speaker_text.text_weight
 
     def __call__(self, image_bytes, text_logits):
-        """Encoded images (B,), calibrated logits of text (B, T) -> those of both, and sentences (B,)."""
+        """Encoded images (B,), calibrated logits of text (B, T) -> those of both, sentences and rows.
+
+        The rows (B, N) are the square roots of the names' probabilities, whose directions `KnownInputs`
+        compares: their cosine is the Bhattacharyya coefficient of two images.
+        """
         logits = self._model(read_images(image_bytes, self._read, self._size))
         shares = tf.nn.softmax(logits / self._temperature)
         scores = tf.matmul(shares, self._weights) + self._bias
         weight = self._text_weight
         both = weight * _logs(text_logits) + (1 - weight) * _logs(scores / self._score_temperature)
-        return both, self._bridge.sentences(tf.nn.softmax(logits))[:, 0]
+        return both, self._bridge.sentences(tf.nn.softmax(logits))[:, 0], tf.sqrt(shares)
 
 
 def _logs(logits):

@@ -108,7 +108,7 @@ def curve(history: History, quantity: str) -> str | None:
         return None
     from matplotlib.ticker import MaxNLocator
 
-    with _drawing(f"{history.stage} {quantity}", PAGE_STYLE):
+    with drawing(f"{history.stage} {quantity}", PAGE_STYLE):
         figure, axes = _axes(WIDTH, 2.6)
         for name, points, colour, dash in lines:
             marker = "o" if len(points) == 1 else None
@@ -123,7 +123,7 @@ def curve(history: History, quantity: str) -> str | None:
 
 def lines(plot: Plot) -> str:
     """Draws the lines of a plot, with their intervals as bands, as SVG."""
-    with _drawing(plot.caption, PAGE_STYLE):
+    with drawing(plot.caption, PAGE_STYLE):
         figure, axes = _axes(WIDTH, 2.9 + 0.16 * len(plot.series))
         _draw(axes, plot)
         return _svg(figure, plot.caption)
@@ -138,7 +138,7 @@ def lines_file(plot: Plot) -> str:
 
 def lines_pixels(plot: Plot) -> np.ndarray:
     """Draws the same as pixels: (H, W, 3) uint8."""
-    with _drawing(plot.caption):
+    with drawing(plot.caption):
         figure, axes = _axes(6.0, 4.0)
         _draw(axes, plot, tuple(f"C{number}" for number in range(len(LINE_COLOURS))))
         return _pixels(figure)
@@ -186,7 +186,7 @@ def _plain_ticks(axes: Axes, values: Sequence[float]) -> None:
 
 def intervals(results: Sequence[Result]) -> str:
     """Draws the accuracies with their 95% intervals, one below the other, as SVG."""
-    with _drawing("accuracies", PAGE_STYLE):
+    with drawing("accuracies", PAGE_STYLE):
         figure, axes = _axes(WIDTH, 0.7 + 0.28 * len(results))
         for row, result in enumerate(results):
             low, high = (100 * limit for limit in result.ci95)
@@ -204,7 +204,7 @@ def intervals(results: Sequence[Result]) -> str:
 
 def calibration(result: Result) -> str:
     """Draws confidence against accuracy, each point as large as its share of the examples, as SVG."""
-    with _drawing(f"calibration {result.name}", PAGE_STYLE):
+    with drawing(f"calibration {result.name}", PAGE_STYLE):
         figure, axes = _axes(WIDTH, 3.6)
         _draw_calibration(axes, result, FIRST, QUIET)
         return _svg(figure, f"Confidence of {result.name} against its accuracy")
@@ -212,7 +212,7 @@ def calibration(result: Result) -> str:
 
 def calibration_pixels(result: Result) -> np.ndarray:
     """Draws the same as pixels: (H, W, 3) uint8."""
-    with _drawing("calibration"):
+    with drawing("calibration"):
         figure, axes = _axes(4.5, 4.2)
         _draw_calibration(axes, result, "C0", "0.5")
         return _pixels(figure)
@@ -245,7 +245,7 @@ def confusion(result: Result) -> np.ndarray:
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     classes = len(counts)
     side = min(10.0, 2.2 + 0.38 * classes)
-    with _drawing("confusion"):
+    with drawing("confusion"):
         figure, axes = _axes(side, side)
         axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
         axes.set_title(printable(result.name))
@@ -269,7 +269,7 @@ def captioned(item: GalleryItem) -> np.ndarray:
 
     picture = decoded(item.png)
     small = max(picture.shape[:2]) < SMALL
-    with _drawing("picture"):
+    with drawing("picture"):
         figure = Figure(figsize=(3.2, 3.8))
         axes = figure.add_axes((0.05, 0.35, 0.9, 0.62))
         axes.imshow(picture, interpolation="nearest" if small else "antialiased")
@@ -292,11 +292,10 @@ def sheet(rows: Sequence[tuple[str, Sequence[tuple[np.ndarray, str]]]]) -> bytes
     Args:
         rows: title, and the pictures (H, W, 3) uint8 with a few words each.
     """
-    import tensorflow as tf
     from matplotlib.figure import Figure
 
     columns = max(len(pictures) for _, pictures in rows)
-    with _drawing("sheet"):
+    with drawing("sheet"):
         figure = Figure(figsize=(max(3.2, 0.95 * columns), 1.45 * len(rows)), layout="constrained")
         for part, (title, pictures) in zip(
             figure.subfigures(len(rows), 1, squeeze=False)[:, 0], rows, strict=True
@@ -310,7 +309,14 @@ def sheet(rows: Sequence[tuple[str, Sequence[tuple[np.ndarray, str]]]]) -> bytes
                 axes.set_title(truncate(printable(words), 16), fontsize=7)
             for axes in part.axes:
                 axes.set_axis_off()
-        png = tf.io.encode_png(_pixels(figure)).numpy()
+        return encoded_figure(figure)
+
+
+def encoded_figure(figure: Figure) -> bytes:
+    """Returns what was drawn as a PNG that says who drew it: `SHEET` knows it again."""
+    import tensorflow as tf
+
+    png = tf.io.encode_png(_pixels(figure)).numpy()
     chunk = struct.pack(">I", len(DRAWN_BY) - 4) + DRAWN_BY + struct.pack(">I", zlib.crc32(DRAWN_BY))
     return png[:PNG_HEAD] + chunk + png[PNG_HEAD:]
 
@@ -335,7 +341,13 @@ def thumbnail(encoded: bytes, side: int) -> np.ndarray:
 
 
 @contextmanager
-def _drawing(salt: str, style: Mapping[str, Any] = MappingProxyType({})) -> Iterator[None]:
+def drawing(salt: str, style: Mapping[str, Any] = MappingProxyType({})) -> Iterator[None]:
+    """Sets matplotlib's fonts and style within it, and keeps what it warns of fonts to itself.
+
+    Args:
+        salt: of the ids in an SVG, which are the same in every run.
+        style: further settings of matplotlib.
+    """
     import matplotlib
     from matplotlib import font_manager
 

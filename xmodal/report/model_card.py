@@ -17,10 +17,14 @@ MAX_NAMES = 50
 OWN = "not known to xmodal: ask where it came from"
 # What the signatures of each experiment's export take and give.
 ANSWER = "label, probability, probabilities"
+PROMISED = (
+    "answers, the set that holds the right one as often as `max_error` promises; unknown, the share of known "
+    "inputs that are less strange; verdict, both in words"
+)
 LABELS = ("labels", "nothing", "labels, in the order of the probabilities")
 SIGNATURES = {
     "vgg_to_bert": (
-        ("serving_default", "image_bytes", f"{ANSWER}, and the sentence that was read"),
+        ("serving_default", "image_bytes", f"{ANSWER}, the sentence that was read; {PROMISED}"),
         ("text", "text", ANSWER),
         (
             "image_and_text",
@@ -37,7 +41,11 @@ SIGNATURES = {
         LABELS,
     ),
     "fusion": (
-        ("serving_default, image_and_text", 'image_bytes and text, "" for a missing one', ANSWER),
+        (
+            "serving_default, image_and_text",
+            'image_bytes and text, "" for a missing one',
+            f"{ANSWER}; {PROMISED}",
+        ),
         ("image", "image_bytes", ANSWER),
         ("text", "text", ANSWER),
         ("embed_image", "image_bytes", "embedding: the pooled features of the image encoder, of length 1"),
@@ -68,14 +76,15 @@ SIGNATURES = {
         ),
         LABELS,
     ),
-    "bert_news": (("serving_default", "text", f"{ANSWER}, and what was read of the text"), LABELS),
+    "bert_news": (("serving_default", "text", f"{ANSWER}, what was read of the text; {PROMISED}"), LABELS),
     "text_to_image": (
         ("encoders: serving_default, embed_text", "text", "embedding, of length 1, in one space with images"),
         ("encoders: embed_image", "image_bytes", "embedding, of length 1, in one space with texts"),
     ),
 }
 LIMITS = (
-    "Whatever it is asked, it answers: it cannot say that something is none of what it knows.",
+    "Whatever it is asked, it answers. Where it tells `unknown` beside its answer, that is how strange the "
+    "input is among inputs of the known kind; something strange may still pass for known.",
     "Its probabilities were calibrated on a validation split of the same data, and so were the figures above "
     "measured on a test split of it. On other data both can be worse.",
     "It learned from people's labels, with their mistakes, and from encoders trained on text and pictures of "

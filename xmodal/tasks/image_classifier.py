@@ -126,9 +126,9 @@ def train_image_classifier(
     head, model = _with_new_head(backbone, train, data, config, trainer)
     histories = []
     if config.head_epochs:
-        targets = np.concatenate([examples.targets] * views)
+        learned = train, np.concatenate([examples.targets] * views)
         held_out = validation, data.validation.targets
-        histories.append(fit_head(head, (train, targets), held_out, config, trainer, name=f"{name}: head"))
+        histories.append(fit_head(head, learned, held_out, config, trainer, name=f"{name}: head"))
     if not frozen:
         histories.append(fine_tune(model, data, config, trainer, name=f"{name}: network", epsilon=epsilon))
     whole = _answering(model, data, config)

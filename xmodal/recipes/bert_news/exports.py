@@ -6,6 +6,7 @@ from xmodal import report
 from xmodal.config.config import Config
 from xmodal.data.documents import DocumentData
 from xmodal.evaluation.calibrated_result import CalibratedResult
+from xmodal.evaluation.limits import AnswerLimits
 from xmodal.export.compressed import Examples, example_indices, small_documents
 from xmodal.export.portable import export_portable, save_text_inputs
 from xmodal.export.served_documents import ServedDocuments
@@ -23,6 +24,7 @@ def export_bert(
     bert: TextClassifier,
     measured: CalibratedResult,
     original: DocumentData,
+    limits: AnswerLimits,
 ) -> dict[str, float | int | str]:
     """Exports the model, and compares it on test documents as they were written, in a fresh process."""
     served = ServedDocuments(
@@ -30,6 +32,7 @@ def export_bert(
         temperature=measured.temperature,
         prepare=text_of(session.config.documents.scrub),
         names=original.class_names,
+        limits=limits,
     )
     texts = [text.encode("utf-8", "replace") for text in original.test.texts[:CHECKED_DOCUMENTS]]
     question = Question({"text": texts}, measured.probabilities[:CHECKED_DOCUMENTS])

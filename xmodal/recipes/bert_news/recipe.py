@@ -28,6 +28,7 @@ from xmodal.recipes.bert_news.baselines import (
 )
 from xmodal.recipes.bert_news.exports import export_bert, small_forms
 from xmodal.recipes.bert_news.few_labels import require_known_names, with_few_labels
+from xmodal.recipes.bert_news.limits import document_limits
 from xmodal.recipes.bert_news.tables import (
     Baselines,
     reported,
@@ -95,8 +96,7 @@ def run(config: Config, clock: Clock) -> report.Run:
         read = report_reading(session, encoder, data.test.texts)
     trainings = DocumentTrainings(session, preset, data)
     berts, measured = train_berts(trainings)
-    # The last one is what is asked elsewhere, and exported.
-    shipped, bert = [*berts.items()][-1]
+    shipped, bert = [*berts.items()][-1]  # which is asked elsewhere, and exported
     elsewhere = {}
     if others:
         with clock.stage("bert: reading other test sets"):
@@ -107,17 +107,18 @@ def run(config: Config, clock: Clock) -> report.Run:
     attack_comparisons, attack_tables = attack(session, berts, data)
     reports = {name: other.report for name, other in others.items()}
     run = reported(session, prepared, reports, measured, without, tf_idf, elsewhere, attack_tables)
+    limits = document_limits(session, bert, data, measured[shipped], tf_idf)
     histories = [item.history for item in berts.values() if item.history]
     run = replace(
-        run,
+        limits.added_to(run),
         gains=run.gains + attack_comparisons,
-        facts=run.facts | read,
+        facts=run.facts | limits.facts | read,
         histories=(*histories, *without.histories, baseline.history),
     )
     return finish(
         session,
         with_few_labels(run, session, preset, data),
-        lambda: export_bert(session, bert, measured[shipped], original),
+        lambda: export_bert(session, bert, measured[shipped], original, limits.limits),
         lambda exported: small_forms(config, bert, measured[shipped], original, exported),
     )
 

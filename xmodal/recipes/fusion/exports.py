@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from xmodal.data.pairs import PairData
+from xmodal.evaluation.limits import AnswerLimits
 from xmodal.export.served_pairs import ServedPairs
 from xmodal.export.serving import unit_vectors
 from xmodal.export.verification import Question
@@ -20,7 +21,7 @@ CHECKED_PAIRS = 32
 
 
 def export_best(
-    pairs: EncodedPairs, fused: Fused, measured: FusionResults, data: PairData
+    pairs: EncodedPairs, fused: Fused, measured: FusionResults, data: PairData, limits: AnswerLimits
 ) -> dict[str, float | int | str]:
     """Exports the best model, and compares each of its signatures in a fresh process."""
     served = ServedPairs(
@@ -31,6 +32,7 @@ def export_best(
         temperature=fused.temperature,
         prepare=text_of(pairs.session.config.documents.scrub),
         names=data.class_names,
+        limits=limits,
     )
     whole = np.flatnonzero(data.test.has_image & data.test.has_text)[:CHECKED_PAIRS]
     row = np.cumsum(data.test.has_image) - 1

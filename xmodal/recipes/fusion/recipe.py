@@ -24,6 +24,7 @@ from xmodal.models.fusion import ALONE, FUSIONS, note_of
 from xmodal.recipes.fusion.classifiers import VISIBLE, EncodedPairs, Fused, calibrated, logits_of, train_all
 from xmodal.recipes.fusion.encoders import require_both_modalities, require_image_layers
 from xmodal.recipes.fusion.exports import export_best
+from xmodal.recipes.fusion.limits import pair_limits
 from xmodal.recipes.fusion.protocols import Answers, EncoderInputs, answers_of, by_flags, trained_from_scratch
 from xmodal.recipes.fusion.tables import Baselines, FusionResults, reported
 from xmodal.recipes.text_reading import checked_encoder, report_reading
@@ -62,9 +63,10 @@ def run(config: Config, clock: Clock) -> report.Run:
         measured = measure(pairs, models, data)
     without = without_transfer(inputs, measured.best, data) if config.train.baseline else None
     run = reported(session, pairs, models, measured, without, data)
-    run = replace(run, facts=run.facts | prepared.facts | read)
-
-    return finish(session, run, lambda: export_best(pairs, models[measured.best], measured, original))
+    limits = pair_limits(pairs, models, measured, data)
+    run = limits.added_to(replace(run, facts=run.facts | prepared.facts | read))
+    served = models[measured.best]
+    return finish(session, run, lambda: export_best(pairs, served, measured, original, limits.limits))
 
 
 def require_fusions(names: Sequence[str]) -> None:
@@ -137,7 +139,7 @@ def measure(pairs: EncodedPairs, models: dict[str, Fused], data: PairData) -> Fu
     }
     best = best_of(pairs, [fused for name, fused in models.items() if name not in ALONE])
     results["fused"] = replace(results[best], name="fused", note=f"{best}, the best on the validation pairs")
-    return FusionResults(results, probabilities, best)
+    return FusionResults(results, probabilities, best, {name: part["both"] for name, part in logits.items()})
 
 
 def best_of(pairs: EncodedPairs, models: list[Fused]) -> str:

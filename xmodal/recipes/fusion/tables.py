@@ -40,11 +40,13 @@ class FusionResults:
         results: name of a model -> its result with all that the test pairs have.
         probabilities: name of a model -> which modalities were visible to it -> probabilities (N, C).
         best: the fused model that was best on the validation pairs.
+        logits: name of a model -> those of the test pairs (N, C), all that they have being visible.
     """
 
     results: dict[str, Result]
     probabilities: dict[str, dict[str, np.ndarray]]
     best: str
+    logits: dict[str, np.ndarray]
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from xmodal.data.images import ImageData, ImageSplit
 from xmodal.data.target_map import TargetMap
 from xmodal.evaluation.calibrated_result import CalibratedResult
 from xmodal.evaluation.calibration import softmax
+from xmodal.evaluation.limits import AnswerLimits
 from xmodal.evaluation.metrics import HeldOut
 from xmodal.export.compressed import Examples, example_indices, representative_images, small_images
 from xmodal.export.portable import export_portable, save_image_inputs
@@ -23,9 +24,10 @@ from xmodal.export.served_speaker import SpeakerText
 from xmodal.export.serving import unit_vectors
 from xmodal.export.verification import Question
 from xmodal.recipes.export import export_model
-from xmodal.recipes.vgg_to_bert.questions import TransferredImages, pooled
+from xmodal.recipes.vgg_to_bert.questions import BridgeSentences, TransferredImages, pooled
 from xmodal.recipes.vgg_to_bert.speaker import SpokenImages
 from xmodal.runs.session import Session
+from xmodal.tasks.image_features import with_features
 from xmodal.tasks.text_classifier import TextClassifier
 from xmodal.training.trainer import Trainer
 
@@ -39,9 +41,10 @@ def export_served(
     images: TransferredImages,
     text: TextClassifier,
     measured: Mapping[str, CalibratedResult],
-    test: ImageSplit,
-    sentences: np.ndarray,
+    data: ImageData,
+    sentences: BridgeSentences,
     speaker_text: SpeakerText | None,
+    limits: AnswerLimits,
 ) -> dict[str, float | int | str]:
     """Exports the models, and compares their answers for some test images in a fresh process.
 
@@ -51,12 +54,15 @@ def export_served(
         images: the image classifier.
         text: the text model.
         measured: what was answered for the test images.
-        test: the test images.
-        sentences: of these (N, P).
+        data: the images.
+        sentences: what the bridge says of them.
         speaker_text: what a speaker says beside that, None for nothing.
+        limits: what is promised of the answers to images; nothing is of sounds, which are many windows each.
     """
     answered = measured["both_texts" if speaker_text else "text"]
     temperature = measured["text"].temperature
+    test, words = data.test, sentences.held_out.test
+    opened = None if test.sound else with_features(images.classifier, mirror=session.config.image.mirror)
     kind = partial(ServedSounds, sound=test.sound) if test.sound else ServedImages
     served = kind(
         image_model=images.classifier.model,
@@ -69,10 +75,12 @@ def export_served(
         names=question.names,
         speaker_text=speaker_text,
         temperature_of_both=answered.temperature if speaker_text else 1.0,
+        limits=limits if opened else None,
+        features_and_logits=opened,
     )
     logits = answered.logits.test / answered.temperature
     questions = export_questions(
-        served.input_name, served.noun, test, sentences, logits, text, temperature, session.trainer
+        served.input_name, served.noun, test, words, logits, text, temperature, session.trainer
     )
     facts = export_model(session, served, questions)
     if session.config.run.portable:

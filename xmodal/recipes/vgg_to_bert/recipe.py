@@ -23,6 +23,7 @@ from xmodal.recipes.image_training import train_images
 from xmodal.recipes.text_reading import checked_encoder
 from xmodal.recipes.transfer_worth import Worth, worth_plot
 from xmodal.recipes.vgg_to_bert.exports import export_served, said_beside, small_forms
+from xmodal.recipes.vgg_to_bert.limits import image_limits
 from xmodal.recipes.vgg_to_bert.questions import (
     BridgeSentences,
     TransferredImages,
@@ -105,14 +106,15 @@ def run(config: Config, clock: Clock) -> report.Run:
     truth = truth_of(question, data)
     measured = evaluate(session, class_logits, text_models, sentences, speaker_logits, question, truth)
     run = reported(session, data, question, truth, sentences, measured, text_models, images, spoken)
-    run = replace(run, facts=run.facts | legible)
+    limits = image_limits(session, data, question, images, measured, truth, spoken)
+    run = limits.added_to(replace(run, facts=run.facts | legible))
     in_words = of_sounds if data.test.sound else lambda run: run
     text, beside = text_models["text"], said_beside(spoken, measured, truth)
     run = hand_over(
         session,
         in_words(run),
         lambda: export_served(
-            session, bridge, question, images, text, measured, data.test, sentences.held_out.test, beside
+            session, bridge, question, images, text, measured, data, sentences, beside, limits.limits
         ),
     )
     if config.train.baseline and moves(config):
@@ -224,7 +226,7 @@ def compared(
         gains=paired_comparisons(measured),
         histories=run.histories + without.histories,
         tables=worth_tables(worth) + without.tables() + run.tables,
-        plots=(worth_plot(worth, len(data.class_names), "images"),) if len(worth) > 1 else (),
+        plots=(worth_plot(worth, len(data.class_names), "images"),) * (len(worth) > 1) + run.plots,
     )
 
 

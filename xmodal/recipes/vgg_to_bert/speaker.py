@@ -16,6 +16,7 @@ from xmodal.evaluation.calibration import softmax
 from xmodal.evaluation.metrics import HeldOut
 from xmodal.models.speakers import Speaker, make_speaker
 from xmodal.models.text_encoder import text_encoder
+from xmodal.recipes.limits import SAMPLED
 from xmodal.recipes.seeing import see
 from xmodal.recipes.vgg_to_bert.questions import described_answers, sentences_of
 from xmodal.runs.session import Session
@@ -36,6 +37,7 @@ class SpokenImages:
         logits: what was read of the held-out images.
         shares: the mean probability of each name among the test images (N,).
         sentences: of the test images (N,).
+        rows: split -> the square roots of the names' probabilities (n, N) for a sample of its images.
     """
 
     speaker: Speaker
@@ -45,6 +47,7 @@ class SpokenImages:
     logits: HeldOut
     shares: np.ndarray
     sentences: np.ndarray
+    rows: dict[str, np.ndarray]
 
 
 def spoken_images(session: Session, data: ImageData, question: TargetMap, preset: str) -> SpokenImages | None:
@@ -86,11 +89,15 @@ def spoken_images(session: Session, data: ImageData, question: TargetMap, preset
         )
         bridge = Bridge(phrases, "hedged", (template,), phrases=phrases)
         shares = softmax(test, temperature)
-        logits = HeldOut(head(softmax(validation, temperature)), head(shares))
+        answers = HeldOut(head(softmax(validation, temperature)), head(shares))
         sentences = sentences_of(bridge, test, 1.0)[:, 0]
+        rows = {
+            part: np.sqrt(softmax(logits[getattr(data, part).spread(SAMPLED)], temperature))
+            for part, logits in {"train": train, "validation": validation, "test": test}.items()
+        }
     session.seconds("speaker_text", "speaker")
     session.seconds("both_texts", "text", "speaker_text")
-    return SpokenImages(speaker, bridge, temperature, head, logits, shares.mean(axis=0), sentences)
+    return SpokenImages(speaker, bridge, temperature, head, answers, shares.mean(axis=0), sentences, rows)
 
 
 def names_tables(spoken: SpokenImages | None, question: TargetMap) -> tuple[report.Table, ...]:

@@ -1,0 +1,153 @@
+"""What answers promise: fitted on validation examples, and measured on test examples."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from xmodal import report
+from xmodal.core.formatting import format_number
+from xmodal.evaluation.answer_sets import AnswerSets, certainty_for, fit_answer_sets, withheld
+from xmodal.evaluation.calibrated_result import CalibratedResult
+from xmodal.evaluation.calibration import softmax
+from xmodal.evaluation.limits import AnswerLimits
+from xmodal.evaluation.metrics import HeldOut
+from xmodal.evaluation.open_set import KnownInputs
+
+# The most training inputs that neighbours are looked for in, and held-out ones that are ranked.
+SAMPLED = 2000
+# Shares of right answers that are asked for when others are withheld, and points of a drawn curve.
+RIGHT, POINTS = (0.9, 0.95, 0.99, 0.999), 100
+
+
+def sampled(examples: int, most: int = SAMPLED) -> np.ndarray:
+    """Returns the positions of so many examples at most, evenly from the first to the last."""
+    return np.linspace(0, examples - 1, min(most, examples)).round().astype(int)
+
+
+@dataclass(frozen=True)
+class MeasuredLimits:
+    """What is promised of a model's answers, and how it was kept on the test split.
+
+    Attributes:
+        limits: as an export takes them.
+        facts, tables, plots: as in `report.Run`.
+    """
+
+    limits: AnswerLimits
+    facts: dict[str, float | int | str]
+    tables: tuple[report.Table, ...]
+    plots: tuple[report.Plot, ...]
+
+    def added_to(self, run: report.Run) -> report.Run:
+        """Returns a run that tells them too."""
+        return replace(
+            run,
+            facts=run.facts | self.facts,
+            tables=run.tables + self.tables,
+            plots=run.plots + self.plots,
+        )
+
+
+def measured_limits(
+    known: KnownInputs,
+    strangeness: np.ndarray,
+    scores: HeldOut,
+    labels: HeldOut,
+    class_names: Sequence[str],
+    results: Mapping[str, CalibratedResult],
+    *,
+    max_error: float,
+    of_class: np.ndarray | None = None,
+) -> MeasuredLimits:
+    """Fits the sets of answers, and measures all that is promised.
+
+    Args:
+        known: how strange an input is.
+        strangeness: of test inputs (n,), see `KnownInputs.unknown`.
+        scores: what answers are put into sets by, (V, C) and (N, C), see `set_scores`.
+        labels: the right answers (V,) and (N,).
+        class_names: the C answers.
+        results: of which errors are drawn over the share that is answered; the first one is served.
+        max_error: how often a set may lack the right answer, and a known input may be called none of these.
+        of_class: as in `AnswerLimits`.
+    """
+    sets = fit_answer_sets(scores.validation, labels.validation, max_error)
+    inside = sets(scores.test)
+    served = next(iter(results.values()))
+    facts = _facts(sets, inside, labels.test, float((strangeness > 1 - max_error).mean()))
+    tables = (_class_table(sets, inside, labels.test, class_names), _withheld_table(served, labels))
+    plot = _withheld_plot(results, labels.test)
+    return MeasuredLimits(AnswerLimits(sets, known, of_class), facts, tables, (plot,))
+
+
+def _facts(
+    sets: AnswerSets, inside: np.ndarray, labels: np.ndarray, called_unknown: float
+) -> dict[str, float | int | str]:
+    covered, sizes = inside[np.arange(len(labels)), labels], inside.sum(axis=1)
+    facts: dict[str, float | int | str] = {
+        "promised share of answer sets with the right answer": 1 - sets.error,
+        "seen share of answer sets with the right answer": float(covered.mean()),
+        "answers in a set, mean": float(sizes.mean()),
+        "share of sets of one answer": float((sizes == 1).mean()),
+        "share of test examples called none of these": called_unknown,
+    }
+    if np.isneginf(sets.least).any():
+        facts["answer sets"] = (
+            f"hold all answers: {sets.examples} validation examples are too few for an error of "
+            f"{format_number(sets.error)}"
+        )
+    return facts
+
+
+def _class_table(
+    sets: AnswerSets, inside: np.ndarray, labels: np.ndarray, class_names: Sequence[str]
+) -> report.Table:
+    covered, sizes = inside[np.arange(len(labels)), labels], inside.sum(axis=1)
+
+    def row(name: str, picked: np.ndarray) -> tuple[str | int | float, ...]:
+        right, size = covered[picked], sizes[picked]
+        if not len(right):
+            return name, 0, "-", "-", "-"
+        return name, len(right), float(right.mean()), float(size.mean()), float((size == 1).mean())
+
+    rows = [row(name, labels == number) for number, name in enumerate(class_names)]
+    of_whom = "each class" if sets.by_class else "all classes together"
+    return report.Table(
+        f"Sets of answers, {1 - sets.error:.1%} of which hold the right one by promise, for {of_whom}",
+        ("class", "test examples", "share with the right answer", "answers in a set", "share of one answer"),
+        (*rows, row("all", np.ones(len(labels), bool))),
+    )
+
+
+def _withheld_table(served: CalibratedResult, labels: HeldOut) -> report.Table:
+    """What is right of the answers above probabilities that the validation split tells."""
+    validation = softmax(served.logits.validation, served.temperature)
+    certain, highest = validation.argmax(axis=1) == labels.validation, served.probabilities.max(axis=1)
+    rows: list[tuple[str | float, ...]] = []
+    for right in RIGHT:
+        least = certainty_for(validation, certain, right)
+        answered = highest >= least
+        shown = float(served.correct[answered].mean()) if answered.any() else "-"
+        wanted = f"{right:.1%}"
+        rows.append((wanted, least if np.isfinite(least) else "-", float(answered.mean()), shown))
+    return report.Table(
+        f"Answers of {served.result.name} that are right when the least certain ones are withheld",
+        ("wanted", "least probability", "share answered", "share of these right"),
+        tuple(rows),
+    )
+
+
+def _withheld_plot(results: Mapping[str, CalibratedResult], labels: np.ndarray) -> report.Plot:
+    series = []
+    for name, item in results.items():
+        curve = withheld(item.probabilities, item.correct)
+        shown = np.unique(np.linspace(0, len(labels) - 1, POINTS).astype(int))
+        answered, errors = 100 * curve.answered[shown], 100 * curve.errors[shown]
+        series.append(report.Series(name, tuple(answered.tolist()), tuple(errors.tolist())))
+    return report.Plot(
+        "Errors over the share of test examples that is answered, the most certain ones first",
+        "answered in %",
+        "wrong of these in %",
+        tuple(series),
+    )
