@@ -26,6 +26,7 @@ ELSEWHERE = {
     "python -m xmodal.paint --model=": "end_to_end/test_text_to_image.py",
     "python -m xmodal.demo --model=": "end_to_end/test_demo.py",
     "python -m xmodal.ask --model=": "end_to_end/test_ask.py",
+    "python -m xmodal.audit --dataset=": "end_to_end/test_audit.py",
     "python -m xmodal.bench --bench=speed": "bench/test_speed.py",
     "python -m xmodal.bench --bench=growth": "bench/test_growth.py",
     "saved_models/fusion/1": "end_to_end/test_fusion_recipe.py",
@@ -38,6 +39,7 @@ HERE = [
     "python -m xmodal.init photos",
     "python -m xmodal.predict --model=saved_models/vgg_to_bert runs/vgg_to_bert/examples/",
     "python -m xmodal.predict --model=saved_models/vgg_to_bert --sheet=answers.png photos/",
+    "python -m xmodal.predict --model=saved_models/vgg_to_bert --why=why.png photos/",
     "python -m xmodal.predict --model=saved_models/bert_news reviews.csv",
     "python -m xmodal.compare runs/a runs/b --output=comparison.html",
     "python -m xmodal.fetch --clear_cache",
@@ -133,6 +135,11 @@ def test_pictures_are_answered(inside, served, capsys):
 def test_pictures_are_shown_with_their_answers(inside, served):
     assert call("python -m xmodal.predict --model=saved_models/vgg_to_bert --sheet=answers.png photos/") == 0
     assert (inside / "answers.png").is_file()
+
+
+def test_what_made_an_answer_is_shown(inside, served):
+    assert call("python -m xmodal.predict --model=saved_models/vgg_to_bert --why=why.png photos/") == 0
+    assert (inside / "why.png").is_file()
 
 
 def test_a_table_is_answered(inside, served, capsys):

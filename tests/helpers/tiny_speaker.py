@@ -28,13 +28,18 @@ def tiny_speaker() -> keras.Model:
     return model
 
 
-def save_speaker(folder: Path, flagfile: str, *, images: int, noise: float) -> Path:
-    """Writes speaker.keras, names.txt, bert/, photos/animal and photos/plant, and small.cfg into a folder."""
-    save_tiny_bert(folder / "bert", alike=ALIKE)
+def save_tiny_speaker(path: Path) -> None:
+    """Writes it as a .keras file."""
     with warnings.catch_warnings():
         # Keras asks TensorFlow's variables for arrays in a way that NumPy 2 is leaving behind.
         warnings.filterwarnings("ignore", "__array__ implementation", DeprecationWarning)
-        tiny_speaker().save(folder / "speaker.keras")
+        tiny_speaker().save(path)
+
+
+def save_speaker(folder: Path, flagfile: str, *, images: int, noise: float) -> Path:
+    """Writes speaker.keras, names.txt, bert/, photos/animal and photos/plant, and small.cfg into a folder."""
+    save_tiny_bert(folder / "bert", alike=ALIKE)
+    save_tiny_speaker(folder / "speaker.keras")
     (folder / "names.txt").write_text("\n".join(NAMES))
     random = np.random.default_rng(0)
     for number in range(images):
