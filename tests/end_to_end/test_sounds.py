@@ -53,6 +53,8 @@ def test_results_have_the_names_of_sounds(finished):
     metrics = json.loads((cwd / "runs/sounds/metrics.json").read_text())
     assert {*metrics["results"]} == {"audio_only", "text", "fused", "zero_sound", "text_zero_shot"}
     assert "\naudio_only " in process.stdout
+    assert metrics["title"].count("of spectrograms") == 1
+    assert not [line for plot in metrics["plots"] for line in plot["series"] if "image" in line["name"]]
     assert "cat/speaker0_bad.wav" in process.stdout + process.stderr + json.dumps(metrics["data"])
 
 

@@ -114,7 +114,7 @@ def _class_table(
     rows = [row(name, labels == number) for number, name in enumerate(class_names)]
     of_whom = "each class" if sets.by_class else "all classes together"
     return report.Table(
-        f"Sets of answers, {1 - sets.error:.1%} of which hold the right one by promise, for {of_whom}",
+        f"Answer sets meant to hold the right answer in {100 * (1 - sets.error):g}% of cases, for {of_whom}",
         ("class", "test examples", "share with the right answer", "answers in a set", "share of one answer"),
         (*rows, row("all", np.ones(len(labels), bool))),
     )

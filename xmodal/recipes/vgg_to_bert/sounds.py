@@ -10,21 +10,29 @@ WORDS = {"zero_image": "zero_sound", "image_": "audio_", "images": "sounds", "im
 
 
 def of_sounds(run: report.Run) -> report.Run:
-    """Returns a run in which sounds stand where images did: results, comparisons, tables and curves."""
+    """Returns a run in which sounds stand where images did: results, comparisons, tables and curves.
+
+    What is in these words already stays: a run is handed over before it is compared and finished.
+    """
     results = {
         _said(name): replace(result, name=_said(result.name), note=_said(result.note))
         for name, result in run.results.items()
     }
     return replace(
         run,
-        title=run.title.replace(" to text", " of spectrograms to text", 1),
+        title=re.sub("(?<! of spectrograms) to text", " of spectrograms to text", run.title, count=1),
         results=results,
         gains=tuple(replace(gain, sentence=_said(gain.sentence)) for gain in run.gains),
         facts={_said(name): value for name, value in run.facts.items()},
         headline=run.headline and _said(run.headline),
         tables=tuple(_table_said(table) for table in run.tables),
-        plots=tuple(replace(plot, caption=_said(plot.caption), x=_said(plot.x)) for plot in run.plots),
+        plots=tuple(map(_plot_said, run.plots)),
     )
+
+
+def _plot_said(plot: report.Plot) -> report.Plot:
+    series = tuple(replace(line, name=_said(line.name)) for line in plot.series)
+    return replace(plot, caption=_said(plot.caption), x=_said(plot.x), series=series)
 
 
 def _table_said(table: report.Table) -> report.Table:
