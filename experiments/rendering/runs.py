@@ -12,7 +12,7 @@ USUAL = {"precision": "float32", "train_examples": "0", "text_encoder": "minilm_
 MIXED = ("cnn_to_text", "text_to_image")
 # What each experiment is judged by: a result, and those of the same run that stand beside it.
 HEADLINES = {
-    "vgg_to_bert": {"text": ("image_only", "no_transfer")},
+    "vgg_to_bert": {"text": ("image_only", "audio_only", "no_transfer")},
     "vgg_to_vgg": {"target": ("base", "random_weights")},
     "cnn_to_text": {"images, all a class": (), "documents, all a class": ()},
     "bert_news": {"bert": ("tf_idf", "no_transfer"), "bert_robust": ("bert",)},
@@ -128,4 +128,6 @@ def source_of(record: dict) -> tuple[str, str]:
         return "documents", "documents"
     if flags_of(record)["experiment"] == "fusion":
         return "pairs", "pairs"
+    if "audio_only" in record.get("results", ()):
+        return "dataset", "sounds"
     return "dataset", "examples" if flags_of(record)["experiment"] in MIXED else "images"
