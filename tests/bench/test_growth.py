@@ -14,6 +14,7 @@ from xmodal.recipes.vgg_to_bert.questions import sentences_of
 COMMAND = "python -m xmodal.bench --bench=growth"
 
 
+@pytest.mark.slow
 def test_every_stage_has_its_seconds_and_its_memory(tmp_path, monkeypatch):
     save_tiny_data(tmp_path)
     monkeypatch.chdir(tmp_path)

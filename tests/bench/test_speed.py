@@ -112,6 +112,7 @@ def test_a_slower_row_tells_what_its_time_goes_to():
     )
 
 
+@pytest.mark.slow
 def test_the_first_step_of_a_training_is_timed_in_parts(small):
     (row,) = speed.start(settings("--image_size=32"), tf.distribute.get_strategy())
     assert list(row["parts"]) == ["imports", "model", "training"]

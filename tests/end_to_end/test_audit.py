@@ -60,7 +60,13 @@ def ask(folder, monkeypatch, capsys):
     return ask
 
 
-PICTURES = ("--dataset=folder:photos", "--speaker=speaker.keras", "--speaker_names=speaker.txt", "--offline")
+PICTURES = (
+    "--dataset=folder:photos",
+    "--folds=3",
+    "--speaker=speaker.keras",
+    "--speaker_names=speaker.txt",
+    "--offline",
+)
 
 
 def rows_of(path):

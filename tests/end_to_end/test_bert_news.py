@@ -354,6 +354,7 @@ def test_random_weights_claim_nothing(compared, tmp_path):
     assert not [table for table in metrics["tables"] if "transfer" in table["caption"]]
 
 
+@pytest.mark.slow
 def test_a_frozen_bert_is_compared_with_a_frozen_one(compared, tmp_path):
     cwd, _ = compared
     flags = ["--text_trainable=head", "--per_class=all", "--scratch_learning_rates=0.01"]

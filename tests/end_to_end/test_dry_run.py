@@ -132,6 +132,7 @@ def test_a_dry_run_of_a_flagfile(folder, dry):
         assert f"\n{stage} " in "\n" + told
 
 
+@pytest.mark.slow
 def test_every_training_without_transfer_is_counted(folder, dry, monkeypatch):
     planned = []
 

@@ -94,6 +94,7 @@ def attacked(model, data, settings):
     return attack_images(model, data.test, 2, image_size=32, batch_size=16, config=settings.attack, seed=0)
 
 
+@pytest.mark.slow
 def test_accuracy_falls_with_the_budget_and_more_under_pgd(plain, data, settings):
     found = attacked(plain[0], data, settings)
     assert found.clean.mean() == 1

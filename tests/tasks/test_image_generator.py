@@ -138,6 +138,7 @@ def test_solvers_follow_a_known_field():
     assert followed("heun", 10) / followed("heun", 20) == pytest.approx(4, rel=0.1)
 
 
+@pytest.mark.slow
 def test_it_learns_two_pictures_by_heart_and_draws_the_one_that_is_asked_for(one_device):
     model, history = trained(one_device)
     assert history.epochs[-1]["loss"] < history.epochs[0]["loss"] / 2
