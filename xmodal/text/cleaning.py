@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from html.entities import html5, name2codepoint
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -122,9 +123,8 @@ def _plain(texts: tf.Tensor, tag: str) -> tf.Tensor:
 def _without_entities(texts: tf.Tensor) -> tf.Tensor:
     """Puts characters in the place of HTML's entities (named ones, decimal and hexadecimal numbers)."""
     texts = tf.strings.regex_replace(texts, _OPEN, " ")
-    pieces, entity = _pieces(texts, _ENTITY)
-    indices = tf.where(entity)[:, 0]
-    matched = tf.gather(pieces.flat_values, indices)
+    pieces = _pieces(texts, _ENTITY)
+    matched = pieces.matches
     bare = tf.strings.regex_replace(matched, r"^&(?:amp;)*([^;]*);?$", r"\1")
     codes = tf.where(
         tf.strings.regex_full_match(bare, r"#\d+"),
@@ -137,8 +137,7 @@ def _without_entities(texts: tf.Tensor) -> tf.Tensor:
     # Escaped twice: what a document about HTML shows stays visible.
     shown = tf.strings.regex_full_match(matched, "&amp;.*") & tf.strings.regex_full_match(characters, "[<>&]")
     decoded = tf.where(valid & ~shown, characters, tf.strings.regex_replace(matched, "^&amp;", "&"))
-    flat = tf.tensor_scatter_nd_update(pieces.flat_values, indices[:, None], decoded)
-    return tf.strings.reduce_join(pieces.with_flat_values(flat), axis=1)
+    return pieces.joined(decoded)
 
 
 def _hexadecimal(words: tf.Tensor) -> tf.Tensor:
@@ -164,36 +163,59 @@ def _spaced(texts: tf.Tensor) -> tf.Tensor:
     return tf.strings.strip(tf.strings.regex_replace(texts, r"[\s\p{Z}\p{Cc}]+", " "))
 
 
-def _pieces(texts: tf.Tensor, pattern: str) -> tuple[tf.RaggedTensor, tf.Tensor]:
-    """Cuts texts (B,) where a pattern is; returns the pieces (B, P), and which of them all fit it (M,)."""
+class _Pieces(NamedTuple):
+    """Texts (B,) that were cut where a pattern is.
+
+    Attributes:
+        values: the pieces of all texts (P,), in order.
+        rows: the text of each piece (P,).
+        texts: B.
+        at: which pieces fit the pattern (M,).
+        matches: these pieces (M,).
+    """
+
+    values: tf.Tensor
+    rows: tf.Tensor
+    texts: tf.Tensor
+    at: tf.Tensor
+    matches: tf.Tensor
+
+    def joined(self, matches: tf.Tensor) -> tf.Tensor:
+        """Returns the texts (B,) with others (M,) in the place of the pieces that fit."""
+        values = tf.tensor_scatter_nd_update(self.values, self.at[:, None], matches)
+        return tf.strings.unsorted_segment_join(values, self.rows, self.texts)
+
+    def summed(self, counts: tf.Tensor) -> tf.Tensor:
+        """Returns the sums (B,) of what belongs to the pieces that fit (M,)."""
+        return tf.math.unsorted_segment_sum(counts, tf.gather(self.rows, self.at), self.texts)
+
+
+def _pieces(texts: tf.Tensor, pattern: str) -> _Pieces:
+    """Cuts texts (B,) where a pattern is."""
     # Without a group of its own RE2 needs no second pass.
     marked = tf.strings.regex_replace(texts, pattern, rf"{_OPEN}\0{_OPEN}")
-    pieces = tf.strings.split(marked, _OPEN)
+    # Ragged tensors do the same with many more operations, which take their time when a graph is built.
+    indices, values, _ = tf.raw_ops.StringSplitV2(input=marked, sep=_OPEN)
     # Between two separators stands what fits: every second piece of a text.
-    starts = tf.gather(pieces.row_starts(), pieces.value_rowids())
-    index = tf.range(tf.size(pieces.flat_values)) - tf.cast(starts, tf.int32)
-    return pieces, index % 2 == 1
+    at = tf.where(indices[:, 1] % 2 == 1)[:, 0]
+    return _Pieces(values, indices[:, 0], tf.size(texts, tf.int64), at, tf.gather(values, at))
 
 
 def _within(texts: tf.Tensor, region: str, kinds: Sequence[Kind], counts: dict[str, tf.Tensor]) -> tf.Tensor:
     """Puts marks in, and counts them, where a region is: what is quick to find, and rare."""
-    pieces, inside = _pieces(texts, region)
-    indices = tf.where(inside)[:, 0]
-    rows = tf.gather(pieces.value_rowids(), indices)
-    parts = tf.gather(pieces.flat_values, indices)
+    pieces = _pieces(texts, region)
+    parts = pieces.matches
     for kind in kinds:
         parts, count = _replaced(parts, kind)
-        counts[kind.mark] += tf.math.unsorted_segment_sum(count, rows, tf.size(texts))
-    flat = tf.tensor_scatter_nd_update(pieces.flat_values, indices[:, None], parts)
-    return tf.strings.reduce_join(pieces.with_flat_values(flat), axis=1)
+        counts[kind.mark] += pieces.summed(count)
+    return pieces.joined(parts)
 
 
 def _replaced(texts: tf.Tensor, kind: Kind) -> tuple[tf.Tensor, tf.Tensor]:
     """Puts the kind's mark in the place of the candidates that are of that kind, and counts them."""
     with tf.name_scope(kind.mark.strip("[]")):
-        pieces, looked_at = _pieces(texts, kind.candidate)
-        indices = tf.where(looked_at)[:, 0]
-        candidates = tf.gather(pieces.flat_values, indices)
+        pieces = _pieces(texts, kind.candidate)
+        candidates = pieces.matches
         whole = f"^({kind.before})(?:{kind.pattern})$"
         matches = tf.strings.regex_full_match(candidates, f"(?:{kind.before})(?:{kind.pattern})")
         if kind.unless:
@@ -204,12 +226,8 @@ def _replaced(texts: tf.Tensor, kind: Kind) -> tuple[tf.Tensor, tf.Tensor]:
             )
             matches &= kind.check(tf.where(matches, numbers, ""))
         marks = tf.strings.regex_replace(candidates, whole, rf"\1{kind.mark}") if kind.before else kind.mark
-        flat = tf.tensor_scatter_nd_update(
-            pieces.flat_values, indices[:, None], tf.where(matches, marks, candidates)
-        )
-        rows = tf.gather(pieces.value_rowids(), indices)
-        counts = tf.math.unsorted_segment_sum(tf.cast(matches, tf.int32), rows, tf.size(texts))
-        return tf.strings.reduce_join(pieces.with_flat_values(flat), axis=1), counts
+        replaced = pieces.joined(tf.where(matches, marks, candidates))
+        return replaced, pieces.summed(tf.cast(matches, tf.int32))
 
 
 def _traced_once(prepare: Callable) -> Callable:
