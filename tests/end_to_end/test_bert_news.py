@@ -105,7 +105,7 @@ def test_metrics_hold_results_tables_and_what_was_replaced(finished):
     # 16 validation documents are too few to promise 95%.
     assert facts["answer sets"].startswith("hold all answers: 16 validation examples are too few")
     assert facts["seen share of answer sets with the right answer"] == 1
-    (sets,) = (table for caption, table in named.items() if caption.startswith("Sets of answers"))
+    (sets,) = (table for caption, table in named.items() if caption.startswith("Answer sets"))
     assert [row[0] for row in sets["rows"]] == ["animals", "plants", "all"]
     captions = [plot["caption"] for plot in metrics["plots"]]
     assert any(caption.startswith("Errors over the share of test examples") for caption in captions)

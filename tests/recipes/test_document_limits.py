@@ -46,7 +46,7 @@ def test_documents_have_sets_of_answers_and_strange_ones_are_told(tmp_path, monk
     assert found.facts["promised share of answer sets with the right answer"] == 0.9
     assert found.facts["seen share of answer sets with the right answer"] >= 0.75
     assert found.facts["export: largest difference, serving_default"] < 1e-4
-    (sets,) = (table for table in found.tables if table.caption.startswith("Sets of answers"))
+    (sets,) = (table for table in found.tables if table.caption.startswith("Answer sets"))
     assert [row[0] for row in sets.rows] == ["animals", "plants", "all"]
     assert sets.rows[-1][2] == pytest.approx(found.facts["seen share of answer sets with the right answer"])
     (withheld,) = (table for table in found.tables if "withheld" in table.caption)

@@ -80,7 +80,7 @@ def test_what_a_speaker_says_stands_beside_the_own_sentence(answered, tmp_path):
     # What is promised is told, drawn and served.
     assert found.facts["promised share of answer sets with the right answer"] == 0.95
     assert found.facts["seen share of answer sets with the right answer"] >= 0.8
-    assert any(table.caption.startswith("Sets of answers") for table in found.tables)
+    assert any(table.caption.startswith("Answer sets") for table in found.tables)
     assert "Errors over the share of test examples" in page
     kept = {name.decode() for row in told["answers"].numpy() for name in row if name}
     assert kept <= {"animal", "plant"}
