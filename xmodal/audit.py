@@ -70,7 +70,7 @@ def _run(arguments: Sequence[str]) -> None:
     for path, kind in kinds:
         if path:
             target_of(path, kind, overwrite=options.overwrite)
-    found = label_audit.audit(
+    doubts = label_audit.audit(
         options.dataset,
         options.documents,
         reader=options.speaker if options.dataset else options.text_encoder,
@@ -82,17 +82,17 @@ def _run(arguments: Sequence[str]) -> None:
         offline=options.offline,
         log=lambda line: log_error(printable(line)),
     )
-    log(label_audit.doubts_table(found))
+    log(label_audit.doubts_table(doubts))
     if options.output:
-        told = label_audit.doubts_csv(found)
-        write_text(options.output, told, label_audit.DOUBTS, overwrite=options.overwrite)
-    if options.sheet and found.doubts.doubtful.any():
-        drawn = label_audit.doubts_sheet(found)
+        table = label_audit.doubts_csv(doubts)
+        write_text(options.output, table, label_audit.DOUBTS, overwrite=options.overwrite)
+    if options.sheet and doubts.doubts.doubtful.any():
+        sheet = label_audit.doubts_sheet(doubts)
         with atomic_write(options.sheet, SHEET, overwrite=options.overwrite) as file:
-            file.write(drawn)
+            file.write(sheet)
     if cleaned:
         relabel = options.relabel is not None
-        label_audit.write_cleaned(found, cleaned, relabel=relabel, overwrite=options.overwrite)
+        label_audit.write_cleaned(doubts, cleaned, relabel=relabel, overwrite=options.overwrite)
         flag = "dataset" if options.dataset else "documents"
         log(f"\nto train on it:\n  python -m xmodal.run --{flag}=csv:{cleaned}")
 

@@ -204,10 +204,10 @@ def _first_webp_frame(encoded: tf.Tensor) -> tf.Tensor:
     corner = 2 * tf.stack([headers.number(encoded, at + 11, 3), headers.number(encoded, at + 8, 3)])
     size = 1 + tf.stack([headers.number(encoded, at + 17, 3), headers.number(encoded, at + 14, 3)])
     after = canvas - corner - size
-    told = tf.debugging.Assert(
+    check = tf.debugging.Assert(
         (at > 0) & tf.reduce_all(after >= 0), ["a WebP without a first frame:", canvas]
     )
-    with tf.control_dependencies([told]):
+    with tf.control_dependencies([check]):
         length = headers.number(encoded, at + 4, 4) - 16
     picture = headers.slice_of(encoded, at + 24, length)
     # The header of a picture with alpha, of the frame's width and height.

@@ -23,19 +23,19 @@ def main() -> None:
     rate = library.espeak_Initialize(RETRIEVAL, 0, folder.encode(), DO_NOT_EXIT)
     if rate <= 0:
         sys.exit(f"the tables in {folder!r} cannot be read")
-    said: list[bytes] = []
+    chunks: list[bytes] = []
 
     @ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
     def hear(samples, count, events):
         if samples and count > 0:
-            said.append(ctypes.string_at(samples, 2 * count))
+            chunks.append(ctypes.string_at(samples, 2 * count))
         return 0
 
     library.espeak_SetSynthCallback(hear)
     sys.stdout.buffer.write(rate.to_bytes(4, "little"))
     for line in sys.stdin:
         text, voice, pace, pitch = line.rstrip("\n").split("\t")
-        said.clear()
+        chunks.clear()
         # Breath and fricatives are noise, of a generator of its own.
         library.espeak_ng_SetRandSeed(1)
         if library.espeak_SetVoiceByName(voice.encode()):
@@ -45,7 +45,7 @@ def main() -> None:
         content = text.encode() + b"\0"
         library.espeak_Synth(content, len(content), 0, CHARACTERS, 0, UTF8, None, None)
         library.espeak_Synchronize()
-        samples = b"".join(said)
+        samples = b"".join(chunks)
         sys.stdout.buffer.write(len(samples).to_bytes(4, "little") + samples)
 
 

@@ -67,7 +67,7 @@ def split_and_audit(
     merged, changed, alike = without_look_alikes(grouped, config.merge_names)
     own_names = tuple(name for name in raw.class_names if name not in changed)
     examples, names = divide(merged, config, dataset=dataset, kind=kind, own_names=own_names, seed=seed)
-    told = divided_groups(examples) if config.group_pattern or config.group_column else ()
+    divided = divided_groups(examples) if config.group_pattern or config.group_column else ()
     examples, scans, unread = scan(examples)
     came = {example.split for example in raw.examples}
     examples = _with_their_like(examples, scans, [split for split in SPLITS if split not in came])
@@ -81,7 +81,7 @@ def split_and_audit(
         bad_images=bad_images,
     )
     train, validation, test = (as_split(columns(examples, split, names)) for split in SPLITS)
-    warnings = (*raw.warnings, *alike, *told, *unread, *report.warnings, *doubts(examples))
+    warnings = (*raw.warnings, *alike, *divided, *unread, *report.warnings, *doubts(examples))
     digests = digests_of([train, validation, test], names)
     report = replace(report, warnings=warnings, digests=digests)
     return SplitData(train, validation, test, names, report)

@@ -20,15 +20,19 @@ def with_groups(examples: list[Example], pattern: str) -> list[Example]:
     """
     if not pattern:
         return examples
-    found = [re.search(pattern, example.id) for example in examples]
-    without = [example.id for example, match in zip(examples, found, strict=True) if not (match and match[1])]
+    matches = [re.search(pattern, example.id) for example in examples]
+    without = [
+        example.id for example, match in zip(examples, matches, strict=True) if not (match and match[1])
+    ]
     if without:
         raise UserError(
             f"`group_pattern={pattern}` finds no group in {len(without)} of {len(examples)} names, such as "
             f"{without[0]!r}",
             "change it, or move these files",
         )
-    return [example._replace(group=match[1]) for example, match in zip(examples, found, strict=True) if match]
+    return [
+        example._replace(group=match[1]) for example, match in zip(examples, matches, strict=True) if match
+    ]
 
 
 def divided_groups(examples: Sequence[Example]) -> tuple[str, ...]:

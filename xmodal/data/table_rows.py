@@ -30,14 +30,14 @@ def line_in(number: int, path: Path) -> str:
     return f"{'row' if typed else 'line'} {number} of {str(path)!r}"
 
 
-def as_asked(found: Sequence[str], table_format: TableFormat) -> list[str]:
+def as_asked(heading: Sequence[str], table_format: TableFormat) -> list[str]:
     """Returns a heading with the names as they were asked for, where it has capitals or blanks."""
     wanted = {
         name.casefold(): name
         for name in (*table_format.content, table_format.label, table_format.split, table_format.group)
-        if name and name not in found
+        if name and name not in heading
     }
-    names = [wanted.pop(name.strip().casefold(), name) for name in found]
+    names = [wanted.pop(name.strip().casefold(), name) for name in heading]
     prefix = f"{table_format.label}:".casefold()
     if not table_format.label:
         return names

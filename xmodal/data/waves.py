@@ -109,10 +109,10 @@ def _chunks(encoded: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
 def _kind_of(codec: tf.Tensor, width: tf.Tensor) -> tf.Tensor:
     """Returns the position in `READERS` of samples of so many bytes, -1 for those that are not read."""
     kinds = {(PCM, 1): 0, (PCM, 2): 1, (PCM, 3): 2, (PCM, 4): 3, (FLOAT, 4): 4, (FLOAT, 8): 5}
-    found = tf.constant(-1)
+    codec_kind = tf.constant(-1)
     for (known, size), kind in kinds.items():
-        found = tf.where(tf.equal(codec, known) & tf.equal(width, size), kind, found)
-    return found
+        codec_kind = tf.where(tf.equal(codec, known) & tf.equal(width, size), kind, codec_kind)
+    return codec_kind
 
 
 def _reader(data: tf.Tensor, read: Callable[[tf.Tensor], tf.Tensor]) -> Callable[[], tf.Tensor]:

@@ -239,13 +239,13 @@ class Predictor:
 
     def _require_some(self, items: Sequence[Item]) -> None:
         """Refuses items when all that hold something are of kinds that the model does not answer."""
-        asked = [self._as_taken(item) for item in items if item.content and not item.problem]
-        if asked and all(self._asks[_kind(item)] is None for item in asked):
-            kind = _kind(asked[0])
+        taken_items = [self._as_taken(item) for item in items if item.content and not item.problem]
+        if taken_items and all(self._asks[_kind(item)] is None for item in taken_items):
+            kind = _kind(taken_items[0])
             other = f"{self._noun}s" if kind == "text" else "texts"
             raise UserError(
                 f"the model in {str(self._folder)!r} answers {other} and no {kind}s, such as "
-                f"{asked[0].name!r}",
+                f"{taken_items[0].name!r}",
                 f"give it {other}",
             )
 
@@ -297,8 +297,8 @@ class Predictor:
         for row, item in enumerate(items):
             shares = dict(zip(self.labels, map(float, outputs["probabilities"][row]), strict=True))
             label = max(shares, key=shares.__getitem__)
-            told = _limits_of(outputs, row)
-            answers.append(Answer(item.name, label, shares[label], read[row].decode(), shares, **told))
+            limits = _limits_of(outputs, row)
+            answers.append(Answer(item.name, label, shares[label], read[row].decode(), shares, **limits))
         return answers
 
 

@@ -100,8 +100,8 @@ def why(predictor: Predictor, item: Item, answer: Answer, *, seed: int = 0) -> W
     if item.is_text:
         ask, words = _of_words(predictor, item.content.decode(), answer.label)
         importance = _left_out(ask, len(words))
-        told = tuple(zip(words, importance.tolist(), strict=True))
-        return Why(item, answer, None, told, _curves(ask, importance, seed))
+        weighted = tuple(zip(words, importance.tolist(), strict=True))
+        return Why(item, answer, None, weighted, _curves(ask, importance, seed))
     ask = _of_cells(predictor, item.content, answer.label)
     importance = _occluded(ask)
     cells = importance.reshape(CELLS, CELLS)
@@ -159,8 +159,8 @@ def _read_words(predictor: Predictor, answer: Answer) -> tuple[tuple[str, float]
 
 def _of_words(predictor: Predictor, text: str, label: str) -> tuple[Ask, list[str]]:
     """Returns what asks for parts of a text, and these: words, or several where there are many."""
-    found = WORD.findall(text)
-    parts = ["".join(some) for some in np.array_split(np.array(found, object), min(MAX_PARTS, len(found)))]
+    spans = WORD.findall(text)
+    parts = ["".join(some) for some in np.array_split(np.array(spans, object), min(MAX_PARTS, len(spans)))]
 
     def ask(there: np.ndarray) -> np.ndarray:
         texts = ["".join(part for part, kept in zip(parts, row, strict=True) if kept) for row in there]
