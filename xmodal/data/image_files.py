@@ -1,5 +1,6 @@
 """Which files are images, told by their names and their first bytes, without decoding any."""
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 # That many bytes tell the kind of a file.
@@ -64,16 +65,25 @@ def kind_of_file(path: Path) -> str:
 
     Files that cannot be opened count by their names alone.
     """
-    named = SUFFIXES.get(path.suffix.lower())
+
+    def by_content(head: bytes) -> str:
+        kind = kind_by_content(head)
+        # Two letters are found at the beginning of many a text.
+        return "" if kind == "BMP" else kind
+
+    return kind_by_name(path, SUFFIXES, by_content)
+
+
+def kind_by_name(path: Path, suffixes: Mapping[str, str], by_content: Callable[[bytes], str]) -> str:
+    """Returns the kind of a file by its name, or where that says nothing by its first `HEAD` bytes."""
+    named = suffixes.get(path.suffix.lower())
     if named is not None:
         return named
     try:
         with open(path, "rb") as file:
-            kind = kind_by_content(file.read(HEAD))
+            return by_content(file.read(HEAD))
     except OSError:
         return ""
-    # Two letters are found at the beginning of many a text.
-    return "" if kind == "BMP" else kind
 
 
 def reason_against(path: Path) -> str:

@@ -4,7 +4,7 @@ import io
 from pathlib import Path
 
 from xmodal.core.errors import UserError
-from xmodal.data.image_files import HEAD
+from xmodal.data.image_files import HEAD, kind_by_name
 
 READ = ("WAV", "FLAC", "OGG")
 UNREAD = "sounds of kinds that are not read: convert them to WAV or FLAC"
@@ -47,14 +47,7 @@ def kind_by_content(head: bytes) -> str:
 
 def kind_of_file(path: Path) -> str:
     """Returns the kind of sound that a file is by its name, or by its first bytes where that says nothing."""
-    named = SUFFIXES.get(path.suffix.lower())
-    if named is not None:
-        return named
-    try:
-        with open(path, "rb") as file:
-            return kind_by_content(file.read(HEAD))
-    except OSError:
-        return ""
+    return kind_by_name(path, SUFFIXES, kind_by_content)
 
 
 def reason_against(path: Path) -> str:
