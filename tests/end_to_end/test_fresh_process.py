@@ -16,7 +16,12 @@ def test_a_start_on_a_sound_machine_without_a_gpu_says_nothing():
     environment = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
     script = (
         "from xmodal.core.tensorflow_start import start_tensorflow; start_tensorflow(); "
-        "import tensorflow as tf; tf.constant(1) + 1; tf.config.list_logical_devices()"
+        "import tensorflow as tf; cpu = tf.config.list_physical_devices('CPU')[0]; "
+        # Refused once the runtime has started.
+        "tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2); "
+        # oneDNN transposes floats alone, and says so once.
+        "pixels = tf.transpose(tf.zeros([2, 3], tf.uint8)); tf.function(tf.transpose)(pixels); "
+        "assert len(tf.config.list_logical_devices('CPU')) == 2"
     )
     done = subprocess.run(
         [sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=120

@@ -7,14 +7,16 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-# What lines have that say nothing of a fault: where the log goes, which instructions are used, and, where
-# there is no GPU, that there is none.
+# What lines have that say nothing of a fault: where the log goes, which instructions are used and which of
+# two implementations, and, where there is no GPU, that there is none.
 HARMLESS = (
     b"All log messages before absl::InitializeLog() is called",
     b"oneDNN custom operations are on",
     b"This TensorFlow binary is optimized to use available CPU instructions",
     b"To enable the following instructions:",
+    b"Falling back to the default Eigen-based implementation if present",
 )
 WITHOUT_GPU = (b"Could not find cuda drivers on your machine", b"failed call to cuInit")
 GPU = Path("/dev/nvidia0")
@@ -28,7 +30,19 @@ def start_tensorflow(log_level: str = "2") -> None:
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", log_level)
     with lines_left_out(HARMLESS if GPU.exists() else HARMLESS + WITHOUT_GPU):
-        importlib.import_module("tensorflow").config.list_physical_devices()
+        tensorflow = importlib.import_module("tensorflow")
+        tensorflow.config.list_physical_devices()
+        _transpose_integers(tensorflow)
+
+
+def _transpose_integers(tensorflow: Any) -> None:
+    """Lets oneDNN say now what it says once a process: that it leaves integers to another implementation.
+
+    In a session, and not eagerly: that would start the runtime, whose devices may be configured only before.
+    """
+    v1 = tensorflow.compat.v1
+    with tensorflow.Graph().as_default(), v1.Session(config=v1.ConfigProto(device_count={"GPU": 0})) as session:
+        session.run(tensorflow.transpose(v1.placeholder_with_default([[1, 2]], [1, 2])))
 
 
 @contextmanager
