@@ -10,8 +10,8 @@ from xmodal.core.tensorflow_start import HARMLESS, WITHOUT_GPU, lines_left_out
 def test_only_harmless_lines_are_left_out(capfd):
     with lines_left_out(HARMLESS + WITHOUT_GPU):
         os.write(2, b"I0000 oneDNN custom operations are on. You may see\nE0000 no memory\n")
-        os.write(2, b"E0000 oneDNN supports DT_BOOL only on platforms with AVX-512. Falling back to the default ")
-        os.write(2, b"Eigen-based implementation if present.\nE0000 oneDNN failed\n")
+        os.write(2, b"E0000 oneDNN supports DT_BOOL only on platforms with AVX-512. Falling back to ")
+        os.write(2, b"the default Eigen-based implementation if present.\nE0000 oneDNN failed\n")
         os.write(2, b"E0000 failed call to cuInit: ERROR\nthe last line, without an end")
     assert capfd.readouterr().err == "E0000 no memory\nE0000 oneDNN failed\nthe last line, without an end"
 

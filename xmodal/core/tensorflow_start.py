@@ -41,7 +41,8 @@ def _transpose_integers(tensorflow: Any) -> None:
     In a session, and not eagerly: that would start the runtime, whose devices may be configured only before.
     """
     v1 = tensorflow.compat.v1
-    with tensorflow.Graph().as_default(), v1.Session(config=v1.ConfigProto(device_count={"GPU": 0})) as session:
+    on_cpu = v1.ConfigProto(device_count={"GPU": 0})
+    with tensorflow.Graph().as_default(), v1.Session(config=on_cpu) as session:
         session.run(tensorflow.transpose(v1.placeholder_with_default([[1, 2]], [1, 2])))
 
 
