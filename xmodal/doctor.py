@@ -36,6 +36,7 @@ A first run, and before it how long it takes on this machine, in seconds that ar
 EXTRAS = {
     "attacks": ("adversarial-robustness-toolbox", "--attacked_examples and --robust of image classifiers"),
     "demo": ("gradio", "python -m xmodal.demo"),
+    "litert": ("ai-edge-litert", "--small; TensorFlow's own interpreter runs the same until it goes"),
     "sound": ("soundfile", "FLAC and OGG; WAV is read without it"),
 }
 

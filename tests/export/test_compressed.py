@@ -1,6 +1,10 @@
 """Small forms of tiny models: what they hold, what they answer, and the table of them."""
 
 import re
+import sys
+import warnings
+from types import ModuleType
+from unittest.mock import Mock
 
 import keras
 import numpy as np
@@ -125,6 +129,21 @@ def test_litert_has_int8_weights_its_tokenizer_apart_and_any_batch(folders):
     ops = {op["op_name"] for op in interpreter._get_ops_details()}
     # All of it is LiteRT's own, and the weights are constants: others would not be quantized.
     assert not [op for op in ops if op.startswith(("Flex", "VAR_HANDLE"))]
+
+
+def test_litert_is_run_by_its_own_package_where_that_is_installed(text, folders, monkeypatch):
+    inputs = tf.constant(DOCUMENTS)
+    # None makes an import fail, as where it is not installed.
+    monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", None)
+    with warnings.catch_warnings(record=True) as heard:
+        by_tensorflow = fresh_process_timing.loaded(folders[LITE_WEIGHTS])(inputs)
+    assert not [str(warning.message) for warning in heard if "deprecated" in str(warning.message)]
+    package = ModuleType("ai_edge_litert.interpreter")
+    package.Interpreter = Mock(wraps=tf.lite.Interpreter)
+    monkeypatch.setitem(sys.modules, "ai_edge_litert", ModuleType("ai_edge_litert"))
+    monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", package)
+    np.testing.assert_array_equal(fresh_process_timing.loaded(folders[LITE_WEIGHTS])(inputs), by_tensorflow)
+    package.Interpreter.assert_called_once()
 
 
 def test_the_lines_that_ask_litert_as_they_are_shown(folders, tmp_path, monkeypatch, capsys):

@@ -16,6 +16,7 @@ import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import tensorflow as tf
 import tensorflow_text  # noqa: F401  registers the ops of the tokenizer
@@ -34,13 +35,21 @@ def loaded(model: Path) -> Callable:
         serve = _serving(model)
         return lambda texts: serve(texts)["probabilities"].numpy()
     read = _serving(model / "inputs")
-    with warnings.catch_warnings():
-        # It is to move to a package of its own, which does the same.
-        warnings.filterwarnings("ignore", r"\s*Warning: tf.lite.Interpreter is deprecated")
-        # Not the affinity: only Linux tells it.
-        interpreter = tf.lite.Interpreter(str(model / "model.tflite"), num_threads=os.cpu_count())
-    run = interpreter.get_signature_runner("serving_default")
+    run = lite_interpreter(model / "model.tflite").get_signature_runner("serving_default")
     return lambda texts: run(**{name: value.numpy() for name, value in read(texts).items()})["probabilities"]
+
+
+def lite_interpreter(file: Path) -> Any:
+    """Returns the interpreter of a LiteRT model: of its own package, or TensorFlow's, which does the same."""
+    # Not the affinity: only Linux tells it.
+    threads = os.cpu_count()
+    try:
+        from ai_edge_litert.interpreter import Interpreter
+    except ImportError:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", r"\s*Warning: tf.lite.Interpreter is deprecated")
+            return tf.lite.Interpreter(str(file), num_threads=threads)
+    return Interpreter(str(file), num_threads=threads)
 
 
 def _by_onnx(model: Path) -> Callable:
