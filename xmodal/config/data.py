@@ -19,7 +19,8 @@ class DataConfig(Group):
         "mnist_5k",
         "Images: mnist_5k, folder:PATH, csv:PATH (columns image and label, or label:NAME with a share for"
         " each class), parquet:PATH or arrow:PATH with the images inside (as saved by Hugging Face datasets),"
-        " tfrecord:PATH or tfds:NAME; sounds: spoken_digits, sounds:PATH, or csv:PATH with a column audio;"
+        " tfrecord:PATH, tfds:NAME or hf:NAME (of the Hugging Face hub); sounds: spoken_digits, sounds:PATH,"
+        " or csv:PATH with a column audio;"
         " for names_to_answers unlabelled:PATH or sample_photographs, too.",
     )
     image_size: int = option(
@@ -102,7 +103,8 @@ class DocumentConfig(Group):
     documents: str = option(
         "reuters_r8",
         "Documents: 20newsgroups, reuters_r8, reuters_r52, dir:PATH, csv:PATH, tsv:PATH, jsonl:PATH, "
-        "json:PATH, parquet:PATH, arrow:PATH (a folder of Hugging Face datasets), xlsx:PATH or tfds:NAME.",
+        "json:PATH, parquet:PATH, arrow:PATH (a folder of Hugging Face datasets), xlsx:PATH, tfds:NAME "
+        "or hf:NAME (of the Hugging Face hub).",
     )
     test_documents: tuple[str, ...] = option(
         (),

@@ -10,6 +10,7 @@ from xmodal.core.files import path_of
 from xmodal.core.reading import NotReadable, read_regular
 from xmodal.data.examples import Example
 from xmodal.data.folders import NOWHERE, name_in
+from xmodal.data.hub_datasets import fetched_dataset
 from xmodal.data.labelled_folders import FileKind, labelled_files
 from xmodal.data.sources import RawExamples, permission_errors, source_reader
 from xmodal.data.table_format import TableFormat, decoded, fallen_warning
@@ -114,4 +115,7 @@ DOCUMENT_SOURCES: dict[str, Source] = {
     "dir:PATH": _read_folder,
     **{f"{kind}:PATH": partial(_read_table, kind) for kind in TABLES},
     "tfds:NAME": _read_tfds,
+    "hf:NAME": lambda name, table_format, cache, offline: read_tables(
+        "parquet", fetched_dataset(name, cache, offline), table_format
+    ),
 }

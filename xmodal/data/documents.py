@@ -80,7 +80,8 @@ def load_documents(
         dataset: "20newsgroups", "reuters_r8" or "reuters_r52" with their standard test splits; "dir:PATH"
             (.txt files, the class a subfolder or the number before the first dot of the file's name,
             either right there or in train/, val/ and test/); "csv:PATH", "tsv:PATH" or "jsonl:PATH" (a
-            file, or a folder with the files train.csv, dev.csv, test.csv and so on); or "tfds:NAME".
+            file, or a folder with the files train.csv, dev.csv, test.csv and so on); "tfds:NAME"; or
+            "hf:NAME" of the Hugging Face hub.
         split: how they are split and checked.
         seed: of the cuts and of `limit`.
         cache: folder of downloaded data; None for the usual one.

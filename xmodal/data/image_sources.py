@@ -18,6 +18,7 @@ from xmodal.core.reading import read_regular
 from xmodal.data import sound_files
 from xmodal.data.examples import IMAGES, SOUNDS, Example, ExampleKind
 from xmodal.data.folders import LeftOut, files_under, name_in, wanted_files, warnings_of
+from xmodal.data.hub_datasets import fetched_dataset
 from xmodal.data.image_files import MAX_BYTES, reason_against
 from xmodal.data.image_records import read_image_records
 from xmodal.data.labelled_folders import FileKind, labelled_files
@@ -192,6 +193,9 @@ IMAGE_SOURCES: dict[str, Callable[[str, Path, bool], RawExamples]] = {
     "tfrecord:PATH": lambda location, cache, offline: read_image_records("tfrecord", path_of(location)),
     "sounds:PATH": _read_sounds,
     "tfds:NAME": _read_tfds,
+    "hf:NAME": lambda name, cache, offline: read_image_records(
+        "parquet", fetched_dataset(name, cache, offline)
+    ),
 }
 
 # The same of images without labels: place, folder of downloaded data, offline -> the folder with the images.

@@ -140,7 +140,7 @@ def load_images(
             and, optionally, split; paths relative to the CSV; for soft labels, columns label:NAME in the
             place of label, with the shares of each class, which are scaled to a sum of 1); "parquet:PATH",
             "arrow:PATH" or "tfrecord:PATH", a file or a folder with one or more for each split, see
-            `image_records`; or "tfds:NAME".
+            `image_records`; "tfds:NAME"; or "hf:NAME" of the Hugging Face hub.
         split: how they are split and checked.
         seed: of the cuts and of `limit`.
         cache: folder of downloaded data; None for the usual one.
