@@ -16,7 +16,6 @@ import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import tensorflow as tf
 import tensorflow_text  # noqa: F401  registers the ops of the tokenizer
@@ -39,7 +38,7 @@ def loaded(model: Path) -> Callable:
     return lambda texts: run(**{name: value.numpy() for name, value in read(texts).items()})["probabilities"]
 
 
-def lite_interpreter(file: Path) -> Any:
+def lite_interpreter(file: Path):
     """Returns the interpreter of a LiteRT model: of its own package, or TensorFlow's, which does the same."""
     # Not the affinity: only Linux tells it.
     threads = os.cpu_count()
