@@ -86,7 +86,7 @@ def page(predictor: Predictor, title: str):
         items = items_of(predictor, files or (), text or "")
         shown_answers = answers_of(predictor, items, answers or "")
         alone = len(items) == 1 and items[0].content and not (items[0].is_text or shown_answers[0].problem)
-        return shown(shown_answers, _pixels(items[0].content, predictor.takes_sounds) if alone else None)
+        return shown(shown_answers, _pixels(predictor.medium.picture(items[0].content)) if alone else None)
 
     def answer_text(files: list[str] | None, text: str | None, answers: str | None) -> list:
         return answer_files(files if predictor.takes_pairs else None, text, answers)
@@ -137,6 +137,7 @@ def page(predictor: Predictor, title: str):
 
 def _inputs(gradio: ModuleType, predictor: Predictor) -> tuple[Any, Any, Any, Any]:
     """Adds the boxes for files, a text and answers, and the button."""
+    kind = f"{predictor.medium.noun}s"
     answers = gradio.Textbox(
         label="The answers to choose from, with commas; none for the model's own",
         max_length=MAX_CHARACTERS,
@@ -144,12 +145,11 @@ def _inputs(gradio: ModuleType, predictor: Predictor) -> tuple[Any, Any, Any, An
         elem_id="answers",
     )
     files = gradio.File(
-        label="Sounds, one or several" if predictor.takes_sounds else "Pictures, one or several",
+        label=f"{kind.capitalize()}, one or several",
         file_count="multiple",
         type="filepath",
         visible=predictor.takes_pictures,
     )
-    kind = "sounds" if predictor.takes_sounds else "pictures"
     beside = f", alone or together with the {kind}" if predictor.takes_pairs else ""
     with gradio.Group(visible=predictor.takes_texts or predictor.can_be_asked):
         text = gradio.Textbox(label=f"A text{beside}", lines=3, max_length=MAX_CHARACTERS, elem_id="text")
@@ -251,13 +251,7 @@ def _take_uploads_alone(file: Any) -> None:
     file.async_move_resource_to_block_cache = move_uploaded
 
 
-def _pixels(encoded: bytes, is_sound: bool):
-    if is_sound:
-        from xmodal.data.sound_files import as_wav
-        from xmodal.data.sound_format import SoundFormat
-        from xmodal.data.sounds import picture_of_sound
-
-        encoded = picture_of_sound(as_wav(encoded), SoundFormat())
+def _pixels(encoded: bytes):
     from xmodal.report.figures import thumbnail
 
     return thumbnail(encoded, SIDE)

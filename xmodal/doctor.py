@@ -38,6 +38,7 @@ EXTRAS = {
     "demo": ("gradio", "python -m xmodal.demo"),
     "litert": ("ai-edge-litert", "--small; TensorFlow's own interpreter runs the same until it goes"),
     "sound": ("soundfile", "FLAC and OGG; WAV is read without it"),
+    "video": ("av", "MP4, WebM and other containers; GIF, WebP and APNG are read without it"),
 }
 
 

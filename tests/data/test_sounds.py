@@ -15,8 +15,9 @@ from xmodal.data import sound_files
 from xmodal.data.images import batches, load_images
 from xmodal.data.sound_augmentation import augmented_spectrograms, sound_draws
 from xmodal.data.sound_format import SoundFormat
-from xmodal.data.sounds import ABSENT, MAX_WINDOWS, short_wav, spectrogram, spectrograms
+from xmodal.data.sounds import MAX_WINDOWS, short_wav, spectrogram, spectrograms
 from xmodal.data.waves import decoded_wave
+from xmodal.data.windows import ABSENT
 
 CONFIG = SoundFormat(rate=8000)
 
@@ -111,7 +112,7 @@ def test_a_group_may_be_a_column(folder):
     data = load_images(f"csv:{folder / 'sounds.csv'}", config, sound=CONFIG)
     parts = [speakers(split) for split in (data.train, data.validation, data.test)]
     assert sum(map(len, parts)) == 5
-    assert data.train.sound == CONFIG
+    assert data.train.medium.format == CONFIG
 
 
 def test_groups_that_the_data_itself_divides_are_told(folder, tmp_path):

@@ -260,7 +260,7 @@ def test_a_page_has_a_place_for_what_the_model_takes_alone(tmp_path):
         predictor = Predictor(tmp_path / taken)
         shown[taken] = {
             "takes_pictures": predictor.takes_pictures,
-            "takes_sounds": predictor.takes_sounds,
+            "noun": predictor.medium.noun,
             "takes_texts": predictor.takes_texts,
             "takes_pairs": predictor.takes_pairs,
             "can_be_asked": predictor.can_be_asked,
@@ -270,7 +270,8 @@ def test_a_page_has_a_place_for_what_the_model_takes_alone(tmp_path):
     script = (
         "import json, sys; from types import SimpleNamespace; from xmodal.demo import page\n"
         "for takes in json.loads(sys.argv[1]):\n"
-        "    parts = page(SimpleNamespace(**takes), 'model').get_config_file()['components']\n"
+        "    medium = SimpleNamespace(noun=takes.pop('noun'))\n"
+        "    parts = page(SimpleNamespace(**takes, medium=medium), 'model').get_config_file()['components']\n"
         "    print(*(part['props']['visible'] for part in parts if part['type'] in ('file', 'group')))\n"
     )
     done = subprocess.run(

@@ -1,5 +1,7 @@
 """What made an answer, of models whose answers are known to hang on one part."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -14,7 +16,7 @@ from xmodal.export.why import CELLS, MAX_PARTS, why
 class OneCorner:
     """Answers "lit" by how bright the upper left eighth of a picture is, and texts by a word."""
 
-    takes_texts, takes_sounds = True, False
+    takes_texts, medium = True, SimpleNamespace(noun="picture")
 
     def __call__(self, items):
         for item in items:

@@ -17,6 +17,7 @@ from xmodal.config.sound import SoundConfig
 from xmodal.config.text import TextConfig
 from xmodal.config.training import TrainConfig
 from xmodal.config.trust import TrustConfig
+from xmodal.config.video import VideoConfig
 from xmodal.core.errors import UserError
 
 
@@ -33,6 +34,7 @@ class Config:
     splits: SplitConfig = field(default_factory=SplitConfig)
     data: DataConfig = field(default_factory=DataConfig)
     sound: SoundConfig = field(default_factory=SoundConfig)
+    video: VideoConfig = field(default_factory=VideoConfig)
     documents: DocumentConfig = field(default_factory=DocumentConfig)
     pairs: PairConfig = field(default_factory=PairConfig)
     image: ImageConfig = field(default_factory=ImageConfig)

@@ -21,16 +21,20 @@ class DataConfig(Group):
         " each class), parquet:PATH or arrow:PATH with the images inside (as saved by Hugging Face datasets),"
         " tfrecord:PATH, tfds:NAME or hf:NAME (of the Hugging Face hub); sounds: spoken_digits, sounds:PATH,"
         " or csv:PATH with a column audio;"
+        " videos: videos:PATH, or csv:PATH with a column video;"
         " for names_to_answers unlabelled:PATH or sample_photographs, too.",
     )
     image_size: int = option(
         32, "Side, in pixels, of the square that images are resized to.", least=32, most=MAX_SIDE
     )
     bad_images: str = option(
-        "skip", "What to do with unreadable or truncated images and sounds.", choices=("skip", "fail")
+        "skip", "What to do with unreadable or truncated images, sounds and videos.", choices=("skip", "fail")
     )
     max_pixels: int = option(
-        100_000_000, "Maximum pixels per image; larger ones are left out before they are decoded.", least=1
+        100_000_000,
+        "Maximum pixels per image, or of all frames of a video that are looked at; larger ones are left out"
+        " before they are decoded.",
+        least=1,
     )
 
 

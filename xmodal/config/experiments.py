@@ -45,7 +45,7 @@ IMAGES = (
     "image_size bad_images max_pixels base image_weights features augment label_smoothing epochs "
     "learning_rate batch_size patience"
 )
-SOUND = "sound_rate sound_seconds max_seconds"
+SOUND = "sound_rate sound_seconds max_seconds frames"
 HEAD = "trainable head_epochs hidden dropout head_learning_rate validations_per_epoch feature_cache_gb"
 TARGET = "target growth grow drop"
 TEXT = "text_encoder sequence_length"

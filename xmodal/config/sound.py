@@ -32,7 +32,7 @@ class SoundConfig(Group):
     )
     max_seconds: float = option(
         60.0,
-        "Maximum seconds per sound; longer ones are left out before they are decoded.",
+        "Maximum seconds per sound or video; longer ones are left out before they are decoded.",
         above=0,
         most=3_600.0,
     )

@@ -108,7 +108,7 @@ def _decoded(encoded: tf.Tensor, max_pixels: tf.Tensor) -> tf.Tensor:
         return _png(within(headers.png_size(encoded))), headers.png_exif(encoded)
 
     def gif() -> tuple[tf.Tensor, tf.Tensor]:
-        return _native(_gif_on_white(within(headers.gif_size(encoded))), 3), nowhere
+        return _native(gif_on_white(within(headers.gif_size(encoded))), 3), nowhere
 
     def bmp() -> tuple[tf.Tensor, tf.Tensor]:
         return _bmp(within(headers.bmp_size(encoded))), nowhere
@@ -262,7 +262,7 @@ def _bmp_of_palette(encoded: tf.Tensor) -> tf.Tensor:
     return tf.cond(top_down, lambda: pixels, lambda: pixels[::-1])
 
 
-def _gif_on_white(encoded: tf.Tensor) -> tf.Tensor:
+def gif_on_white(encoded: tf.Tensor) -> tf.Tensor:
     """Makes the transparent colour of a GIF's first frame white and opaque; the decoder leaves it black."""
     control, colours = headers.gif_transparency(encoded)
 

@@ -97,6 +97,7 @@ class ExampleKind:
 IMAGES = ExampleKind("image", "readable", "cannot be read", "the same pixels")
 DOCUMENTS = ExampleKind("document", "usable", "cannot be used", "the same words")
 SOUNDS = ExampleKind("sound", "readable", "cannot be read", "the same samples")
+VIDEOS = ExampleKind("video", "readable", "cannot be read", "the same frames")
 PAIRS = ExampleKind("pair", "usable", "cannot be used", "the same pixels")
 
 

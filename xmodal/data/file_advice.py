@@ -11,6 +11,10 @@ ADVICE = {
     **dict.fromkeys(
         (".wav", ".flac", ".ogg"), "run experiments/sound_to_text.cfg with `dataset=sounds:` and the folder"
     ),
+    **dict.fromkeys(
+        (".mp4", ".mov", ".webm", ".avi", ".mkv"),
+        "run experiments/vgg_to_bert.cfg with `dataset=videos:` and the folder",
+    ),
     **dict.fromkeys((".pdf", ".doc", ".docx", ".odt", ".html"), "save it as a .txt file in a folder"),
 }
 

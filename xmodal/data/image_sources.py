@@ -1,4 +1,4 @@
-"""Where images and sounds are read from: a named set, a folder, a CSV, a table or records, or TFDS."""
+"""Where images, sounds and videos are read from: a named set, a folder, a table or records, or TFDS."""
 
 import hashlib
 import os
@@ -12,11 +12,12 @@ import numpy as np
 import tensorflow as tf
 
 from xmodal.assets.fetch import locate
+from xmodal.bridge.class_names import with_article
 from xmodal.core.errors import UserError
 from xmodal.core.files import path_of
 from xmodal.core.reading import read_regular
-from xmodal.data import sound_files
-from xmodal.data.examples import IMAGES, SOUNDS, Example, ExampleKind
+from xmodal.data import sound_files, video_files
+from xmodal.data.examples import IMAGES, SOUNDS, VIDEOS, Example, ExampleKind
 from xmodal.data.folders import LeftOut, files_under, name_in, wanted_files, warnings_of
 from xmodal.data.hub_datasets import fetched_dataset
 from xmodal.data.image_files import MAX_BYTES, reason_against
@@ -30,12 +31,13 @@ from xmodal.data.tables import heading_of, path_beside, read_rows, row_example
 from xmodal.data.tfds import prepared_builder, require_features, tfds_examples
 
 IMAGE_COLUMNS = TableFormat("utf-8", None, "image", "label", "split")
-SOUND_COLUMNS = replace(IMAGE_COLUMNS, text="audio")
+# What the column is called that names the files of a table.
+COLUMNS = {"image": IMAGES, "audio": SOUNDS, "video": VIDEOS}
 
 
 @permission_errors()
 def read_images(dataset: str, cache: Path, offline: bool, group_column: str = "") -> RawExamples:
-    """Lists what `load_images` splits: the images or sounds of a source as they came.
+    """Lists what `load_images` splits: the images, sounds or videos of a source as they came.
 
     Raises:
         UserError: for a source that is not known, or not there.
@@ -145,6 +147,10 @@ def _read_sounds(location: str, cache: Path, offline: bool) -> RawExamples:
     return _files(path_of(location), FileKind("sounds", sound_files.reason_against), SOUNDS)
 
 
+def _read_videos(location: str, cache: Path, offline: bool) -> RawExamples:
+    return _files(path_of(location), FileKind("videos", video_files.reason_against), VIDEOS)
+
+
 def _files(root: Path, file_kind: FileKind, kind: ExampleKind) -> RawExamples:
     if not root.is_dir():
         raise UserError(f"the folder {str(root)!r} does not exist", "check the path of `dataset`")
@@ -157,17 +163,18 @@ def _read_csv(location: str, cache: Path, offline: bool, group_column: str = "")
     path = path_of(location)
     if not path.is_file():
         raise UserError(f"the file {str(path)!r} does not exist", "check the path of `dataset`")
-    named = heading_of("csv", path, SOUND_COLUMNS)
-    kind = SOUNDS if "audio" in named and "image" not in named else IMAGES
-    table_format = replace(SOUND_COLUMNS if kind is SOUNDS else IMAGE_COLUMNS, group=group_column)
+    named = heading_of("csv", path, IMAGE_COLUMNS)
+    column = next((column for column in COLUMNS if column in named), "image")
+    kind = COLUMNS[column]
+    table_format = replace(IMAGE_COLUMNS, text=column, group=group_column)
     rows, warnings = read_rows("csv", path, table_format)
-    what = "a sound" if kind is SOUNDS else "an image"
     examples = []
     for row in rows:
         image = row.cells[table_format.text].strip()
         if not image or not (row.shares or row.cells["label"].strip()):
             raise UserError(
-                f"line {row.line} of {str(path)!r} lacks {what} or a label", "fill it in or remove it"
+                f"line {row.line} of {str(path)!r} lacks {with_article(kind.noun)} or a label",
+                "fill it in or remove it",
             )
         example = row_example(str(path_beside(path, image)), row, path, table_format)
         examples.append(example._replace(id=image))
@@ -192,6 +199,7 @@ IMAGE_SOURCES: dict[str, Callable[[str, Path, bool], RawExamples]] = {
     "arrow:PATH": lambda location, cache, offline: read_image_records("arrow", path_of(location)),
     "tfrecord:PATH": lambda location, cache, offline: read_image_records("tfrecord", path_of(location)),
     "sounds:PATH": _read_sounds,
+    "videos:PATH": _read_videos,
     "tfds:NAME": _read_tfds,
     "hf:NAME": lambda name, cache, offline: read_image_records(
         "parquet", fetched_dataset(name, cache, offline)

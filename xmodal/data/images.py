@@ -1,6 +1,6 @@
-"""Images and sounds from a named set, a folder, a CSV or TFDS, checked, split and served as batches.
+"""Images, sounds and videos from a named set, a folder, a CSV or TFDS, checked, split and served as batches.
 
-A sound is read as a picture of it: a spectrogram.
+A sound or a video is read as pictures of it, see `media`.
 """
 
 import os
@@ -19,16 +19,13 @@ from xmodal.data.audit import DataReport, audit_unlabelled, scan, scan_each
 from xmodal.data.augmentation import augmented, draws
 from xmodal.data.batches import Batches
 from xmodal.data.decoding import MAX_PIXELS, decode, decoded_pixels
-from xmodal.data.examples import IMAGES, SOUNDS, Columns, Example, ExampleSplit, columns, digests_of
+from xmodal.data.examples import IMAGES, SOUNDS, VIDEOS, Columns, Example, ExampleSplit, columns, digests_of
 from xmodal.data.image_files import MAX_BYTES
 from xmodal.data.image_sources import read_images, read_unlabelled
 from xmodal.data.loading import Scanned, SplitData, split_and_audit
-from xmodal.data.sound_audit import look_at_sound
-from xmodal.data.sound_augmentation import sound_draws
-from xmodal.data.sound_batches import sound_reader
-from xmodal.data.sound_files import as_wav
+from xmodal.data.media import Medium, of_sounds, of_videos
 from xmodal.data.sound_format import SoundFormat
-from xmodal.data.sounds import picture_of_sound
+from xmodal.data.video_format import VideoFormat
 
 # Share of an epoch's batches that may be in none of its parts; each epoch has others there.
 LEFT_OUT = 0.05
@@ -45,7 +42,7 @@ class ImageSplit(ExampleSplit):
         digests: of the pixels of each image.
         in_memory: the items are encoded images and not file paths.
         shares: of the classes (N, C), where labels are soft.
-        sound: how the items are read, which are sounds then; None for images.
+        medium: how the items are read that are no images; None for images.
     """
 
     items: np.ndarray
@@ -54,7 +51,7 @@ class ImageSplit(ExampleSplit):
     digests: tuple[bytes, ...]
     in_memory: bool
     shares: np.ndarray | None = None
-    sound: SoundFormat | None = None
+    medium: Medium | None = None
 
     def __post_init__(self):
         sizes = {len(part) for part in (self.items, self.labels, self.ids, self.digests, self.targets)}
@@ -90,15 +87,15 @@ class ImageSplit(ExampleSplit):
         return iter(self.digests)
 
     def encoded(self, index: int) -> bytes:
-        """Returns the bytes of one image, or of one sound as a WAV."""
+        """Returns the bytes of one image or video, or of one sound as a WAV."""
         item = self.items[index]
         encoded = item if self.in_memory else read_regular(item, MAX_BYTES)
-        return encoded if self.sound is None else as_wav(encoded)
+        return encoded if self.medium is None else self.medium.encoded(encoded)
 
     def picture(self, index: int) -> bytes:
-        """Returns an encoded image of one: itself, or of a sound its spectrogram."""
+        """Returns an encoded image of one: itself, the spectrogram of a sound, or frames of a video."""
         encoded = self.encoded(index)
-        return encoded if self.sound is None else picture_of_sound(encoded, self.sound)
+        return encoded if self.medium is None else self.medium.picture(encoded)
 
     def spread(self, most: int) -> np.ndarray:
         """Returns the positions of `most` images, or of all, evenly from the first to the last."""
@@ -129,6 +126,7 @@ def load_images(
     bad_images: str = "skip",
     max_pixels: int = MAX_PIXELS,
     sound: SoundFormat = SoundFormat(),
+    video: VideoFormat = VideoFormat(),
 ) -> ImageData:
     """Lists, splits and audits a set of images, see `split_and_audit`. No pixels are kept.
 
@@ -136,18 +134,18 @@ def load_images(
 
     Args:
         dataset: "mnist_5k"; "folder:PATH" (a subfolder a class, or train/, validation/ and test/ that hold
-            these); "sounds:PATH", the same of WAV, FLAC and OGG; "csv:PATH" (columns image or audio, label
-            and, optionally, split; paths relative to the CSV; for soft labels, columns label:NAME in the
-            place of label, with the shares of each class, which are scaled to a sum of 1); "parquet:PATH",
-            "arrow:PATH" or "tfrecord:PATH", a file or a folder with one or more for each split, see
-            `image_records`; "tfds:NAME"; or "hf:NAME" of the Hugging Face hub.
+            these); "sounds:PATH", the same of WAV, FLAC and OGG; "videos:PATH", the same of GIF and what else
+            `videos.frames_of` reads; "csv:PATH" (columns image, audio or video, label and, optionally, split;
+            paths relative to the CSV; for soft labels, columns label:NAME in the place of label, with the
+            shares of each class, which are scaled to a sum of 1); "parquet:PATH", "arrow:PATH" or
+            "tfrecord:PATH", files or folders with them, see `image_records`; "tfds:NAME"; or "hf:NAME".
         split: how they are split and checked.
         seed: of the cuts and of `limit`.
         cache: folder of downloaded data; None for the usual one.
         offline: reach for nothing.
         bad_images: what to do with unreadable files: "skip" or "fail".
         max_pixels: of an image; what has more is left out before it is decoded. 0 for no limit.
-        sound: how sounds are read.
+        sound, video: how sounds and videos are read.
 
     Returns:
         The splits, the class names and the audit's report.
@@ -161,13 +159,12 @@ def load_images(
         (('cat', 'dog'), 29, 3, 8)
     """
     raw = read_images(dataset, cache or cache_folder(), offline, split.group_column)
-    of_sounds = raw.kind is SOUNDS
+    medium = {SOUNDS: of_sounds(sound), VIDEOS: of_videos(video)}.get(raw.kind)
 
     def scanned(examples: list[Example]) -> Scanned:
         items = [example.item for example in examples]
-        if of_sounds:
-            return examples, scan_each(items, partial(look_at_sound, max_seconds=sound.max_seconds)), ()
-        return examples, scan(items, partial(decoded_pixels, max_pixels=max_pixels)), ()
+        pixels = partial(decoded_pixels, max_pixels=max_pixels)
+        return examples, scan_each(items, medium.look) if medium else scan(items, pixels), ()
 
     return split_and_audit(
         raw,
@@ -176,7 +173,7 @@ def load_images(
         kind=raw.kind,
         seed=seed,
         scan=scanned,
-        as_split=partial(_image_split, sound=sound if of_sounds else None),
+        as_split=partial(_image_split, medium=medium),
         bad_images=bad_images,
     )
 
@@ -243,7 +240,7 @@ def batches(
         part: (i, n) for the i-th of n parts of the epoch that have equal numbers of batches; batches
             that are left over at its end are in none, see `equal_parts`.
         drop_remainder: leave out the last images when they do not fill a batch.
-        windows: of sounds, all spectrograms of each (B, n, H, W, 3), see `sounds.spectrograms`.
+        windows: of sounds and videos, all pictures of each (B, n, H, W, 3), see `windows_of`.
 
     Returns:
         Batches of {"image": (B, H, W, 3) float32 RGB 0 to 255, "label": (B,) int32,
@@ -269,7 +266,7 @@ def batches(
     rows = tf.data.Dataset.from_tensor_slices({"item": items} | labels)
     rows = rows.batch(batch_size, drop_remainder=drop_remainder)
     if augment:
-        drawn = _with_draws((seed, epoch), sound_draws if split.sound else draws)
+        drawn = _with_draws((seed, epoch), split.medium.draws if split.medium else draws)
         rows = rows.enumerate(start=first).map(drawn)
     return Batches(rows, read)
 
@@ -282,8 +279,8 @@ def _reader(
     windows: bool,
 ) -> Callable[[tf.Tensor, tf.Tensor | None], tf.Tensor]:
     """Returns what reads items (B,), with the draws (B, D) of augmentation or none: (B, H, W, 3)."""
-    if split.sound:
-        return sound_reader(split.in_memory, split.sound, size[0], augment, windows=windows)
+    if split.medium:
+        return split.medium.reader(split.in_memory, size[0], augment, windows=windows)
 
     def load(item: tf.Tensor) -> tf.Tensor:
         encoded = item if split.in_memory else tf.io.read_file(item)
@@ -316,7 +313,7 @@ def _with_draws(seed: tuple[int, int], draw: Callable) -> Callable:
     return add
 
 
-def _image_split(columns: Columns, sound: SoundFormat | None) -> ImageSplit:
+def _image_split(columns: Columns, medium: Medium | None) -> ImageSplit:
     return ImageSplit(
-        columns.items, columns.labels, columns.ids, columns.digests, columns.in_memory, columns.shares, sound
+        columns.items, columns.labels, columns.ids, columns.digests, columns.in_memory, columns.shares, medium
     )

@@ -13,6 +13,7 @@ import tensorflow as tf
 from xmodal.data.sound_format import SoundFormat
 from xmodal.data.wav_files import wav_of
 from xmodal.data.waves import decoded_wave, resampled
+from xmodal.data.windows import ABSENT, windows_of
 
 # Seconds of a frame of the Fourier transform, and between two.
 FRAME, HOP = 0.032, 0.01
@@ -25,8 +26,6 @@ SILENCE = 40.0
 PART = 0.02
 # Spectrograms of a sound that are read at most, evenly from its beginning to its end.
 MAX_WINDOWS = 16
-# What is in the place of a spectrogram that a sound does not have, beside others that have more.
-ABSENT = -1.0
 # Of a sound in a page.
 CLIP_SECONDS, CLIP_RATE = 2.0, 8_000
 # Side of a picture that a report shows.
@@ -131,11 +130,7 @@ def all_windows(
         side, config: as `spectrograms` takes them.
         limit: seconds of a sound; longer ones are not decoded; 0 for no limit.
     """
-    several = tf.RaggedTensorSpec([None, side, side, 3], tf.float32, ragged_rank=0)
-    windows = tf.map_fn(
-        lambda item: spectrograms(wav(item), side, config, limit), items, fn_output_signature=several
-    )
-    return windows.to_tensor(ABSENT, shape=[None, None, side, side, 3])
+    return windows_of(items, lambda item: spectrograms(wav(item), side, config, limit), side)
 
 
 def picture_of_sound(encoded: bytes, config: SoundFormat) -> bytes:

@@ -282,7 +282,7 @@ def _heading(table: csv.DictReader, path: Path, table_format: TableFormat) -> di
         if missing[0] == table_format.group:
             flags = "`group_column`"
         remedy = f"name its columns with {flags}, what stands between them with `separator`"
-        if table_format.content in (("image",), ("audio",)):
+        if table_format.content in (("image",), ("audio",), ("video",)):
             named = table_format.content[0]
             remedy = f"its first line must name the columns {named},label and, optionally, split"
         raise UserError(

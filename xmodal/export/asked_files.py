@@ -7,7 +7,7 @@ from pathlib import Path
 
 from xmodal.core.errors import UserError
 from xmodal.core.reading import read_regular
-from xmodal.data import image_files, sound_files
+from xmodal.data import image_files, sound_files, video_files
 from xmodal.data.file_advice import ending_of
 from xmodal.data.folders import LeftOut, files_under, printable, warnings_of
 from xmodal.data.image_files import kind_of_file
@@ -21,7 +21,7 @@ BLANK = "a blank line"
 
 
 def items_of_folder(folder: Path, table_format: TableFormat) -> tuple[list[Item], tuple[str, ...]]:
-    """Reads the images and texts of a folder, at any depth, or the sounds of one without images.
+    """Reads the images and texts of a folder, at any depth, or the sounds and videos of one without images.
 
     Returns:
         The items, those that cannot be read with their problem, and warnings of what else stands there.
@@ -29,7 +29,9 @@ def items_of_folder(folder: Path, table_format: TableFormat) -> tuple[list[Item]
     left_out: LeftOut = {}
     items = []
     files = files_under(folder, left_out)
-    kind_of = kind_of_file if any(map(kind_of_file, files)) else sound_files.kind_of_file
+    media = (image_files, sound_files, video_files)
+    kinds = [of.kind_of_file for of in media if any(map(of.kind_of_file, files))]
+    kind_of = kinds[0] if kinds else kind_of_file
     for path in files:
         if path.suffix.lower() == TEXT or kind_of(path):
             items.append(item_of_file(path, table_format))

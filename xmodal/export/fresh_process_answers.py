@@ -4,7 +4,8 @@
 
 or, with no arguments, a line with a JSON list of them once TensorFlow is loaded. It prints one JSON object,
 the outputs of each signature. INPUT_FOLDER has a folder for each input, with its name and a file for each
-example, in the order of their names. The export check runs it as a process of its own.
+example, in the order of their names; what is no string is a serialized tensor. The export check runs
+it as a process of its own.
 """
 
 import json
@@ -30,14 +31,19 @@ def answers(model: Path, inputs: Mapping[str, Path]) -> dict[str, dict[str, list
 def _answer(serve, folder: Path) -> dict[str, list]:
     outputs = serve(
         **{
-            name: tf.constant([path.read_bytes() for path in sorted((folder / name).iterdir())])
-            for name in serve.structured_input_signature[1]
+            name: tf.stack([_content(path, spec.dtype) for path in sorted((folder / name).iterdir())])
+            for name, spec in serve.structured_input_signature[1].items()
         }
     )
     return {
         name: _decoded(value.numpy().tolist()) if value.dtype == tf.string else value.numpy().tolist()
         for name, value in outputs.items()
     }
+
+
+def _content(path: Path, dtype: tf.DType):
+    content = path.read_bytes()
+    return content if dtype == tf.string else tf.io.parse_tensor(content, dtype)
 
 
 def _decoded(value):

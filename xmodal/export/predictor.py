@@ -14,6 +14,7 @@ from xmodal.core.errors import UserError
 from xmodal.core.saved_models import answering, labels_of, load_export, newest_version
 from xmodal.data.target_map import Answers, described_answers
 from xmodal.evaluation.calibration import softmax
+from xmodal.export.asked_media import asked_medium, outputs_of
 
 BATCH = 64
 
@@ -109,18 +110,12 @@ class Predictor:
             name: tuple(sorted(signature.structured_input_signature[1]))
             for name, signature in loaded.signatures.items()
         }
-        sounds = answering(loaded.signatures, "audio_bytes")
-        images = sounds or answering(loaded.signatures, "image_bytes")
-        # What it calls what it sees or hears.
-        self._noun = "sound" if sounds else "picture"
-        self.answer_images = _outputs_of(images)
-        self.answer_texts = _outputs_of(answering(loaded.signatures, "text"))
-        encoded = "audio_bytes" if sounds else "image_bytes"
-        self.answer_pairs = _outputs_of(answering(loaded.signatures, encoded, "text"))
-        self._embed = _outputs_of(loaded.signatures.get("embed_text"))
-        # None for an export that does not tell.
-        self._max_pixels = int(loaded.max_pixels) if hasattr(loaded, "max_pixels") else None
-        self._max_seconds = float(loaded.max_seconds) if hasattr(loaded, "max_seconds") else 0.0
+        self.medium = asked_medium(loaded)
+        self.answer_images = self.medium.answer
+        self.answer_texts = outputs_of(answering(loaded.signatures, "text"))
+        images = answering(loaded.signatures, self.medium.input_name)
+        self.answer_pairs = outputs_of(answering(loaded.signatures, self.medium.input_name, "text"))
+        self._embed = outputs_of(loaded.signatures.get("embed_text"))
         self._scale = float(loaded.scale) if hasattr(loaded, "scale") else SCALE
         structured = images.structured_outputs if images else {}
         self._tells = next((name for name in ("embedding", "sentence") if name in structured), "")
@@ -186,11 +181,6 @@ class Predictor:
         return self.answer_images is not None
 
     @property
-    def takes_sounds(self) -> bool:
-        """Whether these pictures are sounds."""
-        return self._noun == "sound"
-
-    @property
     def takes_texts(self) -> bool:
         """Whether the model answers a text."""
         return self.answer_texts is not None
@@ -218,8 +208,10 @@ class Predictor:
         for start in range(0, len(named), BATCH):
             part = [self._as_taken(item) for item in named[start : start + BATCH]]
             answers = [Answer(item.name, problem=self._problem(item)) for item in part]
-            if self.takes_sounds:
-                part = [_as_wav(item, answer) for item, answer in zip(part, answers, strict=True)]
+            part = [
+                item if item.is_text or answer.problem else self._prepared(item)
+                for item, answer in zip(part, answers, strict=True)
+            ]
             for kind, ask in self._asks.items():
                 indices = [
                     index
@@ -242,7 +234,7 @@ class Predictor:
         taken_items = [self._as_taken(item) for item in items if item.content and not item.problem]
         if taken_items and all(self._asks[_kind(item)] is None for item in taken_items):
             kind = _kind(taken_items[0])
-            other = f"{self._noun}s" if kind == "text" else "texts"
+            other = f"{self.medium.noun}s" if kind == "text" else "texts"
             raise UserError(
                 f"the model in {str(self._folder)!r} answers {other} and no {kind}s, such as "
                 f"{taken_items[0].name!r}",
@@ -253,14 +245,10 @@ class Predictor:
         """Says why an item has no answer; "" when it will have one."""
         if item.content and not item.problem and self._asks[_kind(item)] is None:
             return f"a {_kind(item)}, which the model does not answer"
-        return _problem(item, self._problem_of_content)
+        return _problem(item, self.medium.problem if item.text is None else self.medium.problem_beside)
 
-    def _problem_of_content(self, encoded: bytes) -> str:
-        if self.takes_sounds:
-            from xmodal.data.sound_audit import problem_of_sound
-
-            return problem_of_sound(encoded, self._max_seconds)
-        return _problem_of_picture(encoded, self._max_pixels)
+    def _prepared(self, item: Item) -> Item:
+        return replace(item, content=self.medium.prepared(item.content))
 
     def _require_known(self, answers: Answers, vectors: np.ndarray) -> None:
         """Raises a `UserError` for a description whose other letters read as an unknown rune does."""
@@ -322,22 +310,6 @@ def _as_item(given: Item | str | bytes | tuple[bytes, str], number: int) -> Item
     return Item(f"picture {number}", given, is_text=False)
 
 
-def _outputs_of(signature: Any) -> Any:
-    """Returns what asks a signature for outputs of contents (B,), or of images and texts; None for none."""
-    if signature is None:
-        return None
-    # By name, an image comes before the text of a pair.
-    names = sorted(signature.structured_input_signature[1])
-
-    def outputs(*contents: Sequence[bytes]) -> dict[str, np.ndarray]:
-        import tensorflow as tf
-
-        given = {name: tf.constant(part) for name, part in zip(names, contents, strict=True)}
-        return {key: value.numpy() for key, value in signature(**given).items()}
-
-    return outputs
-
-
 def _require_apart(answers: Answers, vectors: np.ndarray) -> None:
     """Raises a `UserError` when descriptions of two answers have one vector."""
     for start in range(0, len(vectors), 1000):
@@ -370,30 +342,9 @@ def _problem(item: Item, problem_of_content: Callable[[bytes], str]) -> str:
     return _problem_of_text(item.text) or (problem_of_content(item.content) if item.content else "")
 
 
-def _as_wav(item: Item, answer: Answer) -> Item:
-    """What an export of sounds is asked: FLAC and OGG are decoded here."""
-    if item.is_text or answer.problem:
-        return item
-    from xmodal.data.sound_files import as_wav
-
-    return replace(item, content=as_wav(item.content))
-
-
 def _problem_of_text(text: bytes) -> str:
     try:
         text.decode()
     except UnicodeDecodeError as error:
         return f"no UTF-8 at byte {error.start}"
-    return ""
-
-
-def _problem_of_picture(encoded: bytes, max_pixels: int | None) -> str:
-    import tensorflow as tf
-
-    from xmodal.data.decoding import MAX_PIXELS, decoded_pixels, why_not_decoded
-
-    try:
-        decoded_pixels(encoded, max_pixels or MAX_PIXELS)
-    except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError) as error:
-        return why_not_decoded(encoded, error)
     return ""

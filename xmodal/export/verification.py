@@ -27,7 +27,7 @@ class Question:
     """What a signature is asked, and what it should say.
 
     Attributes:
-        inputs: encoded images or texts, N of each, by the name of the input.
+        inputs: encoded images or texts, or serialized tensors, N of each, by the name of the input.
         expected: what the model in memory says (N, D).
         signature: which one is asked.
         output: what is compared.

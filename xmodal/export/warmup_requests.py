@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from xmodal.data.gif_frames import BLACK
 from xmodal.data.wav_files import wav_of
 
 FILE = "assets.extra/tf_serving_warmup_requests"
@@ -22,13 +23,15 @@ def write_requests(signatures: Mapping[str, Sequence[str]], folder: Path) -> Non
     """Writes requests for all signatures of a SavedModel.
 
     Args:
-        signatures: name -> names of its inputs, each strings (B,).
+        signatures: name -> names of its inputs, of which "frames" are frames, and all else strings (B,).
         folder: of the SavedModel.
     """
     # What a user may send, by the name of the input.
-    examples = {
+    examples: dict[str, bytes | np.ndarray] = {
         "image_bytes": tf.io.encode_png(np.full((32, 32, 3), 128, np.uint8)).numpy(),
         "audio_bytes": wav_of(np.zeros(8000, np.float32), 8000),
+        "video_bytes": BLACK,
+        "frames": np.zeros((1, 32, 32, 3), np.float32),
         "text": b"a photo of something",
         "answers": b"a photo of something",
     }
@@ -37,8 +40,13 @@ def write_requests(signatures: Mapping[str, Sequence[str]], folder: Path) -> Non
     with tf.io.TFRecordWriter(str(path)) as file:
         for signature, names in signatures.items():
             for batch in BATCHES:
-                inputs = {name: tf.make_tensor_proto([examples[name]] * batch) for name in names}
+                inputs = {name: _tensor([examples[name]] * batch) for name in names}
                 file.write(_prediction_log(signature, inputs))
+
+
+def _tensor(contents: Sequence[bytes | np.ndarray]) -> Any:
+    # An array of NumPy would lose zeros at the end of bytes.
+    return tf.make_tensor_proto(np.stack(contents) if isinstance(contents[0], np.ndarray) else contents)
 
 
 def _prediction_log(signature: str, inputs: Mapping[str, Any]) -> bytes:

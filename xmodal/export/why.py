@@ -89,13 +89,14 @@ def why(predictor: Predictor, item: Item, answer: Answer, *, seed: int = 0) -> W
         seed: of the random orders.
 
     Raises:
-        UserError: for a pair, whose two sides would have to be told apart, and for a sound.
+        UserError: for a pair, whose two sides would have to be told apart, and for a sound or a video.
     """
     if item.text is not None:
         raise UserError("a pair is answered from two sides", "ask for its picture or its text alone")
-    if predictor.takes_sounds and not item.is_text:
+    if predictor.medium.noun != "picture" and not item.is_text:
         raise UserError(
-            "a sound has no parts that could be covered", "ask for a text, or a model of pictures"
+            f"a {predictor.medium.noun} has no parts that could be covered",
+            "ask for a text, or a model of pictures",
         )
     if item.is_text:
         ask, words = _of_words(predictor, item.content.decode(), answer.label)

@@ -1,4 +1,4 @@
-"""A model of one picture, asked about the several pictures of a long sound."""
+"""A model of one picture, asked about the several pictures of a long sound or a video."""
 
 import keras
 from keras import ops
@@ -25,7 +25,7 @@ class MeanOverWindows(keras.layers.Layer):
     def call(self, logits, pictures):
         there = ops.cast(pictures[:, :, 0, 0, 0] >= 0, logits.dtype)
         logits = ops.reshape(logits, (*ops.shape(there), logits.shape[-1]))
-        # Every sound has one window at least; what fills up a batch may have none.
+        # Every example has one window at least; what fills up a batch may have none.
         count = ops.maximum(ops.sum(there, axis=1, keepdims=True), 1)
         return ops.sum(logits * there[..., None], axis=1) / count
 

@@ -87,6 +87,11 @@ def audit(
     trainer = Trainer(seed=seed, cache=FeatureCache(cache / "features", GIGABYTES), log=log)
     if dataset is not None:
         images = load_images(dataset, split, cache=cache, offline=offline)
+        if images.train.medium:
+            raise UserError(
+                f"`dataset={dataset}` holds {images.train.medium.noun}s, and a speaker looks at images",
+                "run experiments/vgg_to_bert.cfg on them, which tells what is wrong with the files",
+            )
         with trainer.scope():
             speaker = make_speaker(reader, names, offline, cache)
         return audit_images(images, speaker, trainer, folds=folds)

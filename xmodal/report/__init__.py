@@ -9,7 +9,8 @@ from pathlib import Path
 
 from xmodal.core.files import atomic_write, write_json, write_text
 from xmodal.core.machine import commit, hardware, versions
-from xmodal.data.image_files import HEAD, kind_by_content
+from xmodal.data import image_files, sound_files, video_files
+from xmodal.data.image_files import HEAD
 from xmodal.report.epochs import EpochWriter, read_lines, write_lines
 from xmodal.report.model_card import card
 from xmodal.report.page import html
@@ -48,8 +49,8 @@ __all__ = [
 def write(run: Run, folder: Path) -> None:
     """Writes transfer.json (of a run with a transfer), metrics.jsonl, report.html, metrics.json, examples/.
 
-    examples/ has the first test images of the gallery, or sounds, as they were read. Each file appears only
-    when whole, and metrics.json last: where it stands, the run is finished.
+    examples/ has the first test images of the gallery, or sounds or videos, as they were read. Each file
+    appears only when whole, and metrics.json last: where it stands, the run is finished.
 
     Raises:
         UserError: when there is no space, or no permission to write.
@@ -60,11 +61,16 @@ def write(run: Run, folder: Path) -> None:
     # Those that are answered rightly come first.
     shown = sorted(run.gallery, key=lambda item: item.kind not in ("right", "unknown"))[:MAX_EXAMPLES]
     for index, item in enumerate(shown, 1):
-        ending = "wav" if item.wav else kind_by_content(item.png[:HEAD]).lower().replace("jpeg", "jpg")
-        with atomic_write(folder / "examples" / f"{index}.{ending}") as file:
-            file.write(item.wav or item.png)
+        content = item.original or item.png
+        with atomic_write(folder / "examples" / f"{index}.{_ending(content[:HEAD])}") as file:
+            file.write(content)
     write_text(folder / "report.html", html(run))
     write_json(folder / "metrics.json", metrics(run))
+
+
+def _ending(head: bytes) -> str:
+    kinds = (part.kind_by_content(head) for part in (image_files, video_files, sound_files))
+    return next(filter(None, kinds), "").lower().replace("jpeg", "jpg")
 
 
 def record(run: Run, path: Path, wall_seconds: float, *, overwrite: bool = False) -> None:

@@ -13,6 +13,8 @@ from collections.abc import Collection, Sequence
 import numpy as np
 
 from xmodal.core.formatting import printable
+from xmodal.data import sound_files
+from xmodal.data.image_files import HEAD
 
 GENERATOR = '<meta name="generator" content="xmodal">'
 # What every page has in its head.
@@ -291,8 +293,8 @@ def _framed(kind: str, caption: str, top: str, body: Sequence[str]) -> str:
 
 
 def player(wav: bytes, name: str) -> str:
-    """Plays the beginning of a sound, which stands in the page itself; nothing for no sound."""
-    if not wav:
+    """Plays the beginning of a sound, which stands in the page itself; nothing for what is no sound."""
+    if sound_files.kind_by_content(wav[:HEAD]) != "WAV":
         return ""
     from xmodal.data.sounds import short_wav
 

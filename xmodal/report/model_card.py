@@ -82,6 +82,12 @@ SIGNATURES = {
         ("encoders: embed_image", "image_bytes", "embedding, of length 1, in one space with texts"),
     ),
 }
+# Of videos.
+FRAMES = (
+    "frames",
+    "frames: (B, n, H, W, 3) float32 from 0 to 255, below 0 in the place of missing ones",
+    "the same as serving_default, of videos that were decoded elsewhere",
+)
 LIMITS = (
     "Whatever it is asked, it answers. Where it tells `unknown` beside its answer, that is how strange the "
     "input is among inputs of the known kind; something strange may still pass for known.",
@@ -132,12 +138,14 @@ def card(run: Run, made_from: Sequence[Ingredient], ask: str) -> str:
 
 def _signatures(run: Run) -> Sequence[Sequence[str]]:
     rows = SIGNATURES[run.experiment]
-    if not any(item.wav for item in run.gallery):
+    if run.noun == "image":
         return rows
-    # Of sounds the same ones have the names of sounds.
-    return [
-        [cell.replace("image_bytes", "audio_bytes").replace("image", "sound") for cell in row] for row in rows
+    # Of sounds and videos the same ones have their names.
+    encoded = {"sound": "audio_bytes", "video": "video_bytes, GIF alone"}[run.noun]
+    named = [
+        [cell.replace("image_bytes", encoded).replace("image", run.noun) for cell in row] for row in rows
     ]
+    return named + [FRAMES] * (run.noun == "video")
 
 
 def _known(result: Result | None) -> str:

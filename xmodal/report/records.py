@@ -31,7 +31,7 @@ class GalleryItem:
         probability: of the predicted class, 0 to 1.
         sentence: what the text model read.
         kind: "right", "wrong", "unsure" for a narrow choice of either sort, or "unknown" without a truth.
-        wav: the sound that the picture is of; empty for an image.
+        original: the sound or video that the picture is of, encoded; empty for an image.
     """
 
     png: bytes
@@ -41,7 +41,7 @@ class GalleryItem:
     probability: float
     sentence: str
     kind: Kind
-    wav: bytes = b""
+    original: bytes = b""
 
 
 def gallery_items(
@@ -54,7 +54,7 @@ def gallery_items(
     png: Callable[[int], bytes],
     id: Callable[[int], str],
     sentence: Callable[[int], str],
-    wav: Callable[[int], bytes] = lambda index: b"",
+    original: Callable[[int], bytes] = lambda index: b"",
 ) -> tuple[GalleryItem, ...]:
     """Picks examples to show by `gallery_indices`.
 
@@ -64,7 +64,7 @@ def gallery_items(
         class_names: the C names.
         per_kind: the most examples of a kind.
         seed: chooses among the right and the wrong ones.
-        png, id, sentence, wav: the index of an example -> what `GalleryItem` has of it.
+        png, id, sentence, original: the index of an example -> what `GalleryItem` has of it.
     """
     return tuple(
         GalleryItem(
@@ -75,7 +75,7 @@ def gallery_items(
             probability=float(probabilities[index].max()),
             sentence=sentence(index),
             kind=kind,
-            wav=wav(index),
+            original=original(index),
         )
         for kind, indices in gallery_indices(probabilities, labels, per_kind, seed).items()
         for index in indices
@@ -189,6 +189,7 @@ class Run:
         tables, plots: what else there is to show, below the results.
         further_data: title -> what was read, of a run on several data sets.
         points: images and texts in one space, None for a run that has none.
+        noun: what is answered: "image", "sound" or "video".
     """
 
     experiment: str
@@ -209,6 +210,7 @@ class Run:
     plots: tuple[Plot, ...] = ()
     further_data: dict[str, DataReport] = field(default_factory=dict)
     points: Points | None = None
+    noun: str = "image"
 
     def __post_init__(self):
         if self.headline is not None and self.headline not in self.results:

@@ -7,7 +7,6 @@ import keras
 from xmodal.config.config import Config
 from xmodal.config.data import DocumentConfig
 from xmodal.config.image import AUGMENTATIONS
-from xmodal.config.sound import SOUND_AUGMENTATIONS
 from xmodal.core.errors import UserError
 from xmodal.core.files import cache_folder
 from xmodal.data.audit import DataReport
@@ -17,6 +16,7 @@ from xmodal.data.images import ImageData, ImageSplit, load_images, load_unlabell
 from xmodal.data.pairs import PairData, load_pairs
 from xmodal.data.sound_format import SoundFormat
 from xmodal.data.table_format import TableFormat
+from xmodal.data.video_format import VideoFormat
 from xmodal.models.image_backbones import image_backbone
 from xmodal.training.feature_cache import FeatureCache
 from xmodal.training.trainer import Trainer
@@ -32,43 +32,53 @@ def configured_images(config: Config) -> ImageData:
     """Reads, splits and audits the images that a configuration asks for, see `load_images`.
 
     Raises:
-        UserError: for sounds.
+        UserError: for sounds and videos.
     """
-    data = _loaded(config, SoundFormat())
-    if data.train.sound:
+    data = _loaded(config, SoundFormat(), VideoFormat())
+    if data.train.medium:
         raise UserError(
             f"`experiment={config.run.experiment}` takes images, and `dataset={config.data.dataset}` holds "
-            "sounds",
+            f"{data.train.medium.noun}s",
             "choose vgg_to_bert, or images",
         )
     return data
 
 
-def configured_images_or_sounds(config: Config) -> ImageData:
-    """Reads, splits and audits the images or sounds that a configuration asks for, see `load_images`.
+def configured_media(config: Config) -> ImageData:
+    """Reads, splits and audits the images, sounds or videos that a configuration asks for, see `load_images`.
 
     Raises:
-        UserError: for augmentations of the other, and of sounds for what is done with images alone.
+        UserError: for augmentations of another kind, and for what is done with images alone.
     """
-    sound = config.sound
-    data = _loaded(config, SoundFormat(sound.sound_rate, sound.sound_seconds, sound.max_seconds))
-    kind, known = ("sounds", SOUND_AUGMENTATIONS) if data.train.sound else ("images", AUGMENTATIONS)
+    sound, most = config.sound, config.data.max_pixels
+    sounds = SoundFormat(sound.sound_rate, sound.sound_seconds, sound.max_seconds)
+    data = _loaded(config, sounds, VideoFormat(config.video.frames, sound.max_seconds, most))
+    medium = data.train.medium
+    kind, known = (f"{medium.noun}s", medium.augmentations) if medium else ("images", AUGMENTATIONS)
     for name in config.image.augment:
         if name not in known:
             raise UserError(
                 f"the augmentation {name!r} is not one of {kind}, as `dataset={config.data.dataset}` has",
                 f"give `augment={','.join(known)}`, some of these, or `augment=`",
             )
-    for name, off in OF_IMAGES.items() if data.train.sound else ():
+    for name, off in _without(data).items():
         if config.value(name) != off:
             raise UserError(
-                f"`{name}={config.value(name)}` is for images, not for sounds as `dataset` has",
+                f"`{name}={config.value(name)}` is for images, not for {kind} as `dataset` has",
                 "leave it out",
             )
     return data
 
 
-def _loaded(config: Config, sound: SoundFormat) -> ImageData:
+def _without(data: ImageData) -> dict[str, object]:
+    """Returns the options that are not for some data, with the values that do nothing."""
+    if data.train.medium is None:
+        return {}
+    # Videos are decoded in Python, which other processes than the run's own do not have.
+    return OF_IMAGES | ({"data_service": ""} if data.train.medium.noun == "video" else {})
+
+
+def _loaded(config: Config, sound: SoundFormat, video: VideoFormat) -> ImageData:
     return load_images(
         config.data.dataset,
         config.splits,
@@ -78,6 +88,7 @@ def _loaded(config: Config, sound: SoundFormat) -> ImageData:
         bad_images=config.data.bad_images,
         max_pixels=config.data.max_pixels,
         sound=sound,
+        video=video,
     )
 
 

@@ -36,7 +36,7 @@ class ImageClassifier:
     Attributes:
         backbone: RGB images (B, H, W, 3) from 0 to 255 -> features (B, D).
         head: features (B, D) -> logits (B, C).
-        model: the two joined, and where it was asked for, `both_ways`; of sounds `over_windows`.
+        model: the two joined, and where it was asked for, `both_ways`; of sounds and videos `over_windows`.
         train_logits: computes logits (M, C) of the training images, of each view when the backbone was
             frozen, and otherwise of `MAX_TRAIN_LOGITS` of them at most.
         validation_logits: logits of the validation split.
@@ -154,8 +154,8 @@ def train_image_classifier(
 
 
 def _answering(model: keras.Model, data: ImageData, config: ImageConfig) -> keras.Model:
-    """Returns what answers with a trained model: for a long sound, it is asked about several pictures."""
-    if data.train.sound:
+    """Returns what answers with a trained model: of sounds and videos it is asked about several pictures."""
+    if data.train.medium:
         return over_windows(model)
     return both_ways(model) if config.mirror else model
 
@@ -256,8 +256,8 @@ def backbone_features(
     """
     size, side = 4 * trainer.config.batch_size, image_size(backbone)
     facts: dict[str, object] = {"image_size": side, "batch_size": size}
-    if split.sound:
-        facts["sound"] = asdict(split.sound)
+    if split.medium:
+        facts[split.medium.noun] = asdict(split.medium.format)
     if view:
         facts |= {"augment": list(config.augment), "seed": trainer.seed, "view": view}
     augment = config.augment if view else ()
@@ -347,7 +347,7 @@ def image_size(model: keras.Model) -> int:
 def evaluation_pixels(model: keras.Model, split: ImageSplit, training: TrainConfig) -> Batches:
     """Returns batches of a split's images (B, H, W, 3), of the model's size, to run the model over.
 
-    A model `over_windows` gets all windows of each sound (B, n, H, W, 3).
+    A model `over_windows` gets all pictures of each sound or video (B, n, H, W, 3).
     """
     windows = len(model.inputs[0].shape) == 5
     return pixels(split, image_size(model), 4 * training.batch_size, windows=windows)

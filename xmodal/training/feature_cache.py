@@ -25,6 +25,8 @@ from xmodal.data import (
     images,
     sound_augmentation,
     sounds,
+    video_batches,
+    videos,
     waves,
 )
 from xmodal.data.batches import Batches
@@ -38,7 +40,10 @@ from xmodal.training.strategy import workers
 SHARD_IMAGES = 4096
 KEY_FILE = "key.json"
 # The code that reads, decodes and augments images: with other code, features are computed anew.
-PIXELS = (images, image_sources, decoding, image_headers, augmentation, sounds, waves, sound_augmentation)
+PIXELS = (
+    *(images, image_sources, decoding, image_headers, augmentation),
+    *(sounds, waves, sound_augmentation, videos, video_batches),
+)
 
 
 @dataclass(frozen=True)

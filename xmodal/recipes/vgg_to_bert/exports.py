@@ -1,6 +1,6 @@
 """How the export of `vgg_to_bert` is checked and compressed."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -10,8 +10,11 @@ import tensorflow as tf
 from xmodal import report
 from xmodal.bridge.bridge import Bridge
 from xmodal.config.config import Config
-from xmodal.data.images import ImageData, ImageSplit
+from xmodal.data.gif_frames import problem_in_graph
+from xmodal.data.images import ImageData, ImageSplit, batches
+from xmodal.data.sound_format import SoundFormat
 from xmodal.data.target_map import TargetMap
+from xmodal.data.video_format import VideoFormat
 from xmodal.evaluation.calibrated_result import CalibratedResult
 from xmodal.evaluation.calibration import softmax
 from xmodal.evaluation.limits import AnswerLimits
@@ -21,6 +24,7 @@ from xmodal.export.portable import export_portable, save_image_inputs
 from xmodal.export.served_images import ServedImages
 from xmodal.export.served_sounds import ServedSounds
 from xmodal.export.served_speaker import SpeakerText
+from xmodal.export.served_videos import ServedVideos
 from xmodal.export.serving import unit_vectors
 from xmodal.export.verification import Question
 from xmodal.recipes.export import export_model
@@ -57,14 +61,13 @@ def export_served(
         data: the images.
         sentences: what the bridge says of them.
         speaker_text: what a speaker says beside that, None for nothing.
-        limits: what is promised of the answers to images; nothing is of sounds, which are many windows each.
+        limits: what is promised of the answers to images; nothing is of what has many pictures each.
     """
     answered = measured["both_texts" if speaker_text else "text"]
     temperature = measured["text"].temperature
     test, words = data.test, sentences.held_out.test
-    opened = None if test.sound else with_features(images.classifier, mirror=session.config.image.mirror)
-    kind = partial(ServedSounds, sound=test.sound) if test.sound else ServedImages
-    served = kind(
+    opened = None if test.medium else with_features(images.classifier, mirror=session.config.image.mirror)
+    served = _served_kind(test)(
         image_model=images.classifier.model,
         image_size=session.config.data.image_size,
         max_pixels=session.config.data.max_pixels,
@@ -82,18 +85,51 @@ def export_served(
     questions = export_questions(
         served.input_name, served.noun, test, words, logits, text, temperature, session.trainer
     )
+    if isinstance(served, ServedVideos):
+        questions.append(_question_of_frames(test, logits, session.config.data.image_size))
     facts = export_model(session, served, questions)
     if session.config.run.portable:
-        facts |= export_portable(
-            Path(str(facts["export"])),
-            images.classifier.model,
-            temperature=images.temperature,
-            names=bridge.class_names,
-            save_inputs=save_image_inputs(session.config.data.image_size, session.config.data.max_pixels),
-            inputs=[test.encoded(index) for index in range(min(CHECKED_IMAGES, len(test)))],
-            expected=softmax(images.logits.test[:CHECKED_IMAGES], images.temperature),
-        )
+        facts |= _portable(session.config, Path(str(facts["export"])), bridge, images, test)
     return facts
+
+
+def _portable(
+    config: Config, exported: Path, bridge: Bridge, images: TransferredImages, test: ImageSplit
+) -> dict[str, float | int | str]:
+    return export_portable(
+        exported,
+        images.classifier.model,
+        temperature=images.temperature,
+        names=bridge.class_names,
+        save_inputs=save_image_inputs(config.data.image_size, config.data.max_pixels),
+        inputs=[test.encoded(index) for index in range(min(CHECKED_IMAGES, len(test)))],
+        expected=softmax(images.logits.test[:CHECKED_IMAGES], images.temperature),
+    )
+
+
+def _served_kind(test: ImageSplit) -> Callable[..., ServedImages]:
+    """Returns what serves examples of a kind."""
+    if test.medium is None:
+        return ServedImages
+    if isinstance(test.medium.format, SoundFormat):
+        return partial(ServedSounds, sound=test.medium.format)
+    return partial(ServedVideos, video=test.medium.format)
+
+
+def _question_of_frames(test: ImageSplit, logits: np.ndarray, side: int) -> Question:
+    some = test.take(np.arange(len(test))[:CHECKED_IMAGES])
+    (batch,) = batches(some, image_size=side, batch_size=CHECKED_IMAGES, windows=True)
+    frames = [tf.io.serialize_tensor(several).numpy() for several in batch["image"]]
+    return Question({"frames": frames}, softmax(logits[:CHECKED_IMAGES]), "frames")
+
+
+def _asked_indices(test: ImageSplit) -> np.ndarray:
+    """Returns the positions of the first test images that an export decodes by itself."""
+    some = range(min(CHECKED_IMAGES, len(test)))
+    if test.medium is None or not isinstance(test.medium.format, VideoFormat):
+        return np.array(some)
+    video = test.medium.format
+    return np.array([index for index in some if not problem_in_graph(test.encoded(index), video)], int)
 
 
 def said_beside(
@@ -127,11 +163,13 @@ def export_questions(
 
     The texts are the first of the sentences (N, P) of these images.
     """
-    some = slice(CHECKED_IMAGES)
-    images = {input_name: [test.encoded(index) for index in range(len(test))[some]]}
-    words = sentences[some, 0]
+    some = _asked_indices(test)
+    images = {input_name: [test.encoded(index) for index in some]}
+    words = sentences[some if len(some) else slice(CHECKED_IMAGES), 0]
     text_inputs = {"text": [word.encode() for word in words]}
     of_words = text.logits(words, trainer) / temperature
+    if not len(some):
+        return [Question(text_inputs, softmax(of_words), "text")]
     vectors = unit_vectors(text.vectors(sentences[some].ravel(), trainer))
     vectors = tf.reshape(vectors, [len(words), -1, vectors.shape[-1]]).numpy()
     return [

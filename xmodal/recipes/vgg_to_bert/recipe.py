@@ -5,6 +5,7 @@ become sentences, and BERT answers the target question from the sentences alone.
 """
 
 from dataclasses import replace
+from functools import partial
 
 import keras
 
@@ -24,6 +25,7 @@ from xmodal.recipes.text_reading import checked_encoder
 from xmodal.recipes.transfer_worth import Worth, worth_plot
 from xmodal.recipes.vgg_to_bert.exports import export_served, said_beside, small_forms
 from xmodal.recipes.vgg_to_bert.limits import image_limits
+from xmodal.recipes.vgg_to_bert.media import in_words_of
 from xmodal.recipes.vgg_to_bert.questions import (
     BridgeSentences,
     TransferredImages,
@@ -39,11 +41,10 @@ from xmodal.recipes.vgg_to_bert.questions import (
     train_text_models,
     truth_of,
 )
-from xmodal.recipes.vgg_to_bert.sounds import of_sounds
 from xmodal.recipes.vgg_to_bert.speaker import spoken_images
 from xmodal.recipes.vgg_to_bert.tables import paired_comparisons, reported, worth_tables
 from xmodal.robustness.image_attack import attack_classifiers, require_library
-from xmodal.runs.inputs import build_backbone, configured_images_or_sounds
+from xmodal.runs.inputs import build_backbone, configured_media
 from xmodal.runs.session import Session, begin, finish, hand_over
 from xmodal.tasks.image_classifier import ImageClassifier
 from xmodal.tasks.text_classifier import TextClassifier
@@ -82,7 +83,7 @@ def run(config: Config, clock: Clock) -> report.Run:
     require_onnx(config.run)
     session = begin(config, clock)
     with clock.stage("data"):
-        data = configured_images_or_sounds(config)
+        data = configured_media(config)
         question = question_of(config, data)
         # A mistake in them is reported before anything is trained.
         others = extra_targets(config, data)
@@ -108,7 +109,7 @@ def run(config: Config, clock: Clock) -> report.Run:
     run = reported(session, data, question, truth, sentences, measured, text_models, images, spoken)
     limits = image_limits(session, data, question, images, measured, truth, spoken)
     run = limits.added_to(replace(run, facts=run.facts | legible))
-    in_words = of_sounds if data.test.sound else lambda run: run
+    in_words = partial(in_words_of, data.test.medium)
     text, beside = text_models["text"], said_beside(spoken, measured, truth)
     run = hand_over(
         session,

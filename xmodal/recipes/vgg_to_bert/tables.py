@@ -77,7 +77,7 @@ def reported(
             png=data.test.picture,
             id=lambda index: data.test.ids[index],
             sentence=sentence,
-            **({"wav": data.test.encoded} if data.test.sound else {}),
+            **({"original": data.test.encoded} if data.test.medium else {}),
         ),
         facts={
             **cost,

@@ -58,7 +58,8 @@ def write_tensorboard(run: Run, folder: Path, shown: Collection[tuple[str, int]]
         for kind in dict.fromkeys(item.kind for item in run.gallery):
             pictures = np.stack([figures.captioned(item) for item in run.gallery if item.kind == kind])
             tf.summary.image(f"pictures/{kind}", pictures, step=0, max_outputs=len(pictures))
-            _write_sounds(f"sounds/{kind}", [item for item in run.gallery if item.kind == kind and item.wav])
+            if run.noun == "sound":
+                _write_sounds(f"sounds/{kind}", [item for item in run.gallery if item.kind == kind])
         tf.summary.text("flags", _code_block(flags), step=0)
         tf.summary.text("results", _code_block(console_table(run, WIDEST)), step=0)
         graph = served_graph(Path(str(run.facts.get("export", ""))) / "saved_model.pb")
@@ -80,14 +81,12 @@ def write_tensorboard(run: Run, folder: Path, shown: Collection[tuple[str, int]]
 
 def _write_sounds(tag: str, items: Sequence[GalleryItem]) -> None:
     """Writes what TensorBoard's page of sounds plays: the beginning of each, with its name and answer."""
-    if not items:
-        return
     import tensorflow as tf
 
     from xmodal.data.sounds import CLIP_RATE, short_wav
 
     for number, item in enumerate(items, 1):
-        samples = tf.audio.decode_wav(short_wav(item.wav)).audio
+        samples = tf.audio.decode_wav(short_wav(item.original)).audio
         told = printable(f"{item.id}: {item.predicted}, {item.probability:.0%}")
         tf.summary.audio(f"{tag}/{number}", samples[None], CLIP_RATE, step=0, description=told)
 

@@ -1,0 +1,125 @@
+"""What an export of pictures, sounds or videos is asked, and what is wrong with what it cannot be."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from xmodal.core.saved_models import answering
+
+Outputs = Mapping[str, Any]
+# The input of what a model sees or hears -> what one of these is called.
+NOUNS = {"image_bytes": "picture", "audio_bytes": "sound", "video_bytes": "video"}
+
+
+@dataclass(frozen=True)
+class AskedMedium:
+    """How a model is asked of what it sees or hears.
+
+    Attributes:
+        noun: what one of these is called.
+        input_name: of the signatures that take them.
+        answer: encoded ones (B,) -> outputs; None of a model that takes texts alone.
+        problem: why an encoded one cannot be answered; "" when it can.
+        problem_beside: the same of one beside a text.
+        prepared: its bytes as the model takes them.
+        picture: the same -> an encoded picture, for people to look at.
+    """
+
+    noun: str
+    input_name: str
+    answer: Any
+    problem: Callable[[bytes], str]
+    problem_beside: Callable[[bytes], str]
+    prepared: Callable[[bytes], bytes] = bytes
+    picture: Callable[[bytes], bytes] = bytes
+
+
+def asked_medium(loaded: Any) -> AskedMedium:
+    """Returns what an export, as it was loaded, sees or hears."""
+    input_name = next((name for name in NOUNS if answering(loaded.signatures, name)), "image_bytes")
+    build = {"image_bytes": _pictures, "audio_bytes": _sounds, "video_bytes": _videos}[input_name]
+    return build(loaded, outputs_of(answering(loaded.signatures, input_name)))
+
+
+def outputs_of(signature: Any) -> Any:
+    """Returns what asks a signature for outputs of contents (B,), or of images and texts; None for none."""
+    if signature is None:
+        return None
+    # By name, an image comes before the text of a pair.
+    names = sorted(signature.structured_input_signature[1], key=lambda name: (name == "text", name))
+
+    def outputs(*contents: Sequence[bytes]) -> dict[str, np.ndarray]:
+        import tensorflow as tf
+
+        given = {name: tf.constant(part) for name, part in zip(names, contents, strict=True)}
+        return {key: value.numpy() for key, value in signature(**given).items()}
+
+    return outputs
+
+
+def _pictures(loaded: Any, answer: Any) -> AskedMedium:
+    # None for an export that does not tell.
+    max_pixels = int(loaded.max_pixels) if hasattr(loaded, "max_pixels") else None
+    problem = partial(_problem_of_picture, max_pixels=max_pixels)
+    return AskedMedium("picture", "image_bytes", answer, problem, problem)
+
+
+def _sounds(loaded: Any, answer: Any) -> AskedMedium:
+    from xmodal.data.sound_audit import problem_of_sound
+    from xmodal.data.sound_files import as_wav
+    from xmodal.data.sound_format import SoundFormat
+    from xmodal.data.sounds import picture_of_sound
+
+    seconds = float(loaded.max_seconds) if hasattr(loaded, "max_seconds") else 0.0
+    return AskedMedium(
+        noun="sound",
+        input_name="audio_bytes",
+        answer=answer,
+        problem=partial(problem_of_sound, max_seconds=seconds),
+        problem_beside=partial(problem_of_sound, max_seconds=seconds),
+        # FLAC and OGG are decoded here.
+        prepared=as_wav,
+        picture=lambda encoded: picture_of_sound(as_wav(encoded), SoundFormat()),
+    )
+
+
+def _videos(loaded: Any, _: Any) -> AskedMedium:
+    from xmodal.data.gif_frames import problem_in_graph
+    from xmodal.data.video_format import VideoFormat
+    from xmodal.data.videos import frames_of, problem_of_video, strip_of
+    from xmodal.data.windows import padded_frames
+
+    video = VideoFormat(int(loaded.frames), float(loaded.max_seconds), int(loaded.max_pixels))
+    ask, side = outputs_of(loaded.signatures["frames"]), int(loaded.image_side)
+
+    def answer(contents: Sequence[bytes]) -> Outputs:
+        # Whatever it is, it is decoded here, as it was for training.
+        return ask(padded_frames([frames_of(content, video) for content in contents], side))
+
+    def problem_beside(encoded: bytes) -> str:
+        problem = problem_of_video(encoded, video) or problem_in_graph(encoded, video)
+        return problem and f"beside a text: {problem}"
+
+    return AskedMedium(
+        noun="video",
+        input_name="video_bytes",
+        answer=answer,
+        problem=partial(problem_of_video, video=video),
+        problem_beside=problem_beside,
+        picture=partial(strip_of, video=video),
+    )
+
+
+def _problem_of_picture(encoded: bytes, max_pixels: int | None) -> str:
+    import tensorflow as tf
+
+    from xmodal.data.decoding import MAX_PIXELS, decoded_pixels, why_not_decoded
+
+    try:
+        decoded_pixels(encoded, max_pixels or MAX_PIXELS)
+    except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError) as error:
+        return why_not_decoded(encoded, error)
+    return ""
