@@ -415,6 +415,50 @@ def tables(data):
 
 
 @target(3)
+def tables_with_types(data):
+    """Parquet, Arrow, Excel and JSON, whole ones of odd cells or damaged ones."""
+    from xmodal.data.table_format import TableFormat
+    from xmodal.data.tables import read_tables
+
+    kind = data.draw(st.sampled_from(("parquet", "arrow", "xlsx", "json")))
+    cells = st.tuples(odd.names.filter(_is_utf8), odd.names.filter(_is_utf8))
+    content = _typed_table(kind, [("wheat prices", "trade"), *data.draw(st.lists(cells, max_size=3))])
+    if data.draw(st.integers(0, 3)):
+        content = data.draw(odd.damaged(content))
+    Path(f"table.{kind}").write_bytes(content)
+    refused(lambda: read_tables(kind, Path(f"table.{kind}"), TableFormat()), OSError)
+
+
+def _is_utf8(text: str) -> bool:
+    return not any("\ud800" <= letter <= "\udfff" for letter in text)
+
+
+def _typed_table(kind: str, rows: Sequence[tuple[str, str]]) -> bytes:
+    import pyarrow
+    from openpyxl import Workbook
+    from openpyxl.utils.exceptions import IllegalCharacterError
+    from pyarrow import parquet
+
+    written = io.BytesIO()
+    table = pyarrow.table({"text": [text for text, _ in rows], "label": [label for _, label in rows]})
+    if kind == "parquet":
+        parquet.write_table(table, written)
+    elif kind == "arrow":
+        with pyarrow.ipc.new_stream(written, table.schema) as writer:
+            writer.write_table(table)
+    elif kind == "json":
+        written.write(odd.json_text(table.to_pylist()))
+    else:
+        book = Workbook()
+        for row in (("text", "label"), *rows):
+            # Excel has no such letters.
+            with contextlib.suppress(IllegalCharacterError):
+                book.active.append(row)
+        book.save(written)
+    return written.getvalue()
+
+
+@target(3)
 def target_maps(data):
     from xmodal.data.target_map import read_target_map
 
@@ -426,6 +470,15 @@ def target_maps(data):
         content = data.draw(odd.damaged(content))
     Path("map.csv").write_bytes(content)
     refused(lambda: read_target_map(Path("map.csv"), ("cat", "oak")))
+
+
+@target(2)
+def answers_that_are_typed(data):
+    from xmodal.data.target_map import typed_answers
+
+    words = ",".join(data.draw(st.lists(odd.names, max_size=4)))
+    found = refused(lambda: typed_answers(words))
+    assert found is None or len(found.texts) > 1
 
 
 @target(2)
@@ -515,16 +568,84 @@ def names_in_reports(data):
 
 @target(4, tensorflow=True)
 def pictures(data):
-    import tensorflow as tf
+    from PIL import Image
 
     from xmodal.data.audit import scan
     from xmodal.data.decoding import decode
 
     pixels = np.random.default_rng(0).integers(0, 255, (9, 7, 3)).astype(np.uint8)
-    encode = data.draw(st.sampled_from((tf.io.encode_png, tf.io.encode_jpeg)))
-    content = data.draw(odd.damaged(encode(pixels).numpy()))
+    written = io.BytesIO()
+    Image.fromarray(pixels).save(written, data.draw(st.sampled_from(("PNG", "JPEG", "GIF", "BMP", "WEBP"))))
+    content = data.draw(odd.damaged(written.getvalue()))
     (found,) = scan([content], lambda encoded: decode(encoded, 8))
     assert found.digest or found.problem
+
+
+@target(3, tensorflow=True)
+def sounds(data):
+    """What is told to be whole has a spectrogram."""
+    from tiny_sounds import FLOAT, PCM, tone, wav
+
+    from xmodal.data.sound_audit import look_at_sound
+    from xmodal.data.sound_files import as_wav
+    from xmodal.data.sound_format import SoundFormat
+    from xmodal.data.sounds import spectrograms
+
+    samples = tone(440, 0.1) + tone(100, 0.1, loudness=0.2)
+    bits, codec = data.draw(st.sampled_from(((8, PCM), (16, PCM), (24, PCM), (32, FLOAT))))
+    content = wav(samples, 8000, bits, codec, extensible=data.draw(st.booleans()))
+    if data.draw(st.booleans()):
+        content = _packed_sound(samples, data.draw(st.sampled_from(("FLAC", "OGG"))))
+    content = data.draw(odd.damaged(content))
+    found = look_at_sound(content, 2.0)
+    assert bool(found.digest) != bool(found.problem)
+    if found.digest:
+        assert np.isfinite(spectrograms(as_wav(content), 32, SoundFormat(), 2.0)).all()
+
+
+def _packed_sound(samples: np.ndarray, kind: str) -> bytes:
+    import soundfile
+
+    written = io.BytesIO()
+    soundfile.write(written, samples, 8000, format=kind)
+    return written.getvalue()
+
+
+@target(2, tensorflow=True)
+def records_of_pictures(data):
+    """TFRecord files."""
+    import tensorflow as tf
+
+    from xmodal.data.image_records import read_image_records
+
+    feature = {
+        "image": tf.train.Feature(bytes_list=tf.train.BytesList(value=[b"a picture"])),
+        "label": tf.train.Feature(int64_list=tf.train.Int64List(value=[1])),
+    }
+    record = tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString()
+    # Also records whose own sums fit.
+    inside = data.draw(st.just(record) | odd.damaged(record))
+    with tf.io.TFRecordWriter("whole.tfrecord") as writer:
+        for content in (record, inside):
+            writer.write(content)
+    content = Path("whole.tfrecord").read_bytes()
+    Path("some.tfrecord").write_bytes(data.draw(st.just(content) | odd.damaged(content)))
+    refused(lambda: read_image_records("tfrecord", Path("some.tfrecord")))
+
+
+@target(2, tensorflow=True)
+def kept_features(data):
+    """A shard of the cache is as it was written, or is computed anew."""
+    from xmodal.training import feature_cache
+
+    entry = emptied("entry")
+    shard = np.arange(20, dtype=np.float32).reshape(4, 5)
+    feature_cache._write_shard(entry, 0, shard)
+    _damage(data, entry)
+    found = feature_cache._stored(entry, 0)
+    assert found is None or (found[np.arange(4)] == shard).all()
+    # It is written where the damaged one may still be.
+    refused(lambda: feature_cache._write_shard(entry, 0, shard))
 
 
 @target(2, tensorflow=True)

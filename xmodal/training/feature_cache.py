@@ -17,6 +17,7 @@ import tensorflow as tf
 
 from xmodal.core.console import log
 from xmodal.core.files import atomic_write, folder_bytes, folder_lock, os_errors_as_user_errors, write_json
+from xmodal.core.reading import open_regular
 from xmodal.data import (
     augmentation,
     decoding,
@@ -201,7 +202,7 @@ def _read_shard(entry: Path, number: int, reads: bool, strategy) -> np.ndarray |
 def _stored(entry: Path, number: int) -> NpyRows | None:
     for path in entry.glob(f"{number:05d}.*.npy"):
         # Another run may be making room.
-        with suppress(OSError), path.open("rb") as file:
+        with suppress(OSError), open_regular(path) as file:
             if hashlib.file_digest(file, "sha256").hexdigest() == path.name.split(".")[1]:
                 return NpyRows(file)
             path.unlink(missing_ok=True)
