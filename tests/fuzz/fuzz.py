@@ -165,15 +165,6 @@ def parts(cases: int, target: str | None, *, tensorflow: bool) -> list[dict[str,
     return [part for part in kinds if part]
 
 
-def _write_record(path: Path, told: dict) -> None:
-    from xmodal import report
-    from xmodal.core.files import write_json
-
-    told["flags"] = ["--experiment=fuzz", f"--cases={told['cases']}", f"--seed={told.pop('seed')}"]
-    told |= {"hardware": report.hardware(), "versions": report.versions(), "commit": report.commit()}
-    write_json(path, {**told, "wall_seconds": told.pop("wall_seconds")}, report.RECORD)
-
-
 def main(arguments: Sequence[str]) -> int:
     """Runs the command line. Returns 0 when everything held."""
     parser = argparse.ArgumentParser(
@@ -204,9 +195,14 @@ def main(arguments: Sequence[str]) -> int:
     cases, held = (sum(getattr(count, what) for count in counts.values()) for what in ("cases", "held"))
     print(f"{held:,} of {cases:,} held, in {time.perf_counter() - started:.0f} s")
     if options.record:
-        figures = {name: vars(count) for name, count in counts.items()}
-        told = {"bench": "fuzz", "seed": options.seed, "cases": cases, "held": held, "targets": figures}
-        _write_record(options.record, {**told, "wall_seconds": round(time.perf_counter() - started, 1)})
+        from counts import write_counts
+
+        told = {
+            "cases": cases,
+            "held": held,
+            "targets": {name: vars(count) for name, count in counts.items()},
+        }
+        write_counts(options.record, "fuzz", options.seed, time.perf_counter() - started, told)
     return int(held < cases)
 
 

@@ -28,6 +28,7 @@ from xmodal.data.table_format import (
 )
 from xmodal.data.table_rows import Row, as_asked, json_row, line_in, named_columns, object_row
 from xmodal.data.typed_tables import TYPED_TABLES, typed_rows
+from xmodal.data.unpacked import limited
 
 # No document is longer; what is, is a file of another kind, and it would fill the memory.
 MAX_BYTES = 16 * 2**20
@@ -180,11 +181,15 @@ def _opens(path: Path) -> Callable[..., IO]:
 
 
 def _bounded_lines(path: Path, file: IO[str]) -> Iterator[str]:
-    """Yields lines without ever holding one that is too long for a document."""
-    while line := file.readline(MAX_BYTES):
-        if len(line) == MAX_BYTES:
-            raise _too_long(path)
-        yield line
+    """Yields lines without ever holding one that is too long; those of a packed file are in proportion."""
+
+    def lines() -> Iterator[str]:
+        while line := file.readline(MAX_BYTES):
+            if len(line) == MAX_BYTES:
+                raise _too_long(path)
+            yield line
+
+    return limited(lines(), path, len) if path.suffix == ".gz" else lines()
 
 
 def _heading_line(lines: Iterator[str]) -> tuple[int, str]:

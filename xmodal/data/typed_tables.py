@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,11 @@ from typing import Any
 from xmodal.core.errors import UserError
 from xmodal.core.formatting import truncate
 from xmodal.core.reading import read_regular
+from xmodal.data.unpacked import limited, most_bytes, out_of_proportion
 
 MAX_BYTES = 2**30
+# Of a packed table.
+ROWS_AT_ONCE = 256
 # What a file of a kind is called in messages.
 NAMES = {"json": "JSON", "parquet": "Parquet", "arrow": "Arrow", "xlsx": "Excel"}
 
@@ -29,11 +33,13 @@ def typed_rows(kind: str, path: Path, encoding: str = "utf-8") -> ArrayShards:
         encoding: of JSON.
 
     Raises:
-        UserError: when it is not such a table, and for Excel without the package openpyxl.
+        UserError: when it is not such a table, unpacks to more than it may; for Excel also without
+            the package openpyxl.
         UnicodeDecodeError: when JSON is not in its encoding.
     """
+    rows = TYPED_TABLES[kind](path, encoding)
     try:
-        yield from TYPED_TABLES[kind](path, encoding)
+        yield from rows if kind == "json" else limited(rows, path, _bytes_of)
     except (UserError, UnicodeError, PermissionError):
         raise
     # What the libraries say of damaged files may be anything.
@@ -49,11 +55,23 @@ def columns_of(kind: str, path: Path) -> list[str]:
     return list(next(typed_rows(kind, path), {}))
 
 
+def _bytes_of(row: Mapping[str, Any]) -> int:
+    """Returns what a row takes in memory, about: what its texts, its bytes and those of its parts do."""
+    return sum(_bytes_of(cell) if isinstance(cell, Mapping) else _length(cell) for cell in row.values())
+
+
+def _length(cell: Any) -> int:
+    return len(cell) if isinstance(cell, str | bytes | list) else 8
+
+
 def _json_rows(path: Path, encoding: str) -> ArrayShards:
     content = read_regular(path, MAX_BYTES)
     if path.suffix == ".gz":
+        most = min(MAX_BYTES, most_bytes(path))
         with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
-            content = file.read(MAX_BYTES)
+            content = file.read(most + 1)
+        if len(content) > most:
+            raise out_of_proportion(path)
     rows = json.loads(content.decode(encoding))
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise UserError(
@@ -67,7 +85,7 @@ def _parquet_rows(path: Path, encoding: str) -> ArrayShards:
 
     with parquet.ParquetFile(path) as file:
         names = _class_names(file.schema_arrow.metadata)
-        for batch in file.iter_batches():
+        for batch in file.iter_batches(ROWS_AT_ONCE):
             yield from (_with_names(row, names) for row in batch.to_pylist())
 
 
@@ -83,7 +101,9 @@ def _arrow_rows(path: Path, encoding: str) -> ArrayShards:
             names = _class_names(reader.schema.metadata)
             batches = reader if stream else map(reader.get_batch, range(reader.num_record_batches))
             for batch in batches:
-                yield from (_with_names(row, names) for row in batch.to_pylist())
+                for start in range(0, batch.num_rows, ROWS_AT_ONCE):
+                    some = batch.slice(start, ROWS_AT_ONCE).to_pylist()
+                    yield from (_with_names(row, names) for row in some)
 
 
 def _class_names(metadata: Mapping[bytes, bytes] | None) -> dict[str, list[str]]:
@@ -106,6 +126,10 @@ def _excel_rows(path: Path, encoding: str) -> ArrayShards:
             f"{str(path)!r} needs the package openpyxl ({error})",
             "pip install -c constraints.txt -e '.[excel]', or save it as CSV in UTF-8",
         ) from error
+    # The library reads all texts at once.
+    with zipfile.ZipFile(path) as archive:
+        if sum(part.file_size for part in archive.infolist()) > most_bytes(path):
+            raise out_of_proportion(path)
     book = load_workbook(path, read_only=True, data_only=True)
     try:
         rows = book.worksheets[0].iter_rows(values_only=True)
