@@ -380,7 +380,7 @@ def test_write_leaves_whole_files(run, tmp_path):
     assert lines[4]["stage"] == 'text "head"'
     transfer = json.loads((tmp_path / "run" / "transfer.json").read_text())
     assert transfer["max_abs_difference"] == 0.0
-    assert transfer["parameters"] == {"copied": 1792, "grown": 590080, "left": 0}
+    assert transfer["parameters"] == {"copied": 1792, "resized": 0, "grown": 590080, "left": 0}
     assert [layer["action"] for layer in transfer["layers"]] == ["copied", "grown"]
     assert transfer["layers"][1]["sha256"] == "cd" * 32
     # Those that are answered rightly come first, as they were read.

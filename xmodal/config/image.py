@@ -37,10 +37,12 @@ class ImageConfig(Group):
         ".weights.h5 file, or none.",
     )
     growth: Literal["identity", "random"] = option(
-        "identity", "Initial weights of layers that are new in the target.", choices=("identity", "random")
+        "identity", "Weights of layers that are new in the target, or wider.", choices=("identity", "random")
     )
     grow: tuple[str, ...] = option(
-        ("*",), "Patterns of the target layers that may be new; * allows all that the base does not have."
+        ("*",),
+        "Patterns of the target layers that may be new or of another width; "
+        "* allows all that the base does not have.",
     )
     drop: tuple[str, ...] = option((), "Patterns of the base layers that the target does not have.")
     trainable: str = option(

@@ -309,8 +309,8 @@ def _transfer(report: TransferReport) -> str:
 def _difference(report: TransferReport) -> str:
     counts = [
         f"{plural(sum(layer.action == action for layer in report.layers), 'layer')} {action} "
-        f"({report.parameters(action):,} parameters)"
-        for action in ("copied", "grown", "left")
+        f"({parameters:,} parameters)"
+        for action, parameters in report.totals().items()
         if any(layer.action == action for layer in report.layers)
     ]
     summary = ", ".join(counts) + ". "

@@ -80,8 +80,7 @@ def transfer_table(report: TransferReport) -> dict[str, Any]:
     """Returns the content of transfer.json: the report, and its parameters added up by action."""
     table = asdict(report)
     layers = table.pop("layers")
-    totals = {action: report.parameters(action) for action in ("copied", "grown", "left")}
-    return _json({**table, "parameters": totals, "layers": layers})
+    return _json({**table, "parameters": report.totals(), "layers": layers})
 
 
 def _result_lines(run: Run, width: int) -> list[str]:

@@ -11,6 +11,7 @@ from xmodal.core.errors import UserError
 from xmodal.kernels.layers import all_layers, arguments_with, calls
 from xmodal.transfer.ranges import ACTIVATIONS, ANY, activation_name, producing_calls, value_range
 from xmodal.transfer.roles import owner
+from xmodal.transfer.transformers import branchless_weights, is_encoder
 
 Growth = Literal["identity", "random"]
 # Activations that leave as it is what lies in their own range.
@@ -174,12 +175,14 @@ def identity_weights(path: str, layer: keras.Layer, model: keras.Model) -> list[
 
     Args:
         path: what the layer is called.
-        layer: a convolution or a dense layer, as wide as what it takes.
+        layer: a convolution or a dense layer, as wide as what it takes, or a transformer layer.
         model: what it is part of, for what comes before it may hold values that its activation cuts off.
 
     Raises:
         UserError: for a layer that cannot do so.
     """
+    if is_encoder(layer):
+        return branchless_weights(layer)
     shapes = weight_shapes(layer)
     kernel_shape = shapes[0]
     function = getattr(layer, "activation", keras.activations.linear)

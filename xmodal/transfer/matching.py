@@ -39,6 +39,7 @@ class Plan:
     Attributes:
         targets: the target's layers that hold something, by their paths.
         pairs: target path -> the layer whose weights it gets.
+        resized: target path -> the same layer of another width, whose weights it gets wider or narrower.
         grown, left: target paths that were declared as new, or as to be left alone.
         dropped: source paths without a place.
         leave, drop: the patterns.
@@ -46,6 +47,7 @@ class Plan:
 
     targets: Mapping[str, keras.Layer | OwnWeights]
     pairs: Mapping[str, Match]
+    resized: Mapping[str, Match]
     grown: tuple[str, ...]
     left: tuple[str, ...]
     dropped: tuple[str, ...]
@@ -61,8 +63,13 @@ def matched(
     leave: str | Sequence[str],
     drop: str | Sequence[str],
     rename: Mapping[str, str],
+    resize: bool = False,
 ) -> Plan:
     """Finds the layers of two models that are the same; see `transfer_weights` for the arguments.
+
+    Args:
+        source, target, grow, leave, drop, rename: as there.
+        resize: whether layers of another width, where `grow` names them, get the weights of their source.
 
     Raises:
         UserError: for layers neither matched nor declared, patterns of none, models that are not built.
@@ -73,24 +80,30 @@ def matched(
     _require_names(source, drop=drop, rename=tuple(rename.values()))
     sources, targets = weighted_layers(source), weighted_layers(target)
     left = tuple(path for path in targets if declared(path, leave))
-    pairs = _pairs(source, target, rename)
-    pairs = {path: match for path, match in pairs.items() if path not in left}
-    grown = tuple(path for path in targets if path not in (*pairs, *left) and declared(path, grow))
-    used = {match.path for match in pairs.values()}
+    found = {path: match for path, match in _matches(source, target, rename).items() if path not in left}
+    pairs = {path: match for path, match in found.items() if _alike(match.layer, targets[path])}
+    resized = {
+        path: Match(match.path, match.layer, "another width")
+        for path, match in found.items()
+        if resize and path not in pairs and declared(path, grow) and _resizable(match.layer, targets[path])
+    }
+    with_weights = (*pairs, *resized, *left)
+    grown = tuple(path for path in targets if path not in with_weights and declared(path, grow))
+    used = {match.path for match in (*pairs.values(), *resized.values())}
     dropped = tuple(path for path in sources if path not in used)
     _require_all(
         source,
         target,
-        missing={path: layer for path, layer in targets.items() if path not in (*pairs, *grown, *left)},
+        missing={path: targets[path] for path in targets if path not in (*with_weights, *grown)},
         undeclared={path: sources[path] for path in dropped if not declared(path, drop)},
     )
     _require_adapted(source, pairs, targets)
     # Unless all of the target is to stay as it is.
-    if sources and not pairs and len(left) < len(targets):
+    if sources and not pairs and not resized and len(left) < len(targets):
         raise UserError(
             f"no layer of {source.name!r} is one of {target.name!r} too", "choose networks of one family"
         )
-    return Plan(targets, pairs, grown, left, dropped, leave, drop)
+    return Plan(targets, pairs, resized, grown, left, dropped, leave, drop)
 
 
 def declared(path: str, patterns: Sequence[str]) -> bool:
@@ -131,18 +144,25 @@ def _near(pattern: str, paths: Sequence[str]) -> str:
     return f"it has {first_few(paths, MAX_LAYERS) or 'no layers'}"
 
 
-def _pairs(source: keras.Model, target: keras.Model, rename: Mapping[str, str]) -> dict[str, Match]:
+def _matches(source: keras.Model, target: keras.Model, rename: Mapping[str, str]) -> dict[str, Match]:
+    """Finds the layer of the source that each one of the target is, whatever the shapes of their weights."""
     sources, targets = weighted_layers(source), weighted_layers(target)
     by_role = {role: path for path, role in roles(source).items()}
     role_of = roles(target)
-    pairs = {}
-    for path, layer in targets.items():
+    matches = {}
+    for path in targets:
         origin = rename.get(path) or by_role.get(role_of[path], "")
-        candidate = sources.get(origin)
-        if candidate is not None and _alike(candidate, layer):
+        if origin in sources:
             same = "same name and shapes" if path == origin else "same place and shapes"
-            pairs[path] = Match(origin, candidate, "renamed" if path in rename else same)
-    return pairs
+            matches[path] = Match(origin, sources[origin], "renamed" if path in rename else same)
+    return matches
+
+
+def _resizable(one: keras.Layer | OwnWeights, other: keras.Layer | OwnWeights) -> bool:
+    """Tells whether two layers are alike but for the sizes of their weights."""
+    return type(one) is type(other) and [len(shape) for shape in weight_shapes(one)] == [
+        len(shape) for shape in weight_shapes(other)
+    ]
 
 
 def _alike(one: keras.Layer | OwnWeights, other: keras.Layer | OwnWeights) -> bool:

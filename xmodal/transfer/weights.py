@@ -13,9 +13,13 @@ from xmodal.core.errors import UserError, nearest
 from xmodal.core.formatting import first_few, truncate
 from xmodal.transfer.growth import Growth, grown_weights
 from xmodal.transfer.matching import MAX_LAYERS, Plan, declared, matched
+from xmodal.transfer.resizing import resized_weights
 from xmodal.transfer.settings import different_settings, unpaired_steps
 from xmodal.transfer.state import give_state, layer_state
+from xmodal.transfer.transformers import move_norms
 
+# What may become of a layer.
+Action = Literal["copied", "resized", "grown", "left"]
 # Of what Keras says of a layer or a probe.
 MAX_LETTERS = 200
 
@@ -27,7 +31,8 @@ class LayerTransfer:
     Attributes:
         target: path of the layer in the target, nested models separated by "/".
         source: path of the layer its weights came from, None when none did.
-        action: "copied", "grown" (new in the target, by `rule`) or "left" (declared as not transferred).
+        action: "copied", "resized" (made wider or narrower), "grown" (new in the target, by `rule`) or "left"
+            (declared as not transferred).
         rule: how the weights were found.
         parameters: the number of scalars in the layer.
         sha256: digest over the layer's weights, and its vocabulary or bins, after the transfer.
@@ -35,7 +40,7 @@ class LayerTransfer:
 
     target: str
     source: str | None
-    action: Literal["copied", "grown", "left"]
+    action: Action
     rule: str
     parameters: int
     sha256: str
@@ -51,7 +56,8 @@ class TransferReport:
         layers: one entry for each target layer with weights, in the target's order.
         unmatched_source: source layers with no place in the target, all of them declared in `drop`.
         max_abs_difference: largest absolute difference between the outputs of both models on the
-            probe batch after the transfer, None without a probe.
+            probe batch after the transfer, None without a probe; of outputs of another width, between
+            channels that stand for each other.
         different_settings: layers without weights, such as a Rescaling, that are in one of the models alone,
             and copied ones of other settings: outputs may differ for these, whatever the weights are.
 
@@ -76,6 +82,10 @@ class TransferReport:
         """Returns the number of parameters in the layers of one action."""
         return sum(layer.parameters for layer in self.layers if layer.action == action)
 
+    def totals(self) -> dict[str, int]:
+        """Returns action -> the number of parameters in its layers."""
+        return {action: self.parameters(action) for action in get_args(Action)}
+
     def names(self, action: str) -> list[str]:
         """Returns the target layers of one action."""
         return [layer.target for layer in self.layers if layer.action == action]
@@ -86,6 +96,8 @@ class TransferReport:
             f"{self.source_model} -> {self.target_model}: {len(self.names('copied'))} layers copied "
             f"({self.parameters('copied'):,} parameters), {len(self.names('grown'))} grown by {self.growth}"
         )
+        if self.names("resized"):
+            summary += f", {len(self.names('resized'))} of another width"
         if self.unmatched_source:
             summary += f", no place for {first_few(self.unmatched_source, MAX_LAYERS)}"
         if self.different_settings:
@@ -108,56 +120,72 @@ def transfer_weights(
 ) -> TransferReport:
     """Copies the weights of `source` into `target`, matching layers by name and weight shapes.
 
-    Layers that Keras named by its global counter, such as "conv2d_17", match by their order among those of
-    their type; and names that begin with their model's own name match by what follows it.
+    Layers that Keras named by its global counter, "conv2d_17", match by their order among those of a type;
+    names that begin with their model's own by what follows it. Statistics, vocabularies and bins that layers
+    were adapted to are copied too. Nothing is changed when an error is raised.
 
-    Identity growth sets a new convolution to the kernel that passes its input on, so that the grown
-    network computes what the source did (Net2DeeperNet: Chen, Goodfellow and Shlens 2016,
-    arXiv:1511.05641, section 2.3), and the end of a new residual branch to zero (Goyal et al. 2017,
-    arXiv:1706.02677, section 5.1). Statistics, vocabularies and bins that layers were adapted to are
-    copied as weights are. Nothing is changed when an error is raised.
+    Identity growth sets a new convolution to the kernel that passes its input on (Net2DeeperNet: Chen et al.
+    2016, arXiv:1511.05641, section 2.3), and the end of a new residual branch, in a transformer layer too, to
+    zero (Goyal et al. 2017, arXiv:1706.02677, section 5.1). Layers become wider by repeated channels
+    (Net2WiderNet, section 2.2), or narrower by keeping the largest norms: this alone changes results.
 
     Args:
-        source: any built Keras model.
-        target: any built Keras model.
-        growth: "identity" sets grown layers to pass their input on, "random" leaves them as initialised.
-        grow: patterns (`*`, `?`) of target layers that are new and may be grown; one of them may be a plain
-            string. That of a nested model stands for all layers in it.
+        source, target: built Keras models.
+        growth: "identity" keeps what the network computes, "random" leaves layers as initialised.
+        grow: pattern or patterns (`*`, `?`) of target layers that are new or of another width. That of a
+            nested model stands for all layers in it.
         leave: patterns of target layers that keep their weights, such as a head.
         drop: patterns of source layers that need no place in the target.
         rename: target layer path -> source layer path, where the two names differ.
-        probe: a batch of inputs (B, ...) on which the outputs of both models are compared afterwards.
+        probe: a batch of inputs (B, ...) on which the outputs of both are compared afterwards.
 
     Returns:
         A `TransferReport`.
 
     Raises:
-        UserError: when a layer of either side is unmatched and not declared, or a pattern matches nothing;
-            when a new layer cannot be an identity, a model is not built, or the probe does not fit both.
+        UserError: for layers unmatched and not declared, a pattern that matches nothing, a layer that cannot
+            be an identity or of another width, a model that is not built, a probe that does not fit both.
 
     Example:
         >>> base = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, name="shared")])
         >>> target = keras.Sequential(
         ...     [keras.Input((4,)), keras.layers.Dense(3, name="shared"), keras.layers.Dense(3, name="new")]
         ... )
-        >>> report = transfer_weights(base, target, grow=["new"], probe=np.ones((2, 4), "float32"))
-        >>> report.max_abs_difference
+        >>> transfer_weights(base, target, grow="new", probe=np.ones((2, 4), "float32")).max_abs_difference
         0.0
     """
     if growth not in get_args(Growth):
         raise UserError(f"`growth={growth}` is not known", nearest(str(growth), get_args(Growth)))
-    plan = matched(source, target, grow=grow, leave=leave, drop=drop, rename=rename or {})
-    new = {path: plan.targets[path] for path in plan.grown}
-    kernels = grown_weights(target, new) if growth == "identity" else {}
-    with _undone_on_errors(plan, kernels):
-        _copy(plan, kernels)
-        difference = None if probe is None else _probed(source, target, probe)
+    identity = growth == "identity"
+    plan = matched(source, target, grow=grow, leave=leave, drop=drop, rename=rename or {}, resize=identity)
+    new = {path: plan.targets[path] for path in plan.grown if identity}
+    resized, places = _resized(target, plan) if plan.resized else ({}, None)
+    made = grown_weights(target, new) | resized
+    with _undone_on_errors(plan, made):
+        _copy(plan, made)
+        moved = move_norms(target, new)
+        difference = None if probe is None else _probed(source, target, probe, places)
     _forget_functions(target)
-    return _report(source, target, plan, growth, difference)
+    return _report(source, target, plan, growth, difference, moved)
 
 
-def output_difference(first: keras.Model, second: keras.Model, inputs: np.ndarray) -> float:
+def _resized(
+    target: keras.Model, plan: Plan
+) -> tuple[dict[str, list[np.ndarray]], Sequence[np.ndarray] | None]:
+    sources = {path: match.layer for path, match in {**plan.pairs, **plan.resized}.items()}
+    return resized_weights(target, sources, tuple(plan.resized), plan.grown)
+
+
+def output_difference(
+    first: keras.Model, second: keras.Model, inputs: np.ndarray, places: Sequence[np.ndarray] | None = None
+) -> float:
     """Returns the largest absolute difference between the outputs of two models on one batch (B, ...).
+
+    Args:
+        first, second: the models.
+        inputs: the batch.
+        places: for each output (B, ..., C), the C channels of the first model that are compared with those of
+            the second one; all of them in their order without.
 
     Raises:
         ValueError: when their outputs are not of the same shapes.
@@ -166,6 +194,11 @@ def output_difference(first: keras.Model, second: keras.Model, inputs: np.ndarra
         [np.asarray(keras.ops.convert_to_numpy(part), np.float64) for part in keras.tree.flatten(made)]
         for made in (model(inputs, training=False) for model in (first, second))
     ]
+    if places is not None:
+        outputs[0] = [
+            np.take(part, place, axis=-1) if part.ndim > 1 else part
+            for part, place in zip(outputs[0], places, strict=True)
+        ]
     shapes = [[part.shape for part in parts] for parts in outputs]
     if shapes[0] != shapes[1]:
         raise ValueError(f"outputs of shapes {shapes[0]} and {shapes[1]}")
@@ -197,9 +230,11 @@ def _copy(plan: Plan, kernels: Mapping[str, list[np.ndarray]]) -> None:
         plan.targets[path].set_weights(weights)
 
 
-def _probed(source: keras.Model, target: keras.Model, probe: np.ndarray) -> float:
+def _probed(
+    source: keras.Model, target: keras.Model, probe: np.ndarray, places: Sequence[np.ndarray] | None
+) -> float:
     try:
-        return output_difference(source, target, probe)
+        return output_difference(source, target, probe, places)
     except Exception as error:
         raise UserError(
             f"the outputs of {source.name!r} and {target.name!r} cannot be compared on the probe "
@@ -222,13 +257,18 @@ def _forget_functions(model: keras.Model) -> None:
 
 
 def _report(
-    source: keras.Model, target: keras.Model, plan: Plan, growth: Growth, difference: float | None
+    source: keras.Model,
+    target: keras.Model,
+    plan: Plan,
+    growth: Growth,
+    difference: float | None,
+    moved: Mapping[str, str],
 ) -> TransferReport:
     return TransferReport(
         source_model=source.name,
         target_model=target.name,
         growth=growth,
-        layers=tuple(_entry(path, plan, growth) for path in plan.targets),
+        layers=tuple(_entry(path, plan, growth, moved) for path in plan.targets),
         unmatched_source=plan.dropped,
         max_abs_difference=difference,
         different_settings=_different_settings(source, target, plan),
@@ -250,13 +290,15 @@ def _different_settings(source: keras.Model, target: keras.Model, plan: Plan) ->
     return (*copied, *further)
 
 
-def _entry(path: str, plan: Plan, growth: str) -> LayerTransfer:
+def _entry(path: str, plan: Plan, growth: str, moved: Mapping[str, str]) -> LayerTransfer:
     layer = plan.targets[path]
     parameters = sum(int(np.prod(weight.shape)) for weight in layer.weights)
     digest = layer_state(layer).sha256()
-    if path in plan.pairs:
-        match = plan.pairs[path]
-        return LayerTransfer(path, match.path, "copied", match.rule, parameters, digest)
+    match = plan.pairs.get(path) or plan.resized.get(path)
+    if match is not None:
+        action: Action = "copied" if path in plan.pairs else "resized"
+        rule = match.rule + (f"; its scale is in {moved[path]}" if path in moved else "")
+        return LayerTransfer(path, match.path, action, rule, parameters, digest)
     if path in plan.grown:
         return LayerTransfer(path, None, "grown", growth, parameters, digest)
     return LayerTransfer(path, None, "left", "declared", parameters, digest)

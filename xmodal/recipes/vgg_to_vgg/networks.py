@@ -145,14 +145,14 @@ def require_match(config: Config, trainer: Trainer) -> None:
     for network in (base, target):
         set_trainable(network, image.trainable)
     there = transfer_weights(base, target, growth=image.growth, grow=image.grow, drop=image.drop)
-    if there.names("grown"):
-        transfer_weights(target, base, growth=image.growth, grow=image.drop, drop=image.grow)
     if base.output.shape != target.output.shape:
         raise UserError(
             f"`features={','.join(image.features)}` are {base.output.shape[-1]} numbers in {image.base} and "
             f"{target.output.shape[-1]} in {image.target}, so that the head cannot move",
             "name layers that have the same width in both",
         )
+    if there.names("grown"):
+        transfer_weights(target, base, growth=image.growth, grow=image.drop, drop=image.grow)
 
 
 def with_new_head(session: Session, data: ImageData, name: str, architecture: str, weights: str) -> Network:
