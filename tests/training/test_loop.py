@@ -366,3 +366,37 @@ def test_keras_metrics_are_those_of_the_whole_validation_data(examples, one_devi
         top_2 = np.average((order == labels[:, None]).any(axis=1), weights=weights)
         assert history.epochs[-1]["val_top_2"] == pytest.approx(top_2, abs=1e-6)
         assert history.epochs[-1]["val_entropy"] == pytest.approx(history.epochs[-1]["val_loss"], abs=1e-6)
+
+
+def reaching(one_device, examples, until, epochs=12, **options):
+    return fitted(
+        one_device,
+        examples,
+        epochs=epochs,
+        validation=array_batches(*examples, batch_size=8),
+        patience=20,
+        config=TrainConfig(until=until),
+        **options,
+    )
+
+
+def test_a_training_stops_at_the_accuracy_that_it_is_to_reach(one_device, examples):
+    _, all_of_it = reaching(one_device, examples, 0.0)
+    accuracies = [entry["val_accuracy"] for entry in (all_of_it.start, *all_of_it.epochs)]
+    until = (accuracies[0] + max(accuracies)) / 2
+    first = next(index for index, accuracy in enumerate(accuracies) if accuracy >= until)
+    assert first < len(all_of_it.epochs)
+    model, history = reaching(one_device, examples, until)
+    assert (len(history.epochs), history.reached, all_of_it.reached) == (first, True, False)
+    assert history.best == history.epochs[-1]
+    # The weights are those that reached it, though others had a lower loss before.
+    answers = np.asarray(model(examples[0])).argmax(axis=1)
+    assert np.mean(answers == examples[1]) == pytest.approx(history.best["val_accuracy"])
+    assert history.best["val_accuracy"] >= until
+
+
+def test_what_is_good_enough_at_its_start_is_not_trained(one_device, examples):
+    model, history = reaching(one_device, examples, 0.01)
+    assert (history.epochs, history.reached, history.best) == ((), True, history.start)
+    for kept, first in zip(model.get_weights(), build(one_device).get_weights(), strict=True):
+        assert (kept == first).all()

@@ -48,6 +48,7 @@ CONDITIONS = (
         lambda config: config.text.text_head == "finetune" or config.run.experiment != "vgg_to_bert",
         "--text_head=finetune",
     ),
+    Condition("until", lambda config: config.splits.validation_fraction > 0, "--validation_fraction"),
     Condition("scratch_learning_rates", lambda config: config.train.baseline, "--baseline"),
     Condition(
         "per_class",

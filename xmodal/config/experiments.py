@@ -35,7 +35,7 @@ RUN = (
 )
 TRAINING = (
     "optimizer schedule warmup weight_decay clip_norm accumulate ema precision jit steps_per_call "
-    "data_service profile_steps"
+    "data_service profile_steps until"
 )
 SPLITS = (
     "class_names validation_fraction test_fraction keep_leaks merge_names min_per_class limit train_examples "

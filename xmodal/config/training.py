@@ -67,6 +67,12 @@ class TrainConfig(Group):
         64, "Global batch size of images, and of pairs of images and texts.", least=1, most=MAX_IN_BATCH
     )
     patience: int = option(5, "Epochs without a better validation loss before training stops early.", least=1)
+    until: float = option(
+        0.0,
+        "Validation accuracy at which a training stops, with the weights that reached it; 0 for none.",
+        least=0,
+        most=1,
+    )
     dropout: float = option(
         0.3, "Dropout rate in the image head, in fusion and in a shared space.", least=0, most=0.9
     )

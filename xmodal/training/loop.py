@@ -65,12 +65,12 @@ class Training:
         checkpoints: where the state is saved. What is found there is gone on with, to the same end as if it
             had not been interrupted; a finished training is not run again. SIGTERM and Ctrl-C wait for the
             step's end and save.
-        config: its clip_norm, accumulate, steps_per_call, data_service, profile_steps and jit are for here:
+        config: its clip_norm, accumulate, steps_per_call, data_service, profile_steps, jit, until are read:
             the norm that the gradient of the whole global batch is clipped to (0: none); parts in which a
             device passes its share of a batch through, which changes memory and no result but batch
             normalisation and dropout; steps that TensorFlow takes without coming back to Python, between
             which no callback is called and nothing is saved; who reads the batches; which steps are traced,
-            and where to; XLA.
+            and where to; XLA; the validation accuracy at which no further epoch follows.
         adversary: inputs, labels -> inputs that mislead the model as it is; a step then minimises the mean
             of the losses on both (adversarial training: Goodfellow et al. 2015, arXiv:1412.6572, section 6).
         report_accuracy: the outputs are logits of classes. Otherwise the history has no accuracy.
@@ -119,7 +119,7 @@ def fit(model: keras.Model, train: Callable[[int], tf.data.Dataset | Batches], *
     checkpoint = training.checkpoints.stage(stage) if training.checkpoints else None
     state, finished = (newest(checkpoint, strategy) if checkpoint else None) or (None, False)
     if state and finished:
-        return History(stage, *take_result(state, model, strategy, stage))
+        return History(stage, *take_result(state, model, strategy, stage), training.config.until)
     run = _prepared(training, checkpoint, state)
     seconds = _train(run)
     progress = run.progress
@@ -132,7 +132,7 @@ def fit(model: keras.Model, train: Callable[[int], tf.data.Dataset | Batches], *
     if checkpoint:
         checkpoint.finish(result_state(progress, model, stage))
     epochs = _reported_epochs(progress, training.epochs, seconds)
-    return History(stage, epochs, progress.start, progress.diverged)
+    return History(stage, epochs, progress.start, progress.diverged, training.config.until)
 
 
 @dataclass(frozen=True)
@@ -305,7 +305,7 @@ def _begin(run: _Run, interrupted: Callable[[], bool]) -> bool:
         return False
     logs = run.validated(interrupted)
     if logs is not None:
-        run.progress.begin_with(logs, model)
+        run.progress.begin_with(logs, model, training.config.until)
     return logs is None
 
 
@@ -324,7 +324,7 @@ def _end_epoch(run: _Run, interrupted: Callable[[], bool]) -> bool:
                 return True
             logs |= validation_logs
         run.listeners.on_epoch_end(progress.epoch, logs)
-        progress.end_epoch(logs, model, training.patience)
+        progress.end_epoch(logs, model, training.patience, training.config.until)
     if not progress.diverged:
         _tell(training, progress.history[-1])
     run.save_if_due(epoch_ended=True)

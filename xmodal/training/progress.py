@@ -4,7 +4,7 @@ import io
 import json
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -72,16 +72,19 @@ class Progress:
         loss, hits, weight, *_ = self.sums.numpy()
         return {"loss": float(loss / weight), "accuracy": float(hits / weight)}
 
-    def begin_with(self, logs: dict[str, float], model: keras.Model) -> None:
+    def begin_with(self, logs: dict[str, float], model: keras.Model, until: float) -> None:
         """Takes the weights that the training begins with for the best so far."""
         self.start = logs
         if math.isfinite(logs["val_loss"]):
             self.best, self.best_weights = logs["val_loss"], model.get_weights()
+            self.stopped = is_reached(until, logs)
 
-    def end_epoch(self, logs: dict[str, float], model: keras.Model, patience: int | None) -> None:
+    def end_epoch(
+        self, logs: dict[str, float], model: keras.Model, patience: int | None, until: float
+    ) -> None:
         """Enters an epoch into the history, remembers the best weights, and goes on to the next one.
 
-        After an epoch with numbers that are not finite none follows.
+        None follows after an epoch with numbers that are not finite, or one that reached what it was to.
         """
         self.tick()
         self.diverged = not all(map(math.isfinite, logs.values()))
@@ -96,10 +99,17 @@ class Progress:
             else:
                 self.wait += 1
             self.stopped = self.wait >= patience
+        if is_reached(until, logs):
+            self.best_weights, self.stopped = model.get_weights(), True
         self.stopped |= bool(model.stop_training)
         self.epoch, self.step = self.epoch + 1, 0
         self.seconds, self.waiting, self.sums = 0.0, 0.0, tf.zeros(SUMS)
         self.begin()
+
+
+def is_reached(until: float, logs: Mapping[str, float]) -> bool:
+    """Tells whether validation gave the accuracy at which a training is to stop; 0 for none."""
+    return bool(until) and logs.get("val_accuracy", 0.0) >= until
 
 
 def progress_state(progress: Progress, model, optimizer, stage: str, size: tuple[int, int]) -> State:
@@ -224,6 +234,7 @@ class History:
             input; not with several steps a call), loss, accuracy, val_loss and val_accuracy.
         start: val_loss and val_accuracy before the first step, where weights were chosen on validation.
         diverged: it ended with an epoch whose numbers were not finite, and which is not among the epochs.
+        until: the validation accuracy at which it was to stop, 0 for none.
 
     In a rehearsal it is as long as that of the run, and its seconds are those that the run would take.
     """
@@ -232,12 +243,19 @@ class History:
     epochs: tuple[dict[str, float], ...]
     start: dict[str, float] = field(default_factory=dict)
     diverged: bool = False
+    until: float = 0.0
 
     @property
     def best(self) -> dict[str, float]:
         """val_loss and val_accuracy of the weights that were kept, where they were chosen on validation."""
         started = [self.start] if self.start and math.isfinite(self.start["val_loss"]) else []
-        return min([*started, *self.epochs], key=lambda entry: entry["val_loss"])
+        entries = [*started, *self.epochs]
+        return entries[-1] if self.reached else min(entries, key=lambda entry: entry["val_loss"])
+
+    @property
+    def reached(self) -> bool:
+        """Whether it stopped because its validation accuracy was high enough."""
+        return is_reached(self.until, [self.start, *self.epochs][-1])
 
     @property
     def seconds(self) -> float:

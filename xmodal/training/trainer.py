@@ -115,7 +115,7 @@ class Trainer:
             data = train(epoch) if callable(train) else train
             return labelled_batches(data, size, shuffle_seed=(self.seed, epoch))
 
-        return loop.fit(
+        history = loop.fit(
             model,
             examples,
             loss=losses.train,
@@ -134,6 +134,10 @@ class Trainer:
             adversary=adversary,
             on_epoch=self.on_epoch,
         )
+        if name and history.reached:
+            accuracy = f"{history.best['val_accuracy']:.1%}"
+            self.log(f"{name}: stopped at a validation accuracy of {accuracy}, until={self.config.until:g}")
+        return history
 
     def predict(
         self,
