@@ -94,6 +94,7 @@ def test_a_grown_network_computes_what_its_source_did(source, target, probe):
     report = transfer_weights(source, target, grow="*", probe=probe)
     assert report.max_abs_difference < 1e-5
     assert report.names("resized") or report.names("grown")
+    assert report.different_settings == ()
 
 
 def test_channels_that_stand_for_one_learn_different_things():

@@ -91,6 +91,7 @@ def unpaired_steps(
     *,
     ignored: tuple[Callable[[str], bool], Callable[[str], bool]],
     grown: bool,
+    resized: bool = False,
 ) -> list[str]:
     """Tells which steps without weights are in one of the models alone, such as a Rescaling.
 
@@ -98,6 +99,7 @@ def unpaired_steps(
         source, target: the models.
         ignored: which paths of each are not looked at.
         grown: whether the target has new layers: further steps may belong to these, but those that scale.
+        resized: whether layers are of another width, and with them the shapes that tensors are brought into.
     """
     ours, theirs = (
         [step for step in _steps(model) if not skip(step.path)]
@@ -105,6 +107,8 @@ def unpaired_steps(
     )
     _drop_pairs(ours, theirs, lambda one, other: one.kind == other.kind)
     _drop_pairs(ours, theirs, _same_function)
+    if resized:
+        _drop_pairs(ours, theirs, lambda one, other: _type(one) == _type(other) == "Reshape")
     further = [step for step in theirs if step.scales or not grown]
     return [
         f"{step.path} of {model.name} ({truncate(step.kind, MAX_LETTERS)})"
@@ -143,9 +147,13 @@ def _drop_pairs(ours: list[Step], theirs: list[Step], same: Callable[[Step, Step
             theirs.remove(like)
 
 
+def _type(step: Step) -> str:
+    return step.kind.split(", ")[0]
+
+
 def _same_function(one: Step, other: Step) -> bool:
     """Tells whether two steps of one type give the same: the preparations for VGG16 and VGG19 do."""
-    if one.call is None or other.call is None or one.kind.split(", ")[0] != other.kind.split(", ")[0]:
+    if one.call is None or other.call is None or _type(one) != _type(other):
         return False
     with suppress(Exception):
         pairs = zip(_tried(one.call), _tried(other.call), strict=True)

@@ -286,6 +286,7 @@ def _different_settings(source: keras.Model, target: keras.Model, plan: Plan) ->
         target,
         ignored=(lambda path: declared(path, plan.drop), lambda path: declared(path, plan.leave)),
         grown=bool(plan.grown),
+        resized=bool(plan.resized),
     )
     return (*copied, *further)
 
