@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
-from kills import killed_runs
+from kills import killed, run_job
 from tiny_bert import save_tiny_bert
 
 PROGRAM = Path(__file__).parents[1] / "helpers" / "resumable.py"
@@ -141,5 +141,5 @@ def test_a_run_killed_at_twenty_random_points_measures_the_same_bits(tmp_path):
         *(f"--text_encoder={tmp_path / 'bert'}", "--sequence_length=16", "--text_examples=4"),
         *("--head_epochs=3", "--epochs=2", "--text_epochs=3", "--batch_size=8", "--checkpoint_steps=1"),
     ]
-    ended, same = killed_runs(flags, 20, tmp_path / "runs")
-    assert 0 < same == ended
+    count = killed(run_job(flags, exports=False), 20, tmp_path / "runs")
+    assert (count.kills, count.same) == (20, count.ended)
