@@ -10,14 +10,14 @@ from xmodal.config.config import Config
 from xmodal.core import versions
 from xmodal.core.clock import Clock
 from xmodal.core.console import log, log_error
-from xmodal.core.errors import UserError, WorkerLost, system_errors, with_flags
+from xmodal.core.errors import START_AGAIN, UserError, WorkerLost, system_errors, with_flags
 from xmodal.core.signals import Terminated, sigterm_raised
 from xmodal.core.tensorflow_start import start_tensorflow
 from xmodal.runs import dry_run
 from xmodal.runs.folder import CHECKPOINTS, lock_run_folder
 from xmodal.training import cluster
 
-DONE, USER_ERROR, START_AGAIN, INTERRUPTED, TERMINATED = 0, 2, 75, 130, 143
+DONE, USER_ERROR, INTERRUPTED, TERMINATED = 0, 2, 130, 143
 GOES_ON = "the same command goes on from the last checkpoint"
 
 
@@ -80,7 +80,10 @@ def _run(settings: Config) -> None:
 def _recipe(settings: Config, clock: Clock) -> None:
     with clock.stage("start"):
         recipe = importlib.import_module(f"xmodal.recipes.{settings.run.experiment}")
-    recipe.run(settings, clock)
+    from xmodal.training.strategy import lost_workers_noticed
+
+    with lost_workers_noticed(cluster.current_worker(settings.run.strategy)):
+        recipe.run(settings, clock)
 
 
 if __name__ == "__main__":

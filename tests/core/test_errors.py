@@ -74,6 +74,14 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(jailed):
             "no temporary file can be written",
         ),
         (
+            MemoryError("Unable to allocate 2.00 TiB for an array"),
+            r"there is not enough memory \(Unable to allocate 2.00 TiB for an array\); end other programs",
+        ),
+        (
+            RuntimeError("OOM when allocating tensor with shape[9,9] and type float on /CPU:0"),
+            r"there is not enough memory \(OOM when allocating tensor with shape\[9,9\]",
+        ),
+        (
             OSError(errno.ELOOP, "", "a"),
             r"'a' cannot be read \(Too many levels of symbolic links\); give another",
         ),

@@ -598,3 +598,32 @@ def test_an_exception_frees_the_folder(tmp_path):
     with pytest.raises(ValueError, match="stop"), folder_lock(tmp_path, wait=False):
         raise ValueError("stop")
     assert python(HOLD, tmp_path, input="\n").stdout == "ready\n"
+
+
+def test_a_folder_that_is_removed_while_it_is_written_in_is_told(tmp_path):
+    place = tmp_path / "runs" / "new"
+    told = rf"^'{re.escape(str(place))}' cannot be written: its folder was removed meanwhile; leave"
+    with pytest.raises(UserError, match=told), atomic_folder(place):
+        shutil.rmtree(tmp_path / "runs")
+    with pytest.raises(UserError, match=told), atomic_write(place):
+        shutil.rmtree(tmp_path / "runs")
+    assert list(tmp_path.iterdir()) == []
+    # What is missing elsewhere is none of its business.
+    with pytest.raises(FileNotFoundError), atomic_folder(place):
+        (tmp_path / "missing").read_text()
+
+
+def test_a_user_without_a_home_is_told_what_to_set(tmp_path, monkeypatch):
+    """As those of containers are, who have a number and no name."""
+    script = "from xmodal.core.files import cache_folder; print(cache_folder())"
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.delenv("XMODAL_HOME", raising=False)
+    nameless = python(f"import os; os.setuid(54321); {script}")
+    if "not permitted" in nameless.stderr:
+        pytest.skip("needs the rights of root")
+    assert nameless.stderr.splitlines()[-1].endswith(
+        "there is no folder for what is fetched (Could not determine home directory.); "
+        "set XMODAL_HOME to one, or HOME"
+    )
+    monkeypatch.setenv("XMODAL_HOME", str(tmp_path))
+    assert python(f"import os; os.setuid(54321); {script}").stdout == f"{tmp_path}\n"

@@ -45,9 +45,9 @@ def test_a_stream_whose_length_was_not_known_is_read_to_its_end(declared):
     assert len(samples) == len(SAMPLES)
 
 
-def with_nan():
+def with_one(value):
     samples = SAMPLES.copy()
-    samples[7] = np.nan
+    samples[7] = value
     return wav(samples, bits=32, codec=FLOAT)
 
 
@@ -65,7 +65,9 @@ def with_nan():
         (wav(SAMPLES, bits=16, codec=2), "WAV of codec 2 with 16 bits, which is not read: convert it to PCM"),
         (wav([0.5]), "too short: 1 sample"),
         (wav(np.zeros(0), declared=0), "too short: 0 samples"),
-        (with_nan(), "has samples that are not numbers"),
+        (with_one(np.nan), "has samples that are not numbers, or far beyond full scale"),
+        (with_one(-np.inf), "has samples that are not numbers, or far beyond full scale"),
+        (with_one(1e20), "has samples that are not numbers, or far beyond full scale"),
         (wav(np.zeros(8000 * 61), bits=8), "too long: 61 seconds"),
     ],
 )

@@ -5,6 +5,7 @@ A target is a function of hypothesis' `data`; it draws a case, and raises what d
 
 import contextlib
 import csv
+import functools
 import io
 import json
 import os
@@ -422,7 +423,7 @@ def tables_with_types(data):
 
     kind = data.draw(st.sampled_from(("parquet", "arrow", "xlsx", "json")))
     cells = st.tuples(odd.names.filter(_is_utf8), odd.names.filter(_is_utf8))
-    content = _typed_table(kind, [("wheat prices", "trade"), *data.draw(st.lists(cells, max_size=3))])
+    content = _typed_table(kind, (("wheat prices", "trade"), *data.draw(st.lists(cells, max_size=3))))
     if data.draw(st.integers(0, 3)):
         content = data.draw(odd.damaged(content))
     Path(f"table.{kind}").write_bytes(content)
@@ -433,7 +434,9 @@ def _is_utf8(text: str) -> bool:
     return not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
-def _typed_table(kind: str, rows: Sequence[tuple[str, str]]) -> bytes:
+# Excel's files hold the time: of a case that is tried again there has to be the same one.
+@functools.cache
+def _typed_table(kind: str, rows: tuple[tuple[str, str], ...]) -> bytes:
     import pyarrow
     from openpyxl import Workbook
     from openpyxl.utils.exceptions import IllegalCharacterError

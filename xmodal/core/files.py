@@ -116,6 +116,15 @@ def os_errors_as_user_errors(path: Path) -> Iterator[None]:
                 f"{str(path)!r} cannot be made: a file stands in its way",
                 "move the file or choose another folder",
             ) from error
+        # What is written stands beside the path, or in it.
+        if (
+            error.errno == errno.ENOENT
+            and path.absolute().parent in Path(error.filename or "").absolute().parents
+        ):
+            raise UserError(
+                f"{str(path)!r} cannot be written: its folder was removed meanwhile",
+                "leave the folder where it is, and give the same command again",
+            ) from error
         raise
 
 
@@ -393,5 +402,16 @@ def _umask() -> int:
 
 
 def cache_folder() -> Path:
-    """Returns the folder of fetched assets: XMODAL_HOME, by default ~/.cache/xmodal."""
-    return Path(os.environ.get("XMODAL_HOME") or Path.home() / ".cache" / "xmodal")
+    """Returns the folder of fetched assets: XMODAL_HOME, by default ~/.cache/xmodal.
+
+    Raises:
+        UserError: when neither is known, as of a user of a container who has no name.
+    """
+    if os.environ.get("XMODAL_HOME"):
+        return path_of(os.environ["XMODAL_HOME"])
+    try:
+        return Path.home() / ".cache" / "xmodal"
+    except RuntimeError as error:
+        raise UserError(
+            f"there is no folder for what is fetched ({error})", "set XMODAL_HOME to one, or HOME"
+        ) from error

@@ -16,6 +16,8 @@ MAX_CHUNKS = 100
 PCM, FLOAT, EXTENSIBLE = 1, 3, 0xFFFE
 # What is decoded at most, and at least: of a tenth of that, a spectrum says nothing.
 MAX_SECONDS, MIN_SECONDS = 60.0, 0.02
+# Times full scale; what is read as a float may be anything.
+LOUDEST = 1e12
 # What a program writes that does not know yet how long a sound will be.
 OPEN_SIZES = (0, 2**32 - 1)
 # Zero crossings of the sinc on either side, and the share of the band that it lets through.
@@ -30,7 +32,7 @@ CODEC = "a WAV of a codec or a number of bits that is not read"
 CUT = "truncated WAV"
 LONG = "too long"
 SHORT = "too short"
-NOT_FINITE = "has samples that are not numbers"
+NOT_FINITE = "has samples that are not numbers, or far beyond full scale"
 PROBLEMS = (NOT_WAV, NO_FORMAT, CODEC, CUT, LONG, SHORT, NOT_FINITE)
 
 
@@ -79,7 +81,8 @@ def _decoded(encoded: tf.Tensor, max_seconds: tf.Tensor) -> tuple[tf.Tensor, tf.
     decoders = [_reader(data, read) for read in READERS]
     samples = tf.switch_case(tf.cast(tf.maximum(kind, 0), tf.int32), decoders)
     samples = tf.reduce_mean(tf.reshape(samples, [frames, channels]), axis=1)
-    return _require(samples, tf.reduce_all(tf.math.is_finite(samples)), NOT_FINITE), rate
+    # Neither of NaN nor of infinity; of more than that the power is infinite.
+    return _require(samples, tf.reduce_all(tf.abs(samples) < LOUDEST), NOT_FINITE), rate
 
 
 def _require(value: tf.Tensor, condition: tf.Tensor, problem: str, *numbers: tf.Tensor) -> tf.Tensor:

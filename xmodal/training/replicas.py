@@ -211,22 +211,22 @@ def sum_over_workers(array: np.ndarray, strategy: tf.distribute.Strategy) -> np.
 
         return strategy.reduce(tf.distribute.ReduceOp.SUM, strategy.run(replica, (own,)), axis=None)
 
-    return summed(tf.constant(array)).numpy()
+    with lost_workers_noticed(strategy):
+        return summed(tf.constant(array)).numpy()
 
 
 def bytes_from_chief(text: bytes, strategy: tf.distribute.Strategy) -> bytes:
     """Returns the chief's bytes, in every process; what the others give does not count."""
     if workers(strategy).workers == 1:
         return text
-    with lost_workers_noticed(strategy):
-        size = int(from_chief(np.array([len(text)], np.int64), strategy)[0])
-        if size == 0:
-            # TensorFlow crashes when it reduces an empty array across processes.
-            return b""
-        words = np.zeros(-(-size // 4), np.int32)
-        given = np.frombuffer(text, np.uint8)[:size]
-        words.view(np.uint8)[: len(given)] = given
-        return from_chief(words, strategy).tobytes()[:size]
+    size = int(from_chief(np.array([len(text)], np.int64), strategy)[0])
+    if size == 0:
+        # TensorFlow crashes when it reduces an empty array across processes.
+        return b""
+    words = np.zeros(-(-size // 4), np.int32)
+    given = np.frombuffer(text, np.uint8)[:size]
+    words.view(np.uint8)[: len(given)] = given
+    return from_chief(words, strategy).tobytes()[:size]
 
 
 def moving_statistics(model: keras.Model) -> list[keras.Variable]:

@@ -1,6 +1,8 @@
 """tf.distribute strategies from a word, and what they run on."""
 
 import os
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -8,6 +10,7 @@ from functools import cache
 import keras
 import tensorflow as tf
 
+from xmodal.core.console import log_error
 from xmodal.core.errors import UserError, WorkerLost
 from xmodal.training import cluster
 
@@ -78,8 +81,8 @@ def require_scope(model: keras.Model, strategy: tf.distribute.Strategy) -> None:
 
 
 @contextmanager
-def lost_workers_noticed(strategy: tf.distribute.Strategy) -> Iterator[None]:
-    """Turns the errors of operations across processes into a `WorkerLost`.
+def lost_workers_noticed(among: tf.distribute.Strategy | cluster.Worker) -> Iterator[None]:
+    """Turns the errors of operations across processes into a `WorkerLost`; with a single process, nothing.
 
     TensorFlow raises them in every other process within about ten seconds of one's death: its
     coordination service misses the heartbeat, or the connection breaks.
@@ -87,7 +90,7 @@ def lost_workers_noticed(strategy: tf.distribute.Strategy) -> Iterator[None]:
     try:
         yield
     except LOST as error:
-        if workers(strategy).workers == 1:
+        if (among if isinstance(among, cluster.Worker) else workers(among)).workers == 1:
             raise
         message = " ".join(error.message.split())
         raise WorkerLost(f"another process of the job was lost ({message[:200]})") from error
@@ -125,11 +128,31 @@ def _multi_worker() -> tf.distribute.Strategy:
     jobs = resolver.cluster_spec().as_dict()
     cluster.wait_for_hosts([host for job in ("chief", "worker") for host in jobs.get(job, ())], this)
     try:
-        return tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver)
+        with _ended_after(cluster.MAX_SECONDS):
+            return tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver)
     except RuntimeError as error:
         raise UserError(
             f"`strategy=multi_worker` could not start ({error})", "make it first in a new process"
         ) from error
+
+
+@contextmanager
+def _ended_after(seconds: float) -> Iterator[None]:
+    """Lets the system end this process when the block takes longer (SIGALRM): nothing in Python can.
+
+    One of the processes that were there may have died since, and TensorFlow waits for an hour.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    log_error(f"all processes of the job are there; this one is ended if they do not meet in {seconds:.0f} s")
+    before = signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def _tpu() -> tf.distribute.Strategy:
