@@ -615,10 +615,10 @@ def test_a_folder_that_is_removed_while_it_is_written_in_is_told(tmp_path):
 
 def test_a_user_without_a_home_is_told_what_to_set(tmp_path, monkeypatch):
     """As those of containers are, who have a number and no name."""
-    script = "from xmodal.core.files import cache_folder; print(cache_folder())"
+    script = "import os; from xmodal.core.files import cache_folder; os.setuid(54321); print(cache_folder())"
     monkeypatch.delenv("HOME", raising=False)
     monkeypatch.delenv("XMODAL_HOME", raising=False)
-    nameless = python(f"import os; os.setuid(54321); {script}")
+    nameless = python(script)
     if "not permitted" in nameless.stderr:
         pytest.skip("needs the rights of root")
     assert nameless.stderr.splitlines()[-1].endswith(
@@ -626,4 +626,4 @@ def test_a_user_without_a_home_is_told_what_to_set(tmp_path, monkeypatch):
         "set XMODAL_HOME to one, or HOME"
     )
     monkeypatch.setenv("XMODAL_HOME", str(tmp_path))
-    assert python(f"import os; os.setuid(54321); {script}").stdout == f"{tmp_path}\n"
+    assert python(script).stdout == f"{tmp_path}\n"

@@ -195,7 +195,11 @@ def _imported() -> None:
     from xmodal.config.experiments import EXPERIMENTS
     from xmodal.core.tensorflow_start import start_tensorflow
 
+    # A process that is forked has no threads, and would wait for what they hold: pyarrow has one of these.
+    os.environ["JE_ARROW_MALLOC_CONF"] = "background_thread:false"
     start_tensorflow()
+    threads = os.listdir("/proc/self/task")
+    assert len(threads) == 1, f"TensorFlow has started {len(threads)} threads"
     for name in EXPERIMENTS:
         importlib.import_module(f"xmodal.recipes.{name}")
 
