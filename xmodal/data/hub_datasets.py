@@ -9,8 +9,9 @@ from xmodal.assets.download import SilentBar, megabytes
 from xmodal.assets.fetch import short_reason
 from xmodal.core.console import log_error
 from xmodal.core.errors import UserError, nearest
-from xmodal.core.files import atomic_folder, folder_lock
+from xmodal.core.files import atomic_folder
 from xmodal.core.formatting import first_few
+from xmodal.core.locks import folder_lock
 from xmodal.data.split_names import split_of
 
 # The branch of each data set to which the hub converts it: CONFIGURATION/SPLIT/0000.parquet and so on.

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from xmodal.core.console import log
 from xmodal.core.errors import UserError
-from xmodal.core.files import folder_lock, os_errors_as_user_errors, remove_unfinished, write_json, write_text
+from xmodal.core.files import os_errors_as_user_errors, remove_unfinished, write_json, write_text
 from xmodal.core.formatting import first_few
+from xmodal.core.locks import folder_lock
 from xmodal.core.records import read_record
 
 CHECKPOINTS = "checkpoints"

@@ -16,7 +16,8 @@ import numpy as np
 import tensorflow as tf
 
 from xmodal.core.console import log
-from xmodal.core.files import atomic_write, folder_bytes, folder_lock, os_errors_as_user_errors, write_json
+from xmodal.core.files import atomic_write, folder_bytes, os_errors_as_user_errors, write_json
+from xmodal.core.locks import folder_lock
 from xmodal.core.reading import open_regular
 from xmodal.data import (
     augmentation,
