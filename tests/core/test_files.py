@@ -603,7 +603,7 @@ def test_an_exception_frees_the_folder(tmp_path):
 
 def test_a_folder_that_is_removed_while_it_is_written_in_is_told(tmp_path):
     place = tmp_path / "runs" / "new"
-    told = rf"^'{re.escape(str(place))}' cannot be written: its folder was removed meanwhile; leave"
+    told = rf"^'{re.escape(str(place))}' cannot be written: its folder is gone, or cannot be made; choose"
     with pytest.raises(UserError, match=told), atomic_folder(place):
         shutil.rmtree(tmp_path / "runs")
     with pytest.raises(UserError, match=told), atomic_write(place):

@@ -115,14 +115,10 @@ def os_errors_as_user_errors(path: Path) -> Iterator[None]:
                 f"{str(path)!r} cannot be made: a file stands in its way",
                 "move the file or choose another folder",
             ) from error
-        # What is written stands beside the path, or in it.
-        if (
-            error.errno == errno.ENOENT
-            and path.absolute().parent in Path(error.filename or "").absolute().parents
-        ):
+        if error.errno == errno.ENOENT and not path.absolute().parent.is_dir():
             raise UserError(
-                f"{str(path)!r} cannot be written: its folder was removed meanwhile",
-                "leave the folder where it is, and give the same command again",
+                f"{str(path)!r} cannot be written: its folder is gone, or cannot be made",
+                "choose a folder that stays, or give the same command again",
             ) from error
         raise
 
