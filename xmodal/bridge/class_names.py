@@ -160,6 +160,9 @@ def _begins_with_vowel_sound(word: str) -> bool:
         two = figures[0][:2] in ("11", "18")
         return figures[0][0] == "8" or (two and len(figures[0]) % 3 != 0)
     letters = re.match(r"[^\W\d_]*", word)[0]  # type: ignore[index]
+    if not letters:
+        # As of "%s" and of a word in quotes.
+        return False
     plain = unicodedata.normalize("NFD", letters).lower()
     spelled = len(letters) == 1 or _is_spelled_capitals(letters) or not re.search(r"[aeiouyæœø]", plain)
     if spelled and plain not in _SPOKEN:
