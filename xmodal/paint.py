@@ -1,6 +1,8 @@
-"""Draws pictures from words.
+"""Draws pictures from words, or from what is heard.
 
     python -m xmodal.paint --model=saved_models/text_to_image_generator/1 "a seven" "the digit after six"
+    python -m xmodal.paint --model=saved_models/text_to_image_generator/1 \\
+        --audio=seven.wav --listener=saved_models/sound_to_text
 
 The model is one that `--experiment=text_to_image` saved, or preset:NAME for one of keras-nlp.
 """
@@ -10,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from xmodal.core.command import Parser, exit_code, require_png, texts_of
+from xmodal.core.command import Parser, exit_code, require_png, words_or_sounds
 from xmodal.core.console import log
 from xmodal.core.errors import UserError
 from xmodal.core.files import atomic_write, target_of
@@ -29,6 +31,7 @@ def main(argv: Sequence[str]) -> int:
 def _run(arguments: Sequence[str]) -> None:
     parser = Parser("xmodal.paint", __doc__)
     parser.add_argument("text", nargs="*", help="what to draw; several are drawn in rows")
+    parser.add_audio("a sound to draw")
     parser.add_argument("--model", required=True, help="folder of the generator, or preset:NAME")
     parser.add_argument("--count", type=int, default=8, help="pictures of each text; 8")
     parser.add_argument("--seed", type=int, default=0, help="other pictures for another one; 0")
@@ -39,7 +42,7 @@ def _run(arguments: Sequence[str]) -> None:
     options = parser.parse_args(arguments)
     require_png(options.output, "output")
     target_of(options.output, SHEET, overwrite=options.overwrite)
-    texts = texts_of(options.text)
+    texts = words_or_sounds(options.text, options.audio, options.listener)
     for name in ("count", "steps"):
         value = getattr(options, name)
         if value is not None and value < 1:
@@ -49,8 +52,10 @@ def _run(arguments: Sequence[str]) -> None:
     start_tensorflow()
     # After everything that can be told without TensorFlow.
     from xmodal.export.generator import PRESET, load_generator, preset_generator
+    from xmodal.export.hearing import heard
     from xmodal.report.figures import sheet
 
+    texts += heard(options.audio, options.listener)
     if options.model.startswith(PRESET):
         guidance = PRESET_GUIDANCE if options.guidance is None else options.guidance
         name = options.model.removeprefix(PRESET)

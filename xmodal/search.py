@@ -1,6 +1,8 @@
-"""Finds pictures by words.
+"""Finds pictures by words, or by what is heard.
 
     python -m xmodal.search --index=saved_models/text_to_image_index/1 "a truck"
+    python -m xmodal.search --index=saved_models/text_to_image_index/1 \\
+        --audio=seven.wav --listener=saved_models/sound_to_text
 
 Prints the nearest pictures of an index that `--experiment=text_to_image` saved, and writes them as a sheet.
 """
@@ -10,7 +12,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from xmodal.core.command import Parser, exit_code, texts_of
+from xmodal.core.command import Parser, exit_code, words_or_sounds
 from xmodal.core.console import log
 from xmodal.core.errors import UserError
 from xmodal.core.files import atomic_write, target_of
@@ -27,20 +29,23 @@ def main(argv: Sequence[str]) -> int:
 def _run(arguments: Sequence[str]) -> None:
     parser = Parser("xmodal.search", __doc__)
     parser.add_argument("query", nargs="*", help="what the pictures show; several are searched one by one")
+    parser.add_audio("a sound to look for")
     parser.add_argument("--index", required=True, type=Path, help="folder of the index")
     parser.add_argument("--top_k", type=int, default=10, help="how many pictures of each query; 10")
     parser.add_argument("--output", type=Path, default=Path("search.png"), help="the sheet; search.png")
     parser.add_overwrite()
     options = parser.parse_args(arguments)
     target_of(options.output, SHEET, overwrite=options.overwrite)
-    queries = texts_of(options.query)
+    queries = words_or_sounds(options.query, options.audio, options.listener)
     if options.top_k < 1:
         raise UserError(f"--top_k={options.top_k} is no number of pictures", "give one from 1 on")
     start_tensorflow()
     # After everything that can be told without TensorFlow.
+    from xmodal.export.hearing import heard
     from xmodal.export.picture_index import load_index
     from xmodal.report.figures import sheet
 
+    queries += heard(options.audio, options.listener)
     index, encode = load_index(options.index)
     vectors = encode(queries)
     started = time.perf_counter()

@@ -11,8 +11,12 @@ from as_served import as_served
 from in_process import run_here
 from pages import call, commands
 from tiny_bert import save_tiny_bert
+from tiny_export import tiny_listener
+from tiny_sounds import tone, wav
 
 from xmodal import paint, search
+from xmodal.export.predictor import Predictor
+from xmodal.export.saved_model import export_saved_model
 from xmodal.report.markup import text as escaped
 
 COLOURS = {"red": 0, "green": 1, "blue": 2}
@@ -155,6 +159,28 @@ def test_pictures_are_drawn_from_words(finished):
     assert other.read_bytes() != first
 
 
+def test_what_is_heard_is_drawn_and_looked_for(finished, tmp_path, capsys):
+    listener = export_saved_model(tiny_listener(tmp_path / "preset"), tmp_path / "listener")
+    sound, other = tmp_path / "one.wav", tmp_path / "two.wav"
+    sound.write_bytes(wav(tone(1500)))
+    other.write_bytes(b"no sound")
+    said = next(Predictor(listener)([sound.read_bytes()])).read.partition(" | ")[0]
+    audio, models = [f"--audio={sound}", f"--listener={listener}"], finished / "saved_models"
+    sheets = []
+    for number, asked in enumerate((audio, [said])):
+        for command, model in (
+            (paint, f"--model={models}/text_to_image_generator/1"),
+            (search, f"--index={models}/text_to_image_index/1"),
+        ):
+            sheet = tmp_path / f"{number}_{command.__name__}.png"
+            assert command.main(["", model, *asked, f"--output={sheet}"]) == 0
+            sheets.append(sheet.read_bytes())
+    assert f"{sound}: {said}\n" in capsys.readouterr().out
+    assert sheets[:2] == sheets[2:]
+    assert paint.main(["", "--model=nowhere", f"--audio={other}", audio[1]]) == 2
+    assert f"error: '{other}' cannot be heard: not a sound; give a sound\n" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("beginning", ["python -m xmodal.search --index=", "python -m xmodal.paint --model="])
 def test_the_commands_as_they_are_shown(beginning, finished, monkeypatch):
     monkeypatch.chdir(finished)
@@ -187,6 +213,8 @@ def test_the_generator_is_served(finished):
         ),
         (search.main, ["--index=nowhere", "a cat"], "error: --index=nowhere is no index (FileNotFoundError"),
         (paint.main, ["--model=nowhere", " "], "error: the query is empty"),
+        (paint.main, ["--model=nowhere", "--audio=x.wav"], "error: --audio and --listener belong together"),
+        (search.main, ["--index=nowhere", "--listener=x", "x"], "error: --audio and --listener belong"),
         (
             paint.main,
             ["--model=nowhere", "a", "--guidance=nan"],

@@ -35,6 +35,11 @@ class Parser(argparse.ArgumentParser):
         """Adds --overwrite, for what `xmodal.core.files.target_of` refuses without it."""
         self.add_argument("--overwrite", action="store_true", help="replace whatever file is there")
 
+    def add_audio(self, what: str) -> None:
+        """Adds --audio, for sounds in the place of words, and --listener, see `words_or_sounds`."""
+        self.add_argument("--audio", type=Path, action="append", default=[], help=f"{what}; may be repeated")
+        self.add_argument("--listener", type=Path, help="folder of the export that puts sounds into words")
+
     def error(self, message: str) -> NoReturn:
         """Raises a `UserError`."""
         raise UserError(message, "see --help")
@@ -96,6 +101,17 @@ def texts_of(words: Sequence[str]) -> list[str]:
     if not texts or not all(texts):
         raise UserError("the query is empty", "say what the picture shows, such as 'a truck'")
     return texts
+
+
+def words_or_sounds(words: Sequence[str], audio: Sequence[Path], listener: Path | None) -> list[str]:
+    """Returns what was asked in words, see `texts_of`; there may be none beside sounds.
+
+    Raises:
+        UserError: for sounds without a listener, or the other way round.
+    """
+    if bool(audio) != bool(listener):
+        raise UserError("`audio` and `listener` belong together", "give both, or neither")
+    return texts_of(words) if words or not audio else []
 
 
 def _is_utf8(text: str) -> bool:
