@@ -1,6 +1,6 @@
-"""Looks at your pictures or texts and writes a commented flagfile for them.
+"""Looks at your pictures, texts, sounds or videos and writes a commented flagfile for them.
 
-    python -m xmodal.init photos                 # a folder of pictures for each class
+    python -m xmodal.init photos                 # a folder of pictures, sounds or videos for each class
     python -m xmodal.init letters --output=letters.cfg
     python -m xmodal.init reviews.csv            # columns text and label, or image and label
 
@@ -46,8 +46,10 @@ SIDE_OF_PROCESSORS = 96
 PIECES = 1.4
 SEQUENCES = (32, 64, 128, 256, 512)
 FEW_EXAMPLES = 200
+# Of a spectrogram.
+SECONDS = (0.25, 0.5, 0.75, 1.0, 2.0, 4.0)
 # Flags of a run that say how data are read: what a message advises can be given here, and is written down.
-SPLIT_FLAGS = ("class_names", "min_per_class", "group_column")
+SPLIT_FLAGS = ("class_names", "min_per_class", "group_column", "group_pattern")
 DATA_FLAGS = (
     *SPLIT_FLAGS,
     *("text_column", "label_column", "split_column"),
@@ -69,15 +71,14 @@ class Choice:
 
 
 def choices_for_images(data: "ImageData") -> list[Choice]:
-    """Returns what fits a set of images: their side, how they are moved, what learns."""
-    from xmodal.data.decoding import decoded_pixels
-
-    shapes = [decoded_pixels(data.train.encoded(index)).shape for index in _some(len(data.train))]
+    """Returns what fits a set of images or videos: their side, how they are moved, what learns."""
+    noun = data.train.medium.noun if data.train.medium else "image"
+    shapes = [_shape_of(data, index) for index in _some(len(data.train))]
     median = sorted(min(shape[:2]) for shape in shapes)[len(shapes) // 2]
     side = max((size for size in SIDES if size <= max(median, SIDES[0])), default=SIDES[0])
     choices = [
         Choice(
-            f"Half of the images are at least {median:,} pixels wide and high. The time grows with the "
+            f"Half of the {noun}s are at least {median:,} pixels wide and high. The time grows with the "
             f"square of this; a GPU takes {side}.",
             (f"--image_size={min(side, SIDE_OF_PROCESSORS)}",),
         )
@@ -85,7 +86,10 @@ def choices_for_images(data: "ImageData") -> list[Choice]:
     if all(len(name) == 1 for name in data.class_names):
         choices.append(Choice("Signs are others when they are mirrored.", ("--augment=shift,rotate,zoom",)))
     else:
-        choices.append(Choice("Mirrored, the images show the same.", ("--augment=flip,shift",)))
+        choices.append(Choice(f"Mirrored, the {noun}s show the same.", ("--augment=flip,shift",)))
+    if noun == "video":
+        why = "So many frames of each are looked at, at equal distances; sentences speak of videos."
+        choices.append(Choice(why, ("--frames=8", "--template=a video of {}")))
     fewest = min(Counter(data.train.labels.tolist()).values())
     if fewest < FEW_EXAMPLES:
         choices.append(
@@ -103,6 +107,56 @@ def choices_for_images(data: "ImageData") -> list[Choice]:
         )
     choices.append(_reader_of_sentences(data.class_names))
     return [*choices, *_rare_classes(fewest)]
+
+
+def _shape_of(data: "ImageData", index: int) -> Sequence[int]:
+    from xmodal.data.decoding import decoded_pixels
+    from xmodal.data.video_format import VideoFormat
+    from xmodal.data.videos import frames_of
+
+    encoded, medium = data.train.encoded(index), data.train.medium
+    if medium and isinstance(medium.format, VideoFormat):
+        return frames_of(encoded, medium.format).shape[1:]
+    return decoded_pixels(encoded).shape
+
+
+def choices_for_sounds(data: "ImageData", grouped: bool) -> list[Choice]:
+    """Returns what fits a set of sounds: rate, length, and what learns; `grouped`, their groups are told."""
+    from xmodal.data.sounds import without_silence
+    from xmodal.data.waves import decoded_wave
+
+    waves = [decoded_wave(data.train.encoded(index), 0.0) for index in _some(len(data.train))]
+    rate = sorted(int(rate) for _, rate in waves)[len(waves) // 2]
+    lengths = sorted(len(without_silence(samples, int(rate))) / int(rate) for samples, rate in waves)
+    usual = lengths[int(0.9 * (len(lengths) - 1))]
+    seconds = next((length for length in SECONDS if length >= usual), SECONDS[-1])
+    choices = [
+        Choice(
+            f"Half of the sounds have {rate:,} samples a second or more; speech is told by half of 16,000.",
+            (f"--sound_rate={max(8_000, min(rate, 16_000))}",),
+        ),
+        Choice(
+            f"Nine of ten sound for up to {usual:.2g} seconds; of longer ones several parts are read.",
+            (f"--sound_seconds={seconds:g}", f"--image_size={32 if seconds <= 1 else 64}"),
+        ),
+        Choice(
+            "As in experiments/sound_to_text.cfg: the upper block learns what is seen in sounds.",
+            (
+                *("--grow=block3_conv4,block4_conv4", "--trainable=block4"),
+                *("--features=block3_pool,block4_pool", "--head_epochs=10", "--epochs=6"),
+                *("--label_smoothing=0.1", "--augment=shift,speed,pitch"),
+                *("--text_style=hedged", "--template=a recording of {}"),
+            ),
+        ),
+        _reader_of_sentences(data.class_names),
+    ]
+    if not grouped:
+        why = (
+            "Where voices are heard, nobody's should be in train and in test: --group_pattern finds who it "
+            r"is in the path of a file, such as ([^/_]+)_[0-9]+\.wav."
+        )
+        choices.append(Choice(why, ()))
+    return [*choices, *_rare_classes(min(Counter(data.train.labels.tolist()).values()))]
 
 
 def _reader_of_sentences(class_names: Sequence[str]) -> Choice:
@@ -287,7 +341,7 @@ def _require_a_line(path: str) -> None:
 def _looked_at(
     source: str, documents: bool, name: str, given: dict[str, str]
 ) -> tuple[str, list[str], list[Choice]]:
-    from xmodal.runs.inputs import configured_documents, configured_images
+    from xmodal.runs.inputs import configured_documents, configured_media
 
     data: DocumentData | ImageData
     options: dict[str, Any] = {"min_per_class": 1, **given}
@@ -304,9 +358,18 @@ def _looked_at(
         choices, example_kind, flags = choices_for_documents(data), "documents", ("bert_news", "documents")
     else:
         if options:
-            raise UserError(f"--{min(options)} is for texts, and {source!r} holds images", "leave it out")
-        data = configured_images(replace(config, data=DataConfig(dataset=source)))
-        choices, example_kind, flags = choices_for_images(data), "images", ("vgg_to_bert", "dataset")
+            raise UserError(f"--{min(options)} is for texts, and {source!r} holds none", "leave it out")
+        # Kinds of augmentation are for one kind of data.
+        image = replace(config.image, augment=())
+        data = configured_media(replace(config, data=DataConfig(dataset=source), image=image))
+        example_kind, flags = (
+            f"{data.train.medium.noun if data.train.medium else 'image'}s",
+            ("vgg_to_bert", "dataset"),
+        )
+        is_grouped = bool(splits.group_column or splits.group_pattern)
+        choices = (
+            choices_for_sounds(data, is_grouped) if example_kind == "sounds" else choices_for_images(data)
+        )
     for warning in data.report.warnings:
         log(f"warning: {printable(spelled_as_flags(warning))}")
     counts = ", ".join(f"{len(getattr(data, split)):,} {split}" for split in ("train", "validation", "test"))

@@ -227,7 +227,7 @@ def test_what_its_messages_advise_is_taken_and_written_down(tmp_path, monkeypatc
     assert {*flags} < {*(tmp_path / "t.cfg").read_text().splitlines()}
     pictures(tmp_path / "photos", {"cat": 9, "dog": 9}, 40)
     code, _, error = asked(capsys, "photos", "--encoding=latin-1")
-    assert error == "error: --encoding is for texts, and 'folder:photos' holds images; leave it out\n"
+    assert error == "error: --encoding is for texts, and 'folder:photos' holds none; leave it out\n"
     assert asked(capsys, "photos", "--class_names=chat,chien", "--min_per_class=x")[0] == 2
     assert asked(capsys, "photos", "--class_names=chat,chien")[0] == 0
     assert "--class_names=chat,chien" in (tmp_path / "photos.cfg").read_text()

@@ -1,14 +1,16 @@
-"""What a path holds, so that nobody has to say it: documents or images, in folders or in a table."""
+"""What a path holds, so that nobody has to say it: documents, images, sounds or videos."""
 
 import csv
 import gzip
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from xmodal.core.errors import UserError
+from xmodal.core.reading import read_regular
+from xmodal.data import image_files, sound_files, video_files
 from xmodal.data.file_advice import advice_for, ending_of
 from xmodal.data.folders import files_under, warnings_of
-from xmodal.data.image_files import READ, kind_of_file
 from xmodal.data.split_files import files_of_splits
 from xmodal.data.table_format import SEPARATORS
 from xmodal.data.tables import TABLES
@@ -17,6 +19,8 @@ from xmodal.data.typed_tables import TYPED_TABLES, columns_of
 TEXT = ".txt"
 # Beside the folders of splits that Hugging Face's `datasets` saved.
 SAVED_DATASET = "dataset_dict.json"
+# Images of a folder of which it is asked whether they move.
+LOOKED_AT = 50
 # Of the first line of a table.
 LONGEST_HEAD = 2**20
 
@@ -36,8 +40,8 @@ def source_of(path: Path) -> tuple[str, bool]:
                 return f"{kind}:{path}", kind != "tfrecord" and not _holds_images(next(iter(files)))
         if (path / SAVED_DATASET).is_file():
             return f"arrow:{path}", not _holds_images(path / "train")
-        documents = _holds_documents(path)
-        return f"{'dir' if documents else 'folder'}:{path}", documents
+        kind = _kind_of_folder(path)
+        return f"{kind}:{path}", kind == "dir"
     kind = ending_of(path)
     if kind.removeprefix(".") not in TABLES or not path.is_file():
         otherwise = f"give a folder, or a file ending in {', '.join(f'.{name}' for name in TABLES)}"
@@ -48,7 +52,7 @@ def source_of(path: Path) -> tuple[str, bool]:
             f"{str(path)!r} holds both images and texts",
             f"run python -m xmodal.run `flagfile=experiments/fusion.cfg` `pairs={kind[1:]}:{path}`",
         )
-    if "image" in columns and kind in (".csv", ".tsv"):
+    if not columns.isdisjoint({"image", "audio", "video"}) and kind in (".csv", ".tsv"):
         # The separator is told from the heading.
         return f"csv:{path}", False
     if _holds_images(path):
@@ -64,20 +68,41 @@ def _holds_images(path: Path) -> bool:
     return kind in ("parquet", "arrow") and not {"image", "img"}.isdisjoint(columns_of(kind, path))
 
 
-def _holds_documents(folder: Path) -> bool:
-    """Tells whether a folder holds more texts than images."""
+def _kind_of_folder(folder: Path) -> str:
+    """Returns what reads a folder: that of which it holds most."""
     files = files_under(folder, {})
-    texts = sum(file.suffix.lower() == TEXT for file in files)
-    images = sum(kind_of_file(file) in READ for file in files)
     if not files:
         raise UserError(f"the folder {str(folder)!r} holds no files", "put pictures or .txt files in it")
-    if not texts and not images:
+    images = [file for file in files if image_files.kind_of_file(file) in image_files.READ]
+    counts = {
+        "folder": len(images),
+        "dir": sum(file.suffix.lower() == TEXT for file in files),
+        "sounds": sum(sound_files.kind_of_file(file) in sound_files.READ for file in files),
+        "videos": sum(video_files.kind_of_file(file) in video_files.CONTAINERS for file in files),
+    }
+    if not any(counts.values()):
         (reasons,) = warnings_of({"files of other kinds": files}, folder)
         raise UserError(
             f"the folder {str(folder)!r} holds neither pictures nor .txt files ({reasons})",
             advice_for(files[0], "put pictures or .txt files in it, or give a table"),
         )
-    return texts > images
+    kind = max(counts, key=counts.__getitem__)
+    return "videos" if kind == "folder" and _are_animations(images) else kind
+
+
+def _are_animations(images: Sequence[Path]) -> bool:
+    """Tells whether most of some images have several frames."""
+    some = images[:: max(1, len(images) // LOOKED_AT)]
+    return sum(map(_is_animation, some)) > len(some) / 2
+
+
+def _is_animation(image: Path) -> bool:
+    try:
+        encoded = read_regular(image, image_files.MAX_BYTES)
+        kind = video_files.kind_by_content(encoded[: image_files.HEAD])
+        return kind in video_files.ANIMATIONS and len(video_files.delays(encoded)) > 1
+    except (OSError, ValueError):
+        return False
 
 
 def _columns(path: Path) -> list[str]:
