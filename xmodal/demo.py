@@ -1,4 +1,4 @@
-"""A page to try an exported model: drop a picture or type a text, see what was read of it and the answer.
+"""A page to try an exported model: drop a picture, speak or type a text, see what was read and the answer.
 
     python -m xmodal.demo --model=saved_models/vgg_to_bert
 
@@ -88,6 +88,9 @@ def page(predictor: Predictor, title: str):
         alone = len(items) == 1 and items[0].content and not (items[0].is_text or shown_answers[0].problem)
         return shown(shown_answers, _pixels(predictor.medium.picture(items[0].content)) if alone else None)
 
+    def answer_recording(recording: str | None, text: str | None, answers: str | None) -> list:
+        return answer_files([recording] if recording else None, text, answers)
+
     def answer_text(files: list[str] | None, text: str | None, answers: str | None) -> list:
         return answer_files(files if predictor.takes_pairs else None, text, answers)
 
@@ -117,7 +120,7 @@ def page(predictor: Predictor, title: str):
         gradio.Markdown(f"# {title}")
         with gradio.Row():
             with gradio.Column():
-                files, text, answers, ask = _inputs(gradio, predictor)
+                files, recording, text, answers, ask = _inputs(gradio, predictor)
             with gradio.Column():
                 outputs = _outputs(gradio, predictor)
         outputs.append(
@@ -125,8 +128,11 @@ def page(predictor: Predictor, title: str):
         )
         gradio.Markdown(signatures_line(predictor.signatures))
         _take_uploads_alone(files)
+        _take_uploads_alone(recording)
         inputs = [files, text, answers]
         files.upload(answer_files, inputs, outputs, api_name="answer_files")
+        spoken = [recording, text, answers]
+        recording.stop_recording(answer_recording, spoken, outputs, api_name="answer_recording")
         answers.submit(answer_files, inputs, outputs, api_name=False)
         text.submit(answer_text, inputs, outputs, api_name=False)
         problem, _, read, *others = outputs
@@ -135,8 +141,8 @@ def page(predictor: Predictor, title: str):
     return blocks
 
 
-def _inputs(gradio: ModuleType, predictor: Predictor) -> tuple[Any, Any, Any, Any]:
-    """Adds the boxes for files, a text and answers, and the button."""
+def _inputs(gradio: ModuleType, predictor: Predictor) -> tuple[Any, Any, Any, Any, Any]:
+    """Adds the boxes for files, a recording, a text and answers, and the button."""
     kind = f"{predictor.medium.noun}s"
     answers = gradio.Textbox(
         label="The answers to choose from, with commas; none for the model's own",
@@ -150,6 +156,14 @@ def _inputs(gradio: ModuleType, predictor: Predictor) -> tuple[Any, Any, Any, An
         type="filepath",
         visible=predictor.takes_pictures,
     )
+    # Browsers let a page of this machine, or one by https, listen.
+    recording = gradio.Audio(
+        label="Or speak",
+        sources=["microphone"],
+        type="filepath",
+        visible=predictor.medium.noun == "sound",
+        elem_id="recording",
+    )
     beside = f", alone or together with the {kind}" if predictor.takes_pairs else ""
     with gradio.Group(visible=predictor.takes_texts or predictor.can_be_asked):
         text = gradio.Textbox(label=f"A text{beside}", lines=3, max_length=MAX_CHARACTERS, elem_id="text")
@@ -157,7 +171,7 @@ def _inputs(gradio: ModuleType, predictor: Predictor) -> tuple[Any, Any, Any, An
     if predictor.takes_pictures and predictor.takes_texts:
         named = (f"a photo of {with_article(readable(name))}" for name in predictor.labels[:3])
         gradio.Examples([[sentence] for sentence in named], [text], label="Texts to try")
-    return files, text, answers, ask
+    return files, recording, text, answers, ask
 
 
 def _outputs(gradio: ModuleType, predictor: Predictor) -> list[Any]:

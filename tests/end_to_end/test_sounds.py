@@ -96,6 +96,26 @@ def test_the_page_of_the_demo_shows_the_sound(finished, predictor):
     assert _pixels(shown).shape == (128, 128, 3)
 
 
+def test_the_page_of_the_demo_takes_a_recording(finished, predictor):
+    """In another process, since Gradio leaves event loops behind it."""
+    cwd, _ = finished
+    recorded = cwd / "sounds/dog/speaker0_1.wav"
+    script = (
+        "import sys; from xmodal.demo import page; from xmodal.export.predictor import Predictor\n"
+        "blocks = page(Predictor('saved_models/vgg_to_bert'), 'model')\n"
+        "parts = [part['props'] for part in blocks.get_config_file()['components'] if part['type'] == 'audio']\n"
+        "print([(part['visible'], part['sources']) for part in parts])\n"
+        "(answer,) = (call for call in blocks.fns.values() if call.api_name == 'answer_recording')\n"
+        "print([update['value'] for update in answer.fn(sys.argv[1], '', '')][2])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(recorded)], cwd=cwd, capture_output=True, text=True
+    )
+    shown, read = done.stdout.splitlines()[-2:]
+    assert shown == "[(True, ['microphone'])]", done.stderr
+    assert read == next(predictor([recorded.read_bytes()])).read
+
+
 @pytest.mark.parametrize(
     ("rate", "bits", "codec"), [(8000, 16, 1), (44100, 24, 1), (16000, 8, 1), (48000, 32, FLOAT)]
 )
