@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 from in_process import run_here
+from tiny_sounds import tone, wav
 
 from xmodal.report.markup import text as escaped
 
@@ -212,6 +213,55 @@ def test_nothing_is_claimed_where_nothing_moved(folder):
     assert list(metrics["results"]) == ["images, all a class", "documents, all a class"]
     assert metrics["gains"] == []
     assert len(metrics["tables"]) == 2
+
+
+def test_sounds_may_be_in_the_place_of_documents(folder):
+    for number in range(60):
+        name = ("3", "7", "8")[number % 3]
+        path = folder / "said" / name / f"speaker{number // 3 % 5}_{number}.wav"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(wav(tone((400, 900, 2000)[number % 3] * (1 + number / 500), 0.6)))
+    sounds = [
+        *("--documents=none", "--sounds=sounds:said", r"--group_pattern=(speaker\d)", "--sound_rate=8000"),
+        *("--directions=images_to_sounds,sounds_to_images", "--per_class=all", "--seeds=1", "--unseen=0"),
+        # From scratch is as without sounds.
+        *("--sound_epochs=8", "--nobaseline", "--output_dir=runs/said"),
+    ]
+    process = run(folder, *sounds)
+    assert process.returncode == 0, process.stderr
+    metrics = read(folder / "runs/said")
+    assert list(metrics["results"])[:4] == [
+        "images, all a class",
+        "sounds, all a class",
+        "sounds, all a class, scorer from images",
+        "images, all a class, scorer from sounds",
+    ]
+    assert metrics["title"] == "One scorer for images and sounds"
+    assert metrics["results"]["sounds, all a class"]["accuracy"] > 0.6
+    assert len(metrics["gains"]) == 2
+    (retrieval,) = (table for table in metrics["tables"] if table["caption"].startswith("Retrieval"))
+    pairs = [row[0] for row in retrieval["rows"]]
+    assert pairs == ["images -> sounds", "names -> sounds", "sounds -> images", "names -> images"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        (
+            ["--directions=images_to_sounds"],
+            "error: --directions=images_to_sounds moves a scorer, and there are no sounds; "
+            "give --sounds=spoken_digits, or other directions",
+        ),
+        (["--documents=none"], "error: --directions=images_to_documents moves a scorer, and there are no"),
+        (["--sounds=sounds:nowhere"], "error: the folder 'nowhere' does not exist; check the path of --"),
+        (["--sounds=mnist_5k"], "error: --sounds=mnist_5k holds no sounds; give spoken_digits, or sounds:P"),
+        (["--sounds=spoken"], "error: unknown --sounds='spoken' (there are "),
+    ],
+)
+def test_mistakes_with_sounds_are_one_line(folder, flags, told):
+    process = run_here(*FLAGS, *flags, "--output_dir=other", cwd=folder)
+    assert process.returncode == 2
+    assert process.stderr.splitlines()[-1].startswith(told)
 
 
 def test_more_unseen_classes_than_there_are(folder):

@@ -13,6 +13,8 @@ import pyarrow
 import pytest
 import tensorflow as tf
 from pyarrow import parquet
+from tiny_sounds import save_tiny_sounds
+from tiny_videos import save_tiny_videos
 
 from xmodal import init
 from xmodal.core.errors import UserError
@@ -113,6 +115,34 @@ def test_tables(tmp_path, monkeypatch):
     rows = "".join(f"files/{name}/{n}.png,{name}\n" for name in ("cat", "dog") for n in range(10))
     seen.write_text("image,label\n" + rows)
     assert f"--dataset=csv:{seen}" in written(seen, tmp_path, monkeypatch)
+
+
+def test_sounds(tmp_path, monkeypatch):
+    save_tiny_sounds(tmp_path / "said")
+    lines = written(tmp_path / "said", tmp_path, monkeypatch)
+    flags = {"--sound_rate=8000", "--sound_seconds=2", "--image_size=64", "--augment=shift,speed,pitch"}
+    assert {"--experiment=vgg_to_bert", f"--dataset=sounds:{tmp_path / 'said'}", *flags} <= set(lines)
+    assert any("--group_pattern finds who" in line for line in lines)
+    assert init.main(["", str(tmp_path / "said"), r"--group_pattern=(speaker\d)", "--overwrite"]) == 0
+    lines = (tmp_path / "said.cfg").read_text().splitlines()
+    assert r"--group_pattern=(speaker\d)" in lines
+    assert not any("finds who" in line for line in lines)
+
+
+def test_videos(tmp_path, monkeypatch):
+    save_tiny_videos(tmp_path / "moving")
+    lines = written(tmp_path / "moving", tmp_path, monkeypatch)
+    flags = {"--frames=8", "--image_size=32", "--augment=flip,shift", "--template=a video of {}"}
+    assert {"--experiment=vgg_to_bert", f"--dataset=videos:{tmp_path / 'moving'}", *flags} <= set(lines)
+
+
+def test_a_table_may_name_sounds(tmp_path, monkeypatch):
+    save_tiny_sounds(tmp_path / "said")
+    files = sorted((tmp_path / "said").rglob("*_[0-9]*.wav"))
+    rows = "".join(f"{file.relative_to(tmp_path)},{file.parent.name}\n" for file in files)
+    (tmp_path / "heard.csv").write_text("audio,label\n" + rows)
+    lines = written(tmp_path / "heard.csv", tmp_path, monkeypatch)
+    assert {f"--dataset=csv:{tmp_path / 'heard.csv'}", "--sound_rate=8000"} <= set(lines)
 
 
 def test_mistakes_are_one_line(tmp_path, capsys, monkeypatch):

@@ -103,8 +103,8 @@ def test_the_page_of_the_demo_takes_a_recording(finished, predictor):
     script = (
         "import sys; from xmodal.demo import page; from xmodal.export.predictor import Predictor\n"
         "blocks = page(Predictor('saved_models/vgg_to_bert'), 'model')\n"
-        "parts = [part['props'] for part in blocks.get_config_file()['components'] if part['type'] == 'audio']\n"
-        "print([(part['visible'], part['sources']) for part in parts])\n"
+        "parts = [part for part in blocks.get_config_file()['components'] if part['type'] == 'audio']\n"
+        "print([(part['props']['visible'], part['props']['sources']) for part in parts])\n"
         "(answer,) = (call for call in blocks.fns.values() if call.api_name == 'answer_recording')\n"
         "print([update['value'] for update in answer.fn(sys.argv[1], '', '')][2])\n"
     )

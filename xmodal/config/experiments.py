@@ -45,7 +45,7 @@ IMAGES = (
     "image_size bad_images max_pixels base image_weights features augment label_smoothing epochs "
     "learning_rate batch_size patience"
 )
-SOUND = "sound_rate sound_seconds max_seconds frames"
+SOUND = "sound_rate sound_seconds max_seconds"
 HEAD = "trainable head_epochs hidden dropout head_learning_rate validations_per_epoch feature_cache_gb"
 TARGET = "target growth grow drop"
 TEXT = "text_encoder sequence_length"
@@ -63,7 +63,19 @@ FLOW = (
 
 EXPERIMENTS = {
     "vgg_to_bert": _experiment(
-        *("dataset", SOUND, IMAGES, HEAD, TARGET, TEXT, FINE_TUNING, BRIDGE, BASELINE, IMAGE_ATTACK),
+        *(
+            "dataset",
+            SOUND,
+            "frames",
+            IMAGES,
+            HEAD,
+            TARGET,
+            TEXT,
+            FINE_TUNING,
+            BRIDGE,
+            BASELINE,
+            IMAGE_ATTACK,
+        ),
         "saved_models_dir max_error mirror text_head target_map also_ask text_examples similarity_scale "
         "per_class speaker speaker_names name_text",
         made_from="image_weights dataset text_encoder speaker",
@@ -73,10 +85,11 @@ EXPERIMENTS = {
         *("dataset", IMAGES, HEAD, TARGET, BASELINE, IMAGE_ATTACK), made_from="image_weights dataset"
     ),
     "cnn_to_text": _experiment(
-        *("dataset", IMAGES, "documents", COLUMNS, TEXT, TEXT_TRAINING, BASELINE),
+        *("dataset", IMAGES, "documents", COLUMNS, TEXT, TEXT_TRAINING, BASELINE, SOUND),
+        "sounds sound_epochs sound_augment "
         "scrub similarity_scale per_class seeds directions move freeze_moved unseen seen_per_class "
         "class_descriptions vocabulary word_vectors units text_dropout",
-        made_from="image_weights dataset documents text_encoder",
+        made_from="image_weights dataset documents sounds text_encoder",
     ),
     "bert_news": _experiment(
         *("documents", COLUMNS, TEXT, FINE_TUNING, BASELINE, TEXT_ATTACK),

@@ -1,12 +1,16 @@
-"""One scorer for images and documents."""
+"""One scorer for images, documents and sounds."""
 
 from dataclasses import dataclass
+from itertools import permutations
 from pathlib import Path
 
 from xmodal.config.fields import MAX_UNITS, MAX_WORDS, Group, option
+from xmodal.config.sound import SOUND_AUGMENTATIONS
 from xmodal.core.files import shipped
 
-DIRECTIONS = ("images_to_documents", "documents_to_images")
+DIRECTIONS = tuple(
+    f"{source}_to_{target}" for source, target in permutations(("images", "documents", "sounds"), 2)
+)
 MOVES = ("scorer", "upper")
 WORD_VECTORS = ("bert", "random")
 
@@ -23,7 +27,7 @@ def _direction(words: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class ScorerConfig(Group):
-    """One scorer for images and documents, and what is measured with it.
+    """One scorer for images, documents and sounds, and what is measured with it.
 
     `per_class` has 0 for all examples; `directions` are pairs of a source and a target.
     """
@@ -37,10 +41,20 @@ class ScorerConfig(Group):
     )
     seeds: int = option(3, "Number of seeds that each training is repeated with, from --seed on.", least=1)
     directions: tuple[tuple[str, str], ...] = option(
-        DIRECTIONS,
+        ("images_to_documents", "documents_to_images"),
         "Where the scorer moves; none trains each modality alone.",
         choices=DIRECTIONS,
         parse=_direction,
+    )
+    sounds: str = option(
+        "none",
+        "Sounds beside images and documents, or with --documents=none in the place of these: spoken_digits,"
+        " sounds:PATH, or csv:PATH with a column audio. The groups of --group_pattern and --group_column are"
+        " theirs then.",
+    )
+    sound_epochs: int = option(16, "Epochs of a training on all sounds.", least=1)
+    sound_augment: tuple[str, ...] = option(
+        ("shift", "speed", "pitch"), "Augmentations of the training sounds.", choices=SOUND_AUGMENTATIONS
     )
     move: str = option(
         "scorer",

@@ -25,6 +25,17 @@ class Ranking:
 
 
 def rank(scores: np.ndarray, relevant: np.ndarray) -> Ranking:
+    """Ranks candidates by their scores, see `rank_each`."""
+    first, precision = rank_each(scores, relevant)
+    return Ranking(
+        queries=len(scores),
+        recall={k: float(np.mean(first <= k)) for k in TOP},
+        median_rank=float(np.median(first)),
+        mean_average_precision=float(np.mean(precision)),
+    )
+
+
+def rank_each(scores: np.ndarray, relevant: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Ranks candidates by their scores, of equal ones the first first.
 
     The average precision of a query is the mean, over what is relevant to it, of the share of relevant
@@ -33,6 +44,14 @@ def rank(scores: np.ndarray, relevant: np.ndarray) -> Ranking:
     Args:
         scores: (Q, N), the higher the better.
         relevant: (Q, N) booleans, at least one true in each row.
+
+    Returns:
+        For each query the rank of the first relevant one, from 1, and the average precision; (Q,) each.
+
+    Example:
+        >>> first, precision = rank_each(np.array([[0.9, 0.5, 0.1]]), np.array([[False, True, True]]))
+        >>> first.tolist(), precision.round(3).tolist()
+        ([2], [0.583])
     """
     if scores.shape != relevant.shape or not scores.size or not relevant.any(axis=1).all():
         raise ValueError(
@@ -43,13 +62,7 @@ def rank(scores: np.ndarray, relevant: np.ndarray) -> Ranking:
     hits = np.take_along_axis(relevant, order, axis=1)
     ranks = np.arange(1, hits.shape[1] + 1)
     precision = np.cumsum(hits, axis=1) / ranks
-    first = hits.argmax(axis=1) + 1
-    return Ranking(
-        queries=len(scores),
-        recall={k: float(np.mean(first <= k)) for k in TOP},
-        median_rank=float(np.median(first)),
-        mean_average_precision=float(np.mean((precision * hits).sum(axis=1) / hits.sum(axis=1))),
-    )
+    return hits.argmax(axis=1) + 1, (precision * hits).sum(axis=1) / hits.sum(axis=1)
 
 
 def class_scores(scores: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:

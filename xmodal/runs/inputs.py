@@ -1,5 +1,6 @@
 """What the settings of a run name: data, networks and the feature cache."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -44,15 +45,35 @@ def configured_images(config: Config) -> ImageData:
     return data
 
 
+def configured_sounds(config: Config) -> ImageData:
+    """Reads, splits and audits the sounds that `config.scorer.sounds` names, see `load_images`.
+
+    Raises:
+        UserError: when they are not there, or are no sounds.
+    """
+    source = config.scorer.sounds
+    sounds = replace(config, data=replace(config.data, dataset=source))
+    try:
+        data = _loaded(sounds, _sound_format(config), VideoFormat())
+    except UserError as error:
+        raise UserError(error.problem.replace("`dataset=", "`sounds="), error.remedy) from error
+    if data.train.medium is None or data.train.medium.noun != "sound":
+        raise UserError(f"`sounds={source}` holds no sounds", "give spoken_digits, or sounds:PATH")
+    return data
+
+
+def _sound_format(config: Config) -> SoundFormat:
+    return SoundFormat(config.sound.sound_rate, config.sound.sound_seconds, config.sound.max_seconds)
+
+
 def configured_media(config: Config) -> ImageData:
     """Reads, splits and audits the images, sounds or videos that a configuration asks for, see `load_images`.
 
     Raises:
         UserError: for augmentations of another kind, and for what is done with images alone.
     """
-    sound, most = config.sound, config.data.max_pixels
-    sounds = SoundFormat(sound.sound_rate, sound.sound_seconds, sound.max_seconds)
-    data = _loaded(config, sounds, VideoFormat(config.video.frames, sound.max_seconds, most))
+    videos = VideoFormat(config.video.frames, config.sound.max_seconds, config.data.max_pixels)
+    data = _loaded(config, _sound_format(config), videos)
     medium = data.train.medium
     kind, known = (f"{medium.noun}s", medium.augmentations) if medium else ("images", AUGMENTATIONS)
     for name in config.image.augment:

@@ -1,4 +1,4 @@
-"""Images and documents in one form: labelled examples, how to encode them, and the names of their classes."""
+"""Images, sounds and documents in one form: labelled examples, their encoder, the names of their classes."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -83,7 +83,7 @@ def image_modality(
     image_size: int,
     batch_size: int,
 ) -> Modality:
-    """Returns images as a modality.
+    """Returns images, or sounds by a spectrogram of each, as a modality.
 
     Args:
         data: the splits.
@@ -117,7 +117,7 @@ def image_modality(
         return examples(taken, targets, batch_size=4 * batch_size), np.arange(len(positions))
 
     return Modality(
-        name="images",
+        name=f"{data.train.medium.noun}s" if data.train.medium else "images",
         class_names=data.class_names,
         texts=texts,
         labels={name: split.labels for name, split in splits.items()},

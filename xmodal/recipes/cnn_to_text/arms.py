@@ -1,4 +1,4 @@
-"""Trainings of two modalities that are compared: with the scorer that the other one learned, and without."""
+"""Trainings of several modalities that are compared: with the scorer of another one, and without."""
 
 from dataclasses import dataclass, replace
 
@@ -109,7 +109,8 @@ def arms_from_scratch(experiment: Experiment) -> list[Arm]:
 
 
 def _beside(moved: list[Arm], way: str) -> list[Arm]:
-    return [replace(arm, source=None, way=way) for arm in moved]
+    # One beside all that move into the same.
+    return list(dict.fromkeys(replace(arm, source=None, way=way) for arm in moved))
 
 
 def train_arm(experiment: Experiment, arm: Arm, alone: dict[str, keras.Model], seed: int) -> TrainedArm:

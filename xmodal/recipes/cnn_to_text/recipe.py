@@ -1,12 +1,13 @@
-"""CNN -> text and back: one scorer s(x, c) for two modalities, and what its weights are worth in the other.
+"""CNN -> text and back: one scorer s(x, c) for several modalities, and what its weights are worth in others.
 
 A CNN learns images and a BiLSTM learns documents, both by the likeness of what they see to the names of the
-classes. Then the scorer that one of them learned starts the other one's training, at several amounts of
-examples, beside trainings from random weights: the same one, and one whose rate and number of passes are
-searched on the validation split. The better of these there is called no_transfer.
+classes; a CNN may learn spectrograms of sounds beside them. Then the scorer that one of them learned starts
+the training of another, at several amounts of examples, beside trainings from random weights: the same one,
+and one whose rate and number of passes are searched on the validation split. The better of these there is
+called no_transfer.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,11 +18,14 @@ import numpy as np
 from xmodal import report
 from xmodal.bridge.class_names import readable
 from xmodal.config.config import Config
+from xmodal.config.image import ImageConfig
 from xmodal.core.clock import Clock
+from xmodal.core.errors import UserError
 from xmodal.core.files import cache_folder
 from xmodal.data.audit import DataReport
 from xmodal.data.cleaned_documents import prepare_documents
 from xmodal.data.documents import DocumentData
+from xmodal.data.images import ImageData
 from xmodal.data.target_map import read_descriptions
 from xmodal.models.heads import ClassTexts
 from xmodal.models.image_backbones import image_backbone
@@ -43,7 +47,7 @@ from xmodal.recipes.cnn_to_text.arms import (
 )
 from xmodal.recipes.cnn_to_text.tables import Facts, Measurements, reported
 from xmodal.recipes.text_reading import report_word_ids
-from xmodal.runs.inputs import configured_documents, configured_images
+from xmodal.runs.inputs import configured_documents, configured_images, configured_sounds
 from xmodal.runs.session import Session, begin, finish
 from xmodal.tasks.modality import Modality, document_modality, image_modality
 from xmodal.tasks.similarity_classifier import SimilarityClassifier, class_texts
@@ -61,6 +65,7 @@ def run(config: Config, clock: Clock) -> report.Run:
     Returns:
         What was reported.
     """
+    require_modalities(config)
     session = begin(config, clock)
     with clock.stage("data"):
         modalities, reports, facts = modalities_of(session)
@@ -113,25 +118,40 @@ def measure(experiment: Experiment) -> Measurements:
 def from_scratch(experiment: Experiment, measured: Measurements, arm: Arm, seed: int) -> SimilarityClassifier:
     """Trains from scratch: in several ways with the first seed, as was best then with the others."""
     if seed == experiment.session.config.run.seed:
-        moved = measured.moved_beside(arm)
-        assert moved.source is not None
-        both = (moved, Arm(moved.source, 0))
-        seconds = sum(measured.histories[part][0].seconds for part in both)
+        seconds = max(
+            sum(measured.histories[part][0].seconds for part in (moved, Arm(str(moved.source), 0)))
+            for moved in measured.moved_beside(arm)
+        )
         best, tried = search_from_scratch(experiment, arm, seconds, seed)
         measured.tried[arm] = [best, *(attempt for attempt in tried if attempt is not best)]
         return best.trained
     return repeat_from_scratch(experiment, arm, measured.tried[arm][0], seed)
 
 
+def require_modalities(config: Config) -> None:
+    """Raises a `UserError` for a direction from or to a modality that does not take part."""
+    sources = {"documents": config.documents.documents, "sounds": config.scorer.sounds}
+    remedies = {"sounds": "give `sounds=spoken_digits`", "documents": "give `documents`"}
+    for direction in config.scorer.directions:
+        for name in direction:
+            if sources.get(name) == "none":
+                raise UserError(
+                    f"`directions={'_to_'.join(direction)}` moves a scorer, and there are no {name}",
+                    f"{remedies[name]}, or other directions",
+                )
+
+
 def modalities_of(session: Session) -> tuple[dict[str, Modality], tuple[DataReport, ...], Facts]:
-    """Reads images and documents, and says what became of the documents' words."""
-    config = session.config
-    image_data = configured_images(config)
-    # --class_names is for the images.
-    original = configured_documents(replace(config, splits=replace(config.splits, class_names=())))
-    prepared = prepare_documents(original, scrub=config.documents.scrub)
-    document_data: DocumentData = prepared.data
-    preset = session.text_encoder()
+    """Reads images, documents and sounds, and says what became of the documents' words."""
+    config, splits = session.config, session.config.splits
+    # --class_names is for the images, and groups are those of the sounds, where there are any.
+    unnamed = replace(splits, class_names=())
+    sounds = configured_sounds(replace(config, splits=unnamed)) if config.scorer.sounds != "none" else None
+    if sounds:
+        splits, unnamed = (replace(part, group_column="", group_pattern="") for part in (splits, unnamed))
+    images = configured_images(replace(config, splits=splits))
+    has_documents = config.documents.documents != "none"
+    documents = configured_documents(replace(config, splits=unnamed)) if has_documents else None
     build = partial(
         image_backbone,
         config.image.base,
@@ -143,15 +163,39 @@ def modalities_of(session: Session) -> tuple[dict[str, Modality], tuple[DataRepo
     )
     # So that a mistake is told before the documents are learned.
     build()
-    names, _ = names_of(session, image_data.class_names, None, preset)
-    images = image_modality(
-        image_data,
+    modalities, reports = {"images": seen_modality(session, images, build, config.image)}, [images.report]
+    facts: Facts = {}
+    if documents:
+        modalities["documents"], report_of_documents, facts = read_modality(session, documents)
+        reports.append(report_of_documents)
+    if sounds:
+        scorer = config.scorer
+        trained = replace(config.image, augment=scorer.sound_augment, epochs=scorer.sound_epochs)
+        modalities["sounds"] = seen_modality(session, sounds, build, trained)
+        reports.append(sounds.report)
+    return modalities, tuple(reports), facts
+
+
+def seen_modality(
+    session: Session, data: ImageData, build: Callable[[], keras.Model], config: ImageConfig
+) -> Modality:
+    """Returns images, or sounds as spectrograms, and the names of their classes, as a modality."""
+    names, _ = names_of(session, data.class_names, None, session.text_encoder())
+    return image_modality(
+        data,
         names,
         build,
-        config.image,
-        image_size=config.data.image_size,
-        batch_size=config.train.batch_size,
+        config,
+        image_size=session.config.data.image_size,
+        batch_size=session.config.train.batch_size,
     )
+
+
+def read_modality(session: Session, original: DocumentData) -> tuple[Modality, DataReport, Facts]:
+    """Returns documents as a modality, their report, and what became of their words."""
+    config, preset = session.config, session.text_encoder()
+    prepared = prepare_documents(original, scrub=config.documents.scrub)
+    document_data: DocumentData = prepared.data
     names, unread = names_of(session, document_data.class_names, config.scorer.class_descriptions, preset)
     documents, numbered = document_modality(
         document_data,
@@ -162,8 +206,7 @@ def modalities_of(session: Session) -> tuple[dict[str, Modality], tuple[DataRepo
         seed=config.run.seed,
     )
     document_report = replace(document_data.report, warnings=(*document_data.report.warnings, *unread))
-    facts: Facts = prepared.facts | facts_of_words(session, numbered)
-    return {"images": images, "documents": documents}, (image_data.report, document_report), facts
+    return documents, document_report, prepared.facts | facts_of_words(session, numbered)
 
 
 def names_of(

@@ -12,13 +12,13 @@ from xmodal.evaluation.metrics import Result, evaluate
 from xmodal.evaluation.repeats import beyond_chance, mean_of, repeated_comparison
 from xmodal.recipes.amounts import amount
 from xmodal.recipes.cnn_to_text.arms import ALONE, Arm, Experiment, TrainedArm
+from xmodal.recipes.cnn_to_text.retrieval import retrieval_tables
 from xmodal.recipes.transfer_worth import tried_by_name
 from xmodal.tasks.similarity_classifier import SimilarityClassifier
 from xmodal.training.baselines import FROM_SCRATCH, RANDOM_FROZEN, Attempt, best_of_trainings
 from xmodal.training.progress import History
 
 Facts = dict[str, float | int | str]
-TITLE = "One scorer for images and documents"
 NOTES = {
     ALONE: "from random weights, with the flags' rate and passes",
     RANDOM_FROZEN: "the same with a scorer of random weights that stays as it is",
@@ -53,10 +53,9 @@ class Measurements:
             self.whole.setdefault(arm, learned)
         return float(right.mean())
 
-    def moved_beside(self, arm: Arm) -> Arm:
-        """Returns the training of the same examples with a scorer that moved."""
-        (moved,) = (other for other in self.rights if other.source and _same_examples(other, arm))
-        return moved
+    def moved_beside(self, arm: Arm) -> list[Arm]:
+        """Returns the trainings of the same examples with a scorer that moved."""
+        return [other for other in self.rights if other.source and _same_examples(other, arm)]
 
     def no_transfer(self, moved: Arm) -> Arm:
         """Returns the training without the other's scorer that was best on validation over all seeds."""
@@ -71,26 +70,33 @@ def reported(
     facts: Facts,
 ) -> report.Run:
     """Puts what was measured into tables, plots and sentences."""
-    whole = measured.whole
+    whole, names = measured.whole, list(experiment.modalities)
     return report.Run(
         **experiment.session.metadata(),
-        title=TITLE,
+        title=f"One scorer for {' and '.join(filter(None, (', '.join(names[:-1]), names[-1])))}",
         data=reports[0],
-        further_data={"documents": reports[1]},
+        further_data=dict(zip(names[1:], reports[1:], strict=True)),
         results={arm.name: _result(experiment, measured, arm) for arm in whole},
         gains=(*_gains(measured), *_beyond_chance(experiment, measured.guesses)),
         transfer=next((one.scored.transfer for one in whole.values() if one.scored.transfer), None),
         histories=tuple(learned.scored.history for learned in whole.values()),
         gallery=(),
         facts=facts | _scales(whole),
-        headline=Arm("documents", 0).name,
+        headline=Arm(names[-1], 0).name,
         tables=(
             *_tables(measured),
+            *retrieval_tables(experiment.modalities, alone_of(whole)),
             *_unseen_table(experiment, measured.guesses),
             *_tried_tables(measured.tried, experiment.session.config.run.seed),
         ),
         plots=tuple(_plots(experiment, measured.rights)),
     )
+
+
+def alone_of(whole: dict[Arm, TrainedArm]) -> dict[str, np.ndarray]:
+    """Returns what each modality's own training on all examples says of its test examples (N, C)."""
+    own = {arm.modality: arm for arm in whole if arm.source is None and arm.way == ALONE}
+    return {name: whole[arm].probabilities for name, arm in own.items()}
 
 
 def _result(experiment: Experiment, measured: Measurements, arm: Arm) -> Result:
@@ -167,8 +173,8 @@ def _tables(measured: Measurements) -> Iterator[report.Table]:
                 measured.no_transfer(arm).way,
                 _points(_gain(measured, arm)),
             )
-        if moved:
-            head += (f"scorer of the {moved[0].source}", "no_transfer", "points above it")
+        for source in dict.fromkeys(arm.source for arm in moved):
+            head += (f"scorer of the {source}", "no_transfer", "points above it")
         seeds = len(next(iter(rights.values())))
         yield report.Table(
             f"Test accuracy on {modality} by examples, {_seeds(seeds)}, with 95% intervals",
