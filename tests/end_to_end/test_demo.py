@@ -16,12 +16,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from pages import ROOT, commands
-from tiny_export import ANSWERS
+from tiny_export import ANSWERS, tiny_listener
+from tiny_sounds import tone, wav
 
 from xmodal import demo
 from xmodal.core.sums import write_sums
 from xmodal.export.answer_files import items_of
 from xmodal.export.predictor import Item, Predictor
+from xmodal.export.saved_model import export_saved_model
 
 # Imported when Python starts: writes down whom the process asks for anything.
 WITNESS = """
@@ -281,6 +283,30 @@ def test_a_page_has_a_place_for_what_the_model_takes_alone(tmp_path):
         text=True,
     )
     assert done.stdout == "True False\nFalse True\n", done.stderr
+
+
+def test_a_page_of_sounds_takes_a_recording(tmp_path):
+    """In another process, since Gradio leaves event loops behind it."""
+    exported = export_saved_model(tiny_listener(tmp_path / "preset"), tmp_path / "listener")
+    recorded = tmp_path / "recorded.wav"
+    recorded.write_bytes(wav(tone(1500)))
+    (expected,) = Predictor(exported)([recorded.read_bytes()])
+    script = (
+        "import sys; from xmodal.demo import page; from xmodal.export.predictor import Predictor\n"
+        "blocks = page(Predictor(sys.argv[1]), 'model')\n"
+        "parts = [part for part in blocks.get_config_file()['components'] if part['type'] == 'audio']\n"
+        "print([(part['props']['visible'], part['props']['sources']) for part in parts])\n"
+        "(answer,) = (call for call in blocks.fns.values() if call.api_name == 'answer_recording')\n"
+        "print([update['value'] for update in answer.fn(sys.argv[2], '', '')][2])\n"
+        "print([update['value'] for update in answer.fn(None, '', '')][0])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(exported), str(recorded)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.splitlines()[-3:] == ["[(True, ['microphone'])]", expected.read, "empty"], done.stderr
 
 
 def test_a_page_without_the_extra(monkeypatch, capsys):

@@ -96,26 +96,6 @@ def test_the_page_of_the_demo_shows_the_sound(finished, predictor):
     assert _pixels(shown).shape == (128, 128, 3)
 
 
-def test_the_page_of_the_demo_takes_a_recording(finished, predictor):
-    """In another process, since Gradio leaves event loops behind it."""
-    cwd, _ = finished
-    recorded = cwd / "sounds/dog/speaker0_1.wav"
-    script = (
-        "import sys; from xmodal.demo import page; from xmodal.export.predictor import Predictor\n"
-        "blocks = page(Predictor('saved_models/vgg_to_bert'), 'model')\n"
-        "parts = [part for part in blocks.get_config_file()['components'] if part['type'] == 'audio']\n"
-        "print([(part['props']['visible'], part['props']['sources']) for part in parts])\n"
-        "(answer,) = (call for call in blocks.fns.values() if call.api_name == 'answer_recording')\n"
-        "print([update['value'] for update in answer.fn(sys.argv[1], '', '')][2])\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", script, str(recorded)], cwd=cwd, capture_output=True, text=True
-    )
-    shown, read = done.stdout.splitlines()[-2:]
-    assert shown == "[(True, ['microphone'])]", done.stderr
-    assert read == next(predictor([recorded.read_bytes()])).read
-
-
 @pytest.mark.parametrize(
     ("rate", "bits", "codec"), [(8000, 16, 1), (44100, 24, 1), (16000, 8, 1), (48000, 32, FLOAT)]
 )
@@ -155,7 +135,8 @@ def test_a_folder_of_sounds_is_answered_by_the_command(finished):
     folder.mkdir()
     shutil.copy(cwd / "sounds/dog/speaker0_1.wav", folder / "one.wav")
     (folder / "two.wav").write_bytes(b"RIFF")
-    done = command("predict", "--model=saved_models/vgg_to_bert", "asked", cwd=cwd)
+    done = command("predict", "--model=saved_models/vgg_to_bert", "--sheet=sheet.png", "asked", cwd=cwd)
+    assert tf.io.decode_png((cwd / "sheet.png").read_bytes()).shape[-1] == 3
     assert "one.wav" in done.stdout
     assert "not a sound" in done.stdout
 
