@@ -1,5 +1,6 @@
 """Videos become frames at equal distances, are split by groups, audited, and read in batches."""
 
+import io
 import struct
 import sys
 import zlib
@@ -233,26 +234,46 @@ def test_augmented_batches_take_any_frame_and_follow_from_the_seed(folder):
     assert len(set(near[0].argmin(axis=-1))) > 1
 
 
-def test_containers_are_read_by_a_library():
+def contained(pixels, kind="mp4", codec="mpeg4", rotation=0):
+    """Returns frames (n, 64, 64, 3) as a container."""
     av = pytest.importorskip("av")
-    import io
+    file = io.BytesIO()
+    with av.open(file, "w", format=kind) as container:
+        stream = container.add_stream(codec, rate=24)
+        stream.width, stream.height, stream.pix_fmt, stream.bit_rate = 64, 64, "yuv420p", 2_000_000
+        if rotation:
+            stream.set_display_rotation(rotation)
+        for frame in pixels:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode())
+    return file.getvalue()
 
+
+@pytest.mark.parametrize(
+    ("kind", "codec"),
+    [("mp4", "mpeg4"), ("avi", "mpeg4"), ("matroska", "mpeg4"), ("mpeg", "mpeg2video"), ("flv", "flv")],
+)
+def test_containers_are_read_by_a_library(kind, codec):
     pixels = moving(RED, 24, (64, 64))
-    for kind, codec in (("mp4", "mpeg4"), ("avi", "mpeg4"), ("matroska", "mpeg4"), ("mpeg", "mpeg2video")):
-        file = io.BytesIO()
-        with av.open(file, "w", format=kind) as container:
-            stream = container.add_stream(codec, rate=24)
-            stream.width, stream.height, stream.pix_fmt, stream.bit_rate = 64, 64, "yuv420p", 2_000_000
-            for frame in pixels:
-                container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
-            container.mux(stream.encode())
-        encoded = file.getvalue()
-        frames = frames_of(encoded, FOUR)
-        wanted = pixels[frame_positions(24, 4)]
-        assert np.abs(frames.astype(int) - wanted).mean() < 12
-        assert look_at_video(encoded[: len(encoded) // 2], FOUR).problem or kind != "mp4"
-        assert look_at_video(encoded, VideoFormat(4, max_seconds=0.5)).problem == "too long: 1 seconds"
-        assert "too many" in look_at_video(encoded, VideoFormat(4, max_pixels=1000)).problem
+    encoded = contained(pixels, kind, codec)
+    frames = frames_of(encoded, FOUR)
+    assert np.abs(frames.astype(int) - pixels[frame_positions(24, 4)]).mean() < 12
+    assert look_at_video(encoded, VideoFormat(4, max_seconds=0.5)).problem == "too long: 1 seconds"
+    assert "too many" in look_at_video(encoded, VideoFormat(4, max_pixels=1000)).problem
+
+
+def test_a_container_that_is_cut_off_is_told():
+    encoded = contained(moving(RED, 24, (64, 64)))
+    assert look_at_video(encoded[: len(encoded) // 2], FOUR).problem == "truncated or corrupt MP4"
+    assert look_at_video(encoded[:16] + bytes(500), FOUR).problem
+
+
+@pytest.mark.parametrize("rotation", [90, 180, -90])
+def test_a_video_is_turned_upright(rotation):
+    pixels = moving(RED, 6, (64, 64))
+    frames = frames_of(contained(pixels, rotation=rotation), FOUR)
+    upright = np.rot90(pixels[frame_positions(6, 4)], rotation // 90, axes=(1, 2))
+    assert np.abs(frames.astype(int) - upright).mean() < 12
 
 
 def test_a_missing_library_is_told_with_its_remedy(monkeypatch):

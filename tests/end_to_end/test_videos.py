@@ -135,7 +135,8 @@ def test_a_folder_of_videos_is_answered_by_the_command(finished):
     folder.mkdir()
     (folder / "one.gif").write_bytes(animation(moving((200, 20, 20))))
     (folder / "two.webp").write_bytes(b"RIFF")
-    done = command("predict", "--model=saved_models/vgg_to_bert", "asked", cwd=cwd)
+    done = command("predict", "--model=saved_models/vgg_to_bert", "--sheet=sheet.png", "asked", cwd=cwd)
+    assert tf.io.decode_png((cwd / "sheet.png").read_bytes()).shape[-1] == 3
     assert "one.gif" in done.stdout
     assert "not a video" in done.stdout
 

@@ -158,13 +158,14 @@ def as_table(answers: Sequence[Answer]) -> str:
 
 def as_sheet(pictured: Sequence[tuple[Item, Answer]]) -> bytes:
     """Draws pictures with their labels and probabilities, as PNG."""
+    from xmodal.export.asked_media import picture_of
     from xmodal.report.figures import sheet, thumbnail
 
     rows = []
     for start in range(0, len(pictured), COLUMNS):
         row = pictured[start : start + COLUMNS]
         ends = dict.fromkeys(truncate(row[index][0].name, 60, keep="end") for index in (0, -1))
-        shown = [(thumbnail(item.content, SIDE), _caption(answer)) for item, answer in row]
+        shown = [(thumbnail(picture_of(item.content), SIDE), _caption(answer)) for item, answer in row]
         rows.append((" to ".join(ends), shown))
     return sheet(rows)
 

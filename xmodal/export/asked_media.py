@@ -44,6 +44,22 @@ def asked_medium(loaded: Any) -> AskedMedium:
     return build(loaded, outputs_of(answering(loaded.signatures, input_name)))
 
 
+def picture_of(content: bytes) -> bytes:
+    """Returns an encoded picture of what can be answered: itself, a spectrogram, or frames of a video."""
+    from xmodal.data import image_files, sound_files
+    from xmodal.data.media import of_sounds, of_videos
+    from xmodal.data.sound_format import SoundFormat
+    from xmodal.data.video_format import VideoFormat
+
+    head = content[: image_files.HEAD]
+    if image_files.kind_by_content(head):
+        return content
+    if sound_files.kind_by_content(head) in sound_files.READ:
+        medium = of_sounds(SoundFormat())
+        return medium.picture(medium.encoded(content))
+    return of_videos(VideoFormat()).picture(content)
+
+
 def outputs_of(signature: Any) -> Any:
     """Returns what asks a signature for outputs of contents (B,), or of images and texts; None for none."""
     if signature is None:
