@@ -13,6 +13,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -78,6 +79,7 @@ def items_of(predictor: Predictor, files: Sequence[str], text: str) -> list[Item
 def page(predictor: Predictor, title: str):
     """Returns the page as Gradio's `Blocks`, with places for what the model takes."""
     gradio = library()
+    shown = partial(_shown, gradio)
 
     def answer_files(files: list[str] | None, text: str | None, answers: str | None) -> list:
         # The page keeps to the limit, and others may ask too.
@@ -104,18 +106,6 @@ def page(predictor: Predictor, title: str):
         problem, _, _, *others = shown(found, None)
         return [problem, *others]
 
-    def shown(shown_answers: list[Answer], picture: Any) -> list:
-        only = shown_answers[0] if len(shown_answers) == 1 else Answer("")
-        shares = {truncate(printable(name), 60): share for name, share in only.probabilities.items()}
-        return [
-            gradio.update(value=only.problem, visible=bool(only.problem)),
-            gradio.update(value=picture, visible=picture is not None),
-            gradio.update(value=printable(only.read), visible=bool(only.read)),
-            gradio.update(value=verdict_line(only), visible=bool(only.verdict)),
-            gradio.update(value=shares or None, visible=len(shown_answers) == 1),
-            gradio.update(value=table_of(shown_answers), visible=not only.problem),
-        ]
-
     with gradio.Blocks(title=title, analytics_enabled=False, delete_cache=(60, 600)) as blocks:
         gradio.Markdown(f"# {title}")
         with gradio.Row():
@@ -139,6 +129,20 @@ def page(predictor: Predictor, title: str):
         read.submit(answer_words, [read, answers], [problem, *others], api_name="answer_words")
         ask.click(answer_text, inputs, outputs, api_name="answer_text")
     return blocks
+
+
+def _shown(gradio: ModuleType, shown_answers: list[Answer], picture: Any) -> list:
+    """Returns what an answer, or several, change of the boxes that `_outputs` added."""
+    only = shown_answers[0] if len(shown_answers) == 1 else Answer("")
+    shares = {truncate(printable(name), 60): share for name, share in only.probabilities.items()}
+    return [
+        gradio.update(value=only.problem, visible=bool(only.problem)),
+        gradio.update(value=picture, visible=picture is not None),
+        gradio.update(value=printable(only.read), visible=bool(only.read)),
+        gradio.update(value=verdict_line(only), visible=bool(only.verdict)),
+        gradio.update(value=shares or None, visible=len(shown_answers) == 1),
+        gradio.update(value=table_of(shown_answers), visible=not only.problem),
+    ]
 
 
 def _inputs(gradio: ModuleType, predictor: Predictor) -> tuple[Any, Any, Any, Any, Any]:
