@@ -199,7 +199,7 @@ def _outputs(gradio: ModuleType, predictor: Predictor) -> list[Any]:
 def verdict_line(answer: Answer) -> str:
     """Returns what is promised of an answer, in words and with how strange the input is; "" for nothing."""
     if answer.unknown is None:
-        return ""
+        return printable(answer.verdict)
     return f"{printable(answer.verdict)} (stranger than {answer.unknown:.0%} of what it knows)"
 
 

@@ -70,5 +70,11 @@ CONDITIONS = (
         lambda config: any(config.names.shots) or config.run.experiment != "bert_news",
         "--shots",
     ),
+    Condition(
+        "class_weights test_documents shots per_class max_error small portable attacked_examples "
+        "label_smoothing until target_map also_ask speaker text_style text_head text_examples",
+        lambda config: not config.documents.multi_label,
+        "a single label for each example (no --multi_label)",
+    ),
     Condition(FLOW, lambda config: config.generator.image_generator == "flow", "--image_generator=flow"),
 )

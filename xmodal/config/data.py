@@ -132,6 +132,11 @@ class DocumentConfig(Group):
     scrub: bool = option(True, "Replace personal data by marks such as [EMAIL].")
     separator: str = option("auto", "Separator of the columns of CSV and TSV: a character, tab, or auto.")
     quoting: bool = option(False, "Read quoted fields in TSV, as in CSV.")
+    multi_label: str = option(
+        "",
+        "What stands between the labels of an example that may have several or none, such as | in oil|gas; "
+        "or columns, where label_column names columns of 0 and 1: oil,gas. Empty: each has one label.",
+    )
 
     def __post_init__(self):
         super().__post_init__()

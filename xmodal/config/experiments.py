@@ -65,7 +65,7 @@ EXPERIMENTS = {
     "vgg_to_bert": _experiment(
         *("dataset", SOUND, IMAGES, HEAD, TARGET, TEXT, FINE_TUNING, BRIDGE, BASELINE, IMAGE_ATTACK),
         "saved_models_dir max_error mirror text_head target_map also_ask text_examples similarity_scale "
-        "per_class speaker speaker_names name_text frames",
+        "per_class multi_label speaker speaker_names name_text frames",
         made_from="image_weights dataset text_encoder speaker",
         compressed=True,
     ),
@@ -82,7 +82,7 @@ EXPERIMENTS = {
     "bert_news": _experiment(
         *("documents", COLUMNS, TEXT, FINE_TUNING, BASELINE, TEXT_ATTACK),
         "saved_models_dir max_error test_documents baseline_words scrub per_class shots draws "
-        "class_descriptions",
+        "class_descriptions multi_label",
         made_from="documents text_encoder",
         compressed=True,
     ),

@@ -218,7 +218,7 @@ def _leaked(usable: Sequence[tuple[Example, bytes]]) -> tuple[tuple[str, str], .
 
 
 def _counts(examples: Iterable[Example], class_names: Sequence[str]) -> dict[str, dict[str, int]]:
-    counts = Counter((example.split, example.class_name) for example in examples)
+    counts = Counter((example.split, name) for example in examples for name in example.counted)
     return {split: {name: counts[split, name] for name in class_names} for split in SPLITS}
 
 

@@ -26,6 +26,7 @@ from xmodal.data.examples import (
 )
 from xmodal.data.loading import SplitData, split_and_audit
 from xmodal.data.near_duplicates import near_duplicates
+from xmodal.data.several_labels import with_several_labels
 from xmodal.data.table_format import TableFormat, checked_format
 from xmodal.text.cleaning import prepare_texts
 
@@ -41,7 +42,7 @@ class DocumentSplit(ExampleSplit):
         texts: (N,) objects, each a str.
         labels: (N,) int32, positions in the class names.
         ids: how reports name each document: its path, its line in a table, or such as "reuters_r8/test/7".
-        shares: of the classes (N, C), where labels are soft.
+        shares: of the classes (N, C), where labels are soft, or several each.
     """
 
     texts: np.ndarray
@@ -101,6 +102,8 @@ def load_documents(
     """
     table_format = checked_format(table_format, split.group_column)
     raw = read_documents(dataset, table_format, cache or cache_folder(), offline)
+    if table_format.several:
+        raw = with_several_labels(raw, table_format)
     scans = _scans(raw.examples)
     grouped = [
         example._replace(group=example.group or scans[example.item].digest or example.id)

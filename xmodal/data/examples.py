@@ -36,6 +36,19 @@ class Example(NamedTuple):
         return (self.class_name,) if self.shares is None else tuple(self.shares)
 
     @property
+    def exact(self) -> bool:
+        """Whether its shares are 0 and 1 alone, as those of several labels are."""
+        return self.shares is not None and set(self.shares.values()) <= {0.0, 1.0}
+
+    @property
+    def counted(self) -> tuple[str, ...]:
+        """The classes that it counts for: each of several labels, and of a soft label the class."""
+        if self.shares is None:
+            return (self.class_name,)
+        whole = tuple(name for name, share in self.shares.items() if share == 1)
+        return whole or ((self.class_name,) if any(self.shares.values()) else ())
+
+    @property
     def classes(self) -> tuple[str, ...]:
         """The classes that it belongs to, wholly or in part."""
         return tuple(name for name in self.named if self.shares is None or self.shares[name])
@@ -54,7 +67,10 @@ class Labelled:
 
     @property
     def targets(self) -> np.ndarray:
-        """What is learned of the examples: the shares (N, C), or without these the classes (N,)."""
+        """What is learned of the examples: the shares (N, C), or without these the classes (N,).
+
+        Of several labels each the shares are 0 and 1.
+        """
         return self.labels if self.shares is None else self.shares
 
     def shares_at(self, positions: np.ndarray) -> np.ndarray | None:
@@ -185,4 +201,6 @@ def renamed(example: Example, names: Mapping[str, str]) -> Example:
     if example.shares is None:
         return example._replace(class_name=names[example.class_name])
     shares = {new: example.shares.get(old, 0.0) for old, new in names.items()}
-    return example._replace(class_name=most_probable(shares), shares=shares)
+    # Of several labels the class is not the first one.
+    class_name = names[example.class_name] if example.exact else most_probable(shares)
+    return example._replace(class_name=class_name, shares=shares)

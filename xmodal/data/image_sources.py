@@ -23,6 +23,7 @@ from xmodal.data.hub_datasets import fetched_dataset
 from xmodal.data.image_files import MAX_BYTES, reason_against
 from xmodal.data.image_records import read_image_records
 from xmodal.data.labelled_folders import FileKind, labelled_files
+from xmodal.data.several_labels import with_several_labels
 from xmodal.data.sources import RawExamples, permission_errors, source_reader
 from xmodal.data.split_names import with_splits
 from xmodal.data.spoken_digits import spoken_digits
@@ -36,7 +37,9 @@ COLUMNS = {"image": IMAGES, "audio": SOUNDS, "video": VIDEOS}
 
 
 @permission_errors()
-def read_images(dataset: str, cache: Path, offline: bool, group_column: str = "") -> RawExamples:
+def read_images(
+    dataset: str, cache: Path, offline: bool, group_column: str = "", several: str = ""
+) -> RawExamples:
     """Lists what `load_images` splits: the images, sounds or videos of a source as they came.
 
     Raises:
@@ -49,13 +52,18 @@ def read_images(dataset: str, cache: Path, offline: bool, group_column: str = ""
         )
     read, location = source_reader(IMAGE_SOURCES, dataset, "dataset")
     if read is _read_csv:
-        return grouped_by_content(_read_csv(location, cache, offline, group_column))
+        return _with_labels(_read_csv(location, cache, offline, group_column, several), several)
     if group_column:
         raise UserError(
             f"`group_column={group_column}` names a column, and `dataset={dataset!r}` is no table",
             "find the groups in the names of its files with `group_pattern`",
         )
-    return grouped_by_content(read(location, cache, offline))
+    return _with_labels(read(location, cache, offline), several)
+
+
+def _with_labels(raw: RawExamples, several: str) -> RawExamples:
+    grouped = grouped_by_content(raw)
+    return with_several_labels(grouped, replace(IMAGE_COLUMNS, several=several)) if several else grouped
 
 
 def grouped_by_content(raw: RawExamples) -> RawExamples:
@@ -159,19 +167,21 @@ def _files(root: Path, file_kind: FileKind, kind: ExampleKind) -> RawExamples:
     return RawExamples(examples, warnings=warnings, kind=kind)
 
 
-def _read_csv(location: str, cache: Path, offline: bool, group_column: str = "") -> RawExamples:
+def _read_csv(
+    location: str, cache: Path, offline: bool, group_column: str = "", several: str = ""
+) -> RawExamples:
     path = path_of(location)
     if not path.is_file():
         raise UserError(f"the file {str(path)!r} does not exist", "check the path of `dataset`")
     named = heading_of("csv", path, IMAGE_COLUMNS)
     column = next((column for column in COLUMNS if column in named), "image")
     kind = COLUMNS[column]
-    table_format = replace(IMAGE_COLUMNS, text=column, group=group_column)
+    table_format = replace(IMAGE_COLUMNS, text=column, group=group_column, several=several)
     rows, warnings = read_rows("csv", path, table_format)
     examples = []
     for row in rows:
         image = row.cells[table_format.text].strip()
-        if not image or not (row.shares or row.cells["label"].strip()):
+        if not image or not (several or row.shares or row.cells["label"].strip()):
             raise UserError(
                 f"line {row.line} of {str(path)!r} lacks {with_article(kind.noun)} or a label",
                 "fill it in or remove it",

@@ -127,10 +127,9 @@ def load_images(
     max_pixels: int = MAX_PIXELS,
     sound: SoundFormat = SoundFormat(),
     video: VideoFormat = VideoFormat(),
+    multi_label: str = "",
 ) -> ImageData:
     """Lists, splits and audits a set of images, see `split_and_audit`. No pixels are kept.
-
-    Files with the same bytes come into the same split.
 
     Args:
         dataset: "mnist_5k"; "folder:PATH" (a subfolder a class, or train/, validation/ and test/ that hold
@@ -139,13 +138,14 @@ def load_images(
             paths relative to the CSV; for soft labels, columns label:NAME in the place of label, with the
             shares of each class, which are scaled to a sum of 1); "parquet:PATH", "arrow:PATH" or
             "tfrecord:PATH", files or folders with them, see `image_records`; "tfds:NAME"; or "hf:NAME".
-        split: how they are split and checked.
+        split: how they are split and checked; files with the same bytes come into one split.
         seed: of the cuts and of `limit`.
         cache: folder of downloaded data; None for the usual one.
         offline: reach for nothing.
         bad_images: what to do with unreadable files: "skip" or "fail".
         max_pixels: of an image; what has more is left out before it is decoded. 0 for no limit.
         sound, video: how sounds and videos are read.
+        multi_label: what stands between the labels of an image that may have several.
 
     Returns:
         The splits, the class names and the audit's report.
@@ -158,7 +158,7 @@ def load_images(
         >>> data.class_names, len(data.train), len(data.validation), len(data.test)
         (('cat', 'dog'), 29, 3, 8)
     """
-    raw = read_images(dataset, cache or cache_folder(), offline, split.group_column)
+    raw = read_images(dataset, cache or cache_folder(), offline, split.group_column, multi_label)
     medium = {SOUNDS: of_sounds(sound), VIDEOS: of_videos(video)}.get(raw.kind)
 
     def scanned(examples: list[Example]) -> Scanned:

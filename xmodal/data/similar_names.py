@@ -62,9 +62,10 @@ def _warning(names: Iterable[str], counts: Counter[str], merge: bool) -> str:
 
 
 def _merged(example: Example, changed: dict[str, str]) -> Example:
+    class_name = changed.get(example.class_name, example.class_name)
     if example.shares is None:
-        return example._replace(class_name=changed.get(example.class_name, example.class_name))
+        return example._replace(class_name=class_name)
     shares: dict[str, float] = {}
     for name, share in example.shares.items():
-        shares[changed.get(name, name)] = shares.get(changed.get(name, name), 0.0) + share
-    return example._replace(class_name=most_probable(shares), shares=shares)
+        shares[changed.get(name, name)] = min(1.0, shares.get(changed.get(name, name), 0.0) + share)
+    return example._replace(class_name=class_name if example.exact else most_probable(shares), shares=shares)

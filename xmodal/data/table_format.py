@@ -12,6 +12,11 @@ MARKS = {
 }
 # What may stand between columns.
 SEPARATORS = (",", ";", "\t", "|")
+# In the place of a separator of labels: each has a column of its own, with one of these in it.
+COLUMNS = "columns"
+TRUTHS = {"1": True, "0": False, "true": True, "false": False, "": False}
+# Between the labels that were read of columns; no text has it.
+BETWEEN = "\x1f"
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,8 @@ class TableFormat:
         separator: between the columns of a CSV or TSV, or "auto": the one whose heading has the columns.
         quoting: texts of a TSV may stand in quotes, as those of a CSV do.
         group: the column, or key, of what belongs into one split together, "" for none.
+        several: what stands between the labels of a row that may have several or none, or `COLUMNS`: `label`
+            then names several columns of 0 and 1, with commas between them. "" for one label each.
     """
 
     encoding: str = "utf-8"
@@ -41,12 +48,31 @@ class TableFormat:
     separator: str = "auto"
     quoting: bool = False
     group: str = ""
+    several: str = ""
 
     @property
     def content(self) -> tuple[str, ...]:
         """The columns of what an example consists of."""
         texts = tuple(self.text.split(","))
         return texts if self.image is None else (self.image, *texts)
+
+    @property
+    def label_columns(self) -> tuple[str, ...]:
+        """The columns of the labels."""
+        return tuple(self.label.split(",")) if self.several == COLUMNS else (self.label,)
+
+    def label_of(self, cells: Mapping[str, str], where: str) -> str:
+        """Returns the label of a row; of columns of 0 and 1 the names of those with 1, `BETWEEN` them.
+
+        Raises:
+            UserError: for what is neither 0 nor 1.
+        """
+        if self.several != COLUMNS:
+            return cells[self.label].strip()
+        for name in self.label_columns:
+            if cells[name].strip().casefold() not in TRUTHS:
+                raise UserError(f"{where} has {cells[name]!r} in {name!r}", "write 0 or 1")
+        return BETWEEN.join(name for name in self.label_columns if TRUTHS[cells[name].strip().casefold()])
 
     def text_of(self, cells: Mapping[str, str]) -> str:
         """Returns the text of a row: what its columns hold, with a space between them."""

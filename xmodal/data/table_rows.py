@@ -34,7 +34,12 @@ def as_asked(heading: Sequence[str], table_format: TableFormat) -> list[str]:
     """Returns a heading with the names as they were asked for, where it has capitals or blanks."""
     wanted = {
         name.casefold(): name
-        for name in (*table_format.content, table_format.label, table_format.split, table_format.group)
+        for name in (
+            *table_format.content,
+            *table_format.label_columns,
+            table_format.split,
+            table_format.group,
+        )
         if name and name not in heading
     }
     names = [wanted.pop(name.strip().casefold(), name) for name in heading]
@@ -82,7 +87,7 @@ def object_row(row: Mapping[str, Any], path: Path, number: int, table_format: Ta
     """
     row = dict(zip(as_asked(list(row), table_format), row.values(), strict=True))
     shares = _json_shares(row, table_format.label, line_in(number, path))
-    labels = () if shares else (table_format.label,)
+    labels = () if shares else table_format.label_columns
     names = (*table_format.content, *labels, table_format.split, table_format.group)
     # What is not read stays as it is shown, for who asks for answers beside it.
     cells = {name: _shown(value) for name, value in row.items() if name not in names}
@@ -96,8 +101,12 @@ def object_row(row: Mapping[str, Any], path: Path, number: int, table_format: Ta
 
 
 def _cell(row: Mapping[str, Any], name: str, where: str, table_format: TableFormat) -> str:
-    kinds = (str, int, float) if name in (table_format.label, table_format.group) else (str,)
+    kinds = (str, int, float) if name in (*table_format.label_columns, table_format.group) else (str,)
     value = row.get(name)
+    if table_format.several and name in table_format.label_columns and name in row:
+        # A list of labels, as JSON and Parquet have it, or none.
+        value = "" if value is None else value
+        value = table_format.several.join(map(str, value)) if isinstance(value, list) else value
     # A text that is missing is an empty one, as in a CSV; of a pair one side may have no key.
     if value is None and name in table_format.content and (name in row or table_format.image is not None):
         return ""

@@ -125,8 +125,8 @@ def row_example(item: str, row: Row, path: Path, table_format: TableFormat, spli
         UserError: when it has no class.
     """
     where = line_in(row.line, path)
-    label = most_probable(row.shares) if row.shares else row.cells[table_format.label].strip()
-    if not label:
+    label = most_probable(row.shares) if row.shares else table_format.label_of(row.cells, where)
+    if not label and not table_format.several:
         raise UserError(f"{where} has no label in {table_format.label!r}", "fill it in or remove the line")
     split = split or row.cells.get(table_format.split, "train").strip()
     group = f"{path}/{row.cells[table_format.group]}" if row.cells.get(table_format.group) else ""
@@ -277,7 +277,7 @@ def _heading(table: csv.DictReader, path: Path, table_format: TableFormat) -> di
     needed = (
         (*table_format.content, *grouped)
         if classes
-        else (*table_format.content, *grouped, table_format.label)
+        else (*table_format.content, *grouped, *table_format.label_columns)
     )
     missing = [name for name in needed if name not in columns]
     if missing:

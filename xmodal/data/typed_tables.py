@@ -107,15 +107,21 @@ def _arrow_rows(path: Path, encoding: str) -> ArrayShards:
 
 
 def _class_names(metadata: Mapping[bytes, bytes] | None) -> dict[str, list[str]]:
-    """Returns the names of the classes of columns that hold their numbers."""
+    """Returns the names of the classes of columns that hold their numbers, or lists of them."""
     features = json.loads((metadata or {}).get(b"huggingface", b"{}")).get("info", {}).get("features", {})
-    return {name: feature["names"] for name, feature in features.items() if "names" in feature}
+    of_one = {name: feature.get("feature") or feature for name, feature in features.items()}
+    return {name: feature["names"] for name, feature in of_one.items() if "names" in feature}
 
 
 def _with_names(row: dict[str, Any], names: Mapping[str, list[str]]) -> dict[str, Any]:
+    return row | {name: _named(row[name], classes) for name, classes in names.items()}
+
+
+def _named(value: Any, classes: list[str]) -> Any:
+    if isinstance(value, list):
+        return [_named(each, classes) for each in value]
     # A test set without labels has -1 in their place.
-    named = {name: classes[row[name]] for name, classes in names.items() if (row[name] or 0) >= 0}
-    return row | named
+    return value if value is None or value < 0 else classes[value]
 
 
 def _excel_rows(path: Path, encoding: str) -> ArrayShards:

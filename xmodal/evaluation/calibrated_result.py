@@ -19,6 +19,7 @@ class CalibratedResult:
         probabilities: calibrated, of the test examples (N, C).
         temperature: what logits were divided by.
         correct: which of the test examples were answered rightly (N,).
+        thresholds: of labels of which an example may have several (C,): each is given from it on.
     """
 
     result: Result
@@ -26,6 +27,7 @@ class CalibratedResult:
     probabilities: np.ndarray
     temperature: float
     correct: np.ndarray
+    thresholds: np.ndarray | None = None
 
 
 def calibrated_result(

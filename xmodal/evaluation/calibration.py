@@ -53,7 +53,7 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
         return expected - target
 
     coldest, hottest = map(math.log, TEMPERATURES)
-    return math.exp(-_root(slope, -hottest, -coldest))
+    return math.exp(-root(slope, -hottest, -coldest))
 
 
 def mix(p_a: np.ndarray, p_b: np.ndarray, weight: float) -> np.ndarray:
@@ -98,7 +98,7 @@ def fit_mixture(p_a: np.ndarray, p_b: np.ndarray, labels: np.ndarray) -> float:
     def slope(weight: float) -> float:
         return (softmax(logs_b + weight * difference) * difference).sum(axis=1).mean() - target
 
-    return _root(slope, 0.0, 1.0)
+    return root(slope, 0.0, 1.0)
 
 
 def _logs(probabilities: np.ndarray) -> np.ndarray:
@@ -119,7 +119,7 @@ def checked_scores(scores: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, 
     return scores, labels
 
 
-def _root(rising: Callable[[float], float], low: float, high: float) -> float:
+def root(rising: Callable[[float], float], low: float, high: float) -> float:
     """Returns where a rising function is zero on [low, high], or the end nearest to that."""
     if rising(low) >= 0:
         return low

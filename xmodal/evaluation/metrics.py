@@ -35,7 +35,7 @@ class Result:
         log_loss: mean negative log likelihood in nats; probabilities below 1.2e-7 count as that.
         ece: expected calibration error, see `expected_calibration_error`.
         ece_uncalibrated: the same before calibration, None when that was not measured.
-        confusion: (C, C) counts, rows the labels, columns the predictions.
+        confusion: (C, C) counts, rows the labels, columns the predictions; () where an example has several.
         class_names: the C names.
         reliability: confidence against accuracy.
         precision_recall: of each class against the rest.
@@ -264,11 +264,14 @@ def reliability(probabilities: np.ndarray, labels: np.ndarray, bins: int = 15) -
         ValueError: as `evaluate` does, and for less than one bin.
     """
     probabilities, labels = checked(probabilities, labels)
+    return binned(probabilities.max(axis=1), probabilities.argmax(axis=1) == labels, bins)
+
+
+def binned(confidence: np.ndarray, right: np.ndarray, bins: int = 15) -> Reliability:
+    """Compares confidences (N,) with what was right (N,), as `reliability` does."""
     if bins < 1:
         raise ValueError(f"bins must be at least 1. Received: {bins}")
     edges = np.linspace(0, 1, bins + 1)
-    confidence = probabilities.max(axis=1)
-    right = probabilities.argmax(axis=1) == labels
     # The inner edges only: a confidence that rounding has put a little over 1 is in the last bin.
     index = np.searchsorted(edges[1:-1], confidence, side="left")
     count = np.bincount(index, minlength=bins)
@@ -292,6 +295,11 @@ def precision_recall(probabilities: np.ndarray, labels: np.ndarray, steps: int =
         ValueError: as `evaluate` does.
     """
     probabilities, labels = checked(probabilities, labels)
+    return counted_curves(probabilities, labels[:, None] == np.arange(probabilities.shape[1]), steps)
+
+
+def counted_curves(probabilities: np.ndarray, belongs: np.ndarray, steps: int = 200) -> PrecisionRecall:
+    """Counts as `precision_recall`, of examples that belong (N, C) to any number of classes."""
     n, classes = probabilities.shape
     thresholds = np.linspace(0, 1, steps + 1)
     # The highest threshold that each probability reaches.
@@ -303,9 +311,9 @@ def precision_recall(probabilities: np.ndarray, labels: np.ndarray, steps: int =
 
     return PrecisionRecall(
         thresholds=tuple(thresholds.tolist()),
-        true_positives=tuple(counted(column, labels == column) for column in range(classes)),
-        false_positives=tuple(counted(column, labels != column) for column in range(classes)),
-        positives=tuple(np.bincount(labels, minlength=classes).tolist()),
+        true_positives=tuple(counted(column, belongs[:, column]) for column in range(classes)),
+        false_positives=tuple(counted(column, ~belongs[:, column]) for column in range(classes)),
+        positives=tuple(belongs.sum(axis=0).tolist()),
         n=n,
     )
 

@@ -108,7 +108,7 @@ def as_csv(answers: Sequence[Answer], items: Sequence[Item] = ()) -> str:
         cells = [items[index].row.get(name, "") for name in columns]
         shares = [answer.probabilities.get(name, "") for name in classes]
         probability = "" if answer.problem else answer.probability
-        last = [answer.item, answer.label, probability, answer.read, answer.problem]
+        last = [answer.item, answer.label_text, probability, answer.read, answer.problem]
         writer.writerow(map(csv_cell, [*cells, *last, *_limit_cells(answer)[: len(limits)], *shares]))
     return buffer.getvalue()
 
@@ -144,7 +144,7 @@ def as_table(answers: Sequence[Answer]) -> str:
         rows.append(
             (
                 name,
-                truncate(printable(answer.label), 30),
+                truncate(printable(answer.label_text), 30),
                 f"{answer.probability:.1%}",
                 truncate(printable(other), 30),
                 f"{share:.1%}" if other else "",

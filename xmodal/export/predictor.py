@@ -62,7 +62,9 @@ class Answer:
             export that promises nothing.
         unknown: the share of inputs of the known kind that are less strange, 0 to 1; None as before.
         verdict: both in words, such as "a cat or a dog" or
-            "probably none of these; it looks most like a cat".
+            "probably none of these; it looks most like a cat"; of several labels these in words.
+        labels: of an export that gives several labels or none: those that are given, likeliest first; None
+            of others.
     """
 
     item: str
@@ -74,6 +76,12 @@ class Answer:
     answers: tuple[str, ...] | None = None
     unknown: float | None = None
     verdict: str = ""
+    labels: tuple[str, ...] | None = None
+
+    @property
+    def label_text(self) -> str:
+        """The label; of several ones those that are given, with bars between, or "none"."""
+        return self.label if self.labels is None else " | ".join(self.labels) or "none"
 
 
 class Predictor:
@@ -280,14 +288,23 @@ class Predictor:
             outputs = outputs_of(contents)
         else:
             outputs = outputs_of(contents, [item.text for item in items])
-        read = outputs.get("sentence", outputs.get("read", [b""] * len(items)))
+        # Of several labels the sentence is the answer, and not what was read.
+        several = "labels" in outputs
+        told = outputs.get("read" if several else "sentence", outputs.get("read"))
+        read = [b""] * len(items) if told is None else told
         answers = []
         for row, item in enumerate(items):
             shares = dict(zip(self.labels, map(float, outputs["probabilities"][row]), strict=True))
             label = max(shares, key=shares.__getitem__)
-            limits = _limits_of(outputs, row)
+            limits = _labels_of(outputs, row) if several else _limits_of(outputs, row)
             answers.append(Answer(item.name, label, shares[label], read[row].decode(), shares, **limits))
         return answers
+
+
+def _labels_of(outputs: Mapping[str, Any], row: int) -> dict[str, Any]:
+    """The labels of an answer that has several."""
+    labels = tuple(name.decode() for name in outputs["labels"][row] if name)
+    return {"labels": labels, "verdict": outputs["sentence"][row].decode()}
 
 
 def _limits_of(outputs: Mapping[str, Any], row: int) -> dict[str, Any]:

@@ -4,10 +4,12 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from xmodal.evaluation.limits import AnswerLimits
 from xmodal.export.served_limits import ServedLimits
+from xmodal.export.served_several import SeveralLabels
 from xmodal.export.serving import TEXT, Inference, Labelled, Tokenizer, labelled_answer
 from xmodal.tasks.text_classifier import TextClassifier
 
@@ -21,6 +23,8 @@ class ServedDocuments(Labelled):
         prepare: documents (B,) -> texts (B,), such as `xmodal.text.cleaning.scrubbed` or `cleaned`, in-graph.
         names: the classes, C of them.
         limits: what is promised of the answers; None promises nothing.
+        thresholds: of the classes (C,), of which a document may have several: each is given where its
+            probability reaches them. None where it has one.
     """
 
     def __init__(
@@ -31,8 +35,10 @@ class ServedDocuments(Labelled):
         prepare: Callable[[tf.Tensor], tf.Tensor],
         names: tuple[str, ...],
         limits: AnswerLimits | None = None,
+        thresholds: np.ndarray | None = None,
     ):
         super().__init__(names)
+        self._answer = labelled_answer if thresholds is None else SeveralLabels(names, thresholds)
         vectors_and_logits = [text.encoder.model.output, text.model.output] if limits else None
         # One pass gives both, where both are wanted.
         self._model = Inference(
@@ -47,12 +53,12 @@ class ServedDocuments(Labelled):
     def answer_texts(self, text):
         """Documents (B,) -> label, probability, probabilities (B, C) and what was read of them (B,).
 
-        With limits also what `ServedLimits` tells.
+        With limits also what `ServedLimits` tells, and with thresholds what `SeveralLabels` does.
         """
         read = self._prepare(text)
         given = self._model(self._preprocessor(read))
         vectors, logits = (None, given) if self._limits is None else given
-        answer = labelled_answer(logits / self._temperature, self._names) | {"read": read}
+        answer = self._answer(logits / self._temperature, self._names) | {"read": read}
         if self._limits is None:
             return answer
         return answer | self._limits(self._names, logits, logits, {"vectors": vectors})

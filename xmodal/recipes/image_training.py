@@ -15,6 +15,7 @@ from xmodal.tasks.image_classifier import (
 )
 from xmodal.training.baselines import Attempt, from_scratch
 from xmodal.training.progress import History
+from xmodal.training.steps import Loss
 from xmodal.training.trainer import Trainer
 
 
@@ -26,12 +27,15 @@ def train_images(
     *,
     name: str,
     epsilon: float = 0.0,
+    loss: Loss | keras.losses.Loss | None = None,
 ) -> tuple[ImageClassifier, HeldOut]:
     """Trains a head on a backbone, and returns the class logits of the held-out images with it.
 
     Arguments are those of `train_image_classifier`.
     """
-    classifier = train_image_classifier(backbone, data, config, trainer, name=name, epsilon=epsilon)
+    classifier = train_image_classifier(
+        backbone, data, config, trainer, name=name, epsilon=epsilon, loss=loss
+    )
     return classifier, held_out_logits(classifier, data, name=name)
 
 

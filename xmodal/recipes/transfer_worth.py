@@ -84,7 +84,9 @@ def tried_by_name(tried: Mapping[str, Sequence[Attempt]], caption: str = TRIED) 
 
 
 def _tried(item: Attempt) -> tuple[str | int | float, ...]:
-    return (f"{item.rate:g}", item.passes, item.best["val_loss"], item.best["val_accuracy"])
+    # Of several labels there is no accuracy.
+    accuracy = item.best.get("val_accuracy", "-")
+    return (f"{item.rate:g}", item.passes, item.best["val_loss"], accuracy)
 
 
 def _row(item: Worth) -> tuple[str, ...]:

@@ -21,6 +21,11 @@ PROMISED = (
     "answers, the set that holds the right one as often as `max_error` promises; unknown, the share of known "
     "inputs that are less strange; verdict, both in words"
 )
+# Of an export that gives several labels.
+SEVERAL = (
+    f"{ANSWER}, each label for itself; labels: those whose probabilities reach their thresholds, likeliest "
+    "first; a sentence of them, and what was read"
+)
 LABELS = ("labels", "nothing", "labels, in the order of the probabilities")
 SIGNATURES = {
     "vgg_to_bert": (
@@ -76,7 +81,10 @@ SIGNATURES = {
         ),
         LABELS,
     ),
-    "bert_news": (("serving_default", "text", f"{ANSWER}, what was read of the text; {PROMISED}"), LABELS),
+    "bert_news": (
+        ("serving_default", "text", f"{ANSWER}, what was read of the text; {PROMISED}"),
+        LABELS,
+    ),
     "text_to_image": (
         ("encoders: serving_default, embed_text", "text", "embedding, of length 1, in one space with images"),
         ("encoders: embed_image", "image_bytes", "embedding, of length 1, in one space with texts"),
@@ -138,6 +146,10 @@ def card(run: Run, made_from: Sequence[Ingredient], ask: str) -> str:
 
 def _signatures(run: Run) -> Sequence[Sequence[str]]:
     rows = SIGNATURES[run.experiment]
+    if run.main_result and not run.main_result.confusion:
+        takes = rows[0][1]
+        names = ("serving_default", "text") if takes != "text" else ("serving_default",)
+        return (*((name, takes if name == "serving_default" else name, SEVERAL) for name in names), LABELS)
     if run.noun == "image":
         return rows
     # Of sounds and videos the same ones have their names.

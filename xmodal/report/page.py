@@ -51,12 +51,13 @@ def html(run: Run) -> str:
     Names of classes, files and layers come from outside: all of them are escaped, pictures are encoded
     anew (which also leaves their metadata behind), and the page forbids scripts and requests.
     """
+    main = run.main_result
     sections = {
         "results": ("Results", _results(run)),
         "findings": ("Findings", _findings(run)),
         "pictures": ("Pictures and their sentences", _pictures(run.gallery)),
-        "mistakes": ("Mistakes", _mistakes(run.main_result) if run.main_result else ""),
-        "calibration": ("How sure it is", _calibration(run, run.main_result) if run.main_result else ""),
+        "mistakes": ("Mistakes", _mistakes(main) if main and main.confusion else ""),
+        "calibration": ("How sure it is", _calibration(run, main) if main else ""),
         "training": ("Training", "\n".join(_training(history) for history in run.histories)),
         "transfer": ("Transfer, layer by layer", _transfer(run.transfer) if run.transfer else ""),
         "data": ("Data", _all_data(run)),
@@ -101,12 +102,12 @@ def _answer(run: Run) -> str:
 
 
 def _headline(result: Result) -> str:
-    details = (
-        f"of {result.n:,} answered rightly by <code>{markup.text(result.name)}</code> "
-        f"(95% interval {interval(result.ci95, result.n)})"
+    right = "answered rightly" if result.confusion else "given exactly their labels"
+    return (
+        f'<p class="headline"><strong>{percent(result.accuracy, result.n)}</strong> <span>'
+        f"of {result.n:,} {right} by <code>{markup.text(result.name)}</code> "
+        f"(95% interval {interval(result.ci95, result.n)})</span></p>"
     )
-    share = percent(result.accuracy, result.n)
-    return f'<p class="headline"><strong>{share}</strong> <span>{details}</span></p>'
 
 
 def _results(run: Run) -> str:

@@ -29,18 +29,24 @@ OF_IMAGES = {
 }
 
 
-def configured_images(config: Config) -> ImageData:
+def configured_images(config: Config, multi_label: str = "") -> ImageData:
     """Reads, splits and audits the images that a configuration asks for, see `load_images`.
+
+    Args:
+        config: all flags.
+        multi_label: what stands between the labels of an image.
 
     Raises:
         UserError: for sounds and videos.
     """
-    data = _loaded(config, SoundFormat(), VideoFormat())
+    data = _loaded(config, SoundFormat(), VideoFormat(), multi_label)
     if data.train.medium:
         raise UserError(
             f"`experiment={config.run.experiment}` takes images, and `dataset={config.data.dataset}` holds "
             f"{data.train.medium.noun}s",
-            "choose vgg_to_bert, or images",
+            "choose vgg_to_bert without `multi_label`, or images"
+            if multi_label
+            else "choose vgg_to_bert, or images",
         )
     return data
 
@@ -99,7 +105,7 @@ def _without(data: ImageData) -> dict[str, object]:
     return OF_IMAGES | ({"data_service": ""} if data.train.medium.noun == "video" else {})
 
 
-def _loaded(config: Config, sound: SoundFormat, video: VideoFormat) -> ImageData:
+def _loaded(config: Config, sound: SoundFormat, video: VideoFormat, multi_label: str = "") -> ImageData:
     return load_images(
         config.data.dataset,
         config.splits,
@@ -110,6 +116,7 @@ def _loaded(config: Config, sound: SoundFormat, video: VideoFormat) -> ImageData
         max_pixels=config.data.max_pixels,
         sound=sound,
         video=video,
+        multi_label=multi_label,
     )
 
 
@@ -124,15 +131,20 @@ def configured_unlabelled(config: Config) -> tuple[ImageSplit, DataReport]:
     )
 
 
-def configured_documents(config: Config) -> DocumentData:
-    """Reads, splits and audits the documents that a configuration asks for, see `load_documents`."""
+def configured_documents(config: Config, multi_label: str = "") -> DocumentData:
+    """Reads, splits and audits the documents that a configuration asks for, see `load_documents`.
+
+    Args:
+        config: all flags.
+        multi_label: as `TableFormat.several`.
+    """
     return load_documents(
         config.documents.documents,
         config.splits,
         seed=config.run.seed,
         cache=cache_folder(),
         offline=config.run.offline,
-        table_format=_table_format(config.documents),
+        table_format=replace(_table_format(config.documents), several=multi_label),
     )
 
 
@@ -142,6 +154,7 @@ def other_test_documents(
     """Loads the other test sets that the flags of a run name, for a model trained on the original.
 
     Of each, the test split is taken, or everything where it has none; what else it holds is not looked at.
+    Of documents with several labels there are none.
 
     Args:
         original: the documents to learn from, as they were read.
@@ -157,7 +170,7 @@ def other_test_documents(
     """
     table_format = _table_format(documents)
     others = {}
-    for item in documents.test_documents:
+    for item in () if documents.multi_label else documents.test_documents:
         name, _, source = item.partition("=")
         try:
             examples = read_documents(source, table_format, cache, offline).examples

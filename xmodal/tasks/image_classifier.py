@@ -99,14 +99,13 @@ def train_image_classifier(
     *,
     name: str = "image classifier",
     epsilon: float = 0.0,
+    loss: Loss | keras.losses.Loss | None = None,
 ) -> ImageClassifier:
     """Trains a head on a backbone, and the backbone with it from the layer that `config.trainable` names.
 
     With a frozen backbone features of every view of every training image are kept for all epochs of the head.
-    Otherwise the head is first fitted on the features of the images as they are, of `MAX_HEAD_IMAGES` at
-    most, so that fine-tuning starts from a useful gradient (LP-FT: Kumar et al. 2022, arXiv:2202.10054), and
-    then all trainable layers learn for `config.epochs` passes. With `config.head_epochs` of 0 all of it
-    learns from the first step, and the head has batch normalisation.
+    Otherwise the head is first fitted on `MAX_HEAD_IMAGES` (LP-FT: Kumar et al. 2022, arXiv:2202.10054),
+    and then all layers learn for `config.epochs`; with `config.head_epochs` of 0 they do from the first step.
 
     Args:
         backbone: RGB images (B, H, W, 3) from 0 to 255 -> features (B, D), built in the trainer's scope.
@@ -115,11 +114,11 @@ def train_image_classifier(
         trainer: trains and runs it.
         name: what progress, histories and checkpoints call it.
         epsilon: learn on images of `fgsm` within this distance too, also of a frozen backbone; 0 does not.
+        loss: of logits; None for the cross-entropy, with label smoothing.
     """
     set_trainable(backbone, config.trainable)
     compute_statistics(backbone, data, trainer)
-    # What misleads a classifier changes as it learns, and so cannot be kept.
-    frozen = config.trainable == "head" and not epsilon
+    frozen = config.trainable == "head" and not epsilon  # what misleads it changes as it learns
     views = config.epochs if frozen else 1
     examples = data.train if frozen else data.train.take(data.train.spread(MAX_HEAD_IMAGES))
     train, validation = _kept_features(backbone, data, examples, views, config, trainer, name)
@@ -127,10 +126,11 @@ def train_image_classifier(
     histories = []
     if config.head_epochs:
         learned = train, np.concatenate([examples.targets] * views)
-        held_out = validation, data.validation.targets
-        histories.append(fit_head(head, learned, held_out, config, trainer, name=f"{name}: head"))
+        held_out, stage = (validation, data.validation.targets), f"{name}: head"
+        histories.append(fit_head(head, learned, held_out, config, trainer, name=stage, loss=loss))
     if not frozen:
-        histories.append(fine_tune(model, data, config, trainer, name=f"{name}: network", epsilon=epsilon))
+        stage = f"{name}: network"
+        histories.append(fine_tune(model, data, config, trainer, name=stage, epsilon=epsilon, loss=loss))
     whole = _answering(model, data, config)
     by_head = frozen and whole is model
 
@@ -212,6 +212,7 @@ def fit_head(
     trainer: Trainer,
     *,
     name: str,
+    loss: Loss | keras.losses.Loss | None = None,
 ) -> History:
     """Trains a head on kept features, for `config.head_epochs` passes at most.
 
@@ -222,12 +223,13 @@ def fit_head(
         config: epochs and rate.
         trainer: trains it; its config has the patience and the batch.
         name: what progress, history and checkpoints call it.
+        loss: as `train_image_classifier` takes it.
     """
     size, seed = 2 * trainer.config.batch_size, trainer.seed
     return trainer.fit(
         head,
         lambda epoch: array_batches(*train, batch_size=size, shuffle_seed=(seed, epoch)),
-        loss=cross_entropy(trainer.config.label_smoothing),
+        loss=loss or cross_entropy(trainer.config.label_smoothing),
         learning_rate=config.head_learning_rate,
         epochs=config.head_epochs,
         validation=array_batches(*validation, batch_size=1024),
@@ -273,6 +275,7 @@ def fine_tune(
     *,
     name: str,
     epsilon: float = 0.0,
+    loss: Loss | keras.losses.Loss | None = None,
 ) -> History:
     """Trains what is trainable of an image classifier for `config.epochs` passes over the images.
 
@@ -283,6 +286,7 @@ def fine_tune(
         trainer: trains it; its seed is that of orders and augmentation.
         name: what progress, history and checkpoints call it.
         epsilon: train on the images of `fgsm` within this distance too; 0 does not.
+        loss: as `train_image_classifier` takes it.
 
     Returns:
         The history, with an entry for each part of a pass, see `parts_of_pass`.
@@ -297,17 +301,17 @@ def fine_tune(
         epoch, part = divmod(number, parts)
         return examples(data.train, shuffle=True, augment=config.augment, epoch=epoch, part=(part, parts))
 
-    loss = cross_entropy(trainer.config.label_smoothing)
+    smoothed = cross_entropy(trainer.config.label_smoothing)
     return trainer.fit(
         model,
         part_of_pass,
-        loss=loss,
+        loss=loss or smoothed,
         learning_rate=config.learning_rate,
         epochs=config.epochs * parts,
         validation=examples(data.validation),
         patience=trainer.config.patience * parts,
         name=name,
-        adversary=fgsm(model, loss, epsilon) if epsilon else None,
+        adversary=fgsm(model, smoothed, epsilon) if epsilon else None,
     )
 
 

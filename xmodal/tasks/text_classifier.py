@@ -24,7 +24,7 @@ from xmodal.training.losses import cross_entropy
 from xmodal.training.optimizers import layer_scales, optimizer_maker
 from xmodal.training.progress import History
 from xmodal.training.replicas import mapped
-from xmodal.training.steps import worth_compiling
+from xmodal.training.steps import Loss, worth_compiling
 from xmodal.training.trainer import Trainer
 
 # Of AdamW, for a head alone on a frozen encoder.
@@ -39,7 +39,7 @@ class TextExamples:
 
     Attributes:
         texts: str (U,).
-        targets: int (U,), or distributions over the classes (U, C).
+        targets: int (U,), distributions over the classes (U, C), or 0 and 1 of several labels (U, C).
         weights: float (U,).
         noise: the highest rate of typing errors that they are learned with, see `training_rates`: other ones
             in each epoch, as the texts are for a frozen encoder and once more with errors.
@@ -206,6 +206,7 @@ def train_text_classifier(
     name: str = "text classifier",
     validation: TextExamples | tuple[Any, ...] | None = None,
     weights: Literal["preset", "none"] = "preset",
+    loss: Loss | keras.losses.Loss | None = None,
 ) -> TextClassifier:
     """Trains a new head on a BERT encoder, and with it the encoder from the layer that the config names.
 
@@ -222,6 +223,7 @@ def train_text_classifier(
         name: what progress, history and checkpoints call it.
         validation: what to stop by, with the patience of the trainer, kept out of training; as `examples`.
         weights: of the encoder: the preset's own, or none, for random ones.
+        loss: of logits, as `Trainer.fit` takes it; None for the cross-entropy.
 
     Raises:
         UserError: when the encoder cannot be fetched or read, or has no such layer as is to be trained.
@@ -233,7 +235,7 @@ def train_text_classifier(
         >>> classifier.logits(["a photo of a cat"], Trainer()).shape, len(classifier.history.epochs)
         ((1, 2), 1)
     """
-    config, trainer = config or TextConfig(), trainer or Trainer()
+    config, trainer, loss = config or TextConfig(), trainer or Trainer(), loss or cross_entropy()
     examples, validation = merged(examples), None if validation is None else merged(validation)
     with trainer.scope():
         encoder = text_encoder(preset, config.sequence_length)
@@ -246,15 +248,12 @@ def train_text_classifier(
     classifier = TextClassifier(encoder, model, None)
     frozen = config.text_trainable == "head"
     if frozen or config.text_head_epochs:
-        head_config, head_name = config, name
-        if not frozen:
-            head_name = f"{name}: head"
-            head_config = replace(
-                config, text_epochs=config.text_head_epochs, text_learning_rate=HEAD_LEARNING_RATE
-            )
-        history = _train_head(classifier, examples, validation, head_config, trainer, head_name)
+        epochs, rate = config.text_head_epochs, HEAD_LEARNING_RATE
+        first = config if frozen else replace(config, text_epochs=epochs, text_learning_rate=rate)
+        head_name = name if frozen else f"{name}: head"
+        history = _train_head(classifier, examples, validation, first, trainer, head_name, loss)
     if not frozen:
-        history = _train_whole(classifier, examples, validation, config, trainer, name)
+        history = _train_whole(classifier, examples, validation, config, trainer, name, loss)
     return replace(classifier, history=history)
 
 
@@ -265,6 +264,7 @@ def _train_whole(
     config: TextConfig,
     trainer: Trainer,
     name: str,
+    loss: Loss | keras.losses.Loss,
 ) -> History:
     """Trains an encoder and its head on texts, which typing noise changes in each epoch.
 
@@ -303,7 +303,7 @@ def _train_whole(
         return trainer.fit(
             model,
             train_batches,
-            loss=cross_entropy(),
+            loss=loss,
             optimizer=optimizer,
             epochs=config.text_epochs,
             validation=None if validation is None else eval_batches(validation),
@@ -319,6 +319,7 @@ def _train_head(
     config: TextConfig,
     trainer: Trainer,
     name: str,
+    loss: Loss | keras.losses.Loss,
 ) -> History:
     """Trains a head on what the encoder, as it is, makes of the texts, and of the texts with typing noise."""
     encoder, size, seed = classifier.encoder, config.text_batch_size, trainer.seed
@@ -339,7 +340,7 @@ def _train_head(
     return trainer.fit(
         keras.Model(encoder.model.output, classifier.model.output, name="head"),
         lambda epoch: array_batches(*train, batch_size=size, shuffle_seed=(seed, epoch)),
-        loss=cross_entropy(),
+        loss=loss,
         learning_rate=config.text_learning_rate,
         epochs=config.text_epochs,
         validation=held_out,

@@ -11,6 +11,7 @@ from xmodal.data.batches import array_batches
 from xmodal.tasks.text_classifier import TextExamples
 from xmodal.training.losses import cross_entropy
 from xmodal.training.progress import History
+from xmodal.training.steps import Loss
 from xmodal.training.trainer import Trainer
 
 # As a Chinese or Japanese text has no spaces, each of its characters is a word.
@@ -107,6 +108,7 @@ def train_baseline(
     *,
     words: int,
     name: str = "tf_idf",
+    loss: Loss | keras.losses.Loss | None = None,
 ) -> Baseline:
     """Trains logistic regression on TF-IDF until the validation loss rises.
 
@@ -117,6 +119,7 @@ def train_baseline(
         trainer: trains it by an optimizer of its own; its seed is that of the order.
         words: the most words that are known, the most frequent ones.
         name: what progress, history and checkpoints call it.
+        loss: of logits; None for the cross-entropy.
     """
     trainer = replace(trainer, config=TrainConfig(weight_decay=0.0))
     vectorization = keras.layers.TextVectorization(
@@ -137,7 +140,7 @@ def train_baseline(
     history = trainer.fit(
         model,
         lambda epoch: array_batches(*learned, batch_size=BATCH, shuffle_seed=(trainer.seed, epoch)),
-        loss=cross_entropy(),
+        loss=loss or cross_entropy(),
         learning_rate=LEARNING_RATE,
         epochs=EPOCHS,
         validation=array_batches(

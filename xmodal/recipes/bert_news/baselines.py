@@ -9,11 +9,12 @@ import numpy as np
 
 from xmodal.config.text import TextConfig
 from xmodal.data.documents import DocumentData
-from xmodal.evaluation.calibrated_result import CalibratedResult, calibrated_result
+from xmodal.evaluation.calibrated_result import CalibratedResult
 from xmodal.evaluation.metrics import HeldOut
 from xmodal.recipes.text_training import text_scratch_protocol
 from xmodal.recipes.transfer_worth import Worth
 from xmodal.runs.session import Session
+from xmodal.tasks.labelling import ONE_LABEL, SEVERAL_LABELS, Labelling
 from xmodal.tasks.similarity_classifier import epochs_for, subset
 from xmodal.tasks.text_classifier import TextClassifier, TextExamples, merge, train_text_classifier
 from xmodal.training.baselines import (
@@ -34,11 +35,13 @@ class DocumentTrainings:
         session: the run.
         preset: the encoder, as `text_encoder.text_encoder` takes it.
         data: documents as BERT is to read them.
+        labelling: whether a document has one label.
     """
 
     session: Session
     preset: str
     data: DocumentData
+    labelling: Labelling = ONE_LABEL
 
     def examples(self, positions: np.ndarray | slice = slice(None), noise: float = 0.0) -> TextExamples:
         """Returns the distinct pairs of text and class among training documents, all of them by default."""
@@ -70,17 +73,27 @@ class DocumentTrainings:
             noise: the highest rate of typing errors, as `TextExamples` has it.
             weights: as `train_text_classifier` takes them.
         """
-        config, trainer = self.session.config, self.session.trainer
+        trainer = self.session.trainer
+        text = text or self.session.config.text
+        if self.labelling is SEVERAL_LABELS:
+            # A weight of its class is nothing that an example of several has.
+            text = replace(text, class_weights="none")
         return train_text_classifier(
             self.preset,
             self.examples(positions, noise),
             len(self.data.class_names),
-            text or config.text,
+            text,
             trainer.with_options(patience=patience) if patience else trainer,
             name=name,
             validation=self.validation,
             weights=weights,
+            loss=self.labelling.loss,
         )
+
+    @property
+    def truth(self) -> HeldOut:
+        """What answers for the validation and the test documents are compared with."""
+        return HeldOut(self.labelling.truth(self.data.validation), self.labelling.truth(self.data.test))
 
     def logits(self, classifier: TextClassifier, name: str, part: str) -> np.ndarray:
         """Returns the logits (N, C) of the "validation" or the "test" documents."""
@@ -91,8 +104,9 @@ class DocumentTrainings:
         """Asks a classifier about the validation documents, which calibrate it, and the test documents."""
         data = self.data
         logits = HeldOut(*(self.logits(classifier, name, part) for part in ("validation", "test")))
-        labels = HeldOut(data.validation.labels, data.test.labels)
-        return calibrated_result(name, logits, labels, data.class_names, note=note, seconds=seconds)
+        return self.labelling.calibrated(
+            name, logits, self.truth, data.class_names, note=note, seconds=seconds
+        )
 
 
 def protocol_name(text: TextConfig) -> str:

@@ -24,7 +24,7 @@ def export_bert(
     bert: TextClassifier,
     measured: CalibratedResult,
     original: DocumentData,
-    limits: AnswerLimits,
+    limits: AnswerLimits | None,
 ) -> dict[str, float | int | str]:
     """Exports the model, and compares it on test documents as they were written, in a fresh process."""
     served = ServedDocuments(
@@ -33,11 +33,12 @@ def export_bert(
         prepare=text_of(session.config.documents.scrub),
         names=original.class_names,
         limits=limits,
+        thresholds=measured.thresholds,
     )
     texts = [text.encode("utf-8", "replace") for text in original.test.texts[:CHECKED_DOCUMENTS]]
     question = Question({"text": texts}, measured.probabilities[:CHECKED_DOCUMENTS])
     facts = export_model(session, served, [question])
-    if session.config.run.portable:
+    if session.config.run.portable and measured.thresholds is None:
         facts |= export_portable(
             Path(str(facts["export"])),
             bert.model,

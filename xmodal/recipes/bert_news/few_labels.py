@@ -61,7 +61,7 @@ def require_known_names(session: Session, encoder: TextEncoder, class_names: tup
     Raises:
         UserError: for two such names.
     """
-    if any(session.config.names.shots):
+    if any(session.config.names.shots) and not session.config.documents.multi_label:
         texts, targets = described(session, class_names)
         require_told_apart(encoder, texts, targets, class_names, session.config.text.text_encoder)
 

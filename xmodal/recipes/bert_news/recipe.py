@@ -29,8 +29,10 @@ from xmodal.recipes.bert_news.baselines import (
 from xmodal.recipes.bert_news.exports import export_bert, small_forms
 from xmodal.recipes.bert_news.few_labels import require_known_names, with_few_labels
 from xmodal.recipes.bert_news.limits import document_limits
+from xmodal.recipes.bert_news.several_labels import finish_with_several_labels
 from xmodal.recipes.bert_news.tables import (
     Baselines,
+    answer_tables,
     reported,
 )
 from xmodal.recipes.text_reading import checked_encoder, report_reading
@@ -45,6 +47,7 @@ from xmodal.robustness.attacked import (
 from xmodal.robustness.text_attack import attack_documents, known_words
 from xmodal.runs.inputs import configured_documents, other_test_documents
 from xmodal.runs.session import Session, begin, finish
+from xmodal.tasks.labelling import ONE_LABEL, SEVERAL_LABELS
 from xmodal.tasks.text_classifier import TextClassifier
 from xmodal.tasks.tfidf_classifier import Baseline, train_baseline
 from xmodal.text.cleaning import prepare_texts
@@ -53,7 +56,6 @@ from xmodal.training.baselines import (
     NO_TRANSFER,
     RANDOM_FROZEN,
     RANDOM_WEIGHTS,
-    best_on_validation,
     better_note,
     scratch_note,
 )
@@ -80,7 +82,7 @@ def run(config: Config, clock: Clock) -> report.Run:
     require_onnx(config.run)
     session = begin(config, clock)
     with clock.stage("data"):
-        original = configured_documents(config)
+        original = configured_documents(config, config.documents.multi_label)
         others = other_test_documents(
             original, config.documents, cache=cache_folder(), offline=config.run.offline
         )
@@ -94,27 +96,30 @@ def run(config: Config, clock: Clock) -> report.Run:
         encoder = checked_encoder(session, preset)
         require_known_names(session, encoder, original.class_names)
         read = report_reading(session, encoder, data.test.texts)
-    trainings = DocumentTrainings(session, preset, data)
+    labelling = SEVERAL_LABELS if config.documents.multi_label else ONE_LABEL
+    trainings = DocumentTrainings(session, preset, data, labelling)
     berts, measured = train_berts(trainings)
     shipped, bert = [*berts.items()][-1]  # which is asked elsewhere, and exported
     elsewhere = {}
     if others:
         with clock.stage("bert: reading other test sets"):
-            validation = measured[shipped].logits.validation
-            elsewhere = evaluate_elsewhere(session, bert, validation, data.validation.labels, others)
+            known = measured[shipped].logits.validation
+            elsewhere = evaluate_elsewhere(session, bert, known, data.validation.labels, others)
     baseline, tf_idf = train_tf_idf(trainings)
     without = without_transfer(trainings, berts["bert"], measured["bert"])
+    trained = [item.history for item in berts.values() if item.history]
+    histories = (*trained, *without.histories, baseline.history)
+    if labelling is SEVERAL_LABELS:
+        return finish_with_several_labels(
+            trainings, berts, measured, without, tf_idf, histories, prepared, original, read
+        )
     attack_comparisons, attack_tables = attack(session, berts, data)
     reports = {name: other.report for name, other in others.items()}
-    run = reported(session, prepared, reports, measured, without, tf_idf, elsewhere, attack_tables)
+    tables = answer_tables(measured, tf_idf, attack_tables, data)
+    run = reported(session, prepared, reports, measured, without, tf_idf, elsewhere, tables)
     limits = document_limits(session, bert, data, measured[shipped], tf_idf)
-    histories = [item.history for item in berts.values() if item.history]
-    run = replace(
-        limits.added_to(run),
-        gains=run.gains + attack_comparisons,
-        facts=run.facts | limits.facts | read,
-        histories=(*histories, *without.histories, baseline.history),
-    )
+    run = replace(limits.added_to(run), gains=run.gains + attack_comparisons, histories=histories)
+    run = replace(run, facts=run.facts | read)
     return finish(
         session,
         with_few_labels(run, session, preset, data),
@@ -148,14 +153,14 @@ def train_tf_idf(trainings: DocumentTrainings) -> tuple[Baseline, CalibratedResu
             len(data.class_names),
             session.trainer,
             words=session.config.documents.baseline_words,
+            loss=trainings.labelling.loss,
         )
         logits = (baseline.logits(part.texts, session.trainer) for part in (data.validation, data.test))
         held_out = HeldOut(*logits)
     seconds = session.seconds("tf_idf", "tf_idf")
-    labels = HeldOut(data.validation.labels, data.test.labels)
     note = NOTES["tf_idf"]
-    return baseline, calibrated_result(
-        "tf_idf", held_out, labels, data.class_names, note=note, seconds=seconds
+    return baseline, trainings.labelling.calibrated(
+        "tf_idf", held_out, trainings.truth, data.class_names, note=note, seconds=seconds
     )
 
 
@@ -187,7 +192,8 @@ def without_transfer(
     with session.clock.stage("without transfer: reading"):
         measured = measured_without(trainings, trained, notes)
     amounts = []
-    for count in counts_of(data.train.labels, session.config.scorer.per_class)[:-1]:
+    per_class = () if trainings.labelling is SEVERAL_LABELS else session.config.scorer.per_class
+    for count in counts_of(data.train.labels, per_class)[:-1]:
         with session.clock.stage(f"{count} a class"):
             amounts.append(worth_of(trainings, count, scratch.rate))
     shown = Baselines(
@@ -229,7 +235,7 @@ def measured_without(
         for name, item in trained.items()
     }
     logits = {name: item.logits.validation for name, item in measured.items()}
-    best = best_on_validation(logits, trainings.data.validation.labels)
+    best = trainings.labelling.best_on_validation(logits, trainings.truth.validation)
     result = replace(measured[best].result, name=NO_TRANSFER, note=better_note(best, "documents"))
     return measured | {NO_TRANSFER: replace(measured[best], result=result)}
 

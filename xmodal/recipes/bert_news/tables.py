@@ -47,7 +47,7 @@ def reported(
     without: Baselines,
     tf_idf: CalibratedResult,
     elsewhere: dict[str, Result],
-    attack_tables: tuple[report.Table, ...],
+    tables: tuple[report.Table, ...],
 ) -> report.Run:
     """Puts what was measured into the records of a report; of the BERTs the last one is exported."""
     data, shipped = prepared.data, [*berts][-1]
@@ -69,9 +69,7 @@ def reported(
         further_data=further_data,
         tables=(
             *without.tables,
-            *class_reports(berts | {"tf_idf": tf_idf}),
-            *attack_tables,
-            hardest_documents(berts[shipped].probabilities, data),
+            *tables,
             *personal_data(session.config, prepared),
         ),
         plots=without.plots,
@@ -100,6 +98,20 @@ def mean_elsewhere(elsewhere: dict[str, Result]) -> dict[str, float | int | str]
         return {}
     mean = float(np.mean([result.accuracy for result in elsewhere.values()]))
     return {f"mean accuracy of BERT on {len(elsewhere)} other test sets": mean}
+
+
+def answer_tables(
+    berts: dict[str, CalibratedResult],
+    tf_idf: CalibratedResult,
+    attack_tables: tuple[report.Table, ...],
+    data: DocumentData,
+) -> tuple[report.Table, ...]:
+    """Returns the tables of answers: of each class, of attacks, and the hardest of the exported BERT's."""
+    return (
+        *class_reports(berts | {"tf_idf": tf_idf}),
+        *attack_tables,
+        hardest_documents([*berts.values()][-1].probabilities, data),
+    )
 
 
 def class_reports(measured: dict[str, CalibratedResult]) -> tuple[report.Table, ...]:

@@ -41,6 +41,7 @@ from xmodal.recipes.vgg_to_bert.questions import (
     train_text_models,
     truth_of,
 )
+from xmodal.recipes.vgg_to_bert.several_labels import run_with_several_labels
 from xmodal.recipes.vgg_to_bert.speaker import spoken_images
 from xmodal.recipes.vgg_to_bert.tables import paired_comparisons, reported, worth_tables
 from xmodal.robustness.image_attack import attack_classifiers, require_library
@@ -82,6 +83,8 @@ def run(config: Config, clock: Clock) -> report.Run:
     require_library(config.attack)
     require_onnx(config.run)
     session = begin(config, clock)
+    if config.documents.multi_label:
+        return run_with_several_labels(session, transferred_backbone)
     with clock.stage("data"):
         data = configured_media(config)
         question = question_of(config, data)
@@ -122,12 +125,8 @@ def run(config: Config, clock: Clock) -> report.Run:
         run = compared(session, run, data, question, measured)
     extra_results, extra_gains = evaluate_extra_targets(session, data, preset, sentences)
     attack_comparisons, attack_tables = attack_classifiers(session, attacked, data)
-    run = replace(
-        run,
-        results=run.results | extra_results,
-        gains=run.gains + extra_gains + attack_comparisons,
-        tables=run.tables + attack_tables,
-    )
+    run = replace(run, results=run.results | extra_results, tables=run.tables + attack_tables)
+    run = replace(run, gains=run.gains + extra_gains + attack_comparisons)
     return finish(session, in_words(run), shrink=lambda folder: small_forms(config, images, data, folder))
 
 

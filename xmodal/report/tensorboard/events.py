@@ -97,7 +97,8 @@ def _write_headline(result: Result) -> None:
     # Under names that all experiments share, so that the page of HParams compares them.
     tf.summary.scalar("headline/accuracy", result.accuracy, step=0)
     tf.summary.scalar("headline/log loss", result.log_loss, step=0)
-    tf.summary.image(f"confusion/{result.name}", figures.confusion(result)[np.newaxis], step=0)
+    if result.confusion:
+        tf.summary.image(f"confusion/{result.name}", figures.confusion(result)[np.newaxis], step=0)
     for number, class_name in enumerate(result.class_names[:MAX_CURVES]):
         tag = f"{result.name}/{printable(class_name)}"
         tf.summary.experimental.write_raw_pb(_precision_recall(tag, result, number), step=0)

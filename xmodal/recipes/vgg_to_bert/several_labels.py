@@ -1,0 +1,243 @@
+"""`vgg_to_bert` on images of which each has several labels, or none: "a photo of a dog and a ball".
+
+The same path as with one label: the transferred network tells which labels it sees, these are put into a
+sentence, and BERT answers from the sentence alone, each label as a question of its own.
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from xmodal import report
+from xmodal.bridge.class_names import readable, with_article
+from xmodal.config.config import Config
+from xmodal.core.errors import UserError
+from xmodal.data.images import ImageData
+from xmodal.data.table_format import COLUMNS
+from xmodal.evaluation.calibrated_result import CalibratedResult
+from xmodal.evaluation.intervals import compare_paired
+from xmodal.evaluation.metrics import HeldOut
+from xmodal.evaluation.several_labels import sigmoid
+from xmodal.export.served_several import LabelSentences, ServedSeveralImages
+from xmodal.export.verification import Question
+from xmodal.recipes.export import export_model
+from xmodal.recipes.image_training import train_images
+from xmodal.recipes.label_tables import label_tables, named_labels
+from xmodal.recipes.text_reading import checked_encoder
+from xmodal.runs.inputs import build_backbone, configured_images
+from xmodal.runs.session import Session, finish
+from xmodal.tasks.image_classifier import ImageClassifier
+from xmodal.tasks.labelling import SEVERAL_LABELS
+from xmodal.tasks.text_classifier import TextClassifier, TextExamples, merge, train_text_classifier
+from xmodal.training.baselines import RANDOM_FROZEN
+from xmodal.training.trainer import Trainer
+from xmodal.transfer.weights import TransferReport
+
+NOTES = {
+    "text": "BERT on the sentences, taught what those of the training images and of single labels mean",
+    "image_only": "the image classifier, with the transferred trunk",
+    RANDOM_FROZEN: "the target of random weights by the same protocol",
+}
+LEFT_OUT = (
+    "with --multi_label there are no sets of answers, other questions, amounts a class, attacks, speaker, "
+    "training from scratch or small forms"
+)
+CHECKED_IMAGES, GALLERY_EACH = 32, 8
+# As many images the sentence of a single label counts for in what it is taken to mean.
+AS_IMAGES = 10
+# The most sentences of an epoch, where there are fewer distinct ones.
+MAX_SENTENCES = 2000
+
+Backbone = Callable[[Config, ImageData, Trainer], tuple[keras.Model, TransferReport]]
+
+
+def run_with_several_labels(session: Session, transferred: Backbone) -> report.Run:
+    """Runs the experiment.
+
+    Args:
+        session: the run.
+        transferred: builds the target's backbone with the base's weights.
+
+    Raises:
+        UserError: for labels in columns of their own, and when the data cannot be learned from.
+    """
+    config, clock, trainer = session.config, session.clock, session.trainer
+    if config.documents.multi_label == COLUMNS:
+        raise UserError(
+            f"`multi_label={COLUMNS}` is for documents",
+            "write labels into the column label, and give what stands between them, such as |",
+        )
+    with clock.stage("data"):
+        data = configured_images(config, config.documents.multi_label)
+        preset = session.text_encoder()
+        checked_encoder(session, preset)
+    session.check_data(data.report)
+    clock.log(LEFT_OUT)
+    with clock.stage("transfer"):
+        backbone, transfer = transferred(config, data, trainer)
+    clock.log(transfer.line())
+    classifier, seen = _classified(session, backbone, data, "image_only", "images")
+    assert seen.thresholds is not None
+    sentences = LabelSentences(data.class_names, seen.thresholds, seen.temperature, config.text.template)
+    text, read, words = _read(session, preset, data, classifier, seen, sentences)
+    measured = {"text": read, "image_only": seen}
+    if config.train.baseline and config.image.image_weights != "none":
+        random = build_backbone(config, config.image.target, "none", trainer)
+        _, measured[RANDOM_FROZEN] = _classified(session, random, data, RANDOM_FROZEN, RANDOM_FROZEN)
+    facts, tables = label_tables(measured, "text", data, config.run.seed)
+    compared = (
+        ("image_only", RANDOM_FROZEN, "transfer of weights"),
+        ("text", "image_only", "answering through text"),
+    )
+    run = report.Run(
+        **session.metadata(),
+        title=f"{config.image.base} to {config.image.target} to text of several labels to BERT",
+        data=data.report,
+        results={name: item.result for name, item in measured.items()},
+        gains=tuple(
+            compare_paired(measured[a].correct, measured[b].correct, what=what)
+            for a, b, what in compared
+            if b in measured
+        ),
+        transfer=transfer,
+        histories=(*classifier.histories, *([text.history] if text.history else [])),
+        gallery=_gallery(data, read, words.test),
+        facts=facts,
+        tables=tables,
+        headline="text",
+    )
+    return finish(
+        session, run, partial(_export, session, data, classifier, sentences, text, read, words.test)
+    )
+
+
+def _classified(
+    session: Session, backbone: keras.Model, data: ImageData, name: str, stage: str
+) -> tuple[ImageClassifier, CalibratedResult]:
+    """Trains a head, or more, on a backbone, and measures which labels it gives."""
+    clock_stage = "image classifier" if stage == "images" else name
+    with session.clock.stage(clock_stage):
+        classifier, logits = train_images(
+            backbone, data, session.config.image, session.trainer, name=stage, loss=SEVERAL_LABELS.loss
+        )
+    before = ("transfer",) if stage == "images" else ()
+    return classifier, _measured(session, name, logits, data, *before, clock_stage)
+
+
+def _measured(
+    session: Session, name: str, logits: HeldOut, data: ImageData, *stages: str
+) -> CalibratedResult:
+    truth = HeldOut(data.validation.targets, data.test.targets)
+    seconds = session.seconds(name, *stages)
+    return SEVERAL_LABELS.calibrated(name, logits, truth, data.class_names, note=NOTES[name], seconds=seconds)
+
+
+def _read(
+    session: Session,
+    preset: str,
+    data: ImageData,
+    classifier: ImageClassifier,
+    seen: CalibratedResult,
+    sentences: LabelSentences,
+) -> tuple[TextClassifier, CalibratedResult, HeldOut]:
+    """Trains BERT on the sentences of the training images, and has it read those of the held-out ones."""
+    config, trainer, names = session.config.text, session.trainer, data.class_names
+    with session.clock.stage("text: head"):
+        logits = classifier.train_logits()
+        told = _words(sentences, logits)
+        probabilities = np.repeat(sigmoid(logits, seen.temperature), told.shape[1], axis=0)
+        single = [
+            pattern.replace("{}", with_article(readable(name)))
+            for name in names
+            for pattern in config.template
+        ]
+        texts = [*told.ravel(), *single]
+        targets = np.concatenate([probabilities, np.repeat(np.eye(len(names)), len(config.template), axis=0)])
+        weights = np.concatenate([np.ones(told.size), np.full(len(single), AS_IMAGES)])
+        text = train_text_classifier(
+            preset,
+            _repeated(merge(texts, targets, weights), len(logits)),
+            len(names),
+            config,
+            trainer,
+            name="text head",
+            loss=SEVERAL_LABELS.loss,
+        )
+    with session.clock.stage("text: reading"):
+        words = HeldOut(*(_words(sentences, part) for part in (seen.logits.validation, seen.logits.test)))
+        read = HeldOut(text.logits(words.validation, trainer), text.logits(words.test, trainer))
+    stages = ("image_only", "text: head", "text: reading")
+    return text, _measured(session, "text", read, data, *stages), words
+
+
+def _repeated(examples: TextExamples, images: int) -> TextExamples:
+    """Repeats distinct sentences up to the number of images: few label sets would make few steps an epoch."""
+    times = max(1, min(images, MAX_SENTENCES) // len(examples.texts))
+    return TextExamples(
+        np.tile(examples.texts, times),
+        np.tile(examples.targets, (times, 1)),
+        np.tile(examples.weights / times, times),
+    )
+
+
+def _words(sentences: LabelSentences, logits: np.ndarray) -> np.ndarray:
+    """Puts logits (N, C) into sentences (N, P), by the same operations as in the export."""
+    return np.char.decode(sentences(tf.constant(logits, tf.float32)).numpy().astype(bytes), "utf-8").astype(
+        object
+    )
+
+
+def _gallery(data: ImageData, item: CalibratedResult, words: np.ndarray) -> tuple[report.GalleryItem, ...]:
+    given, names = item.probabilities >= item.thresholds, data.class_names
+    picked = [
+        index
+        for right in (False, True)
+        for index in np.flatnonzero(item.correct == right)[:GALLERY_EACH].tolist()
+    ]
+    return tuple(
+        report.GalleryItem(
+            png=data.test.picture(index),
+            id=data.test.ids[index],
+            truth=named_labels(data.test.targets[index], names),
+            predicted=named_labels(given[index], names),
+            probability=float(item.probabilities[index].max()),
+            sentence=" | ".join(words[index]),
+            kind="right" if item.correct[index] else "wrong",
+        )
+        for index in picked
+    )
+
+
+def _export(
+    session: Session,
+    data: ImageData,
+    classifier: ImageClassifier,
+    sentences: LabelSentences,
+    text: TextClassifier,
+    read: CalibratedResult,
+    words: np.ndarray,
+) -> dict[str, float | int | str]:
+    """Exports the models, and compares their answers for some test images in a fresh process."""
+    assert read.thresholds is not None
+    served = ServedSeveralImages(
+        image_model=classifier.model,
+        image_size=session.config.data.image_size,
+        max_pixels=session.config.data.max_pixels,
+        sentences=sentences,
+        text=text,
+        temperature=read.temperature,
+        thresholds=read.thresholds,
+        names=data.class_names,
+    )
+    some = words[:CHECKED_IMAGES]
+    images = {"image_bytes": [data.test.encoded(index) for index in range(len(some))]}
+    first = [sentence.encode() for sentence in some[:, 0]]
+    of_words = sigmoid(text.logits(some[:, 0], session.trainer), read.temperature)
+    questions = [
+        Question(images, read.probabilities[:CHECKED_IMAGES]),
+        Question({"text": first}, of_words, "text"),
+    ]
+    return export_model(session, served, questions)
