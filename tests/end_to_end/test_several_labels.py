@@ -110,13 +110,14 @@ def test_labels_in_columns_with_a_frozen_encoder(finished, tmp_path):
         f"{text},{','.join(str(int(name in label.split('|'))) for name in LABELS)}" for text, label in rows
     ]
     (tmp_path / "news.csv").write_text("\n".join([f"text,{','.join(LABELS)}", *lines]))
-    (tmp_path / "bert").symlink_to(cwd / "bert")
+    # One that has learned something, so that there is a baseline without that.
+    save_tiny_bert(tmp_path / "bert", alike=[("red", "green"), ("one", "two")])
     flags = ("--multi_label=columns", f"--label_column={','.join(LABELS)}", "--text_trainable=head")
     few = ("--text_epochs=2", "--scratch_learning_rates=1e-3", "--noexport")
     done = run_here(*FLAGS, *flags, *few, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     metrics = json.loads((tmp_path / "runs/bert_news/metrics.json").read_text())
-    assert list(metrics["results"]) == ["bert", "tf_idf"]
+    assert list(metrics["results"]) == ["bert", "random_frozen", "from_scratch", "no_transfer", "tf_idf"]
     captions = [table["caption"] for table in metrics["tables"]]
     assert not [caption for caption in captions if "a class" in caption]
 
