@@ -137,6 +137,11 @@ def test_no_article(name):
     assert with_article(name) == name
 
 
+@pytest.mark.parametrize("name", ["%s", "(owl)", "'owl'", "²", "²nd"])
+def test_a_name_that_begins_with_a_sign_has_an_article_too(name):
+    assert with_article(name).split(" ", 1)[1] == name
+
+
 def test_styles_are_the_flags_choices():
     for style in STYLES:
         assert TextConfig(text_style=style).text_style == style
