@@ -249,6 +249,8 @@ def test_the_signatures_of_the_export(exported):
         "image_and_text": {"image_bytes", "text"},
         "embed_image": {"image_bytes"},
         "embed_text": {"text"},
+        "why": {"image_bytes"},
+        "why_text": {"text"},
         "labels": set(),
     }
     assert sorted(name for name, _, _ in SIGNATURES["vgg_to_bert"]) == sorted(inputs)
@@ -402,7 +404,7 @@ def test_the_requests_that_warm_up_a_server_are_answered(exported, signatures):
         ((batch,),) = {tuple(tensor.shape) for tensor in tensors.values()}
         assert {value.shape[0] for value in answers.values()} == {batch}
         asked.append((signature.decode(), batch))
-    names = ("embed_image", "embed_text", "image_and_text", "serving_default", "text")
+    names = ("embed_image", "embed_text", "image_and_text", "serving_default", "text", "why", "why_text")
     assert sorted(asked) == [(name, batch) for name in names for batch in (1, 8)]
 
 

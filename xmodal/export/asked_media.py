@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from xmodal.core.saved_models import answering
+from xmodal.data.sound_format import SoundFormat
 
 Outputs = Mapping[str, Any]
 # The input of what a model sees or hears -> what one of these is called.
@@ -26,6 +27,7 @@ class AskedMedium:
         problem_beside: the same of one beside a text.
         prepared: its bytes as the model takes them.
         picture: the same -> an encoded picture, for people to look at.
+        sound: how sounds are heard; None for what is none.
     """
 
     noun: str
@@ -35,6 +37,7 @@ class AskedMedium:
     problem_beside: Callable[[bytes], str]
     prepared: Callable[[bytes], bytes] = bytes
     picture: Callable[[bytes], bytes] = bytes
+    sound: SoundFormat | None = None
 
 
 def asked_medium(loaded: Any) -> AskedMedium:
@@ -86,19 +89,21 @@ def _pictures(loaded: Any, answer: Any) -> AskedMedium:
 def _sounds(loaded: Any, answer: Any) -> AskedMedium:
     from xmodal.data.sound_audit import problem_of_sound
     from xmodal.data.sound_files import as_wav
-    from xmodal.data.sound_format import SoundFormat
     from xmodal.data.sounds import picture_of_sound
 
-    seconds = float(loaded.max_seconds) if hasattr(loaded, "max_seconds") else 0.0
+    # An export of an earlier version tells less. Numbers of float32 have more digits than were meant.
+    told = [name for name in ("rate", "seconds", "max_seconds") if hasattr(loaded, name)]
+    sound = SoundFormat(**{name: round(getattr(loaded, name).numpy().item(), 6) for name in told})
     return AskedMedium(
         noun="sound",
         input_name="audio_bytes",
         answer=answer,
-        problem=partial(problem_of_sound, max_seconds=seconds),
-        problem_beside=partial(problem_of_sound, max_seconds=seconds),
+        problem=partial(problem_of_sound, max_seconds=sound.max_seconds),
+        problem_beside=partial(problem_of_sound, max_seconds=sound.max_seconds),
         # FLAC and OGG are decoded here.
         prepared=as_wav,
-        picture=lambda encoded: picture_of_sound(as_wav(encoded), SoundFormat()),
+        picture=lambda encoded: picture_of_sound(as_wav(encoded), sound),
+        sound=sound,
     )
 
 

@@ -126,7 +126,9 @@ def document_forms(
         The name of each form, the export among them, and its folder.
     """
     int8 = TextClassifier(text.encoder, int8_copy(text.model), None)
-    served = ServedDocuments(text=int8, temperature=temperature, prepare=prepare, names=names)
+    served = ServedDocuments(
+        text=int8, temperature=temperature, prepare=prepare, names=names, explained=False
+    )
     with summed_folder(form_folder(exported, "int8")) as folder:
         tf.saved_model.save(served, str(folder), signatures=served.signatures())
     tokens = tokens_of(text.encoder, prepare)

@@ -124,6 +124,9 @@ class Predictor:
         images = answering(loaded.signatures, self.medium.input_name)
         self.answer_pairs = outputs_of(answering(loaded.signatures, self.medium.input_name, "text"))
         self._embed = outputs_of(loaded.signatures.get("embed_text"))
+        # What made an answer, as far as the export tells it.
+        self.explain_images = outputs_of(loaded.signatures.get("why"))
+        self.explain_texts = outputs_of(loaded.signatures.get("why_text"))
         self._scale = float(loaded.scale) if hasattr(loaded, "scale") else SCALE
         structured = images.structured_outputs if images else {}
         self._tells = next((name for name in ("embedding", "sentence") if name in structured), "")
@@ -169,7 +172,7 @@ class Predictor:
         predictor.labels = [*answers.names]
         predictor.answer_images = of_images
         predictor.answer_texts = lambda contents: outputs(self._embedded(contents), [b""] * len(contents))
-        predictor.answer_pairs = None
+        predictor.answer_pairs = predictor.explain_texts = None
         return predictor
 
     def _embedded(self, texts: Sequence[bytes]) -> np.ndarray:

@@ -10,6 +10,7 @@ import tensorflow as tf
 from xmodal.evaluation.limits import AnswerLimits
 from xmodal.export.served_limits import ServedLimits
 from xmodal.export.served_several import SeveralLabels
+from xmodal.export.served_why import word_shares
 from xmodal.export.serving import TEXT, Inference, Labelled, Tokenizer, labelled_answer
 from xmodal.tasks.text_classifier import TextClassifier
 
@@ -25,6 +26,8 @@ class ServedDocuments(Labelled):
         limits: what is promised of the answers; None promises nothing.
         thresholds: of the classes (C,), of which a document may have several: each is given where its
             probability reaches them. None where it has one.
+        explained: whether it tells what words carry, for which the model needs true gradients; nothing is
+            told of several labels.
     """
 
     def __init__(
@@ -36,6 +39,7 @@ class ServedDocuments(Labelled):
         names: tuple[str, ...],
         limits: AnswerLimits | None = None,
         thresholds: np.ndarray | None = None,
+        explained: bool = True,
     ):
         super().__init__(names)
         self._answer = labelled_answer if thresholds is None else SeveralLabels(names, thresholds)
@@ -48,6 +52,9 @@ class ServedDocuments(Labelled):
         self._temperature = temperature
         self._prepare = prepare
         self._limits = ServedLimits(limits, names, "it reads most like") if limits else None
+        self._words = word_shares(text.model, self._preprocessor) if explained and thresholds is None else None
+        if self._words:
+            self.explain_texts = tf.function(self._explain, input_signature=[TEXT], autograph=False)
 
     @tf.function(input_signature=[TEXT], autograph=False)
     def answer_texts(self, text):
@@ -65,4 +72,10 @@ class ServedDocuments(Labelled):
 
     def signatures(self) -> dict[str, Any]:
         """Returns the functions that are served, by name."""
-        return {"serving_default": self.answer_texts, "labels": self.tell_labels}
+        explained = {"why_text": self.explain_texts} if self._words else {}
+        return {"serving_default": self.answer_texts, "labels": self.tell_labels} | explained
+
+    def _explain(self, text):
+        """Documents (B,) -> "words" that were read (B, T), "shares", "difference", see `WordShares`."""
+        assert self._words
+        return self._words(self._prepare(text), lambda logits: tf.nn.softmax(logits / self._temperature))

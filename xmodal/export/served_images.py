@@ -14,6 +14,7 @@ from xmodal.data.decoding import MAX_PIXELS
 from xmodal.evaluation.limits import AnswerLimits
 from xmodal.export.served_limits import ServedLimits
 from xmodal.export.served_speaker import ServedSpeaker, SpeakerText
+from xmodal.export.served_why import image_maps, word_shares
 from xmodal.export.serving import (
     TEXT,
     Inference,
@@ -65,7 +66,7 @@ class ServedImages(Labelled):
         ...     names=("purrs", "barks", "neither"),
         ... )
         >>> sorted(served.signatures())
-        ['embed_image', 'embed_text', 'image_and_text', 'labels', 'serving_default', 'text']
+        ['embed_image', 'embed_text', 'image_and_text', 'labels', 'serving_default', 'text', 'why_text']
     """
 
     # What it answers, and the name of that input.
@@ -108,6 +109,8 @@ class ServedImages(Labelled):
         self._text_temperature = text_temperature
         self._speaker = ServedSpeaker(speaker_text) if speaker_text else None
         self._temperature_of_both = temperature_of_both
+        self._maps = image_maps(image_model)
+        self._words = word_shares(text.model, self._preprocessor)
         phrases = [with_article(readable(name)) for name in names]
         resembles = f"it {'sounds' if self.noun == 'sound' else 'looks'} most like"
         self._limits = ServedLimits(limits, phrases, resembles) if limits else None
@@ -115,6 +118,10 @@ class ServedImages(Labelled):
         self.answer_images = tf.function(self._answer, input_signature=[encoded], autograph=False)
         self.answer_pairs = tf.function(self._answer_both, input_signature=[encoded, TEXT], autograph=False)
         self.embed_images = tf.function(self._embed, input_signature=[encoded], autograph=False)
+        if self._maps:
+            self.explain_images = tf.function(self._explain, input_signature=[encoded], autograph=False)
+        if self._words:
+            self.explain_texts = tf.function(self._explain_words, input_signature=[TEXT], autograph=False)
 
     def _answer(self, image_bytes):
         """Encoded images (B,) -> label, probability, probabilities (B, T) and the sentences read (B,).
@@ -161,9 +168,24 @@ class ServedImages(Labelled):
         """Texts (B,) -> "embedding" (B, D), BERT's sentence vectors, of length 1."""
         return {"embedding": self._embedded(text[:, None])}
 
+    def _explain(self, image_bytes):
+        """Encoded images (B,) -> "map" (B, h, w), where the network sees the class that it finds likeliest.
+
+        An image that is answered with its mirror image has the map of the one as it is.
+        """
+        assert self._maps
+        return {"map": self._maps(self._pixels(image_bytes))}
+
+    def _explain_words(self, text):
+        """Texts (B,) -> "words" (B, T), "shares" (B, T) and "difference" (B,), see `WordShares`."""
+        assert self._words
+        return self._words(text, lambda logits: tf.nn.softmax(logits / self._text_temperature))
+
     def signatures(self) -> dict[str, Any]:
         """Returns the functions that are served, by name."""
         return {
+            **({"why": self.explain_images} if self._maps else {}),
+            **({"why_text": self.explain_texts} if self._words else {}),
             "serving_default": self.answer_images,
             "text": self.answer_texts,
             f"{self.noun}_and_text": self.answer_pairs,

@@ -9,6 +9,7 @@ import tensorflow as tf
 from xmodal.data.decoding import MAX_PIXELS
 from xmodal.evaluation.limits import AnswerLimits
 from xmodal.export.served_limits import ServedLimits
+from xmodal.export.served_why import Differentiable, gradient_maps, word_shares
 from xmodal.export.serving import (
     IMAGE_BYTES,
     TEXT,
@@ -22,6 +23,7 @@ from xmodal.export.serving import (
     pixels_or_black,
     unit_vectors,
 )
+from xmodal.models.opened_models import with_maps
 from xmodal.tasks.pair_encoders import Encoders, image_parts
 
 
@@ -67,6 +69,17 @@ class ServedPairs(Labelled):
         self._temperature = temperature
         self._prepare = prepare
         self._limits = ServedLimits(limits, names, "it is most like") if limits else None
+        trunk, self._words = (
+            with_maps(encoders.backbone),
+            word_shares(encoders.text_model, self._preprocessor),
+        )
+        self._maps = Differentiable(trunk) if trunk else None
+        self._fused = Differentiable(model)
+        specs = [IMAGE_BYTES, TEXT]
+        if self._maps:
+            self.explain_images = tf.function(self._explain, input_signature=specs, autograph=False)
+        if self._words:
+            self.explain_texts = tf.function(self._explain_words, input_signature=specs, autograph=False)
 
     @tf.function(input_signature=[IMAGE_BYTES, TEXT])
     def answer_pairs(self, image_bytes, text):
@@ -110,9 +123,41 @@ class ServedPairs(Labelled):
         """
         return {"embedding": unit_vectors(self._text_inputs(text)["text"])}
 
+    def _explain(self, image_bytes, text):
+        """Encoded images and texts (B,) -> "map" (B, h, w), where the image speaks for the answer."""
+        assert self._maps
+        images = pixels_or_black(image_bytes, self._image_size, self._max_pixels)
+        of_text, there = self._text_inputs(text), tf.cast(has_image(image_bytes), tf.float32)
+        with tf.GradientTape() as tape:
+            tape.watch(images)
+            maps, rows = self._maps(images)
+            parts = image_parts(rows, self._map_shape) | {"has_image": there} | of_text
+            scores = tf.reduce_max(self._fused({name: parts[name] for name in self._inputs}), axis=1)
+        return {"map": there[:, None, None] * gradient_maps(maps, tape.gradient(scores, maps))}
+
+    def _explain_words(self, image_bytes, text):
+        """Encoded images and texts (B,) -> "words" (B, T), "shares", "difference", see `WordShares`."""
+        assert self._words
+        of_images = self._image_inputs(image_bytes)
+
+        def shares_of(rows, *of_image):
+            points = tf.shape(rows)[0]
+            parts = {
+                name: tf.repeat(part[None], points, axis=0)
+                for name, part in zip(of_images, of_image, strict=True)
+            }
+            # All tokens of a text that is read alone are there.
+            there = {"token_mask": tf.ones(tf.shape(rows[:, 1:, 0])), "has_text": tf.ones([points])}
+            parts |= there | {"text": rows[:, 0], "tokens": rows[:, 1:]}
+            return tf.nn.softmax(self._logits(parts) / self._temperature)
+
+        return self._words(self._prepare(text), shares_of, *of_images.values())
+
     def signatures(self) -> dict[str, Any]:
         """Returns the functions that are served, by name."""
         return {
+            **({"why": self.explain_images} if self._maps else {}),
+            **({"why_text": self.explain_texts} if self._words else {}),
             "serving_default": self.answer_pairs,
             "image": self.answer_images,
             "text": self.answer_texts,

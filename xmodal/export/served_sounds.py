@@ -29,8 +29,10 @@ class ServedSounds(ServedImages):
     def __init__(self, *, sound: SoundFormat, **parts: Any):
         super().__init__(**parts)
         self._sound = sound
-        # What is built on an export asks it for this.
+        # What is built on an export asks it for these.
         self.max_seconds = tf.Variable(sound.max_seconds, trainable=False, dtype=tf.float32)
+        self.seconds = tf.Variable(sound.seconds, trainable=False, dtype=tf.float32)
+        self.rate = tf.Variable(sound.rate, trainable=False, dtype=tf.int32)
 
     def _pixels(self, image_bytes):
         limit = self._sound.max_seconds

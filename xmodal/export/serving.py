@@ -49,6 +49,8 @@ class Tokenizer(tf.Module):
         super().__init__()
         # It may have tables that an export has to keep.
         self.preprocessor = preprocessor
+        # The most tokens that are read.
+        self.longest = int(preprocessor(tf.constant([""]))["padding_mask"].shape[1])
 
         def tokens(texts):
             read = preprocessor(texts)

@@ -26,6 +26,17 @@ SEVERAL = (
     f"{ANSWER}, each label for itself; labels: those whose probabilities reach their thresholds, likeliest "
     "first; a sentence of them, and what was read"
 )
+WORDS = (
+    "why_text",
+    "text",
+    "words, how much of the probability each carries (shares, by integrated gradients), and the difference "
+    "that they sum to; a model whose vectors of tokens are not found has none",
+)
+MAP = (
+    "why",
+    "image_bytes",
+    "map: where the network sees the class that it finds likeliest (Grad-CAM); of a network with maps alone",
+)
 LABELS = ("labels", "nothing", "labels, in the order of the probabilities")
 SIGNATURES = {
     "vgg_to_bert": (
@@ -43,6 +54,8 @@ SIGNATURES = {
             "wordings, of length 1. It knows of the image what the sentence says",
         ),
         ("embed_text", "text", "embedding: BERT's sentence vector, of length 1, in the space of embed_image"),
+        MAP,
+        WORDS,
         LABELS,
     ),
     "fusion": (
@@ -59,6 +72,8 @@ SIGNATURES = {
             "text",
             "embedding: BERT's sentence vector, of length 1. It is in another space than those of images",
         ),
+        (MAP[0], "image_bytes and text", "map: where the image speaks for the likeliest answer (Grad-CAM)"),
+        (WORDS[0], "image_bytes and text", WORDS[2]),
         LABELS,
     ),
     "names_to_answers": (
@@ -83,6 +98,7 @@ SIGNATURES = {
     ),
     "bert_news": (
         ("serving_default", "text", f"{ANSWER}, what was read of the text; {PROMISED}"),
+        WORDS,
         LABELS,
     ),
     "text_to_image": (

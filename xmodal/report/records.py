@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from xmodal.data.audit import DataReport
     from xmodal.evaluation.intervals import Comparison
     from xmodal.evaluation.metrics import Result
+    from xmodal.evaluation.part_curves import PartCurves
     from xmodal.evaluation.selection import Kind
     from xmodal.training.progress import History
     from xmodal.transfer.weights import TransferReport
@@ -80,6 +81,63 @@ def gallery_items(
         for kind, indices in gallery_indices(probabilities, labels, per_kind, seed).items()
         for index in indices
     )
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What one method says of the parts of an input.
+
+    Attributes:
+        method: its name.
+        shares: how much of the probability each part carries, or any measure that is higher for more: the
+            cells of a picture (n, n), or words (W,).
+        curves: how well the order of the parts tells what counts.
+        difference: what shares of words should add up to, where the method promises it; else None.
+    """
+
+    method: str
+    shares: np.ndarray
+    curves: PartCurves
+    difference: float | None = None
+
+    @property
+    def line(self) -> str:
+        """The method and what is measured of it, in words."""
+        if self.difference is None:
+            return f"{self.method}: {self.curves.line}"
+        summed = f"the words sum to {100 * self.shares.sum():.1f} of {100 * self.difference:.1f} points"
+        return f"{self.method}: {self.curves.line}; {summed}"
+
+
+@dataclass(frozen=True)
+class Explained:
+    """What made an answer.
+
+    Attributes:
+        name: of what was answered.
+        answer: the class.
+        probability: of it, 0 to 1.
+        picture: (H, W, 3) uint8, also of a sound; None for a text.
+        maps: where in the picture.
+        words: those that were read, or several of a long text as one.
+        of_words: which of these.
+        truth: what it is; "" where that is not known.
+    """
+
+    name: str
+    answer: str
+    probability: float
+    picture: np.ndarray | None
+    maps: tuple[Explanation, ...]
+    words: tuple[str, ...]
+    of_words: tuple[Explanation, ...]
+    truth: str = ""
+
+    @property
+    def title(self) -> str:
+        """The answer, and what it is where that is something else."""
+        wrong = f" (it is {self.truth})" if self.truth not in ("", self.answer) else ""
+        return f"{self.name}: {self.probability:.0%} {self.answer}{wrong}"
 
 
 @dataclass(frozen=True)

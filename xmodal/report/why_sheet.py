@@ -4,67 +4,72 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from xmodal.core.formatting import printable, truncate
 from xmodal.report.figures import drawing, encoded_figure
+from xmodal.report.records import Explained
 
 # Of the words of a text.
 MAX_WORDS = 14
-
-
-@dataclass(frozen=True)
-class Explained:
-    """A row of the sheet.
-
-    Attributes:
-        title: the answer, and how far its parts carry it.
-        picture: (H, W, 3) uint8, None for a text.
-        cells: how much each cell of the picture carries (n, n).
-        words: the words that were read, with how much each carries.
-    """
-
-    title: str
-    picture: np.ndarray | None
-    cells: np.ndarray | None
-    words: tuple[tuple[str, float], ...]
+# Blue for an answer and red against it, and weaker ones for a second method.
+FOR, AGAINST, STRENGTHS = "#2166ac", "#b2182b", (1.0, 0.45)
 
 
 def why_sheet(rows: Sequence[Explained]) -> bytes:
-    """Draws a row for each answer, as PNG: the picture, the map on it, and its words by what they carry.
+    """Draws a row for each answer, as PNG: the picture, the maps on it, and its words by what they carry.
 
-    Blue is for the answer and red against it, in shares of the probability.
+    Blue is for the answer and red against it, in points of the probability.
     """
     from matplotlib.figure import Figure
 
+    columns = max([1, *(1 + len(row.maps) for row in rows)])
     with drawing("why"):
-        figure = Figure(figsize=(9, 2.6 * len(rows)), layout="constrained")
+        figure = Figure(figsize=(3.6 + 1.9 * columns, 2.9 * len(rows)), layout="constrained")
         parts = figure.subfigures(len(rows), 1, squeeze=False)[:, 0]
         for part, row in zip(parts, rows, strict=True):
-            part.suptitle(
-                "\n".join(textwrap.wrap(printable(row.title), 110, max_lines=2)),
-                fontsize=9,
-                x=0.02,
-                ha="left",
-            )
-            left, middle, right = part.subplots(1, 3, width_ratios=(1, 1, 1.6))
-            for axes in (left, middle):
+            lines = [row.title, *(found.line for found in (*row.maps, *row.of_words))]
+            wrapped = [
+                line for each in lines for line in textwrap.wrap(printable(each), 26 * columns, max_lines=2)
+            ]
+            part.suptitle("\n".join(wrapped), fontsize=8, x=0.02, ha="left")
+            *pictures, right = part.subplots(1, columns + 1, width_ratios=(*[1] * columns, 1.9))
+            for axes in pictures:
                 axes.set_axis_off()
-            if row.picture is not None and row.cells is not None:
-                left.imshow(row.picture)
-                _draw_map(middle, row.picture, row.cells)
-            _draw_words(right, row.words)
+            if row.picture is not None:
+                pictures[0].imshow(row.picture)
+                for axes, found in zip(pictures[1:], row.maps, strict=False):
+                    _draw_map(axes, row.picture, found.shares)
+                    axes.set_title(found.method, fontsize=8)
+            _draw_words(right, row)
         return encoded_figure(figure)
 
 
-def _draw_map(axes, picture: np.ndarray, cells: np.ndarray) -> None:
+def drawn_map(picture: np.ndarray, shares: np.ndarray) -> bytes:
+    """Draws a map on a picture, as PNG.
+
+    Args:
+        picture: (H, W, 3) uint8.
+        shares: how much each cell carries (n, n).
+    """
+    from matplotlib.figure import Figure
+
+    height, width = picture.shape[:2]
+    with drawing("map"):
+        figure = Figure(figsize=(1.6, 1.6 * height / width))
+        axes = figure.add_axes((0, 0, 1, 1))
+        axes.set_axis_off()
+        _draw_map(axes, picture, shares)
+        return encoded_figure(figure)
+
+
+def _draw_map(axes, picture: np.ndarray, shares: np.ndarray) -> None:
     height, width = picture.shape[:2]
     axes.imshow(np.repeat(picture.mean(axis=2, keepdims=True), 3, axis=2).astype(np.uint8))
-    largest = max(float(np.abs(cells).max()), 1e-6)
+    largest = max(float(np.abs(shares).max()), 1e-6)
     axes.imshow(
-        cells,
+        shares,
         cmap="RdBu",
         vmin=-largest,
         vmax=largest,
@@ -74,19 +79,25 @@ def _draw_map(axes, picture: np.ndarray, cells: np.ndarray) -> None:
     )
 
 
-def _draw_words(axes, words: Sequence[tuple[str, float]]) -> None:
-    if not words:
+def _draw_words(axes, row: Explained) -> None:
+    if not row.of_words:
         axes.set_axis_off()
         return
-    counted = sorted(range(len(words)), key=lambda index: -abs(words[index][1]))[:MAX_WORDS]
-    shown = [words[index] for index in sorted(counted)]
-    falls = [100 * fall for _, fall in shown]
-    axes.barh(range(len(shown)), falls, color=["#2166ac" if fall >= 0 else "#b2182b" for fall in falls])
+    heaviest = np.max([np.abs(found.shares) for found in row.of_words], axis=0)
+    shown = np.sort(np.argsort(-heaviest, kind="stable")[:MAX_WORDS])
+    height = 0.8 / len(row.of_words)
+    for place, (found, strength) in enumerate(zip(row.of_words, STRENGTHS, strict=False)):
+        points = 100 * found.shares[shown]
+        colours = [FOR if share >= 0 else AGAINST for share in points]
+        at = np.arange(len(shown)) + height * (place - (len(row.of_words) - 1) / 2)
+        axes.barh(at, points, height, color=colours, alpha=strength, label=found.method)
     axes.set_yticks(
         range(len(shown)),
-        [truncate(printable(word), 24) for word, _ in shown],
+        [truncate(printable(row.words[index]), 24) for index in shown],
         fontsize=min(8, 90 / len(shown)),
     )
     axes.invert_yaxis()
-    axes.set_xlabel("points of the probability without it", fontsize=7)
+    methods = [found.method for found in row.of_words]
+    weaker = f"; weaker: {methods[1]}" if len(methods) > 1 else ""
+    axes.set_xlabel(f"points of the probability, {methods[0]}{weaker}", fontsize=7)
     axes.tick_params(axis="x", labelsize=7)
