@@ -66,6 +66,20 @@ def answers_of(predictor: Predictor, items: Sequence[Item], words: str) -> list[
         return [Answer(item.name, problem=str(error)) for item in items]
 
 
+def reasons(predictor: Predictor, item: Item, words: str) -> str:
+    """Returns what made the answer to an item as markup, or why there is none."""
+    from xmodal.export.why import why
+    from xmodal.report.explanations import explanation
+    from xmodal.report.markup import text
+
+    try:
+        asked = predictor.with_answers(typed_answers(words)) if words.strip() else predictor
+        (answer,) = asked([item])
+    except UserError as error:
+        return text(str(error))
+    return text(answer.problem) if answer.problem else explanation(why(asked, item, answer))
+
+
 def items_of(predictor: Predictor, files: Sequence[str], text: str) -> list[Item]:
     """Makes pictures of files, with the text beside each if the model takes pairs; without files, a text."""
     content = text.encode(errors="surrogatepass")
@@ -96,6 +110,13 @@ def page(predictor: Predictor, title: str):
     def answer_text(files: list[str] | None, text: str | None, answers: str | None) -> list:
         return answer_files(files if predictor.takes_pairs else None, text, answers)
 
+    def explain(files: list[str] | None, text: str | None, answers: str | None):
+        """Tells what made the answer, of one picture, sound, text or pair."""
+        if any(words and len(words) > MAX_CHARACTERS for words in (text, answers)):
+            return gradio.update(value=f"longer than {MAX_CHARACTERS:,} letters", visible=True)
+        items = items_of(predictor, (files or ())[:1], text or "")
+        return gradio.update(value=reasons(predictor, items[0], answers or ""), visible=True)
+
     def answer_words(words: str | None, answers: str | None) -> list:
         """Answers what was read, in other words, and leaves the picture and the words where they are."""
         if any(typed and len(typed) > MAX_CHARACTERS for typed in (words, answers)):
@@ -110,12 +131,13 @@ def page(predictor: Predictor, title: str):
         gradio.Markdown(f"# {title}")
         with gradio.Row():
             with gradio.Column():
-                files, recording, text, answers, ask = _inputs(gradio, predictor)
+                files, recording, text, answers, ask, why = _inputs(gradio, predictor)
             with gradio.Column():
                 outputs = _outputs(gradio, predictor)
         outputs.append(
             gradio.Dataframe(label="All answers", visible=False, interactive=False, elem_id="table")
         )
+        reason = gradio.HTML(visible=False, elem_id="reason")
         gradio.Markdown(signatures_line(predictor.signatures))
         _take_uploads_alone(files)
         _take_uploads_alone(recording)
@@ -125,6 +147,7 @@ def page(predictor: Predictor, title: str):
         recording.stop_recording(answer_recording, spoken, outputs, api_name="answer_recording")
         answers.submit(answer_files, inputs, outputs, api_name=False)
         text.submit(answer_text, inputs, outputs, api_name=False)
+        why.click(explain, inputs, [reason], api_name="explain")
         problem, _, read, *others = outputs
         read.submit(answer_words, [read, answers], [problem, *others], api_name="answer_words")
         ask.click(answer_text, inputs, outputs, api_name="answer_text")
@@ -145,8 +168,8 @@ def _shown(gradio: ModuleType, shown_answers: list[Answer], picture: Any) -> lis
     ]
 
 
-def _inputs(gradio: ModuleType, predictor: Predictor) -> tuple[Any, Any, Any, Any, Any]:
-    """Adds the boxes for files, a recording, a text and answers, and the button."""
+def _inputs(gradio: ModuleType, predictor: Predictor) -> tuple[Any, Any, Any, Any, Any, Any]:
+    """Adds the boxes for files, a recording, a text and answers, and the buttons."""
     kind = f"{predictor.medium.noun}s"
     answers = gradio.Textbox(
         label="The answers to choose from, with commas; none for the model's own",
@@ -172,10 +195,11 @@ def _inputs(gradio: ModuleType, predictor: Predictor) -> tuple[Any, Any, Any, An
     with gradio.Group(visible=predictor.takes_texts or predictor.can_be_asked):
         text = gradio.Textbox(label=f"A text{beside}", lines=3, max_length=MAX_CHARACTERS, elem_id="text")
         ask = gradio.Button("Answer", elem_id="ask")
+    why = gradio.Button("Why?", elem_id="why")
     if predictor.takes_pictures and predictor.takes_texts:
         named = (f"a photo of {with_article(readable(name))}" for name in predictor.labels[:3])
         gradio.Examples([[sentence] for sentence in named], [text], label="Texts to try")
-    return files, recording, text, answers, ask
+    return files, recording, text, answers, ask, why
 
 
 def _outputs(gradio: ModuleType, predictor: Predictor) -> list[Any]:

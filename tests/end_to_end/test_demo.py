@@ -104,6 +104,21 @@ def test_a_text_is_answered(page, url, tiny_exported):
 
 
 @in_a_browser
+def test_what_made_an_answer_is_shown(page, url, tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 255, (40, 50, 3), np.uint8)
+    (tmp_path / "a.png").write_bytes(tf.io.encode_png(pixels).numpy())
+    page.open(url, READY)
+    page.upload("input[type=file]", tmp_path / "a.png")
+    page.wait(value("read"))
+    page.evaluate("document.querySelector('#why').click()")
+    shown = "document.querySelector('#reason')?.innerText ?? ''"
+    page.wait(f"({shown}).includes('Grad-CAM: deletion')", seconds=120)
+    assert "Left out: a photo of" in page.evaluate(shown)
+    sizes = "[...document.querySelectorAll('#reason img')].map(image => image.naturalWidth > 0)"
+    assert page.wait(f"({sizes}).length === 3 && ({sizes}).every(Boolean)")
+
+
+@in_a_browser
 def test_several_pictures_are_answered_together_with_a_text(page, url, tiny_exported, tmp_path):
     rng = np.random.default_rng(1)
     paths = [tmp_path / "one.png", tmp_path / "two.png", tmp_path / "bad.png"]

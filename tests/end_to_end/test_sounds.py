@@ -12,7 +12,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tiny_data import save_tiny_data
 from tiny_sounds import FLOAT, save_tiny_sounds, tone, wav
 
-from xmodal.export.predictor import Predictor
+from xmodal.export.predictor import Item, Predictor
+from xmodal.export.why import why
 
 FLAGS = [
     "--flagfile=vgg_to_bert.cfg",
@@ -94,6 +95,38 @@ def test_the_page_of_the_demo_shows_the_sound(finished, predictor):
 
     shown = predictor.medium.picture((cwd / "sounds/dog/speaker0_1.wav").read_bytes())
     assert _pixels(shown).shape == (128, 128, 3)
+
+
+def test_answers_to_sounds_know_their_limits(predictor):
+    short, long = predictor([wav(tone(1500)), wav(tone(1500, 3.0))])
+    for answer in (short, long):
+        assert 0 <= answer.unknown <= 1
+        assert answer.verdict
+        assert set(answer.answers) <= set(predictor.labels)
+
+
+@pytest.mark.parametrize("seconds", [0.4, 2.5])
+def test_what_made_the_answer_to_a_sound_is_told(predictor, seconds):
+    sound = wav(np.concatenate([tone(1500, seconds / 2), tone(300, seconds / 2)]))
+    (answer,) = predictor([sound])
+    found = why(predictor, Item("a sound", sound, False), answer)
+    assert [part.method for part in found.maps] == ["occlusion", "Grad-CAM"]
+    assert all(part.shares.shape == (8, 8) for part in found.maps)
+    assert found.picture.shape == (128, 128, 3)
+    assert " ".join(found.words) == answer.read.partition(" | ")[0]
+    pair = Item("a pair", sound, False, text=b"a photo of a dog")
+    (answer,) = predictor([pair])
+    found = why(predictor, pair, answer)
+    assert found.words == ("a", "photo", "of", "a", "dog")
+    assert found.maps
+
+
+def test_the_report_tells_what_made_the_answers(finished):
+    cwd, _ = finished
+    page = (cwd / "runs/sounds/report.html").read_text()
+    shown = page.partition('<section id="why"')[2].partition("</section>")[0]
+    assert shown.count("Occlusion: deletion ") == shown.count("Grad-CAM: deletion ") == 4
+    assert "Left out: deletion " in shown
 
 
 @pytest.mark.parametrize(

@@ -278,7 +278,7 @@ def test_a_batch_of_any_size_is_answered_row_by_row(signatures, size):
         for output, values in together.items():
             assert len(values) == size
             if values.dtype == tf.string:
-                assert values[-1] == alone[output][0]
+                assert np.all(values[-1].numpy() == alone[output][0].numpy())
             else:
                 np.testing.assert_allclose(values[-1], alone[output][0], atol=1e-5)
 

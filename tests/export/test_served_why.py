@@ -147,9 +147,11 @@ def pairs(text):
     backbone, map_shape = with_regions(image_backbone("VGG16", 32, ("block1_pool",)), "block1_pool")
     shapes = {"image": (128,), "text": (16,), "has_image": (), "has_text": ()}
     inputs = {name: keras.Input(shape, name=name) for name, shape in shapes.items()}
+    # Features of random weights are far larger than sentence vectors.
+    sides = {"image": keras.layers.Rescaling(1e-3)(inputs["image"]), "text": inputs["text"]}
     there = [
-        keras.layers.Multiply()([inputs[side], keras.ops.expand_dims(inputs[f"has_{side}"], 1)])
-        for side in ("image", "text")
+        keras.layers.Multiply()([vectors, keras.ops.expand_dims(inputs[f"has_{side}"], 1)])
+        for side, vectors in sides.items()
     ]
     logits = keras.layers.Dense(2)(keras.layers.Concatenate()(there))
     encoder = text.encoder

@@ -17,6 +17,7 @@ from tensorboard.backend.event_processing.plugin_event_multiplexer import EventM
 from tensorboard.plugins.base_plugin import TBContext
 from tensorboard.plugins.hparams.metadata import SESSION_START_INFO_TAG, parse_session_start_info_plugin_data
 from tensorboard.plugins.projector.projector_plugin import ProjectorPlugin
+from tiny_run import tiny_run
 
 from xmodal import report
 from xmodal.core.errors import UserError
@@ -24,8 +25,10 @@ from xmodal.core.formatting import printable
 from xmodal.data.audit import DataReport
 from xmodal.evaluation.intervals import compare_paired
 from xmodal.evaluation.metrics import evaluate
+from xmodal.evaluation.part_curves import PartCurves
 from xmodal.report import figures, markup
-from xmodal.report.records import Ingredient
+from xmodal.report.page import html
+from xmodal.report.records import Explained, Explanation, Ingredient
 from xmodal.training.progress import History
 from xmodal.transfer.weights import LayerTransfer, TransferReport
 
@@ -699,3 +702,22 @@ def test_a_logarithmic_axis_has_plain_numbers():
     drawing = figures.lines(report.Plot("Worth", "images a class", "accuracy", (series,), log_x=True))
     assert "mathdefault" not in drawing
     assert [text for text in re.findall(r"<text[^>]*>([^<]*)</text>", drawing)][:3] == ["5", "20", "360"]
+
+
+def test_what_made_the_answers_is_shown():
+    curves = PartCurves(0.2, 0.9, 0.5, 0.6)
+    maps = (Explanation("occlusion", np.eye(8), curves), Explanation("Grad-CAM", np.ones((8, 8)), curves))
+    words = Explanation("integrated gradients", np.array([0.5, -0.25]), curves, difference=0.26)
+    picture = np.full((40, 60, 3), 100, np.uint8)
+    row = Explained("a.png", "<b>dog</b>", 0.9, picture, maps, ("<i>", "cat"), (words,), truth="cat")
+    text = html(replace(tiny_run(90, 1), explained=(row,)))
+    assert "What made the answers" in text
+    assert "<b>dog" not in text
+    assert "<i>" not in text
+    assert "a.png: 90% &lt;b&gt;dog&lt;/b&gt; (it is cat)" in text
+    assert text.count("data:image/png;base64,") == 3
+    assert "Occlusion: deletion 0.20 (random 0.50), insertion 0.90 (random 0.60)" in text
+    assert "the words sum to 25.0 of 26.0 points" in text
+    # The word that speaks against the answer has the other colour, half as strong.
+    assert re.search(r"-25\.0 points[^>]*--wrong, #932a1f\) 30%[^>]*>cat<", text)
+    assert "What made the answers" not in html(tiny_run(90, 1))

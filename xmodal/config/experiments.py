@@ -64,8 +64,8 @@ FLOW = (
 EXPERIMENTS = {
     "vgg_to_bert": _experiment(
         *("dataset", SOUND, IMAGES, HEAD, TARGET, TEXT, FINE_TUNING, BRIDGE, BASELINE, IMAGE_ATTACK),
-        "saved_models_dir max_error mirror text_head target_map also_ask text_examples similarity_scale "
-        "per_class multi_label speaker speaker_names name_text frames",
+        "saved_models_dir max_error explained mirror text_head target_map also_ask text_examples "
+        "similarity_scale per_class multi_label speaker speaker_names name_text frames",
         made_from="image_weights dataset text_encoder speaker",
         compressed=True,
     ),

@@ -1,4 +1,4 @@
-"""What an answer promises."""
+"""What an answer promises, and what made it."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from xmodal.config.fields import Group, option
 
 @dataclass(frozen=True)
 class TrustConfig(Group):
-    """What an answer promises."""
+    """What an answer promises, and what made it."""
 
     max_error: float = option(
         0.05,
@@ -15,4 +15,10 @@ class TrustConfig(Group):
         "none of these; the export tells both beside its answer.",
         above=0,
         below=1,
+    )
+    explained: int = option(
+        4,
+        "Test examples, half of them answered wrongly, of which report.html tells what made the answer; each "
+        "takes some hundred questions. 0 for none.",
+        least=0,
     )

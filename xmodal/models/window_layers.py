@@ -34,15 +34,21 @@ class MeanOverWindows(keras.layers.Layer):
 
 
 def over_windows(model: keras.Model) -> keras.Model:
-    """Returns a model that gives the mean logits of the windows of an example.
+    """Returns a model that gives the mean outputs of the windows of an example.
 
     Args:
-        model: pictures (B, H, W, 3) -> logits (B, C).
+        model: pictures (B, H, W, 3) -> logits (B, C), or several such outputs.
 
     Returns:
-        Pictures (B, n, H, W, 3), below 0 in the place of missing ones -> logits (B, C).
+        Pictures (B, n, H, W, 3), below 0 in the place of missing ones -> the same outputs.
     """
     pictures = keras.Input((None, *model.input.shape[1:]), name="windows")
-    logits = model(FoldWindows(name="fold_windows")(pictures))
-    mean = MeanOverWindows(dtype="float32", name="mean_over_windows")(logits, pictures)
+    outputs = model(FoldWindows(name="fold_windows")(pictures))
+    means = [
+        MeanOverWindows(dtype="float32", name="mean_over_windows" + (f"_{place}" if place else ""))(
+            output, pictures
+        )
+        for place, output in enumerate(keras.tree.flatten(outputs))
+    ]
+    mean = keras.tree.pack_sequence_as(outputs, means)
     return keras.Model(pictures, mean, name=f"{model.name}_over_windows")

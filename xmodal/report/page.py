@@ -25,6 +25,7 @@ from xmodal.core.formatting import (
 from xmodal.core.machine import commit, hardware, versions
 from xmodal.evaluation.metrics import class_scores
 from xmodal.report import figures, markup
+from xmodal.report.explanations import explanations
 from xmodal.report.records import GalleryItem, Plot, Run, Series, Table
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ def html(run: Run) -> str:
         "results": ("Results", _results(run)),
         "findings": ("Findings", _findings(run)),
         "pictures": ("Pictures and their sentences", _pictures(run.gallery)),
+        "why": ("What made the answers", explanations(run.explained)),
         "mistakes": ("Mistakes", _mistakes(main) if main and main.confusion else ""),
         "calibration": ("How sure it is", _calibration(run, main) if main else ""),
         "training": ("Training", "\n".join(_training(history) for history in run.histories)),

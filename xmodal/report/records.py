@@ -248,6 +248,7 @@ class Run:
         further_data: title -> what was read, of a run on several data sets.
         points: images and texts in one space, None for a run that has none.
         noun: what is answered: "image", "sound" or "video".
+        explained: what made the answers for some test examples.
     """
 
     experiment: str
@@ -269,6 +270,7 @@ class Run:
     further_data: dict[str, DataReport] = field(default_factory=dict)
     points: Points | None = None
     noun: str = "image"
+    explained: tuple[Explained, ...] = ()
 
     def __post_init__(self):
         if self.headline is not None and self.headline not in self.results:

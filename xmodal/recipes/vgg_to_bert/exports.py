@@ -61,12 +61,11 @@ def export_served(
         data: the images.
         sentences: what the bridge says of them.
         speaker_text: what a speaker says beside that, None for nothing.
-        limits: what is promised of the answers to images; nothing is of what has many pictures each.
+        limits: what is promised of the answers to images.
     """
     answered = measured["both_texts" if speaker_text else "text"]
     temperature = measured["text"].temperature
     test, words = data.test, sentences.held_out.test
-    opened = None if test.medium else with_features(images.classifier, mirror=session.config.image.mirror)
     served = _served_kind(test)(
         image_model=images.classifier.model,
         image_size=session.config.data.image_size,
@@ -78,8 +77,8 @@ def export_served(
         names=question.names,
         speaker_text=speaker_text,
         temperature_of_both=answered.temperature if speaker_text else 1.0,
-        limits=limits if opened else None,
-        features_and_logits=opened,
+        limits=limits,
+        features_and_logits=with_features(images.classifier, mirror=session.config.image.mirror),
     )
     logits = answered.logits.test / answered.temperature
     questions = export_questions(

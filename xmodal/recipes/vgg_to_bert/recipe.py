@@ -19,6 +19,8 @@ from xmodal.evaluation.calibrated_result import CalibratedResult
 from xmodal.evaluation.calibration import fit_temperature
 from xmodal.evaluation.metrics import HeldOut
 from xmodal.export.portable import require_onnx
+from xmodal.export.predictor import Item
+from xmodal.recipes.explaining import with_explained
 from xmodal.recipes.image_baselines import image_baselines, image_worth
 from xmodal.recipes.image_training import train_images
 from xmodal.recipes.text_reading import checked_encoder
@@ -121,6 +123,13 @@ def run(config: Config, clock: Clock) -> report.Run:
             session, bridge, question, images, text, measured, data, sentences, beside, limits.limits
         ),
     )
+    answered = measured["both_texts" if spoken else "text"].probabilities
+    test = data.test
+
+    def item_of(index: int) -> Item:
+        return Item(test.ids[index], test.encoded(index), False)
+
+    run = with_explained(session, run, answered, truth.test, question.names, item_of)
     if config.train.baseline and moves(config):
         run = compared(session, run, data, question, measured)
     extra_results, extra_gains = evaluate_extra_targets(session, data, preset, sentences)
