@@ -11,7 +11,6 @@ import tensorflow as tf
 from tiny_data import save_tiny_data
 from tiny_videos import animation, moving, save_tiny_videos
 
-from xmodal.core.errors import UserError
 from xmodal.export.predictor import Item, Predictor
 from xmodal.export.why import why
 
@@ -122,11 +121,14 @@ def test_a_pair_may_lack_its_video_or_its_text(predictor):
     assert webp.problem == "beside a text: WebP, and a model decodes GIF alone"
 
 
-def test_a_video_has_a_picture_and_no_parts_to_cover(predictor):
+def test_a_video_has_a_picture_and_words_that_made_its_answer(predictor):
     encoded = animation(moving((200, 20, 20)))
     assert tf.io.decode_png(predictor.medium.picture(encoded)).shape == (96, 480, 3)
-    with pytest.raises(UserError, match="a video has no parts"):
-        why(predictor, Item("a.gif", encoded, False), next(predictor([encoded])))
+    (answer,) = predictor([encoded])
+    found = why(predictor, Item("a.gif", encoded, False), answer)
+    assert not found.maps
+    assert " ".join(found.words) == answer.read.partition(" | ")[0]
+    assert 0 <= answer.unknown <= 1
 
 
 def test_a_folder_of_videos_is_answered_by_the_command(finished):

@@ -43,17 +43,19 @@ def why(predictor: Predictor, item: Item, answer: Answer, *, seed: int = 0) -> E
     Of a picture, squares are covered by its mean colour, and of a sound by noise of its mean loudness
     (occlusion: Zeiler and Fergus 2014, arXiv:1311.2901, section 4.2); a cell carries the mean fall of the
     probability of all squares over it. Beside that stands Grad-CAM (`served_why.gradient_maps`): where the
-    network sees the class that it finds likeliest. Of a text, of a pair's too, and of the sentence that was
-    read of a picture or a video, words are left out one by one (Li et al. 2016, arXiv:1612.08220), and beside that stand
-    integrated gradients (`served_why.WordShares`) where the text alone has this answer.
+    network sees the class that it finds likeliest. A video has no map. Of a text, of a pair's too, and of the
+    sentence that was read of a picture, a sound or a video, words are left out one by one (Li et al. 2016,
+    arXiv:1612.08220), and beside that stand integrated gradients (`served_why.WordShares`) where the text
+    alone has this answer.
 
     Args:
         predictor: the model.
-        item: a picture, a sound, a text or a pair that it answered.
+        item: what it answered.
         answer: this answer.
         seed: of the random orders.
     """
-    picture, maps = None, ()
+    picture: np.ndarray | None = None
+    maps: tuple[Explanation, ...] = ()
     if not item.is_text and item.content and predictor.medium.noun in ("picture", "sound"):
         picture, maps = _of_picture(predictor, item, answer, seed)
     words, of_words = _of_text(predictor, item, answer, seed)
