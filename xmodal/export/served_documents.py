@@ -52,7 +52,9 @@ class ServedDocuments(Labelled):
         self._temperature = temperature
         self._prepare = prepare
         self._limits = ServedLimits(limits, names, "it reads most like") if limits else None
-        self._words = word_shares(text.model, self._preprocessor) if explained and thresholds is None else None
+        self._words = (
+            word_shares(text.model, self._preprocessor) if explained and thresholds is None else None
+        )
         if self._words:
             self.explain_texts = tf.function(self._explain, input_signature=[TEXT], autograph=False)
 

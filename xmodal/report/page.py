@@ -105,11 +105,9 @@ def _answer(run: Run) -> str:
 
 def _headline(result: Result) -> str:
     right = "answered rightly" if result.confusion else "given exactly their labels"
-    return (
-        f'<p class="headline"><strong>{percent(result.accuracy, result.n)}</strong> <span>'
-        f"of {result.n:,} {right} by <code>{markup.text(result.name)}</code> "
-        f"(95% interval {interval(result.ci95, result.n)})</span></p>"
-    )
+    limits, share = interval(result.ci95, result.n), percent(result.accuracy, result.n)
+    details = f"of {result.n:,} {right} by <code>{markup.text(result.name)}</code> (95% interval {limits})"
+    return f'<p class="headline"><strong>{share}</strong> <span>{details}</span></p>'
 
 
 def _results(run: Run) -> str:
