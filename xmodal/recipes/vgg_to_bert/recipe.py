@@ -13,7 +13,7 @@ from xmodal import report
 from xmodal.bridge.bridge import Bridge
 from xmodal.config.config import Config
 from xmodal.core.clock import Clock
-from xmodal.data.images import ImageData, batches
+from xmodal.data.images import ImageData, ImageSplit, batches
 from xmodal.data.target_map import TargetMap
 from xmodal.evaluation.calibrated_result import CalibratedResult
 from xmodal.evaluation.calibration import fit_temperature
@@ -124,12 +124,7 @@ def run(config: Config, clock: Clock) -> report.Run:
         ),
     )
     answered = measured["both_texts" if spoken else "text"].probabilities
-    test = data.test
-
-    def item_of(index: int) -> Item:
-        return Item(test.ids[index], test.encoded(index), False)
-
-    run = with_explained(session, run, answered, truth.test, question.names, item_of)
+    run = with_explained(session, run, answered, truth.test, question.names, partial(_item, data.test))
     if config.train.baseline and moves(config):
         run = compared(session, run, data, question, measured)
     extra_results, extra_gains = evaluate_extra_targets(session, data, preset, sentences)
@@ -137,6 +132,10 @@ def run(config: Config, clock: Clock) -> report.Run:
     run = replace(run, results=run.results | extra_results, tables=run.tables + attack_tables)
     run = replace(run, gains=run.gains + extra_gains + attack_comparisons)
     return finish(session, in_words(run), shrink=lambda folder: small_forms(config, images, data, folder))
+
+
+def _item(test: ImageSplit, index: int) -> Item:
+    return Item(test.ids[index], test.encoded(index), False)
 
 
 def evaluate(
