@@ -24,7 +24,7 @@ def test_wrong_labels_are_found_and_right_ones_suggested():
     assert (found.suggested[found.doubtful] == truth[found.doubtful]).mean() > 0.95
     assert (found.suggested[~found.doubtful] == labels[~found.doubtful]).all()
     # The worst come first, and are nearly all wrong.
-    assert (np.diff(found.margin[found.worst_first]) <= 0).all()
+    assert (np.diff(found.of_label[found.worst_first]) >= 0).all()
     assert wrong[found.worst_first[:100]].mean() > 0.99
 
 

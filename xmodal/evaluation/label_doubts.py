@@ -14,22 +14,21 @@ class LabelDoubts:
     Attributes:
         doubtful: bool (N,), whether an example is confidently of another class than its label's.
         suggested: the class that it is of (N,); that of the label where nothing is doubtful.
-        margin: the probability of the likeliest class less that of the label (N,), 0 to 1: the higher, the
-            worse.
+        of_label: the probability of the label (N,), 0 to 1: the lower, the worse.
         joint: how many examples with each label (rows) are of each class (columns), (C, C): the confident
             joint, scaled to the number of examples with each label.
     """
 
     doubtful: np.ndarray
     suggested: np.ndarray
-    margin: np.ndarray
+    of_label: np.ndarray
     joint: np.ndarray
 
     @property
     def worst_first(self) -> np.ndarray:
-        """The indices of the doubtful examples, in the order of their margins."""
+        """The indices of the doubtful examples, in the order of their labels' probabilities."""
         indices = np.flatnonzero(self.doubtful)
-        return indices[np.argsort(-self.margin[indices], kind="stable")]
+        return indices[np.argsort(self.of_label[indices], kind="stable")]
 
 
 def label_doubts(probabilities: np.ndarray, labels: np.ndarray) -> LabelDoubts:
@@ -65,5 +64,5 @@ def label_doubts(probabilities: np.ndarray, labels: np.ndarray) -> LabelDoubts:
     joint = np.zeros((classes, classes))
     np.add.at(joint, (labels[confident.any(axis=1)], of_class[confident.any(axis=1)]), 1)
     joint *= (counts / np.maximum(joint.sum(axis=1), 1))[:, None]
-    margin = probabilities.max(axis=1) - probabilities[np.arange(len(labels)), labels]
-    return LabelDoubts(doubtful, np.where(doubtful, of_class, labels), margin, joint)
+    own = probabilities[np.arange(len(labels)), labels]
+    return LabelDoubts(doubtful, np.where(doubtful, of_class, labels), own, joint)

@@ -21,6 +21,7 @@ from xmodal.data.images import ImageData, ImageSplit, load_images
 from xmodal.evaluation.answer_sets import log_shares
 from xmodal.evaluation.calibration import softmax
 from xmodal.evaluation.label_doubts import LabelDoubts, label_doubts
+from xmodal.evaluation.metrics import log_loss
 from xmodal.export.answer_files import csv_cell
 from xmodal.models.speakers import Speaker, make_speaker
 from xmodal.models.text_encoder import text_encoder
@@ -104,7 +105,7 @@ def audit(
 def audit_images(data: ImageData, speaker: Speaker, trainer: Trainer, *, folds: int) -> AuditedLabels:
     """Lets a speaker look at the training images, and asks which labels its features and its names doubt.
 
-    Two opinions, one read from the features and one from the names, are pooled with equal weights.
+    There are two opinions, one read from the features and one from the names.
 
     Args:
         data: labelled images.
@@ -145,11 +146,11 @@ def _audited(
             f"a class has fewer than {folds} training examples, one for each of `folds={folds}`",
             "lower `folds`, or leave the class out",
         )
-    opinions = [
-        log_shares(np.log(np.maximum(out_of_fold(part, labels, classes, trainer, folds=folds), 1e-12)))
-        for part in rows
-    ]
-    probabilities = softmax(np.mean(opinions, axis=0))
+    opinions = [out_of_fold(part, labels, classes, trainer, folds=folds) for part in rows]
+    logs = log_shares(np.log(np.maximum(opinions, 1e-12)))
+    # One of them, or all pooled with equal weights: what foretells the labels best.
+    pooled = softmax(logs.mean(axis=0))
+    probabilities = min([pooled, *opinions], key=lambda part: log_loss(part, labels))
     return AuditedLabels(data, label_doubts(probabilities, labels), probabilities)
 
 
