@@ -26,7 +26,7 @@ def out_of_fold(
 
     Every class is spread over all folds; a head that learned all other folds answers for each. Heads of
     hundreds of features learn wrong labels by heart: of several penalties of their weights the one is taken
-    whose heads foretell the labels best.
+    whose head foretells the labels of the first fold best.
 
     Args:
         features: (N, D), such as what a frozen backbone gives.
@@ -43,16 +43,17 @@ def out_of_fold(
     features = np.asarray(features, np.float32)
     fold = fold_of(labels, folds, trainer.seed)
 
-    def answered(penalty: float) -> np.ndarray:
-        probabilities = np.zeros((len(labels), classes))
-        for number in range(folds):
-            learned = fold != number
-            head = _trained_head(features[learned], labels[learned], classes, trainer, number, penalty)
-            logits = trainer.predict(head, array_batches(features[~learned], batch_size=1024))
-            probabilities[~learned] = softmax(logits)
-        return probabilities
+    def answered(number: int, penalty: float) -> np.ndarray:
+        learned = fold != number
+        head = _trained_head(features[learned], labels[learned], classes, trainer, number, penalty)
+        return softmax(trainer.predict(head, array_batches(features[~learned], batch_size=1024)))
 
-    return min(map(answered, PENALTIES), key=lambda part: log_loss(part, labels))
+    firsts = {penalty: answered(0, penalty) for penalty in PENALTIES}
+    penalty = min(PENALTIES, key=lambda value: log_loss(firsts[value], labels[fold == 0]))
+    probabilities = np.zeros((len(labels), classes))
+    for number in range(folds):
+        probabilities[fold == number] = answered(number, penalty) if number else firsts[penalty]
+    return probabilities
 
 
 def fold_of(labels: np.ndarray, folds: int, seed: int) -> np.ndarray:
