@@ -66,12 +66,15 @@ def answers_of(predictor: Predictor, items: Sequence[Item], words: str) -> list[
         return [Answer(item.name, problem=str(error)) for item in items]
 
 
-def reasons(predictor: Predictor, item: Item, words: str) -> str:
-    """Returns what made the answer to an item as markup, or why there is none."""
+def reasons(predictor: Predictor, files: Sequence[str], typed: str, words: str) -> str:
+    """Returns what made the answer to one file, or to a text, as markup, or why there is none."""
     from xmodal.export.why import why
     from xmodal.report.explanations import explanation
     from xmodal.report.markup import text
 
+    if max(len(typed), len(words)) > MAX_CHARACTERS:
+        return text(f"longer than {MAX_CHARACTERS:,} letters")
+    (item,) = items_of(predictor, files, typed)
     try:
         asked = predictor.with_answers(typed_answers(words)) if words.strip() else predictor
         (answer,) = asked([item])
@@ -112,10 +115,8 @@ def page(predictor: Predictor, title: str):
 
     def explain(files: list[str] | None, text: str | None, answers: str | None):
         """Tells what made the answer, of one picture, sound, text or pair."""
-        if any(words and len(words) > MAX_CHARACTERS for words in (text, answers)):
-            return gradio.update(value=f"longer than {MAX_CHARACTERS:,} letters", visible=True)
-        items = items_of(predictor, (files or ())[:1], text or "")
-        return gradio.update(value=reasons(predictor, items[0], answers or ""), visible=True)
+        found = reasons(predictor, (files or ())[:1], text or "", answers or "")
+        return gradio.update(value=found, visible=True)
 
     def answer_words(words: str | None, answers: str | None) -> list:
         """Answers what was read, in other words, and leaves the picture and the words where they are."""
