@@ -11,6 +11,7 @@ from xmodal.core.clock import Clock
 from xmodal.core.console import log, log_error
 from xmodal.core.errors import UserError, system_errors, with_flags
 from xmodal.core.files import target_of, write_json, write_text
+from xmodal.core.tensorflow_start import start_tensorflow
 from xmodal.report import markup
 from xmodal.runs.comparison import text
 
@@ -22,6 +23,7 @@ def main(argv: Sequence[str]) -> int:
         return 0
     try:
         versions.check()
+        start_tensorflow()
         flags.parse(argv)
         settings = flags.from_flags()
         clock, overwrite = Clock(), settings.run.overwrite
