@@ -99,14 +99,13 @@ class Trainer:
             train: arrays (inputs, labels) or (inputs, labels, weights), shuffled anew in each epoch; or a
                 tf.data.Dataset of batches of them; or a function of the epoch (from 0) that returns either.
             loss: of training and validation: a Keras loss, its name, or labels, outputs -> losses (B,).
-            epochs: the most passes.
-            learning_rate: the peak rate of the optimizer that `config` describes.
+            epochs, learning_rate: the most passes, and the peak rate of the optimizer that `config` describes.
             optimizer: in its place a Keras optimizer, which is copied, or a function of the number of steps.
             name: what progress and checkpoints call it; "" keeps nothing.
             batch_size: of arrays, by default that of `config`.
             validation: held-out examples, as `train` has them.
-            patience: epochs without a lower validation loss before training stops, by default of `config`;
-                the best weights, of the start too, are restored then. 0 keeps the last, at the end.
+            patience: epochs without a lower validation loss before it stops, by default of `config`; the best
+                weights, of the start too, are restored then. 0 keeps the last, at the end.
             report_accuracy: outputs are logits of classes; by default as the loss says.
         """
         losses, size = per_example(loss, report_accuracy), batch_size or self.config.batch_size
@@ -134,9 +133,13 @@ class Trainer:
             adversary=adversary,
             on_epoch=self.on_epoch,
         )
-        if name and history.reached:
-            accuracy = f"{history.best['val_accuracy']:.1%}"
-            self.log(f"{name}: stopped at a validation accuracy of {accuracy}, until={self.config.until:g}")
+        return self._logged(history)
+
+    def _logged(self, history: History) -> History:
+        """Says of a training with a name when it stopped because it was good enough."""
+        if history.stage and history.reached:
+            accuracy = f"{history.best['val_accuracy']:.1%} on validation"
+            self.log(f"{history.stage}: stopped at {accuracy}, until={self.config.until:g}")
         return history
 
     def predict(
