@@ -99,7 +99,7 @@ class Trainer:
             train: arrays (inputs, labels) or (inputs, labels, weights), shuffled anew in each epoch; or a
                 tf.data.Dataset of batches of them; or a function of the epoch (from 0) that returns either.
             loss: of training and validation: a Keras loss, its name, or labels, outputs -> losses (B,).
-            epochs, learning_rate: the most passes, and the peak rate of the optimizer that `config` describes.
+            epochs, learning_rate: the most passes, the peak rate of the optimizer that `config` describes.
             optimizer: in its place a Keras optimizer, which is copied, or a function of the number of steps.
             name: what progress and checkpoints call it; "" keeps nothing.
             batch_size: of arrays, by default that of `config`.
