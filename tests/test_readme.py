@@ -353,7 +353,18 @@ def test_every_flag_and_file_that_a_page_names_exists(name):
     known = set(flags.flag_names()) | {"help", "flagfile"}
     shell = "\n".join([*blocks(page, "sh"), *re.findall(r"`(--[^`]*)`", page)])
     # TensorBoard's, pytest-xdist's, and those of the smaller commands.
-    of_others = {"logdir", "dist", "output", "index", "model", "clear_cache", "sheet", "why", "audio", "listener"}
+    of_others = {
+        "logdir",
+        "dist",
+        "output",
+        "index",
+        "model",
+        "clear_cache",
+        "sheet",
+        "why",
+        "audio",
+        "listener",
+    }
     # TensorFlow's saved_model_cli.
     of_others |= {"all", "dir", "tag_set", "signature_def", "input_exprs"}
     assert set(re.findall(r"--([a-z_]+)", shell)) - of_others <= known

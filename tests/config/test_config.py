@@ -233,7 +233,7 @@ def test_a_flagfile_in_another_encoding(tmp_path):
 @pytest.mark.parametrize(
     ("argument", "text"),
     [
-        ("--exprt", "Unknown command line flag 'exprt'. Did you mean: experiment, export"),
+        ("--exprt", "Unknown command line flag 'exprt'. Did you mean: experiment, explained, export"),
         ("--zzz=3", "Unknown command line flag 'zzz'; `--help` lists every flag"),
         ("--text_style=hedgd", "flag --text_style=hedgd: did you mean 'hedged'?"),
         ("--experiment=vgg_to_brt", "flag --experiment=vgg_to_brt: did you mean 'vgg_to_bert'?"),

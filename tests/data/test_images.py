@@ -451,7 +451,8 @@ def test_scan_keeps_the_order_over_many_tasks():
 def test_unknown_sources(folder, load, tmp_path):
     with refuses(
         "unknown `dataset='foldr:x'` (there are mnist_5k, spoken_digits, folder:PATH, csv:PATH, "
-        "parquet:PATH, arrow:PATH, tfrecord:PATH, sounds:PATH, tfds:NAME); did you mean 'folder'?"
+        "parquet:PATH, arrow:PATH, tfrecord:PATH, sounds:PATH, videos:PATH, tfds:NAME, "
+        "hf:NAME); did you mean 'folder'?"
     ):
         load("foldr:x")
     with refuses("`dataset='folder:'` is not complete; write it as folder:PATH"):

@@ -83,7 +83,7 @@ def test_new_sources_are_functions_in_the_tables(monkeypatch, tmp_path):
     assert (loaded.class_names, "only noise" in loaded.report.warnings) == (("even", "odd"), True)
     assert load_documents("noise:40", cache=tmp_path).class_names == ("even", "odd")
     assert len(load_pairs("noise:40", cache=tmp_path, table_format=COLUMNS).train) == len(loaded.train)
-    with pytest.raises(UserError, match="tfds:NAME, noise:COUNT\\); did you mean 'noise'"):
+    with pytest.raises(UserError, match="tfds:NAME, hf:NAME, noise:COUNT\\); did you mean 'noise'"):
         load_images("nois:40", cache=tmp_path)
 
 

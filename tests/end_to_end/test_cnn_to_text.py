@@ -224,8 +224,7 @@ def test_sounds_may_be_in_the_place_of_documents(folder):
     sounds = [
         *("--documents=none", "--sounds=sounds:said", r"--group_pattern=(speaker\d)", "--sound_rate=8000"),
         *("--directions=images_to_sounds,sounds_to_images", "--per_class=all", "--seeds=1", "--unseen=0"),
-        # From scratch is as without sounds.
-        *("--sound_epochs=8", "--nobaseline", "--output_dir=runs/said"),
+        *("--sound_epochs=8", "--scratch_learning_rates=1e-2", "--output_dir=runs/said"),
     ]
     process = run(folder, *sounds)
     assert process.returncode == 0, process.stderr

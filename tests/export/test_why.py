@@ -2,6 +2,7 @@
 
 from types import MappingProxyType, SimpleNamespace
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -14,6 +15,7 @@ from xmodal.data.wav_files import wav_of
 from xmodal.export.covered import CELLS, MAX_PARTS, covered_sound, map_of_windows
 from xmodal.export.predictor import Answer, Item, Predictor
 from xmodal.export.why import why
+from xmodal.models.opened_models import with_maps
 
 
 class OneCorner:
@@ -198,3 +200,21 @@ def test_the_command_writes_a_sheet(tiny_exported, tmp_path, capsys):
     (answer,) = predictor([(tmp_path / "a.png").read_bytes()])
     found = why(predictor, Item("", (tmp_path / "a.png").read_bytes(), False), answer)
     assert [part.method for part in found.maps] == ["occlusion", "Grad-CAM"]
+
+
+@pytest.mark.parametrize("preprocessed", [False, True])
+def test_a_head_on_a_network_is_explained_by_its_classes(preprocessed):
+    layers = keras.layers
+    trunk = keras.Sequential(
+        [keras.Input((8, 8, 3)), layers.Conv2D(5, 3, padding="same"), layers.GlobalAveragePooling2D()]
+    )
+    before = [layers.Rescaling(1 / 255)] if preprocessed else []
+    model = keras.Sequential([keras.Input((8, 8, 3)), *before, trunk, layers.Dense(2)])
+    opened = with_maps(model)
+    images = np.random.default_rng(0).uniform(0, 255, (3, 8, 8, 3)).astype(np.float32)
+    maps, logits = opened(images)
+    assert maps.shape == (3, 8, 8, 5)
+    np.testing.assert_allclose(logits, model(images), atol=1e-4)
+    # Built without an input of its own, as users do.
+    maps, logits = with_maps(keras.Sequential([trunk, model.layers[-1]]))(images)
+    assert logits.shape == (3, 2)

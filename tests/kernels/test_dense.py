@@ -49,10 +49,18 @@ def test_a_changed_model_tells_its_shapes():
     assert model.output_shape == (None, None, 2)
 
 
+@pytest.fixture
+def with_grappler():
+    """What makes graphs faster, which tests are without."""
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": False})
+    yield
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+
+
 @pytest.mark.skipif(
     bool(tf.config.list_physical_devices("GPU")), reason="what is fused depends on the device"
 )
-def test_tensorflow_fuses_product_bias_and_activation(tmp_path):
+def test_tensorflow_fuses_product_bias_and_activation(tmp_path, with_grappler):
     model = network()
     flatten_sequences(model)
     run = tf.function(lambda sequences: model(sequences, training=False))

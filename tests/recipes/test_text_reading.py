@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 from tiny_bert import save_tiny_bert
 
+from xmodal.config.data import DocumentConfig
 from xmodal.config.names import NamesConfig
 from xmodal.config.scorer import ScorerConfig
 from xmodal.config.text import TextConfig
@@ -77,6 +78,7 @@ def test_what_is_cut_and_what_is_not_known_is_told(preset, texts, cut, unknown, 
 def test_names_that_are_a_first_shot_must_be_told_apart(preset):
     session, _ = session_of()
     session.config.names, session.config.scorer = NamesConfig(shots=(0, 1)), ScorerConfig()
+    session.config.documents = DocumentConfig()
     encoder = checked_encoder(session, preset)
     require_known_names(session, encoder, ("cat", "dog"))
     with pytest.raises(UserError, match=r"reads '体育' and '财经' as the same tokens"):

@@ -1,5 +1,8 @@
 """Models that are opened where their answers can be explained: at maps of an image, at vectors of tokens."""
 
+from contextlib import suppress
+from typing import Any
+
 import keras
 
 from xmodal.kernels.layers import calls
@@ -24,10 +27,32 @@ def with_maps(model: keras.Model) -> keras.Model | None:
     if maps:
         # The last of those that are fine enough, or of the finest where none is.
         order = sorted(range(len(maps)), key=lambda place: (min(_side(maps[place]), LEAST_SIDE), place))
-        return keras.Model(model.input, [maps[order[-1]], model.output], name=f"{model.name}_with_maps")
-    inner = (layer for layer in model.layers if isinstance(layer, keras.Model) and is_map(layer.inputs[0]))
-    network = next(inner, None)
-    return with_maps(network) if network else None
+        # Not `input`: of a Sequential that was called, that is what it was called with.
+        made = [maps[order[-1]], model.outputs[0]]
+        return keras.Model(model.inputs[0], made, name=f"{model.name}_with_maps")
+    inner = [
+        call
+        for call in calls(model)
+        if isinstance(call.operation, keras.Model) and is_map(call.operation.inputs[0])
+    ]
+    opened = with_maps(inner[0].operation) if inner else None
+    if opened is None or len(inner) > 1 or len(model.inputs[0].shape) != 4:
+        # A network that looks at several views or windows, and gives the numbers for each.
+        return opened
+    return _with_rest(model, inner[0], opened)
+
+
+def _with_rest(model: keras.Model, call: Any, opened: keras.Model) -> keras.Model | None:
+    """Puts what comes before and after a network inside of a model around it; None where that reads more."""
+    images = before = model.inputs[0]
+    with suppress(ValueError):
+        if call.input_tensors[0] is not images:
+            before = keras.Model(images, call.input_tensors[0])(images)
+        maps, made = opened(before)
+        if call.output_tensors[0] is not model.outputs[0]:
+            made = keras.Model(call.output_tensors[0], model.outputs[0])(made)
+        return keras.Model(images, [maps, made], name=f"{model.name}_with_maps")
+    return None
 
 
 def at_embeddings(model: keras.Model) -> tuple[keras.Model, keras.Model] | None:
