@@ -3,12 +3,25 @@
 import hashlib
 import platform
 import sys
-from importlib import metadata
+from importlib import import_module, metadata
 from pathlib import Path
+from typing import Any
 
 from xmodal.core.errors import UserError
 
 REINSTALL = "run: pip install -c constraints.txt -e ."
+
+
+def optional_package(name: str, needed_for: str, remedy: str) -> Any:
+    """Imports a package that an extra brings.
+
+    Raises:
+        UserError: when it is not installed, or a library that it loads is not there.
+    """
+    try:
+        return import_module(name)
+    except (ImportError, OSError) as error:
+        raise UserError(f"{needed_for} need the package {name} ({error})", remedy) from error
 
 
 def check_system() -> None:

@@ -1,6 +1,6 @@
 """Which files are images, told by their names and their first bytes, without decoding any."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 # That many bytes tell the kind of a file.
@@ -74,6 +74,23 @@ def kind_of_file(path: Path) -> str:
     return kind_by_name(path, SUFFIXES, by_content)
 
 
+def fault_of(encoded: bytes, kind: str, read: Collection[str], noun: str, remedy: str) -> str:
+    """Says of bytes that could not be decoded what is wrong with them.
+
+    Args:
+        encoded: the bytes.
+        kind: what they are by their beginning, "" for none.
+        read: the kinds that are decoded.
+        noun: what they were to be, with its article.
+        remedy: what to do with another kind.
+    """
+    if not encoded:
+        return "empty file"
+    if not kind:
+        return f"not {noun}"
+    return f"truncated or corrupt {kind}" if kind in read else f"{kind}, which is not read: {remedy}"
+
+
 def kind_by_name(path: Path, suffixes: Mapping[str, str], by_content: Callable[[bytes], str]) -> str:
     """Returns the kind of a file by its name, or where that says nothing by its first `HEAD` bytes."""
     named = suffixes.get(path.suffix.lower())
@@ -96,16 +113,10 @@ def reason_against(path: Path) -> str:
 
 def why_undecodable(encoded: bytes) -> str:
     """Says of bytes that could not be decoded what is wrong with them."""
-    if not encoded:
-        return "empty file"
     kind = kind_by_content(encoded[:HEAD])
-    if not kind:
-        return "not an image"
     if kind == "BMP" and _is_rare_bmp(encoded[:HEAD]):
         return "a BMP of a kind that is not read (compressed, of 16 bits, or of OS/2): convert it to PNG"
-    if kind in READ:
-        return f"truncated or corrupt {kind}"
-    return f"{kind}, which is not read: convert it to JPEG or PNG"
+    return fault_of(encoded, kind, READ, "an image", "convert it to JPEG or PNG")
 
 
 def _is_rare_bmp(head: bytes) -> bool:

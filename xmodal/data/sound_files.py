@@ -3,8 +3,8 @@
 import io
 from pathlib import Path
 
-from xmodal.core.errors import UserError
-from xmodal.data.image_files import HEAD, kind_by_name
+from xmodal.core.versions import optional_package
+from xmodal.data.image_files import HEAD, fault_of, kind_by_name
 
 READ = ("WAV", "FLAC", "OGG")
 UNREAD = "sounds of kinds that are not read: convert them to WAV or FLAC"
@@ -60,14 +60,7 @@ def reason_against(path: Path) -> str:
 
 def why_undecodable(encoded: bytes) -> str:
     """Says of bytes that could not be decoded what is wrong with them."""
-    if not encoded:
-        return "empty file"
-    kind = kind_by_content(encoded[:HEAD])
-    if not kind:
-        return "not a sound"
-    if kind in READ:
-        return f"truncated or corrupt {kind}"
-    return f"{kind}, which is not read: convert it to WAV or FLAC"
+    return fault_of(encoded, kind_by_content(encoded[:HEAD]), READ, "a sound", "convert it to WAV or FLAC")
 
 
 def as_wav(encoded: bytes, max_seconds: float = 0.0) -> bytes:
@@ -107,11 +100,6 @@ def library():
     Raises:
         UserError: when it is not installed.
     """
-    try:
-        import soundfile
-    except (ImportError, OSError) as error:
-        raise UserError(
-            f"FLAC and OGG need the package soundfile ({error})",
-            "pip install 'xmodal[sound]', or convert them to WAV",
-        ) from error
-    return soundfile
+    return optional_package(
+        "soundfile", "FLAC and OGG", "pip install 'xmodal[sound]', or convert them to WAV"
+    )

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from xmodal.data.image_files import HEAD, kind_by_name
+from xmodal.data.image_files import HEAD, fault_of, kind_by_name
 
 # Those that Pillow reads, and those that need the package av: kind -> its demuxer.
 ANIMATIONS = ("GIF", "WebP", "PNG")
@@ -61,14 +61,7 @@ def reason_against(path: Path) -> str:
 
 def why_undecodable(encoded: bytes) -> str:
     """Says of bytes that could not be decoded what is wrong with them."""
-    if not encoded:
-        return "empty file"
-    kind = kind_by_content(encoded[:HEAD])
-    if not kind:
-        return "not a video"
-    if kind in READ:
-        return f"truncated or corrupt {kind}"
-    return f"{kind}, which is not read: convert it to MP4 or GIF"
+    return fault_of(encoded, kind_by_content(encoded[:HEAD]), READ, "a video", "convert it to MP4 or GIF")
 
 
 def delays(encoded: bytes) -> list[float]:

@@ -11,7 +11,7 @@ from fractions import Fraction
 import numpy as np
 import tensorflow as tf
 
-from xmodal.core.errors import UserError
+from xmodal.core.versions import optional_package
 from xmodal.data.audit import LITTLE_CONTRAST, Scan, content_digest
 from xmodal.data.decoding import squashed
 from xmodal.data.image_files import HEAD
@@ -173,11 +173,5 @@ def library():
     Raises:
         UserError: when it is not installed.
     """
-    try:
-        import av
-    except (ImportError, OSError) as error:
-        raise UserError(
-            f"MP4 and other containers need the package av ({error})",
-            "pip install 'xmodal[video]', or convert them to GIF",
-        ) from error
-    return av
+    remedy = "pip install 'xmodal[video]', or convert them to GIF"
+    return optional_package("av", "MP4 and other containers", remedy)
