@@ -106,6 +106,8 @@ def hub(monkeypatch, tmp_path):
         monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", urls)
         monkeypatch.setattr(constants, "ENDPOINT", ours)
         monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub_cache"))
+        # A machine that keeps its programs from the hub says so in its environment, which was read by now.
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
         yield handler.requests
         server.shutdown()
 
