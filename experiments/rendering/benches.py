@@ -67,6 +67,40 @@ def _fuzz_headline(record: dict, words: dict) -> dict[str, tuple[str, str]]:
     return {"held": (told, "")}
 
 
+def _kills(record: dict) -> list[str]:
+    rows = [
+        (name, str(count["kills"]), f"{count['same']} of {count['ended']}")
+        for name, count in record["jobs"].items()
+    ]
+    return [
+        "Commands that are killed (SIGKILL) at random moments and given again until they end, by "
+        "`python tests/helpers/kills.py`, on tiny data, compared with one that was left alone: results, "
+        "epochs, versions of the export, what was fetched, and no unfinished files.",
+        "",
+        *grid(("command", "kills", "ended as without"), rows),
+    ]
+
+
+def _kills_headline(record: dict, words: dict) -> dict[str, tuple[str, str]]:
+    same, ended = (sum(job[key] for job in record["jobs"].values()) for key in ("same", "ended"))
+    return {"kills": (words["kills"].format(record["cases"], same, ended), "")}
+
+
+def _larger_networks(record: dict) -> list[str]:
+    from xmodal.bench.larger_networks import tables
+
+    return [line for made in tables(record) for line in (f"{made.caption}:", "", *grid(made.head, made.rows))]
+
+
+def _larger_networks_headline(record: dict, words: dict) -> dict[str, tuple[str, str]]:
+    sooner = [
+        run["passes"] is not None and other["passes"] is not None and 2 * run["passes"] <= other["passes"]
+        for runs in record["comparisons"].values()
+        for run, other in zip(runs["identity"], runs["random"], strict=True)
+    ]
+    return {"larger networks": (words["half the passes"].format(sum(sooner), len(sooner)), "")}
+
+
 def _text_stage(record: dict) -> list[str]:
     return [
         f"BERT on the sentences of {record['sentences']:,} images, {record['distinct_sentences']:,} of them "
@@ -271,6 +305,8 @@ BENCHES = {
     "engine": (_engine, _engine_headline),
     "fuzz": (_fuzz, _fuzz_headline),
     "growth": (_growth, _growth_headline),
+    "kills": (_kills, _kills_headline),
+    "larger_networks": (_larger_networks, _larger_networks_headline),
     "scrub": (_scrub, _scrub_headline),
     "serving": (_serving, _serving_headline),
     "speed": (_speed, _speed_headline),

@@ -122,7 +122,7 @@ def flags_of(record: dict) -> dict[str, str]:
 
 def source_of(record: dict) -> tuple[str, str]:
     """Returns the flag that names what was read, and what it consists of."""
-    if record.get("bench") in ("scrub", "fuzz"):
+    if record.get("bench") in ("scrub", "fuzz", "kills"):
         return "bench", "documents" if record["bench"] == "scrub" else "cases"
     if flags_of(record)["experiment"] == "bert_news":
         return "documents", "documents"

@@ -82,6 +82,16 @@ def test_a_run_leaves_its_files_and_prints_the_table(finished):
     assert (cwd / "record.json").is_file()
 
 
+def test_the_report_tells_what_made_the_answers(finished):
+    cwd, _ = finished
+    page = (cwd / "runs/bert_news/report.html").read_text()
+    shown = page.partition('<section id="why"')[2].partition("</section>")[0]
+    assert shown.count("Left out: deletion ") == shown.count("Integrated gradients: deletion ") == 4
+    # What --scrub takes away is not shown here either.
+    assert "[EMAIL]" in shown
+    assert "@" not in shown
+
+
 def test_metrics_hold_results_tables_and_what_was_replaced(finished):
     cwd, _ = finished
     metrics = json.loads((cwd / "runs/bert_news/metrics.json").read_text())

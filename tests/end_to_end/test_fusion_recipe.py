@@ -114,6 +114,15 @@ def test_what_is_left_without_a_side_is_told(metrics):
     assert late[5].startswith("+0.00 (")
 
 
+def test_the_report_tells_what_made_the_answers(folder, metrics):
+    page = (folder / "runs/fusion/report.html").read_text()
+    shown = page.partition('<section id="why"')[2].partition("</section>")[0]
+    assert shown.count("<strong>") == 4
+    # Of what each pair has of the two: a picture, words.
+    assert shown.count("Occlusion: deletion ") >= 2
+    assert shown.count("Left out: deletion ") >= 2
+
+
 def test_what_the_encoders_are_worth_is_told(metrics):
     results, gain = metrics["results"], metrics["gains"][1]
     best = results["no_transfer"]["note"].rpartition(": ")[2]

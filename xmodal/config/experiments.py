@@ -81,7 +81,7 @@ EXPERIMENTS = {
     ),
     "bert_news": _experiment(
         *("documents", COLUMNS, TEXT, FINE_TUNING, BASELINE, TEXT_ATTACK),
-        "saved_models_dir max_error test_documents baseline_words scrub per_class shots draws "
+        "saved_models_dir max_error explained test_documents baseline_words scrub per_class shots draws "
         "class_descriptions multi_label",
         made_from="documents text_encoder",
         compressed=True,
@@ -94,7 +94,7 @@ EXPERIMENTS = {
     ),
     "fusion": _experiment(
         *(IMAGES, HEAD, COLUMNS, TEXT, FINE_TUNING, BASELINE),
-        "saved_models_dir max_error scrub pairs image_column image_folder misread typing_slips "
+        "saved_models_dir max_error explained scrub pairs image_column image_folder misread typing_slips "
         "similarity_scale fusion region_layer fusion_units fusion_epochs fusion_learning_rate "
         "modality_dropout",
         made_from="image_weights pairs text_encoder",

@@ -67,8 +67,14 @@ class PairSplit(ExampleSplit):
 
     def images(self) -> ImageSplit:
         """Returns the images of the pairs that have one, in their order: those where `has_image`."""
-        every = ImageSplit(self.items, self.labels, self.ids, self.digests, self.in_memory, self.shares)
-        return every.take(np.flatnonzero(self.has_image))
+        return self._every_image().take(np.flatnonzero(self.has_image))
+
+    def image(self, index: int) -> bytes:
+        """Returns the encoded image of a pair, b"" where it has none."""
+        return self._every_image().encoded(index) if self.items[index] else b""
+
+    def _every_image(self) -> ImageSplit:
+        return ImageSplit(self.items, self.labels, self.ids, self.digests, self.in_memory, self.shares)
 
 
 PairData = SplitData[PairSplit]

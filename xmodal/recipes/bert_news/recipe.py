@@ -5,6 +5,7 @@ weights is worth: the same BERT from random weights, with all documents and with
 """
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from xmodal.evaluation.calibrated_result import CalibratedResult, calibrated_res
 from xmodal.evaluation.intervals import Comparison
 from xmodal.evaluation.metrics import HeldOut, Result
 from xmodal.export.portable import require_onnx
+from xmodal.export.predictor import Item
 from xmodal.models.text_encoder import is_new, text_encoder
 from xmodal.recipes.amounts import counts_of
 from xmodal.recipes.bert_news.baselines import (
@@ -35,6 +37,7 @@ from xmodal.recipes.bert_news.tables import (
     answer_tables,
     reported,
 )
+from xmodal.recipes.explaining import with_explained
 from xmodal.recipes.text_reading import checked_encoder, report_reading
 from xmodal.recipes.transfer_worth import Worth, tried_table, worth_plot, worth_table
 from xmodal.robustness.attacked import (
@@ -46,7 +49,7 @@ from xmodal.robustness.attacked import (
 )
 from xmodal.robustness.text_attack import attack_documents, known_words
 from xmodal.runs.inputs import configured_documents, other_test_documents
-from xmodal.runs.session import Session, begin, finish
+from xmodal.runs.session import Session, begin, finish, hand_over
 from xmodal.tasks.labelling import ONE_LABEL, SEVERAL_LABELS
 from xmodal.tasks.text_classifier import TextClassifier
 from xmodal.tasks.tfidf_classifier import Baseline, train_baseline
@@ -120,12 +123,21 @@ def run(config: Config, clock: Clock) -> report.Run:
     limits = document_limits(session, bert, data, measured[shipped], tf_idf)
     run = replace(limits.added_to(run), gains=run.gains + attack_comparisons, histories=histories)
     run = replace(run, facts=run.facts | read)
-    return finish(
+    run = hand_over(
         session,
         with_few_labels(run, session, preset, data),
         lambda: export_bert(session, bert, measured[shipped], original, limits.limits),
-        lambda exported: small_forms(config, bert, measured[shipped], original, exported),
     )
+    # As they were cleaned: a report does not show what --scrub takes away.
+    answered = measured[shipped].probabilities
+    run = with_explained(session, run, answered, data.test.labels, data.class_names, partial(_item, data))
+    return finish(
+        session, run, shrink=lambda exported: small_forms(config, bert, measured[shipped], original, exported)
+    )
+
+
+def _item(data: DocumentData, index: int) -> Item:
+    return Item(data.test.ids[index], data.test.texts[index].encode("utf-8", "replace"), True)
 
 
 def train_berts(

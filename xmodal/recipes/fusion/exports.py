@@ -35,9 +35,7 @@ def export_best(
         limits=limits,
     )
     whole = np.flatnonzero(data.test.has_image & data.test.has_text)[:CHECKED_PAIRS]
-    row = np.cumsum(data.test.has_image) - 1
-    images = data.test.images()
-    image_bytes = {"image_bytes": [images.encoded(row[index]) for index in whole]}
+    image_bytes = {"image_bytes": [data.test.image(index) for index in whole]}
     text = {"text": [str(data.test.texts[index]).encode("utf-8", "replace") for index in whole]}
     probabilities = {visible: part[whole] for visible, part in measured.probabilities[fused.name].items()}
     encoded = pairs.encoded["test"]

@@ -8,6 +8,7 @@ theirs are worth.
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -20,7 +21,9 @@ from xmodal.data.cleaned_documents import prepare_documents
 from xmodal.data.pairs import PairData
 from xmodal.evaluation.calibration import softmax
 from xmodal.evaluation.metrics import evaluate, log_loss
+from xmodal.export.predictor import Item
 from xmodal.models.fusion import ALONE, FUSIONS, note_of
+from xmodal.recipes.explaining import with_explained
 from xmodal.recipes.fusion.classifiers import VISIBLE, EncodedPairs, Fused, calibrated, logits_of, train_all
 from xmodal.recipes.fusion.encoders import require_both_modalities, require_image_layers
 from xmodal.recipes.fusion.exports import export_best
@@ -29,7 +32,7 @@ from xmodal.recipes.fusion.protocols import Answers, EncoderInputs, answers_of, 
 from xmodal.recipes.fusion.tables import Baselines, FusionResults, reported
 from xmodal.recipes.text_reading import checked_encoder, report_reading
 from xmodal.runs.inputs import configured_pairs
-from xmodal.runs.session import Session, begin, finish
+from xmodal.runs.session import Session, begin, finish, hand_over
 from xmodal.tasks.similarity_classifier import class_texts
 from xmodal.training.baselines import FROM_SCRATCH, RANDOM_FROZEN, best_on_validation
 
@@ -66,7 +69,16 @@ def run(config: Config, clock: Clock) -> report.Run:
     limits = pair_limits(pairs, models, measured, data)
     run = limits.added_to(replace(run, facts=run.facts | prepared.facts | read))
     served = models[measured.best]
-    return finish(session, run, lambda: export_best(pairs, served, measured, original, limits.limits))
+    run = hand_over(session, run, lambda: export_best(pairs, served, measured, original, limits.limits))
+    answered = measured.probabilities[measured.best]["both"]
+    run = with_explained(session, run, answered, data.test.labels, data.class_names, partial(_item, data))
+    return finish(session, run)
+
+
+def _item(data: PairData, index: int) -> Item:
+    """Returns a test pair as its text was cleaned: a report does not show what --scrub takes away."""
+    text = data.test.texts[index].encode("utf-8", "replace")
+    return Item(data.test.ids[index], data.test.image(index), False, text=text)
 
 
 def require_fusions(names: Sequence[str]) -> None:
