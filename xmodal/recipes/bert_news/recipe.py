@@ -122,22 +122,22 @@ def run(config: Config, clock: Clock) -> report.Run:
     run = reported(session, prepared, reports, measured, without, tf_idf, elsewhere, tables)
     limits = document_limits(session, bert, data, measured[shipped], tf_idf)
     run = replace(limits.added_to(run), gains=run.gains + attack_comparisons, histories=histories)
-    run = replace(run, facts=run.facts | read)
-    run = hand_over(
-        session,
-        with_few_labels(run, session, preset, data),
-        lambda: export_bert(session, bert, measured[shipped], original, limits.limits),
-    )
-    # As they were cleaned: a report does not show what --scrub takes away.
-    answered = measured[shipped].probabilities
-    run = with_explained(session, run, answered, data.test.labels, data.class_names, partial(_item, data))
-    return finish(
-        session, run, shrink=lambda exported: small_forms(config, bert, measured[shipped], original, exported)
-    )
+    run = with_few_labels(replace(run, facts=run.facts | read), session, preset, data)
+    export = partial(export_bert, session, bert, measured[shipped], original, limits.limits)
+    run = hand_over(session, run, export)
+    run = explained(session, run, measured[shipped].probabilities, data)
+    shrink = partial(small_forms, config, bert, measured[shipped], original)
+    return finish(session, run, shrink=shrink)
 
 
-def _item(data: DocumentData, index: int) -> Item:
-    return Item(data.test.ids[index], data.test.texts[index].encode("utf-8", "replace"), True)
+def explained(session: Session, run: report.Run, probabilities: np.ndarray, data: DocumentData) -> report.Run:
+    """Asks about documents as they were cleaned: a report does not show what --scrub takes away."""
+    test = data.test
+
+    def item(index: int) -> Item:
+        return Item(test.ids[index], test.texts[index].encode("utf-8", "replace"), True)
+
+    return with_explained(session, run, probabilities, test.labels, data.class_names, item)
 
 
 def train_berts(

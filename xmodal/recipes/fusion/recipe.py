@@ -8,7 +8,6 @@ theirs are worth.
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 
@@ -70,15 +69,18 @@ def run(config: Config, clock: Clock) -> report.Run:
     run = limits.added_to(replace(run, facts=run.facts | prepared.facts | read))
     served = models[measured.best]
     run = hand_over(session, run, lambda: export_best(pairs, served, measured, original, limits.limits))
-    answered = measured.probabilities[measured.best]["both"]
-    run = with_explained(session, run, answered, data.test.labels, data.class_names, partial(_item, data))
-    return finish(session, run)
+    return finish(session, explained(session, run, measured.probabilities[measured.best]["both"], data))
 
 
-def _item(data: PairData, index: int) -> Item:
-    """Returns a test pair as its text was cleaned: a report does not show what --scrub takes away."""
-    text = data.test.texts[index].encode("utf-8", "replace")
-    return Item(data.test.ids[index], data.test.image(index), False, text=text)
+def explained(session: Session, run: report.Run, probabilities: np.ndarray, data: PairData) -> report.Run:
+    """Asks about pairs whose texts were cleaned: a report does not show what --scrub takes away."""
+    test = data.test
+
+    def item(index: int) -> Item:
+        text = test.texts[index].encode("utf-8", "replace")
+        return Item(test.ids[index], test.image(index), False, text=text)
+
+    return with_explained(session, run, probabilities, test.labels, data.class_names, item)
 
 
 def require_fusions(names: Sequence[str]) -> None:
