@@ -194,8 +194,9 @@ def _imported() -> None:
     """Imports what runs need, and computes nothing: what TensorFlow has computed cannot be forked."""
     from xmodal.config.experiments import EXPERIMENTS
 
-    # A process that is forked has no threads, and would wait for what they hold: pyarrow has one of these.
+    # A process that is forked has no threads, and would wait for what they hold: pyarrow and numpy have some.
     os.environ["JE_ARROW_MALLOC_CONF"] = "background_thread:false"
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"
     importlib.import_module("tensorflow")
     for name in EXPERIMENTS:
         importlib.import_module(f"xmodal.recipes.{name}")
