@@ -526,6 +526,34 @@ def test_the_lock_of_a_killed_process_is_gone(tmp_path):
             pass
 
 
+def write_file(folder):
+    write_text(folder / "deep" / "a.txt", "a")
+
+
+def write_folder(folder):
+    with atomic_folder(folder / "a"):
+        pass
+
+
+@pytest.mark.parametrize("write", [write_file, write_folder])
+@pytest.mark.parametrize("replaced", [False, True])
+def test_nothing_is_written_where_a_held_folder_was(tmp_path, monkeypatch, write, replaced):
+    monkeypatch.chdir(tmp_path)
+    folder, elsewhere = Path("runs/a"), tmp_path / "elsewhere"
+    with folder_lock(folder, wait=False):
+        write(folder)
+        shutil.rmtree(folder)
+        if replaced:
+            # As another process has taken it.
+            folder.mkdir()
+            (folder / ".lock").touch()
+        with pytest.raises(UserError, match=r"a' was removed or replaced while .*; give the same command"):
+            write(folder)
+        write(elsewhere)
+    assert [*Path("runs").rglob("*")] == ([folder, folder / ".lock"] if replaced else [])
+    write(folder)
+
+
 def test_a_process_that_waits_gets_the_folder_afterwards(tmp_path):
     script = """
 import sys

@@ -1,8 +1,10 @@
 import json
+import shutil
 
 import pytest
 
 from xmodal.core.errors import UserError
+from xmodal.core.files import write_text
 from xmodal.runs import folder as run_folder
 
 FLAGS = "--seed=0\n--epochs=3\n--noexport\n--output_dir=x\n"
@@ -235,6 +237,26 @@ def test_a_refused_run_leaves_nothing(tmp_path):
     with pytest.raises(UserError, match="no such data"), hold(tmp_path / "runs/a"):
         raise UserError("no such data", "give another")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_whose_folder_is_removed_leaves_the_next_one_alone(tmp_path):
+    run = tmp_path / "run"
+    with pytest.raises(UserError, match=r"run' was removed or replaced"), hold(run):  # noqa: PT012
+        shutil.rmtree(run)
+        (run / "checkpoints").mkdir(parents=True)
+        there = [run / ".lock", run / "checkpoints", run / "checkpoints/run.json"]
+        for file in there[::2]:
+            file.touch()
+        write_text(run / "report.html", "")
+    assert sorted(run.rglob("*")) == there
+
+
+def test_a_run_whose_folder_is_emptied_writes_its_flags_again(tmp_path):
+    with hold(tmp_path):
+        shutil.rmtree(tmp_path / "checkpoints")
+        (tmp_path / "config.cfg").unlink()
+    assert (tmp_path / "config.cfg").read_text() == FLAGS
+    assert not run_folder.unfinished(tmp_path)
 
 
 def test_a_refused_run_that_has_kept_something_goes_on(tmp_path):

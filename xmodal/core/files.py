@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from xmodal.core.errors import UserError
+from xmodal.core.held import require_held
 from xmodal.core.reading import kind_of, open_regular
 
 # Windows has no such locks; `versions.check_system` says what to do there.
@@ -167,8 +168,10 @@ def atomic_write(
         path, kind, overwrite: as `target_of` takes them.
 
     Raises:
-        UserError: as `target_of`; when there is no space, or no permission to write.
+        UserError: as `target_of`; when there is no space, or no permission to write; when the folder was
+            removed that this process holds.
     """
+    require_held(Path(path))
     target = target_of(path, kind, overwrite=overwrite)
     with os_errors_as_user_errors(Path(path)):
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -202,8 +205,13 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def new_folder(path: str | Path) -> Iterator[Path]:
-    """Yields a temporary folder beside `path`, and removes what is left of it when the block ends."""
+    """Yields a temporary folder beside `path`, and removes what is left of it when the block ends.
+
+    Raises:
+        UserError: as `atomic_write`.
+    """
     path = Path(path)
+    require_held(path)
     with os_errors_as_user_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = _unfinished(path, folder=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from xmodal.core.errors import UserError
 from xmodal.core.files import os_errors_as_user_errors
+from xmodal.core.held import hold, is_held, release
 
 # Windows has no such locks; `versions.check_system` says what to do there.
 if sys.platform != "win32":
@@ -22,7 +23,8 @@ LOCK, ATTEMPTS = ".lock", 1000
 def folder_lock(folder: str | Path, *, wait: bool) -> Iterator[None]:
     """Holds `folder` (made if need be) for this process; the lock ends with the process.
 
-    Folders that were made for it and stay empty are removed again.
+    Folders that were made for it and stay empty are removed again. Where the folder was removed meanwhile,
+    what `core.files` writes there is refused.
 
     Args:
         folder: the folder to hold.
@@ -36,14 +38,16 @@ def folder_lock(folder: str | Path, *, wait: bool) -> Iterator[None]:
     with os_errors_as_user_errors(folder):
         made = [place for place in (folder, *folder.parents) if not place.exists()]
         lock = _locked(folder, wait)
+    hold(folder / LOCK, os.fstat(lock))
     try:
         yield
     finally:
         with suppress(OSError):
-            if made and os.listdir(folder) == [LOCK]:
+            if made and is_held(folder / LOCK) and os.listdir(folder) == [LOCK]:
                 (folder / LOCK).unlink()
                 for place in made:
                     place.rmdir()
+        release(folder / LOCK)
         os.close(lock)
 
 

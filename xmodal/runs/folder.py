@@ -11,10 +11,11 @@ from xmodal.core.console import log
 from xmodal.core.errors import UserError
 from xmodal.core.files import os_errors_as_user_errors, remove_unfinished, write_json, write_text
 from xmodal.core.formatting import first_few
-from xmodal.core.locks import folder_lock
+from xmodal.core.held import is_held
+from xmodal.core.locks import LOCK, folder_lock
 from xmodal.core.records import read_record
 
-CHECKPOINTS = "checkpoints"
+CHECKPOINTS, CONFIG = "checkpoints", "config.cfg"
 # What a run leaves in its folder, and --overwrite and --restart therefore remove; last the flags, which
 # tell that it was a run.
 LEFT = (
@@ -26,7 +27,7 @@ LEFT = (
     "tensorboard",
     "tracker.json",
     "wandb",
-    "config.cfg",
+    CONFIG,
 )
 # Flags that change no result: a run may go on with others.
 FREE = (
@@ -73,10 +74,13 @@ def lock_run_folder(folder: Path, flagfile: str, *, overwrite: bool, restart: bo
         try:
             yield
         except UserError:
-            if not goes_on and not _has_trained(folder):
+            if not goes_on and is_held(folder / LOCK) and not _has_trained(folder):
                 _clear(folder)
             raise
         begun = _read(folder)
+        if not (folder / CONFIG).exists():
+            # Of a folder that was emptied meanwhile.
+            write_text(folder / CONFIG, flagfile)
         _write_record(folder, Begun(flagfile, True, begun.data if begun else {}))
 
 
@@ -105,7 +109,7 @@ def begin(
         log(f"going on with the unfinished run in {folder}")
         return True
     _clear(folder)
-    write_text(folder / "config.cfg", flagfile)
+    write_text(folder / CONFIG, flagfile)
     _write_record(folder, Begun(flagfile, False))
     return False
 
@@ -175,7 +179,7 @@ def unfinished(folder: Path) -> bool:
 
 def _require_ours(folder: Path, flagfile: str) -> None:
     """Refuses a folder with files that a run would remove and none left."""
-    config, first = folder / "config.cfg", flagfile.partition("=")[0].encode()
+    config, first = folder / CONFIG, flagfile.partition("=")[0].encode()
     # A run writes all flags in their order, which nobody does by hand.
     if (folder / CHECKPOINTS / "run.json").exists() or (
         config.is_file() and config.read_bytes().startswith(first + b"=")
