@@ -1,5 +1,7 @@
 """Two real processes that train together."""
 
+import json
+import re
 import socket
 import subprocess
 import sys
@@ -8,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tiny_data
+from kills import without_seconds
 from worker import configuration, trained
 
 from xmodal.core.errors import UserError
@@ -113,6 +117,54 @@ def test_both_processes_stop_after_one_step_when_one_is_told_to(alone, start, tm
     assert "another process of the job was told to stop" in outputs[0]
     finish(start(str(tmp_path / "kept")))
     assert_close(alone, arrays(tmp_path / "0.npz"))
+
+
+@pytest.mark.slow
+def test_a_death_after_any_stage_ends_the_other_and_the_job_goes_on(tmp_path):
+    """After each line about a stage one of the two dies, by turns; at last it is as if none had."""
+    tiny_data.save_tiny_data(tmp_path)
+    flags = ["--experiment=vgg_to_bert", "--deterministic", "--checkpoint_steps=1", "--nobaseline"]
+    flags += [flag for flag in tiny_data.flags_for(*flags) if not flag.startswith("--strategy=")]
+
+    def start_run(name: str) -> list[subprocess.Popen]:
+        ports = free_ports(2)
+        places = [f"--output_dir={name}", f"--saved_models_dir={name}_models"]
+        return [
+            subprocess.Popen(
+                [sys.executable, "-u", "-m", "xmodal.run", *flags, *places, "--strategy=multi_worker"],
+                env=configuration(ports, index),
+                cwd=tmp_path,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+            for index in range(2)
+        ]
+
+    whole = finish(start_run("whole"))[0]
+    stages = re.findall(r"^(\S.*?)  +[\d.]+ s$", whole.partition("all stages")[0], re.MULTILINE)
+    stages = list(dict.fromkeys(stages))
+    assert {"image classifier", "text: head", "evaluation", "export", "why"} <= set(stages)
+    for turn, stage in enumerate(stages):
+        processes = start_run("cut")
+        killed, left = processes[turn % 2], processes[1 - turn % 2]
+        came = any(line.startswith(f"{stage}  ") for line in processes[0].stdout)
+        assert came, stage
+        killed.kill()
+        died = time.monotonic()
+        output, _ = left.communicate(timeout=120)
+        killed.communicate()
+        # The chief is done with its part where nothing is left that both do.
+        assert left.returncode in (0, 75), f"{stage}: {output}"
+        assert time.monotonic() - died < NOTICED_SECONDS or left.returncode == 0
+        if left.returncode == 0:
+            break
+    else:
+        finish(start_run("cut"))
+    results = [
+        json.loads((tmp_path / name / "metrics.json").read_text())["results"] for name in ("whole", "cut")
+    ]
+    assert without_seconds(results[1]) == without_seconds(results[0])
 
 
 def test_processes_with_different_flags_end_before_they_train(tmp_path):

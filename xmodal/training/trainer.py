@@ -67,6 +67,10 @@ class Trainer:
         """Returns the same with other values of some options of its config, such as `patience=3`."""
         return replace(self, config=replace(self.config, **options))
 
+    def alone(self) -> "Trainer":
+        """Returns the same in this process alone: for what one process does while the others wait for it."""
+        return replace(self, strategy=None)
+
     @contextmanager
     def scope(self) -> Iterator[None]:
         """Sets the seed, and enters the strategy's scope: models are built, or loaded, within it."""

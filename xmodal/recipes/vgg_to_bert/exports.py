@@ -82,7 +82,7 @@ def export_served(
     )
     logits = answered.logits.test / answered.temperature
     questions = export_questions(
-        served.input_name, served.noun, test, words, logits, text, temperature, session.trainer
+        served.input_name, served.noun, test, words, logits, text, temperature, session.trainer.alone()
     )
     if isinstance(served, ServedVideos):
         questions.append(_question_of_frames(test, logits, session.config.data.image_size))

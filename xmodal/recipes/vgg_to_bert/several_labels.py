@@ -235,7 +235,7 @@ def _export(
     some = words[:CHECKED_IMAGES]
     images = {"image_bytes": [data.test.encoded(index) for index in range(len(some))]}
     first = [sentence.encode() for sentence in some[:, 0]]
-    of_words = sigmoid(text.logits(some[:, 0], session.trainer), read.temperature)
+    of_words = sigmoid(text.logits(some[:, 0], session.trainer.alone()), read.temperature)
     questions = [
         Question(images, read.probabilities[:CHECKED_IMAGES]),
         Question({"text": first}, of_words, "text"),
