@@ -1,5 +1,6 @@
 """What the records of benchmarks become: their sections, and their rows among the headlines."""
 
+import importlib
 import re
 
 from rendering.markdown import grid
@@ -86,10 +87,16 @@ def _kills_headline(record: dict, words: dict) -> dict[str, tuple[str, str]]:
     return {"kills": (words["kills"].format(record["cases"], same, ended), "")}
 
 
-def _larger_networks(record: dict) -> list[str]:
-    from xmodal.bench.larger_networks import tables
+def _as_printed(record: dict) -> list[str]:
+    """The tables that the benchmark prints."""
+    tables = importlib.import_module(f"xmodal.bench.{record['bench']}").tables(record)
+    return [line for made in tables for line in (f"{made.caption}:", "", *grid(made.head, made.rows))]
 
-    return [line for made in tables(record) for line in (f"{made.caption}:", "", *grid(made.head, made.rows))]
+
+def _ask_headline(record: dict, words: dict) -> dict[str, tuple[str, str]]:
+    rate = record["rate"]
+    asked = f"{words['asked']}: {rate['first']:,.4g}"
+    return {"ask": (asked, f"{words['classifier alone']}: {rate['second']:,.4g}; {_times(rate, words)}")}
 
 
 def _larger_networks_headline(record: dict, words: dict) -> dict[str, tuple[str, str]]:
@@ -302,11 +309,12 @@ def _growth_headline(record: dict, words: dict) -> dict[str, tuple[str, str]]:
 
 # What a benchmark's record becomes: its section, and its rows among the headlines.
 BENCHES = {
+    "ask": (_as_printed, _ask_headline),
     "engine": (_engine, _engine_headline),
     "fuzz": (_fuzz, _fuzz_headline),
     "growth": (_growth, _growth_headline),
     "kills": (_kills, _kills_headline),
-    "larger_networks": (_larger_networks, _larger_networks_headline),
+    "larger_networks": (_as_printed, _larger_networks_headline),
     "scrub": (_scrub, _scrub_headline),
     "serving": (_serving, _serving_headline),
     "speed": (_speed, _speed_headline),

@@ -9,6 +9,8 @@ ENGLISH = {
     "moved": "with the other's scorer: {} points",
     "under attack": "under attack",
     "held": "{:,} of {:,} odd inputs held ({:.2%})",
+    "asked": "photographs answered in typed words, a second",
+    "classifier alone": "the classifier alone",
     "kills": "{:,} kills; {:,} of {:,} ended as without them",
     "half the passes": "at most half the passes of random growth in {} of {} trainings",
     "sentences read": "{:,} images: BERT reads {:,} sentences in {:.1f} s",

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from xmodal.config.fields import Group, option
 
-BENCHES = ("speed", "growth", "larger_networks", "engine", "text_stage", "scrub", "serving")
+BENCHES = ("speed", "growth", "larger_networks", "engine", "text_stage", "scrub", "serving", "ask")
 SPEED_ROWS = ("forward", "train", "bert", "input", "text", "start", "run")
 
 

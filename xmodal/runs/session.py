@@ -187,8 +187,8 @@ def finish(
         session: the run that ends.
         run: what was measured; with the facts of its export where it was handed over before.
         export: exports the model and returns facts about that: "export", its folder, and "ask", the command
-            that asks it, where that is not `xmodal.predict`; called unless --noexport, in the chief alone: what
-            it asks models there goes by `Trainer.alone`.
+            that asks it, where that is not `xmodal.predict`; called unless --noexport, in the chief alone,
+            where models are asked by `Trainer.alone`.
         shrink: makes small forms of that export, and returns tables about them; called with --small.
 
     Returns:
