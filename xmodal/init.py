@@ -12,7 +12,7 @@ import sys
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from xmodal.config.config import Config
 from xmodal.config.data import DataConfig, DocumentConfig, SplitConfig
 from xmodal.config.fields import options_of
+from xmodal.config.flagfiles import Choice, flagfile
 from xmodal.config.run import RunConfig
 from xmodal.core.command import Parser, exit_code
 from xmodal.core.console import log
@@ -38,8 +39,6 @@ if TYPE_CHECKING:
 
 # So many examples are looked at for their sizes, lengths and script.
 SAMPLE = 200
-# Squares that halve evenly, five times, on their way through a VGG.
-SIDES = (32, 64, 96, 128, 160, 192, 224)
 # A processor trains at this side in reasonable time; a GPU takes more.
 SIDE_OF_PROCESSORS = 96
 # Pieces of words in a word of English text, about.
@@ -57,24 +56,12 @@ DATA_FLAGS = (
 )
 
 
-@dataclass(frozen=True)
-class Choice:
-    """Flags that belong together.
-
-    Attributes:
-        why: what they follow from, in words.
-        flags: each a line of the flagfile.
-    """
-
-    why: str
-    flags: tuple[str, ...]
-
-
 def choices_for_images(data: "ImageData") -> list[Choice]:
     """Returns what fits a set of images or videos: their side, how they are moved, what learns."""
+    from xmodal.data.images import SIDES, usual_side
+
     noun = data.train.medium.noun if data.train.medium else "image"
-    shapes = [_shape_of(data, index) for index in _some(len(data.train))]
-    median = sorted(min(shape[:2]) for shape in shapes)[len(shapes) // 2]
+    median = usual_side(data.train.take(_some(len(data.train))))
     side = max((size for size in SIDES if size <= max(median, SIDES[0])), default=SIDES[0])
     choices = [
         Choice(
@@ -107,17 +94,6 @@ def choices_for_images(data: "ImageData") -> list[Choice]:
         )
     choices.append(_reader_of_sentences(data.class_names))
     return [*choices, *_rare_classes(fewest)]
-
-
-def _shape_of(data: "ImageData", index: int) -> Sequence[int]:
-    from xmodal.data.decoding import decoded_pixels
-    from xmodal.data.video_format import VideoFormat
-    from xmodal.data.videos import frames_of
-
-    encoded, medium = data.train.encoded(index), data.train.medium
-    if medium and isinstance(medium.format, VideoFormat):
-        return frames_of(encoded, medium.format).shape[1:]
-    return decoded_pixels(encoded).shape
 
 
 def choices_for_sounds(data: "ImageData", grouped: bool) -> list[Choice]:
@@ -258,21 +234,6 @@ def _encoder_for(texts: Sequence[str], words: int) -> tuple[Choice, int]:
     return choice, _enough(sorted(map(len, texts))[int(0.9 * len(texts))] / 1.5)
 
 
-def flagfile(name: str, head: str, fixed: Sequence[str], choices: Sequence[Choice]) -> str:
-    """Returns the text of a flagfile.
-
-    Args:
-        name: of the file, for the command in its head.
-        head: what was found, a sentence.
-        fixed: the flags of the experiment and the data.
-        choices: what fits it.
-    """
-    lines = [f"# {head}", f"#   python -m xmodal.run --flagfile={name}", *fixed]
-    for choice in choices:
-        lines += ["", *(f"# {line}" for line in _wrapped(choice.why)), *choice.flags]
-    return "\n".join(lines) + "\n"
-
-
 def _some(count: int) -> "np.ndarray":
     import numpy as np
 
@@ -287,12 +248,6 @@ def _rare_classes(fewest: int) -> list[Choice]:
     if fewest > 1:
         return []
     return [Choice("There is a class with one example to learn from.", ("--min_per_class=1",))]
-
-
-def _wrapped(words: str) -> list[str]:
-    import textwrap
-
-    return textwrap.wrap(words, 106)
 
 
 def name_of(path: Path) -> str:

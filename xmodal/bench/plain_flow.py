@@ -22,7 +22,7 @@ from xmodal.core.files import cache_folder
 from xmodal.data.decoding import decode
 from xmodal.data.images import ImageData, ImageSplit
 from xmodal.models.trainable import set_trainable
-from xmodal.recipes.vgg_to_bert.recipe import transferred_backbone
+from xmodal.recipes.image_training import transferred_backbone
 from xmodal.runs.inputs import configured_images
 from xmodal.training.trainer import Trainer
 

@@ -22,7 +22,7 @@ from xmodal.data.decoding import decode
 from xmodal.evaluation.calibration import softmax
 from xmodal.export.saved_model import export_saved_model
 from xmodal.export.served_images import ServedImages
-from xmodal.recipes.vgg_to_bert import recipe
+from xmodal.recipes.image_training import transferred_backbone
 from xmodal.recipes.vgg_to_bert.questions import question_of, zero_shot_model
 from xmodal.runs.inputs import configured_images
 from xmodal.tasks.text_classifier import TextClassifier
@@ -177,7 +177,7 @@ def _prepare(settings: Config) -> tuple[Parts, tuple[str, ...], dict[str, list[b
     trainer = Trainer(settings.train, settings.run.seed, strategy)
     data = configured_images(settings)
     preset = text_encoder_path(settings.text.text_encoder, cache=cache_folder(), offline=settings.run.offline)
-    trunk, _ = recipe.transferred_backbone(settings, data, trainer)
+    trunk, _ = transferred_backbone(settings, data, trainer)
     head = keras.layers.Dense(len(data.class_names))(trunk.output)
     question = question_of(settings, data)
     bridge = Bridge(data.class_names, settings.text.text_style, settings.text.template, settings.text.top_k)

@@ -13,8 +13,7 @@ from xmodal.core.clock import Clock
 from xmodal.core.files import cache_folder
 from xmodal.data.batches import array_batches
 from xmodal.evaluation.calibration import fit_temperature
-from xmodal.recipes.image_training import train_images
-from xmodal.recipes.vgg_to_bert import recipe
+from xmodal.recipes.image_training import train_images, transferred_backbone
 from xmodal.recipes.vgg_to_bert.questions import question_of, sentences_of, zero_shot_model
 from xmodal.runs.inputs import configured_images
 from xmodal.training.strategy import make_strategy
@@ -69,7 +68,7 @@ def _prepare(settings: Config, clock: Clock):
             settings.text.text_encoder, cache=cache_folder(), offline=settings.run.offline
         )
     with clock.stage("image classifier"):
-        trunk, _ = recipe.transferred_backbone(settings, data, trainer)
+        trunk, _ = transferred_backbone(settings, data, trainer)
         images, logits = train_images(
             trunk, data, replace(settings.image, trainable="head"), trainer, name="images"
         )

@@ -1,12 +1,14 @@
 """All settings of a run."""
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, get_type_hints
 
 from xmodal.config.attack import AttackConfig
 from xmodal.config.bench import BenchConfig
 from xmodal.config.data import DataConfig, DocumentConfig, PairConfig, SplitConfig
-from xmodal.config.fields import Group
+from xmodal.config.fields import Group, options_of
+from xmodal.config.flagfiles import flag_line
 from xmodal.config.fusion import FusionConfig
 from xmodal.config.generator import GeneratorConfig
 from xmodal.config.image import ImageConfig
@@ -62,6 +64,27 @@ class Config:
         """Returns the value of an option of any group."""
         groups = (getattr(self, part) for part in GROUPS)
         return next(getattr(group, name) for group in groups if hasattr(group, name))
+
+    def with_values(self, values: Mapping[str, Any]) -> "Config":
+        """Returns the same with other values of some options, of any group; its flagfile says them too.
+
+        Args:
+            values: by the options' names; none of them is True or False, or given by a flag for each value.
+
+        Raises:
+            UserError: for a value out of an option's limits.
+        """
+        changed = {
+            part: replace(getattr(self, part), **own)
+            for part, group in GROUPS.items()
+            if (own := {name: values[name] for name, _ in options_of(group) if name in values})
+        }
+        lines = [
+            flag_line(name, values[name]) if name in values else line
+            for line in self.flagfile.splitlines()
+            for name in [line.lstrip("-").partition("=")[0]]
+        ]
+        return replace(self, **changed, flagfile="".join(f"{line}\n" for line in lines))
 
     def _require_float32_export(self, name: str) -> None:
         if not self.run.export:

@@ -26,7 +26,10 @@ from xmodal.data.loading import Scanned, SplitData, split_and_audit
 from xmodal.data.media import Medium, of_sounds, of_videos
 from xmodal.data.sound_format import SoundFormat
 from xmodal.data.video_format import VideoFormat
+from xmodal.data.videos import frames_of
 
+# Sides of squares, in pixels, that halve evenly on their way through most networks.
+SIDES = (32, 64, 96, 128, 160, 192, 224)
 # Share of an epoch's batches that may be in none of its parts; each epoch has others there.
 LEFT_OUT = 0.05
 
@@ -114,6 +117,18 @@ class ImageSplit(ExampleSplit):
 
 
 ImageData = SplitData[ImageSplit]
+
+
+def usual_side(split: ImageSplit) -> int:
+    """Returns the shorter side, in pixels, that half of some images or frames of videos have at least."""
+
+    def shape(index: int) -> Sequence[int]:
+        encoded, medium = split.encoded(index), split.medium
+        if medium and isinstance(medium.format, VideoFormat):
+            return frames_of(encoded, medium.format).shape[1:]
+        return decoded_pixels(encoded).shape
+
+    return sorted(min(shape(index)[:2]) for index in range(len(split)))[len(split) // 2]
 
 
 def load_images(

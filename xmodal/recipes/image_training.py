@@ -5,9 +5,11 @@ from dataclasses import replace
 
 import keras
 
+from xmodal.config.config import Config
 from xmodal.config.image import ImageConfig
-from xmodal.data.images import ImageData
+from xmodal.data.images import ImageData, batches
 from xmodal.evaluation.metrics import HeldOut
+from xmodal.runs.inputs import build_backbone
 from xmodal.tasks.image_classifier import (
     ImageClassifier,
     parts_of_pass,
@@ -17,6 +19,27 @@ from xmodal.training.baselines import Attempt, from_scratch
 from xmodal.training.progress import History
 from xmodal.training.steps import Loss
 from xmodal.training.trainer import Trainer
+from xmodal.transfer.weights import TransferReport, transfer_weights
+
+PROBE_IMAGES = 64
+
+
+def transferred_backbone(
+    config: Config, data: ImageData, trainer: Trainer
+) -> tuple[keras.Model, TransferReport]:
+    """Builds the target's backbone with the base's weights, and proves it on a batch of training images."""
+    base = build_backbone(config, config.image.base, config.image.image_weights, trainer)
+    target = build_backbone(config, config.image.target, "none", trainer)
+    probe = batches(data.train, image_size=config.data.image_size, batch_size=PROBE_IMAGES)
+    transfer = transfer_weights(
+        base,
+        target,
+        growth=config.image.growth,
+        grow=config.image.grow,
+        drop=config.image.drop,
+        probe=next(iter(probe))["image"].numpy(),
+    )
+    return target, transfer
 
 
 def train_images(

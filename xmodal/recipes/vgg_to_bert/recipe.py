@@ -7,13 +7,11 @@ become sentences, and BERT answers the target question from the sentences alone.
 from dataclasses import replace
 from functools import partial
 
-import keras
-
 from xmodal import report
 from xmodal.bridge.bridge import Bridge
 from xmodal.config.config import Config
 from xmodal.core.clock import Clock
-from xmodal.data.images import ImageData, ImageSplit, batches
+from xmodal.data.images import ImageData, ImageSplit
 from xmodal.data.target_map import TargetMap
 from xmodal.evaluation.calibrated_result import CalibratedResult
 from xmodal.evaluation.calibration import fit_temperature
@@ -22,7 +20,7 @@ from xmodal.export.portable import require_onnx
 from xmodal.export.predictor import Item
 from xmodal.recipes.explaining import with_explained
 from xmodal.recipes.image_baselines import image_baselines, image_worth
-from xmodal.recipes.image_training import train_images
+from xmodal.recipes.image_training import train_images, transferred_backbone
 from xmodal.recipes.text_reading import checked_encoder
 from xmodal.recipes.transfer_worth import Worth, worth_plot
 from xmodal.recipes.vgg_to_bert.exports import export_served, said_beside, small_forms
@@ -52,10 +50,7 @@ from xmodal.runs.session import Session, begin, finish, hand_over
 from xmodal.tasks.image_classifier import ImageClassifier
 from xmodal.tasks.text_classifier import TextClassifier
 from xmodal.training.baselines import FROM_SCRATCH, NO_TRANSFER, RANDOM_FROZEN
-from xmodal.training.trainer import Trainer
-from xmodal.transfer.weights import TransferReport, transfer_weights
 
-PROBE_IMAGES = 64
 # What is measured, in the order of showing.
 NOTES = {
     "image_only": "the image classifier, with the transferred trunk",
@@ -186,24 +181,6 @@ def train_plain_images(session: Session, data: ImageData) -> tuple[ImageClassifi
         plain = train_images(backbone, data, config.image, trainer, name="plain images")
     session.seconds("image_plain", "transfer", "plain image classifier")
     return plain
-
-
-def transferred_backbone(
-    config: Config, data: ImageData, trainer: Trainer
-) -> tuple[keras.Model, TransferReport]:
-    """Builds the target's backbone with the base's weights, and proves it on a batch of training images."""
-    base = build_backbone(config, config.image.base, config.image.image_weights, trainer)
-    target = build_backbone(config, config.image.target, "none", trainer)
-    probe = batches(data.train, image_size=config.data.image_size, batch_size=PROBE_IMAGES)
-    transfer = transfer_weights(
-        base,
-        target,
-        growth=config.image.growth,
-        grow=config.image.grow,
-        drop=config.image.drop,
-        probe=next(iter(probe))["image"].numpy(),
-    )
-    return target, transfer
 
 
 def compared(
