@@ -48,6 +48,7 @@ CONDITIONS = (
         lambda config: config.text.text_head == "finetune" or config.run.experiment != "vgg_to_bert",
         "--text_head=finetune",
     ),
+    Condition("fixed", lambda config: config.search.minutes > 0, "--minutes"),
     Condition("until", lambda config: config.splits.validation_fraction > 0, "--validation_fraction"),
     Condition("scratch_learning_rates", lambda config: config.train.baseline, "--baseline"),
     Condition(
@@ -72,7 +73,7 @@ CONDITIONS = (
     ),
     Condition(
         "class_weights test_documents shots per_class max_error small portable attacked_examples "
-        "label_smoothing until target_map also_ask speaker text_style text_head text_examples",
+        "label_smoothing until minutes fixed target_map also_ask speaker text_style text_head text_examples",
         lambda config: not config.documents.multi_label,
         "a single label for each example (no --multi_label)",
     ),

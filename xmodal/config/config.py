@@ -15,6 +15,7 @@ from xmodal.config.image import ImageConfig
 from xmodal.config.names import NamesConfig
 from xmodal.config.run import RunConfig
 from xmodal.config.scorer import ScorerConfig
+from xmodal.config.search import SearchConfig
 from xmodal.config.sound import SoundConfig
 from xmodal.config.text import TextConfig
 from xmodal.config.training import TrainConfig
@@ -33,6 +34,7 @@ class Config:
 
     run: RunConfig = field(default_factory=RunConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
+    search: SearchConfig = field(default_factory=SearchConfig)
     splits: SplitConfig = field(default_factory=SplitConfig)
     data: DataConfig = field(default_factory=DataConfig)
     sound: SoundConfig = field(default_factory=SoundConfig)

@@ -11,11 +11,13 @@ class Experiment:
         reads: the options that change something in it.
         made_from: those that name the weights and data that it is made from.
         compressed: whether its export has compressed forms.
+        searched: those that a search may choose, see `SearchConfig`.
     """
 
     reads: frozenset[str]
     made_from: tuple[str, ...]
     compressed: bool = False
+    searched: tuple[str, ...] = ()
 
     @property
     def attacked(self) -> bool:
@@ -23,9 +25,10 @@ class Experiment:
         return "attacked_examples" in self.reads
 
 
-def _experiment(*reads: str, made_from: str, compressed: bool = False) -> Experiment:
-    names = " ".join([RUN, TRAINING, SPLITS, *reads, "small portable" if compressed else ""]).split()
-    return Experiment(frozenset(names), tuple(made_from.split()), compressed)
+def _experiment(*reads: str, made_from: str, compressed: bool = False, searched: str = "") -> Experiment:
+    more = ("small portable" if compressed else "", "minutes fixed" if searched else "")
+    names = " ".join([RUN, TRAINING, SPLITS, *reads, *more]).split()
+    return Experiment(frozenset(names), tuple(made_from.split()), compressed, tuple(searched.split()))
 
 
 # Options that are read together.
@@ -60,6 +63,9 @@ FLOW = (
     "generator_widths generator_patch generator_epochs generator_batch_size generator_learning_rate "
     "generator_augment generator_ema unconditional solver"
 )
+# What a search may choose: of images, in whatever network, and of documents.
+SEARCHED_IMAGES = "image_size features trainable learning_rate augment epochs"
+SEARCHED_TEXTS = "sequence_length text_trainable text_learning_rate layer_decay text_epochs"
 
 EXPERIMENTS = {
     "vgg_to_bert": _experiment(
@@ -68,9 +74,12 @@ EXPERIMENTS = {
         "similarity_scale per_class multi_label speaker speaker_names name_text frames",
         made_from="image_weights dataset text_encoder speaker",
         compressed=True,
+        searched=f"base target image_weights grow drop {SEARCHED_IMAGES} head_learning_rate",
     ),
     "vgg_to_vgg": _experiment(
-        *("dataset", IMAGES, HEAD, TARGET, BASELINE, IMAGE_ATTACK), made_from="image_weights dataset"
+        *("dataset", IMAGES, HEAD, TARGET, BASELINE, IMAGE_ATTACK),
+        made_from="image_weights dataset",
+        searched=SEARCHED_IMAGES,
     ),
     "cnn_to_text": _experiment(
         *("dataset", IMAGES, "documents", COLUMNS, TEXT, TEXT_TRAINING, BASELINE, SOUND),
@@ -85,6 +94,7 @@ EXPERIMENTS = {
         "class_descriptions multi_label",
         made_from="documents text_encoder",
         compressed=True,
+        searched=SEARCHED_TEXTS,
     ),
     "text_to_image": _experiment(
         *("dataset", IMAGES, HEAD, TEXT, BRIDGE, FLOW),

@@ -90,7 +90,7 @@ for _group in GROUPS.values():
 
 
 def parse(argv: Sequence[str]) -> list[str]:
-    """Parses a command line into the flags.
+    """Parses a command line into the flags; what it names itself, a search leaves as it is.
 
     Args:
         argv: the program's name, then its arguments.
@@ -102,10 +102,31 @@ def parse(argv: Sequence[str]) -> list[str]:
         UserError: for an unknown flag or a value that is not valid.
     """
     try:
-        return flags.FLAGS(list(_expanded(argv)))[1:]
+        words = flags.FLAGS(list(_expanded(argv)))[1:]
     except (flags.Error, ValueError) as error:
         problem = str(error).removeprefix("ERROR:: ").rstrip(" .")
         raise UserError(problem, "`--help` lists every flag") from error
+    if flags.FLAGS["minutes"].value:
+        flags.FLAGS["fixed"].value = _fixed(argv)
+    return words
+
+
+def _fixed(argv: Sequence[str]) -> list[str]:
+    """Returns what a search leaves as it is: what --fixed and the command line name."""
+    experiment, named = flags.FLAGS["experiment"].value, flags.FLAGS["fixed"].value
+    searched = EXPERIMENTS[experiment].searched
+    for name in named:
+        if searched and name not in searched:
+            raise UserError(
+                f"--fixed={name} is nothing that a search in {experiment} chooses", nearest(name, searched)
+            )
+    return [name for name in searched if name in {*named, *_typed(argv)}]
+
+
+def _typed(argv: Sequence[str]) -> set[str]:
+    """Returns the names of the flags that a command line gives itself, and not in a flagfile."""
+    words = {word.lstrip("-").partition("=")[0] for word in argv[1:]}
+    return {name for name in flag_names() if flags.FLAGS[name].present and {name, f"no{name}"} & words}
 
 
 def _expanded(words: Iterable[str], within: tuple[Path, ...] = ()) -> Iterator[str]:
@@ -225,8 +246,7 @@ def require_read(config: Config, argv: Sequence[str]) -> None:
     """
     experiment = EXPERIMENTS[config.run.experiment]
     given = [name for name in flag_names() if flags.FLAGS[name].present]
-    typed = {word.lstrip("-").partition("=")[0] for word in argv[1:]}
-    typed = {name for name in given if {name, f"no{name}"} & typed}
+    typed = _typed(argv)
     changed = {name for name in given if flags.FLAGS[name].value != flags.FLAGS[name].default}
     listed = len(given) > len(flag_names()) / 2
     unread = [name for name in given if name not in experiment.reads]

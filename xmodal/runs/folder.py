@@ -16,6 +16,8 @@ from xmodal.core.locks import LOCK, folder_lock
 from xmodal.core.records import read_record
 
 CHECKPOINTS, CONFIG = "checkpoints", "config.cfg"
+# What a search tried, and the flags that it chose.
+SEARCH, CHOSEN = "search.json", "chosen.cfg"
 # What a run leaves in its folder, and --overwrite and --restart therefore remove; last the flags, which
 # tell that it was a run.
 LEFT = (
@@ -27,6 +29,8 @@ LEFT = (
     "tensorboard",
     "tracker.json",
     "wandb",
+    SEARCH,
+    CHOSEN,
     CONFIG,
 )
 # Flags that change no result: a run may go on with others.
@@ -194,10 +198,10 @@ def _require_ours(folder: Path, flagfile: str) -> None:
 
 
 def _has_trained(folder: Path) -> bool:
-    """Tells whether a run has kept a state of any stage, or has measured."""
+    """Tells whether a run has kept a state of any stage, has searched, or has measured."""
     # What is hidden was never whole.
     states = (folder / CHECKPOINTS).glob("*/[!.]*/")
-    return (folder / "metrics.json").exists() or any(states)
+    return any((folder / name).exists() for name in ("metrics.json", SEARCH)) or any(states)
 
 
 def _clear(folder: Path) -> None:

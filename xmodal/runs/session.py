@@ -20,7 +20,7 @@ from xmodal.data.audit import DataReport
 from xmodal.report.model_card import CARD
 from xmodal.report.trackers import RunTracker
 from xmodal.runs import provenance
-from xmodal.runs.folder import bind, binding
+from xmodal.runs.folder import CHOSEN, bind, binding
 from xmodal.runs.inputs import feature_cache
 from xmodal.training.agreement import require_agreement
 from xmodal.training.checkpoint import Checkpoints
@@ -42,6 +42,7 @@ class Session:
         trainer: trains its models, with the strategy, checkpoints, feature cache and seed of the run.
         result_seconds: name of a result -> the seconds of what it needs, see `seconds`.
         tracker: is told of epochs and results, None for none.
+        tables: what is reported beside the measurements: what a search tried.
     """
 
     config: Config
@@ -49,6 +50,7 @@ class Session:
     trainer: Trainer
     result_seconds: dict[str, float] = field(default_factory=dict)
     tracker: RunTracker | None = None
+    tables: tuple[report.Table, ...] = ()
 
     def seconds(self, result: str, *parts: str) -> float:
         """Notes what a result takes, once that is done, and returns its seconds.
@@ -99,11 +101,12 @@ class Session:
     def metadata(self) -> dict[str, Any]:
         """Returns what a `report.Run` says of itself, whatever was measured."""
         run = self.config.run
+        replayed = run.output_dir / (CHOSEN if self.tables else "config.cfg")
         return {
             "experiment": run.experiment,
             "seed": run.seed,
             "flags": self.config.flagfile,
-            "command": f"python -m xmodal.run --flagfile={run.output_dir / 'config.cfg'} --overwrite",
+            "command": f"python -m xmodal.run --flagfile={replayed} --overwrite",
             "seconds": self.clock.seconds,
         }
 
@@ -166,6 +169,7 @@ def hand_over(
     Raises:
         UserError: when there is no space, or no permission to write.
     """
+    run = _with_tables(session, run)
     if workers(session.trainer.strategy).is_chief:
         session.clock.log(report.console_table(run))
         run = _exported(session, run, export)
@@ -198,6 +202,7 @@ def finish(
         UserError: when there is no space, or no permission to write.
     """
     settings, clock = session.config.run, session.clock
+    run = _with_tables(session, run)
     if workers(session.trainer.strategy).is_chief:
         if export:
             run = _exported(session, run, export)
@@ -217,6 +222,11 @@ def finish(
         clock.log(_next_steps(run, settings.output_dir))
     wait_for_all(session.trainer.strategy)
     return run
+
+
+def _with_tables(session: Session, run: report.Run) -> report.Run:
+    """Adds the tables of the session, where they were not added before."""
+    return replace(run, tables=run.tables + tuple(new for new in session.tables if new not in run.tables))
 
 
 def _exported(

@@ -38,6 +38,8 @@ from xmodal.recipes.bert_news.tables import (
     reported,
 )
 from xmodal.recipes.explaining import with_explained
+from xmodal.recipes.search import adapted
+from xmodal.recipes.search.documents import document_space
 from xmodal.recipes.text_reading import checked_encoder, report_reading
 from xmodal.recipes.transfer_worth import Worth, tried_table, worth_plot, worth_table
 from xmodal.robustness.attacked import (
@@ -96,10 +98,15 @@ def run(config: Config, clock: Clock) -> report.Run:
     with clock.stage("cleaning"):
         prepared = prepare_documents(original, scrub=config.documents.scrub)
         data: DocumentData = prepared.data
+    labelling = SEVERAL_LABELS if config.documents.multi_label else ONE_LABEL
+    if labelling is ONE_LABEL:
+        trainings = DocumentTrainings(session, preset, data)
+        session = adapted(session, lambda: document_space(trainings))
+        config = session.config
+    with clock.stage("encoder"):
         encoder = checked_encoder(session, preset)
         require_known_names(session, encoder, original.class_names)
         read = report_reading(session, encoder, data.test.texts)
-    labelling = SEVERAL_LABELS if config.documents.multi_label else ONE_LABEL
     trainings = DocumentTrainings(session, preset, data, labelling)
     berts, measured = train_berts(trainings)
     shipped, bert = [*berts.items()][-1]  # which is asked elsewhere, and exported

@@ -21,6 +21,8 @@ from xmodal.export.predictor import Item
 from xmodal.recipes.explaining import with_explained
 from xmodal.recipes.image_baselines import image_baselines, image_worth
 from xmodal.recipes.image_training import train_images, transferred_backbone
+from xmodal.recipes.search import adapted
+from xmodal.recipes.search.images import image_space
 from xmodal.recipes.text_reading import checked_encoder
 from xmodal.recipes.transfer_worth import Worth, worth_plot
 from xmodal.recipes.vgg_to_bert.exports import export_served, said_beside, small_forms
@@ -92,6 +94,8 @@ def run(config: Config, clock: Clock) -> report.Run:
         legible = require_legible(session, [question, *others.values()], encoder)
         bridge = Bridge(data.class_names, config.text.text_style, config.text.template, config.text.top_k)
     session.check_data(data.report)
+    session = adapted(session, lambda: image_space(session, data))
+    config = session.config
     images = train_transferred(session, data)
     with clock.stage("bridge"):
         sentences = bridge_sentences(bridge, images)

@@ -10,6 +10,8 @@ from xmodal import report
 from xmodal.config.config import Config
 from xmodal.core.clock import Clock
 from xmodal.data.images import ImageData
+from xmodal.recipes.search import adapted
+from xmodal.recipes.search.images import image_space
 from xmodal.recipes.vgg_to_vgg.networks import (
     Network,
     require_match,
@@ -40,6 +42,7 @@ def run(config: Config, clock: Clock) -> report.Run:
     with clock.stage("data"):
         data = configured_images(config)
     session.check_data(data.report)
+    session = adapted(session, lambda: image_space(session, data))
     if config.run.export:
         clock.log("--export: this experiment has nothing to export; vgg_to_bert exports the target")
     networks = compare(session, data)

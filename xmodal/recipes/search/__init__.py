@@ -1,0 +1,5 @@
+"""Adaptive transfer: a search for the flags that fit the data, within a time."""
+
+from xmodal.recipes.search.adapted import adapted
+
+__all__ = ["adapted"]

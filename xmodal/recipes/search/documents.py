@@ -1,0 +1,116 @@
+"""What a search may choose of a classifier of documents."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+
+from xmodal.config.experiments import SEARCHED_TEXTS
+from xmodal.data.documents import DocumentSplit
+from xmodal.evaluation.transferability import log_evidence
+from xmodal.models.text_encoder import text_encoder
+from xmodal.recipes.bert_news.baselines import DocumentTrainings
+from xmodal.recipes.search.images import stratified, timed_reading, upper_layers
+from xmodal.recipes.search.ledger import Trial
+from xmodal.recipes.search.space import COMPARED, LEARNING, Arm, Space, Values, values_of
+from xmodal.tasks.text_classifier import TextClassifier
+
+LENGTHS = (32, 64, 128, 256, 512)
+# Documents that are read once more, to tell what starting takes.
+FEW = 64
+# Learning rate and layer decay, lower for more of the encoder.
+ALL, CAREFUL, BOLD, HALF, HEAD = (1e-4, 0.9), (5e-5, 1.0), (2e-4, 0.9), (3e-4, 1.0), (3e-3, 1.0)
+
+
+def document_space(trainings: DocumentTrainings) -> Space:
+    """Returns what may be chosen of the BERT of a run on documents."""
+    session, data = trainings.session, trainings.data
+    config = session.config
+    start = {name: config.value(name) for name in SEARCHED_TEXTS.split()}
+    trainer = replace(session.trainer, checkpoints=None, on_epoch=None, log=lambda line: None)
+    compared = _taken(data.validation, stratified(data.validation.labels, COMPARED))
+    tried = replace(
+        trainings,
+        session=replace(session, trainer=trainer),
+        data=replace(data, validation=compared),
+    )
+    return Space(
+        noun="documents",
+        examples=len(data.train),
+        validation=len(compared),
+        start=start,
+        fixed=frozenset(config.search.fixed),
+        looks=[{"sequence_length": length} for length in LENGTHS],
+        cost=lambda values: ("", float(values["sequence_length"])),
+        look=partial(_look, tried),
+        arms=partial(_arms, tried, start),
+        train=partial(_train, tried),
+        epochs="text_epochs",
+        rungs=(start["text_epochs"],) if "text_epochs" in config.search.fixed else (1, 2, 4),
+        most_epochs=12,
+        groups=[(name,) for name in start if name != "text_epochs"],
+    )
+
+
+def _taken(split: DocumentSplit, positions: np.ndarray) -> DocumentSplit:
+    return replace(
+        split,
+        texts=split.texts[positions],
+        labels=split.labels[positions],
+        ids=tuple(split.ids[position] for position in positions),
+        shares=split.shares_at(positions),
+    )
+
+
+def _look(
+    trainings: DocumentTrainings, values: Values, count: int
+) -> tuple[float, list[tuple[Values, float]]]:
+    """Scores the vectors of an encoder that reads so many tokens."""
+    trainer, train = trainings.session.trainer, trainings.data.train
+    with trainer.scope():
+        encoder = text_encoder(trainings.preset, values["sequence_length"])
+    classifier = TextClassifier(encoder, encoder.model)
+    positions = stratified(train.labels, count)
+    # In any order: which few are read first tells nothing then.
+    positions = np.random.default_rng(0).permutation(positions)
+    pace, vectors = timed_reading(lambda some: classifier.vectors(train.texts[some], trainer), positions, FEW)
+    return pace, [({}, log_evidence(vectors, train.labels[positions]))]
+
+
+def _arms(trainings: DocumentTrainings, start: Values, looks: Sequence[Trial]) -> list[Arm]:
+    """Returns what is trained: the flags as they are, and more or less of the encoder."""
+    passes = 1.0 if start["text_trainable"] == "head" else LEARNING
+    asked = [Arm({}, passes, look) for look in looks if not look.flags]
+    with trainings.session.trainer.scope():
+        encoder = text_encoder(trainings.preset, start["sequence_length"])
+    _, half = upper_layers(encoder.model)
+
+    def learning(look: Trial, trainable: str, rates: tuple[float, float], passes: float = LEARNING) -> Arm:
+        rate, decay = rates
+        learns = {"text_trainable": trainable, "text_learning_rate": rate, "layer_decay": decay}
+        return Arm({**values_of(look.flags), **learns}, passes, look)
+
+    best = looks[0]
+    return [
+        *asked,
+        learning(best, "all", ALL),
+        learning(best, half, HALF),
+        learning(best, "head", HEAD, 1.0),
+        learning(best, "all", BOLD),
+        *(learning(look, "all", ALL) for look in looks[1:2]),
+        learning(best, "all", CAREFUL),
+    ]
+
+
+def _train(
+    trainings: DocumentTrainings, values: Values, epochs: int, count: int
+) -> tuple[float, float, float]:
+    """Trains a BERT on some of the documents, as `Space` has it."""
+    text = trainings.session.config.with_values({**values, "text_epochs": epochs}).text
+    positions = stratified(trainings.data.train.labels, count)
+    classifier = trainings.train("search", text=text, positions=positions)
+    history = classifier.history
+    assert history is not None
+    learned = history.seconds / (len(history.epochs) * count) if history.epochs else 0.0
+    return history.best["val_accuracy"], history.best["val_loss"], learned
