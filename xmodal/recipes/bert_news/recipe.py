@@ -31,6 +31,7 @@ from xmodal.recipes.bert_news.baselines import (
 from xmodal.recipes.bert_news.exports import export_bert, small_forms
 from xmodal.recipes.bert_news.few_labels import require_known_names, with_few_labels
 from xmodal.recipes.bert_news.limits import document_limits
+from xmodal.recipes.bert_news.search import adapted_trainings
 from xmodal.recipes.bert_news.several_labels import finish_with_several_labels
 from xmodal.recipes.bert_news.tables import (
     Baselines,
@@ -38,8 +39,6 @@ from xmodal.recipes.bert_news.tables import (
     reported,
 )
 from xmodal.recipes.explaining import with_explained
-from xmodal.recipes.search import adapted
-from xmodal.recipes.search.documents import document_space
 from xmodal.recipes.text_reading import checked_encoder, report_reading
 from xmodal.recipes.transfer_worth import Worth, tried_table, worth_plot, worth_table
 from xmodal.robustness.attacked import (
@@ -99,15 +98,12 @@ def run(config: Config, clock: Clock) -> report.Run:
         prepared = prepare_documents(original, scrub=config.documents.scrub)
         data: DocumentData = prepared.data
     labelling = SEVERAL_LABELS if config.documents.multi_label else ONE_LABEL
-    if labelling is ONE_LABEL:
-        trainings = DocumentTrainings(session, preset, data)
-        session = adapted(session, lambda: document_space(trainings))
-        config = session.config
+    trainings = adapted_trainings(DocumentTrainings(session, preset, data, labelling))
+    session = trainings.session
     with clock.stage("encoder"):
         encoder = checked_encoder(session, preset)
         require_known_names(session, encoder, original.class_names)
         read = report_reading(session, encoder, data.test.texts)
-    trainings = DocumentTrainings(session, preset, data, labelling)
     berts, measured = train_berts(trainings)
     shipped, bert = [*berts.items()][-1]  # which is asked elsewhere, and exported
     elsewhere = {}
@@ -133,7 +129,7 @@ def run(config: Config, clock: Clock) -> report.Run:
     export = partial(export_bert, session, bert, measured[shipped], original, limits.limits)
     run = hand_over(session, run, export)
     run = explained(session, run, measured[shipped].probabilities, data)
-    shrink = partial(small_forms, config, bert, measured[shipped], original)
+    shrink = partial(small_forms, session.config, bert, measured[shipped], original)
     return finish(session, run, shrink=shrink)
 
 

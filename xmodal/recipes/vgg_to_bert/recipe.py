@@ -87,11 +87,10 @@ def run(config: Config, clock: Clock) -> report.Run:
     with clock.stage("data"):
         data = configured_media(config)
         question = question_of(config, data)
-        # A mistake in them is reported before anything is trained.
-        others = extra_targets(config, data)
         preset = session.text_encoder()
         encoder = checked_encoder(session, preset)
-        legible = require_legible(session, [question, *others.values()], encoder)
+        # A mistake in further questions is reported before anything is trained.
+        legible = require_legible(session, [question, *extra_targets(config, data).values()], encoder)
         bridge = Bridge(data.class_names, config.text.text_style, config.text.template, config.text.top_k)
     session.check_data(data.report)
     session = adapted(session, lambda: image_space(session, data))
@@ -107,7 +106,6 @@ def run(config: Config, clock: Clock) -> report.Run:
     if config.attack.robust:
         plain, class_logits["image_plain"] = train_plain_images(session, data)
         attacked = {"image_plain": plain.model} | attacked
-
     truth = truth_of(question, data)
     measured = evaluate(session, class_logits, text_models, sentences, speaker_logits, question, truth)
     run = reported(session, data, question, truth, sentences, measured, text_models, images, spoken)

@@ -11,9 +11,11 @@ from xmodal.data.documents import DocumentSplit
 from xmodal.evaluation.transferability import log_evidence
 from xmodal.models.text_encoder import text_encoder
 from xmodal.recipes.bert_news.baselines import DocumentTrainings
+from xmodal.recipes.search import adapted
 from xmodal.recipes.search.images import stratified, timed_reading, upper_layers
 from xmodal.recipes.search.ledger import Trial
 from xmodal.recipes.search.space import COMPARED, LEARNING, Arm, Space, Values, values_of
+from xmodal.tasks.labelling import SEVERAL_LABELS
 from xmodal.tasks.text_classifier import TextClassifier
 
 LENGTHS = (32, 64, 128, 256, 512)
@@ -21,6 +23,13 @@ LENGTHS = (32, 64, 128, 256, 512)
 FEW = 64
 # Learning rate and layer decay, lower for more of the encoder.
 ALL, CAREFUL, BOLD, HALF, HEAD = (1e-4, 0.9), (5e-5, 1.0), (2e-4, 0.9), (3e-4, 1.0), (3e-3, 1.0)
+
+
+def adapted_trainings(trainings: DocumentTrainings) -> DocumentTrainings:
+    """Returns trainings with the flags that a search finds for the documents, see `adapted`."""
+    if trainings.labelling is SEVERAL_LABELS:
+        return trainings
+    return replace(trainings, session=adapted(trainings.session, lambda: document_space(trainings)))
 
 
 def document_space(trainings: DocumentTrainings) -> Space:
