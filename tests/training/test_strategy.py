@@ -7,6 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import tensorflow as tf
+
+from xmodal.core.errors import UserError, WorkerLost
+from xmodal.training.cluster import Worker
+from xmodal.training.strategy import lost_workers_noticed
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = """
@@ -78,3 +83,15 @@ def test_two_mirrored_runs_of_a_process_do_not_meet():
         [sys.executable, "-c", TWICE], cwd=ROOT, capture_output=True, text=True, timeout=120
     )
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("cause", [None, tf.errors.UnavailableError(None, None, "connection reset")])
+@pytest.mark.parametrize("processes", [1, 2])
+def test_what_a_lost_process_broke_is_no_mistake_of_the_users(cause, processes):
+    """A model that is loaded on several hosts gets the weights that the first one sends."""
+    expected = WorkerLost if cause and processes > 1 else UserError
+    with pytest.raises(expected), lost_workers_noticed(Worker(0, processes)):  # noqa: PT012
+        try:
+            raise cause or ValueError("no weights")
+        except (ValueError, tf.errors.OpError) as error:
+            raise UserError("the encoder could not be loaded", "check its name") from error

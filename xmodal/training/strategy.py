@@ -85,15 +85,24 @@ def lost_workers_noticed(among: tf.distribute.Strategy | cluster.Worker) -> Iter
     """Turns the errors of operations across processes into a `WorkerLost`; with a single process, nothing.
 
     TensorFlow raises them in every other process within about ten seconds of one's death: its
-    coordination service misses the heartbeat, or the connection breaks.
+    coordination service misses the heartbeat, or the connection breaks. What was loaded meanwhile may have
+    taken that for a mistake in a file.
     """
     try:
         yield
-    except LOST as error:
-        if (among if isinstance(among, cluster.Worker) else workers(among)).workers == 1:
+    except (*LOST, UserError) as error:
+        lost = next((cause for cause in _causes(error) if isinstance(cause, LOST)), None)
+        if lost is None or (among if isinstance(among, cluster.Worker) else workers(among)).workers == 1:
             raise
-        message = " ".join(error.message.split())
+        message = " ".join(lost.message.split())
         raise WorkerLost(f"another process of the job was lost ({message[:200]})") from error
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Yields an error, what it was raised from, and so on."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def wait_for_all(strategy: tf.distribute.Strategy) -> None:
