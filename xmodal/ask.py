@@ -31,7 +31,7 @@ def _run(arguments: Sequence[str]) -> None:
     add_options(parser)
     options = parser.parse_args(arguments)
     answers = read_answers(options.answers)
-    answer(options, lambda items: Predictor(options.model).with_answers(answers)(items))
+    answer(options, lambda: Predictor(options.model).with_answers(answers))
 
 
 if __name__ == "__main__":

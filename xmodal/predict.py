@@ -15,12 +15,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from xmodal.core.command import Parser, exit_code, require_png
-from xmodal.core.files import target_of
+from xmodal.core.command import Parser, exit_code
 from xmodal.export.answer_files import add_options, answer
-from xmodal.export.predictor import Answer, Item, Predictor
-from xmodal.export.why import write_why
-from xmodal.report.figures import SHEET
+from xmodal.export.predictor import Predictor
 
 
 def main(argv: Sequence[str]) -> int:
@@ -41,21 +38,9 @@ def _run(arguments: Sequence[str]) -> None:
         metavar=("IMAGE", "TEXT"),
         help="a picture and a text that are answered together; may be given several times",
     )
-    parser.add_argument("--why", type=Path, help="a PNG file of what made the first answers: parts and words")
     add_options(parser)
     options = parser.parse_args(arguments)
-    if options.why:
-        require_png(options.why, "why")
-        target_of(options.why, SHEET, overwrite=options.overwrite)
-
-    def answers_of(items: Sequence[Item]) -> list[Answer]:
-        predictor = Predictor(options.model)
-        answers = [*predictor(items)]
-        if options.why:
-            write_why(options.why, predictor, items, answers, overwrite=options.overwrite)
-        return answers
-
-    answer(options, answers_of)
+    answer(options, lambda: Predictor(options.model))
 
 
 if __name__ == "__main__":

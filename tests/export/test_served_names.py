@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 from tiny_bert import save_tiny_bert
 
+from xmodal import ask
 from xmodal.bridge.name_answers import SCALE
 from xmodal.core.errors import UserError
 from xmodal.data.target_map import Answers, read_answers, typed_answers
@@ -16,6 +17,7 @@ from xmodal.export.predictor import Item, Predictor
 from xmodal.export.saved_model import export_saved_model
 from xmodal.export.served_names import ServedNames
 from xmodal.export.verification import Question, check
+from xmodal.export.why import why
 from xmodal.models.speakers import make_speaker
 from xmodal.models.text_encoder import text_encoder
 
@@ -189,3 +191,23 @@ def test_typed_answers_and_tables(tmp_path):
     ):
         with pytest.raises(UserError, match=message):
             read_answers(words)
+
+
+def test_what_made_an_answer_in_words_is_a_part_of_the_picture(exported, tmp_path):
+    pixels = np.full((16, 16, 3), 40, np.uint8)
+    pixels[:, :8] = (20, 20, 230)
+    photo, drawn = tmp_path / "oak.png", tmp_path / "why.png"
+    photo.write_bytes(tf.io.encode_png(pixels).numpy())
+    flags = [f"--model={exported}", "--answers=plant,animal", f"--why={drawn}"]
+    assert ask.main(["ask", *flags, str(photo)]) == 0
+    assert drawn.read_bytes().startswith(b"\x89PNG")
+    predictor = Predictor(exported).with_answers({"plant": ["plant"], "animal": ["animal"]})
+    item = Item("oak", photo.read_bytes(), False)
+    (answer,) = predictor([item])
+    assert answer.label == "plant"
+    found = why(predictor, item, answer)
+    (occlusion,) = found.maps
+    left, right = np.split(occlusion.shares, 2, axis=1)
+    assert left.sum() > 0 > right.sum()
+    # The names are mixed by their weights, and no sentence is read.
+    assert found.words == ()

@@ -6,7 +6,7 @@ import io
 import json
 import re
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -25,7 +25,8 @@ from xmodal.export.asked_files import (
     items_of_lines,
     items_of_table,
 )
-from xmodal.export.predictor import Answer, Item
+from xmodal.export.predictor import Answer, Item, Predictor
+from xmodal.export.why import write_why
 from xmodal.report.figures import SHEET
 
 # The columns that a table gets, beside one for each class.
@@ -195,22 +196,24 @@ def add_options(parser: Parser) -> None:
     parser.add_argument("--fallback_encoding", help="of those that are not in --encoding")
     parser.add_argument("--output", type=Path, help="a file to write to; default is the standard output")
     parser.add_argument("--sheet", type=Path, help="a PNG file for the pictures with their answers")
+    parser.add_argument("--why", type=Path, help="a PNG file of what made the first answers: parts and words")
     parser.add_overwrite()
 
 
-def answer(options: argparse.Namespace, answers_of: Callable[[Sequence[Item]], Iterable[Answer]]) -> None:
+def answer(options: argparse.Namespace, load: Callable[[], Predictor]) -> None:
     """Reads the items of a command line, answers them and tells it.
 
     Args:
         options: parsed, with `items`, `text` and what `add_options` added.
-        answers_of: gives the answers of items, in their order; called once, when all is known to be right.
+        load: gives the model; called once, when all is known to be right.
 
     Raises:
         UserError: for what cannot be read or written, and in the end when an item has no answer.
     """
-    if options.sheet:
-        require_png(options.sheet, "sheet")
-    for path, kind in ((options.output, WRITTEN), (options.sheet, SHEET)):
+    for name in ("sheet", "why"):
+        if getattr(options, name):
+            require_png(getattr(options, name), name)
+    for path, kind in ((options.output, WRITTEN), (options.sheet, SHEET), (options.why, SHEET)):
         if path:
             target_of(path, kind, overwrite=options.overwrite)
     table_format = TableFormat(options.encoding, options.fallback_encoding, options.text_column, "", "")
@@ -220,7 +223,10 @@ def answer(options: argparse.Namespace, answers_of: Callable[[Sequence[Item]], I
     )
     for warning in warnings:
         log_error(f"warning: {printable(warning)}")
-    answers = list(answers_of(items))
+    predictor = load()
+    answers = [*predictor(items)]
+    if options.why:
+        write_why(options.why, predictor, items, answers, overwrite=options.overwrite)
     text = _format_answers(options.format, items, answers)
     if options.output:
         write_text(options.output, text, WRITTEN, overwrite=options.overwrite)

@@ -187,6 +187,11 @@ class Predictor:
         return means / np.linalg.norm(means, axis=1, keepdims=True)
 
     @property
+    def reads_sentences(self) -> bool:
+        """Whether what it says of a picture made the answer: not where names are mixed by their weights."""
+        return self._tells != "embedding"
+
+    @property
     def takes_pictures(self) -> bool:
         """Whether the model answers a picture."""
         return self.answer_images is not None

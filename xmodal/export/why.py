@@ -46,7 +46,7 @@ def why(predictor: Predictor, item: Item, answer: Answer, *, seed: int = 0) -> E
     network sees the class that it finds likeliest. A video has no map. Of a text, of a pair's too, and of the
     sentence that was read of a picture, a sound or a video, words are left out one by one (Li et al. 2016,
     arXiv:1612.08220), and beside that stand integrated gradients (`served_why.WordShares`) where the text
-    alone has this answer.
+    alone has this answer. Where names are mixed by their weights, no words are told.
 
     Args:
         predictor: the model.
@@ -126,9 +126,11 @@ def _of_text(
     """Returns the words that were read, and which of them made the answer."""
     if item.text is not None:
         text, pair = item.text.decode(), item
+    elif item.is_text:
+        text, pair = item.content.decode(), None
     else:
         # Of a picture the first sentence that was read of it.
-        text, pair = item.content.decode() if item.is_text else answer.read.partition(" | ")[0], None
+        text, pair = answer.read.partition(" | ")[0] if predictor.reads_sentences else "", None
     if not (predictor.takes_texts and text.strip()):
         return (), ()
     told = _integrated(predictor, text, pair, answer.label)
