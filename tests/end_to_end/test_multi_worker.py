@@ -148,7 +148,13 @@ def test_a_death_after_any_stage_ends_the_other_and_the_job_goes_on(launch, tmp_
     for turn, stage in enumerate([*stages[1:], "export"]):
         processes = start_run("cut")
         killed, left = processes[turn % 2], processes[1 - turn % 2]
-        assert any(line.startswith(f"{stage}  ") for line in processes[0].stdout), stage
+        said: list[str] = []
+        for line in processes[0].stdout:
+            said.append(line)
+            if line.startswith(f"{stage}  "):
+                break
+        else:
+            pytest.fail(f"{stage}: {''.join(said)}")
         killed.kill()
         died = time.monotonic()
         output, _ = left.communicate(timeout=600)
