@@ -147,7 +147,7 @@ def test_a_finished_search_is_read_and_not_made_again(choose):
 
 def test_what_does_not_fit_is_left_out_with_the_reason(choose):
     world = Tried()
-    values, _ = choose(world, minutes=0.8)
+    values, _ = choose(world, minutes=0.7)
     notes = {trial.flags: trial.note for trial in world.trials if trial.note}
     assert values["image_size"] == 64
     assert ("look", 96) not in world.steps

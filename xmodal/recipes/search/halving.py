@@ -189,11 +189,14 @@ class Search:
     def _expected_training(self, arm: Arm, epochs: int, count: int) -> float:
         """Returns the seconds of a training, by what the same took with fewer epochs, or by the look."""
         lines = self.space.lines(arm.values)
-        for trial in reversed(self.ledger.trials):
-            if trial.accuracy is not None and trial.flags == lines:
-                return trial.seconds * epochs / trial.epochs
+        trained = [trial for trial in self.ledger.trials if trial.accuracy is not None]
+        same = [trial for trial in trained if trial.flags == lines]
+        if same:
+            return same[-1].seconds * epochs / same[-1].epochs
+        # What comes to reading: building the network, and starting.
+        rest = [trial.seconds - trial.pace * trial.epochs * trial.examples for trial in trained]
         read = arm.passes * epochs * count + (epochs + 1) * self.space.validation
-        return self._step_seconds(arm.look) + read * arm.look.pace
+        return (max(rest) if rest else self._step_seconds(arm.look)) + read * arm.look.pace
 
     def _an_epoch(self, arm: Arm) -> float:
         return arm.passes * arm.look.pace * self.space.examples

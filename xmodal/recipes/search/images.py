@@ -59,7 +59,7 @@ def image_space(session: Session, data: ImageData) -> Space:
         cost=lambda values: (values.get("target"), float(values["image_size"] ** 2)),
         look=partial(_look, config, tried, trainer),
         arms=partial(_arms, config, data, trainer, start, heads),
-        train=partial(_train, config, tried, trainer),
+        train=partial(_train, config, tried, trainer, {}),
         epochs="epochs",
         rungs=(start["epochs"],) if "epochs" in config.search.fixed else (2, 4, 8),
         most_epochs=30,
@@ -179,14 +179,36 @@ def upper_layers(model: keras.Model) -> tuple[str, str]:
     return begins(3 * len(names) // 4), begins(len(names) // 2)
 
 
+def _backbone(config: Config, data: ImageData, trainer: Trainer) -> keras.Model:
+    return transferred_backbone(config, data, trainer)[0]
+
+
+def _kept_backbone(
+    built: dict[str, keras.Model], config: Config, data: ImageData, trainer: Trainer
+) -> keras.Model:
+    """Returns the network that was built last, if it is the same, so that heads on it do not wait."""
+    key = str([config.value(name) for name in (*TRUNK, "image_size", "features")])
+    if key not in built:
+        built.clear()
+        built[key] = _backbone(config, data, trainer)
+    return built[key]
+
+
 def _train(
-    config: Config, data: ImageData, trainer: Trainer, values: Values, epochs: int, count: int
+    config: Config,
+    data: ImageData,
+    trainer: Trainer,
+    built: dict[str, keras.Model],
+    values: Values,
+    epochs: int,
+    count: int,
 ) -> tuple[float, float, float]:
     """Trains a classifier on some of the images, as `Space` has it."""
     tried = config.with_values({**values, "epochs": epochs})
     some = replace(data, train=data.train.take(stratified(data.train.labels, count)))
-    backbone, _ = transferred_backbone(tried, some, trainer)
+    frozen = values["trainable"] == "head"
+    backbone = _kept_backbone(built, tried, some, trainer) if frozen else _backbone(tried, some, trainer)
     classifier = train_image_classifier(backbone, some, tried.image, trainer, name="search")
     logits, labels = classifier.validation_logits, some.validation.labels
-    learned = classifier.histories[-1].seconds / (epochs * count) if values["trainable"] != "head" else 0.0
+    learned = classifier.histories[-1].seconds / (epochs * count) if not frozen else 0.0
     return float((logits.argmax(axis=1) == labels).mean()), log_loss(softmax(logits), labels), learned

@@ -123,9 +123,12 @@ def reason(space: Space, group: Sequence[str], values: Values, trials: Iterable[
         return Choice("As it was given.", lines)
     looked: dict[str, float] = {}
     trained: dict[str, float] = {}
+    left_out: dict[str, str] = {}
     for trial in trials:
         tried = space.whole(trial.flags)
         label = _word(tried[names[0]])
+        if trial.note:
+            left_out.setdefault(label, trial.note)
         for best, found in ((looked, trial.score), (trained, trial.accuracy)):
             if found is not None:
                 best[label] = max(found, best.get(label, -math.inf))
@@ -136,7 +139,10 @@ def reason(space: Space, group: Sequence[str], values: Values, trials: Iterable[
     if len(trained) > 1:
         shares = ", ".join(f"{label} {share:.2%}" for label, share in trained.items())
         told.append(f"Best validation accuracy of short trainings: {shares}.")
-    return Choice(" ".join(told) or "No other was tried: report.html says what was left out, and why.", lines)
+    notes = [f"{label} ({note})" for label, note in left_out.items() if label not in looked | trained]
+    if notes:
+        told.append(f"Left out: {', '.join(notes)}.")
+    return Choice(" ".join(told) or "No other was tried.", lines)
 
 
 def named(lines: Sequence[str]) -> str:
