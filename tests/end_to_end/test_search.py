@@ -56,7 +56,7 @@ def test_a_search_of_images_leaves_its_table_and_its_choice_with_reasons(searche
     trained = [trial for trial in trials if trial["accuracy"] is not None]
     best = max(trained, key=lambda trial: (trial["accuracy"], -trial["loss"]))
     assert all(flag in chosen.splitlines() for flag in best["flags"])
-    assert "\n# Highest LogME, without training: 32 " in chosen
+    assert "\n# LogME of features without training, higher is better: 32 " in chosen
     (table,) = [each for each in metrics(searched)["tables"] if each["caption"].startswith("What the search")]
     assert len(table["rows"]) == len(trials)
     assert "What the search tried, in order" in (searched / "report.html").read_text()
@@ -82,6 +82,18 @@ def test_documents_are_searched_too(data, tmp_path):
     # Any training is good enough.
     assert sum(trial["accuracy"] is not None for trial in trials) == 1
     assert "search: nothing better is searched for, until=0.05" in searched.stdout
+
+
+def test_networks_that_learn_as_a_whole_are_searched_too(data, tmp_path):
+    network = ("--base=small_cnn", "--target=small_cnn", "--features=auto", "--trainable=all", "--patience=1")
+    words = (*network, "--fixed=image_size,augment,epochs,trainable", f"--output_dir={tmp_path / 'a'}")
+    done = run_here(f"--flagfile={data / 'vgg_to_vgg.cfg'}", *FAST, *words, cwd=data)
+    assert done.returncode == 0, done.stderr
+    chosen = (tmp_path / "a/chosen.cfg").read_text().splitlines()
+    tried = [trial["flags"] for trial in json.loads((tmp_path / "a/search.json").read_text())["trials"]]
+    # A look, the flags as they are, and the other rate of all layers.
+    assert tried == [[], [], ["--learning_rate=0.0001"]]
+    assert len({"--learning_rate=0.0001", "--learning_rate=0.0003"} & {*chosen}) == 1
 
 
 def test_what_the_command_line_names_stays(data):

@@ -215,7 +215,9 @@ def test_nothing_better_is_searched_for_than_what_is_to_be_reached(choose):
 def test_reasons_name_what_others_reached(choose):
     _, choices = choose(Tried())
     why = {choice.flags[0]: choice.why for choice in choices}
-    assert why["--image_size=96"].startswith("Highest LogME, without training: 32 0.320, 64 0.640, 96 0.960.")
+    assert why["--image_size=96"].startswith(
+        "LogME of features without training, higher is better: 32 0.320, 64 0.640, 96 0.960."
+    )
     assert "head 91.60%" in why["--trainable=block5"]
     assert "block5" in why["--trainable=block5"]
 

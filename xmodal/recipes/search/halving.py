@@ -96,8 +96,12 @@ class Search:
             raise self._too_short(
                 fastest.pace * space.examples / A_PASS, f"{named(fastest.flags)}, the fastest, {fastest.note}"
             )
-        # Of equal ones that which is read in less time.
-        return sorted(fitting, key=lambda trial: (round(_score(trial), 3), -trial.pace), reverse=True)
+        # Of equal ones the flags as they are, or else that which is read in less time.
+        return sorted(
+            fitting,
+            key=lambda trial: (round(_score(trial), 3), not trial.flags, -trial.pace),
+            reverse=True,
+        )
 
     def _looked(self, values: Values, others: bool) -> list[Trial]:
         """Looks at features, unless that is in vain, or there are others and there is no time."""

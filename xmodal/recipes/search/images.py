@@ -144,8 +144,8 @@ def _arms(
     own = [look for look in looks if not look.flags]
     asked = [Arm({}, 1.0 if start["trainable"] == "head" else LEARNING, look) for look in own]
     best, values, head = looks[0], values_of(looks[0].flags), {"trainable": "head"}
-    # The best features of each network and side.
-    of_steps = first_of_each(looks, lambda look: look.step)
+    # The best features of each network and side; equal ones are those of the same layers.
+    of_steps = first_of_each(first_of_each(looks, lambda look: look.step), lambda look: f"{look.score:.3f}")
     frozen = [Arm({**values_of(look.flags), **head}, 1.0, look) for look in of_steps[:3]]
     medium = data.train.medium
     further: list[Values] = [{"head_learning_rate": 3e-3}]
@@ -174,7 +174,7 @@ def upper_layers(model: keras.Model) -> tuple[str, str]:
         block = names[index].partition("_")[0]
         first = next(number for number, name in enumerate(names) if name.startswith(block))
         # What many layers are called is no block.
-        return block if index - first <= len(names) // 8 else names[index]
+        return block if index - first <= len(names) // 6 else names[index]
 
     return begins(3 * len(names) // 4), begins(len(names) // 2)
 

@@ -135,10 +135,10 @@ def reason(space: Space, group: Sequence[str], values: Values, trials: Iterable[
     told = []
     if len(looked) > 1:
         scores = ", ".join(f"{label} {score:.3f}" for label, score in looked.items())
-        told.append(f"Highest LogME, without training: {scores}.")
+        told.append(f"LogME of features without training, higher is better: {scores}.")
     if len(trained) > 1:
         shares = ", ".join(f"{label} {share:.2%}" for label, share in trained.items())
-        told.append(f"Best validation accuracy of short trainings: {shares}.")
+        told.append(f"Validation accuracy of short trainings, the best of each: {shares}.")
     notes = [f"{label} ({note})" for label, note in left_out.items() if label not in looked | trained]
     if notes:
         told.append(f"Left out: {', '.join(notes)}.")
