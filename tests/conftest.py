@@ -1,14 +1,18 @@
 """Two virtual CPU devices for the whole test process, so that mirrored strategies are really run."""
 
+import gc
 import os
 import signal
+from unittest import mock
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import pytest
 import tensorflow as tf
+import warm_python
 from jail import run_in_jail
 
+from xmodal.export import verification
 from xmodal.training.strategy import make_strategy
 
 
@@ -20,9 +24,28 @@ def pytest_configure(config):
         # As under nohup. What the tests start has to hear that its terminal was closed.
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
     # A third of the time of tests was spent on making graphs faster that run once or twice. Processes that
-    # tests start have Grappler.
+    # tests start with `sys.executable` have Grappler.
     tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
     config.mirrored = make_strategy("mirrored", virtual_devices=2)
+
+
+def pytest_collection_finish():
+    # What is imported stays, and need not be looked through again and again for what may go.
+    gc.collect()
+    gc.freeze()
+
+
+class WarmPython:
+    """What stands for the module `sys` where exports are checked."""
+
+    executable = property(lambda self: warm_python.path())
+
+
+@pytest.fixture(scope="session", autouse=True)
+def exports_are_checked_by_a_warm_python():
+    """`tests/export/test_saved_model.py` has them checked by processes that are started anew."""
+    with mock.patch.object(verification, "sys", WarmPython()):
+        yield
 
 
 @pytest.fixture(scope="session")

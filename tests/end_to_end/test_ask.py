@@ -2,10 +2,10 @@
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+import warm_python
 
 from xmodal import ask, demo
 from xmodal.assets.fetch import locate
@@ -46,7 +46,7 @@ def photographs() -> Path:
 def test_photographs_are_answered_in_words(model, photographs):
     done = subprocess.run(
         [
-            *(sys.executable, *f"python -m xmodal.ask --model={model} --format=json".split()[1:]),
+            *(warm_python.path(), *f"python -m xmodal.ask --model={model} --format=json".split()[1:]),
             f"--answers={','.join(RIGHT.values())}",
             *(str(photographs / name) for name in RIGHT),
         ],

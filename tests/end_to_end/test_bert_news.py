@@ -4,12 +4,12 @@ import json
 import random
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import warm_python
 from in_process import run_here
 from tiny_bert import save_tiny_bert
 
@@ -35,7 +35,7 @@ def write_documents(root: Path) -> None:
 
 def run(*flags, cwd):
     return subprocess.run(
-        [sys.executable, "-m", "xmodal.run", "--experiment=bert_news", *flags],
+        [warm_python.path(), "-m", "xmodal.run", "--experiment=bert_news", *flags],
         cwd=cwd,
         capture_output=True,
         text=True,
@@ -180,7 +180,7 @@ def test_config_cfg_replays_the_run_to_the_same_metrics(finished):
     cwd, _ = finished
     replay = subprocess.run(
         [
-            *(sys.executable, "-m", "xmodal.run", "--flagfile=runs/bert_news/config.cfg"),
+            *(warm_python.path(), "-m", "xmodal.run", "--flagfile=runs/bert_news/config.cfg"),
             *("--output_dir=replay", "--noexport", "--nosmall"),
         ],
         cwd=cwd,
@@ -218,7 +218,7 @@ def test_the_export_takes_documents_as_they_are_written(finished):
         "out = serve(text=tf.constant(texts))\n"
         "print([label.decode() for label in out['label'].numpy()], out['read'].numpy()[0].decode())\n"
     )
-    done = subprocess.run([sys.executable, "-c", script], cwd=cwd, capture_output=True, text=True)
+    done = subprocess.run([warm_python.path(), "-c", script], cwd=cwd, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     labels, _, read = done.stdout.strip().rpartition("] ")
     assert read == "a photo of oak fir plant [EMAIL]"

@@ -15,6 +15,7 @@ import chromium
 import numpy as np
 import pytest
 import tensorflow as tf
+import warm_python
 from pages import ROOT, commands
 from tiny_export import ANSWERS, tiny_listener
 from tiny_sounds import tone, wav
@@ -292,7 +293,7 @@ def test_a_page_has_a_place_for_what_the_model_takes_alone(tmp_path):
         "    print(*(part['props']['visible'] for part in parts if part['type'] in ('file', 'group')))\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", script, json.dumps(list(shown.values()))],
+        [warm_python.path(), "-c", script, json.dumps(list(shown.values()))],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -316,7 +317,7 @@ def test_a_page_of_sounds_takes_a_recording(tmp_path):
         "print([update['value'] for update in answer.fn(None, '', '')][0])\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", script, str(exported), str(recorded)],
+        [warm_python.path(), "-c", script, str(exported), str(recorded)],
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -4,7 +4,6 @@ import base64
 import json
 import struct
 import subprocess
-import sys
 import zlib
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+import warm_python
 from tiny_bert import save_tiny_bert
 
 from xmodal.bridge.bridge import Bridge
@@ -124,7 +124,7 @@ def ask(exported: Path, *questions: tuple[str, str, list[bytes]]) -> list[dict]:
         for signature, name, values in questions
     ]
     done = subprocess.run(
-        [sys.executable, "-c", SERVE, str(exported)],
+        [warm_python.path(), "-c", SERVE, str(exported)],
         input="\n".join(lines),
         capture_output=True,
         text=True,

@@ -4,13 +4,13 @@ import json
 import re
 import socket
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tiny_data
+import warm_python
 from kills import without_seconds
 from worker import configuration, trained
 
@@ -41,7 +41,7 @@ def launch():
         ports = free_ports(2)
         processes = [
             subprocess.Popen(
-                [sys.executable, *command_of(index)],
+                [warm_python.path(), *command_of(index)],
                 env=configuration(ports, index),
                 cwd=cwd,
                 stdout=subprocess.PIPE,
@@ -99,7 +99,7 @@ def test_two_processes_and_two_devices_end_as_one_device_does(alone, mirrored, s
 def test_a_death_is_noticed_and_the_job_goes_on_from_the_last_checkpoint(alone, start, tmp_path, killed):
     processes = start(str(tmp_path / "kept"))
     assert any(line == "step 3\n" for line in processes[0].stdout)
-    processes[killed].kill()
+    warm_python.kill(processes[killed])
     died = time.monotonic()
     output, _ = processes[1 - killed].communicate(timeout=120)
     assert time.monotonic() - died < NOTICED_SECONDS

@@ -6,13 +6,13 @@ import random
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
+import warm_python
 from kills import killed, run_job
 from tiny_bert import save_tiny_bert
 
@@ -21,7 +21,7 @@ PROGRAM = Path(__file__).parents[1] / "helpers" / "resumable.py"
 
 def start(folder: Path, result: Path, steps: int = 1) -> subprocess.Popen:
     return subprocess.Popen(
-        [sys.executable, str(PROGRAM), str(folder), str(result), str(steps)],
+        [warm_python.path(), str(PROGRAM), str(folder), str(result), str(steps)],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -69,7 +69,7 @@ def test_a_training_killed_in_two_epochs_ends_with_the_same_bits(uninterrupted, 
     for step in (3, 14):
         process = start(tmp_path / "kept", tmp_path / "result.npz")
         wait_for_save(process, tmp_path / "kept", step)
-        process.kill()
+        warm_python.kill(process)
         process.communicate()
     finish(start(tmp_path / "kept", tmp_path / "result.npz"))
     assert_same_bits(uninterrupted, tmp_path / "result.npz")
@@ -78,7 +78,7 @@ def test_a_training_killed_in_two_epochs_ends_with_the_same_bits(uninterrupted, 
 def test_a_truncated_checkpoint_is_noticed_and_the_one_before_it_used(uninterrupted, tmp_path):
     process = start(tmp_path / "kept", tmp_path / "result.npz")
     wait_for_save(process, tmp_path / "kept", 5)
-    process.kill()
+    warm_python.kill(process)
     process.communicate()
     last = saved(tmp_path / "kept")[-1]
     os.truncate(last / "arrays.npz", 1000)
@@ -115,7 +115,7 @@ def test_a_training_killed_at_twenty_random_points_ends_with_the_same_bits(unint
             assert_same_bits(uninterrupted, tmp_path / "result.npz")
             shutil.rmtree(folder)
         else:
-            process.kill()
+            warm_python.kill(process)
             kills += 1
         process.communicate()
     finish(start(folder, tmp_path / "result.npz"))

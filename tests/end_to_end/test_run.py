@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import tensorflow as tf
+import warm_python
 from in_process import run_here
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -34,16 +35,16 @@ RESULTS = [
 ]
 
 
-def run(*flags, cwd, **options):
+def run(*flags, cwd, python=None):
     return subprocess.run(
-        [sys.executable, "-m", "xmodal.run", *flags], cwd=cwd, capture_output=True, text=True, **options
+        [python or warm_python.path(), "-m", "xmodal.run", *flags], cwd=cwd, capture_output=True, text=True
     )
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     cwd = tmp_path_factory.mktemp("run")
-    process = run(*SHRUNK, cwd=cwd)
+    process = run(*SHRUNK, cwd=cwd, python=sys.executable)
     assert process.returncode == 0, process.stderr
     return cwd, process
 
@@ -83,7 +84,7 @@ def test_the_last_lines_say_what_to_do_next(finished):
     image = tf.io.encode_png(tf.zeros((28, 28, 3), tf.uint8)).numpy()
     (cwd / "black.png").write_bytes(image)
     done = subprocess.run(
-        [sys.executable, *answer[1:-1], "black.png"], cwd=cwd, capture_output=True, text=True
+        [warm_python.path(), *answer[1:-1], "black.png"], cwd=cwd, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
     assert "black.png" in done.stdout
@@ -280,7 +281,7 @@ def test_help_lists_the_flags(tmp_path):
 
 def test_an_interrupted_run_exits_130(tmp_path):
     process = subprocess.Popen(
-        [sys.executable, "-m", "xmodal.run", *SHRUNK],
+        [warm_python.path(), "-m", "xmodal.run", *SHRUNK],
         cwd=tmp_path,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -4,12 +4,12 @@ import csv
 import json
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
+import warm_python
 from loading import load_documents, load_images, load_pairs
 from tiny_bert import save_tiny_bert
 
@@ -366,7 +366,7 @@ def run(folder: Path, *flags: str) -> tuple[dict, dict[str, list[float]]]:
     common = ("--text_encoder=bert", "--sequence_length=12", "--min_per_class=2", "--offline", "--noexport")
     common += ("--nobaseline",)
     process = subprocess.run(
-        [sys.executable, "-m", "xmodal.run", *common, "--output_dir=run", "--overwrite", *flags],
+        [warm_python.path(), "-m", "xmodal.run", *common, "--output_dir=run", "--overwrite", *flags],
         cwd=folder,
         capture_output=True,
         text=True,

@@ -3,11 +3,11 @@
 import json
 import shutil
 import subprocess
-import sys
 
 import numpy as np
 import pytest
 import tensorflow as tf
+import warm_python
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tiny_data import save_tiny_data
 from tiny_sounds import FLOAT, save_tiny_sounds, tone, wav
@@ -29,7 +29,7 @@ FLAGS = [
 
 def command(module, *flags, cwd):
     return subprocess.run(
-        [sys.executable, "-m", f"xmodal.{module}", *flags], cwd=cwd, capture_output=True, text=True
+        [warm_python.path(), "-m", f"xmodal.{module}", *flags], cwd=cwd, capture_output=True, text=True
     )
 
 

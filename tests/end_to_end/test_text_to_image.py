@@ -2,11 +2,11 @@
 
 import json
 import subprocess
-import sys
 
 import numpy as np
 import pytest
 import tensorflow as tf
+import warm_python
 from as_served import as_served
 from in_process import run_here
 from pages import call, commands
@@ -62,7 +62,7 @@ def folder(tmp_path_factory):
 
 def command(module, *words, cwd):
     return subprocess.run(
-        [sys.executable, "-m", f"xmodal.{module}", *words], cwd=cwd, capture_output=True, text=True
+        [warm_python.path(), "-m", f"xmodal.{module}", *words], cwd=cwd, capture_output=True, text=True
     )
 
 

@@ -3,11 +3,11 @@
 import json
 import re
 import subprocess
-import sys
 
 import numpy as np
 import pytest
 import tensorflow as tf
+import warm_python
 from tiny_data import save_tiny_data
 from tiny_videos import animation, moving, save_tiny_videos
 
@@ -28,7 +28,7 @@ FLAGS = [
 
 def command(module, *flags, cwd):
     return subprocess.run(
-        [sys.executable, "-m", f"xmodal.{module}", *flags], cwd=cwd, capture_output=True, text=True
+        [warm_python.path(), "-m", f"xmodal.{module}", *flags], cwd=cwd, capture_output=True, text=True
     )
 
 
