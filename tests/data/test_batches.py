@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from xmodal.data import images
 from xmodal.data.batches import Batches
 from xmodal.data.images import ImageSplit, batches
 from xmodal.training.replicas import Stopped, distributed, mapped
@@ -31,8 +32,9 @@ def test_an_iteration_does_not_wait_for_a_tuner(one_device):
 
 
 @pytest.fixture
-def broken(tmp_path):
-    """Eight images of which the files behind the first four are gone."""
+def broken(tmp_path, monkeypatch):
+    """Eight images, too many to be kept, of which the files behind the first four are gone."""
+    monkeypatch.setattr(images, "KEPT_BYTES", 0)
     places = [tmp_path / f"{number}.png" for number in range(8)]
     for number, place in enumerate(places):
         if number > 3:

@@ -794,6 +794,25 @@ def test_an_epoch_follows_from_seed_and_number(pets):
         assert changed.all()
 
 
+def test_what_is_small_is_read_once_and_to_the_same_bits(pets, monkeypatch):
+    options = {"batch_size": 8, "shuffle": True, "augment": ("shift", "zoom"), "epoch": 1}
+    read(pets, **options | {"epoch": 0})
+    for item in pets.items:
+        os.rename(item, f"{item}.moved")
+    kept = read(pets, **options)
+    # Another size is read when it is asked for, and a split that is too large in each epoch.
+    with pytest.raises(tf.errors.NotFoundError):
+        list(batches(pets, image_size=12, batch_size=30))
+    monkeypatch.setattr(images, "KEPT_BYTES", 30 * 16 * 16 * 12 - 1)
+    with pytest.raises(tf.errors.NotFoundError):
+        read(pets, **options)
+    for item in pets.items:
+        os.rename(f"{item}.moved", item)
+    again = read(pets, **options)
+    for name in ("image", "label", "index"):
+        np.testing.assert_array_equal(joined(again, name), joined(kept, name))
+
+
 def test_epochs_and_batches_are_augmented_apart(tmp_path, load):
     # All images are the same, so that only the augmentation can make a difference.
     for number in range(8):

@@ -59,6 +59,27 @@ def test_several_batches_count_together(one_device):
     np.testing.assert_allclose(layer.moving_variance, seen.var(axis=0), rtol=1e-3)
 
 
+def test_a_network_is_traced_once_for_all_epochs_and_batches(one_device):
+    inputs = np.random.default_rng(0).normal(3, 2, (40, 4)).astype(np.float32)
+    model, traced = normalising(one_device), []
+    first, second = model.layers[1], keras.layers.BatchNormalization()
+    with one_device.scope():
+        outputs = second(keras.layers.Lambda(lambda values: traced.append(1) or values)(model.outputs[0]))
+        whole = keras.Model(model.inputs, outputs)
+    traced.clear()
+    for _ in range(2):
+        # The last batch is smaller.
+        refresh_statistics(whole, [first, second], array_batches(inputs, batch_size=16), one_device)
+    assert len(traced) == 1
+    # One that is frozen stays as it is, and what comes after it is computed with its own statistics.
+    first.trainable = False
+    first.moving_mean.assign(np.full(5, 2.0))
+    refresh_statistics(whole, [second], array_batches(inputs, batch_size=40), one_device)
+    assert len(traced) == 2
+    np.testing.assert_array_equal(first.moving_mean, np.full(5, 2.0))
+    np.testing.assert_allclose(second.moving_mean, model(inputs).numpy().mean(axis=0), rtol=1e-4, atol=1e-4)
+
+
 def test_frozen_layers_keep_their_statistics_in_training(one_device):
     model = normalising(one_device)
     layer = model.layers[1]

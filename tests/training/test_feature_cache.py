@@ -66,6 +66,12 @@ def said():
     return []
 
 
+@pytest.fixture(autouse=True)
+def no_pixels_are_kept(monkeypatch):
+    """They would hide who reads images again."""
+    monkeypatch.setattr("xmodal.data.images.KEPT_BYTES", 0)
+
+
 @pytest.fixture
 def cache(tmp_path):
     return FeatureCache(tmp_path / "features", 1.0)

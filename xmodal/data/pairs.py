@@ -6,7 +6,7 @@ Either side of a pair may be missing, never both.
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -67,12 +67,18 @@ class PairSplit(ExampleSplit):
 
     def images(self) -> ImageSplit:
         """Returns the images of the pairs that have one, in their order: those where `has_image`."""
-        return self._every_image().take(np.flatnonzero(self.has_image))
+        return self._images
+
+    @cached_property
+    def _images(self) -> ImageSplit:
+        # The same each time: it may keep what was read of it.
+        return self._every_image.take(np.flatnonzero(self.has_image))
 
     def image(self, index: int) -> bytes:
         """Returns the encoded image of a pair, b"" where it has none."""
-        return self._every_image().encoded(index) if self.items[index] else b""
+        return self._every_image.encoded(index) if self.items[index] else b""
 
+    @cached_property
     def _every_image(self) -> ImageSplit:
         return ImageSplit(self.items, self.labels, self.ids, self.digests, self.in_memory, self.shares)
 

@@ -8,6 +8,7 @@ Johnson 2021, arXiv:2105.07576, section 3).
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import keras
 import numpy as np
@@ -63,7 +64,9 @@ def refresh_statistics(
     variances: list[list[np.ndarray]] = [[] for _ in layers]
     with _of_one_batch(layers), lost_workers_noticed(strategy):
         compute = _batch_statistics(model, layers, strategy)
-        shares = iter(distributed(batches, strategy))
+        shares: Any = iter(distributed(batches, strategy))
+        # Once for batches of all sizes and lengths: the first batch would be traced as large as it is.
+        compute.get_concrete_function(shares.element_spec)
         for share in steps.few(next(shares) for _ in range(steps.planned)):
             for number, (mean, variance) in enumerate(compute(share)):
                 means[number].append(mean.numpy())
@@ -79,8 +82,23 @@ def refresh_statistics(
 def _batch_statistics(
     model: keras.Model, layers: list[keras.layers.BatchNormalization], strategy: tf.distribute.Strategy
 ):
-    """Returns a function of a share of a batch that gives the mean and the variance of each layer's input."""
+    """Returns a function of a share of a batch that gives the mean and the variance of each layer's input.
 
+    The model keeps it, so that it is traced once and not in each epoch.
+    """
+    # What else of a model in training depends on what learns.
+    states = tuple(layer.trainable for layer in batch_norms(model, trainable=False))
+    key = (strategy, *map(id, layers), *states)
+    # Keras tracks attributes that are set the usual way.
+    functions = model.__dict__.setdefault("_batch_statistics", {})
+    if key not in functions:
+        functions[key] = _traced_statistics(model, layers, strategy)
+    return functions[key]
+
+
+def _traced_statistics(
+    model: keras.Model, layers: list[keras.layers.BatchNormalization], strategy: tf.distribute.Strategy
+):
     @tf.function(reduce_retracing=True)
     def compute(share):
         def replica(share):
