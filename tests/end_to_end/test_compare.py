@@ -50,6 +50,11 @@ def test_flags_are_read_as_they_were_given(runs):
     assert (flags["export"], flags["drop"], flags["epochs"]) == (False, "a, b", 3)
 
 
+def test_flags_of_a_run_that_searched_are_those_that_it_chose(runs):
+    (runs[0] / "chosen.cfg").write_text("# --epochs=5 was slow.\n--epochs=7\n")
+    assert comparison.read_run(runs[0], "a").flags == {"epochs": 7}
+
+
 def test_the_command_prints_tables_and_writes_a_page(runs, tmp_path, capsys):
     page = tmp_path / "page.html"
     assert main(["", *map(str, runs), f"--output={page}"]) == 0

@@ -1,13 +1,21 @@
 """What a search chooses within a time, told by a clock that the test moves."""
 
 import json
+from types import SimpleNamespace
 
+import keras
+import numpy as np
 import pytest
 
+from xmodal.config.search import SearchConfig
+from xmodal.core.clock import Clock
 from xmodal.core.errors import UserError
+from xmodal.recipes.search import adapted
 from xmodal.recipes.search.halving import Search
+from xmodal.recipes.search.images import stratified, upper_layers
 from xmodal.recipes.search.ledger import Ledger
 from xmodal.recipes.search.space import Arm, Space, values_of
+from xmodal.training.rehearsal import rehearsal
 
 # Accuracy after one epoch of each layer that learns, by the side; it rises with every further epoch.
 ACCURACY = {"head": 0.80, "block5": 0.84, "block4": 0.82, "all": 0.70}
@@ -229,6 +237,34 @@ def test_a_broken_file_is_told(choose, path):
     path.write_text(json.dumps({"trials": [{"flags": [], "step": "another"}]}))
     with pytest.raises(UserError, match="is of another search than that for look at the flags as they are"):
         choose(Tried())
+
+
+def test_a_dry_run_says_that_it_does_not_search_and_without_minutes_nothing_is_searched():
+    told = []
+    config = SimpleNamespace(search=SearchConfig(minutes=3.0), run=SimpleNamespace(output_dir=None))
+    session = SimpleNamespace(config=config, clock=Clock(told.append))
+    with rehearsal():
+        assert adapted(session, lambda: pytest.fail("it looked at data")) is session
+    assert told == ["warning: what --minutes would choose is not known; this is for the flags as they are"]
+    config.search = SearchConfig()
+    assert adapted(session, lambda: pytest.fail("it looked at data")) is session
+
+
+def test_examples_are_taken_with_each_class_as_frequent_as_among_all():
+    labels = np.array([0] * 60 + [1] * 30 + [2] * 10)[np.random.default_rng(0).permutation(100)]
+    positions = stratified(labels, 50)
+    assert np.bincount(labels[positions]).tolist() == [30, 15, 5]
+    assert np.array_equal(stratified(labels, 500), np.arange(100))
+
+
+def test_upper_layers_begin_with_a_block_where_one_is_near():
+    names = [f"block{block}_conv{number}" for block in range(1, 5) for number in (1, 2, 3)]
+    vgg = keras.Sequential([keras.Input((2,)), *(keras.layers.Dense(2, name=name) for name in names)])
+    assert upper_layers(vgg) == ("block4", "block3")
+    # What all layers are called is no block.
+    names = ["embedding", *(f"transformer_layer_{number}" for number in range(11))]
+    bert = keras.Sequential([keras.Input((2,)), *(keras.layers.Dense(2, name=name) for name in names)])
+    assert upper_layers(bert) == ("transformer_layer_8", "transformer_layer_5")
 
 
 def test_lines_are_read_as_the_options_have_them():

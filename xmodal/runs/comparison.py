@@ -15,7 +15,7 @@ from xmodal.report import markup
 from xmodal.report.figures import lines
 from xmodal.report.records import Plot, Series, Table
 from xmodal.report.tensorboard.events import flag_values
-from xmodal.runs.folder import unfinished
+from xmodal.runs.folder import CHOSEN, CONFIG, unfinished
 
 # Flags that only say where files go.
 PLACES = ("output_dir", "saved_models_dir", "record")
@@ -76,7 +76,7 @@ class FinishedRun:
     Attributes:
         name: what tells it from others.
         metrics: the content of metrics.json.
-        flags: name -> value, as in config.cfg.
+        flags: name -> value, as in config.cfg, or in chosen.cfg where a search chose them.
         epochs: the lines of metrics.jsonl.
     """
 
@@ -105,13 +105,13 @@ def read_run(folder: Path, name: str) -> FinishedRun:
     remedy = "give the `output_dir` of a run that has come to its end"
     if unfinished(folder):
         raise UserError(f"the run in {str(folder)!r} has not come to its end", remedy)
+    # What a search chose is what was run.
+    flagfile = folder / (CHOSEN if (folder / CHOSEN).exists() else CONFIG)
     try:
         return FinishedRun(
             name,
             metrics=_read_file(folder / "metrics.json", lambda path: read_record(Metrics, path)),
-            flags=_read_file(
-                folder / "config.cfg", lambda path: flag_values(read_regular(path, LARGEST).decode())
-            ),
+            flags=_read_file(flagfile, lambda path: flag_values(read_regular(path, LARGEST).decode())),
             epochs=_read_file(folder / "metrics.jsonl", lambda path: read_records(Epoch, path)),
         )
     except FileNotFoundError as error:

@@ -20,7 +20,7 @@ from xmodal.data.audit import DataReport
 from xmodal.report.model_card import CARD
 from xmodal.report.trackers import RunTracker
 from xmodal.runs import provenance
-from xmodal.runs.folder import CHOSEN, bind, binding
+from xmodal.runs.folder import CHOSEN, CONFIG, bind, binding
 from xmodal.runs.inputs import feature_cache
 from xmodal.training.agreement import require_agreement
 from xmodal.training.checkpoint import Checkpoints
@@ -101,7 +101,7 @@ class Session:
     def metadata(self) -> dict[str, Any]:
         """Returns what a `report.Run` says of itself, whatever was measured."""
         run = self.config.run
-        replayed = run.output_dir / (CHOSEN if self.tables else "config.cfg")
+        replayed = run.output_dir / (CHOSEN if self.tables else CONFIG)
         return {
             "experiment": run.experiment,
             "seed": run.seed,

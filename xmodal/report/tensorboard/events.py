@@ -131,10 +131,11 @@ def _precision_recall(tag: str, result: Result, number: int) -> bytes:
 
 
 def flag_values(flags: str) -> dict[str, bool | int | float | str]:
-    """Reads the text of config.cfg back into values, repeated flags joined by ", "."""
+    """Reads the text of config.cfg back into values, without comments, repeated flags joined by ", "."""
     texts: dict[str, list[str]] = {}
     values: dict[str, bool | int | float | str] = {}
-    for line in filter(None, map(str.strip, flags.splitlines())):
+    lines = [line.strip() for line in flags.splitlines()]
+    for line in [line for line in lines if line and not line.startswith("#")]:
         name, given, value = line.removeprefix("--").partition("=")
         if given:
             texts.setdefault(name, []).append(value)
