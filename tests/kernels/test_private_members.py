@@ -118,3 +118,21 @@ def test_a_dense_layer_is_computed_by_its_call():
     layer.call = lambda inputs, training=None: inputs[..., :2]
     inputs = np.arange(6, dtype=np.float32).reshape(2, 3)
     np.testing.assert_array_equal(layer(inputs), inputs[..., :2])
+
+
+def test_an_attention_is_computed_by_its_call_and_drops_out_by_a_layer():
+    layer = keras.layers.MultiHeadAttention(1, 2, dropout=0.5)
+    sequences = np.ones((1, 3, 4), np.float32)
+    layer(sequences, sequences)
+    assert [*inspect.signature(layer.call).parameters][:3] == ["query", "value", "key"]
+    assert (type(layer._dropout_layer), layer._dropout_layer.rate) == (keras.layers.Dropout, 0.5)
+    layer.call = lambda query, value, **options: query + value
+    np.testing.assert_array_equal(layer(sequences, sequences), 2 * sequences)
+
+
+def test_a_variable_tells_whether_it_is_cast():
+    layer = keras.layers.Embedding(3, 2, dtype="mixed_bfloat16")
+    layer.build()
+    assert layer.embeddings._autocast
+    layer.embeddings._autocast = False
+    assert layer(np.array([1])).dtype == "bfloat16"

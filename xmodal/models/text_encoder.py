@@ -18,8 +18,8 @@ from xmodal.assets.catalog import E5_FILE
 from xmodal.assets.presets import text_encoder_path
 from xmodal.core.errors import UserError
 from xmodal.core.files import cache_folder
-from xmodal.kernels.dense import flatten_sequences
 from xmodal.kernels.layers import all_layers
+from xmodal.kernels.transformers import quicken
 from xmodal.models import e5, e5_file, trainable
 from xmodal.models.hub_text import (
     load_encoder,
@@ -218,7 +218,7 @@ def with_random_weights(encoder: TextEncoder, texts: Iterable[str | bytes]) -> T
         return layer.__class__.from_config(config)
 
     model = keras.models.clone_model(encoder.model, clone_function=new)
-    flatten_sequences(model)
+    quicken(model)
     return TextEncoder(preprocessor, model, unknown)
 
 
@@ -255,7 +255,7 @@ def _sentence_encoder(
         pooled = keras.layers.UnitNormalization(name="one_length")(pooled)
         pooled = keras.layers.Rescaling(vectors.shape[-1] ** 0.5, name="feature_size")(pooled)
     model = keras.Model(inputs, pooled, name="sentence_encoder")
-    flatten_sequences(model)
+    quicken(model)
     return model
 
 
