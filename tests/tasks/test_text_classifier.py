@@ -244,6 +244,17 @@ def test_each_distinct_text_is_read_once_with_the_result_of_reading_all(classifi
     assert np.ptp(logits, axis=0).min() > 0.1
 
 
+def test_reading_is_compiled_when_it_is_told_to_be(classifier, one_device, monkeypatch):
+    texts = ["a", "a photo of a cat", "a photo of a cat and a photo of a cat"]
+    trainer, made, function = Trainer(strategy=one_device), [], tf.function
+    monkeypatch.setattr(tf, "function", lambda *given, **how: made.append(how) or function(*given, **how))
+    plain = classifier.logits(texts, trainer, batch_size=1)
+    assert {"jit_compile": True} not in made
+    compiled = classifier.logits(texts, trainer.with_options(jit="on"), batch_size=1)
+    assert {"jit_compile": True} in made
+    np.testing.assert_allclose(compiled, plain, atol=1e-5)
+
+
 def test_texts_are_padded_to_the_longest_of_them(classifier):
     padded = classifier.encoder.padded(["a cat", "a photo of a cat"])
     whole = {

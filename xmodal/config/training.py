@@ -49,7 +49,7 @@ class TrainConfig(Group):
     jit: str = option(
         "auto",
         "XLA: auto compiles the training steps on GPUs, and the optimizer's update on a single device"
-        " where there are many weights and steps.",
+        " where there are many weights and steps; on compiles these, and what reads texts.",
         choices=("auto", "on", "off"),
     )
     baseline: bool = option(True, "Also train from random weights, to measure what the transfer is worth.")

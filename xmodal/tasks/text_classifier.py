@@ -351,10 +351,16 @@ def _train_head(
 def _outputs(
     model: keras.Model, tokens: dict[str, np.ndarray], trainer: Trainer, name: str = "", batch_size: int = 64
 ) -> np.ndarray:
-    """Returns a model's outputs for tokenized texts, which it reads in the order of their lengths."""
+    """Returns a model's outputs for tokenized texts, which it reads in the order of their lengths.
+
+    XLA compiles it if it is told to, and never by itself. Measured with MiniLM on a processor whose
+    products are oneDNN's, it takes as long in float32 then, and twice as long in bfloat16; only without
+    oneDNN it gains a seventh. It compiles for 1 to 3 s for each length.
+    """
     order = length_order(token_lengths(tokens), batch_size=batch_size)
     batches = token_batches(tokens, batch_size=batch_size, order=order)
-    return trainer.predict(model, batches, name=name)[np.argsort(order)]
+    compiled = trainer.config.jit == "on"
+    return trainer.predict(model, batches, name=name, compiled=compiled)[np.argsort(order)]
 
 
 def zero_shot_classifier(

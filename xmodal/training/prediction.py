@@ -1,6 +1,7 @@
 """Outputs of a model, and its loss on a validation split, on every device of a strategy."""
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import keras
 import numpy as np
@@ -22,6 +23,7 @@ def predict(
     *,
     stage: str = "",
     checkpoints: Checkpoints | None = None,
+    compiled: bool = False,
 ) -> np.ndarray:
     """Runs a model over a data set, in order.
 
@@ -31,6 +33,7 @@ def predict(
         strategy: the tf.distribute strategy that the model was built in.
         stage: name on the progress bar, and in the checkpoints; "" shows none.
         checkpoints: where the outputs are saved: a finished prediction is not run again.
+        compiled: as `outputs_streamed` has it.
 
     Returns:
         The outputs (N, ...) as one array.
@@ -46,14 +49,15 @@ def predict(
             raise foreign(stage, f"it is of {state.facts}")
         return state.arrays["outputs"]
 
-    array = np.concatenate([outputs for (outputs,) in outputs_streamed(model, strategy)(batches, stage)])
+    run = outputs_streamed(model, strategy, compiled=compiled)
+    array = np.concatenate([outputs for (outputs,) in run(batches, stage)])
     if checkpoint:
         checkpoint.finish(State({"outputs": array}, facts))
     return array
 
 
 def outputs_streamed(
-    model: Callable, strategy: tf.distribute.Strategy, *, frozen: bool = False
+    model: Callable, strategy: tf.distribute.Strategy, *, frozen: bool = False, compiled: bool = False
 ) -> Callable[..., Iterator[tuple[np.ndarray, ...]]]:
     """Returns what runs a model, as in inference, and yields its outputs (B, ...), see `replicas.streamed`.
 
@@ -63,17 +67,22 @@ def outputs_streamed(
         model: inputs -> outputs.
         strategy: the tf.distribute strategy that it was built in.
         frozen: its weights stay as they are while it runs: convolutions that change nothing are left out.
+        compiled: by XLA, which takes seconds for each shape of a batch that comes.
     """
     is_model = isinstance(model, keras.Model)
     passing = passing_convolutions(model) if frozen and is_model else ()
 
+    call = partial(call_fast, model, training=False, passing=passing)
+    if compiled:
+        call = tf.function(call, jit_compile=True)
+
     def outputs(batch):
-        inputs = batch[0] if isinstance(batch, tuple) else batch
-        return (call_fast(model, inputs, training=False, passing=passing),)
+        return (call(batch[0] if isinstance(batch, tuple) else batch),)
 
     # Keras tracks attributes that are set the usual way.
     functions = model.__dict__.setdefault("_streamed_outputs", {}) if is_model else {}
-    return functions.setdefault((strategy, *(layer.name for layer in passing)), streamed(outputs, strategy))
+    kind = (strategy, compiled, *(layer.name for layer in passing))
+    return functions.setdefault(kind, streamed(outputs, strategy))
 
 
 def validator(

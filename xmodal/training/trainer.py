@@ -153,6 +153,7 @@ class Trainer:
         *,
         name: str = "",
         batch_size: int = 32,
+        compiled: bool = False,
     ) -> np.ndarray:
         """Returns the outputs (N, ...) of a model, in order.
 
@@ -161,13 +162,16 @@ class Trainer:
             inputs: batches of inputs, or of tuples that begin with them; or arrays (N, ...).
             name: what progress and checkpoints call it; "" keeps nothing.
             batch_size: of arrays.
+            compiled: by XLA, for batches of few shapes.
 
         Raises:
             UserError: when what is kept belongs to another prediction or cannot be used.
         """
         batches = unlabelled_batches(inputs, batch_size)
         checkpoints = self.checkpoints if name else None
-        return prediction.predict(model, batches, self.strategy, stage=name, checkpoints=checkpoints)
+        return prediction.predict(
+            model, batches, self.strategy, stage=name, checkpoints=checkpoints, compiled=compiled
+        )
 
     def features(
         self, backbone: keras.Model, split: ImageSplit, batches: Batches, *, facts: dict[str, Any], name: str
