@@ -244,6 +244,17 @@ def test_the_graph_needs_no_python(exported):
     assert not [op for op in ops if "pyfunc" in op.lower()]
 
 
+def test_the_graph_needs_no_compiler_and_has_the_attention_of_the_training(exported):
+    """TensorFlow Serving compiles nothing on a CPU but where it is told to by flags of its own."""
+    model = saved_model_pb2.SavedModel.FromString((exported / "saved_model.pb").read_bytes())
+    functions = model.meta_graphs[0].graph_def.library.function
+    assert not [function for function in functions if function.attr["_XlaMustCompile"].b]
+    ops = {node.op for function in functions for node in function.node_def}
+    assert {"BatchMatMulV2", "Softmax", "Unpack"} <= ops
+    # As Keras has it, with a product of its own for queries, keys and values.
+    assert "Einsum" not in ops
+
+
 def test_the_signatures_of_the_export(exported):
     model = saved_model_pb2.SavedModel.FromString((exported / "saved_model.pb").read_bytes())
     signatures = model.meta_graphs[0].signature_def
