@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow
 import pytest
 import tensorflow as tf
+import warm_python
 from pyarrow import parquet
 from tiny_sounds import save_tiny_sounds
 from tiny_videos import save_tiny_videos
@@ -53,7 +54,7 @@ def test_a_run_understands_what_the_command_writes(tmp_path):
     folder = pictures(tmp_path / "photos", {"cat": 12, "dog": 30}, 70)
     (folder / "cat" / "broken.png").write_bytes(b"no picture")
     done = subprocess.run(
-        [sys.executable, "-m", "xmodal.init", "photos"], cwd=tmp_path, capture_output=True, text=True
+        [warm_python.path(), "-m", "xmodal.init", "photos"], cwd=tmp_path, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
     assert "warning: 1 of 43 images cannot be read" in done.stdout

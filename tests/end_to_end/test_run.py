@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -35,16 +34,16 @@ RESULTS = [
 ]
 
 
-def run(*flags, cwd, python=None):
+def run(*flags, cwd):
     return subprocess.run(
-        [python or warm_python.path(), "-m", "xmodal.run", *flags], cwd=cwd, capture_output=True, text=True
+        [warm_python.path(), "-m", "xmodal.run", *flags], cwd=cwd, capture_output=True, text=True
     )
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     cwd = tmp_path_factory.mktemp("run")
-    process = run(*SHRUNK, cwd=cwd, python=sys.executable)
+    process = run(*SHRUNK, cwd=cwd)
     assert process.returncode == 0, process.stderr
     return cwd, process
 

@@ -3,6 +3,7 @@
 import json
 import re
 import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -26,10 +27,9 @@ FLAGS = [
 ]
 
 
-def command(module, *flags, cwd):
-    return subprocess.run(
-        [warm_python.path(), "-m", f"xmodal.{module}", *flags], cwd=cwd, capture_output=True, text=True
-    )
+def command(module, *flags, cwd, python=None):
+    command = [python or warm_python.path(), "-m", f"xmodal.{module}", *flags]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True)
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,8 @@ def finished(tmp_path_factory):
     cwd = tmp_path_factory.mktemp("videos")
     save_tiny_data(cwd)
     save_tiny_videos(cwd / "videos")
-    process = command("run", *FLAGS, cwd=cwd)
+    # A whole run in a process that is started anew, as users have it.
+    process = command("run", *FLAGS, cwd=cwd, python=sys.executable)
     assert process.returncode == 0, process.stderr
     return cwd, process
 
