@@ -51,8 +51,9 @@ for signature, name, values in json.loads(sys.stdin.read()):
 """
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture
 def exports_are_checked_as_for_users():
+    """By a process that is started anew."""
     with mock.patch.object(verification, "sys", sys):
         yield
 
@@ -123,6 +124,7 @@ def serve(exported):
     return ask
 
 
+@pytest.mark.usefixtures("exports_are_checked_as_for_users")
 def test_the_export_answers_as_the_model_in_memory(served, exported):
     images = encoded_images()
     expected = in_memory(served, images)
@@ -183,6 +185,7 @@ def test_what_is_computed_in_half_precision_is_served_in_float32(tmp_path):
         np.testing.assert_allclose(lengths, 1, atol=1e-6)
 
 
+@pytest.mark.usefixtures("exports_are_checked_as_for_users")
 def test_an_export_that_cannot_be_loaded_fails_the_check(tmp_path):
     with pytest.raises(RuntimeError, match=r"(?s)the export in .*nowhere cannot be used: .*OSError: "):
         check(tmp_path / "nowhere", [Question({"image_bytes": encoded_images()[:1]}, np.zeros((1, 2)))])
