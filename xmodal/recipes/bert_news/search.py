@@ -14,7 +14,7 @@ from xmodal.recipes.bert_news.baselines import DocumentTrainings
 from xmodal.recipes.search import adapted
 from xmodal.recipes.search.images import stratified, timed_reading, upper_layers
 from xmodal.recipes.search.ledger import Trial
-from xmodal.recipes.search.space import COMPARED, LEARNING, Arm, Space, Values, values_of
+from xmodal.recipes.search.space import COMPARED, LEARNING, RUNGS, Arm, Space, Values, values_of
 from xmodal.tasks.labelling import SEVERAL_LABELS
 from xmodal.tasks.text_classifier import TextClassifier
 
@@ -56,7 +56,7 @@ def document_space(trainings: DocumentTrainings) -> Space:
         arms=partial(_arms, tried, start),
         train=partial(_train, tried),
         epochs="text_epochs",
-        rungs=(start["text_epochs"],) if "text_epochs" in config.search.fixed else (1, 2, 4),
+        rungs=(start["text_epochs"],) if "text_epochs" in config.search.fixed else RUNGS,
         most_epochs=12,
         groups=[(name,) for name in start if name != "text_epochs"],
     )
@@ -121,5 +121,6 @@ def _train(
     classifier = trainings.train("search", text=text, positions=positions)
     history = classifier.history
     assert history is not None
-    learned = history.seconds / (len(history.epochs) * count) if history.epochs else 0.0
+    # The first epoch waits for TensorFlow to start.
+    learned = min((entry["seconds"] for entry in history.epochs), default=0.0) / count
     return history.best["val_accuracy"], history.best["val_loss"], learned

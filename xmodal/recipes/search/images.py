@@ -18,12 +18,22 @@ from xmodal.models.feature_layers import AUTO
 from xmodal.models.image_backbones import pooled_layers
 from xmodal.recipes.image_training import transferred_backbone
 from xmodal.recipes.search.ledger import Trial
-from xmodal.recipes.search.space import COMPARED, LEARNING, Arm, Space, Values, first_of_each, values_of
+from xmodal.recipes.search.space import (
+    COMPARED,
+    LEARNING,
+    RUNGS,
+    Arm,
+    Space,
+    Values,
+    first_of_each,
+    values_of,
+)
 from xmodal.runs.inputs import build_backbone
 from xmodal.runs.session import Session
 from xmodal.tasks.image_classifier import (
     compute_statistics,
     image_size,
+    parts_of_pass,
     pixels,
     train_image_classifier,
 )
@@ -61,7 +71,7 @@ def image_space(session: Session, data: ImageData) -> Space:
         arms=partial(_arms, config, data, trainer, start, heads),
         train=partial(_train, config, tried, trainer, {}),
         epochs="epochs",
-        rungs=(start["epochs"],) if "epochs" in config.search.fixed else (2, 4, 8),
+        rungs=(start["epochs"],) if "epochs" in config.search.fixed else RUNGS,
         most_epochs=30,
         groups=(TRUNK, *((name,) for name in searched if name not in (*TRUNK, "epochs"))),
         unread=lambda values: frozenset({"learning_rate"} if values["trainable"] == "head" else ()),
@@ -172,9 +182,10 @@ def upper_layers(model: keras.Model) -> tuple[str, str]:
 
     def begins(index: int) -> str:
         block = names[index].partition("_")[0]
-        first = next(number for number, name in enumerate(names) if name.startswith(block))
+        of_block = [number for number, name in enumerate(names) if name.startswith(block)]
         # What many layers are called is no block.
-        return block if index - first <= len(names) // 6 else names[index]
+        is_block = len(of_block) <= len(names) // 3 and index - of_block[0] <= len(names) // 6
+        return block if is_block else names[index]
 
     return begins(3 * len(names) // 4), begins(len(names) // 2)
 
@@ -210,5 +221,8 @@ def _train(
     backbone = _kept_backbone(built, tried, some, trainer) if frozen else _backbone(tried, some, trainer)
     classifier = train_image_classifier(backbone, some, tried.image, trainer, name="search")
     logits, labels = classifier.validation_logits, some.validation.labels
-    learned = classifier.histories[-1].seconds / (epochs * count) if not frozen else 0.0
+    # The first epoch waits for TensorFlow to start, and a frozen network is read.
+    parts, _ = parts_of_pass(count, tried.image, trainer.config)
+    seconds = [entry["seconds"] for entry in classifier.histories[-1].epochs]
+    learned = 0.0 if frozen else parts * min(seconds, default=0.0) / count
     return float((logits.argmax(axis=1) == labels).mean()), log_loss(softmax(logits), labels), learned

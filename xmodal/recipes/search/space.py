@@ -14,6 +14,8 @@ from xmodal.recipes.search.ledger import Trial
 COMPARED = 1000
 # Passes of a frozen network over as many examples that an epoch takes in which it learns.
 LEARNING = 3.0
+# Epochs of the rounds of trainings. A single one shows little, and most of its time is its start.
+RUNGS = (2, 4, 8)
 
 Values = Mapping[str, Any]
 T = TypeVar("T")
