@@ -3,11 +3,11 @@
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import tensorflow as tf
+import warm_python
 
 from xmodal.core.errors import UserError, WorkerLost
 from xmodal.training.cluster import Worker
@@ -66,7 +66,7 @@ TOO_LATE = "`virtual_devices=3` came after TensorFlow had started; set it in a n
 )
 def test_strategies_of_a_process_in_turn(asked, expected):
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, json.dumps(asked)],
+        [warm_python.path(), "-c", SCRIPT, json.dumps(asked)],
         cwd=ROOT,
         # The CPU is what is tested, also on a machine with a GPU.
         env=os.environ | {"CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "3"},
@@ -80,7 +80,7 @@ def test_strategies_of_a_process_in_turn(asked, expected):
 
 def test_two_mirrored_runs_of_a_process_do_not_meet():
     done = subprocess.run(
-        [sys.executable, "-c", TWICE], cwd=ROOT, capture_output=True, text=True, timeout=120
+        [warm_python.path(), "-c", TWICE], cwd=ROOT, capture_output=True, text=True, timeout=120
     )
     assert done.returncode == 0, done.stderr
 
