@@ -21,7 +21,8 @@ from xmodal.models.opened_models import with_maps
 class OneCorner:
     """Answers "lit" by how bright the upper left eighth of a picture is, and texts by a word."""
 
-    takes_texts, takes_pairs, medium = True, True, SimpleNamespace(noun="picture", sound=None)
+    takes_texts, takes_pairs, reads_sentences = True, True, True
+    medium = SimpleNamespace(noun="picture", sound=None)
     explain_images = explain_texts = None
 
     def __call__(self, items):
