@@ -26,6 +26,7 @@ FLAGS = """\
 --image_size=32
 --sequence_length=16
 --units=8
+--word_vectors=random
 --unseen=0
 --seeds=1
 --per_class=all
