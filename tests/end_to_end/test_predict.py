@@ -255,7 +255,7 @@ def test_a_table_gets_columns(model, files, capsys, tmp_path):
         ("t.tsv", "words\tid\nein Hund für\t7\n".encode("latin-1"), ["--fallback_encoding=latin-1"]),
         ("t.csv", "id,words\n7,猫\n".encode("gb18030"), ["--encoding=gb18030"]),
         ("t.jsonl", b'{"words": "a cat", "id": "7"}\n', []),
-        ("t.csv.gz", gzip.compress(b"words,id\na cat,7\n"), []),
+        ("t.csv.gz", gzip.compress(b"words,id\na cat,7\n", mtime=0), []),
     ],
 )
 def test_tables_are_read_as_training_reads_them(model, capsys, tmp_path, name, content, options):
