@@ -223,6 +223,18 @@ def _job_of(name: str, flags: Sequence[str]) -> Job:
     return run_job([*given, *tiny_data.flags_for(*given)], exports="saved_models_dir" in reads)
 
 
+def _add_to(record: Path, name: str, count: Count, seed: int, seconds: float) -> None:
+    """Writes what came of a job to a record, beside the jobs that the same code has added to it."""
+    from xmodal import report
+
+    before = json.loads(record.read_text()) if record.exists() else {}
+    if before.get("commit") != report.commit():
+        before = {}
+    jobs = before.get("jobs", {}) | {name: vars(count)}
+    told = {"cases": sum(job["kills"] for job in jobs.values()), "jobs": jobs}
+    write_counts(record, "kills", seed, before.get("wall_seconds", 0.0) + seconds, told)
+
+
 def main(arguments: Sequence[str]) -> int:
     """Runs the command line. Returns 0 when all ended as the one that was left alone."""
     parser = argparse.ArgumentParser(
@@ -230,7 +242,7 @@ def main(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("jobs", nargs="+", metavar="NAME:KILLS")
     parser.add_argument("--seed", type=int, default=0, help="of the moments; default %(default)s")
-    parser.add_argument("--record", type=Path, help="a file for what was counted")
+    parser.add_argument("--record", type=Path, help="a file for counts, beside those of this code")
     options, flags = parser.parse_known_args(arguments)
     record = options.record and options.record.absolute()
     started = time.perf_counter()
@@ -250,9 +262,8 @@ def main(arguments: Sequence[str]) -> int:
             )
             shutil.rmtree(place)
             if record:
-                cases = sum(count.kills for count in counts.values())
-                told = {"cases": cases, "jobs": {name: vars(count) for name, count in counts.items()}}
-                write_counts(record, "kills", options.seed, time.perf_counter() - started, told)
+                _add_to(record, name, count, options.seed, time.perf_counter() - started)
+                started = time.perf_counter()
     return int(any(count.same < count.ended for count in counts.values()))
 
 

@@ -91,6 +91,7 @@ class ImageSplit(ExampleSplit):
         read = batches(self, image_size=image_size, batch_size=256)
         return np.concatenate([batch["image"].numpy() for batch in read]), self.targets
 
+    @tf.autograph.experimental.do_not_convert
     def kept(self, key: Any, read: Callable[[tf.Tensor], tf.Tensor]) -> tf.Tensor:
         """Returns the pixels of all images (N, H, W, 3), which are read when they are asked for first.
 
