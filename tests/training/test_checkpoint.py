@@ -1,3 +1,4 @@
+import itertools
 import os
 import pty
 import subprocess
@@ -53,6 +54,13 @@ def stopped_after(step):
     return [keras.callbacks.LambdaCallback(on_train_batch_begin=stop)]
 
 
+class Batches(keras.callbacks.Callback):
+    count = 0
+
+    def on_train_batch_begin(self, batch, logs=None):
+        self.count += 1
+
+
 def interrupted(folder, strategy, **options):
     with pytest.raises(Killed):
         fitted(folder, strategy, callbacks=stopped_after(2), **options)
@@ -102,6 +110,21 @@ def test_a_finished_training_is_not_run_again(tmp_path, one_device):
     again, same = fitted(tmp_path, one_device, callbacks=stopped_after(0))
     assert same == history
     for a, b in zip(model.get_weights(), again.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_clock_that_goes_backwards_changes_nothing(tmp_path, one_device, monkeypatch):
+    whole, _ = fitted(tmp_path / "whole", one_device)
+    hours = itertools.count(2e9, -3600)
+    monkeypatch.setattr(time, "time", lambda: next(hours))
+    interrupted(tmp_path / "cut", one_device)
+    older, newer = sorted((tmp_path / "cut" / "head").iterdir())
+    os.utime(older, (2e9, 2e9))
+    os.utime(newer, (1e9, 1e9))
+    cut, _ = fitted(tmp_path / "cut", one_device, callbacks=[told := Batches()])
+    # Of six steps it took those after the newer state.
+    assert told.count == 6 - int(newer.name)
+    for a, b in zip(whole.get_weights(), cut.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
 
 
