@@ -32,7 +32,7 @@ FLAGS = [
     "--epochs=2",
     "--batch_size=32",
     "--learning_rate=3e-3",
-    "--scratch_learning_rates=1e-2,3e-2",
+    "--scratch_learning_rates=3e-3,1e-2,3e-2",
     "--text_epochs=3",
     "--text_batch_size=16",
     "--text_learning_rate=1e-2",
@@ -121,7 +121,7 @@ def test_the_baseline_is_the_better_one_on_validation(finished):
     tried = metrics["tables"][-1]
     assert tried["caption"].startswith("Trainings from scratch with seed 0")
     rates = [row[1] for row in tried["rows"]]
-    assert {"0.01", "0.03"} == set(rates)
+    assert {"0.003", "0.01", "0.03"} == set(rates)
     assert min(row[2] for row in tried["rows"]) == 3
     losses = [row[3] for row in tried["rows"]]
     assert losses[0] == min(losses)
@@ -182,8 +182,8 @@ def test_both_directions_at_every_amount_with_every_seed(folder):
         True
     ] * 4
     assert len(metrics["tables"][2]["rows"]) == 4
-    # A search with the first seed alone: two rates at least at two amounts of either side.
-    assert len(metrics["tables"][3]["rows"]) >= 8
+    # A search with the first seed alone: three rates at least at two amounts of either side.
+    assert len(metrics["tables"][3]["rows"]) >= 12
     for modality in metrics["tables"][:2]:
         assert [row[4] in ("alone", "from_scratch") for row in modality["rows"]] == [True, True]
 
