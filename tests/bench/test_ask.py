@@ -1,20 +1,8 @@
 """The benchmark of answers in words."""
 
-from tiny_speaker import run_small, save_speaker
+from tiny_speaker import FLAGS, run_small, save_speaker
 
 from xmodal.bench import ask
-
-FLAGS = """\
---experiment=names_to_answers
---dataset=unlabelled:photos
---speaker=speaker.keras
---speaker_names=names.txt
---name_text=plain
---answers=plant,animal
---text_encoder=bert
---sequence_length=16
---offline
-"""
 
 
 def test_every_photograph_is_asked_about_and_classified(tmp_path, monkeypatch):

@@ -12,6 +12,18 @@ from tiny_bert import save_tiny_bert
 from xmodal.config import flags
 from xmodal.core.clock import Clock
 
+# A run that it answers, in the folder of `save_speaker`.
+FLAGS = """\
+--experiment=names_to_answers
+--dataset=unlabelled:photos
+--speaker=speaker.keras
+--speaker_names=names.txt
+--name_text=plain
+--answers=plant,animal
+--text_encoder=bert
+--sequence_length=16
+--offline
+"""
 NAMES = ("cat", "dog", "oak", "fir")
 # For the tiny BERT, cats and dogs are animals and the others plants.
 ALIKE = (("animal", "cat", "dog"), ("plant", "oak", "fir"))

@@ -6,25 +6,18 @@ from functools import partial
 import numpy as np
 import pytest
 import tensorflow as tf
+import tiny_speaker
 from tiny_speaker import run_small, save_speaker
 
 from xmodal.core.errors import UserError
 from xmodal.recipes.names_to_answers import run
 
-FLAGS = """\
---experiment=names_to_answers
---dataset=unlabelled:photos
---speaker=speaker.keras
---speaker_names=names.txt
---name_text=plain
---answers=plant,animal
---text_encoder=bert
---sequence_length=16
+FLAGS = f"""\
+{tiny_speaker.FLAGS}
 --min_per_class=2
 --test_fraction=0.5
 --feature_cache_gb=0
 --strategy=one_device
---offline
 --noexport
 """
 

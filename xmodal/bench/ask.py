@@ -1,6 +1,6 @@
 """Answers in words to photographs, against what the classifier behind them takes by itself.
 
-python -m xmodal.bench --bench=ask --dataset=csv:kinds.csv --image_folder=photographs --record=FILE
+python -m xmodal.bench --bench=ask --flagfile=experiments/names_to_answers.cfg --dataset=unlabelled:PATH
 """
 
 import tempfile

@@ -22,6 +22,7 @@ from xmodal.training.losses import per_example
 from xmodal.training.optimizers import optimizer_maker
 from xmodal.training.progress import History, newest
 from xmodal.training.steps import Adversary, Loss
+from xmodal.training.strategy import workers
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,8 @@ class Trainer:
 
     def alone(self) -> "Trainer":
         """Returns the same in this process alone: for what one process does while the others wait for it."""
-        return replace(self, strategy=None)
+        # A single process keeps what was traced.
+        return self if workers(self.strategy).workers == 1 else replace(self, strategy=None)
 
     @contextmanager
     def scope(self) -> Iterator[None]:
