@@ -4,7 +4,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 
 import keras
@@ -119,6 +119,10 @@ def wait_for_all(strategy: tf.distribute.Strategy) -> None:
         return strategy.reduce(tf.distribute.ReduceOp.SUM, strategy.run(lambda: tf.constant(1.0)), axis=None)
 
     with lost_workers_noticed(strategy):
+        meet()
+    # A process may have its part, and end, while another one still fetches from it. Who is here has left the
+    # first meeting, so that it does not matter to anybody when the second one breaks off.
+    with suppress(*LOST):
         meet()
 
 
