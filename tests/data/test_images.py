@@ -158,6 +158,54 @@ def test_validation_is_cut_from_train_only(tmp_path, load):
     assert "not read, beside the folders of splits: 'drafts' (1)" in data.report.warnings
 
 
+def test_another_source_is_learned_from_and_never_measured_on(folder, load, tmp_path):
+    write_classes(tmp_path / "more", {"cat": 3, "dog": 4}, start=100)
+    alone = load(f"folder:{folder}")
+    more = f"folder:{tmp_path / 'more'}"
+    data = load(f"folder:{folder}", also_train=more)
+    assert data.train.ids[:-7] == alone.train.ids
+    assert all(name.startswith(more) for name in data.train.ids[-7:])
+    assert np.bincount(data.train.labels[-7:]).tolist() == [3, 4]
+    assert (data.validation.ids, data.test.ids) == (alone.validation.ids, alone.test.ids)
+    # Its names need not be of any group.
+    assert len(load(f"folder:{folder}", group_pattern="^[a-z]+/([0-9]+)", also_train=more).train) > 7
+
+
+def test_another_source_may_have_its_images_in_memory(tmp_path, load, monkeypatch):
+    write_classes(tmp_path / "digits", {str(digit): 5 for digit in range(10)})
+    write(tmp_path / "digits" / "3" / "broken.png", b"")
+    table = np.zeros((20, 785), int)
+    table[:, :784] = np.arange(20)[:, None]
+    table[:, -1] = np.arange(20) % 10
+    np.savetxt(tmp_path / "mnist_5k.csv.gz", table, fmt="%d", delimiter=",")
+    monkeypatch.setattr(image_sources, "locate", lambda *_, **__: tmp_path)
+    alone = load(f"folder:{tmp_path / 'digits'}")
+    data = load(f"folder:{tmp_path / 'digits'}", also_train="mnist_5k")
+    assert len(data.train) == len(alone.train) + 20
+    assert data.train.in_memory
+    assert data.report.dropped == alone.report.dropped
+    np.testing.assert_array_equal(data.test.arrays(32)[0], alone.test.arrays(32)[0])
+
+
+def test_another_source_that_does_not_fit(folder, load, tmp_path):
+    write_classes(tmp_path / "more", {"cat": 3, "cow": 4}, start=100)
+    more = f"folder:{tmp_path / 'more'}"
+    with refuses(
+        f"class 'cow' stands in further ('{more}/cow/103.png') but not in train; "
+        "add training images of it, or remove it"
+    ):
+        load(f"folder:{folder}", also_train=more)
+    with refuses(f"the folder '{tmp_path / 'none'}' does not exist; check the path of `also_train`"):
+        load(f"folder:{folder}", also_train=f"folder:{tmp_path / 'none'}")
+    with refuses(
+        f"`also_train=sounds:{tmp_path / 'waves'}` holds sounds, and `dataset` images; "
+        "give images of the same classes, or leave it out"
+    ):
+        for name in "cat", "dog":
+            write(tmp_path / "waves" / name / "0.wav", b"RIFF")
+        load(f"folder:{folder}", also_train=f"sounds:{tmp_path / 'waves'}")
+
+
 def test_a_class_may_be_called_train(tmp_path, load):
     write_classes(tmp_path, {"bus": 6, "train": 6})
     assert load(f"folder:{tmp_path}").class_names == ("bus", "train")

@@ -24,6 +24,11 @@ class DataConfig(Group):
         " videos: videos:PATH, or csv:PATH with a column video;"
         " for names_to_answers unlabelled:PATH or sample_photographs, too.",
     )
+    also_train: str = option(
+        "none",
+        "Another source of the same classes, as dataset: all of it is added to the training examples, after"
+        " the splits are cut, so that nothing is measured on it; none for nothing.",
+    )
     image_size: int = option(
         32, "Side, in pixels, of the square that images are resized to.", least=32, most=MAX_SIDE
     )

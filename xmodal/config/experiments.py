@@ -32,6 +32,7 @@ def _experiment(*reads: str, made_from: str, compressed: bool = False, searched:
 
 
 # Options that are read together.
+DATASET = "dataset also_train"
 RUN = (
     "experiment output_dir overwrite restart dry_run record export offline seed strategy virtual_devices "
     "deterministic checkpoint_seconds checkpoint_steps track"
@@ -69,24 +70,24 @@ SEARCHED_TEXTS = "sequence_length text_trainable text_learning_rate layer_decay 
 
 EXPERIMENTS = {
     "vgg_to_bert": _experiment(
-        *("dataset", SOUND, IMAGES, HEAD, TARGET, TEXT, FINE_TUNING, BRIDGE, BASELINE, IMAGE_ATTACK),
+        *(DATASET, SOUND, IMAGES, HEAD, TARGET, TEXT, FINE_TUNING, BRIDGE, BASELINE, IMAGE_ATTACK),
         "saved_models_dir max_error explained mirror text_head target_map also_ask text_examples "
         "similarity_scale per_class multi_label speaker speaker_names name_text frames",
-        made_from="image_weights dataset text_encoder speaker",
+        made_from="image_weights dataset also_train text_encoder speaker",
         compressed=True,
         searched=f"base target image_weights grow drop {SEARCHED_IMAGES} head_learning_rate",
     ),
     "vgg_to_vgg": _experiment(
-        *("dataset", IMAGES, HEAD, TARGET, BASELINE, IMAGE_ATTACK),
-        made_from="image_weights dataset",
+        *(DATASET, IMAGES, HEAD, TARGET, BASELINE, IMAGE_ATTACK),
+        made_from="image_weights dataset also_train",
         searched=SEARCHED_IMAGES,
     ),
     "cnn_to_text": _experiment(
-        *("dataset", IMAGES, "documents", COLUMNS, TEXT, TEXT_TRAINING, BASELINE, SOUND),
+        *(DATASET, IMAGES, "documents", COLUMNS, TEXT, TEXT_TRAINING, BASELINE, SOUND),
         "sounds sound_epochs sound_augment "
         "scrub similarity_scale per_class seeds directions move freeze_moved unseen seen_per_class "
         "class_descriptions vocabulary word_vectors units text_dropout",
-        made_from="image_weights dataset documents sounds text_encoder",
+        made_from="image_weights dataset also_train documents sounds text_encoder",
     ),
     "bert_news": _experiment(
         *("documents", COLUMNS, TEXT, FINE_TUNING, BASELINE, TEXT_ATTACK),
@@ -97,10 +98,10 @@ EXPERIMENTS = {
         searched=SEARCHED_TEXTS,
     ),
     "text_to_image": _experiment(
-        *("dataset", IMAGES, HEAD, TEXT, BRIDGE, FLOW),
+        *(DATASET, IMAGES, HEAD, TEXT, BRIDGE, FLOW),
         "saved_models_dir class_descriptions similarity_scale space_width image_generator guidance "
         "sampling_steps drawn",
-        made_from="image_weights dataset text_encoder",
+        made_from="image_weights dataset also_train text_encoder",
     ),
     "fusion": _experiment(
         *(IMAGES, HEAD, COLUMNS, TEXT, FINE_TUNING, BASELINE),
@@ -110,9 +111,9 @@ EXPERIMENTS = {
         made_from="image_weights pairs text_encoder",
     ),
     "names_to_answers": _experiment(
-        *("dataset", TEXT),
+        *(DATASET, TEXT),
         "saved_models_dir bad_images max_pixels batch_size feature_cache_gb speaker speaker_names name_text "
         "answers readers concepts concept_weights adapt shots draws",
-        made_from="speaker dataset text_encoder",
+        made_from="speaker dataset also_train text_encoder",
     ),
 }

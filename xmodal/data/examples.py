@@ -14,6 +14,10 @@ LOSSLESS = ("utf-8", "surrogatepass")
 SPLITS = ("train", "validation", "test")
 
 
+# The split of training examples from another source until the splits are cut.
+FURTHER = "further"
+
+
 class Example(NamedTuple):
     """One example: its content or its file's path, its name in reports, its class and its split.
 

@@ -17,7 +17,7 @@ from xmodal.core.errors import UserError
 from xmodal.core.files import path_of
 from xmodal.core.reading import read_regular
 from xmodal.data import sound_files, video_files
-from xmodal.data.examples import IMAGES, SOUNDS, VIDEOS, Example, ExampleKind
+from xmodal.data.examples import FURTHER, IMAGES, SOUNDS, VIDEOS, Example, ExampleKind
 from xmodal.data.folders import LeftOut, files_under, name_in, wanted_files, warnings_of
 from xmodal.data.hub_datasets import fetched_dataset
 from xmodal.data.image_files import MAX_BYTES, reason_against
@@ -59,6 +59,40 @@ def read_images(
             "find the groups in the names of its files with `group_pattern`",
         )
     return _with_labels(read(location, cache, offline), several)
+
+
+def with_further(raw: RawExamples, source: str, cache: Path, offline: bool, several: str = "") -> RawExamples:
+    """Adds the examples of another source, all of the split `FURTHER`, train once the others are cut.
+
+    Where one of both sources has files and the other one what was in them, all are read into memory.
+
+    Raises:
+        UserError: for a source that is not known, not there, or of another kind.
+    """
+    if source == "none":
+        return raw
+    try:
+        further = read_images(source, cache, offline, several=several)
+    except UserError as error:
+        problem, remedy = (part.replace("dataset", "also_train") for part in (error.problem, error.remedy))
+        raise UserError(problem, remedy) from error
+    if further.kind != raw.kind:
+        raise UserError(
+            f"`also_train={source}` holds {further.kind.noun}s, and `dataset` {raw.kind.noun}s",
+            f"give {raw.kind.noun}s of the same classes, or leave it out",
+        )
+    own = [example._replace(split=FURTHER, id=f"{source}/{example.id}") for example in further.examples]
+    examples = [*raw.examples, *own]
+    if len({type(example.item) for example in examples}) > 1:
+        examples = [example._replace(item=_content(example.item)) for example in examples]
+    return replace(raw, examples=examples, warnings=(*raw.warnings, *further.warnings))
+
+
+def _content(item: str | bytes) -> bytes:
+    try:
+        return item if isinstance(item, bytes) else read_regular(item, MAX_BYTES)
+    except (OSError, ValueError):
+        return b""  # It is counted as empty.
 
 
 def _with_labels(raw: RawExamples, several: str) -> RawExamples:

@@ -23,7 +23,7 @@ from xmodal.data.batches import Batches, read_ahead, untuned
 from xmodal.data.decoding import MAX_PIXELS, decode, decoded_pixels
 from xmodal.data.examples import IMAGES, SOUNDS, VIDEOS, Columns, Example, ExampleSplit, columns, digests_of
 from xmodal.data.image_files import MAX_BYTES
-from xmodal.data.image_sources import read_images, read_unlabelled
+from xmodal.data.image_sources import read_images, read_unlabelled, with_further
 from xmodal.data.loading import Scanned, SplitData, split_and_audit
 from xmodal.data.media import Medium, of_sounds, of_videos
 from xmodal.data.sound_format import SoundFormat
@@ -167,24 +167,25 @@ def load_images(
     sound: SoundFormat = SoundFormat(),
     video: VideoFormat = VideoFormat(),
     multi_label: str = "",
+    also_train: str = "none",
 ) -> ImageData:
     """Lists, splits and audits a set of images, see `split_and_audit`. No pixels are kept.
 
     Args:
         dataset: "mnist_5k"; "folder:PATH" (a subfolder a class, or train/, validation/ and test/ that hold
-            these); "sounds:PATH", the same of WAV, FLAC and OGG; "videos:PATH", the same of GIF and what else
-            `videos.frames_of` reads; "csv:PATH" (columns image, audio or video, label and, optionally, split;
-            paths relative to the CSV; for soft labels, columns label:NAME in the place of label, with the
-            shares of each class, which are scaled to a sum of 1); "parquet:PATH", "arrow:PATH" or
-            "tfrecord:PATH", files or folders with them, see `image_records`; "tfds:NAME"; or "hf:NAME".
+            these); "sounds:PATH" and "videos:PATH", the same of sounds and videos; "csv:PATH" (columns image,
+            audio or video, label and, optionally, split; paths relative to the CSV; for soft labels, columns
+            label:NAME, with shares that are scaled to a sum of 1); "parquet:PATH", "arrow:PATH" or
+            "tfrecord:PATH", see `image_records`; "tfds:NAME"; or "hf:NAME".
         split: how they are split and checked; files with the same bytes come into one split.
         seed: of the cuts and of `limit`.
         cache: folder of downloaded data; None for the usual one.
         offline: reach for nothing.
         bad_images: what to do with unreadable files: "skip" or "fail".
-        max_pixels: of an image; what has more is left out before it is decoded. 0 for no limit.
+        max_pixels: of an image; what has more is left out, not decoded. 0 for no limit.
         sound, video: how sounds and videos are read.
         multi_label: what stands between the labels of an image that may have several.
+        also_train: another source, see `with_further`; "none" for nothing.
 
     Returns:
         The splits, the class names and the audit's report.
@@ -197,13 +198,10 @@ def load_images(
         >>> data.class_names, len(data.train), len(data.validation), len(data.test)
         (('cat', 'dog'), 29, 3, 8)
     """
-    raw = read_images(dataset, cache or cache_folder(), offline, split.group_column, multi_label)
+    cache = cache or cache_folder()
+    own = read_images(dataset, cache, offline, split.group_column, multi_label)
+    raw = with_further(own, also_train, cache, offline, multi_label)
     medium = {SOUNDS: of_sounds(sound), VIDEOS: of_videos(video)}.get(raw.kind)
-
-    def scanned(examples: list[Example]) -> Scanned:
-        items = [example.item for example in examples]
-        pixels = partial(decoded_pixels, max_pixels=max_pixels)
-        return examples, scan_each(items, medium.look) if medium else scan(items, pixels), ()
 
     return split_and_audit(
         raw,
@@ -211,10 +209,16 @@ def load_images(
         dataset=dataset,
         kind=raw.kind,
         seed=seed,
-        scan=scanned,
+        scan=partial(_scanned, medium=medium, max_pixels=max_pixels),
         as_split=partial(_image_split, medium=medium),
         bad_images=bad_images,
     )
+
+
+def _scanned(examples: list[Example], medium: Medium | None, max_pixels: int) -> Scanned:
+    items = [example.item for example in examples]
+    pixels = partial(decoded_pixels, max_pixels=max_pixels)
+    return examples, scan_each(items, medium.look) if medium else scan(items, pixels), ()
 
 
 def load_unlabelled(

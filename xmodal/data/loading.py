@@ -6,7 +6,16 @@ from typing import Generic, TypeVar
 
 from xmodal.config.data import SplitConfig
 from xmodal.data.audit import DataReport, Scan, audit
-from xmodal.data.examples import SPLITS, Columns, Example, ExampleKind, ExampleSplit, columns, digests_of
+from xmodal.data.examples import (
+    FURTHER,
+    SPLITS,
+    Columns,
+    Example,
+    ExampleKind,
+    ExampleSplit,
+    columns,
+    digests_of,
+)
 from xmodal.data.similar_names import without_look_alikes
 from xmodal.data.sources import RawExamples
 from xmodal.data.splits import divide, divided_groups, with_groups
@@ -68,7 +77,7 @@ def split_and_audit(
     own_names = tuple(name for name in raw.class_names if name not in changed)
     examples, names = divide(merged, config, dataset=dataset, kind=kind, own_names=own_names, seed=seed)
     divided = divided_groups(examples) if config.group_pattern or config.group_column else ()
-    examples, scans, unread = scan(examples)
+    examples, scans, unread = scan(_as_train(examples))
     came = {example.split for example in raw.examples}
     examples = _with_their_like(examples, scans, [split for split in SPLITS if split not in came])
     examples, report = audit(
@@ -85,6 +94,11 @@ def split_and_audit(
     digests = digests_of([train, validation, test], names)
     report = replace(report, warnings=warnings, digests=digests)
     return SplitData(train, validation, test, names, report)
+
+
+def _as_train(examples: Sequence[Example]) -> list[Example]:
+    """Lets what came from another source be learned from, now that nothing more is cut from train."""
+    return [example._replace(split="train") if example.split == FURTHER else example for example in examples]
 
 
 def _with_their_like(examples: Sequence[Example], scans: Sequence[Scan], cut: Sequence[str]) -> list[Example]:

@@ -9,7 +9,7 @@ import numpy as np
 from xmodal.config.data import SplitConfig
 from xmodal.core.errors import UserError
 from xmodal.core.formatting import first_few
-from xmodal.data.examples import Example, ExampleKind, renamed
+from xmodal.data.examples import FURTHER, Example, ExampleKind, renamed
 
 
 def with_groups(examples: list[Example], pattern: str) -> list[Example]:
@@ -22,7 +22,9 @@ def with_groups(examples: list[Example], pattern: str) -> list[Example]:
         return examples
     matches = [re.search(pattern, example.id) for example in examples]
     without = [
-        example.id for example, match in zip(examples, matches, strict=True) if not (match and match[1])
+        example.id
+        for example, match in zip(examples, matches, strict=True)
+        if not (match and match[1]) and example.split != FURTHER
     ]
     if without:
         raise UserError(
@@ -31,7 +33,8 @@ def with_groups(examples: list[Example], pattern: str) -> list[Example]:
             "change it, or move these files",
         )
     return [
-        example._replace(group=match[1]) for example, match in zip(examples, matches, strict=True) if match
+        example._replace(group=match[1]) if match else example
+        for example, match in zip(examples, matches, strict=True)
     ]
 
 

@@ -117,6 +117,7 @@ def _loaded(config: Config, sound: SoundFormat, video: VideoFormat, multi_label:
         sound=sound,
         video=video,
         multi_label=multi_label,
+        also_train=config.data.also_train,
     )
 
 
