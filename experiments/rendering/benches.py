@@ -99,6 +99,11 @@ def _ask_headline(record: dict, words: dict) -> dict[str, tuple[str, str]]:
     return {"ask": (asked, f"{words['classifier alone']}: {rate['second']:,.4g}; {_times(rate, words)}")}
 
 
+def _open_set_headline(record: dict, words: dict) -> dict[str, tuple[str, str]]:
+    source, least = min(record["outside"].items(), key=lambda item: item[1]["auroc"])
+    return {"open set": (words["open set"].format(least["auroc"], source), "")}
+
+
 def _larger_networks_headline(record: dict, words: dict) -> dict[str, tuple[str, str]]:
     sooner = [
         run["passes"] is not None and other["passes"] is not None and 2 * run["passes"] <= other["passes"]
@@ -315,6 +320,7 @@ BENCHES = {
     "growth": (_growth, _growth_headline),
     "kills": (_kills, _kills_headline),
     "larger_networks": (_as_printed, _larger_networks_headline),
+    "open_set": (_as_printed, _open_set_headline),
     "scrub": (_scrub, _scrub_headline),
     "serving": (_serving, _serving_headline),
     "speed": (_speed, _speed_headline),

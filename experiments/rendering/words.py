@@ -11,6 +11,7 @@ ENGLISH = {
     "held": "{:,} of {:,} odd inputs held ({:.2%})",
     "asked": "photographs answered in typed words, a second",
     "classifier alone": "the classifier alone",
+    "open set": "inputs of another kind are stranger than known ones in at least {:.1%} of cases ({})",
     "kills": "{:,} kills; {:,} of {:,} ended as without them",
     "half the passes": "at most half the passes of random growth in {} of {} trainings",
     "sentences read": "{:,} images: BERT reads {:,} sentences in {:.1f} s",

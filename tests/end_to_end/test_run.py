@@ -10,9 +10,13 @@ from pathlib import Path
 import pytest
 import tensorflow as tf
 import warm_python
+from absl.testing import flagsaver
 from in_process import run_here
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from xmodal.bench import open_set
+from xmodal.config import flags
+from xmodal.core.clock import Clock
 from xmodal.core.locks import folder_lock
 
 # Real data, weights and encoder; as few steps as there can be.
@@ -87,6 +91,22 @@ def test_the_last_lines_say_what_to_do_next(finished):
     )
     assert done.returncode == 0, done.stderr
     assert "black.png" in done.stdout
+
+
+def test_its_export_tells_inputs_of_another_kind(finished, monkeypatch):
+    cwd, _ = finished
+    monkeypatch.setattr(open_set, "MOST", 8)
+    with flagsaver.flagsaver():
+        model = cwd / "saved_models/vgg_to_bert"
+        outside = ["--outside=noise", "--outside=mnist_5k", "--outside=sample_photographs"]
+        flags.parse(["bench", "--bench=open_set", *SHRUNK[:3], f"--model={model}", *outside])
+        figures = open_set.measure(flags.from_flags(), Clock())
+    sources = figures["outside"]
+    assert (figures["known"]["inputs"], [row["inputs"] for row in sources.values()]) == (8, [4, 8, 8])
+    assert all(0 <= row[name] <= 1 for row in sources.values() for name in ("auroc", "called_unknown"))
+    (table,) = open_set.tables(figures)
+    assert [row[0] for row in table.rows] == list(sources)
+    assert all(len(row) == len(table.head) for row in table.rows)
 
 
 def test_metrics_hold_the_contract(finished):
