@@ -16,7 +16,7 @@ def measured(*options):
 
 
 def test_what_cannot_be_asked(tiny_exported):
-    with pytest.raises(UserError, match="^`--bench=open_set` needs an export; give its folder as `model`$"):
+    with pytest.raises(UserError, match=r"^`--bench=open_set` needs an export; give its folder as `model`$"):
         measured()
     with pytest.raises(UserError, match="does not tell how strange an input is"):
         measured(f"--model={tiny_exported[1]}")

@@ -177,7 +177,9 @@ def test_the_flagfile_gives_every_flag_but_what_a_replay_must_not_repeat():
     ).flagfile.splitlines()
     told = {line.removeprefix("--").partition("=")[0] for line in lines}
     unsaid = {name for name in FLAGS if not {name, f"no{name}"} & told}
-    assert unsaid == {"bench", "rows", "peer_epochs", "overwrite", "restart", "record", "dry_run"}
+    assert unsaid == {"bench", "rows", "model", "outside", "peer_epochs"} | {
+        *("overwrite", "restart", "record", "dry_run")
+    }
     assert {"noexport", "keep_leaks", "nooffline"} <= told
 
 

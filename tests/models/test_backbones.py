@@ -16,7 +16,7 @@ from xmodal.core.files import cache_folder
 from xmodal.models import trainable
 from xmodal.models.applications import Preprocess
 from xmodal.models.bilstm import MeanMaxPool, bilstm
-from xmodal.models.image_backbones import image_backbone
+from xmodal.models.image_backbones import image_backbone, pooled_layers
 from xmodal.models.text_encoder import (
     MeanPool,
     bert_word_vectors,
@@ -63,6 +63,20 @@ def test_features_are_means_and_maxima_of_the_layers_of_keras_applications(image
     np.testing.assert_allclose(
         ours(images, training=False), np.concatenate(pooled, axis=1), rtol=1e-4, atol=1e-5
     )
+
+
+def test_flattened_features_are_the_maps_place_by_place(images):
+    ours = trunk(features=("block3_pool", "block5_pool"), pooling="flatten")
+    maps = keras.Model(ours.input, [ours.get_layer(name).output for name in pooled_layers(ours)])
+    expected = np.concatenate([np.reshape(output, (3, -1)) for output in maps(images)], axis=1)
+    assert pooled_layers(ours) == {"block3_pool": 4 * 4 * 256, "block5_pool": 512}
+    np.testing.assert_array_equal(ours(images), expected)
+    assert pooled_layers(trunk(features=("block3_pool", "block5_pool"))) == {
+        "block3_pool": 2 * 256,
+        "block5_pool": 2 * 512,
+    }
+    with pytest.raises(UserError, match=r"^`pooling=flatten` makes 66,048 numbers of an image, more than"):
+        trunk(features=("block1_conv1", "block5_pool"), pooling="flatten")
 
 
 @pytest.mark.parametrize("name", ["vgg16", "resnet_v2", "densenet", "convnext"])

@@ -16,7 +16,7 @@ from xmodal.core.clock import Clock
 from xmodal.core.errors import UserError
 from xmodal.core.files import cache_folder
 from xmodal.data.image_sources import is_unlabelled
-from xmodal.data.images import ImageSplit, load_images, load_unlabelled
+from xmodal.data.images import load_images, load_unlabelled
 from xmodal.evaluation.open_set import auroc
 from xmodal.export.predictor import Predictor
 from xmodal.report.records import Table
@@ -92,12 +92,11 @@ def _contents(source: str, settings: Config) -> Sequence[bytes]:
         rng, side = np.random.default_rng(settings.run.seed), settings.data.image_size
         pixels = rng.integers(0, 256, (MOST // 2, side, side, 3), np.uint8)
         return [tf.io.encode_png(image).numpy() for image in pixels]
-    folders = {"cache": cache_folder(), "offline": settings.run.offline}
-    split: ImageSplit
+    cache, offline = cache_folder(), settings.run.offline
     if is_unlabelled(source):
-        split, _ = load_unlabelled(source, **folders)
+        split, _ = load_unlabelled(source, cache=cache, offline=offline)
     else:
-        split = load_images(source, SplitConfig(min_per_class=0), seed=settings.run.seed, **folders).test
+        split = load_images(source, SplitConfig(min_per_class=0), cache=cache, offline=offline).test
     return [split.encoded(index) for index in split.spread(MOST)]
 
 
@@ -105,8 +104,8 @@ def tables(figures: dict[str, Any]) -> list[Table]:
     """Returns what was measured, for the console."""
     known = figures["known"]
     caption = (
-        f"How often an input of another kind is stranger than one of {known['inputs']:,} known ones, of which "
-        f"{known['right']:.1%} were answered rightly and {known['called_unknown']:.1%} called none of these"
+        f"How often an input of another kind is stranger than one of {known['inputs']:,} known ones; of "
+        f"these {known['right']:.1%} are answered rightly, {known['called_unknown']:.1%} called none of these"
     )
     rows = tuple(
         (source, row["inputs"], f"{row['auroc']:.1%}", f"{row['called_unknown']:.1%}")

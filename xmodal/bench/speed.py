@@ -184,7 +184,7 @@ def forward(settings: Config, strategy: tf.distribute.Strategy) -> list[Row]:
     run = mapped(lambda batch: (call_fast(trunk, batch, training=False),), strategy)
     batches = tf.data.Dataset.from_tensor_slices(images)
     theirs = peers().forward(
-        peers().vgg(trunk, pooled_layers(trunk)), [(batch,) for batch in images], precision
+        peers().vgg(trunk, [*pooled_layers(trunk)]), [(batch,) for batch in images], precision
     )
     what = f"{settings.image.target} features, {precision}"
     count = images.shape[0] * images.shape[1]
@@ -202,7 +202,7 @@ def _train(settings: Config, strategy: tf.distribute.Strategy, first: str) -> li
     images, precision = noise_images(settings, BATCHES), settings.train.precision
     labels = np.random.default_rng(1).integers(0, CLASSES, images.shape[:2]).astype(np.int32)
     model, trunk = image_classifier(settings, strategy, first)
-    module = peers().vgg(trunk, pooled_layers(trunk), model.get_layer("logits"))
+    module = peers().vgg(trunk, [*pooled_layers(trunk)], model.get_layer("logits"))
     one = model(images[0], training=False).numpy()
     apart = _apart(one, peers().answers(module, (images[0],)))
     peers().freeze(module, "block" if first == "all" else first)

@@ -5,7 +5,9 @@ from pathlib import Path
 
 from xmodal.config.fields import Group, option
 
-BENCHES = ("speed", "growth", "larger_networks", "engine", "text_stage", "scrub", "serving", "ask", "open_set")
+BENCHES = (
+    *("speed", "growth", "larger_networks", "engine", "text_stage", "scrub", "serving", "ask", "open_set"),
+)
 SPEED_ROWS = ("forward", "train", "bert", "input", "text", "start", "run")
 
 

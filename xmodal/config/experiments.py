@@ -46,7 +46,7 @@ SPLITS = (
     "group_column group_pattern"
 )
 IMAGES = (
-    "image_size bad_images max_pixels base image_weights features augment label_smoothing epochs "
+    "image_size bad_images max_pixels base image_weights features pooling augment label_smoothing epochs "
     "learning_rate batch_size patience"
 )
 SOUND = "sound_rate sound_seconds max_seconds"

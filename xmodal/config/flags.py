@@ -24,7 +24,8 @@ HELP = ("--help", "-h", "--helpfull")
 # No flagfile has more, in bytes.
 MAX_BYTES = 2**20
 # What another run of the same flagfile is not to do.
-NOT_REPLAYED = ("bench", "rows", "peer_epochs", "overwrite", "restart", "record", "dry_run")
+BENCH = ("bench", "rows", "model", "outside", "peer_epochs")
+NOT_REPLAYED = (*BENCH, "overwrite", "restart", "record", "dry_run")
 
 # What `python -m xmodal.run` says without a word.
 USAGE = f"""usage: python -m xmodal.run --flagfile=FILE [--FLAG=VALUE ...]

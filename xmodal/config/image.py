@@ -52,6 +52,12 @@ class ImageConfig(Group):
     features: tuple[str, ...] = option(
         ("auto",), "Layers whose pooled outputs the head reads; auto takes those that suit the network."
     )
+    pooling: str = option(
+        "mean_max",
+        "How the maps of these layers are read: by mean and maximum over all places, or flatten, place by "
+        "place, such as frequencies and times of sounds.",
+        choices=("mean_max", "flatten"),
+    )
     augment: tuple[str, ...] = option(
         ("shift", "rotate", "zoom"),
         "Augmentations of the training images: "

@@ -20,27 +20,34 @@ from xmodal.models.efficientnet_lite0 import efficientnet_lite0, set_torch_weigh
 from xmodal.models.feature_layers import AUTO, default_features, is_map
 from xmodal.models.hub_backbones import hub_backbone
 
+# Of an image in all, where maps are flattened.
+MAX_FLAT = 2**16
+# How the layers end that pool.
+POOLED = ("mean", "max", "flat")
+
 
 def image_backbone(
     name: str,
     image_size: int,
     features: Sequence[str] = AUTO,
     *,
+    pooling: str = "mean_max",
     weights: str = "none",
     cache: Path | None = None,
     offline: bool = False,
 ) -> keras.Model:
     """Builds an image backbone up to its pooled features.
 
-    The maps (or tokens) of each layer in `features` are averaged and maximised over their positions, and
-    all of these vectors joined: several depths together transfer better than the last one alone
-    (Yosinski et al. 2014, arXiv:1411.1792). A backbone that ends in a vector is read there.
+    The maps (or tokens) of each layer in `features` are averaged and maximised over their positions, or read
+    position by position, and all of these vectors joined: several depths together transfer better than the
+    last one alone (Yosinski et al. 2014, arXiv:1411.1792). A backbone that ends in a vector is read there.
 
     Args:
         name: a key of `BACKBONES`, such as "VGG16"; or a preset of KerasHub: "keras_hub:PRESET", a folder
             that holds one, "hf://..." or "kaggle://...".
         image_size: side of the input in pixels.
         features: names of the layers to read; `AUTO` for those of `default_features`.
+        pooling: "mean_max", or "flatten" where it matters in which place something is seen.
         weights: a named asset, "imagenet" (fetched by Keras Applications), "preset" (those of a preset), a
             `.weights.h5` file of the model without its top, or "none" for random weights.
         cache: folder of fetched assets; None for the usual one.
@@ -50,7 +57,8 @@ def image_backbone(
         A flat model: RGB images (B, image_size, image_size, 3) from 0 to 255 -> features (B, D).
 
     Raises:
-        UserError: for an unknown model, layer or weights, or weights that cannot be had.
+        UserError: for an unknown model, layer or weights, weights that cannot be had, or maps that are too
+            large to be flattened.
 
     Example:
         >>> image_backbone("ResNet50", 64).output_shape
@@ -70,8 +78,14 @@ def image_backbone(
         raise UserError(
             f"`features={','.join(names)}` names no layer, or one of them twice", "name each layer once"
         )
-    pooled = [vector for layer in names for vector in _pooled(_layer(model, layer))]
-    return keras.Model(model.input, keras.layers.Concatenate(name="features")(pooled), name=model.name)
+    pooled = [vector for layer in names for vector in _pooled(_layer(model, layer), pooling)]
+    joined = keras.layers.Concatenate(name="features")(pooled)
+    if pooling == "flatten" and joined.shape[-1] > MAX_FLAT:
+        raise UserError(
+            f"`pooling=flatten` makes {joined.shape[-1]:,} numbers of an image, more than {MAX_FLAT:,}",
+            "name upper layers alone as `features`, or give a smaller `image_size`",
+        )
+    return keras.Model(model.input, joined, name=model.name)
 
 
 def _built(name: str, image_size: int, imagenet: bool, offline: bool) -> keras.Model:
@@ -85,8 +99,10 @@ def _built(name: str, image_size: int, imagenet: bool, offline: bool) -> keras.M
     return BACKBONES[name](image_size, imagenet)
 
 
-def _pooled(layer: keras.Operation) -> list[keras.KerasTensor]:
-    """Returns the means and the maxima (B, C) of a layer's maps or tokens over their positions."""
+def _pooled(layer: keras.Operation, pooling: str) -> list[keras.KerasTensor]:
+    """Returns the means and the maxima (B, C) of a layer's maps or tokens over their positions, or all."""
+    if pooling == "flatten":
+        return [keras.layers.Flatten(name=f"{layer.name}_flat")(tensor_made(layer))]
     kinds = (
         (keras.layers.GlobalAveragePooling2D, keras.layers.GlobalMaxPooling2D)
         if is_map(tensor_made(layer))
@@ -120,14 +136,19 @@ def with_regions(trunk: keras.Model, layer: str) -> tuple[keras.Model, tuple[int
     return keras.Model(trunk.input, joined, name=trunk.name), (math.prod(positions), numbers)
 
 
-def pooled_layers(trunk: keras.Model) -> list[str]:
-    """Returns the names of the layers that the features of a trunk were pooled from."""
-    return [layer.name.removesuffix("_mean") for layer in trunk.layers if layer.name.endswith("_mean")]
+def pooled_layers(trunk: keras.Model) -> dict[str, int]:
+    """Returns the layers that the features of a trunk were pooled from: name -> how many of the features."""
+    widths: dict[str, int] = {}
+    for layer in trunk.layers:
+        name, _, kind = layer.name.rpartition("_")
+        if kind in POOLED:
+            widths[name] = widths.get(name, 0) + tensor_made(layer).shape[-1]
+    return widths
 
 
 def _region_layer(trunk: keras.Model) -> str:
     maps = [layer.name for layer in trunk.layers if is_map(tensor_made(layer))]
-    return (pooled_layers(trunk) or maps)[-2:][0]
+    return ([*pooled_layers(trunk)] or maps)[-2:][0]
 
 
 def small_cnn(image_size: int) -> keras.Model:

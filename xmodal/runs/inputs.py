@@ -225,6 +225,7 @@ def build_backbone(config: Config, name: str, weights: str, trainer: Trainer) ->
             name,
             config.data.image_size,
             config.image.features,
+            pooling=config.image.pooling,
             weights=weights,
             cache=cache_folder(),
             offline=config.run.offline,

@@ -157,6 +157,7 @@ def modalities_of(session: Session) -> tuple[dict[str, Modality], tuple[DataRepo
         config.image.base,
         config.data.image_size,
         config.image.features,
+        pooling=config.image.pooling,
         weights=config.image.image_weights,
         cache=cache_folder(),
         offline=config.run.offline,

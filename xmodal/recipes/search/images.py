@@ -117,12 +117,12 @@ def _look(
 
     pace, features = timed_reading(read, positions, trainer.config.batch_size)
     labels = data.train.labels[positions]
-    layers = pooled_layers(backbone)
-    widths = [2 * backbone.get_layer(f"{name}_mean").output.shape[-1] for name in layers]
+    pooled = pooled_layers(backbone)
+    layers, widths = tuple(pooled), [*pooled.values()]
     scores: list[tuple[Values, float]] = [({}, log_evidence(features, labels))]
     for number in range(1, len(layers)):
         upper = features[:, sum(widths[:number]) :]
-        scores.append(({"features": tuple(layers[number:])}, log_evidence(upper, labels)))
+        scores.append(({"features": layers[number:]}, log_evidence(upper, labels)))
     return pace, scores
 
 
