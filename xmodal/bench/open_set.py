@@ -108,7 +108,7 @@ def tables(figures: dict[str, Any]) -> list[Table]:
         f"these {known['right']:.1%} are answered rightly, {known['called_unknown']:.1%} called none of these"
     )
     rows = tuple(
-        (source, row["inputs"], f"{row['auroc']:.1%}", f"{row['called_unknown']:.1%}")
+        (source, f"{row['inputs']:,}", f"{row['auroc']:.1%}", f"{row['called_unknown']:.1%}")
         for source, row in figures["outside"].items()
     )
     return [Table(caption, ("source", "inputs", "AUROC", "called none of these"), rows)]
