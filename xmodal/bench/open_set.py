@@ -73,9 +73,10 @@ def measure(settings: Config, clock: Clock) -> dict[str, Any]:
     }
     for source, contents in outside.items():
         with clock.stage(source):
-            strange = np.array([answer.unknown for answer in predictor(contents)])
+            answers = [answer for answer in predictor(contents) if not answer.problem]
+            strange = np.array([answer.unknown for answer in answers])
         figures["outside"][source] = {
-            "inputs": len(contents),
+            "inputs": len(strange),
             "auroc": auroc(ranks, strange),
             "called_unknown": _called_unknown(strange, settings),
         }
