@@ -740,6 +740,18 @@ def test_framed_cuts_the_middle_at_the_ratio_of_the_sides():
     np.testing.assert_array_equal(seen, pixels[:, 10:90])
 
 
+@pytest.mark.parametrize(("side", "kept"), [(5, 5), (16, 16), (20, 16), (32, 16), (40, 20)])
+def test_a_picture_smaller_than_what_is_wanted_is_not_cropped(side, kept):
+    pixels = np.zeros((side, side, 3), np.uint8)
+    edge = (side - kept) // 2
+    pixels[edge : edge + kept, edge : edge + kept] = 200
+    seen = np.asarray(decoding.framed(pixels, (16, 16), crop=0.5))
+    # The middle alone is seen, and all of it.
+    np.testing.assert_allclose(seen, np.full((16, 16, 3), 200), rtol=1e-5)
+    pixels[edge], pixels[:, edge] = 0, 0
+    assert np.asarray(decoding.framed(pixels, (16, 16), crop=0.5)).min() < 150
+
+
 @pytest.mark.parametrize("encode", [png, jpeg])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_decode_any_size_in_eager_and_graph(encode, channels):
