@@ -16,7 +16,7 @@ from xmodal.models.text_encoder import text_encoder
 from xmodal.models.window_layers import over_windows
 from xmodal.recipes.fusion.encoders import with_tokens
 from xmodal.tasks.image_classifier import both_ways
-from xmodal.tasks.pair_encoders import Encoders
+from xmodal.tasks.pair_encoders import Encoders, PictureEncoder
 from xmodal.tasks.text_classifier import TextClassifier
 
 
@@ -144,7 +144,7 @@ def test_words_joined_are_the_text(text, words):
 @pytest.fixture(scope="module")
 def pairs(text):
     keras.utils.set_random_seed(2)
-    backbone, map_shape = with_regions(image_backbone("VGG16", 32, ("block1_pool",)), "block1_pool")
+    images = PictureEncoder(*with_regions(image_backbone("VGG16", 32, ("block1_pool",)), "block1_pool"))
     shapes = {"image": (128,), "text": (16,), "has_image": (), "has_text": ()}
     inputs = {name: keras.Input(shape, name=name) for name, shape in shapes.items()}
     # Features of random weights are far larger than sentence vectors.
@@ -156,7 +156,7 @@ def pairs(text):
     logits = keras.layers.Dense(2)(keras.layers.Concatenate()(there))
     encoder = text.encoder
     return ServedPairs(
-        encoders=Encoders(backbone, map_shape, encoder, with_tokens(encoder.model), ()),
+        encoders=Encoders({"image": images}, encoder, with_tokens(encoder.model)),
         image_size=32,
         model=keras.Model(inputs, logits),
         temperature=1.0,

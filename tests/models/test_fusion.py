@@ -45,7 +45,8 @@ def settings(inputs):
 def models(settings):
     keras.utils.set_random_seed(0)
     models = {name: fusion_model(name, settings) for name in ("image_only", "text_only", *FUSED)}
-    sides = UnimodalModels(models["image_only"], models["text_only"], (2.0, 0.5), np.array([0.5, 0.3, 0.2]))
+    alone = {"image": models["image_only"], "text": models["text_only"]}
+    sides = UnimodalModels(alone, (2.0, 0.5), np.array([0.5, 0.3, 0.2]))
     return models | {"fused_late": fusion_model("fused_late", settings, sides)}
 
 

@@ -141,8 +141,8 @@ def network(name: str):
         noise = {"image": images[:, :8, :8], "time": PRESENT[0], "text": numbers(2, 6)}
         return unet(8, 6, (8, 16), 2), noise
     if name == "fused_late":
-        alone = [fusion_model(side, settings) for side in ("image_only", "text_only")]
-        unimodal = UnimodalModels(*alone, (1.5, 0.7), np.array([0.2, 0.5, 0.3]))
+        alone = {side: fusion_model(f"{side}_only", settings) for side in ("image", "text")}
+        unimodal = UnimodalModels(alone, (1.5, 0.7), np.array([0.2, 0.5, 0.3]))
         model = fusion_model(name, settings, unimodal)
     else:
         model = fusion_model(name, settings)

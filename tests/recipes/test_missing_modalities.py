@@ -9,7 +9,7 @@ import tensorflow as tf
 from xmodal.core.errors import UserError
 from xmodal.models.image_backbones import small_cnn, with_regions
 from xmodal.recipes.fusion.classifiers import EncodedPairs, dropped
-from xmodal.recipes.fusion.encoders import require_both_modalities
+from xmodal.recipes.fusion.encoders import require_all_modalities
 from xmodal.recipes.fusion.missing_modalities import (
     SHARES,
     least_without_a_modality,
@@ -19,7 +19,7 @@ from xmodal.recipes.fusion.missing_modalities import (
     trust_table,
     trusted_pairs,
 )
-from xmodal.tasks.pair_encoders import EncodedSplit, image_parts, pair_batches
+from xmodal.tasks.pair_encoders import EncodedModality, EncodedSplit, Encoders, image_parts, pair_batches
 
 
 def first(count):
@@ -64,7 +64,7 @@ def test_the_sentences_say_what_was_lost():
 
 def test_trust_is_told_by_the_side_that_is_right():
     image, text = np.array([1, 1, 0, 0, 1], bool), np.array([1, 0, 1, 1, 0], bool)
-    table = trust_table(np.array([0.5, 0.9, 0.2, 0.4, 0.7]), image, text)
+    table = trust_table(np.array([0.5, 0.9, 0.2, 0.4, 0.7]), {"image": image, "text": text})
     assert table.rows == (
         ("both sides", 1, "0.500", "0.500", "0.500"),
         ("the image alone", 2, "0.750", "0.800", "0.850"),
@@ -79,7 +79,7 @@ def test_the_clearest_pairs_are_those_where_the_sides_disagree():
         "text_only": np.array([0, 1, 1, 1, 1]),
         "fused_gated": np.array([0, 0, 1, 0, 0]),
     }
-    weights = np.array([1.0, 0.9, 0.1, 0.8, 0.7])
+    weights = {"image": np.array([1.0, 0.9, 0.1, 0.8, 0.7])}
     texts, ids = np.array(list("abcde"), object), ("p0", "p1", "p2", "p3", "p4")
     table = trusted_pairs(weights, labels, answers, texts, ids, ("cat", "dog"))
     assert table.rows == (
@@ -92,45 +92,58 @@ def test_the_clearest_pairs_are_those_where_the_sides_disagree():
 
 def test_pairs_lose_one_side_and_never_both():
     there = np.arange(4000)
-    split = EncodedSplit(
-        views=(tf.zeros((1, 1)),),
-        image_row=np.zeros(4000, int),
-        texts=tf.zeros((1, 2, 1)),
-        token_mask=tf.ones((1, 1)),
-        text_row=np.zeros(4000, int),
-        has_image=there >= 1000,
-        has_text=there < 3000,
-        labels=np.zeros(4000, int),
-    )
-    seen = dropped(split, 0.5, np.random.default_rng(0))
+    split = shown(image=there >= 1000, text=there < 3000)
+    seen = dropped(split, 0.5, np.random.default_rng(0)).present
     # Those that have one side only keep it.
-    np.testing.assert_array_equal(seen.has_text[:1000], True)
-    np.testing.assert_array_equal(seen.has_image[3000:], True)
-    assert (seen.has_image | seen.has_text).all()
+    np.testing.assert_array_equal(seen["text"][:1000], True)
+    np.testing.assert_array_equal(seen["image"][3000:], True)
+    assert (seen["image"] | seen["text"]).all()
     both = slice(1000, 3000)
-    assert np.mean(~seen.has_image[both]) == pytest.approx(0.25, abs=0.03)
-    assert np.mean(~seen.has_text[both]) == pytest.approx(0.25, abs=0.03)
+    assert np.mean(~seen["image"][both]) == pytest.approx(0.25, abs=0.03)
+    assert np.mean(~seen["text"][both]) == pytest.approx(0.25, abs=0.03)
+    # Which side a draw takes, is what it was before there were sounds.
+    draws = np.random.default_rng(0).random(4000)
+    np.testing.assert_array_equal(~seen["image"][both], draws[both] < 0.25)
+    np.testing.assert_array_equal(~seen["text"][both], draws[both] > 0.75)
     whole = dropped(split, 0.0, np.random.default_rng(0))
-    np.testing.assert_array_equal(whole.has_image, split.has_image)
-    np.testing.assert_array_equal(whole.has_text, split.has_text)
+    assert_same(whole.present, split.present)
+
+
+def test_of_three_modalities_every_part_is_left_as_often():
+    there = np.arange(12_000)
+    split = shown(image=there >= 0, text=there >= 0, sound=there < 8000)
+    seen = dropped(split, 0.6, np.random.default_rng(0)).present
+    parts = np.stack([seen[name] for name in ("image", "text", "sound")])
+    assert parts.any(axis=0).all()
+    assert not seen["sound"][8000:].any()
+    kinds, counts = np.unique(parts[:, :8000], axis=1, return_counts=True)
+    assert kinds.shape[1] == 7
+    expected = np.where(kinds.all(axis=0), 0.4, 0.1)
+    np.testing.assert_allclose(counts / 8000, expected, atol=0.02)
+    assert_same(dropped(split, 0.0, np.random.default_rng(0)).present, split.present)
+
+
+def shown(**present):
+    """Encoded pairs that have these modalities (N,)."""
+    row = np.zeros(len(present["image"]), int)
+    modalities = {name: EncodedModality((tf.zeros((1, 1)),), row, there) for name, there in present.items()}
+    return EncodedSplit(modalities, row)
+
+
+def assert_same(present, expected):
+    assert list(present) == list(expected)
+    for name, there in present.items():
+        np.testing.assert_array_equal(there, expected[name])
 
 
 def test_soft_labels_are_learned_in_any_order_and_their_mean_is_the_prior():
     shares = np.random.default_rng(0).dirichlet(np.ones(3), 6).astype(np.float32)
-    split = EncodedSplit(
-        views=(tf.zeros((1, 1)),),
-        image_row=np.zeros(6, int),
-        texts=tf.reshape(tf.range(6.0), (6, 1, 1)),
-        token_mask=tf.ones((6, 1)),
-        text_row=np.arange(6),
-        has_image=np.ones(6, bool),
-        has_text=np.ones(6, bool),
-        labels=shares.argmax(axis=1),
-        shares=shares,
-    )
+    rows, there = tf.reshape(tf.range(6.0), (6, 1, 1)), np.ones(6, bool)
+    texts = EncodedModality((rows,), np.arange(6), there, tf.ones((6, 1)))
+    split = EncodedSplit({"text": texts}, shares.argmax(axis=1), shares)
     kept, order = np.array([5, 0, 3, 2]), np.array([1, 3, 0])
     [(inputs, targets, weights)] = pair_batches(
-        SimpleNamespace(), split.take(kept), ("text",), batch_size=4, order=order
+        Encoders({}, None, None), split.take(kept), ("text",), batch_size=4, order=order
     )
     np.testing.assert_array_equal(inputs["text"][:, 0], kept[order])
     np.testing.assert_array_equal(targets, shares[kept[order]])
@@ -140,11 +153,15 @@ def test_soft_labels_are_learned_in_any_order_and_their_mean_is_the_prior():
 
 
 def test_a_split_without_any_image_or_text():
-    whole = SimpleNamespace(has_image=np.array([True, False]), has_text=np.array([False, True]))
-    empty = SimpleNamespace(has_image=np.array([True, True]), has_text=np.array([False, False]))
-    require_both_modalities(SimpleNamespace(train=whole, validation=whole, test=whole))
+    some, none = np.array([True, False]), np.array([False, False])
+    whole = SimpleNamespace(present={"image": some, "text": ~some})
+    empty = SimpleNamespace(present={"image": ~none, "text": none})
+    require_all_modalities(SimpleNamespace(train=whole, validation=whole, test=whole))
     with pytest.raises(UserError, match=r"^no test pair has a text; there is nothing to fuse: "):
-        require_both_modalities(SimpleNamespace(train=whole, validation=whole, test=empty))
+        require_all_modalities(SimpleNamespace(train=whole, validation=whole, test=empty))
+    empty = SimpleNamespace(present={"image": some, "text": some, "sound": none})
+    with pytest.raises(UserError, match=r"^no train pair has a sound; fill in the column 'audio', or rem"):
+        require_all_modalities(SimpleNamespace(train=empty, validation=whole, test=whole))
 
 
 def test_a_trunk_gives_its_regions_as_they_are():

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from xmodal.bridge.styles import STYLES
 from xmodal.config.config import Config
-from xmodal.config.experiments import COLUMNS, FINE_TUNING, FLOW
+from xmodal.config.experiments import COLUMNS, FINE_TUNING, FLOW, SOUND
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,15 @@ CONDITIONS = (
     Condition("misread typing_slips", lambda config: config.pairs.pairs == "mnist_5k", "--pairs=mnist_5k"),
     Condition(
         "image_column image_folder", lambda config: config.pairs.pairs != "mnist_5k", "a table of --pairs"
+    ),
+    Condition(
+        f"{SOUND} sound_epochs sound_augment sound_pooling",
+        lambda config: (
+            config.run.experiment != "fusion"
+            or config.scorer.sounds != "none"
+            or config.pairs.pairs != "mnist_5k"
+        ),
+        "--sounds, or a table of --pairs",
     ),
     Condition("move freeze_moved", lambda config: bool(config.scorer.directions), "--directions"),
     Condition("seen_per_class", lambda config: config.scorer.unseen > 0, "--unseen"),

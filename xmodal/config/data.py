@@ -166,7 +166,9 @@ class PairConfig(Group):
     )
     image_column: str = option("image", "Column or key with the image of a pair: the path of a file.")
     image_folder: Path | None = option(
-        None, "Folder that these paths are relative to; default the folder of the table.", parse=Path
+        None,
+        "Folder that these paths, and those in a column audio, are relative to; default that of the table.",
+        parse=Path,
     )
     misread: float = option(
         0.15,

@@ -104,11 +104,12 @@ EXPERIMENTS = {
         made_from="image_weights dataset also_train text_encoder",
     ),
     "fusion": _experiment(
-        *(IMAGES, HEAD, COLUMNS, TEXT, FINE_TUNING, BASELINE),
+        *(IMAGES, HEAD, COLUMNS, TEXT, FINE_TUNING, BASELINE, SOUND),
+        "sounds sound_epochs sound_augment sound_pooling "
         "saved_models_dir max_error explained scrub pairs image_column image_folder misread typing_slips "
         "similarity_scale fusion region_layer fusion_units fusion_epochs fusion_learning_rate "
         "modality_dropout",
-        made_from="image_weights pairs text_encoder",
+        made_from="image_weights pairs sounds text_encoder",
     ),
     "names_to_answers": _experiment(
         *(DATASET, TEXT),

@@ -48,9 +48,9 @@ class ScorerConfig(Group):
     )
     sounds: str = option(
         "none",
-        "Sounds beside images and documents, or with --documents=none in the place of these: spoken_digits,"
-        " sounds:PATH, or csv:PATH with a column audio. The groups of --group_pattern and --group_column are"
-        " theirs then.",
+        "Sounds beside images and documents, or with --documents=none in the place of these; for fusion one"
+        " beside each pair: spoken_digits, sounds:PATH, or csv:PATH with a column audio. The groups of"
+        " --group_pattern and --group_column are theirs then.",
     )
     sound_epochs: int = option(16, "Epochs of a training on all sounds.", least=1)
     sound_augment: tuple[str, ...] = option(

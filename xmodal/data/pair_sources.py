@@ -1,4 +1,4 @@
-"""Where pairs are read from: a table, or digits with written readings."""
+"""Where pairs are read from: a table, or digits with written readings; a table may have sounds too."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ class PairSettings:
         table_format: encodings and columns.
         cache: folder of downloaded data.
         offline: reach for nothing.
-        image_folder: what the paths of images are relative to, by default the table's own folder.
+        image_folder: what the paths of images and sounds are relative to, by default the table's own folder.
         misread, typing_slips: of the readings of mnist_5k, see `typed_captions`.
         seed: of these readings.
     """
@@ -74,23 +74,32 @@ def _read_table(kind: str, location: str, settings: PairSettings) -> RawExamples
     written = [table_format.text_of(row.cells).strip().encode("utf-8", "replace").decode() for row in rows]
     # A text of which cleaning leaves nothing is none.
     cleaned, _ = prepare_texts(written, scrub=False)
+    audible = any(table_format.audio in row.cells for row in rows)
+    sounds: dict[str, str] = {}
     examples, texts, empty = [], {}, []
     for row, text, left in zip(rows, written, cleaned, strict=True):
         image = row.cells[table_format.image].strip()
-        if not image and not left:
+        sound = row.cells[table_format.audio or ""].strip() if audible else ""
+        if not image and not left and not sound:
             empty.append(row.line)
-        item = str(path_beside(path, image, image_folder)) if image else NO_IMAGE
+        item, heard = (
+            str(path_beside(path, cell, image_folder)) if cell else NO_IMAGE for cell in (image, sound)
+        )
         example = row_example(item, row, path, table_format)
+        if heard and not image and not example.group:
+            # As images are: what is the same sound comes into one split.
+            example = example._replace(group=heard)
         examples.append(example)
         texts[example.id] = text if left else ""
+        sounds |= {example.id: heard} if heard else {}
     if empty:
+        sides = "neither an image, a text nor a sound" if audible else "neither an image nor a text"
         raise UserError(
-            f"{len(empty)} of {len(rows)} pairs of {str(path)!r} have neither an image nor a text, the first "
-            f"in line {empty[0]}",
+            f"{len(empty)} of {len(rows)} pairs of {str(path)!r} have {sides}, the first in line {empty[0]}",
             "fill one of them in, or remove these lines",
         )
     examples, more = with_splits(examples, repr(str(path)))
-    return RawExamples(examples, warnings=warnings + more, texts=texts)
+    return RawExamples(examples, warnings=warnings + more, texts=texts, sounds=sounds if audible else None)
 
 
 # How a source is written -> what reads it: place, settings -> the pairs.

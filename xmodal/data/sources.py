@@ -26,6 +26,7 @@ class RawExamples:
         class_names: in the data's own order, or none.
         warnings: one readable line each.
         texts: of pairs, by their ids.
+        sounds: of pairs, paths by their ids; None of pairs that have none.
         kind: what the examples are, of a source of images or sounds.
     """
 
@@ -33,6 +34,7 @@ class RawExamples:
     class_names: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     texts: Mapping[str, str] = field(default_factory=dict)
+    sounds: Mapping[str, str] | None = None
     kind: ExampleKind = IMAGES
 
 

@@ -32,6 +32,7 @@ class TableFormat:
         split: a column or key.
         image: the column of the paths of images, None for a table of documents. In a table of pairs a cell of
             the image or of the text may be empty, and a key missing.
+        audio: the column of the paths of sounds, which a table of pairs may have; None for none.
         separator: between the columns of a CSV or TSV, or "auto": the one whose heading has the columns.
         quoting: texts of a TSV may stand in quotes, as those of a CSV do.
         group: the column, or key, of what belongs into one split together, "" for none.
@@ -49,6 +50,7 @@ class TableFormat:
     quoting: bool = False
     group: str = ""
     several: str = ""
+    audio: str | None = None
 
     @property
     def content(self) -> tuple[str, ...]:

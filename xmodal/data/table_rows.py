@@ -39,6 +39,7 @@ def as_asked(heading: Sequence[str], table_format: TableFormat) -> list[str]:
             *table_format.label_columns,
             table_format.split,
             table_format.group,
+            table_format.audio,
         )
         if name and name not in heading
     }

@@ -97,7 +97,7 @@ def items_of_table(path: Path, table_format: TableFormat, image_column: str) -> 
         path: CSV, TSV or JSON Lines.
         table_format: encodings, and the column of the texts.
         image_column: that of the paths of images, relative to the table's folder. Rows of a table with both
-            are pairs, in which one of them may be missing.
+            are pairs, in which one of them may be missing. Those of sounds are in a column "audio".
 
     Raises:
         UserError: when it cannot be read, or has neither column.
@@ -123,6 +123,8 @@ def items_of_table(path: Path, table_format: TableFormat, image_column: str) -> 
             item = replace(item_of_file(path_beside(path, image), table_format), name=name, text=text)
         else:
             item = Item(name, b"", False, text=text)
+        if audio := row.cells.get("audio", "").strip():
+            item = replace(item, sound=item_of_file(path_beside(path, audio), table_format))
         items.append(replace(item, row=row.cells))
     return items
 

@@ -47,6 +47,12 @@ def asked_medium(loaded: Any) -> AskedMedium:
     return build(loaded, outputs_of(answering(loaded.signatures, input_name)))
 
 
+def sounds_beside(loaded: Any) -> AskedMedium | None:
+    """Returns how an export is asked of sounds beside images and texts, None where it takes none."""
+    whole = answering(loaded.signatures, "image_bytes", "audio_bytes", "text")
+    return _sounds(loaded, outputs_of(whole)) if whole else None
+
+
 def picture_of(content: bytes) -> bytes:
     """Returns an encoded picture of what can be answered: itself, a spectrogram, or frames of a video."""
     from xmodal.data import image_files, sound_files
@@ -64,11 +70,15 @@ def picture_of(content: bytes) -> bytes:
 
 
 def outputs_of(signature: Any) -> Any:
-    """Returns what asks a signature for outputs of contents (B,), or of images and texts; None for none."""
+    """Returns what asks a signature for outputs of contents (B,), images before texts; None for none."""
     if signature is None:
         return None
-    # By name, an image comes before the text of a pair.
-    names = sorted(signature.structured_input_signature[1], key=lambda name: (name == "text", name))
+    # An image comes before the text of a pair, and a sound between them.
+    order = ("image_bytes", "video_bytes", "frames", "audio_bytes", "text")
+    names = sorted(
+        signature.structured_input_signature[1],
+        key=lambda name: (order.index(name) if name in order else -1, name),
+    )
 
     def outputs(*contents: Sequence[bytes]) -> dict[str, np.ndarray]:
         import tensorflow as tf

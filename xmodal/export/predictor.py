@@ -1,4 +1,4 @@
-"""An exported model, asked for pictures, texts, and pairs of both."""
+"""An exported model, asked for pictures, texts, and pairs of both, which may have sounds."""
 
 import copy
 import re
@@ -14,7 +14,7 @@ from xmodal.core.errors import UserError
 from xmodal.core.saved_models import answering, labels_of, load_export, newest_version
 from xmodal.data.target_map import Answers, described_answers
 from xmodal.evaluation.calibration import softmax
-from xmodal.export.asked_media import asked_medium, outputs_of
+from xmodal.export.asked_media import asked_medium, outputs_of, sounds_beside
 
 BATCH = 64
 
@@ -37,6 +37,7 @@ class Item:
         row: of an item from a table, what its columns hold.
         text: a text as UTF-8 that belongs to a picture: a pair. `content` and `problem` are the picture's
             then, and `content` may be empty. None for a picture or a text alone.
+        sound: one beside a picture, a text or both, for models that take all three; others do not read it.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Item:
     problem: str = ""
     row: Mapping[str, str] = field(default_factory=dict)
     text: bytes | None = None
+    sound: "Item | None" = None
 
 
 @dataclass(frozen=True)
@@ -122,7 +124,13 @@ class Predictor:
         self.answer_images = self.medium.answer
         self.answer_texts = outputs_of(answering(loaded.signatures, "text"))
         images = answering(loaded.signatures, self.medium.input_name)
-        self.answer_pairs = outputs_of(answering(loaded.signatures, self.medium.input_name, "text"))
+        # Of a model that takes a sound beside an image and a text.
+        self._sounds = sounds_beside(loaded)
+        self.answer_pairs = (
+            self._sounds.answer
+            if self._sounds
+            else outputs_of(answering(loaded.signatures, self.medium.input_name, "text"))
+        )
         self._embed = outputs_of(loaded.signatures.get("embed_text"))
         # What made an answer, as far as the export tells it.
         self.explain_images = outputs_of(loaded.signatures.get("why"))
@@ -261,7 +269,18 @@ class Predictor:
         """Says why an item has no answer; "" when it will have one."""
         if item.content and not item.problem and self._asks[_kind(item)] is None:
             return f"a {_kind(item)}, which the model does not answer"
+        if item.sound and self._sounds:
+            if problem := item.sound.problem or self._sounds.problem(item.sound.content):
+                return f"its sound: {problem}"
         return _problem(item, self.medium.problem if item.text is None else self.medium.problem_beside)
+
+    def _sound_of(self, item: Item) -> bytes:
+        return self._sounds.prepared(item.sound.content) if self._sounds and item.sound else b""
+
+    def asked_why(self, signature: str, item: Item) -> list[bytes]:
+        """Returns what a signature that explains an answer is asked of a picture or a pair."""
+        beside = self._sound_of(item), item.text or b""
+        return [item.content, *beside[3 - len(self.signatures[signature]) :]]
 
     def _prepared(self, item: Item) -> Item:
         return replace(item, content=self.medium.prepared(item.content))
@@ -283,7 +302,12 @@ class Predictor:
                 )
 
     def _as_taken(self, item: Item) -> Item:
-        """Makes a text or a picture of a pair, where the model takes no pairs."""
+        """Makes a text or a picture of a pair, where the model takes no pairs, and none with a sound."""
+        if not self._sounds:
+            item = replace(item, sound=None)
+        elif item.sound and item.text is None:
+            picture, text = (b"", item.content) if item.is_text else (item.content, b"")
+            item = replace(item, content=picture, is_text=False, text=text)
         if item.text is None or self.takes_pairs:
             return item
         if self.takes_texts:
@@ -295,7 +319,8 @@ class Predictor:
         if items[0].text is None:
             outputs = outputs_of(contents)
         else:
-            outputs = outputs_of(contents, [item.text for item in items])
+            sounds = [[self._sound_of(item) for item in items]] if self._sounds else []
+            outputs = outputs_of(contents, *sounds, [item.text for item in items])
         # Of several labels the sentence is the answer, and not what was read.
         several = "labels" in outputs
         told = outputs.get("read" if several else "sentence", outputs.get("read"))
@@ -362,7 +387,7 @@ def _problem(item: Item, problem_of_content: Callable[[bytes], str]) -> str:
         return _problem_of_text(item.content) or ("" if item.content.strip() else "empty")
     if item.text is None:
         return problem_of_content(item.content)
-    if not item.content and not item.text.strip():
+    if not item.content and not item.text.strip() and not item.sound:
         return "neither a picture nor a text"
     return _problem_of_text(item.text) or (problem_of_content(item.content) if item.content else "")
 

@@ -1,16 +1,22 @@
-"""The path from an image and a text to an answer, as a SavedModel keeps it."""
+"""The path from an image, a text and a sound to an answer, as a SavedModel keeps it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import keras
 import tensorflow as tf
 
 from xmodal.data.decoding import MAX_PIXELS
+from xmodal.data.modalities import subsets
+from xmodal.data.sound_format import SoundFormat
+from xmodal.data.sounds import all_windows
 from xmodal.evaluation.limits import AnswerLimits
 from xmodal.export.served_limits import ServedLimits
+from xmodal.export.served_sounds import or_silence
 from xmodal.export.served_why import Differentiable, gradient_maps, word_shares
 from xmodal.export.serving import (
+    AUDIO_BYTES,
     IMAGE_BYTES,
     TEXT,
     Inference,
@@ -19,21 +25,28 @@ from xmodal.export.serving import (
     has_image,
     has_text,
     labelled_answer,
+    or_black,
     pixels,
-    pixels_or_black,
     unit_vectors,
 )
 from xmodal.models.opened_models import with_maps
-from xmodal.tasks.pair_encoders import Encoders, image_parts
+from xmodal.models.window_layers import over_windows
+from xmodal.tasks.pair_encoders import Encoders
+
+# What is taken of each modality.
+SPECS = {"image": IMAGE_BYTES, "text": TEXT, "sound": AUDIO_BYTES}
 
 
 class ServedPairs(Labelled):
-    """The path from an image and a text, or from one of them, to an answer, as a SavedModel keeps it.
+    """The path from an image, a text and, where pairs have one, a sound to an answer.
+
+    Any part of them is answered.
 
     Args:
-        encoders: of both sides.
-        image_size: side of the images in pixels.
+        encoders: of all modalities.
+        image_size: side of the images, and of spectrograms, in pixels.
         max_pixels: of an encoded image; more are not decoded.
+        sound: how sounds are read, where pairs have one.
         model: a dict of what a fusion model reads -> logits of the classes (B, C).
         temperature: calibrates these.
         prepare: texts (B,) as they were written -> those that are read (B,), in-graph.
@@ -47,6 +60,7 @@ class ServedPairs(Labelled):
         encoders: Encoders,
         image_size: int,
         max_pixels: int = MAX_PIXELS,
+        sound: SoundFormat = SoundFormat(),
         model: keras.Model,
         temperature: float,
         prepare: Callable[[tf.Tensor], tf.Tensor],
@@ -54,137 +68,214 @@ class ServedPairs(Labelled):
         limits: AnswerLimits | None = None,
     ):
         super().__init__(names)
-        self._trunk = Inference(encoders.backbone)
-        self._trunk_width = encoders.backbone.output.shape[-1]
-        self._map_shape = encoders.map_shape
-        self._preprocessor = Tokenizer(encoders.text.preprocessor)
-        self._text_model = Inference(encoders.text_model)
-        self._image_size = image_size
-        self._max_pixels = max_pixels
         # What is built on an export asks it for these.
         self.image_side = tf.Variable(image_size, trainable=False, dtype=tf.int32)
         self.max_pixels = tf.Variable(max_pixels, trainable=False, dtype=tf.int64)
+        if "sound" in encoders.pictures:
+            self.max_seconds = tf.Variable(sound.max_seconds, trainable=False, dtype=tf.float32)
+            self.seconds = tf.Variable(sound.seconds, trainable=False, dtype=tf.float32)
+            self.rate = tf.Variable(sound.rate, trainable=False, dtype=tf.int32)
+        self._sides = _sides(encoders, image_size, max_pixels, sound, prepare)
         self._model = Inference(model)
         self._inputs = tuple(model.input)
         self._temperature = temperature
         self._prepare = prepare
         self._limits = ServedLimits(limits, names, "it is most like") if limits else None
-        trunk, self._words = (
-            with_maps(encoders.backbone),
-            word_shares(encoders.text_model, self._preprocessor),
-        )
+        trunk = with_maps(encoders.pictures["image"].backbone)
         self._maps = Differentiable(trunk) if trunk else None
+        self._words = word_shares(encoders.text_model, self._sides["text"].tokenizer)
         self._fused = Differentiable(model)
-        specs = [IMAGE_BYTES, TEXT]
+        whole = tuple(self._sides)
         if self._maps:
-            self.explain_images = tf.function(self._explain, input_signature=specs, autograph=False)
+            self.explain_images = self._served(self._explain, whole)
         if self._words:
-            self.explain_texts = tf.function(self._explain_words, input_signature=specs, autograph=False)
+            self.explain_texts = self._served(self._explain_words, whole)
 
-    @tf.function(input_signature=[IMAGE_BYTES, TEXT])
-    def answer_pairs(self, image_bytes, text):
-        """Encoded images and texts (B,), "" for none -> label, probability and probabilities (B, C).
+    def signatures(self) -> dict[str, Any]:
+        """Returns the functions that are served, by name."""
+        whole = tuple(self._sides)
+        parts = {
+            "_and_".join(part): self._served(self._answered, part)
+            for part in subsets(whole).values()
+            if part != whole
+        }
+        every = self._served(self._whole, whole)
+        return {
+            **({"why": self.explain_images} if self._maps else {}),
+            **({"why_text": self.explain_texts} if self._words else {}),
+            "serving_default": every,
+            **parts,
+            "_and_".join(whole): every,
+            **{f"embed_{name}": self._served(self._embedded, (name,)) for name in whole},
+            "labels": self.tell_labels,
+        }
 
-        With limits also what `ServedLimits` tells, of such pairs as the limits were fitted on.
-        """
-        parts = self._image_inputs(image_bytes) | self._text_inputs(text)
+    def _served(self, answer: Callable[[dict[str, tf.Tensor]], Any], part: Sequence[str]) -> Any:
+        """Returns a function of encoded contents (B,) of some modalities, "" for none."""
+        specs = [SPECS[name] for name in part]
+
+        def ask(*contents):
+            return answer(dict(zip(part, contents, strict=True)))
+
+        return tf.function(ask, input_signature=specs, autograph=False)
+
+    def _answered(self, contents):
+        """Encoded contents by modality (B,) -> label, probability and probabilities (B, C)."""
+        return labelled_answer(self._logits(self._read(contents)) / self._temperature, self._names)
+
+    def _whole(self, contents):
+        """As `_answered`; with limits also what `ServedLimits` tells, of pairs as they were fitted on."""
+        parts = self._read(contents)
         logits = self._logits(parts)
         answer = labelled_answer(logits / self._temperature, self._names)
         if self._limits is None:
             return answer
-        rows = {side: parts[side] * parts[f"has_{side}"][:, None] for side in ("image", "text")}
+        rows = {side: parts[side] * parts[f"has_{side}"][:, None] for side in self._sides}
         return answer | self._limits(self._names, logits, logits, rows)
 
-    @tf.function(input_signature=[IMAGE_BYTES])
-    def answer_images(self, image_bytes):
-        """Encoded images (B,) -> label, probability and probabilities (B, C)."""
-        missing = tf.fill(tf.shape(image_bytes), "")
-        return self._answered(self._image_inputs(image_bytes) | self._text_inputs(missing))
+    def _embedded(self, contents):
+        """Encoded contents of one modality (B,) -> "embedding" (B, D), of length 1: what its encoder gives.
 
-    @tf.function(input_signature=[TEXT])
-    def answer_texts(self, text):
-        """Texts (B,) -> label, probability and probabilities (B, C)."""
-        rows = tf.zeros([tf.shape(text)[0], self._trunk_width])
-        missing = image_parts(rows, self._map_shape) | {"has_image": tf.zeros(tf.shape(text))}
-        return self._answered(missing | self._text_inputs(text))
-
-    @tf.function(input_signature=[IMAGE_BYTES])
-    def embed_images(self, image_bytes):
-        """Encoded images (B,) -> "embedding" (B, D), the trunk's pooled features, of length 1."""
-        rows = self._trunk(pixels(image_bytes, self._image_size, self._max_pixels))
-        return {"embedding": unit_vectors(image_parts(rows, self._map_shape)["image"])}
-
-    @tf.function(input_signature=[TEXT])
-    def embed_texts(self, text):
-        """Texts (B,) -> "embedding" (B, E), BERT's sentence vectors, of length 1.
-
-        They are in another space than the images, with another number of dimensions: the sides meet in the
-        fusion model and not before.
+        Those of several modalities are in spaces of their own, with numbers of dimensions of their own: they
+        meet in the fusion model and not before.
         """
-        return {"embedding": unit_vectors(self._text_inputs(text)["text"])}
+        ((name, content),) = contents.items()
+        return {"embedding": unit_vectors(self._sides[name].strictly(content)[name])}
 
-    def _explain(self, image_bytes, text):
-        """Encoded images and texts (B,) -> "map" (B, h, w), where the image speaks for the answer."""
+    def _explain(self, contents):
+        """Encoded contents by modality (B,) -> "map" (B, h, w), where the image speaks for the answer."""
         assert self._maps
-        images = pixels_or_black(image_bytes, self._image_size, self._max_pixels)
-        of_text, there = self._text_inputs(text), tf.cast(has_image(image_bytes), tf.float32)
+        image_bytes, beside = (
+            contents["image"],
+            {name: contents[name] for name in contents if name != "image"},
+        )
+        images = self._sides["image"].pixels(image_bytes)
+        of_others, there = self._read(beside, absent=False), tf.cast(has_image(image_bytes), tf.float32)
         with tf.GradientTape() as tape:
             tape.watch(images)
             maps, rows = self._maps(images)
-            parts = image_parts(rows, self._map_shape) | {"has_image": there} | of_text
+            parts = self._sides["image"].parts(rows) | {"has_image": there} | of_others
             scores = tf.reduce_max(self._fused({name: parts[name] for name in self._inputs}), axis=1)
         return {"map": there[:, None, None] * gradient_maps(maps, tape.gradient(scores, maps))}
 
-    def _explain_words(self, image_bytes, text):
-        """Encoded images and texts (B,) -> "words" (B, T), "shares", "difference", see `WordShares`."""
+    def _explain_words(self, contents):
+        """Encoded contents by modality (B,) -> "words" (B, T), "shares", "difference", see `WordShares`."""
         assert self._words
-        of_images = self._image_inputs(image_bytes)
+        beside = {name: contents[name] for name in contents if name != "text"}
+        of_others = self._read(beside, absent=False)
 
-        def shares_of(rows, *of_image):
+        def shares_of(rows, *of_other):
             points = tf.shape(rows)[0]
             parts = {
                 name: tf.repeat(part[None], points, axis=0)
-                for name, part in zip(of_images, of_image, strict=True)
+                for name, part in zip(of_others, of_other, strict=True)
             }
             # All tokens of a text that is read alone are there.
             there = {"token_mask": tf.ones(tf.shape(rows[:, 1:, 0])), "has_text": tf.ones([points])}
             parts |= there | {"text": rows[:, 0], "tokens": rows[:, 1:]}
             return tf.nn.softmax(self._logits(parts) / self._temperature)
 
-        return self._words(self._prepare(text), shares_of, *of_images.values())
+        return self._words(self._prepare(contents["text"]), shares_of, *of_others.values())
 
-    def signatures(self) -> dict[str, Any]:
-        """Returns the functions that are served, by name."""
-        return {
-            **({"why": self.explain_images} if self._maps else {}),
-            **({"why_text": self.explain_texts} if self._words else {}),
-            "serving_default": self.answer_pairs,
-            "image": self.answer_images,
-            "text": self.answer_texts,
-            "image_and_text": self.answer_pairs,
-            "embed_image": self.embed_images,
-            "embed_text": self.embed_texts,
-            "labels": self.tell_labels,
-        }
-
-    def _image_inputs(self, image_bytes):
-        rows = self._trunk(pixels_or_black(image_bytes, self._image_size, self._max_pixels))
-        there = tf.cast(has_image(image_bytes), tf.float32)
-        return image_parts(rows, self._map_shape) | {"has_image": there}
-
-    def _text_inputs(self, text):
-        text = tf.strings.strip(self._prepare(text))
-        tokens = self._preprocessor(text)
-        rows = self._text_model(tokens)
-        return {
-            "text": rows[:, 0],
-            "tokens": rows[:, 1:],
-            "token_mask": tf.cast(tokens["padding_mask"], tf.float32),
-            "has_text": tf.cast(has_text(text), tf.float32),
-        }
-
-    def _answered(self, parts):
-        return labelled_answer(self._logits(parts) / self._temperature, self._names)
+    def _read(self, contents, absent=True):
+        """Encoded contents by modality (B,) -> what a fusion model reads, of absent modalities too."""
+        count = tf.shape(next(iter(contents.values())))[0]
+        parts: dict[str, tf.Tensor] = {}
+        for name, side in self._sides.items():
+            if name in contents:
+                parts |= side(contents[name])
+            elif absent:
+                parts |= side.missing(count)
+        return parts
 
     def _logits(self, parts):
         return self._model({name: parts[name] for name in self._inputs})
+
+
+class _ServedPictures(tf.Module):
+    """What reads images, or the spectrograms of sounds.
+
+    Args:
+        modality: "image" or "sound".
+        encoders: of all modalities.
+        pixels: encoded ones (B,) -> pictures (B, H, W, 3), of sounds windows (B, n, H, W, 3).
+        filled: encoded ones (B,) -> the same, with one of nothing in the place of "".
+    """
+
+    def __init__(
+        self,
+        modality: str,
+        encoders: Encoders,
+        pixels: Callable[[tf.Tensor], tf.Tensor],
+        filled: Callable[[tf.Tensor], tf.Tensor],
+    ):
+        super().__init__()
+        backbone = encoders.pictures[modality].backbone
+        self._trunk = Inference(over_windows(backbone) if modality == "sound" else backbone)
+        self._width = backbone.output.shape[-1]
+        self._there, self._strictly, self._filled = f"has_{modality}", pixels, filled
+        self.parts = partial(encoders.parts, modality)
+
+    def __call__(self, encoded):
+        """Encoded ones (B,), "" for none -> what a fusion model reads of them."""
+        parts = self.parts(self._trunk(self.pixels(encoded)))
+        return parts | {self._there: tf.cast(has_image(encoded), tf.float32)}
+
+    def pixels(self, encoded):
+        """Encoded ones (B,), "" for none -> pictures."""
+        return self._strictly(self._filled(encoded))
+
+    def strictly(self, encoded):
+        """As a call, of encoded ones that are all there."""
+        return self.parts(self._trunk(self._strictly(encoded)))
+
+    def missing(self, count):
+        """What a fusion model reads of so many that are not there."""
+        return self.parts(tf.zeros([count, self._width])) | {self._there: tf.zeros([count])}
+
+
+class _ServedTexts(tf.Module):
+    """What reads texts, once `prepare` has made them what is read; other arguments as of `ServedPairs`."""
+
+    def __init__(self, encoders: Encoders, prepare: Callable[[tf.Tensor], tf.Tensor]):
+        super().__init__()
+        self.tokenizer = Tokenizer(encoders.text.preprocessor)
+        self._model = Inference(encoders.text_model)
+        self._parts, self._prepare = partial(encoders.parts, "text"), prepare
+
+    def __call__(self, text):
+        """Texts (B,), "" for none -> what a fusion model reads of them."""
+        text = tf.strings.strip(self._prepare(text))
+        tokens = self.tokenizer(text)
+        parts = self._parts(self._model(tokens), tf.cast(tokens["padding_mask"], tf.float32))
+        return parts | {"has_text": tf.cast(has_text(text), tf.float32)}
+
+    strictly = __call__
+
+    def missing(self, count):
+        """What a fusion model reads of so many that are not there."""
+        return self(tf.fill([count], ""))
+
+
+def _sides(
+    encoders: Encoders,
+    image_size: int,
+    max_pixels: int,
+    sound: SoundFormat,
+    prepare: Callable[[tf.Tensor], tf.Tensor],
+) -> dict[str, Any]:
+    """Returns what reads each modality; arguments as of `ServedPairs`."""
+
+    def images(encoded):
+        return pixels(encoded, image_size, max_pixels)
+
+    def windows(encoded):
+        return all_windows(encoded, tf.identity, image_size, sound, sound.max_seconds)
+
+    sides: dict[str, Any] = {
+        "image": _ServedPictures("image", encoders, images, or_black),
+        "text": _ServedTexts(encoders, prepare),
+    }
+    if "sound" in encoders.pictures:
+        sides["sound"] = _ServedPictures("sound", encoders, windows, or_silence)
+    return sides

@@ -39,4 +39,9 @@ class ServedSounds(ServedImages):
         return all_windows(image_bytes, tf.identity, self._image_size, self._sound, limit)
 
     def _or_nothing(self, image_bytes):
-        return tf.where(tf.strings.length(image_bytes) > 0, image_bytes, SILENCE)
+        return or_silence(image_bytes)
+
+
+def or_silence(audio_bytes: tf.Tensor) -> tf.Tensor:
+    """Returns encoded sounds (B,), a silent one where there is ""."""
+    return tf.where(tf.strings.length(audio_bytes) > 0, audio_bytes, SILENCE)

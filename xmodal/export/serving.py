@@ -9,6 +9,7 @@ import tensorflow as tf
 from xmodal.data.decoding import MAX_PIXELS, decode
 
 IMAGE_BYTES = tf.TensorSpec([None], tf.string, name="image_bytes")
+AUDIO_BYTES = tf.TensorSpec([None], tf.string, name="audio_bytes")
 TEXT = tf.TensorSpec([None], tf.string, name="text")
 
 

@@ -99,7 +99,7 @@ def _of_picture(
     ask = _asking(predictor, rest, lambda encoded: replace(item, content=encoded), answer.label)
     shares = {"occlusion": _occluded(ask)}
     if predictor.explain_images is not None:
-        asked = [content] if len(predictor.signatures["why"]) == 1 else [content, item.text or b""]
+        asked = predictor.asked_why("why", replace(item, content=content))
         found = predictor.explain_images(*([part] for part in asked))["map"][0]
         if found.ndim == 3:
             assert predictor.medium.sound
@@ -159,8 +159,9 @@ def _integrated(
     """Returns what an export tells of words; None where it does not, or the text alone has another answer."""
     if predictor.explain_texts is None:
         return None
-    if len(predictor.signatures["why_text"]) == 2:
-        return predictor.explain_texts([pair.content if pair else b""], [text.encode()])
+    if len(predictor.signatures["why_text"]) > 1:
+        asked = replace(pair or Item("", b"", False), text=text.encode())
+        return predictor.explain_texts(*([part] for part in predictor.asked_why("why_text", asked)))
     (alone,) = predictor([Item("", text.encode(), True)])
     return predictor.explain_texts([text.encode()]) if alone.label == label else None
 

@@ -1,26 +1,40 @@
-"""Models that read an image and a text together, either of which may be missing, up to the scorer s(x, c).
+"""Models that read an image, a text and a sound together, up to the scorer s(x, c); any may be missing.
 
 What they take, by name: "image" (B, D) the pooled features of a trunk, "regions" (B, R, F) one of its maps,
-"text" (B, E) a sentence vector, "tokens" (B, T, E) the vectors of its tokens, "token_mask" (B, T), and
-"has_image" and "has_text" (B,), 1.0 for a side that is there and 0.0 for one that is missing, whose numbers
-then do not count.
+"sound" and "sound_regions" the same of a spectrogram, "text" (B, E) a sentence vector, "tokens" (B, T, E) the
+vectors of its tokens, "token_mask" (B, T), and "has_image", "has_text" and "has_sound" (B,), 1.0 for a side
+that is there and 0.0 for one that is missing, whose numbers then do not count.
 
-A way to read both is a function in `FUSIONS`: it takes the inputs that it reads by these names, and the first
-line of its docstring is what reports say of it.
+A way to read them is a function in `FUSIONS`: it takes the inputs that it reads by these names, or dicts of
+them by modality (`GROUPED`), and the first line of its docstring is what reports say of it.
 """
 
 import inspect
-from collections.abc import Callable, Sequence
+import operator
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 
 import keras
 import numpy as np
 
+from xmodal.data.modalities import MODALITIES
 from xmodal.models.heads import ClassTexts, Scorer, standardising
 from xmodal.models.text_encoder import MeanPool
 
 HEADS = 4
 FAR_BELOW = -1e9
+# Modality -> its input with a vector for each place or token.
+SEQUENCES = {"image": "regions", "text": "tokens", "sound": "sound_regions"}
+# What a builder may take for several inputs -> modality -> the input.
+GROUPED = {
+    "vectors": {modality: modality for modality in MODALITIES},
+    "pictures": {"image": "image", "sound": "sound"},
+    "sequences": SEQUENCES,
+    "masks": {"text": "token_mask"},
+    "present": {modality: f"has_{modality}" for modality in MODALITIES},
+}
+Parts = dict[str, keras.KerasTensor]
 
 
 @dataclass(frozen=True)
@@ -40,6 +54,11 @@ class FusionSettings:
     units: int
     dropout: float
     scale: float
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """What there are vectors of."""
+        return tuple(name for name in MODALITIES if name in self.samples)
 
 
 @keras.saving.register_keras_serializable("xmodal")
@@ -72,28 +91,28 @@ class Positions(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("xmodal")
 class Gate(keras.layers.Layer):
-    """Scores of both modalities (B, 2) -> weights (B, 2), which sum to 1; a missing modality has none."""
+    """Scores of M modalities (B, M) -> weights (B, M), which sum to 1; a missing modality has none."""
 
     def __init__(self, dtype="float32", **kwargs):
         super().__init__(dtype=dtype, **kwargs)
 
-    def call(self, scores, has_image, has_text):
-        there = keras.ops.stack([has_image, has_text], axis=1)
+    def call(self, scores, present):
+        there = keras.ops.stack(present, axis=1)
         return keras.ops.softmax(scores + (1 - there) * FAR_BELOW)
 
-    def compute_output_shape(self, scores_shape, has_image_shape, has_text_shape):
+    def compute_output_shape(self, scores_shape, present_shape):
         return scores_shape
 
 
 @keras.saving.register_keras_serializable("xmodal")
 class LateSum(keras.layers.Layer):
-    """log P(c|image) + log P(c|text) - log P(c), each calibrated; without one, the other alone.
+    """log P(c) + the sum of log P(c|x) - log P(c) over the modalities x that are there, each calibrated.
 
-    By Bayes' rule these are the log probabilities given both, up to a constant, where image and text are
+    By Bayes' rule these are the log probabilities given all of them, up to a constant, where they are
     independent within a class.
 
     Args:
-        temperatures: of the image's logits and of the text's.
+        temperatures: of the logits of each modality.
         prior: P(c), (C,).
     """
 
@@ -108,31 +127,29 @@ class LateSum(keras.layers.Layer):
         arguments = {"temperatures": self._temperatures, "prior": self._prior.tolist()}
         return super().get_config() | arguments
 
-    def call(self, image_logits, text_logits, has_image, has_text):
-        scores = keras.ops.zeros_like(image_logits) + self._log_prior
-        evidences = ((image_logits, has_image), (text_logits, has_text))
-        for (logits, there), temperature in zip(evidences, self._temperatures, strict=True):
-            evidence = keras.ops.log_softmax(logits / temperature) - self._log_prior
+    def call(self, logits, present):
+        scores = keras.ops.zeros_like(logits[0]) + self._log_prior
+        for own, there, temperature in zip(logits, present, self._temperatures, strict=True):
+            evidence = keras.ops.log_softmax(own / temperature) - self._log_prior
             scores += keras.ops.expand_dims(there, 1) * evidence
         return scores
 
-    def compute_output_shape(self, image_logits_shape, text_logits_shape, has_image_shape, has_text_shape):
-        return image_logits_shape
+    def compute_output_shape(self, logits_shape, present_shape):
+        return logits_shape[0]
 
 
 @dataclass(frozen=True)
 class UnimodalModels:
-    """The trained models of both modalities, for a way that adds nothing to be trained.
+    """The trained models of single modalities, for a way that adds nothing to be trained.
 
     Attributes:
-        image, text: as `fusion_model` builds "image_only" and "text_only".
+        models: modality -> as `fusion_model` builds "image_only", "text_only" and "sound_only".
         temperatures: of each, fitted on examples that it was not trained on.
         prior: the share of each class (C,), all above 0.
     """
 
-    image: keras.Model
-    text: keras.Model
-    temperatures: tuple[float, float]
+    models: Mapping[str, keras.Model]
+    temperatures: Sequence[float]
     prior: np.ndarray
 
 
@@ -140,7 +157,7 @@ def fusion_model(name: str, settings: FusionSettings, unimodal: UnimodalModels |
     """Builds a model of pairs, with the scorer on what its builder gives.
 
     Args:
-        name: "image_only", "text_only", or "fused_" and a key of `FUSIONS`.
+        name: "image_only", "text_only", "sound_only", or "fused_" and a key of `FUSIONS`.
         settings: what it reads and how large it is.
         unimodal: for a model that `needs_unimodal_models`.
 
@@ -148,29 +165,55 @@ def fusion_model(name: str, settings: FusionSettings, unimodal: UnimodalModels |
         A model: a dict of its `inputs_of` -> logits (B, C); of one that needs `unimodal`, log probabilities
         up to a constant.
     """
-    shapes = {part: sample.shape[1:] for part, sample in settings.samples.items()}
+    shapes: dict[str, tuple] = {part: sample.shape[1:] for part, sample in settings.samples.items()}
     # Texts of one batch are as long as the longest of them.
-    shapes |= {"tokens": (None, *shapes["text"]), "token_mask": (None,), "has_image": (), "has_text": ()}
-    inputs = {part: keras.Input(shapes[part], name=part) for part in inputs_of(name)}
+    shapes |= {"tokens": (None, *shapes["text"]), "token_mask": (None,)}
+    shapes |= dict.fromkeys(GROUPED["present"].values(), ())
+    names = inputs_of(name, settings.modalities)
+    inputs = {part: keras.Input(shapes[part], name=part) for part in names}
+    given = {
+        parameter: inputs[read]
+        if isinstance(read, str)
+        else {modality: inputs[part] for modality, part in read.items()}
+        for parameter, read in _reads(name, settings.modalities).items()
+    }
     if needs_unimodal_models(name):
-        return keras.Model(inputs, _builder(name)(**inputs, unimodal=unimodal), name=name)
+        return keras.Model(inputs, _builder(name)(**given, unimodal=unimodal), name=name)
     scorer = Scorer(settings.texts.vectors, settings.texts.targets, settings.scale, name="scorer")
-    return keras.Model(inputs, scorer(_builder(name)(**inputs, settings=settings)), name=name)
+    return keras.Model(inputs, scorer(_builder(name)(**given, settings=settings)), name=name)
 
 
-def inputs_of(name: str) -> tuple[str, ...]:
-    """Returns what a model reads, by its name."""
-    return tuple(part for part in _parameters(name) if part not in ("settings", "unimodal"))
+def inputs_of(name: str, modalities: Sequence[str] = MODALITIES[:2]) -> tuple[str, ...]:
+    """Returns what a model of some modalities reads, by its name."""
+    reads = _reads(name, modalities).values()
+    return tuple(part for read in reads for part in ([read] if isinstance(read, str) else read.values()))
+
+
+def _reads(name: str, modalities: Sequence[str]) -> dict[str, str | dict[str, str]]:
+    """Returns what each parameter of a builder stands for: an input, or inputs by modality."""
+    return {
+        parameter: {modality: part for modality, part in GROUPED[parameter].items() if modality in modalities}
+        if parameter in GROUPED
+        else parameter
+        for parameter in _parameters(name)
+        if parameter not in ("settings", "unimodal")
+    }
+
+
+def alone_of(modalities: Sequence[str]) -> tuple[str, ...]:
+    """Returns the names of the models of one modality each."""
+    return tuple(f"{modality}_only" for modality in modalities)
 
 
 def needs_unimodal_models(name: str) -> bool:
-    """Tells whether a model consists of the trained models of both modalities, and is not trained itself."""
+    """Tells whether a model consists of the trained models of all modalities, and is not trained itself."""
     return "unimodal" in _parameters(name)
 
 
-def note_of(name: str) -> str:
-    """Returns what reports say of a model."""
+def note_of(name: str, modalities: Sequence[str] = MODALITIES[:2]) -> str:
+    """Returns what reports say of a model of some modalities."""
     line = (inspect.getdoc(_builder(name)) or "").partition("\n")[0].rstrip(".")
+    line = line if len(modalities) == 2 else line.replace("both", "all")
     return line[:1].lower() + line[1:]
 
 
@@ -183,7 +226,7 @@ def _parameters(name: str) -> list[str]:
 
 
 def gate_model(gated: keras.Model) -> keras.Model:
-    """Returns what gives the weights (B, 2) of image and text in a "fused_gated" model."""
+    """Returns what gives the weights (B, M) of the modalities in a "fused_gated" model."""
     return keras.Model(gated.input, gated.get_layer("gate").output, name="gate")
 
 
@@ -194,10 +237,10 @@ def _hidden(name: str, vectors: keras.KerasTensor, settings: FusionSettings) -> 
     return keras.layers.Dense(settings.units, activation="relu", name=f"{name}_side")(vectors)
 
 
-def _hidden_modalities(image, text, has_image, has_text, settings: FusionSettings) -> list[keras.KerasTensor]:
+def _hidden_modalities(vectors: Parts, present: Parts, settings: FusionSettings) -> list[keras.KerasTensor]:
     return [
-        Placeholder(name=f"no_{name}")(_hidden(name, vectors, settings), there)
-        for name, vectors, there in (("image", image, has_image), ("text", text, has_text))
+        Placeholder(name=f"no_{name}")(_hidden(name, own, settings), present[name])
+        for name, own in vectors.items()
     ]
 
 
@@ -217,51 +260,72 @@ def text_only(text, settings: FusionSettings) -> keras.KerasTensor:
     return _hidden("text", text, settings)
 
 
-def early(image, text, has_image, has_text, settings: FusionSettings) -> keras.KerasTensor:
+def sound_only(sound, settings: FusionSettings) -> keras.KerasTensor:
+    """The scorer on the trunk's pooled features of spectrograms."""
+    return _hidden("sound", sound, settings)
+
+
+def early(vectors: Parts, present: Parts, settings: FusionSettings) -> keras.KerasTensor:
     """The scorer on both, joined."""
-    return _joined(_hidden_modalities(image, text, has_image, has_text, settings), settings)
+    return _joined(_hidden_modalities(vectors, present, settings), settings)
 
 
-def late(image, text, has_image, has_text, unimodal: UnimodalModels) -> keras.KerasTensor:
+def late(vectors: Parts, present: Parts, unimodal: UnimodalModels) -> keras.KerasTensor:
     """Calibrated log probabilities of both modalities, added up; nothing is trained."""
-    logits = unimodal.image({"image": image}), unimodal.text({"text": text})
-    return LateSum(unimodal.temperatures, unimodal.prior, name="sum")(*logits, has_image, has_text)
+    logits = [unimodal.models[name]({name: own}) for name, own in vectors.items()]
+    return LateSum(unimodal.temperatures, unimodal.prior, name="sum")(logits, [*present.values()])
 
 
-def gated(image, text, has_image, has_text, settings: FusionSettings) -> keras.KerasTensor:
+def gated(vectors: Parts, present: Parts, settings: FusionSettings) -> keras.KerasTensor:
     """The scorer on both, each with a weight of its own in every pair.
 
     The gated unit of Arevalo et al. 2017 (arXiv:1702.01992), with one weight a side and example.
     """
-    image, text = _hidden_modalities(image, text, has_image, has_text, settings)
-    seen = keras.layers.Concatenate(name="joined")([image, text])
+    sides = _hidden_modalities(vectors, present, settings)
+    seen = keras.layers.Concatenate(name="joined")(sides)
     seen = keras.layers.Dense(settings.units // 4, activation="relu", name="gate_hidden")(seen)
-    scores = keras.layers.Dense(2, name="gate_scores")(seen)
-    weights = Gate(name="gate")(scores, has_image, has_text)
-    return weights[:, :1] * image + weights[:, 1:] * text
+    scores = keras.layers.Dense(len(sides), name="gate_scores")(seen)
+    weights = Gate(name="gate")(scores, [*present.values()])
+    weighed = [weights[:, number : number + 1] * side for number, side in enumerate(sides)]
+    return reduce(operator.add, weighed)
 
 
 def attention(
-    image, regions, tokens, token_mask, has_image, has_text, settings: FusionSettings
+    pictures: Parts, sequences: Parts, masks: Parts, present: Parts, settings: FusionSettings
 ) -> keras.KerasTensor:
     """The scorer on regions that looked at tokens, and tokens that looked at regions.
 
     After Lu et al. 2019 (arXiv:1908.02265, section 3.1). The pooled features of the whole picture are one
-    more region.
+    more region. Each of three modalities looks at both others.
     """
-    whole = keras.layers.Reshape((1, settings.units), name="whole")(_projected("image", image, settings))
-    indices = Positions(name="positions")(_projected("regions", regions, settings))
-    seen = keras.layers.Concatenate(axis=1, name="picture")([whole, indices])
-    seen = Placeholder(name="no_image")(seen, has_image)
-    # A missing text has one token: the placeholder.
-    words = Placeholder(name="no_text")(_projected("tokens", tokens, settings), has_text)
-    seen, words = (
-        _looking("image", seen, words, settings, token_mask[:, None, :] > 0.5),
-        _looking("text", words, seen, settings),
+    read = {}
+    for name, vectors in sequences.items():
+        # A missing text has one token: the placeholder.
+        own = (
+            _picture(name, pictures[name], vectors, settings)
+            if name in pictures
+            else _projected(SEQUENCES[name], vectors, settings)
+        )
+        read[name] = Placeholder(name=f"no_{name}")(own, present[name])
+    looked = {name: _looking(name, read, masks, settings) for name in read}
+    pooled = []
+    for name, own in looked.items():
+        if name in masks:
+            pooled.append(MeanPool(name=f"{SEQUENCES[name]}_pool")(own, masks[name]))
+        else:
+            average = keras.layers.GlobalAveragePooling1D(name=f"{SEQUENCES[name]}_pool")(own)
+            pooled += [own[:, 0], average]
+    return _joined(pooled, settings)
+
+
+def _picture(name: str, whole, regions, settings: FusionSettings) -> keras.KerasTensor:
+    """Pooled features (B, D) and regions (B, R, F) -> (B, 1 + R, units)."""
+    prefix = SEQUENCES[name].removesuffix("regions")
+    whole = keras.layers.Reshape((1, settings.units), name=f"{prefix}whole")(
+        _projected(name, whole, settings)
     )
-    pooled = MeanPool(name="tokens_pool")(words, token_mask)
-    average = keras.layers.GlobalAveragePooling1D(name="regions_pool")(seen)
-    return _joined([seen[:, 0], average, pooled], settings)
+    indices = Positions(name=f"{prefix}positions")(_projected(SEQUENCES[name], regions, settings))
+    return keras.layers.Concatenate(axis=1, name=f"{prefix}picture")([whole, indices])
 
 
 def _projected(name: str, vectors: keras.KerasTensor, settings: FusionSettings) -> keras.KerasTensor:
@@ -270,15 +334,29 @@ def _projected(name: str, vectors: keras.KerasTensor, settings: FusionSettings) 
     return keras.layers.Dense(settings.units, name=f"{name}_side")(vectors)
 
 
-def _looking(name: str, query, value, settings: FusionSettings, mask=None) -> keras.KerasTensor:
+def _looking(name: str, read: Parts, masks: Parts, settings: FusionSettings) -> keras.KerasTensor:
+    """What is read of one modality, after it looked at the others."""
+    query, others = read[name], [other for other in read if other != name]
+    value, mask = _side_by_side([read[other] for other in others]), None
+    if not masks.keys().isdisjoint(others):
+        seen = [masks.get(other, keras.ops.ones_like(read[other][:, :, 0])) for other in others]
+        mask = _side_by_side(seen)[:, None, :] > 0.5
     attention = keras.layers.MultiHeadAttention(HEADS, settings.units // HEADS, name=f"{name}_attention")
     attended = attention(query, value, attention_mask=mask)
     return keras.layers.LayerNormalization(name=f"{name}_normal")(query + attended)
 
 
+def _side_by_side(sequences: list[keras.KerasTensor]) -> keras.KerasTensor:
+    return sequences[0] if len(sequences) == 1 else keras.ops.concatenate(sequences, axis=1)
+
+
 # Name -> the builder of a model of one side.
-ALONE: dict[str, Callable[..., keras.KerasTensor]] = {"image_only": image_only, "text_only": text_only}
-# What --fusion names -> the builder of a model of both; it takes `unimodal` for `settings` when nothing of
+ALONE: dict[str, Callable[..., keras.KerasTensor]] = {
+    "image_only": image_only,
+    "text_only": text_only,
+    "sound_only": sound_only,
+}
+# What --fusion names -> the builder of a model of all; it takes `unimodal` for `settings` when nothing of
 # it is trained.
 FUSIONS: dict[str, Callable[..., keras.KerasTensor]] = {
     "early": early,

@@ -191,7 +191,7 @@ def _picture(item: GalleryItem) -> str:
     small = ' class="small"' if max(width, height) < figures.SMALL else ""
     return (
         f'<figure><img{small} src="{uri}" width="{width}" height="{height}" alt="{alternative}">'
-        f"{markup.player(item.original, item.id)}"
+        f"{markup.player(item.original or item.sound, item.id)}"
         f'<figcaption><span class="verdict {"right" if right else "wrong"}">{markup.text(verdict)}</span>'
         f"{truth}<span>“{markup.text(item.sentence)}”</span>"
         f'<span class="id">{markup.text(item.id)}</span></figcaption></figure>'

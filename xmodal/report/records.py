@@ -33,6 +33,7 @@ class GalleryItem:
         sentence: what the text model read.
         kind: "right", "wrong", "unsure" for a narrow choice of either sort, or "unknown" without a truth.
         original: the sound or video that the picture is of, encoded; empty for an image.
+        sound: a WAV that belongs to the picture; empty for none.
     """
 
     png: bytes
@@ -43,6 +44,7 @@ class GalleryItem:
     sentence: str
     kind: Kind
     original: bytes = b""
+    sound: bytes = b""
 
 
 def gallery_items(
@@ -56,6 +58,7 @@ def gallery_items(
     id: Callable[[int], str],
     sentence: Callable[[int], str],
     original: Callable[[int], bytes] = lambda index: b"",
+    sound: Callable[[int], bytes] = lambda index: b"",
 ) -> tuple[GalleryItem, ...]:
     """Picks examples to show by `gallery_indices`.
 
@@ -65,7 +68,7 @@ def gallery_items(
         class_names: the C names.
         per_kind: the most examples of a kind.
         seed: chooses among the right and the wrong ones.
-        png, id, sentence, original: the index of an example -> what `GalleryItem` has of it.
+        png, id, sentence, original, sound: the index of an example -> what `GalleryItem` has of it.
     """
     return tuple(
         GalleryItem(
@@ -77,6 +80,7 @@ def gallery_items(
             sentence=sentence(index),
             kind=kind,
             original=original(index),
+            sound=sound(index),
         )
         for kind, indices in gallery_indices(probabilities, labels, per_kind, seed).items()
         for index in indices

@@ -14,6 +14,7 @@ from xmodal.data.audit import DataReport
 from xmodal.data.document_sources import read_documents
 from xmodal.data.documents import DocumentData, load_documents, with_test
 from xmodal.data.images import ImageData, ImageSplit, load_images, load_unlabelled
+from xmodal.data.pair_sounds import with_sounds
 from xmodal.data.pairs import PairData, load_pairs
 from xmodal.data.sound_format import SoundFormat
 from xmodal.data.table_format import TableFormat
@@ -39,7 +40,7 @@ def configured_images(config: Config, multi_label: str = "") -> ImageData:
     Raises:
         UserError: for sounds and videos.
     """
-    data = _loaded(config, SoundFormat(), VideoFormat(), multi_label)
+    data = _loaded_dataset(config, SoundFormat(), VideoFormat(), multi_label)
     if data.train.medium:
         raise UserError(
             f"`experiment={config.run.experiment}` takes images, and `dataset={config.data.dataset}` holds "
@@ -58,9 +59,8 @@ def configured_sounds(config: Config) -> ImageData:
         UserError: when they are not there, or are no sounds.
     """
     source = config.scorer.sounds
-    sounds = replace(config, data=replace(config.data, dataset=source))
     try:
-        data = _loaded(sounds, _sound_format(config), VideoFormat())
+        data = _loaded(config, source, sound_format(config), VideoFormat())
     except UserError as error:
         raise UserError(error.problem.replace("`dataset=", "`sounds="), error.remedy) from error
     if data.train.medium is None or data.train.medium.noun != "sound":
@@ -68,7 +68,8 @@ def configured_sounds(config: Config) -> ImageData:
     return data
 
 
-def _sound_format(config: Config) -> SoundFormat:
+def sound_format(config: Config) -> SoundFormat:
+    """Returns how sounds are read."""
     return SoundFormat(config.sound.sound_rate, config.sound.sound_seconds, config.sound.max_seconds)
 
 
@@ -79,7 +80,7 @@ def configured_media(config: Config) -> ImageData:
         UserError: for augmentations of another kind, and for what is done with images alone.
     """
     videos = VideoFormat(config.video.frames, config.sound.max_seconds, config.data.max_pixels)
-    data = _loaded(config, _sound_format(config), videos)
+    data = _loaded_dataset(config, sound_format(config), videos)
     medium = data.train.medium
     kind, known = (f"{medium.noun}s", medium.augmentations) if medium else ("images", AUGMENTATIONS)
     for name in config.image.augment:
@@ -105,9 +106,16 @@ def _without(data: ImageData) -> dict[str, object]:
     return OF_IMAGES | ({"data_service": ""} if data.train.medium.noun == "video" else {})
 
 
-def _loaded(config: Config, sound: SoundFormat, video: VideoFormat, multi_label: str = "") -> ImageData:
+def _loaded_dataset(
+    config: Config, sound: SoundFormat, video: VideoFormat, multi_label: str = ""
+) -> ImageData:
+    further = {"multi_label": multi_label, "also_train": config.data.also_train}
+    return _loaded(config, config.data.dataset, sound, video, **further)
+
+
+def _loaded(config: Config, source: str, sound: SoundFormat, video: VideoFormat, **further: str) -> ImageData:
     return load_images(
-        config.data.dataset,
+        source,
         config.splits,
         seed=config.run.seed,
         cache=cache_folder(),
@@ -116,8 +124,7 @@ def _loaded(config: Config, sound: SoundFormat, video: VideoFormat, multi_label:
         max_pixels=config.data.max_pixels,
         sound=sound,
         video=video,
-        multi_label=multi_label,
-        also_train=config.data.also_train,
+        **further,
     )
 
 
@@ -195,19 +202,42 @@ def _table_format(documents: DocumentConfig, image_column: str | None = None) ->
 
 
 def configured_pairs(config: Config) -> PairData:
-    """Reads, splits and audits the pairs that a configuration asks for, see `load_pairs`."""
+    """Reads, splits and audits the pairs that a configuration asks for, see `load_pairs`.
+
+    With --sounds each gets one, see `with_sounds`; groups are those of the sounds then.
+
+    Raises:
+        UserError: when they are not there or cannot be learned from, and for sounds of two sources.
+    """
+    if config.scorer.sounds == "none":
+        return _pairs(config)
+    pairs = _pairs(replace(config, splits=replace(config.splits, group_column="", group_pattern="")))
+    if pairs.train.sounds is not None:
+        raise UserError(
+            f"`sounds={config.scorer.sounds}` is for pairs without sounds, and `pairs={config.pairs.pairs}` "
+            "has a column 'audio'",
+            "leave one of them out",
+        )
+    # --class_names is for the pairs. What is not drawn of the sounds costs little.
+    every = replace(config.splits, class_names=(), limit=0, train_examples=0)
+    sounds = configured_sounds(replace(config, splits=every))
+    return with_sounds(pairs, sounds, config.run.seed)
+
+
+def _pairs(config: Config) -> PairData:
     return load_pairs(
         config.pairs.pairs,
         config.splits,
         seed=config.run.seed,
         cache=cache_folder(),
         offline=config.run.offline,
-        table_format=_table_format(config.documents, config.pairs.image_column),
+        table_format=replace(_table_format(config.documents, config.pairs.image_column), audio="audio"),
         image_folder=config.pairs.image_folder,
         misread=config.pairs.misread,
         typing_slips=config.pairs.typing_slips,
         bad_images=config.data.bad_images,
         max_pixels=config.data.max_pixels,
+        sound=sound_format(config),
     )
 
 

@@ -249,7 +249,7 @@ def backbone_features(
     """Returns what a backbone makes of the images of a split (N, D), computed once for all that ask the same.
 
     Args:
-        backbone: RGB images (B, H, W, 3) from 0 to 255 -> features (B, D).
+        backbone: RGB images (B, H, W, 3) from 0 to 255 -> features (B, D); or windows, see `over_windows`.
         split: N images.
         config: augmentation.
         trainer: runs it; its seed is that of the augmentation, its config has the batch.
@@ -262,8 +262,8 @@ def backbone_features(
         facts[split.medium.noun] = asdict(split.medium.format)
     if view:
         facts |= {"augment": list(config.augment), "seed": trainer.seed, "view": view}
-    augment = config.augment if view else ()
-    images = pixels(split, side, size, augment=augment, seed=trainer.seed, epoch=view)
+    augment, windows = config.augment if view else (), len(backbone.inputs[0].shape) == 5
+    images = pixels(split, side, size, augment=augment, seed=trainer.seed, epoch=view, windows=windows)
     return trainer.features(backbone, split, images, facts=facts, name=name)
 
 

@@ -1,28 +1,26 @@
-"""Trainings of the models that read images, texts or both, on what the encoders kept of them."""
+"""Trainings of the models that read images, texts, sounds or several of these, on what encoders kept."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from xmodal.data.modalities import subsets
 from xmodal.evaluation.calibration import fit_temperature, softmax
 from xmodal.models.fusion import (
-    ALONE,
     FusionSettings,
     UnimodalModels,
+    alone_of,
     fusion_model,
-    inputs_of,
     needs_unimodal_models,
 )
 from xmodal.runs.session import Session
 from xmodal.tasks.pair_encoders import EncodedSplit, Encoders, pair_batches
 from xmodal.training.losses import cross_entropy
 from xmodal.training.progress import History
-
-# Which of the two modalities are visible to a model.
-VISIBLE = ("both", "image", "text")
 
 
 @dataclass(frozen=True)
@@ -66,6 +64,26 @@ class EncodedPairs:
     seconds: float
     prefix: str = ""
 
+    @cached_property
+    def modalities(self) -> tuple[str, ...]:
+        """What the pairs have, in order."""
+        return tuple(self.encoded["train"].modalities)
+
+    @cached_property
+    def visible(self) -> dict[str, tuple[str, ...]]:
+        """What may be visible to a model, by name, see `subsets`; all of it comes first."""
+        return subsets(self.modalities)
+
+    @cached_property
+    def whole(self) -> str:
+        """The name of all modalities together."""
+        return next(iter(self.visible))
+
+    @property
+    def alone(self) -> tuple[str, ...]:
+        """The names of the models of one modality each."""
+        return alone_of(self.modalities)
+
     @property
     def prior(self) -> np.ndarray:
         """The share of each class among the training pairs (C,)."""
@@ -82,7 +100,7 @@ def train_all(pairs: EncodedPairs, names: Sequence[str]) -> dict[str, Fused]:
         stage = pairs.prefix + name
         with pairs.session.clock.stage(stage):
             if needs_unimodal_models(name):
-                made = join_unimodal_models(pairs, name, *(models[modality] for modality in ALONE))
+                made = join_unimodal_models(pairs, name, [models[alone] for alone in pairs.alone])
             else:
                 made = train_fused(pairs, name)
         models[name] = replace(made, seconds=pairs.session.seconds(stage, stage))
@@ -92,7 +110,7 @@ def train_all(pairs: EncodedPairs, names: Sequence[str]) -> dict[str, Fused]:
 def train_fused(pairs: EncodedPairs, name: str) -> Fused:
     """Trains a model, on all training pairs that have a side which it reads.
 
-    One that reads both loses one of them in a share of the pairs, other ones in each epoch (modality
+    One that reads several loses some of them in a share of the pairs, other ones in each epoch (modality
     dropout: Neverova et al. 2016, arXiv:1501.00102), so that it learns to do without.
 
     Args:
@@ -106,13 +124,14 @@ def train_fused(pairs: EncodedPairs, name: str) -> Fused:
     )
     with trainer.scope():
         model = fusion_model(name, pairs.models)
+    inputs = tuple(model.input)
     size = 2 * config.train.batch_size
 
     def epoch_batches(epoch: int) -> tf.data.Dataset:
         chance = np.random.default_rng((config.run.seed, epoch))
         order = chance.permutation(len(learned))
         seen = dropped(learned, config.fusion.modality_dropout, chance)
-        return pair_batches(encoders, seen, inputs_of(name), batch_size=size, order=order, view=epoch)
+        return pair_batches(encoders, seen, inputs, batch_size=size, order=order, view=epoch)
 
     history = trainer.fit(
         model,
@@ -121,28 +140,39 @@ def train_fused(pairs: EncodedPairs, name: str) -> Fused:
         loss=cross_entropy(),
         learning_rate=config.fusion.fusion_learning_rate,
         epochs=config.fusion.fusion_epochs,
-        validation=pair_batches(encoders, held_out, inputs_of(name), batch_size=1024),
+        validation=pair_batches(encoders, held_out, inputs, batch_size=1024),
         name=pairs.prefix + name,
     )
     return _tempered(pairs, name, model, history)
 
 
-def join_unimodal_models(pairs: EncodedPairs, name: str, image_only: Fused, text_only: Fused) -> Fused:
-    """Makes a model of those of each side."""
-    temperatures = image_only.temperature, text_only.temperature
-    unimodal = UnimodalModels(image_only.model, text_only.model, temperatures, pairs.prior)
+def join_unimodal_models(pairs: EncodedPairs, name: str, alone: Sequence[Fused]) -> Fused:
+    """Makes a model of those of each modality."""
+    models = {modality: fused.model for modality, fused in zip(pairs.modalities, alone, strict=True)}
+    unimodal = UnimodalModels(models, tuple(fused.temperature for fused in alone), pairs.prior)
     with pairs.session.trainer.strategy.scope():
         model = fusion_model(name, pairs.models, unimodal)
     return _tempered(pairs, name, model, None)
 
 
 def dropped(split: EncodedSplit, share: float, chance: np.random.Generator) -> EncodedSplit:
-    """Takes one side away from a share of the pairs that have both, from half of these the image."""
-    draws = np.where(split.has_image & split.has_text, chance.random(len(split)), 0.5)
-    return split.showing(
-        split.has_image & (draws >= share / 2),
-        split.has_text & (draws <= 1 - share / 2),
-    )
+    """Lets a share of the pairs show a part of their modalities, each part of them as often.
+
+    A pair that has nothing of its part shows all that it has.
+    """
+    names = tuple(split.modalities)
+    *parts, whole = reversed(subsets(names).values())
+    half = len(parts) // 2
+    # Draws below and above these show a part each, those between them everything.
+    low = share / 2 * np.arange(1, half + 1) / half
+    shown = [*parts[:half], whole, *parts[half:]]
+    drawn = np.searchsorted(np.concatenate([low, 1 - low[::-1]]), chance.random(len(split)), side="right")
+    kept = {
+        name: there & np.array([name in part for part in shown])[drawn]
+        for name, there in split.present.items()
+    }
+    left = np.logical_or.reduce([*kept.values()])
+    return split.showing({name: np.where(left, part, split.present[name]) for name, part in kept.items()})
 
 
 def logits_of(
@@ -150,47 +180,44 @@ def logits_of(
     name: str,
     model: keras.Model,
     split_name: str,
-    visible: str = "both",
+    visible: str = "",
     stage: str = "",
 ) -> np.ndarray:
-    """Returns the logits (N, C) of a split's pairs, or of their images or texts alone.
+    """Returns the logits (N, C) of a split's pairs, or of a part of their modalities.
 
     Args:
         pairs: what the models read.
         name: of the model, as `fusion_model` takes it.
         model: a dict of its inputs -> logits (B, C).
         split_name: "validation" or "test".
-        visible: one of `VISIBLE`.
+        visible: one of `EncodedPairs.visible`, by default all.
         stage: what checkpoints call it, by default the model's name.
     """
-    split = _visible(pairs.encoded[split_name], visible)
+    visible = visible or pairs.whole
+    split = pairs.encoded[split_name].only(pairs.visible[visible])
     return pairs.session.trainer.predict(
         model,
-        pair_batches(pairs.encoders, split, inputs_of(name), batch_size=1024),
+        pair_batches(pairs.encoders, split, tuple(model.input), batch_size=1024),
         name=f"{pairs.prefix}{stage or name}: {split_name}, {visible}",
     )
 
 
 def calibrated(
-    pairs: EncodedPairs, fused: Fused, logits: np.ndarray, split_name: str, visible: str = "both"
+    pairs: EncodedPairs, fused: Fused, logits: np.ndarray, split_name: str, visible: str = ""
 ) -> np.ndarray:
     """Returns the calibrated probabilities (N, C) of logits that `logits_of` gave for the same arguments.
 
     Of a pair that shows nothing of what the model reads they are the shares of the classes in training.
     """
-    there = _readable(fused.name, _visible(pairs.encoded[split_name], visible))
+    split = pairs.encoded[split_name].only(pairs.visible[visible or pairs.whole])
+    there = _readable(fused.name, split)
     return np.where(there[:, None], softmax(logits, fused.temperature), pairs.prior)
 
 
-def _visible(split: EncodedSplit, visible: str) -> EncodedSplit:
-    return split if visible == "both" else split.only(visible)
-
-
 def _readable(name: str, split: EncodedSplit) -> np.ndarray:
-    """Tells of each pair (N,) whether it has a side that a model reads."""
-    return {"image_only": split.has_image, "text_only": split.has_text}.get(
-        name, split.has_image | split.has_text
-    )
+    """Tells of each pair (N,) whether it has something that a model reads."""
+    present, alone = split.present, name.removesuffix("_only")
+    return present[alone] if alone in present else np.logical_or.reduce([*present.values()])
 
 
 def _tempered(pairs: EncodedPairs, name: str, model: keras.Model, history: History | None) -> Fused:

@@ -1,11 +1,14 @@
-"""Encoders of both modalities of pairs: each image and each distinct text is read once, and kept."""
+"""Encoders of the modalities of pairs: each image, distinct text and sound is read once, and kept."""
 
+from dataclasses import replace
 from typing import Literal
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from xmodal.config.config import Config
+from xmodal.config.image import ImageConfig
 from xmodal.config.text import TextConfig
 from xmodal.core.errors import UserError
 from xmodal.data.batches import array_batches
@@ -15,42 +18,74 @@ from xmodal.data.pairs import PairData, PairSplit
 from xmodal.models.image_backbones import with_regions
 from xmodal.models.text_encoder import TextEncoder, text_encoder, with_random_weights
 from xmodal.models.trainable import set_trainable
+from xmodal.models.window_layers import over_windows
 from xmodal.runs.inputs import build_backbone
 from xmodal.runs.session import Session
 from xmodal.tasks.image_classifier import backbone_features, train_image_classifier
-from xmodal.tasks.pair_encoders import EncodedSplit, Encoders
+from xmodal.tasks.pair_encoders import EncodedModality, EncodedSplit, Encoders, PictureEncoder
 from xmodal.tasks.text_classifier import TextClassifier, merge, train_text_classifier
 from xmodal.training.progress import History
 from xmodal.training.trainer import Trainer
 
+# What to do where nothing has a modality.
+REMEDIES = {"sound": "fill in the column 'audio', or remove it"}
 
-def require_both_modalities(data: PairData) -> None:
-    """Refuses a split in which no pair has an image, or none has a text, with a `UserError`."""
+
+def require_all_modalities(data: PairData) -> None:
+    """Refuses a split in which no pair has an image, a text or, where there are any, a sound: `UserError`."""
     for name in SPLITS:
         split: PairSplit = getattr(data, name)
-        for modality, there in (("image", split.has_image), ("text", split.has_text)):
+        for modality, there in split.present.items():
             if not there.any():
                 raise UserError(
                     f"no {name} pair has {'an' if modality == 'image' else 'a'} {modality}",
-                    "there is nothing to fuse: add some, or use `experiment=vgg_to_bert` or bert_news",
+                    REMEDIES.get(
+                        modality,
+                        "there is nothing to fuse: add some, or use `experiment=vgg_to_bert` or bert_news",
+                    ),
                 )
 
 
-def require_image_layers(session: Session) -> None:
+def require_picture_layers(session: Session, data: PairData) -> None:
     """Refuses names of layers that the image network does not have, before anything is trained.
 
     Raises:
         UserError: for --features, --region_layer and --trainable.
     """
-    config = session.config
-    backbone = build_backbone(config, config.image.base, "none", session.trainer)
-    with_regions(backbone, config.fusion.region_layer)
-    set_trainable(backbone, config.image.trainable)
+    for modality in data.train.pictured:
+        backbone = picture_backbone(session, modality, "none")
+        with_regions(backbone, session.config.fusion.region_layer)
+        set_trainable(backbone, session.config.image.trainable)
 
 
-def image_encoder(
+def picture_config(config: Config, modality: str) -> ImageConfig:
+    """Returns how the network that reads images, or spectrograms of sounds, is trained."""
+    if modality == "image":
+        return config.image
+    sound = config.scorer
+    return replace(config.image, augment=sound.sound_augment, epochs=sound.sound_epochs)
+
+
+def picture_backbone(session: Session, modality: str, weights: str) -> keras.Model:
+    """Builds the network that reads images, or spectrograms of sounds.
+
+    Raises:
+        UserError: for features that it does not have, or too many of them.
+    """
+    config, trainer = session.config, session.trainer
+    if modality == "image":
+        return build_backbone(config, config.image.base, weights, trainer)
+    pooled = replace(config.image, pooling=config.fusion.sound_pooling)
+    try:
+        return build_backbone(replace(config, image=pooled), config.image.base, weights, trainer)
+    except UserError as error:
+        raise UserError(error.problem.replace("`pooling=", "`sound_pooling="), error.remedy) from error
+
+
+def picture_encoder(
     session: Session,
     data: PairData,
+    modality: str,
     *,
     weights: str,
     name: str,
@@ -59,26 +94,26 @@ def image_encoder(
 
     Args:
         session: the run.
-        data: the pairs; it learns from those that have an image.
+        data: the pairs; it learns from those that have an image, or a sound.
+        modality: "image" or "sound".
         weights: that it begins with, as `image_backbone` takes them.
         name: what its training is called.
 
     Returns:
-        RGB images (B, H, W, 3) from 0 to 255 -> pooled features (B, D), and the histories.
+        RGB pictures (B, H, W, 3) from 0 to 255 -> pooled features (B, D), and the histories.
     """
-    config, trainer = session.config, session.trainer
-    backbone = build_backbone(config, config.image.base, weights, trainer)
-    if config.image.trainable == "head":
+    backbone = picture_backbone(session, modality, weights)
+    if session.config.image.trainable == "head":
         return backbone, ()
-    classifier = train_image_classifier(backbone, images_of(data), config.image, trainer, name=name)
+    config, pictures = picture_config(session.config, modality), pictures_of(data, modality)
+    classifier = train_image_classifier(backbone, pictures, config, session.trainer, name=name)
     return backbone, classifier.histories
 
 
-def images_of(data: PairData) -> ImageData:
-    """Returns the images of pairs."""
-    return ImageData(
-        data.train.images(), data.validation.images(), data.test.images(), data.class_names, data.report
-    )
+def pictures_of(data: PairData, modality: str) -> ImageData:
+    """Returns the images of pairs, or their sounds."""
+    train, validation, test = (getattr(data, name).pictures(modality) for name in SPLITS)
+    return ImageData(train, validation, test, data.class_names, data.report)
 
 
 def sentence_encoder(
@@ -133,13 +168,27 @@ def train_texts(
     )
 
 
-def both_encoders(
-    session: Session, backbone: keras.Model, text: TextEncoder, histories: tuple[History, ...]
+def all_encoders(
+    session: Session,
+    backbones: dict[str, keras.Model],
+    text: TextEncoder,
+    histories: tuple[History, ...],
 ) -> Encoders:
-    """Adds a map to what an image backbone gives and the tokens to that of a text encoder, to read both."""
+    """Adds a map to what backbones give and the tokens to that of a text encoder, to read all of them.
+
+    Args:
+        session: the run.
+        backbones: of "image" and, where pairs have sounds, of "sound".
+        text: the text encoder.
+        histories: of their trainings.
+    """
+    layer = session.config.fusion.region_layer
     with session.trainer.strategy.scope():
-        seen, map_shape = with_regions(backbone, session.config.fusion.region_layer)
-        return Encoders(seen, map_shape, text, with_tokens(text.model), histories)
+        pictures = {
+            modality: PictureEncoder(*with_regions(backbone, layer))
+            for modality, backbone in backbones.items()
+        }
+        return Encoders(pictures, text, with_tokens(text.model), histories)
 
 
 def with_tokens(encoder: keras.Model) -> keras.Model:
@@ -157,43 +206,50 @@ def with_tokens(encoder: keras.Model) -> keras.Model:
     return keras.Model(encoder.input, joined, name=encoder.name)
 
 
-def read_images(
+def read_pictures(
     session: Session,
     encoders: Encoders,
     data: PairData,
+    modality: str,
     *,
     views: int,
     prefix: str,
-) -> dict[str, tuple[tf.Tensor, ...]]:
-    """Runs the backbone over the images of all splits.
+) -> dict[str, EncodedModality]:
+    """Runs the backbone over the images of all splits, or over the spectrograms of their sounds.
+
+    Of a long sound there is the mean over its spectrograms, and of an augmented one a single one.
 
     Args:
         session: the run.
-        encoders: of both modalities.
+        encoders: of all modalities.
         data: the pairs.
-        views: of each training image: as it is, and then augmented.
+        modality: "image" or "sound".
+        views: of each training picture: as it is, and then augmented.
         prefix: of what stages are called.
 
     Returns:
-        Name of a split -> for each view what the backbone gave of each image, and a row of zeros.
+        Name of a split -> for each view what the backbone gave of each picture, and a row of zeros.
     """
+    backbone, config = encoders.pictures[modality].backbone, picture_config(session.config, modality)
 
-    def read(images: ImageSplit, name: str, view: int) -> tf.Tensor:
-        stage = f"{prefix}images: {name}" + (f", view {view + 1}" if name == "train" else "")
-        image = session.config.image
-        features = backbone_features(encoders.backbone, images, image, session.trainer, name=stage, view=view)
+    def read(pictures: ImageSplit, name: str, view: int) -> tf.Tensor:
+        stage = f"{prefix}{modality}s: {name}" + (f", view {view + 1}" if name == "train" else "")
+        network = backbone if view or not pictures.medium else over_windows(backbone)
+        features = backbone_features(network, pictures, config, session.trainer, name=stage, view=view)
         rows = np.asarray(features)
         return tf.concat([rows, tf.zeros_like(rows[:1])], axis=0)
 
-    return {
-        name: tuple(
-            read(getattr(data, name).images(), name, view) for view in range(views if name == "train" else 1)
+    encoded = {}
+    for name in SPLITS:
+        split: PairSplit = getattr(data, name)
+        pictures = split.pictures(modality)
+        number = views if name == "train" else 1
+        encoded[name] = EncodedModality(
+            tuple(read(pictures, name, view) for view in range(number)),
+            split.picture_rows(modality),
+            split.present[modality],
         )
-        for name in SPLITS
-    }
-
-
-Read = tuple[tf.Tensor, tf.Tensor, np.ndarray]
+    return encoded
 
 
 def read_texts(
@@ -202,40 +258,28 @@ def read_texts(
     data: PairData,
     *,
     prefix: str,
-) -> dict[str, Read]:
-    """Runs the text model over the texts of all splits; arguments as of `read_images`.
+) -> dict[str, EncodedModality]:
+    """Runs the text model over the distinct texts of all splits; arguments as of `read_pictures`."""
 
-    Returns:
-        Name of a split -> what the model gave of the distinct texts, their masks, and the row of each text.
-    """
-
-    def read(texts: np.ndarray, stage: str) -> Read:
-        distinct, row = np.unique(texts.astype(str), return_inverse=True)
+    def read(split: PairSplit, stage: str) -> EncodedModality:
+        distinct, row = np.unique(split.texts.astype(str), return_inverse=True)
         tokens = encoders.text.padded(distinct)
         batches = array_batches(tokens, batch_size=64)
-        rows = session.trainer.predict(encoders.text_model, batches, name=stage)
-        return tf.constant(rows), tf.cast(tokens["padding_mask"], tf.float32), row
+        rows = tf.constant(session.trainer.predict(encoders.text_model, batches, name=stage))
+        return EncodedModality((rows,), row, split.has_text, tf.cast(tokens["padding_mask"], tf.float32))
 
-    return {name: read(getattr(data, name).texts, f"{prefix}texts: {name}") for name in SPLITS}
+    return {name: read(getattr(data, name), f"{prefix}texts: {name}") for name in SPLITS}
 
 
 def encoded_pairs(
-    data: PairData, images: dict[str, tuple[tf.Tensor, ...]], texts: dict[str, Read]
+    data: PairData, modalities: dict[str, dict[str, EncodedModality]]
 ) -> dict[str, EncodedSplit]:
-    """Joins what `read_images` and `read_texts` gave: name of a split -> its pairs."""
-
-    def joined(split: PairSplit, views: tuple[tf.Tensor, ...], tokens: Read) -> EncodedSplit:
-        there = split.has_image
-        return EncodedSplit(
-            views=views,
-            image_row=np.where(there, np.cumsum(there) - 1, int(there.sum())),
-            texts=tokens[0],
-            token_mask=tokens[1],
-            text_row=tokens[2],
-            has_image=there,
-            has_text=split.has_text,
-            labels=split.labels,
-            shares=split.shares,
+    """Joins what `read_pictures` and `read_texts` gave by modality: name of a split -> its pairs."""
+    return {
+        name: EncodedSplit(
+            {modality: encoded[name] for modality, encoded in modalities.items()},
+            getattr(data, name).labels,
+            getattr(data, name).shares,
         )
-
-    return {name: joined(getattr(data, name), images[name], texts[name]) for name in SPLITS}
+        for name in SPLITS
+    }

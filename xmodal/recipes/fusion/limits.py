@@ -1,18 +1,16 @@
 """What the answers to pairs promise."""
 
 import numpy as np
-import tensorflow as tf
 
 from xmodal.data.pairs import PairData
 from xmodal.evaluation.answer_sets import set_scores
 from xmodal.evaluation.calibrated_result import calibrated_result
 from xmodal.evaluation.metrics import HeldOut
 from xmodal.evaluation.open_set import fit_known_inputs
-from xmodal.models.fusion import ALONE
 from xmodal.recipes.fusion.classifiers import EncodedPairs, Fused
 from xmodal.recipes.fusion.tables import FusionResults
 from xmodal.recipes.limits import MeasuredLimits, measured_limits, sampled
-from xmodal.tasks.pair_encoders import image_parts
+from xmodal.tasks.pair_encoders import vectors
 
 
 def pair_limits(
@@ -20,8 +18,8 @@ def pair_limits(
 ) -> MeasuredLimits:
     """Fits and measures what is promised of the exported answers to pairs, with all that they have.
 
-    How strange a pair is, is told by the logits, by the image's features and by the text's vector; a side
-    that is missing says nothing.
+    How strange a pair is, is told by the logits, by the features of its image and its sound and by the text's
+    vector; a side that is missing says nothing.
 
     Args:
         pairs: what the models read.
@@ -33,19 +31,12 @@ def pair_limits(
     labels = HeldOut(data.validation.labels, data.test.labels)
 
     def rows(part: str) -> dict[str, np.ndarray]:
-        picked = sampled(len(pairs.encoded[part]))
-        split = pairs.encoded[part].take(picked)
-        seen = image_parts(tf.gather(split.views[0], split.image_row), pairs.encoders.map_shape)["image"]
-        said = tf.gather(split.texts[:, 0], split.text_row)
-        return {
-            "image": seen.numpy() * split.has_image[:, None],
-            "text": said.numpy() * split.has_text[:, None],
-        }
+        return vectors(pairs.encoders, pairs.encoded[part].take(sampled(len(pairs.encoded[part]))))
 
     with session.clock.stage("limits"):
         logits = {
             name: HeldOut(models[name].validation_logits, measured.logits[name])
-            for name in (measured.best, *ALONE)
+            for name in (measured.best, *pairs.alone)
         }
         served = logits[measured.best]
         known = fit_known_inputs(

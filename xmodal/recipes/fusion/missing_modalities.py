@@ -1,107 +1,129 @@
-"""What is left when images or texts are missing, and which side a gate trusts: tables, plots and sentences.
+"""What is left when images, texts or sounds are missing, and which a gate trusts: tables, plots, sentences.
 
 "right" names booleans (N,): whether each test pair was answered rightly. They are kept by the name of a
-model and by which modalities were visible to it: "both", "image" or "text".
+model and by which modalities were visible to it, see `subsets`: "both", "image" or "text".
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
+from xmodal.data.modalities import SIDES, subsets
 from xmodal.evaluation.intervals import Comparison, compare_paired, wilson_interval
+from xmodal.models.fusion import alone_of
 from xmodal.report import Plot, Series, Table
 
 Rights = dict[str, dict[str, np.ndarray]]
 
 SHARES = (0, 10, 20, 30, 40, 50, 60, 70, 80, 90, 100)  # %
-# A side that is missing -> what is visible, and the model that reads only that.
-WITHOUT = {"text": ("image", "image_only"), "image": ("text", "text_only")}
 # Pairs of each kind that the table of a gate shows.
 EXAMPLES = 4
 
 
+def missing_parts(rights: Rights) -> Iterator[tuple[tuple[str, ...], str, str]]:
+    """Yields what is missing, the name of what is left, and the best model of one modality that is left."""
+    modalities = tuple(name.removesuffix("_only") for name in rights if name.endswith("_only"))
+    whole, *_ = subsets(modalities)
+    for left, part in subsets(modalities).items():
+        missing = tuple(name for name in modalities if name not in part)
+        if missing:
+            yield missing, left, max(alone_of(part), key=lambda name: rights[name][whole].mean())
+
+
+def _whole(right: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Returns what a model answers rightly that sees all modalities."""
+    return next(iter(right.values()))
+
+
 def missing_curves(rights: Rights, fused: Sequence[str], seed: int) -> Iterator[Plot]:
-    """Yields the accuracy over the share of pairs that lose their text, and over that of lost images.
+    """Yields the accuracy over the share of pairs that lose their text, and over those of other modalities.
 
     Args:
-        rights: of the fused models with all that may be visible, of each side's model with "both".
+        rights: of the fused models with all that may be visible, of the models of one modality with "both".
         fused: names of the fused models.
         seed: which pairs lose a side; those of a smaller share do in a larger one too.
     """
-    for missing, (left, alone) in WITHOUT.items():
-        n = len(rights[alone]["both"])
+    for missing, left, alone in missing_parts(rights):
+        if len(missing) > 1:
+            continue
+        n = len(_whole(rights[alone]))
         rank = np.random.default_rng(seed).permutation(n)
-        series = [_flat(alone, rights[alone]["both"])]
+        series = [_flat(alone, _whole(rights[alone]))]
         for name in fused:
             curve = [
-                np.where(rank < share * n / 100, rights[name][left], rights[name]["both"]) for share in SHARES
+                np.where(rank < share * n / 100, rights[name][left], _whole(rights[name])) for share in SHARES
             ]
             series.append(_series(name, curve))
         yield Plot(
-            f"Test accuracy by how many pairs lose their {missing}, with 95% intervals",
-            f"pairs without their {missing}, %",
+            f"Test accuracy by how many pairs lose their {missing[0]}, with 95% intervals",
+            f"pairs without their {missing[0]}, %",
             "accuracy, %",
             tuple(series),
         )
 
 
-def missing_table(rights: Rights, fused: Sequence[str]) -> Table:
-    """Returns the accuracy of each fused model without texts and without images, beside one side's model."""
+def missing_table(rights: Rights, fused: Sequence[str], count: int = 1) -> Table:
+    """Returns the accuracy of each fused model without texts, without images and so on.
+
+    Args:
+        rights: as `missing_curves` takes them.
+        fused: names of the fused models.
+        count: of the modalities that are missing.
+    """
+    parts = [part for part in missing_parts(rights) if len(part[0]) == count]
     rows = []
     for name in fused:
-        row: tuple[str, ...] = (name, _format_accuracy(rights[name]["both"]))
-        for left, alone in WITHOUT.values():
-            gain = compare_paired(rights[name][left], rights[alone]["both"])
+        row: tuple[str, ...] = (name, _format_accuracy(_whole(rights[name])))
+        for _, left, alone in parts:
+            gain = compare_paired(rights[name][left], _whole(rights[alone]))
             low, high = gain.ci95
             points = f"{100 * gain.difference:+.2f} ({100 * low:+.2f} to {100 * high:+.2f})"
             row += (_format_accuracy(rights[name][left]), points)
         rows.append(row)
-    head = (
-        "model",
-        "with both sides",
-        "without texts",
-        "points above image_only",
-        "without images",
-        "points above text_only",
-    )
-    return Table("Test accuracy when a side is missing, with 95% intervals", head, tuple(rows))
+    sides = SIDES[sum(name.endswith("_only") for name in rights)]
+    head = ["model", f"with {sides}"]
+    for missing, _, alone in parts:
+        head += [f"without {' and '.join(f'{name}s' for name in missing)}", f"points above {alone}"]
+    what = "a side is" if count == 1 else "two sides are"
+    return Table(f"Test accuracy when {what} missing, with 95% intervals", tuple(head), tuple(rows))
 
 
 def missing_comparisons(rights: Rights, name: str) -> tuple[Comparison, ...]:
-    """Returns what a fused model gains or loses without one side against the model of the other side."""
+    """Returns what a fused model gains or loses without a part, against the best model of the rest."""
     return tuple(
         compare_paired(
             rights[name][left],
-            rights[alone]["both"],
-            what=f"{name} without any {missing}, in the place of {alone},",
+            _whole(rights[alone]),
+            what=f"{name} without any {' or '.join(missing)}, in the place of {alone},",
             unit="pairs",
         )
-        for missing, (left, alone) in WITHOUT.items()
+        for missing, left, alone in missing_parts(rights)
     )
 
 
 def least_without_a_modality(rights: Rights, fused: Sequence[str]) -> float:
-    """Returns the least difference, in points, of a fused model without a modality to the other's model."""
+    """Returns the least difference, in points, of a fused model without a part to a model of the rest."""
     return min(
-        100 * float(np.mean(rights[name][left]) - np.mean(rights[alone]["both"]))
+        100 * float(np.mean(rights[name][left]) - np.mean(_whole(rights[alone])))
         for name in fused
-        for left, alone in WITHOUT.values()
+        for _, left, alone in missing_parts(rights)
     )
 
 
-def trust_table(weights: np.ndarray, image_right: np.ndarray, text_right: np.ndarray) -> Table:
-    """Returns whether a gate trusts the side that is right.
+def trust_table(weights: np.ndarray, right: Mapping[str, np.ndarray], modality: str = "image") -> Table:
+    """Returns whether a gate trusts the modality that is right.
 
     Args:
-        weights: of the image in each pair's gate (N,), 0 to 1.
-        image_right, text_right: what each side's own model answers (N,).
+        weights: of one modality in each pair's gate (N,), 0 to 1.
+        right: modality -> whether its own model answers each pair rightly (N,).
+        modality: that of the weights.
     """
-    kinds = {
-        "both sides": image_right & text_right,
-        "the image alone": image_right & ~text_right,
-        "the text alone": ~image_right & text_right,
-        "neither": ~image_right & ~text_right,
-    }
+    kinds = {}
+    for part in subsets(tuple(right)).values():
+        name = " and ".join(f"the {own}" for own in part) + (" alone" if len(part) == 1 else "")
+        name = SIDES[len(part)] if len(part) == len(right) else name
+        kinds[name] = np.logical_and.reduce([own if key in part else ~own for key, own in right.items()])
+    kinds["neither" if len(right) == 2 else "none"] = ~np.logical_or.reduce([*right.values()])
     rows: tuple[tuple[str | int, ...], ...] = tuple(
         (
             name,
@@ -112,28 +134,31 @@ def trust_table(weights: np.ndarray, image_right: np.ndarray, text_right: np.nda
         if chosen.any()
     )
     head = ("right is", "test pairs", "lower quartile", "median", "upper quartile")
-    return Table("Weight of the image in the gate, by the side whose own model is right", head, rows)
+    caption = f"Weight of the {modality} in the gate, by the side whose own model is right"
+    return Table(caption, head, rows)
 
 
 def trusted_pairs(
-    weights: np.ndarray,
+    weights: Mapping[str, np.ndarray],
     labels: np.ndarray,
     answers: dict[str, np.ndarray],
     texts: np.ndarray,
     ids: Sequence[str],
     class_names: Sequence[str],
 ) -> Table:
-    """Returns test pairs about which image and text disagree, where the gate is most for one of them.
+    """Returns test pairs about which the modalities disagree, where the gate is most for one of them.
 
     Args:
-        weights: of the image in each pair's gate (N,), 0 to 1.
+        weights: modality -> its weight in each pair's gate (N,), 0 to 1; the first one chooses.
         labels: (N,).
-        answers: "image_only", "text_only" and "fused_gated" -> the class that it answers (N,).
+        answers: "image_only", "text_only" and so on, and "fused_gated" -> the class that it answers (N,).
         texts, ids: of the pairs (N,).
         class_names: the C names.
     """
-    apart = np.flatnonzero(answers["image_only"] != answers["text_only"])
-    ranked = apart[np.argsort(weights[apart], kind="stable")]
+    modalities = [name.removesuffix("_only") for name in answers if name.endswith("_only")]
+    alone = np.stack([answers[name] for name in alone_of(modalities)])
+    apart = np.flatnonzero((alone != alone[0]).any(axis=0))
+    ranked = apart[np.argsort(next(iter(weights.values()))[apart], kind="stable")]
     right = answers["fused_gated"][ranked] == labels[ranked]
     picked = [
         *ranked[right][::-1][:EXAMPLES],
@@ -147,12 +172,14 @@ def trusted_pairs(
             str(texts[index])[:80],
             class_names[labels[index]],
             *(class_names[answer[index]] for answer in answers.values()),
-            f"{weights[index]:.3f}",
+            *(f"{weight[index]:.3f}" for weight in weights.values()),
         )
         for index in dict.fromkeys(picked)
     )
-    head = ("pair", "text", "class", *(f"answer of {name}" for name in answers), "weight of the image")
-    return Table("Whom the gate trusted where image and text disagree: the clearest pairs", head, rows)
+    weighed = (f"weight of the {name}" for name in weights)
+    head = ("pair", "text", "class", *(f"answer of {name}" for name in answers), *weighed)
+    apart_are = f"{', '.join(modalities[:-1])} and {modalities[-1]}"
+    return Table(f"Whom the gate trusted where {apart_are} disagree: the clearest pairs", head, rows)
 
 
 def _series(name: str, curve: Sequence[np.ndarray]) -> Series:

@@ -7,38 +7,38 @@ on its side of the pairs. What the classes are called is encoded by the same BER
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import keras
 import numpy as np
 
 from xmodal.data.pairs import PairData
 from xmodal.evaluation.calibration import softmax
-from xmodal.models.fusion import ALONE, FusionSettings, needs_unimodal_models
+from xmodal.models.fusion import FusionSettings, needs_unimodal_models
 from xmodal.models.heads import ClassTexts
 from xmodal.models.text_encoder import TextEncoder
-from xmodal.recipes.fusion.classifiers import VISIBLE, EncodedPairs, calibrated, logits_of, train_all
+from xmodal.recipes.fusion.classifiers import EncodedPairs, calibrated, logits_of, train_all
 from xmodal.recipes.fusion.encoders import (
-    both_encoders,
+    all_encoders,
     encoded_pairs,
-    image_encoder,
-    images_of,
-    read_images,
+    picture_backbone,
+    picture_config,
+    picture_encoder,
+    pictures_of,
+    read_pictures,
     read_texts,
     sentence_encoder,
     train_texts,
 )
 from xmodal.recipes.image_training import image_scratch_protocol
 from xmodal.recipes.text_training import text_scratch_protocol
-from xmodal.runs.inputs import build_backbone
 from xmodal.runs.session import Session
 from xmodal.tasks.image_classifier import parts_of_pass, train_image_classifier
-from xmodal.tasks.pair_encoders import Encoders, samples
+from xmodal.tasks.pair_encoders import samples
 from xmodal.training.baselines import FROM_SCRATCH, Attempt, from_scratch, kept_seconds
 from xmodal.training.progress import History
 
 T = TypeVar("T")
-SIDES = ("image", "text")
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,11 @@ class EncoderInputs:
     data: PairData
     preset: str
     texts: ClassTexts
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """What the pairs have, in order."""
+        return tuple(self.data.train.present)
 
 
 @dataclass(frozen=True)
@@ -81,39 +86,60 @@ def by_flags(
     inputs: EncoderInputs, *, image_weights: str, text_weights: Literal["preset", "none"], prefix: str = ""
 ) -> EncodedPairs:
     """Makes the encoders, trains them where the flags ask for it, and reads all pairs with them."""
-    session = inputs.session
-    config, clock = session.config, session.clock
-    stage = encoder_stage(prefix, "image")
-    with clock.stage(stage):
-        backbone, seen = image_encoder(session, inputs.data, weights=image_weights, name=stage)
-    stage = encoder_stage(prefix, "text")
-    with clock.stage(stage):
-        text, sentences = sentence_encoder(
-            session, inputs.data, inputs.preset, weights=text_weights, name=stage
-        )
-    encoders = both_encoders(session, backbone, text, (*seen, *sentences))
-    views = config.image.epochs if config.image.trainable == "head" else 1
-    return _read(inputs, encoders, views, prefix)
+    session, made = inputs.session, {}
+    histories: list[History] = []
+    config = session.config
+    for modality in inputs.modalities:
+        stage = encoder_stage(prefix, modality)
+        with session.clock.stage(stage):
+            made[modality], learned = (
+                sentence_encoder(session, inputs.data, inputs.preset, weights=text_weights, name=stage)
+                if modality == "text"
+                else picture_encoder(session, inputs.data, modality, weights=image_weights, name=stage)
+            )
+        histories += learned
+    views = {
+        modality: picture_config(config, modality).epochs if config.image.trainable == "head" else 1
+        for modality in inputs.data.train.pictured
+    }
+    return _read(inputs, made, tuple(histories), views, prefix)
 
 
 def encoder_stage(prefix: str, modality: str) -> str:
-    """Returns the stage in which the encoder of the "image" or the "text" is trained."""
+    """Returns the stage in which the encoder of a modality, such as "image", is trained."""
     return f"{prefix}{modality} encoder"
 
 
-def _read(inputs: EncoderInputs, encoders: Encoders, views: int, prefix: str) -> EncodedPairs:
-    """Reads all pairs, and notes the seconds of each side, its encoder included."""
-    session, config, clock = inputs.session, inputs.session.config, inputs.session.clock
-    reading = {modality: f"{prefix}reading {modality}s" for modality in SIDES}
-    with clock.stage(reading["image"]):
-        images = read_images(session, encoders, inputs.data, views=views, prefix=prefix)
-    with clock.stage(reading["text"]):
-        texts = read_texts(session, encoders, inputs.data, prefix=prefix)
-    seconds = [
-        session.seconds(prefix + modality, encoder_stage(prefix, modality), stage)
-        for modality, stage in reading.items()
-    ]
-    encoded = encoded_pairs(inputs.data, images, texts)
+def _read(
+    inputs: EncoderInputs,
+    made: dict[str, Any],
+    histories: tuple[History, ...],
+    views: dict[str, int],
+    prefix: str,
+) -> EncodedPairs:
+    """Reads all pairs, and notes the seconds of each modality, its encoder included.
+
+    Args:
+        inputs: of the run.
+        made: modality -> its encoder.
+        histories: of their trainings.
+        views: modality -> views of each training picture.
+        prefix: of what stages are called.
+    """
+    session, config, data = inputs.session, inputs.session.config, inputs.data
+    backbones = {modality: made[modality] for modality in views}
+    encoders = all_encoders(session, backbones, made["text"], histories)
+    read, seconds = {}, []
+    for modality in inputs.modalities:
+        stage = f"{prefix}reading {modality}s"
+        with session.clock.stage(stage):
+            read[modality] = (
+                read_texts(session, encoders, data, prefix=prefix)
+                if modality == "text"
+                else read_pictures(session, encoders, data, modality, views=views[modality], prefix=prefix)
+            )
+        seconds.append(session.seconds(prefix + modality, encoder_stage(prefix, modality), stage))
+    encoded = encoded_pairs(data, read)
     models = FusionSettings(
         samples=samples(encoders, encoded["train"]),
         texts=inputs.texts,
@@ -125,19 +151,26 @@ def _read(inputs: EncoderInputs, encoders: Encoders, views: int, prefix: str) ->
 
 
 def trained_from_scratch(inputs: EncoderInputs) -> tuple[EncodedPairs, dict[str, tuple[Attempt, ...]]]:
-    """Trains both encoders from scratch, each within the seconds of its side, and reads all pairs with them.
+    """Trains all encoders from scratch, each within the seconds of its side, and reads all pairs with them.
 
     Returns:
         What fusions are trained on; and all that was tried, by the name of the encoder.
     """
-    config = inputs.session.config
-    parts, _ = parts_of_pass(int(inputs.data.train.has_image.sum()), config.image, config.train)
-    image, images_tried = _searched(inputs, "image", _image_attempt, config.image.epochs, parts)
-    text, texts_tried = _searched(inputs, "text", _text_attempt, config.text.text_epochs)
-    encoders = both_encoders(inputs.session, image.trained, text.trained, (image.history, text.history))
+    config, data = inputs.session.config, inputs.data
+    made, histories, tried = {}, [], {}
+    for modality in inputs.modalities:
+        if modality == "text":
+            best, attempts = _searched(inputs, modality, _text_attempt, config.text.text_epochs)
+        else:
+            images = picture_config(config, modality)
+            parts, _ = parts_of_pass(len(data.train.pictures(modality)), images, config.train)
+            attempt = partial(_picture_attempt, modality)
+            best, attempts = _searched(inputs, modality, attempt, images.epochs, parts)
+        made[modality], tried[f"{modality} encoder"] = best.trained, attempts
+        histories.append(best.history)
     # They know the training images: these are read as they are, as by a backbone that learned by the flags.
-    pairs = _read(inputs, encoders, 1, f"{FROM_SCRATCH}: ")
-    return pairs, {"image encoder": images_tried, "text encoder": texts_tried}
+    views = dict.fromkeys(data.train.pictured, 1)
+    return _read(inputs, made, tuple(histories), views, f"{FROM_SCRATCH}: "), tried
 
 
 def _searched(
@@ -165,16 +198,17 @@ def _attempt_name(stage: str, rate: float, passes: int) -> str:
     return f"{stage}, rate {rate:g}, {passes} passes"
 
 
-def _image_attempt(
-    inputs: EncoderInputs, stage: str, rate: float, passes: int
+def _picture_attempt(
+    modality: str, inputs: EncoderInputs, stage: str, rate: float, passes: int
 ) -> tuple[History, keras.Model]:
     """Trains a backbone and a head as a whole, and returns the backbone."""
-    config, trainer = inputs.session.config, inputs.session.trainer
-    backbone = build_backbone(config, config.image.base, "none", trainer)
-    protocol = image_scratch_protocol(config.image, rate, passes)
+    session = inputs.session
+    backbone = picture_backbone(session, modality, "none")
+    protocol = image_scratch_protocol(picture_config(session.config, modality), rate, passes)
     name = _attempt_name(stage, rate, passes)
-    patient = trainer.with_options(patience=passes)
-    classifier = train_image_classifier(backbone, images_of(inputs.data), protocol, patient, name=name)
+    patient = session.trainer.with_options(patience=passes)
+    pictures = pictures_of(inputs.data, modality)
+    classifier = train_image_classifier(backbone, pictures, protocol, patient, name=name)
     return classifier.histories[-1], backbone
 
 
@@ -194,10 +228,10 @@ def _text_attempt(inputs: EncoderInputs, stage: str, rate: float, passes: int) -
 
 def answers_of(inputs: EncoderInputs, pairs: EncodedPairs, name: str) -> Answers:
     """Trains the fused model of a name on encoders without transfer, and asks it about the test pairs."""
-    needed = (*ALONE, name) if needs_unimodal_models(name) else (name,)
+    needed = (*pairs.alone, name) if needs_unimodal_models(name) else (name,)
     models = train_all(pairs, needed)
     fused = models[name]
-    logits = logits_of(pairs, name, fused.model, "test", VISIBLE[0])
+    logits = logits_of(pairs, name, fused.model, "test")
     trained = (model.history for model in models.values() if model.history)
     return Answers(
         fused.validation_logits,

@@ -1,9 +1,9 @@
-"""Image and text together: four ways to read both, against each side alone, and what is left without one.
+"""Image, text and sound together: four ways to read them, against each alone, and what is left without one.
 
-A VGG backbone and a BERT read each image and each text once; what they give is kept. On it the scorer
-s(x, c) is trained for the image, for the text and for both, and every model is asked again with one side
-taken away. The best way to read both is trained once more on encoders from random weights, to show what
-theirs are worth.
+A VGG backbone reads each image, and each sound as a spectrogram, and a BERT each text, once; what they give
+is kept. On it the scorer s(x, c) is trained for each of them and for all together, and every model is asked
+again with some of them taken away. The best way to read all is trained once more on encoders from random
+weights, to show what theirs are worth.
 """
 
 from collections.abc import Sequence
@@ -23,8 +23,8 @@ from xmodal.evaluation.metrics import evaluate, log_loss
 from xmodal.export.predictor import Item
 from xmodal.models.fusion import ALONE, FUSIONS, note_of
 from xmodal.recipes.explaining import with_explained
-from xmodal.recipes.fusion.classifiers import VISIBLE, EncodedPairs, Fused, calibrated, logits_of, train_all
-from xmodal.recipes.fusion.encoders import require_both_modalities, require_image_layers
+from xmodal.recipes.fusion.classifiers import EncodedPairs, Fused, calibrated, logits_of, train_all
+from xmodal.recipes.fusion.encoders import require_all_modalities, require_picture_layers
 from xmodal.recipes.fusion.exports import export_best
 from xmodal.recipes.fusion.limits import pair_limits
 from xmodal.recipes.fusion.protocols import Answers, EncoderInputs, answers_of, by_flags, trained_from_scratch
@@ -52,15 +52,16 @@ def run(config: Config, clock: Clock) -> report.Run:
         original = configured_pairs(config)
         prepared = prepare_documents(original, scrub=config.documents.scrub)
         data: PairData = prepared.data
-        require_both_modalities(data)
+        require_all_modalities(data)
         preset = session.text_encoder()
-        require_image_layers(session)
+        require_picture_layers(session, data)
         texts = data.test.texts[data.test.has_text]
         read = report_reading(session, checked_encoder(session, preset), texts)
     session.check_data(data.report)
     inputs = encoder_inputs(session, data, preset)
     pairs = by_flags(inputs, image_weights=config.image.image_weights, text_weights="preset")
-    models = train_all(pairs, (*ALONE, *(f"fused_{kind}" for kind in config.fusion.fusion)))
+    ways = (f"fused_{kind}" for kind in config.fusion.fusion)
+    models = train_all(pairs, (*pairs.alone, *ways))
     with clock.stage("evaluation"):
         measured = measure(pairs, models, data)
     without = without_transfer(inputs, measured.best, data) if config.train.baseline else None
@@ -69,7 +70,7 @@ def run(config: Config, clock: Clock) -> report.Run:
     run = limits.added_to(replace(run, facts=run.facts | prepared.facts | read))
     served = models[measured.best]
     run = hand_over(session, run, lambda: export_best(pairs, served, measured, original, limits.limits))
-    return finish(session, explained(session, run, measured.probabilities[measured.best]["both"], data))
+    return finish(session, explained(session, run, measured.best_probabilities, data))
 
 
 def explained(session: Session, run: report.Run, probabilities: np.ndarray, data: PairData) -> report.Run:
@@ -78,7 +79,9 @@ def explained(session: Session, run: report.Run, probabilities: np.ndarray, data
 
     def item(index: int) -> Item:
         text = test.texts[index].encode("utf-8", "replace")
-        return Item(test.ids[index], test.image(index), False, text=text)
+        heard = test.sound(index)
+        sound = Item(test.ids[index], heard, False) if heard else None
+        return Item(test.ids[index], test.image(index), False, text=text, sound=sound)
 
     return with_explained(session, run, probabilities, test.labels, data.class_names, item)
 
@@ -125,11 +128,11 @@ def without_transfer(inputs: EncoderInputs, name: str, data: PairData) -> Baseli
 
 
 def measure(pairs: EncodedPairs, models: dict[str, Fused], data: PairData) -> FusionResults:
-    """Asks every model about the test pairs: all that they have, images alone and texts alone."""
+    """Asks every model about the test pairs: all that they have, and every part of it."""
     logits = {
         name: {
             visible: logits_of(pairs, name, fused.model, "test", visible)
-            for visible in (VISIBLE if name not in ALONE else VISIBLE[:1])
+            for visible in (pairs.visible if name not in ALONE else [pairs.whole])
         }
         for name, fused in models.items()
     }
@@ -142,18 +145,19 @@ def measure(pairs: EncodedPairs, models: dict[str, Fused], data: PairData) -> Fu
     results = {
         name: evaluate(
             name,
-            probabilities[name]["both"],
+            probabilities[name][pairs.whole],
             data.test.labels,
             data.class_names,
-            uncalibrated=softmax(logits[name]["both"]),
-            note=note_of(name),
+            uncalibrated=softmax(logits[name][pairs.whole]),
+            note=note_of(name, pairs.modalities),
             seconds=fused.seconds,
         )
         for name, fused in models.items()
     }
     best = best_of(pairs, [fused for name, fused in models.items() if name not in ALONE])
     results["fused"] = replace(results[best], name="fused", note=f"{best}, the best on the validation pairs")
-    return FusionResults(results, probabilities, best, {name: part["both"] for name, part in logits.items()})
+    whole = {name: part[pairs.whole] for name, part in logits.items()}
+    return FusionResults(results, probabilities, best, whole, pairs.whole)
 
 
 def best_of(pairs: EncodedPairs, models: list[Fused]) -> str:

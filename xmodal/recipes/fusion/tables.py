@@ -6,6 +6,8 @@ import numpy as np
 
 from xmodal import report
 from xmodal.config.config import Config
+from xmodal.data.examples import SPLITS
+from xmodal.data.modalities import WHOLE
 from xmodal.data.pairs import PairData
 from xmodal.evaluation.intervals import Comparison, compare_paired
 from xmodal.evaluation.metrics import Result, evaluate
@@ -41,12 +43,19 @@ class FusionResults:
         probabilities: name of a model -> which modalities were visible to it -> probabilities (N, C).
         best: the fused model that was best on the validation pairs.
         logits: name of a model -> those of the test pairs (N, C), all that they have being visible.
+        whole: what all modalities are called in these.
     """
 
     results: dict[str, Result]
     probabilities: dict[str, dict[str, np.ndarray]]
     best: str
     logits: dict[str, np.ndarray]
+    whole: str
+
+    @property
+    def best_probabilities(self) -> np.ndarray:
+        """Those of the best model with all that the test pairs have (N, C)."""
+        return self.probabilities[self.best][self.whole]
 
 
 @dataclass(frozen=True)
@@ -89,7 +98,7 @@ def transfer_comparison(
     right, other = (
         answers.argmax(axis=1) == data.test.labels
         for answers in (
-            measured.probabilities[measured.best]["both"],
+            measured.best_probabilities,
             without.answers[without.best].probabilities,
         )
     )
@@ -114,21 +123,21 @@ def reported(
         for name, parts in measured.probabilities.items()
     }
     fused = [name for name in models if name not in ALONE]
-    alone = max(ALONE, key=lambda name: results[name].accuracy)
+    alone = max(pairs.alone, key=lambda name: results[name].accuracy)
     trained = [model.history for model in models.values() if model.history]
     if without:
         results = results | baseline_results(without, measured, data)
         trained += [history for given in without.answers.values() for history in given.histories]
     return report.Run(
         **session.metadata(),
-        title="Image and text together",
+        title="Image and text together" if len(pairs.alone) == 2 else "Image, text and sound together",
         data=data.report,
         results=results,
         gains=(
             compare_paired(
-                rights[measured.best]["both"],
-                rights[alone]["both"],
-                what=f"reading both ({measured.best}), in the place of {alone},",
+                rights[measured.best][pairs.whole],
+                rights[alone][pairs.whole],
+                what=f"reading {pairs.whole} ({measured.best}), in the place of {alone},",
                 unit="pairs",
             ),
             *([transfer_comparison(config, without, measured, data)] if without else []),
@@ -136,11 +145,11 @@ def reported(
         ),
         transfer=None,
         histories=(*pairs.encoders.histories, *trained),
-        gallery=gallery(config, data, measured.probabilities[measured.best]["both"]),
-        facts=facts_of(config, models, measured, rights, alone),
+        gallery=gallery(config, data, measured.best_probabilities),
+        facts=facts_of(config, models, measured, rights, alone) | sound_facts(config, data),
         headline="fused",
         tables=(
-            missing_table(rights, fused),
+            *(missing_table(rights, fused, count) for count in range(1, len(pairs.modalities))),
             *gate_tables(pairs, models, measured, data),
             *([tried_by_name(without.tried)] if without else []),
         ),
@@ -151,8 +160,9 @@ def reported(
 def facts_of(
     config: Config, models: dict[str, Fused], measured: FusionResults, rights: Rights, alone: str
 ) -> dict[str, float | int | str]:
-    """Returns single figures of the run; `alone` is the better model of one side."""
+    """Returns single figures of the run; `alone` is the best model of one side."""
     errors = {name: 1 - measured.results[name].accuracy for name in (alone, "fused")}
+    left = "the other side's model" if measured.whole == WHOLE[2] else "the best model of what is left"
     readings = {
         "share of the digits that were misread": config.pairs.misread,
         "share of their letters that were mistyped": config.pairs.typing_slips,
@@ -162,7 +172,7 @@ def facts_of(
         **(
             {f"errors of fused to those of {alone}": errors["fused"] / errors[alone]} if errors[alone] else {}
         ),
-        f"points of {measured.best} above the other side's model without a modality, at least": (
+        f"points of {measured.best} above {left} without a modality, at least": (
             least_without_a_modality(rights, [measured.best])
         ),
         **{f"temperature of {name}": model.temperature for name, model in models.items()},
@@ -170,19 +180,35 @@ def facts_of(
     }
 
 
+def sound_facts(config: Config, data: PairData) -> dict[str, float | int | str]:
+    """Returns which sounds the pairs got by --sounds; nothing of pairs with sounds of their own, or none."""
+    if config.scorer.sounds == "none":
+        return {}
+    counts = ", ".join(f"{len(getattr(data, name).pictures('sound')):,} {name}" for name in SPLITS)
+    how = f"one of its class and split, drawn with seed {config.run.seed}"
+    return {"sound of each pair": f"of {config.scorer.sounds}, {how}", "distinct sounds": counts}
+
+
 def gate_tables(
     pairs: EncodedPairs, models: dict[str, Fused], measured: FusionResults, data: PairData
 ) -> tuple[report.Table, ...]:
-    """Returns which side the gate trusted, and examples; nothing without --fusion=gated."""
+    """Returns which modality the gate trusted, and examples; nothing without --fusion=gated."""
     if "fused_gated" not in models:
         return ()
     gate = gate_model(models["fused_gated"].model)
-    weights = logits_of(pairs, "fused_gated", gate, "test", stage="gate")[:, 0]
-    answers = {name: measured.probabilities[name]["both"].argmax(axis=1) for name in (*ALONE, "fused_gated")}
-    right = [answers[name] == data.test.labels for name in ALONE]
+    columns = logits_of(pairs, "fused_gated", gate, "test", stage="gate").T
+    weights = dict(zip(pairs.modalities, columns, strict=True))
+    if len(weights) == 2:
+        # The other weight is the rest of 1.
+        weights.popitem()
+    answers = {
+        name: measured.probabilities[name][pairs.whole].argmax(axis=1)
+        for name in (*pairs.alone, "fused_gated")
+    }
     test = data.test
+    right = {name: answers[f"{name}_only"] == test.labels for name in pairs.modalities}
     return (
-        trust_table(weights, *right),
+        *(trust_table(own, right, name) for name, own in weights.items()),
         trusted_pairs(weights, test.labels, answers, test.texts, test.ids, data.class_names),
     )
 
@@ -200,4 +226,5 @@ def gallery(config: Config, data: PairData, probabilities: np.ndarray) -> tuple[
         png=images.encoded,
         id=lambda index: images.ids[index],
         sentence=lambda index: str(data.test.texts[pictured[index]]),
+        sound=lambda index: data.test.sound(pictured[index]),
     )
