@@ -1,5 +1,7 @@
 """The ways to read an image and a text together, and what they do with a side that is missing."""
 
+from dataclasses import replace
+
 import keras
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from xmodal.models.fusion import (
     FusionSettings,
     Placeholder,
     UnimodalModels,
+    alone_of,
     fusion_model,
     gate_model,
     inputs_of,
@@ -50,9 +53,65 @@ def models(settings):
     return models | {"fused_late": fusion_model("fused_late", settings, sides)}
 
 
+@pytest.fixture(scope="module")
+def heard(inputs):
+    """The same pairs, and a sound of each."""
+    random = np.random.default_rng(1)
+    shapes = {"sound": (6, 9), "sound_regions": (6, 4, 2)}
+    arrays = {name: random.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
+    return inputs | arrays | {"has_sound": np.ones(6, np.float32)}
+
+
+@pytest.fixture(scope="module")
+def models_of_three(settings, heard):
+    keras.utils.set_random_seed(1)
+    sounds = {name: heard[name] for name in ("sound", "sound_regions")}
+    settings = replace(settings, samples=settings.samples | sounds)
+    names = ("image", "text", "sound")
+    models = {name: fusion_model(name, settings) for name in (*alone_of(names), *FUSED)}
+    alone = {name: models[f"{name}_only"] for name in names}
+    unimodal = UnimodalModels(alone, (2.0, 0.5, 1.5), np.array([0.5, 0.3, 0.2]))
+    return models | {"fused_late": fusion_model("fused_late", settings, unimodal)}
+
+
+SIDES = {"image": ("image", "regions"), "text": ("text", "tokens"), "sound": ("sound", "sound_regions")}
+
+
+@pytest.mark.parametrize("name", ["fused_late", *FUSED])
+def test_of_three_any_two_may_be_missing(models_of_three, heard, name):
+    model, none = models_of_three[name], np.zeros(6, np.float32)
+    whole = answers(model, heard)
+    assert whole.shape == (6, 3)
+    for side in SIDES:
+        others = [other for other in SIDES if other != side]
+        for missing in (others[:1], others):
+            absent = {f"has_{other}": none for other in missing}
+            changed = {part: -3 * heard[part] for other in missing for part in SIDES[other]}
+            # Nor does it count how long a missing text was.
+            changed |= {"token_mask": np.ones((6, 3), np.float32)} if "text" in missing else {}
+            left = answers(model, heard, **absent)
+            np.testing.assert_allclose(left, answers(model, heard, **absent, **changed), atol=1e-4)
+            assert np.abs(left - whole).max() > 1e-3
+
+
+def test_the_late_sum_of_three_is_bayes_rule(models_of_three, heard):
+    prior, temperatures = np.array([0.5, 0.3, 0.2]), {"image": 2.0, "text": 0.5, "sound": 1.5}
+    shares = [
+        softmax(answers(models_of_three[f"{name}_only"], heard), temperature)
+        for name, temperature in temperatures.items()
+    ]
+    expected = np.prod(shares, axis=0) / prior**2
+    found = softmax(answers(models_of_three["fused_late"], heard))
+    np.testing.assert_allclose(found, expected / expected.sum(axis=1, keepdims=True), rtol=1e-3)
+    gate = gate_model(models_of_three["fused_gated"])
+    weights = gate({name: heard[name] for name in gate.input}).numpy()
+    assert weights.shape == (6, 3)
+    np.testing.assert_allclose(weights.sum(axis=1), 1, rtol=1e-5)
+
+
 def answers(model, inputs, **changed):
     given = inputs | changed
-    return model({name: given[name] for name in inputs_of(model.name)}, training=False).numpy()
+    return model({name: given[name] for name in model.input}, training=False).numpy()
 
 
 @pytest.mark.parametrize("name", ["image_only", "text_only", "fused_late", *FUSED])

@@ -72,6 +72,34 @@ def test_trust_is_told_by_the_side_that_is_right():
     )
 
 
+def test_of_three_modalities_every_part_is_set_beside_the_best_model_of_it():
+    alone = {"image_only": first(150), "text_only": first(160), "sound_only": first(155)}
+    rights = {name: {"all": right} for name, right in alone.items()}
+    rights["fused_early"] = {
+        "all": first(190),
+        **{"image and text": first(165), "image and sound": first(150), "text and sound": first(170)},
+        **{"image": first(148), "text": first(161), "sound": first(155)},
+    }
+    one, two = (missing_table(rights, ["fused_early"], count) for count in (1, 2))
+    assert one.head[1:4] == ("with all three sides", "without sounds", "points above text_only")
+    assert one.head[4:6] == ("without texts", "points above sound_only")
+    assert [cell.partition(" ")[0] for cell in one.rows[0][3::2]] == ["+2.50", "-2.50", "+5.00"]
+    assert two.head[2] == "without texts and sounds"
+    assert [cell.partition(" ")[0] for cell in two.rows[0][3::2]] == ["-1.00", "+0.50", "+0.00"]
+    assert len(list(missing_curves(rights, ["fused_early"], seed=3))) == 3
+    sentences = [each.sentence for each in missing_comparisons(rights, "fused_early")]
+    assert sentences[3].startswith("fused_early without any text or sound, in the place of image_only, ")
+    assert least_without_a_modality(rights, ["fused_early"]) == pytest.approx(-2.5)
+    right = {"image": first(150), "text": first(160), "sound": first(155)}
+    table = trust_table(np.full(200, 0.25), right, "sound")
+    assert [row[:2] for row in table.rows] == [
+        ("all three sides", 150),
+        ("the text and the sound", 5),
+        ("the text alone", 5),
+        ("none", 40),
+    ]
+
+
 def test_the_clearest_pairs_are_those_where_the_sides_disagree():
     labels = np.array([0, 0, 1, 1, 0])
     answers = {

@@ -177,15 +177,14 @@ def load_pairs(
     )
     raw = read_pairs(source, settings)
     heard: dict[str, bytes] = {}
+    scanned = partial(_scanned, raw=raw, heard=heard, bad_images=bad_images)
     return split_and_audit(
         raw,
         split,
         dataset=source,
         kind=PAIRS,
         seed=seed,
-        scan=partial(
-            _scanned, raw=raw, heard=heard, bad_images=bad_images, max_pixels=max_pixels, sound=sound
-        ),
+        scan=partial(scanned, max_pixels=max_pixels, sound=sound),
         as_split=partial(_pair_split, raw=raw, heard=heard, sound=sound),
         doubts=partial(_one_sided, raw=raw, heard=heard),
         bad_images=bad_images,

@@ -269,9 +269,9 @@ class Predictor:
         """Says why an item has no answer; "" when it will have one."""
         if item.content and not item.problem and self._asks[_kind(item)] is None:
             return f"a {_kind(item)}, which the model does not answer"
-        if item.sound and self._sounds:
-            if problem := item.sound.problem or self._sounds.problem(item.sound.content):
-                return f"its sound: {problem}"
+        sounds = self._sounds
+        if item.sound and sounds and (problem := item.sound.problem or sounds.problem(item.sound.content)):
+            return f"its sound: {problem}"
         return _problem(item, self.medium.problem if item.text is None else self.medium.problem_beside)
 
     def _sound_of(self, item: Item) -> bytes:

@@ -307,7 +307,7 @@ def attention(
             else _projected(SEQUENCES[name], vectors, settings)
         )
         read[name] = Placeholder(name=f"no_{name}")(own, present[name])
-    looked = {name: _looking(name, read, masks, settings) for name in read}
+    looked = {name: _looking(name, read, masks, present, settings) for name in read}
     pooled = []
     for name, own in looked.items():
         if name in masks:
@@ -334,16 +334,27 @@ def _projected(name: str, vectors: keras.KerasTensor, settings: FusionSettings) 
     return keras.layers.Dense(settings.units, name=f"{name}_side")(vectors)
 
 
-def _looking(name: str, read: Parts, masks: Parts, settings: FusionSettings) -> keras.KerasTensor:
+def _looking(
+    name: str, read: Parts, masks: Parts, present: Parts, settings: FusionSettings
+) -> keras.KerasTensor:
     """What is read of one modality, after it looked at the others."""
     query, others = read[name], [other for other in read if other != name]
     value, mask = _side_by_side([read[other] for other in others]), None
     if not masks.keys().isdisjoint(others):
+        if len(others) > 1:
+            # Beside others it counts how many placeholders there are.
+            masks = {other: _one_token(there, present[other]) for other, there in masks.items()}
         seen = [masks.get(other, keras.ops.ones_like(read[other][:, :, 0])) for other in others]
         mask = _side_by_side(seen)[:, None, :] > 0.5
     attention = keras.layers.MultiHeadAttention(HEADS, settings.units // HEADS, name=f"{name}_attention")
     attended = attention(query, value, attention_mask=mask)
     return keras.layers.LayerNormalization(name=f"{name}_normal")(query + attended)
+
+
+def _one_token(mask: keras.KerasTensor, present: keras.KerasTensor) -> keras.KerasTensor:
+    """Returns which tokens there are (B, T): of a missing text the first one."""
+    first = keras.ops.cumsum(keras.ops.ones_like(mask), axis=1) < 1.5
+    return keras.ops.where(present[:, None] > 0.5, mask, keras.ops.cast(first, mask.dtype))
 
 
 def _side_by_side(sequences: list[keras.KerasTensor]) -> keras.KerasTensor:

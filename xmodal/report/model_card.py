@@ -106,6 +106,24 @@ SIGNATURES = {
         ("encoders: embed_image", "image_bytes", "embedding, of length 1, in one space with texts"),
     ),
 }
+# The same of a fusion with sounds.
+WHOLE = "image_bytes, text and audio_bytes"
+WITH_SOUNDS = (
+    ("serving_default, image_and_text_and_sound", f'{WHOLE}, "" for a missing one', f"{ANSWER}; {PROMISED}"),
+    (
+        "image, text, sound, image_and_text, image_and_sound, text_and_sound",
+        "of image_bytes, text and audio_bytes (WAV) those of its name",
+        ANSWER,
+    ),
+    *(row for row in SIGNATURES["fusion"] if row[0].startswith("embed_")),
+    (
+        "embed_sound",
+        "audio_bytes",
+        "embedding: the pooled features of the sound's spectrograms, in their mean, of length 1",
+    ),
+    *((name, WHOLE, gives) for name, _, gives in SIGNATURES["fusion"] if name.startswith("why")),
+    LABELS,
+)
 # Of videos.
 FRAMES = (
     "frames",
@@ -161,7 +179,7 @@ def card(run: Run, made_from: Sequence[Ingredient], ask: str) -> str:
 
 
 def _signatures(run: Run) -> Sequence[Sequence[str]]:
-    rows = SIGNATURES[run.experiment]
+    rows = WITH_SOUNDS if "sound_only" in run.results else SIGNATURES[run.experiment]
     if run.main_result and not run.main_result.confusion:
         takes = rows[0][1]
         names = ("serving_default", "text") if takes != "text" else ("serving_default",)

@@ -212,7 +212,7 @@ def configured_pairs(config: Config) -> PairData:
     if config.scorer.sounds == "none":
         return _pairs(config)
     pairs = _pairs(replace(config, splits=replace(config.splits, group_column="", group_pattern="")))
-    if pairs.train.sounds is not None:
+    if "sound" in pairs.test.present:
         raise UserError(
             f"`sounds={config.scorer.sounds}` is for pairs without sounds, and `pairs={config.pairs.pairs}` "
             "has a column 'audio'",
