@@ -142,9 +142,9 @@ def load_pairs(
 ) -> PairData:
     """Lists, splits and audits a set of pairs, see `split_and_audit`. No pixels are kept.
 
-    Two pairs with the same pixels count as the same, whatever their texts say; those without an image never
-    do, since short texts repeat themselves, but for their sounds, of which the same holds. A pair whose image
-    or sound cannot be read keeps what else it has, and is left out when that is nothing.
+    Two pairs with the same pixels, or without any with the same sound, count as the same, whatever their
+    texts say: short texts repeat themselves. A pair whose image or sound cannot be read keeps what else it
+    has, and is left out when that is nothing.
 
     Args:
         source: "mnist_5k", digits with readings by `xmodal.data.digit_readings`; or "csv:PATH", "tsv:PATH" or
@@ -156,9 +156,7 @@ def load_pairs(
         table_format: encodings and columns.
         image_folder: what the table's paths of images are relative to, by default the table's own folder.
         misread, typing_slips: of the readings of mnist_5k.
-        bad_images: what to do with unreadable images: "skip" or "fail".
-        max_pixels: of an image; what has more is left out before it is decoded. 0 for no limit.
-        sound: how sounds are read.
+        bad_images, max_pixels, sound: as `load_images` takes them; "fail" is for images and sounds.
 
     Returns:
         The splits, the class names and the audit's report.
@@ -171,10 +169,8 @@ def load_pairs(
         >>> data.train.texts[0]
         'a cat or 0'
     """
-    table_format = checked_format(table_format, split.group_column)
-    settings = PairSettings(
-        table_format, cache or cache_folder(), offline, image_folder, misread, typing_slips, seed
-    )
+    layout, cache = checked_format(table_format, split.group_column), cache or cache_folder()
+    settings = PairSettings(layout, cache, offline, image_folder, misread, typing_slips, seed)
     raw = read_pairs(source, settings)
     heard: dict[str, bytes] = {}
     scanned = partial(_scanned, raw=raw, heard=heard, bad_images=bad_images)
