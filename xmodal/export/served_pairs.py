@@ -215,9 +215,14 @@ class _ServedPictures(tf.Module):
         self._width = backbone.output.shape[-1]
         self._there, self._strictly, self._filled = f"has_{modality}", pixels, filled
         self.parts = partial(encoders.parts, modality)
+        # Traced once for all signatures.
+        self._call = tf.function(self._read, input_signature=[SPECS[modality]], autograph=False)
 
     def __call__(self, encoded):
         """Encoded ones (B,), "" for none -> what a fusion model reads of them."""
+        return self._call(encoded)
+
+    def _read(self, encoded):
         parts = self.parts(self._trunk(self.pixels(encoded)))
         return parts | {self._there: tf.cast(has_image(encoded), tf.float32)}
 
@@ -242,9 +247,13 @@ class _ServedTexts(tf.Module):
         self.tokenizer = Tokenizer(encoders.text.preprocessor)
         self._model = Inference(encoders.text_model)
         self._parts, self._prepare = partial(encoders.parts, "text"), prepare
+        self._call = tf.function(self._read, input_signature=[TEXT], autograph=False)
 
     def __call__(self, text):
         """Texts (B,), "" for none -> what a fusion model reads of them."""
+        return self._call(text)
+
+    def _read(self, text):
         text = tf.strings.strip(self._prepare(text))
         tokens = self.tokenizer(text)
         parts = self._parts(self._model(tokens), tf.cast(tokens["padding_mask"], tf.float32))
