@@ -8,15 +8,17 @@ import keras
 import numpy as np
 
 
-def check_layer(cls: type[keras.Layer], kwargs: dict[str, Any], *inputs: np.ndarray) -> None:
+def check_layer(cls: type[keras.Layer], kwargs: dict[str, Any], *inputs: Any) -> None:
     """Checks that a layer, alone in a model, survives `.keras` files and `clone_model`.
 
     Args:
         cls: its class.
         kwargs: what it is made with.
-        inputs: what it is called on, each (B, ...).
+        inputs: what it is called on, each (B, ...), or a list of such.
     """
-    places = [keras.Input(array.shape[1:], dtype=array.dtype.name) for array in inputs]
+    places = keras.tree.map_structure(
+        lambda array: keras.Input(array.shape[1:], dtype=array.dtype.name), list(inputs)
+    )
     layer = cls(**kwargs)
     assert set(kwargs) <= set(layer.get_config()), f"get_config of {cls.__name__} lacks an argument"
     check_model(keras.Model(places, layer(*places)), list(inputs))

@@ -35,12 +35,11 @@ DESCRIPTIONS = {"descriptions": numbers(4, 6), "targets": np.array([0, 1, 1, 2])
 LAYERS = {
     "CutTo": ({}, numbers(2, 7, 3), TOKENS > 3),
     "FoldWindows": ({}, WINDOWS),
-    "Gate": ({}, numbers(2, 2), *PRESENT),
+    "Gate": ({}, numbers(2, 2), [*PRESENT]),
     "LateSum": (
         {"temperatures": (1.5, 0.7), "prior": np.array([0.2, 0.5, 0.3])},
-        numbers(2, 3),
-        numbers(2, 3),
-        *PRESENT,
+        [numbers(2, 3), numbers(2, 3)],
+        [*PRESENT],
     ),
     "MeanMaxPool": ({}, numbers(2, 5, 3), TOKENS > 3),
     "MeanOverWindows": ({}, LOGITS_OF_WINDOWS, WINDOWS),
