@@ -16,8 +16,8 @@ from tiny_sounds import tone, wav
 from xmodal.predict import main as predict
 from xmodal.report.model_card import WITH_SOUNDS
 
-# An export of three modalities has a signature for each of seven parts. The shipped flagfile runs in .ci/run, with its
-# export and the check of that.
+# An export of three modalities has a signature for each of seven parts. The shipped flagfile runs in .ci/run,
+# with its export and the check of that.
 pytestmark = pytest.mark.slow
 
 # Class -> the colour of its pictures and the pitch of its tones.
