@@ -61,7 +61,7 @@ def _moved(record: dict, name: str) -> list[str]:
     modality, _, amount = name.partition(", ")
     amount = amount.replace(" a class", f" {modality} a class")
     return [
-        f"{100 * gain['difference']:+.1f} [{100 * gain['ci95'][0]:+.1f}, {100 * gain['ci95'][1]:+.1f}]"
+        f"{100 * gain['difference']:+z.1f} [{100 * gain['ci95'][0]:+z.1f}, {100 * gain['ci95'][1]:+z.1f}]"
         for gain in record["gains"]
         if amount and gain["sentence"].startswith("the scorer") and f"at {amount}," in gain["sentence"]
     ]

@@ -228,6 +228,12 @@ def test_gain_in_words(counts, sentence):
     assert compare_paired(*outcomes(*counts)).sentence == sentence
 
 
+def test_nothing_has_no_sign():
+    gain = compare_paired(*outcomes(99_990, 4, 6, 0))
+    assert -0.0005 < gain.ci95[0] < gain.difference < 0
+    assert gain.sentence.endswith(": +0.0 points (95% 0.0 to 0.0)")
+
+
 def test_gain_of_something_else():
     sentence = compare_paired(*outcomes(1, 0, 0, 1), what="text", unit="documents").sentence
     assert sentence.startswith("text made no difference that 2 documents can show")

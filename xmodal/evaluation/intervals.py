@@ -96,7 +96,7 @@ def comparison_sentence(difference: float, ci95: tuple[float, float], n: int, wh
         n: the number of examples.
         what, unit: what was tried, and what the examples are.
     """
-    figures = f"{100 * difference:+.1f} points (95% {100 * ci95[0]:.1f} to {100 * ci95[1]:.1f})"
+    figures = f"{100 * difference:+z.1f} points (95% {100 * ci95[0]:z.1f} to {100 * ci95[1]:z.1f})"
     if ci95[0] > 0:
         return f"{what} helped: {figures}"
     if ci95[1] < 0:

@@ -74,7 +74,7 @@ def beyond_chance(right: np.ndarray, chance: float, *, what: str, unit: str) -> 
     verdict = f"cannot be told from chance with {examples:,} {unit} and {_number(seeds)}"
     if low > 0 or high < 0:
         verdict = f"was {'better' if low > 0 else 'worse'} than chance"
-    points = f"{100 * gain.value:+.1f} points (95% {100 * low:.1f} to {100 * high:.1f})"
+    points = f"{100 * gain.value:+z.1f} points (95% {100 * low:z.1f} to {100 * high:z.1f})"
     sentence = f"{what} {verdict}: {points} beyond {chance:.1%}"
     return Comparison(gain.value, gain.ci95, examples, int(right.sum()), int((~right).sum()), sentence)
 

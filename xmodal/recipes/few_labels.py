@@ -103,4 +103,4 @@ def _percent(mean: Mean) -> str:
 
 
 def _points(mean: Mean) -> str:
-    return f"{100 * mean.value:+.1f} points ({100 * mean.ci95[0]:.1f} to {100 * mean.ci95[1]:.1f})"
+    return f"{100 * mean.value:+z.1f} points ({100 * mean.ci95[0]:z.1f} to {100 * mean.ci95[1]:z.1f})"

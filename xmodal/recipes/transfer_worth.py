@@ -97,7 +97,7 @@ def _row(item: Worth) -> tuple[str, ...]:
         f"{item.examples:,}",
         _accuracy(item.with_transfer),
         _accuracy(item.without),
-        f"{100 * gain.difference:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})",
+        f"{100 * gain.difference:+z.1f} ({100 * low:+z.1f} to {100 * high:+z.1f})",
     )
 
 

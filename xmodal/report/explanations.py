@@ -73,7 +73,7 @@ def _sentence(words: Sequence[str], found: Explanation) -> str:
     """The words, each with a shade for what it carries."""
     largest = max(float(np.abs(found.shares).max()), 1e-9)
     shaded = " ".join(
-        f'<span title="{100 * share:+.1f} points" style="padding: 0 .15em; border-radius: 2px; background: '
+        f'<span title="{100 * share:+z.1f} points" style="padding: 0 .15em; border-radius: 2px; background: '
         f'color-mix(in srgb, {_colour(share)} {60 * abs(share) / largest:.0f}%, transparent)">'
         f"{markup.text(word)}</span>"
         for word, share in zip(words, found.shares.tolist(), strict=True)

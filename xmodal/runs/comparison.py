@@ -181,7 +181,7 @@ def _difference(result: Figures, first: Figures) -> str:
     low, high = difference_interval(result.accuracy, result.ci95, first.accuracy, first.ci95)
     word = "better" if low > 0 else "worse" if high < 0 else "no difference that can be shown"
     points = 100 * (result.accuracy - first.accuracy)
-    return f"{points:+.1f} ({100 * low:.1f} to {100 * high:.1f}): {word}"
+    return f"{points:+z.1f} ({100 * low:z.1f} to {100 * high:z.1f}): {word}"
 
 
 def _accuracy(result: Figures) -> str:

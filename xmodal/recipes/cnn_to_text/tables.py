@@ -256,4 +256,4 @@ def _accuracy(rights: list[np.ndarray]) -> str:
 
 
 def _points(gain: Comparison) -> str:
-    return f"{100 * gain.difference:+.1f} ({100 * gain.ci95[0]:+.1f} to {100 * gain.ci95[1]:+.1f})"
+    return f"{100 * gain.difference:+z.1f} ({100 * gain.ci95[0]:+z.1f} to {100 * gain.ci95[1]:+z.1f})"
