@@ -219,7 +219,9 @@ def test_what_config_cfg_cannot_hold_is_refused(name, value):
 def test_the_flagfile_holds_any_other_value(tmp_path, value):
     settings = parsed(f"--template={value}", f"--text_column={value}")
     again = replayed(settings, tmp_path)
-    assert (again.text.template, again.documents.text_column) == ((value,), value)
+    # An empty template takes back those before it.
+    template = (value or TextConfig().template[0],)
+    assert (again.text.template, again.documents.text_column) == (template, value)
 
 
 def test_a_flagfile_in_another_encoding(tmp_path):
@@ -317,6 +319,17 @@ def test_an_error_names_the_flag_its_value_and_the_remedy(argument, text):
 def test_what_needs_a_name_and_has_none(flag, item):
     with pytest.raises(UserError, match=f"--{flag}={item} has no name; write NAME=WHERE, such as"):
         parsed(f"--{flag}={item}")
+
+
+def test_an_empty_one_takes_back_what_a_flagfile_gives(tmp_path):
+    (tmp_path / "asked.cfg").write_text(
+        "--also_ask=flies=a.csv\n--also_ask=swims=b.csv\n--template={} by night\n"
+    )
+    given = f"--flagfile={tmp_path / 'asked.cfg'}"
+    assert parsed(given).text.also_ask == ("flies=a.csv", "swims=b.csv")
+    assert parsed(given, "--also_ask=").text.also_ask == ()
+    again = parsed(given, "--also_ask=", "--also_ask=runs=c.csv", "--template=", "--template={}").text
+    assert (again.also_ask, again.template) == (("runs=c.csv",), ("{}",))
 
 
 def test_two_test_sets_of_one_name():

@@ -21,7 +21,7 @@ class BenchConfig(Group):
     outside: tuple[str, ...] = option(
         ("noise",),
         "What --bench=open_set takes for inputs of another kind: images as --dataset has them, "
-        "unlabelled:PATH, or noise; repeat.",
+        "unlabelled:PATH, or noise; repeat, or take back by an empty one.",
         repeat=True,
     )
     peer_epochs: int = option(

@@ -117,7 +117,8 @@ class DocumentConfig(Group):
     )
     test_documents: tuple[str, ...] = option(
         (),
-        "Another test set of the same classes, perhaps in another language: NAME=SOURCE; repeat.",
+        "Another test set of the same classes, perhaps in another language: NAME=SOURCE; repeat, or take "
+        "back by an empty one.",
         repeat=True,
     )
     text_column: str = option("text", "Column, key or feature with the text of a document; a,b joins two.")

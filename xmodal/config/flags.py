@@ -107,9 +107,18 @@ def parse(argv: Sequence[str]) -> list[str]:
     except (flags.Error, ValueError) as error:
         problem = str(error).removeprefix("ERROR:: ").rstrip(" .")
         raise UserError(problem, "`--help` lists every flag") from error
+    for group in GROUPS.values():
+        for name, option in options_of(group):
+            if option.repeat:
+                flags.FLAGS[name].value = _after_empty(flags.FLAGS[name].value) or list(option.default)
     if flags.FLAGS["minutes"].value:
         flags.FLAGS["fixed"].value = _fixed(argv)
     return words
+
+
+def _after_empty(values: list[str]) -> list[str]:
+    """Returns what was given after an empty value: --also_ask= takes back what a flagfile asks."""
+    return values[len(values) - values[::-1].index("") :] if "" in values else values
 
 
 def _fixed(argv: Sequence[str]) -> list[str]:

@@ -48,7 +48,7 @@ class TextConfig(Group):
     also_ask: tuple[str, ...] = option(
         (),
         "Another question, answered from the same sentences: NAME=FILE, a CSV like that of "
-        "--target_map; repeat.",
+        "--target_map; repeat, or take back by an empty one.",
         repeat=True,
     )
     sequence_length: int = option(32, "Maximum number of tokens per text.", least=8, most=MAX_UNITS)
