@@ -10,8 +10,8 @@ from xmodal.data.images import ImageSplit, batches
 from xmodal.models.speakers import Speaker
 from xmodal.training.trainer import Trainer
 
-# What a network makes of more images does not stay in the caches of a processor: EfficientNet-Lite0 reads 33
-# images a second in batches of 64, and 45 to 50 in batches of 4 to 16 (2 cores).
+# What a network makes of more images does not stay in the caches of a processor; batches of 4 to 16 were the
+# fastest with EfficientNet-Lite0.
 CPU_BATCH = 8
 
 
