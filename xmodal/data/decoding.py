@@ -48,8 +48,8 @@ def framed(
     """Cuts the middle out of photographs and resizes it: nothing is squashed, and the edges are lost.
 
     No pixel is cut off for the crop where a photograph has no more of them than the result: a small picture
-    has no margin to lose, and 32 pixels enlarged to 224 are answered better when they are seen whole (chosen on
-    training images of CIFAR-10).
+    has no margin to lose. (Chosen on training images of CIFAR-10, 32 pixels enlarged to 224: seen whole they
+    are answered better.)
 
     Args:
         pixels: (h, w, 3), or (B, h, w, 3) of the same size, RGB from 0 to 255.
