@@ -40,6 +40,7 @@ class OneCornerItself(OneCorner):
     """The same, and it says so: of a map, and of words."""
 
     signatures = MappingProxyType({"why": ("image_bytes",), "why_text": ("text",)})
+    asked_why, _sound_of, _sounds = Predictor.asked_why, Predictor._sound_of, None
 
     def explain_images(self, images):
         found = np.zeros((len(images), 4, 4), np.float32)
