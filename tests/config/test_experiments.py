@@ -120,6 +120,10 @@ def test_a_condition_is_on_flags_that_are_read(condition):
             ["--experiment=bert_news", "--label_column=topic"],
             "--label_column=topic changes nothing without a",
         ),
+        (
+            ["--experiment=names_to_answers", "--target=VGG16"],
+            "--target=VGG16 changes nothing without --adapt=noisy_student;",
+        ),
         (["--experiment=fusion", "--image_column=a"], "--image_column=a changes nothing without a table of"),
         (
             ["--experiment=fusion", "--pairs=csv:a.csv", "--misread=0.1"],

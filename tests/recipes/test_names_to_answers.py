@@ -136,3 +136,35 @@ def test_too_few_images_teach_nothing(answered, folder):
 def test_labels_that_are_no_answers_are_told(answered):
     with pytest.raises(UserError, match="the class 'animal' of the images is none of the answers"):
         answered("--dataset=folder:photos", "--answers=cat,plant")
+
+
+STUDENT = (
+    *("--adapt=noisy_student", "--readers=name_mixture", "--image_size=32", "--image_weights=none"),
+    *("--base=VGG16", "--target=VGG16", "--features=block1_pool", "--trainable=all", "--epochs=1"),
+    *("--head_epochs=8", "--learning_rate=1e-5", "--augment=flip"),
+)
+
+
+def test_a_network_learns_without_a_label_what_the_names_said(answered, tmp_path):
+    found = answered("--dataset=folder:photos", "--answers=", *STUDENT)
+    assert [*found.results] == ["noisy_student", "self_train", "name_mixture"]
+    assert found.main_result.accuracy > 0.9
+    assert "teaching a second network" in " ".join(gain.sentence for gain in found.gains)
+    assert [history.stage for history in found.histories] == ["noisy_student: head", "noisy_student: network"]
+    assert "Transfer, layer by layer" in (tmp_path / "run/report.html").read_text()
+
+
+def test_a_network_learns_where_nothing_is_labelled(answered):
+    found = answered(*STUDENT)
+    assert found.results == {}
+    assert {item.predicted for item in found.gallery if item.id.startswith("plant/")} == {"plant"}
+
+
+def test_what_a_network_learned_is_exported(answered, tmp_path):
+    found = answered(*STUDENT, "--export", f"--saved_models_dir={tmp_path}/models")
+    served = tf.saved_model.load(found.facts["export"])
+    told = served.signatures["adapted"](image_bytes=tf.constant([item.png for item in found.gallery]))
+    assert [label.decode() for label in told["label"].numpy()] == [item.predicted for item in found.gallery]
+    np.testing.assert_allclose(
+        told["probability"].numpy(), [item.probability for item in found.gallery], atol=1e-4
+    )

@@ -74,7 +74,7 @@ def _pixels(split: ImageSplit, size: int) -> np.ndarray:
 
 
 def _image_network(settings: Config, data: ImageData) -> keras.Model:
-    trunk, _ = transferred_backbone(settings, data, Trainer(settings.train, settings.run.seed))
+    trunk, _ = transferred_backbone(settings, data.train, Trainer(settings.train, settings.run.seed))
     set_trainable(trunk, settings.image.trainable)
     scaled = keras.layers.LayerNormalization()(trunk.output)
     model = keras.Model(trunk.input, _logits(len(data.class_names))(scaled))

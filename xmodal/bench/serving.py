@@ -177,7 +177,7 @@ def _prepare(settings: Config) -> tuple[Parts, tuple[str, ...], dict[str, list[b
     trainer = Trainer(settings.train, settings.run.seed, strategy)
     data = configured_images(settings)
     preset = text_encoder_path(settings.text.text_encoder, cache=cache_folder(), offline=settings.run.offline)
-    trunk, _ = transferred_backbone(settings, data, trainer)
+    trunk, _ = transferred_backbone(settings, data.train, trainer)
     head = keras.layers.Dense(len(data.class_names))(trunk.output)
     question = question_of(settings, data)
     bridge = Bridge(data.class_names, settings.text.text_style, settings.text.template, settings.text.top_k)

@@ -68,7 +68,7 @@ def _prepare(settings: Config, clock: Clock):
             settings.text.text_encoder, cache=cache_folder(), offline=settings.run.offline
         )
     with clock.stage("image classifier"):
-        trunk, _ = transferred_backbone(settings, data, trainer)
+        trunk, _ = transferred_backbone(settings, data.train, trainer)
         images, logits = train_images(
             trunk, data, replace(settings.image, trainable="head"), trainer, name="images"
         )

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from xmodal.bridge.styles import STYLES
 from xmodal.config.config import Config
-from xmodal.config.experiments import COLUMNS, FINE_TUNING, FLOW, SOUND
+from xmodal.config.experiments import COLUMNS, FINE_TUNING, FLOW, NETWORK, NEW_HEAD, SOUND, TARGET
+from xmodal.config.names import NOISY_STUDENT
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,11 @@ CONDITIONS = (
     Condition("move freeze_moved", lambda config: bool(config.scorer.directions), "--directions"),
     Condition("seen_per_class", lambda config: config.scorer.unseen > 0, "--unseen"),
     Condition("speaker_names name_text", lambda config: config.names.speaker != "none", "--speaker"),
+    Condition(
+        f"{NETWORK} {NEW_HEAD} {TARGET} mirror",
+        lambda config: config.run.experiment != "names_to_answers" or config.names.adapt == NOISY_STUDENT,
+        "--adapt=noisy_student",
+    ),
     Condition("concept_weights", lambda config: bool(config.names.concepts), "--concepts"),
     Condition("draws", lambda config: any(config.names.shots), "--shots"),
     Condition(
@@ -88,3 +94,9 @@ CONDITIONS = (
     ),
     Condition(FLOW, lambda config: config.generator.image_generator == "flow", "--image_generator=flow"),
 )
+
+
+def idle_options(config: Config) -> frozenset[str]:
+    """Returns the options that change nothing in a configuration, because of others."""
+    idle = [condition.options.split() for condition in CONDITIONS if not condition.holds(config)]
+    return frozenset(name for names in idle for name in names)

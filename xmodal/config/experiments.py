@@ -45,12 +45,14 @@ SPLITS = (
     "class_names validation_fraction test_fraction keep_leaks merge_names min_per_class limit train_examples "
     "group_column group_pattern"
 )
-IMAGES = (
-    "image_size bad_images max_pixels base image_weights features pooling augment label_smoothing epochs "
-    "learning_rate batch_size patience"
+READ_IMAGES = "bad_images max_pixels batch_size"
+NETWORK = (
+    "image_size base image_weights features pooling augment label_smoothing epochs learning_rate patience"
 )
+IMAGES = f"{READ_IMAGES} {NETWORK}"
 SOUND = "sound_rate sound_seconds max_seconds"
-HEAD = "trainable head_epochs hidden dropout head_learning_rate validations_per_epoch feature_cache_gb"
+NEW_HEAD = "trainable head_epochs hidden dropout head_learning_rate validations_per_epoch"
+HEAD = f"{NEW_HEAD} feature_cache_gb"
 TARGET = "target growth grow drop"
 TEXT = "text_encoder sequence_length"
 TEXT_TRAINING = "patience text_epochs text_batch_size text_learning_rate length_window"
@@ -112,9 +114,9 @@ EXPERIMENTS = {
         made_from="image_weights pairs sounds text_encoder",
     ),
     "names_to_answers": _experiment(
-        *(DATASET, TEXT),
-        "saved_models_dir bad_images max_pixels batch_size feature_cache_gb speaker speaker_names name_text "
-        "answers readers concepts concept_weights adapt shots draws",
-        made_from="speaker dataset also_train text_encoder",
+        *(DATASET, IMAGES, HEAD, TARGET, TEXT),
+        "saved_models_dir mirror speaker speaker_names name_text answers readers concepts concept_weights "
+        "adapt shots draws",
+        made_from="speaker dataset also_train image_weights text_encoder",
     ),
 }

@@ -7,7 +7,8 @@ from xmodal.bridge.names_text import NAME_TEXTS
 from xmodal.config.fields import Group, option
 
 READERS = ("name_mixture", "top1_sentence", "hedged_sentence", "written_head", "projected")
-ADAPTS = ("none", "prior", "self_train")
+SELF_TRAIN, NOISY_STUDENT = "self_train", "noisy_student"
+ADAPTS = ("none", "prior", SELF_TRAIN, NOISY_STUDENT)
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class NamesConfig(Group):
     adapt: str = option(
         "none",
         "What unlabelled images add: prior finds how frequent the answers are, self_train teaches the "
-        "features of images what the names said.",
+        "features of images what the names said, noisy_student then teaches the network of --target.",
         choices=ADAPTS,
     )
     shots: tuple[int, ...] = option(

@@ -1,11 +1,14 @@
 """A speaker and a text encoder as a SavedModel: the answers are given when it is asked."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 
+from xmodal.bridge.adaptation import LinearMap
 from xmodal.bridge.class_names import readable, with_article
 from xmodal.bridge.concepts import Bottleneck
 from xmodal.bridge.name_answers import SCALE
@@ -16,6 +19,7 @@ from xmodal.export.serving import (
     Labelled,
     Tokenizer,
     labelled_answer,
+    pixels,
     read_images,
     unit_vectors,
 )
@@ -41,7 +45,7 @@ class ServedNames(Labelled):
         temperature: calibrates the speaker's logits.
         scale: makes logits of cosines.
         vectors: of these texts (N, D), where the encoder has read them already.
-        bottleneck: from the speaker's features to answers by way of concepts; None for none.
+        fixed: what answers the question of the run, and no other, by signature.
     """
 
     def __init__(
@@ -53,7 +57,7 @@ class ServedNames(Labelled):
         temperature: float = 1.0,
         scale: float = SCALE,
         vectors: np.ndarray | None = None,
-        bottleneck: Bottleneck | None = None,
+        fixed: Mapping[str, "FixedAnswers"] = MappingProxyType({}),
     ):
         super().__init__(speaker.class_names)
         if len(texts) != len(speaker.class_names):
@@ -74,8 +78,7 @@ class ServedNames(Labelled):
         if vectors is None:
             vectors = encoder.model.predict(encoder.padded(texts), batch_size=64, verbose=0)
         self._vectors = tf.Variable(unit_vectors(np.asarray(vectors)), trainable=False)
-
-        self._concepts = ServedConcepts(speaker, bottleneck) if bottleneck else None
+        self._fixed = dict(fixed)
 
     @tf.function(input_signature=[IMAGE_BYTES, ANSWERS], autograph=False)
     def ask(self, image_bytes, answers):
@@ -104,8 +107,7 @@ class ServedNames(Labelled):
 
     def signatures(self) -> dict[str, Any]:
         """Returns the functions that are served, by name."""
-        concepts = {"concepts": self._concepts.answer} if self._concepts else {}
-        return concepts | {
+        return {name: part.answer for name, part in self._fixed.items()} | {
             "serving_default": self.ask,
             "ask": self.ask,
             "speak": self.speak,
@@ -135,7 +137,47 @@ class ServedNames(Labelled):
         }
 
 
-class ServedConcepts(tf.Module):
+class FixedAnswers(tf.Module):
+    """Answers one question: encoded images (B,) -> label, probability, probabilities (B, C)."""
+
+    answer: Callable[[tf.Tensor], dict[str, tf.Tensor]]
+
+
+class ServedAdapted(FixedAnswers):
+    """Answers that were learned from images without labels.
+
+    Args:
+        speaker: gives the features.
+        answers: the C answers.
+        reader: features (B, D) -> logits (B, C).
+        student: RGB images (B, H, H, 3) -> logits (B, C), which answers with `reader`; None for none.
+    """
+
+    def __init__(
+        self, speaker: Speaker, answers: Sequence[str], reader: LinearMap, student: keras.Model | None
+    ):
+        super().__init__()
+        self._features = Inference(speaker.features)
+        self._resources = list(speaker.resources)
+        self._read, self._size, self._max_pixels = speaker.read, speaker.image_size, speaker.max_pixels
+        self._answers = tf.constant(answers)
+        arrays = reader.weights, reader.bias
+        self._reader = [tf.Variable(array, trainable=False, dtype=tf.float32) for array in arrays]
+        self._student = Inference(student) if student else None
+        self._side = student.input.shape[1] if student else 0
+
+    @tf.function(input_signature=[IMAGE_BYTES], autograph=False)
+    def answer(self, image_bytes):
+        """Encoded images (B,) -> label, probability, probabilities (B, C)."""
+        weights, bias = self._reader
+        features = self._features(read_images(image_bytes, self._read, self._size))
+        logits = tf.matmul(features, weights) + bias
+        if self._student:
+            logits = (logits + self._student(pixels(image_bytes, self._side, self._max_pixels))) / 2
+        return labelled_answer(logits, self._answers)
+
+
+class ServedConcepts(FixedAnswers):
     """Answers by way of concepts.
 
     Args:

@@ -7,7 +7,7 @@ import keras
 
 from xmodal.config.config import Config
 from xmodal.config.image import ImageConfig
-from xmodal.data.images import ImageData, batches
+from xmodal.data.images import ImageData, ImageSplit, batches
 from xmodal.evaluation.metrics import HeldOut
 from xmodal.runs.inputs import build_backbone
 from xmodal.tasks.image_classifier import (
@@ -25,12 +25,12 @@ PROBE_IMAGES = 64
 
 
 def transferred_backbone(
-    config: Config, data: ImageData, trainer: Trainer
+    config: Config, images: ImageSplit, trainer: Trainer
 ) -> tuple[keras.Model, TransferReport]:
-    """Builds the target's backbone with the base's weights, and proves it on a batch of training images."""
+    """Builds the target's backbone with the base's weights, and proves it on a batch of images."""
     base = build_backbone(config, config.image.base, config.image.image_weights, trainer)
     target = build_backbone(config, config.image.target, "none", trainer)
-    probe = batches(data.train, image_size=config.data.image_size, batch_size=PROBE_IMAGES)
+    probe = batches(images, image_size=config.data.image_size, batch_size=PROBE_IMAGES)
     transfer = transfer_weights(
         base,
         target,

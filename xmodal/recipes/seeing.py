@@ -13,6 +13,8 @@ from xmodal.training.trainer import Trainer
 # What a network makes of more images does not stay in the caches of a processor; batches of 4 to 16 were the
 # fastest with EfficientNet-Lite0.
 CPU_BATCH = 8
+# The stage of a run in which its speaker looks at the images.
+SEEING = "seeing"
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from os.path import exists
 from pathlib import Path
 
 from xmodal.assets.catalog import ASSETS
+from xmodal.config.conditions import idle_options
 from xmodal.config.config import Config
 from xmodal.config.experiments import EXPERIMENTS
 from xmodal.core.files import digests, sha256_file, shipped
@@ -13,7 +14,9 @@ from xmodal.report.records import Ingredient
 
 def of_run(config: Config) -> tuple[Ingredient, ...]:
     """Returns the weights and data that a run's experiment uses; "none" is nothing."""
-    values = {name: config.value(name) for name in EXPERIMENTS[config.run.experiment].made_from}
+    idle = idle_options(config)
+    named = EXPERIMENTS[config.run.experiment].made_from
+    values = {name: config.value(name) for name in named if name not in idle}
     return tuple(
         Ingredient(name, value, ASSETS[value].licence if value in ASSETS else "")
         for name, value in values.items()

@@ -7,10 +7,11 @@ import tensorflow as tf
 from xmodal.bridge.concepts import Bottleneck
 from xmodal.data.images import ImageSplit
 from xmodal.data.target_map import Answers
-from xmodal.export.served_names import ServedNames
+from xmodal.export.served_names import FixedAnswers, ServedAdapted, ServedConcepts, ServedNames
 from xmodal.export.verification import Question, export_checked
 from xmodal.models.speakers import Speaker
 from xmodal.recipes.names_to_answers.readers import TEMPLATE, Words
+from xmodal.recipes.names_to_answers.unlabelled import Adapted
 from xmodal.runs.session import ASK, Session
 
 CHECKED_IMAGES = 8
@@ -23,18 +24,24 @@ def export_names(
     answers: Answers,
     test: ImageSplit,
     bottleneck: Bottleneck | None,
+    changed: Adapted,
 ) -> dict[str, float | int | str]:
     """Exports the speaker and the encoder, and compares what they say in a fresh process."""
     sentences = [TEMPLATE.format(phrase) for phrase in words.phrases]
-    served = ServedNames(speaker, words.encoder, sentences, vectors=words.names, bottleneck=bottleneck)
+    fixed: dict[str, FixedAnswers] = {}
+    if bottleneck:
+        fixed["concepts"] = ServedConcepts(speaker, bottleneck)
+    if changed.reader:
+        student = changed.student.model if changed.student else None
+        fixed["adapted"] = ServedAdapted(speaker, answers.names, changed.reader, student)
+    served = ServedNames(speaker, words.encoder, sentences, vectors=words.names, fixed=fixed)
     images = [test.encoded(index) for index in range(min(CHECKED_IMAGES, len(test)))]
     texts = [text.encode() for text in answers.texts]
     expected = served.ask(tf.constant(images), tf.constant(texts))["probabilities"].numpy()
     questions = [Question({"image_bytes": images, "answers": texts}, expected)]
-    if bottleneck:
-        answer = served.signatures()["concepts"]
-        by_concepts = answer(tf.constant(images))["probabilities"].numpy()
-        questions.append(Question({"image_bytes": images}, by_concepts, "concepts"))
+    for signature, part in fixed.items():
+        expected = part.answer(tf.constant(images))["probabilities"].numpy()
+        questions.append(Question({"image_bytes": images}, expected, signature))
     facts = export_checked(
         served,
         session.export_folder,

@@ -32,6 +32,11 @@ class Photographs:
     class_names: tuple[str, ...]
     report: DataReport
 
+    @property
+    def unlabelled(self) -> ImageSplit:
+        """The images that are learned from without labels: the others, or all where there are no others."""
+        return self.test if self.train is None else self.train
+
 
 @dataclass(frozen=True)
 class Question:

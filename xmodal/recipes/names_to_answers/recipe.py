@@ -13,6 +13,7 @@ from xmodal import report
 from xmodal.bridge.class_names import readable
 from xmodal.bridge.name_answers import name_weights
 from xmodal.config.config import Config
+from xmodal.config.names import NOISY_STUDENT, SELF_TRAIN
 from xmodal.core.clock import Clock
 from xmodal.evaluation.calibration import softmax
 from xmodal.evaluation.intervals import Comparison, compare_paired
@@ -32,14 +33,14 @@ from xmodal.recipes.names_to_answers.readers import (
     with_name_text,
     words_of,
 )
+from xmodal.recipes.names_to_answers.student import transferred_student
 from xmodal.recipes.names_to_answers.tables import NOTES, answer_table, gallery
 from xmodal.recipes.names_to_answers.unlabelled import adapted
-from xmodal.recipes.seeing import Seen, see
-from xmodal.recipes.text_reading import report_reading
+from xmodal.recipes.seeing import SEEING, Seen, see
+from xmodal.recipes.text_reading import Facts, report_reading
 from xmodal.runs.session import Session, begin, finish
 
 PLAIN = "name_mixture_plain"
-SEEING = "seeing"
 CONCEPTS = "concepts"
 
 
@@ -60,14 +61,9 @@ def run(config: Config, clock: Clock) -> report.Run:
         question = question_of(config, photographs)
         require_labels(config, question)
     session.check_data(photographs.report)
-    with clock.stage("speaker and words"), trainer.scope():
-        speaker = make_speaker(names.speaker, names.speaker_names, config.run.offline)
-        speaker = replace(speaker, max_pixels=config.data.max_pixels)
-        encoder = text_encoder(session.text_encoder(), config.text.sequence_length)
-        words = words_of(trainer, encoder, speaker, question.answers, names.name_text)
-        read_texts = [*question.answers.texts, *(TEMPLATE.format(phrase) for phrase in words.phrases)]
-        facts = report_reading(session, encoder, read_texts)
-    learns = names.adapt == "self_train" or any(names.shots) or bool(names.concepts)
+    network = transferred_student(session, photographs)
+    speaker, words, facts = speaker_and_words(session, question)
+    learns = names.adapt in (SELF_TRAIN, NOISY_STUDENT) or any(names.shots) or bool(names.concepts)
     with clock.stage(SEEING):
         splits = {"test": photographs.test} | (
             {"train": photographs.train} if learns and photographs.train else {}
@@ -77,6 +73,8 @@ def run(config: Config, clock: Clock) -> report.Run:
             for part, split in splits.items()
         }
     read, mixture = read_answers(session, speaker, words, seen)
+    changed = adapted(session, photographs, question.answers.names, seen, mixture, network)
+    read = changed.read | read
     bottleneck = None
     if names.concepts:
         with clock.stage(CONCEPTS):
@@ -88,17 +86,33 @@ def run(config: Config, clock: Clock) -> report.Run:
         features = {part: each.features for part, each in seen.items()}
         with clock.stage("few labels"):
             curve = learning_curve(
-                names.shots, names.draws, config.run.seed, features, mixture, question.right
+                names.shots, names.draws, config.run.seed, features, changed.logits, question.right
             )
     run = reported(session, speaker, words, photographs, question, seen["test"].logits, read, curve)
     run = replace(run, facts=run.facts | facts)
+    if student := changed.student:
+        run = replace(run, histories=student.histories, transfer=student.transfer)
     if bottleneck:
         run = replace(run, tables=(*run.tables, concepts_table(bottleneck.head)))
     return finish(
         session,
         run,
-        lambda: export_names(session, speaker, words, question.answers, photographs.test, bottleneck),
+        lambda: export_names(
+            session, speaker, words, question.answers, photographs.test, bottleneck, changed
+        ),
     )
+
+
+def speaker_and_words(session: Session, question: Question) -> tuple[Speaker, Words, Facts]:
+    """Builds the speaker, reads its names and the answers, and returns facts of that reading too."""
+    config, names, trainer = session.config, session.config.names, session.trainer
+    with session.clock.stage("speaker and words"), trainer.scope():
+        speaker = make_speaker(names.speaker, names.speaker_names, config.run.offline)
+        speaker = replace(speaker, max_pixels=config.data.max_pixels)
+        encoder = text_encoder(session.text_encoder(), config.text.sequence_length)
+        words = words_of(trainer, encoder, speaker, question.answers, names.name_text)
+        read_texts = [*question.answers.texts, *(TEMPLATE.format(phrase) for phrase in words.phrases)]
+        return speaker, words, report_reading(session, encoder, read_texts)
 
 
 def read_answers(
@@ -108,24 +122,19 @@ def read_answers(
 
     Returns:
         Logits of the answers (B, C) for the test images, by the way, the first one for the headline; and
-        those of the mixture of the names, or what it was adapted to, by part.
+        those of the mixture of the names, by part.
     """
     names, clock = session.config.names, session.clock
     read: dict[str, np.ndarray] = {}
     for name in names.readers:
         with clock.stage(name):
             read[name] = READERS[name](words, seen["test"])
-    mixture = {part: name_mixture(words, each) for part, each in seen.items()}
     if names.name_text != "plain":
         with clock.stage(PLAIN):
             read[PLAIN] = name_mixture(with_name_text(words, speaker, "plain"), seen["test"])
-    if names.adapt != "none":
-        with clock.stage(names.adapt):
-            mixture = adapted(names.adapt, seen, mixture)
-            read = {names.adapt: mixture["test"]} | read
     for name in read:
         session.seconds(name, SEEING, name)
-    return read, mixture
+    return read, {part: name_mixture(words, each) for part, each in seen.items()}
 
 
 def reported(
@@ -200,7 +209,8 @@ def gains_of(read: dict[str, np.ndarray], question: Question, name_text: str) ->
     compared = [
         ("name_mixture", PLAIN, f"writing {name_text} of the names"),
         ("prior", "name_mixture", "finding how frequent the answers are"),
-        ("self_train", "name_mixture", "training on images without labels"),
+        (SELF_TRAIN, "name_mixture", "training on images without labels"),
+        (NOISY_STUDENT, SELF_TRAIN, "teaching a second network"),
         ("concepts", "name_mixture", "learning answers from concepts"),
         ("name_mixture", "top1_sentence", "reading all names and not the first alone"),
     ]

@@ -22,6 +22,7 @@ NOTES = {
     "concepts": "a linear head on scores of concepts, that labels taught or that was edited",
     "prior": "name_mixture, with the frequencies of answers found by EM on the images",
     "self_train": "features of images without labels, taught what name_mixture said of them and then itself",
+    "noisy_student": "a second network that learned what self_train said of images, and self_train",
 }
 
 

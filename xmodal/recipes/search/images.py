@@ -107,7 +107,7 @@ def _look(
     config: Config, data: ImageData, trainer: Trainer, values: Values, count: int
 ) -> tuple[float, list[tuple[Values, float]]]:
     """Scores the features of a network, and those of its upper layers alone."""
-    backbone, _ = transferred_backbone(config.with_values(values), data, trainer)
+    backbone, _ = transferred_backbone(config.with_values(values), data.train, trainer)
     compute_statistics(backbone, data, trainer)
     positions, size = stratified(data.train.labels, count), 4 * trainer.config.batch_size
 
@@ -191,7 +191,7 @@ def upper_layers(model: keras.Model) -> tuple[str, str]:
 
 
 def _backbone(config: Config, data: ImageData, trainer: Trainer) -> keras.Model:
-    return transferred_backbone(config, data, trainer)[0]
+    return transferred_backbone(config, data.train, trainer)[0]
 
 
 def _kept_backbone(

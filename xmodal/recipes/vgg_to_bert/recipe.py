@@ -163,7 +163,7 @@ def train_transferred(session: Session, data: ImageData) -> TransferredImages:
     """Moves the base's weights into the target, and trains it on the images."""
     config, clock = session.config, session.clock
     with clock.stage("transfer"):
-        backbone, transfer = transferred_backbone(config, data, session.trainer)
+        backbone, transfer = transferred_backbone(config, data.train, session.trainer)
     clock.log(transfer.line())
     epsilon = max(config.attack.pixel_budgets) if config.attack.robust else 0.0
     with clock.stage("image classifier"):
@@ -179,7 +179,7 @@ def train_plain_images(session: Session, data: ImageData) -> tuple[ImageClassifi
     """Trains the image classifier as it is without --robust."""
     config, trainer = session.config, session.trainer
     with session.clock.stage("plain image classifier"):
-        backbone, _ = transferred_backbone(config, data, trainer)
+        backbone, _ = transferred_backbone(config, data.train, trainer)
         plain = train_images(backbone, data, config.image, trainer, name="plain images")
     session.seconds("image_plain", "transfer", "plain image classifier")
     return plain
@@ -235,7 +235,7 @@ def worth_of_transfer(
         {"with": "image_only", "without": NO_TRANSFER} if frozen and config.text.target_map is None else {}
     )
     backbones = {
-        "with": lambda: transferred_backbone(config, data, trainer)[0],
+        "with": lambda: transferred_backbone(config, data.train, trainer)[0],
         "without": lambda: build_backbone(config, config.image.target, "none", trainer),
     }
     with session.clock.stage("few labels"):

@@ -15,7 +15,7 @@ from xmodal import report
 from xmodal.bridge.class_names import readable, with_article
 from xmodal.config.config import Config
 from xmodal.core.errors import UserError
-from xmodal.data.images import ImageData
+from xmodal.data.images import ImageData, ImageSplit
 from xmodal.data.table_format import COLUMNS
 from xmodal.evaluation.calibrated_result import CalibratedResult
 from xmodal.evaluation.intervals import compare_paired
@@ -51,7 +51,7 @@ AS_IMAGES = 10
 # The most sentences of an epoch, where there are fewer distinct ones.
 MAX_SENTENCES = 2000
 
-Backbone = Callable[[Config, ImageData, Trainer], tuple[keras.Model, TransferReport]]
+Backbone = Callable[[Config, ImageSplit, Trainer], tuple[keras.Model, TransferReport]]
 
 
 def run_with_several_labels(session: Session, transferred: Backbone) -> report.Run:
@@ -77,7 +77,7 @@ def run_with_several_labels(session: Session, transferred: Backbone) -> report.R
     session.check_data(data.report)
     clock.log(LEFT_OUT)
     with clock.stage("transfer"):
-        backbone, transfer = transferred(config, data, trainer)
+        backbone, transfer = transferred(config, data.train, trainer)
     clock.log(transfer.line())
     classifier, seen = _classified(session, backbone, data, "image_only", "images")
     assert seen.thresholds is not None
