@@ -17,7 +17,11 @@ HEADLINES = {
     "cnn_to_text": {"images, all a class": (), "documents, all a class": ()},
     "bert_news": {"bert": ("tf_idf", "no_transfer"), "bert_robust": ("bert",)},
     "fusion": {"fused": ("image_only", "text_only", "no_transfer")},
-    "names_to_answers": {"self_train": ("name_mixture",), "name_mixture": ("name_mixture_plain",)},
+    "names_to_answers": {
+        "noisy_student": ("self_train", "name_mixture"),
+        "self_train": ("name_mixture",),
+        "name_mixture": ("name_mixture_plain",),
+    },
     "text_to_image": {"text_to_image": ("text_to_image_unseen", "judge"), "image_to_text": ("judge",)},
 }
 MEAN = "mean accuracy of BERT on "
