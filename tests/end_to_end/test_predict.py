@@ -400,14 +400,15 @@ def test_what_is_promised_is_told_in_every_format():
         "a photo of a dog",
         {"cat": 0.4, "dog": 0.6},
         answers=("dog", "cat"),
+        certainty=0.5,
         unknown=0.25,
         verdict="a dog or a cat",
     )
     (told,) = json.loads(answer_files.as_json([limited]))
-    assert (told["answers"], told["unknown"], told["verdict"]) == (["dog", "cat"], 0.25, "a dog or a cat")
+    assert [told[name] for name in answer_files.LIMITS] == [["dog", "cat"], 0.5, 0.25, "a dog or a cat"]
     head, *rows = csv.reader(io.StringIO(answer_files.as_csv([limited, plain])))
     assert head == ["item", "label", "probability", "read", "problem", *answer_files.LIMITS, "cat", "dog"]
-    assert [row[5:8] for row in rows] == [["dog | cat", "0.25", "a dog or a cat"], ["", "", ""]]
+    assert [row[5:9] for row in rows] == [["dog | cat", "0.5", "0.25", "a dog or a cat"], [""] * 4]
     first, second = answer_files.as_table([limited]).splitlines()
     assert first.split()[-3:] == ["verdict", "unknown", "read"]
     assert [cell.strip() for cell in second.split("  ") if cell.strip()][-3:] == [

@@ -51,6 +51,9 @@ def test_the_graph_tells_what_arrays_tell(drawn):
         new_answers,
     )
     scores = set_scores(new_answers, opinion(new_classes))
+    # Beside answers of which many are equal, none is as certain as another one.
+    np.testing.assert_allclose(told["certainty"], np.exp(scores.max(axis=1)), rtol=1e-4)
+    assert len(set(told["certainty"])) == len(new_answers) > len({tuple(row) for row in new_answers})
     inside = sets(scores)
     assert inside.any()
     assert not inside.all()

@@ -134,7 +134,7 @@ def withheld(probabilities: np.ndarray, correct: np.ndarray) -> Withheld:
     The risk-coverage curve: El-Yaniv and Wiener 2010; Geifman and El-Yaniv 2017, arXiv:1705.08500.
 
     Args:
-        probabilities: (N, C); the certainty of an example is its highest.
+        probabilities: (N, C), or exponents of `set_scores`; the certainty of an example is its highest.
         correct: bool (N,), whether its answer is right.
     """
     order = np.argsort(-probabilities.max(axis=1), kind="stable")
@@ -143,10 +143,10 @@ def withheld(probabilities: np.ndarray, correct: np.ndarray) -> Withheld:
 
 
 def certainty_for(probabilities: np.ndarray, correct: np.ndarray, right: float) -> float:
-    """Returns the lowest probability from which on a share of `right` of the answers is right; inf for none.
+    """Returns the lowest certainty from which on a share of `right` of the answers is right; inf for none.
 
     Args:
-        probabilities: (N, C), calibrated, of held-out examples.
+        probabilities: (N, C), as `withheld` takes them, of held-out examples.
         correct: bool (N,).
         right: from 0 to 1.
     """

@@ -32,7 +32,7 @@ from xmodal.report.figures import SHEET
 # The columns that a table gets, beside one for each class.
 ADDED = ("predicted_label", "predicted_probability", "read", "problem")
 # Those of answers with limits.
-LIMITS = ("answers", "unknown", "verdict")
+LIMITS = ("answers", "certainty", "unknown", "verdict")
 # Of a sheet: pictures in a row and in all, and the longer side of each in pixels.
 COLUMNS, SHOWN, SIDE = 8, 96, 128
 
@@ -115,9 +115,9 @@ def as_csv(answers: Sequence[Answer], items: Sequence[Item] = ()) -> str:
 
 
 def _limit_cells(answer: Answer) -> tuple[str | float, ...]:
-    """The set of answers with bars between them, the rank of strangeness, and both in words."""
-    unknown = "" if answer.unknown is None else answer.unknown
-    return " | ".join(answer.answers or ()), unknown, answer.verdict
+    """The set of answers with bars between them, certainty, the rank of strangeness, and both in words."""
+    numbers = ("" if number is None else number for number in (answer.certainty, answer.unknown))
+    return " | ".join(answer.answers or ()), *numbers, answer.verdict
 
 
 def csv_cell(value: str | float) -> str | float:

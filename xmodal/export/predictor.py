@@ -62,6 +62,8 @@ class Answer:
         problem: why there is no answer; everything else is empty then.
         answers: the set that holds the right one as often as the run promised, likeliest first; None of an
             export that promises nothing.
+        certainty: orders answers, for those above a threshold alone to be given; from 0 to 1, and no
+            probability; None as before.
         unknown: the share of inputs of the known kind that are less strange, 0 to 1; None as before.
         verdict: both in words, such as "a cat or a dog" or
             "probably none of these; it looks most like a cat"; of several labels these in words.
@@ -76,6 +78,7 @@ class Answer:
     probabilities: dict[str, float] = field(default_factory=dict)
     problem: str = ""
     answers: tuple[str, ...] | None = None
+    certainty: float | None = None
     unknown: float | None = None
     verdict: str = ""
     labels: tuple[str, ...] | None = None
@@ -92,7 +95,7 @@ class Predictor:
     It is called with a list of pictures (their bytes, as a PNG or JPEG file holds them), texts (str) and
     pairs (bytes, str), and yields an `Answer` for each, in their order: `label`, `probability` (0 to 1),
     `probabilities` by label, `read`, the text that was read of it, and of an export with limits `answers`,
-    `unknown` and `verdict`. What cannot be answered has a `problem` instead.
+    `certainty`, `unknown` and `verdict`. What cannot be answered has a `problem` instead.
 
     Args:
         folder: of a SavedModel that a run or `export_saved_model` wrote, or the one above it that holds its
@@ -345,8 +348,8 @@ def _limits_of(outputs: Mapping[str, Any], row: int) -> dict[str, Any]:
     if "unknown" not in outputs:
         return {}
     answers = tuple(name.decode() for name in outputs["answers"][row] if name)
-    unknown, verdict = float(outputs["unknown"][row]), outputs["verdict"][row].decode()
-    return {"answers": answers, "unknown": unknown, "verdict": verdict}
+    numbers = {name: float(outputs[name][row]) for name in ("certainty", "unknown") if name in outputs}
+    return {"answers": answers, "verdict": outputs["verdict"][row].decode()} | numbers
 
 
 def _as_item(given: Item | str | bytes | tuple[bytes, str], number: int) -> Item:

@@ -44,7 +44,10 @@ class ServedLimits(tf.Module):
         rows: Mapping[str, tf.Tensor],
         class_logits: tf.Tensor | None = None,
     ) -> dict[str, tf.Tensor]:
-        """Returns "answers" (B, S), "unknown" (B,) and "verdict" (B,).
+        """Returns "answers" (B, S), "certainty" (B,), "unknown" (B,) and "verdict" (B,).
+
+        Certainty is that of the first answer, from 0 to 1: it orders inputs by how likely their answers are
+        right, those with equal probabilities too, and is no probability itself.
 
         The answers of a set stand in the order of their probabilities, and "" after them; S is the size of
         the largest set of the batch, and 1 at least.
@@ -61,6 +64,7 @@ class ServedLimits(tf.Module):
             of_classes = tf.matmul(tf.nn.softmax(class_logits), self._answers_of_classes)
             logs = tf.math.log(tf.maximum(of_classes, np.finfo(np.float32).tiny))
             shares += TIE_BREAK * tf.nn.log_softmax(logs)
+        certainty = tf.exp(tf.reduce_max(shares, axis=1))
         inside = shares >= self._least
         unknown = self._unknown(logits, rows)
         order = tf.argsort(tf.where(inside, shares, shares - 1e6), axis=1, direction="DESCENDING")
@@ -70,6 +74,7 @@ class ServedLimits(tf.Module):
         answers = tf.where(inside, tf.gather(names, order), "")[:, :shown]
         return {
             "answers": answers,
+            "certainty": certainty,
             "unknown": unknown,
             "verdict": self._verdict(scores, order, sizes, unknown),
         }

@@ -9,7 +9,6 @@ from xmodal import report
 from xmodal.core.formatting import format_number
 from xmodal.evaluation.answer_sets import AnswerSets, certainty_for, fit_answer_sets, withheld
 from xmodal.evaluation.calibrated_result import CalibratedResult
-from xmodal.evaluation.calibration import softmax
 from xmodal.evaluation.limits import AnswerLimits
 from xmodal.evaluation.metrics import HeldOut
 from xmodal.evaluation.open_set import KnownInputs
@@ -76,8 +75,8 @@ def measured_limits(
     inside = sets(scores.test)
     served = next(iter(results.values()))
     facts = _facts(sets, inside, labels.test, float((strangeness > 1 - max_error).mean()))
-    tables = (_class_table(sets, inside, labels.test, class_names), _withheld_table(served, labels))
-    plot = _withheld_plot(results, labels.test)
+    tables = (_class_table(sets, inside, labels.test, class_names), _withheld_table(served, scores, labels))
+    plot = _withheld_plot(results, scores.test, labels.test)
     return MeasuredLimits(AnswerLimits(sets, known, of_class), facts, tables, (plot,))
 
 
@@ -120,28 +119,33 @@ def _class_table(
     )
 
 
-def _withheld_table(served: CalibratedResult, labels: HeldOut) -> report.Table:
-    """What is right of the answers above probabilities that the validation split tells."""
-    validation = softmax(served.logits.validation, served.temperature)
-    certain, highest = validation.argmax(axis=1) == labels.validation, served.probabilities.max(axis=1)
+def _withheld_table(served: CalibratedResult, scores: HeldOut, labels: HeldOut) -> report.Table:
+    """What is right of the answers above certainties that the validation split tells."""
+    certainty = HeldOut(np.exp(scores.validation), np.exp(scores.test))
+    correct = served.logits.validation.argmax(axis=1) == labels.validation
+    highest = certainty.test.max(axis=1)
     rows: list[tuple[str | float, ...]] = []
     for right in RIGHT:
-        least = certainty_for(validation, certain, right)
+        least = certainty_for(certainty.validation, correct, right)
         answered = highest >= least
         shown = float(served.correct[answered].mean()) if answered.any() else "-"
         wanted = f"{right:.1%}"
         rows.append((wanted, least if np.isfinite(least) else "-", float(answered.mean()), shown))
     return report.Table(
         f"Answers of {served.result.name} that are right when the least certain ones are withheld",
-        ("wanted", "least probability", "share answered", "share of these right"),
+        ("wanted", "least certainty", "share answered", "share of these right"),
         tuple(rows),
     )
 
 
-def _withheld_plot(results: Mapping[str, CalibratedResult], labels: np.ndarray) -> report.Plot:
-    series = []
+def _withheld_plot(
+    results: Mapping[str, CalibratedResult], scores: np.ndarray, labels: np.ndarray
+) -> report.Plot:
+    """Draws errors; the first result, which is served, has scores (N, C) that tell equal answers apart."""
+    served, series = next(iter(results)), []
     for name, item in results.items():
-        curve = withheld(item.probabilities, item.correct)
+        certainty = np.exp(scores) if name == served else item.probabilities
+        curve = withheld(certainty, item.correct)
         shown = np.unique(np.linspace(0, len(labels) - 1, POINTS).astype(int))
         answered, errors = 100 * curve.answered[shown], 100 * curve.errors[shown]
         series.append(report.Series(name, tuple(answered.tolist()), tuple(errors.tolist())))

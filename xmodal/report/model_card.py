@@ -18,8 +18,8 @@ OWN = "not known to xmodal: ask where it came from"
 # What the signatures of each experiment's export take and give.
 ANSWER = "label, probability, probabilities"
 PROMISED = (
-    "answers, the set that holds the right one as often as `max_error` promises; unknown, the share of known "
-    "inputs that are less strange; verdict, both in words"
+    "answers, the set that holds the right one as often as `max_error` promises; certainty, which orders "
+    "answers; unknown, the share of known inputs that are less strange; verdict, what is promised in words"
 )
 # Of an export that gives several labels.
 SEVERAL = (
