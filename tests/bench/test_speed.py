@@ -189,6 +189,16 @@ def test_pytorch_trains_the_same_layers_of_the_same_classifier(first):
     assert losses[-1] < losses[0]
 
 
+def test_pytorch_makes_the_same_spectrograms(small, monkeypatch):
+    pytest.importorskip("torch")
+    pytest.importorskip("transformers")
+    monkeypatch.setattr(speed, "READ_SOUNDS", 5)
+    monkeypatch.setattr(speed, "SOUND_BATCH", 2)
+    (row,) = speed.read_sounds(settings("--image_size=16"), tf.distribute.get_strategy())
+    assert row["ratio"] > 0
+    assert row["largest_difference"] < 1e-3
+
+
 @pytest.fixture
 def layout(tmp_path):
     """A tiny BERT in the layout that keras-nlp and transformers read, with the largest number of a token."""

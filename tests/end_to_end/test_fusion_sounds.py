@@ -149,6 +149,19 @@ def test_predict_reads_a_table_with_sounds(folder, metrics, signatures, capsys, 
     assert found[3]["problem"].startswith("its sound: ")
 
 
+def test_predict_takes_files_of_sounds(folder, metrics, signatures, capsys, monkeypatch):
+    monkeypatch.chdir(folder)
+    flags = [f"--model={metrics['facts']['export']}", "--format=json"]
+    asked = ["files/7.wav", "files/7.png", "files/4.wav", "--pair", "files/7.wav", "a red cat"]
+    assert predict(["predict", *flags, *asked]) == 2
+    by_name = {answer["item"]: answer for answer in json.loads(capsys.readouterr().out)}
+    assert by_name["files/4.wav"]["problem"].startswith("its sound: ")
+    given = contents(folder, 7)
+    for item, name in (("files/7.wav", "sound"), ("files/7.png", "image")):
+        expected = signatures[name](**{INPUTS[name]: tf.constant([given[name]])})["probabilities"].numpy()[0]
+        np.testing.assert_allclose([*by_name[item]["probabilities"].values()], expected, atol=1e-4)
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [

@@ -11,6 +11,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -36,13 +37,15 @@ from xmodal.config.config import Config
 from xmodal.config.flags import from_flags, parse
 from xmodal.core.clock import Clock
 from xmodal.core.errors import UserError
+from xmodal.data.sounds import spectrogram, spectrogram_shape
+from xmodal.data.wav_files import wav_of
 from xmodal.kernels.activations import compiled_activations
 from xmodal.kernels.convolutions import call_fast
 from xmodal.models.heads import text_classifier
 from xmodal.models.image_backbones import image_backbone, pooled_layers
 from xmodal.models.text_encoder import text_encoder
 from xmodal.report.records import Table
-from xmodal.runs.inputs import configured_images
+from xmodal.runs.inputs import configured_images, sound_format
 from xmodal.text.length_buckets import token_batches
 from xmodal.training.replicas import mapped
 from xmodal.training.strategy import make_strategy
@@ -56,6 +59,7 @@ TOKENS = (16, 32, 128)
 FINE_TUNED_TOKENS = 128
 SENTENCES = 50_000
 READ_IMAGES = 5_000
+READ_SOUNDS, SOUND_BATCH = 2_000, 64
 
 Row = dict[str, Any]
 
@@ -293,6 +297,25 @@ def read_images(settings: Config, strategy: tf.distribute.Strategy) -> list[Row]
     return [{"what": what, "unit": "images a second", "peer": peer, **pair}]
 
 
+def read_sounds(settings: Config, strategy: tf.distribute.Strategy) -> list[Row]:
+    """Compares reading WAV files as spectrograms, as training and exports do, with PyTorch's transforms.
+
+    The sounds are noise of the length of a spectrogram, at its rate: PyTorch has nothing to cut or resample.
+    """
+    side, sound = settings.data.image_size, sound_format(settings)
+    shape = spectrogram_shape(side, sound)
+    noise = np.random.default_rng(0).uniform(-0.5, 0.5, (READ_SOUNDS, shape.samples))
+    files = [wav_of(samples, sound.rate) for samples in noise]
+    read = partial(spectrogram, side=side, config=sound)
+    batches = tf.data.Dataset.from_tensor_slices(files).map(read, tf.data.AUTOTUNE).batch(SOUND_BATCH)
+
+    def ours() -> np.ndarray:
+        return np.concatenate([batch.numpy() for batch in batches])[..., 0]
+
+    theirs = peers().spectrograms(files, shape, SOUND_BATCH)
+    return [_row("WAV files to spectrograms", "sounds a second", "PyTorch", ours, theirs, READ_SOUNDS)]
+
+
 def put_in_words(settings: Config, strategy: tf.distribute.Strategy) -> list[Row]:
     """Compares the bridge in-graph with its Python form, and the tokenizer with that of transformers."""
     names = tuple(f"class {number}" for number in range(CLASSES))
@@ -322,6 +345,7 @@ ROWS: dict[str, Callable[[Config, tf.distribute.Strategy], list[Row]]] = {
     "train": train,
     "bert": bert,
     "input": read_images,
+    "sound": read_sounds,
     "text": put_in_words,
     "start": start,
     "run": whole_run,

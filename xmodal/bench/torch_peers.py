@@ -1,15 +1,19 @@
 """The same networks in PyTorch, with the same weights: what xmodal is compared with."""
 
+import io
+import wave
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 import torch
 import transformers
 
 from xmodal.bench.limits import threads
+from xmodal.data.sounds import LOWEST_HERTZ, RANGE, SMALLEST, SpectrogramShape
 
 # What `keras.applications.vgg19.preprocess_input` takes from blue, green and red.
 MEANS = (103.939, 116.779, 123.68)
@@ -126,6 +130,42 @@ def forward(module: torch.nn.Module, batches: Sequence[tuple], precision: str) -
     def run() -> np.ndarray:
         with torch.inference_mode():
             return np.concatenate([module(*batch).float().numpy() for batch in tensors])
+
+    return run
+
+
+def spectrograms(files: Sequence[bytes], shape: SpectrogramShape, size: int) -> Callable[[], np.ndarray]:
+    """Returns what makes log-mel pictures (N, H, H) of WAV files, as `sounds.spectrogram` does.
+
+    Args:
+        files: of 16 bits, one channel and `shape.samples` samples.
+        shape: how they are cut.
+        size: of a batch.
+    """
+    weights = tf.signal.linear_to_mel_weight_matrix(
+        shape.side, shape.transform // 2 + 1, shape.rate, LOWEST_HERTZ, shape.rate / 2
+    )
+    mel, window = torch.from_numpy(weights.numpy()), torch.hann_window(shape.frame)
+    around = max(shape.frame - shape.hop, 0)
+
+    def samples(file: bytes) -> np.ndarray:
+        with wave.open(io.BytesIO(file)) as opened:
+            return np.frombuffer(opened.readframes(shape.samples), "<i2").astype(np.float32) / 2**15
+
+    def pictures(batch: Sequence[bytes]) -> np.ndarray:
+        waves = torch.from_numpy(np.stack([samples(file) for file in batch]))
+        padded = torch.nn.functional.pad(waves, (around // 2, around - around // 2))
+        frames = padded.unfold(1, shape.frame, shape.hop) * window
+        power = torch.fft.rfft(frames, shape.transform).abs().square()
+        loudness = (power @ mel).reshape(len(batch), shape.side, shape.hops, shape.side).mean(2)
+        decibels = 10 * torch.log10(loudness + SMALLEST)
+        levels = decibels - decibels.amax((1, 2), keepdim=True)
+        return (255 * (1 + levels / RANGE)).clamp(0, 255).transpose(1, 2).flip(1).numpy()
+
+    def run() -> np.ndarray:
+        with torch.inference_mode():
+            starts = range(0, len(files), size)
+            return np.concatenate([pictures(files[start : start + size]) for start in starts])
 
     return run
 

@@ -8,7 +8,7 @@ from xmodal.config.fields import Group, option
 BENCHES = (
     *("speed", "growth", "larger_networks", "engine", "text_stage", "scrub", "serving", "ask", "open_set"),
 )
-SPEED_ROWS = ("forward", "train", "bert", "input", "text", "start", "run")
+SPEED_ROWS = ("forward", "train", "bert", "input", "sound", "text", "start", "run")
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import numpy as np
 from xmodal.bridge.name_answers import SCALE, similarities
 from xmodal.core.errors import UserError
 from xmodal.core.saved_models import answering, labels_of, load_export, newest_version
+from xmodal.data import sound_files
 from xmodal.data.target_map import Answers, described_answers
 from xmodal.evaluation.calibration import softmax
 from xmodal.export.asked_media import asked_medium, outputs_of, sounds_beside
@@ -305,9 +306,15 @@ class Predictor:
                 )
 
     def _as_taken(self, item: Item) -> Item:
-        """Makes a text or a picture of a pair, where the model takes no pairs, and none with a sound."""
+        """Makes a text or a picture of a pair, where the model takes no pairs, and none with a sound.
+
+        Where it takes sounds beside both, a sound by itself, or with a text, is no picture.
+        """
         if not self._sounds:
             item = replace(item, sound=None)
+        elif not item.is_text and sound_files.kind_by_content(item.content[: sound_files.HEAD]):
+            alone = Item(item.name, item.content, False, item.problem)
+            item = replace(item, content=b"", problem="", text=item.text or b"", sound=alone)
         elif item.sound and item.text is None:
             picture, text = (b"", item.content) if item.is_text else (item.content, b"")
             item = replace(item, content=picture, is_text=False, text=text)
