@@ -12,7 +12,10 @@ USUAL = {"precision": "float32", "train_examples": "0", "text_encoder": "minilm_
 MIXED = ("cnn_to_text", "text_to_image")
 # What each experiment is judged by: a result, and those of the same run that stand beside it.
 HEADLINES = {
-    "vgg_to_bert": {"text": ("image_only", "audio_only", "no_transfer")},
+    "vgg_to_bert": {
+        "both_texts": ("image_only", "speaker_text"),
+        "text": ("image_only", "audio_only", "no_transfer"),
+    },
     "vgg_to_vgg": {"target": ("base", "random_weights")},
     "cnn_to_text": {"images, all a class": (), "documents, all a class": ()},
     "bert_news": {"bert": ("tf_idf", "no_transfer"), "bert_robust": ("bert",)},
