@@ -173,15 +173,31 @@ def _filled(samples: tf.Tensor, least: int) -> tf.Tensor:
 
 def _decibels(windows: tf.Tensor, shape: SpectrogramShape) -> tf.Tensor:
     """Returns the loudness of sounds (n, S) by frame and mel frequency (n, H, H)."""
-    around = max(shape.frame - shape.hop, 0)
-    windows = tf.pad(windows, [[0, 0], [around // 2, around - around // 2]])
-    power = tf.square(tf.abs(tf.signal.stft(windows, shape.frame, shape.hop, shape.transform)))
+    frames = _frames(windows, shape) * tf.signal.hann_window(shape.frame)
+    transformed = tf.signal.rfft(frames, [shape.transform])
+    power = tf.square(tf.math.real(transformed)) + tf.square(tf.math.imag(transformed))
     bins = shape.transform // 2 + 1
     weights = tf.signal.linear_to_mel_weight_matrix(
         shape.side, bins, shape.rate, LOWEST_HERTZ, shape.rate / 2
     )
     mel = tf.reshape(power @ weights, [-1, shape.side, shape.hops, shape.side])
     return 10 / math.log(10) * tf.math.log(tf.reduce_mean(mel, axis=2) + SMALLEST)
+
+
+def _frames(windows: tf.Tensor, shape: SpectrogramShape) -> tf.Tensor:
+    """Cuts sounds (n, S) into overlapping frames (n, S / hop, frame), as `tf.signal.frame` does.
+
+    It copies whole blocks of a hop, where `tf.signal.frame` gathers blocks of the greatest common divisor of
+    hop and frame: single samples, mostly.
+    """
+    count, around = shape.side * shape.hops, max(shape.frame - shape.hop, 0)
+    covering = -(-shape.frame // shape.hop)
+    missing = (count + covering - 1) * shape.hop - shape.samples
+    windows = tf.pad(windows, [[0, 0], [around // 2, missing - around // 2]])
+    starts = range(0, covering * shape.hop, shape.hop)
+    moved = [windows[:, start : start + count * shape.hop] for start in starts]
+    blocks = [tf.reshape(part, [-1, count, shape.hop]) for part in moved]
+    return tf.concat(blocks, axis=2)[..., : shape.frame]
 
 
 def _grey(decibels: tf.Tensor) -> tf.Tensor:
