@@ -221,10 +221,17 @@ def test_a_flag_in_an_error_would_be_seen(lines):
     assert len(flags_in_errors(ast.parse(lines))) == 1
 
 
-@pytest.mark.parametrize("module", WITHOUT_TENSORFLOW)
-def test_a_module_that_comes_before_tensorflow(module):
-    """`--help`, a wrong flag and a wrong version are told at once, and without TensorFlow."""
-    script = f"import sys, xmodal.{module}; print(sorted({{'tensorflow', 'keras'}} & set(sys.modules)))"
+@pytest.mark.parametrize(
+    ("module", "others"),
+    [
+        # `--help`, a wrong flag and a wrong version are told at once.
+        *((module, {"tensorflow", "keras"}) for module in WITHOUT_TENSORFLOW),
+        # An experiment with images alone begins sooner.
+        ("recipes.vgg_to_vgg", {"keras_nlp", "keras_hub"}),
+    ],
+)
+def test_a_module_that_comes_before_others(module, others):
+    script = f"import sys, xmodal.{module}; print(sorted({others} & set(sys.modules)))"
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=60
     )

@@ -4,7 +4,7 @@ import keras
 
 from xmodal.core.errors import UserError, nearest
 from xmodal.kernels.layers import all_layers
-from xmodal.models import e5
+from xmodal.models.q4_embedding import Q4Embedding
 
 # Encoders with more pieces than this know many languages; BERT in English has 30,522.
 MULTILINGUAL_VOCABULARY = 100_000
@@ -51,4 +51,4 @@ def _is_multilingual_table(layer: keras.Layer) -> bool:
     two more copies of what is larger than the rest of the network.
     """
     of_pieces = isinstance(layer, keras.layers.Embedding) and layer.input_dim > MULTILINGUAL_VOCABULARY
-    return of_pieces or isinstance(layer, e5.Q4Embedding)
+    return of_pieces or isinstance(layer, Q4Embedding)
