@@ -168,3 +168,4 @@ def test_what_a_network_learned_is_exported(answered, tmp_path):
     np.testing.assert_allclose(
         told["probability"].numpy(), [item.probability for item in found.gallery], atol=1e-4
     )
+    assert "adapted, of a run" in (tmp_path / "models/names_to_answers/1/model_card.md").read_text()

@@ -94,6 +94,11 @@ SIGNATURES = {
             "image_bytes",
             f"{ANSWER} that was learned from concepts; those that spoke for it, and the scores of all",
         ),
+        (
+            "adapted, of a run with --adapt=self_train or noisy_student",
+            "image_bytes",
+            f"{ANSWER} of the run, learned from images without labels",
+        ),
         LABELS,
     ),
     "bert_news": (
