@@ -151,6 +151,9 @@ def test_a_network_learns_without_a_label_what_the_names_said(answered, tmp_path
     assert found.main_result.accuracy > 0.9
     assert "teaching a second network" in " ".join(gain.sentence for gain in found.gains)
     assert [history.stage for history in found.histories] == ["noisy_student: head", "noisy_student: network"]
+    # What the speaker sees is counted once.
+    seconds, whole = found.results["noisy_student"].seconds, sum(found.seconds.values())
+    assert found.results["self_train"].seconds < seconds < whole
     assert "Transfer, layer by layer" in (tmp_path / "run/report.html").read_text()
 
 

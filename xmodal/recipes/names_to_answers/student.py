@@ -23,6 +23,9 @@ SURE = 0.6
 # One of so many images is not learned from: the best weights are those that agree most with its answer.
 HELD_OUT = 20
 
+# The stage in which its weights are moved.
+TRANSFER = "transfer"
+
 Network = tuple[keras.Model, TransferReport]
 
 
@@ -75,7 +78,7 @@ def transferred_student(session: Session, photographs: Photographs) -> Network |
     config = session.config
     if config.names.adapt != NOISY_STUDENT:
         return None
-    with session.clock.stage("transfer"):
+    with session.clock.stage(TRANSFER):
         backbone, transfer = transferred_backbone(config, photographs.unlabelled, session.trainer)
         set_trainable(backbone, config.image.trainable)
     session.clock.log(transfer.line())

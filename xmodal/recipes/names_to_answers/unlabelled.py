@@ -10,7 +10,7 @@ from xmodal.config.names import NOISY_STUDENT, SELF_TRAIN
 from xmodal.core.errors import UserError
 from xmodal.evaluation.calibration import FLOOR, softmax
 from xmodal.recipes.names_to_answers.photographs import Photographs
-from xmodal.recipes.names_to_answers.student import Network, Student, train_student
+from xmodal.recipes.names_to_answers.student import TRANSFER, Network, Student, train_student
 from xmodal.recipes.seeing import SEEING, Seen
 from xmodal.runs.session import Session
 
@@ -73,7 +73,7 @@ def adapted(
     if network is None:
         return found
     student = train_student(session, network, photographs, answers, (logits, taught))
-    session.seconds(NOISY_STUDENT, SEEING, SELF_TRAIN, NOISY_STUDENT)
+    session.seconds(NOISY_STUDENT, SELF_TRAIN, TRANSFER, NOISY_STUDENT)
     return replace(found, read={NOISY_STUDENT: student.logits} | found.read, student=student)
 
 
