@@ -207,11 +207,11 @@ def gains_of(read: dict[str, np.ndarray], question: Question, name_text: str) ->
         return ()
     right = {name: logits.argmax(axis=1) == question.right["test"] for name, logits in read.items()}
     compared = [
-        ("name_mixture", PLAIN, f"writing {name_text} of the names"),
-        ("prior", "name_mixture", "finding how frequent the answers are"),
-        (SELF_TRAIN, "name_mixture", "training on images without labels"),
         (NOISY_STUDENT, SELF_TRAIN, "teaching a second network"),
+        (SELF_TRAIN, "name_mixture", "training on images without labels"),
+        ("prior", "name_mixture", "finding how frequent the answers are"),
         ("concepts", "name_mixture", "learning answers from concepts"),
+        ("name_mixture", PLAIN, f"writing {name_text} of the names"),
         ("name_mixture", "top1_sentence", "reading all names and not the first alone"),
     ]
     return tuple(
