@@ -1,7 +1,6 @@
 """An exported model, asked for pictures, texts, and pairs of both, which may have sounds."""
 
 import copy
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,15 +14,10 @@ from xmodal.core.saved_models import answering, labels_of, load_export, newest_v
 from xmodal.data import sound_files
 from xmodal.data.target_map import Answers, described_answers
 from xmodal.evaluation.calibration import softmax
+from xmodal.export.answers_in_words import require_apart, require_known
 from xmodal.export.asked_media import asked_medium, outputs_of, sounds_beside
 
 BATCH = 64
-
-# Two texts with a cosine above it are the same pieces to an encoder.
-ALIKE = 0.99999
-# Letters that are not Latin: words of them, or each for itself, as an encoder splits some scripts.
-OTHER_LETTER = r"[^\W\d_A-Za-z\u00c0-\u024f]"
-BLANKED = ((rf"{OTHER_LETTER}+", "\u16a0"), (OTHER_LETTER, " \u16a0 "))
 
 
 @dataclass(frozen=True)
@@ -168,8 +162,8 @@ class Predictor:
                 "give an export of names_to_answers or vgg_to_bert",
             )
         vectors = self._embedded([text.encode() for text in answers.texts])
-        _require_apart(answers, vectors)
-        self._require_known(answers, vectors)
+        require_apart(answers, vectors)
+        require_known(answers, vectors, self._embedded)
 
         def outputs(rows: np.ndarray, read: Sequence[bytes]) -> dict[str, Any]:
             shares = softmax(self._scale * similarities(rows, vectors, answers.targets))
@@ -289,22 +283,6 @@ class Predictor:
     def _prepared(self, item: Item) -> Item:
         return replace(item, content=self.medium.prepared(item.content))
 
-    def _require_known(self, answers: Answers, vectors: np.ndarray) -> None:
-        """Raises a `UserError` for a description whose other letters read as an unknown rune does."""
-        for pattern, unknown in BLANKED:
-            blanked = [re.sub(pattern, unknown, text) for text in answers.texts]
-            indices = [index for index, text in enumerate(blanked) if text != answers.texts[index]]
-            if not indices:
-                return
-            read = self._embedded([blanked[index].encode() for index in indices])
-            cosines = np.sum(vectors[indices] * read, axis=1)
-            if cosines.max() > ALIKE:
-                text = answers.texts[indices[cosines.argmax()]]
-                raise UserError(
-                    f"the text encoder knows no word of the answer {text!r}",
-                    "use other words, or an export whose encoder reads their language",
-                )
-
     def _as_taken(self, item: Item) -> Item:
         """Makes a text or a picture of a pair, where the model takes no pairs, and none with a sound.
 
@@ -368,19 +346,6 @@ def _as_item(given: Item | str | bytes | tuple[bytes, str], number: int) -> Item
         picture, text = given
         return Item(f"pair {number}", picture, is_text=False, text=text.encode("utf-8", "replace"))
     return Item(f"picture {number}", given, is_text=False)
-
-
-def _require_apart(answers: Answers, vectors: np.ndarray) -> None:
-    """Raises a `UserError` when descriptions of two answers have one vector."""
-    for start in range(0, len(vectors), 1000):
-        cosines = vectors[start : start + 1000] @ vectors.T
-        alike = (cosines > ALIKE) & (answers.targets[start : start + 1000, None] != answers.targets)
-        if alike.any():
-            one, other = (answers.texts[index] for index in np.argwhere(alike)[0] + (start, 0))
-            raise UserError(
-                f"the text encoder reads {one!r} and {other!r} alike",
-                "put them in other words, or use an export whose encoder reads their language",
-            )
 
 
 def _kind(item: Item) -> str:
