@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cache
 from pathlib import Path
 
@@ -21,6 +22,8 @@ from xmodal.core.errors import UserError
 from xmodal.text.cleaning import prepare_texts
 from xmodal.text.personal_data import MARKS
 
+# Of a drawn date: up to now, as Faker has it, would be another one in each second.
+LATEST = datetime(2026, 1, 1)
 LANGUAGES = ("en", "zh")
 DOCUMENTS = 2000
 WORDS = 200
@@ -270,9 +273,9 @@ def _alike(fakes, chance: random.Random) -> str:
     )
     return chance.choice(
         (
-            lambda: fake.date(),
-            lambda: fake.date_time().strftime("%Y-%m-%d %H:%M:%S"),
-            lambda: fake.date_time().strftime("%d/%m/%Y, %I:%M"),
+            lambda: fake.date(end_datetime=LATEST),
+            lambda: fake.date_time(end_datetime=LATEST).strftime("%Y-%m-%d %H:%M:%S"),
+            lambda: fake.date_time(end_datetime=LATEST).strftime("%d/%m/%Y, %I:%M"),
             lambda: f"${chance.randrange(10**7):,}.{chance.randrange(100):02d}",
             lambda: f"{chance.randrange(1000)}.{chance.randrange(10**6)}%",
             lambda: f"v{chance.randrange(9)}.{chance.randrange(99)}.{chance.randrange(99)}",
