@@ -233,7 +233,7 @@ def test_a_flag_in_an_error_would_be_seen(lines):
 def test_a_module_that_comes_before_others(module, others):
     script = f"import sys, xmodal.{module}; print(sorted({others} & set(sys.modules)))"
     done = subprocess.run(
-        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=300
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=60
     )
     assert done.stdout == "[]\n", done.stderr
 
