@@ -12,7 +12,7 @@ import tensorflow as tf
 import warm_python
 from jail import run_in_jail
 
-from xmodal.export import verification
+from xmodal.export import compressed, verification
 from xmodal.training.strategy import make_strategy
 
 
@@ -44,7 +44,10 @@ class WarmPython:
 @pytest.fixture(scope="session", autouse=True)
 def exports_are_checked_by_a_warm_python():
     """`tests/export/test_saved_model.py` has them checked by processes that are started anew."""
-    with mock.patch.object(verification, "sys", WarmPython()):
+    with (
+        mock.patch.object(verification, "sys", WarmPython()),
+        mock.patch.object(compressed, "sys", WarmPython()),
+    ):
         yield
 
 

@@ -94,6 +94,7 @@ def test_wrong_labels_of_pictures_are_found_and_left_out(ask, folder, tmp_path):
     assert not any(name.endswith(("red3.png", "blue8.png")) for name in data.train.ids)
 
 
+@pytest.mark.slow
 def test_labels_are_replaced_by_the_suggested_ones(ask):
     code, _, errors = ask(*PICTURES, "--relabel=relabelled.csv")
     assert code == 0, errors
@@ -106,6 +107,7 @@ def test_labels_are_replaced_by_the_suggested_ones(ask):
     assert all(name.startswith(label) for name, label in labels.items())
 
 
+@pytest.mark.slow
 def test_documents_are_read_and_those_in_doubt_left_out(ask):
     code, told, errors = ask(
         "--documents=csv:mail.csv",

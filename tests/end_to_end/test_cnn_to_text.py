@@ -215,6 +215,7 @@ def test_nothing_is_claimed_where_nothing_moved(folder):
     assert len(metrics["tables"]) == 2
 
 
+@pytest.mark.slow
 def test_sounds_may_be_in_the_place_of_documents(folder):
     for number in range(60):
         name = ("3", "7", "8")[number % 3]

@@ -301,6 +301,7 @@ def test_a_page_has_a_place_for_what_the_model_takes_alone(tmp_path):
     assert done.stdout == "True False\nFalse True\n", done.stderr
 
 
+@pytest.mark.slow
 def test_a_page_of_sounds_takes_a_recording(tmp_path):
     """In another process, since Gradio leaves event loops behind it."""
     exported = export_saved_model(tiny_listener(tmp_path / "preset"), tmp_path / "listener")

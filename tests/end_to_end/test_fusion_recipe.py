@@ -145,6 +145,7 @@ def test_what_the_encoders_are_worth_is_told(metrics):
         assert all(row[1] > passes for row in rows[4:])
 
 
+@pytest.mark.slow
 def test_the_baseline_may_be_left_out(folder):
     flags = ["--nobaseline", "--noexport", "--fusion=early", "--fusion_epochs=1", "--output_dir=runs/without"]
     process = run(folder, *flags)

@@ -84,6 +84,7 @@ def test_documents_are_searched_too(data, tmp_path):
     assert "search: nothing better is searched for, until=0.05" in searched.stdout
 
 
+@pytest.mark.slow
 def test_networks_that_learn_as_a_whole_are_searched_too(data, tmp_path):
     network = ("--base=small_cnn", "--target=small_cnn", "--features=auto", "--trainable=all", "--patience=1")
     words = (*network, "--fixed=image_size,augment,epochs,trainable", f"--output_dir={tmp_path / 'a'}")

@@ -103,6 +103,7 @@ def test_predict_tells_the_labels(finished, capsys):
     assert "bird,cat,dog" in capsys.readouterr().out.splitlines()[0]
 
 
+@pytest.mark.slow
 def test_labels_in_columns_with_a_frozen_encoder(finished, tmp_path):
     cwd, _ = finished
     rows = [line.rsplit(",", 1) for line in (cwd / "news.csv").read_text().splitlines()[1:]]

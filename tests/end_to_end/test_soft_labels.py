@@ -387,6 +387,7 @@ def entropy(*shares: float) -> float:
 LEAST = np.mean([entropy(red / 4, 1 - red / 4) for red in (4, 1, 3, 0, 2)])
 
 
+@pytest.mark.slow
 def test_documents_with_soft_labels(folder):
     results, losses = run(
         folder,
@@ -432,6 +433,7 @@ def test_images_with_soft_labels(folder):
     assert min(losses["images: network"]) > LEAST - 0.02
 
 
+@pytest.mark.slow
 def test_pairs_with_soft_labels(folder):
     results, losses = run(
         folder,

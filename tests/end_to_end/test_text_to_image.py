@@ -159,6 +159,7 @@ def test_pictures_are_drawn_from_words(finished):
     assert other.read_bytes() != first
 
 
+@pytest.mark.slow
 def test_what_is_heard_is_drawn_and_looked_for(finished, tmp_path, capsys):
     listener = export_saved_model(tiny_listener(tmp_path / "preset"), tmp_path / "listener")
     sound, other = tmp_path / "one.wav", tmp_path / "two.wav"

@@ -8,7 +8,8 @@ for. That is one of its own, in which nothing was computed before; what differs 
 that Grappler is off.
 
 There are two kinds: one has imported what commands of xmodal need, and one TensorFlow and tensorflow_text
-alone, as the process that checks exports. What imports neither is run by a Python that is started anew.
+alone, as the processes that check and time exports. What imports neither is run by a Python that is started
+anew.
 
 Tests of the start itself, of the environment at that time, and of process groups take `sys.executable`.
 """
@@ -40,7 +41,7 @@ if (
     or os.path.dirname(script) == {helpers!r}
 ):
     kind = "commands"
-elif "import tensorflow" in code or "tensorflow as tf" in code or script.endswith("fresh_process_answers.py"):
+elif "import tensorflow" in code or "tensorflow as tf" in code or "fresh_process_" in script:
     kind = "answers"
 else:
     os.execv({python!r}, [{python!r}, *words])

@@ -24,6 +24,11 @@ from xmodal.training.optimizers import layer_scales
 TEXTS = ["a photo of a cat", "surely a red dog or perhaps a warm bird", "oak", ""]
 LENGTH = 12
 kinds = pytest.mark.parametrize("kind", ENCODERS)
+# One of WordPiece and one of byte pairs; what is trained and exported of the others takes longer.
+QUICK = ("bert", "roberta")
+slow_kinds = pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=() if kind in QUICK else pytest.mark.slow) for kind in ENCODERS]
+)
 # KerasHub leaves the vocabulary of a SentencePiece tokenizer to the garbage collector, open.
 pytestmark = [
     pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning"),
@@ -109,7 +114,7 @@ def test_layers_are_trained_and_have_rates_of_their_own(folders, kind):
     assert min(scales.values()) == 0.5 ** (len(numbered) + 1)
 
 
-@kinds
+@slow_kinds
 def test_a_step_of_training_and_an_export_of_strings(folders, kind, tmp_path):
     encoder = text_encoder(folders[kind], LENGTH)
     keras.utils.set_random_seed(1)

@@ -157,6 +157,7 @@ def test_a_network_learns_without_a_label_what_the_names_said(answered, tmp_path
     assert "Transfer, layer by layer" in (tmp_path / "run/report.html").read_text()
 
 
+@pytest.mark.slow
 def test_a_network_learns_where_nothing_is_labelled(answered):
     found = answered(*STUDENT)
     assert found.results == {}

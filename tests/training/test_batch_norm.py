@@ -13,9 +13,6 @@ from xmodal.training.losses import cross_entropy
 from xmodal.training.optimizers import optimizer_maker
 from xmodal.training.prediction import validator
 
-# What each is built with at 32 pixels: the layer that is read.
-NETWORKS = {"MobileNetV2": "out_relu", "ResNet50": "conv5_block3_out"}
-
 
 def normalising(strategy):
     with strategy.scope():
@@ -98,7 +95,13 @@ def test_frozen_layers_keep_their_statistics_in_training(one_device):
     np.testing.assert_array_equal(layer.moving_mean, np.full(5, 2.0))
 
 
-@pytest.mark.parametrize(("name", "last"), NETWORKS.items())
+@pytest.mark.parametrize(
+    ("name", "last"),
+    [
+        ("MobileNetV2", "out_relu"),
+        pytest.param("ResNet50", "conv5_block3_out", marks=pytest.mark.slow),
+    ],
+)
 def test_networks_from_random_weights_learn_and_answer_as_they_were_trained(name, last, one_device, tmp_path):
     rng = np.random.default_rng(0)
     labels = np.arange(48) % 3
