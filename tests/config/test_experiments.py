@@ -253,6 +253,15 @@ def test_help_says_defaults_and_limits():
     assert "One of adamw, sgd." in text
 
 
+def test_help_says_what_changes_nothing_beside_the_other_arguments():
+    def of_epochs(*arguments: str) -> str:
+        text = helped("--help", "--experiment=names_to_answers", *arguments)
+        return " ".join(re.search(r"^  --epochs=.*?(?=\n  --)", text, re.MULTILINE | re.DOTALL)[0].split())
+
+    assert of_epochs().endswith("Changes nothing without --adapt=noisy_student.")
+    assert "Changes nothing" not in of_epochs("--adapt=noisy_student")
+
+
 def test_help_of_an_experiment_that_there_is_not(capsys):
     with flagsaver.flagsaver():
         assert main(["run", "--help", "--experiment=fusoin"]) == 2

@@ -165,6 +165,8 @@ def _lines(word: str, file: Path) -> list[str]:
 def help_text(argv: Sequence[str] = ("xmodal.run",)) -> str:
     """Returns the help of the flags by topic: of all, or of those that a named experiment reads.
 
+    With an experiment it says as well which of them change nothing beside the other arguments.
+
     Args:
         argv: the program's name, then its arguments, --experiment or --flagfile among them.
 
@@ -173,10 +175,15 @@ def help_text(argv: Sequence[str] = ("xmodal.run",)) -> str:
     """
     parse([word for word in argv if word not in HELP])
     experiment = flags.FLAGS["experiment"]
-    reads = EXPERIMENTS[experiment.value].reads if experiment.present else set(flag_names())
+    reads, needs = frozenset(flag_names()), {}
+    if experiment.present:
+        reads, config = EXPERIMENTS[experiment.value].reads, from_flags()
+        idle = [condition for condition in CONDITIONS if not condition.holds(config)]
+        needs = {name: condition.given for condition in idle for name in condition.options.split()}
     lines = [f"Flags that {experiment.value} reads:" if experiment.present else "Flags:"]
     for group in GROUPS.values():
-        entries = [_help_of(name, option) for name, option in options_of(group) if name in reads]
+        options = [(name, option) for name, option in options_of(group) if name in reads]
+        entries = [_help_of(name, option, needs.get(name, "")) for name, option in options]
         if entries:
             lines += ["", str(group.__doc__).partition("\n")[0].rstrip("."), *entries]
     if not experiment.present:
@@ -184,13 +191,14 @@ def help_text(argv: Sequence[str] = ("xmodal.run",)) -> str:
     return "\n".join(lines)
 
 
-def _help_of(name: str, option: Option) -> str:
+def _help_of(name: str, option: Option, needs: str) -> str:
     default = flags.FLAGS[name].default
     if option.kind is bool:
         head = f"--[no]{name} (default: {'on' if default else 'off'})"
     else:
         head = f"--{name}={'' if default is None else ','.join(default) if option.several else default}"
-    words = f"{option.help} {_range_of(option)}".strip()
+    sentences = (option.help, _range_of(option), f"Changes nothing without {needs}." if needs else "")
+    words = " ".join(filter(None, sentences))
     return f"  {head}\n" + textwrap.fill(words, 100, initial_indent=INDENT, subsequent_indent=INDENT)
 
 
