@@ -35,8 +35,8 @@ def _run(arguments: Sequence[str]) -> None:
         action="append",
         default=[],
         nargs=2,
-        metavar=("IMAGE", "TEXT"),
-        help="a picture and a text that are answered together; may be given several times",
+        metavar=("FILE", "TEXT"),
+        help="a picture, or a sound, and a text that are answered together; may be given several times",
     )
     add_options(parser)
     options = parser.parse_args(arguments)

@@ -153,14 +153,17 @@ def test_predict_takes_files_of_sounds(folder, metrics, signatures, capsys, monk
     monkeypatch.chdir(folder)
     flags = [f"--model={metrics['facts']['export']}", "--format=json"]
     (folder / "files/cut.wav").write_bytes((folder / "files/7.wav").read_bytes()[:60])
-    asked = ["files/7.wav", "files/7.png", "files/cut.wav", "--pair", "files/7.wav", "a red cat"]
-    assert predict(["predict", *flags, *asked]) == 2
-    by_name = {answer["item"]: answer for answer in json.loads(capsys.readouterr().out)}
-    assert by_name["files/cut.wav"]["problem"].startswith("its sound: ")
+    files = ["files/7.wav", "files/7.png", "files/cut.wav"]
+    assert predict(["predict", *flags, *files, "--pair", "files/7.wav", "a red cat"]) == 2
+    answers = json.loads(capsys.readouterr().out)
+    # The pair comes first.
+    assert [answer["item"] for answer in answers] == ["files/7.wav", *files]
+    assert answers.pop()["problem"].startswith("its sound: ")
     given = contents(folder, 7)
-    for item, name in (("files/7.wav", "sound"), ("files/7.png", "image")):
-        expected = signatures[name](**{INPUTS[name]: tf.constant([given[name]])})["probabilities"].numpy()[0]
-        np.testing.assert_allclose([*by_name[item]["probabilities"].values()], expected, atol=1e-4)
+    for answer, name in zip(answers, ("text_and_sound", "sound", "image"), strict=True):
+        inputs = {INPUTS[side]: tf.constant([given[side]]) for side in name.split("_and_")}
+        expected = signatures[name](**inputs)["probabilities"].numpy()[0]
+        np.testing.assert_allclose([*answer["probabilities"].values()], expected, atol=1e-4)
 
 
 @pytest.mark.parametrize(
