@@ -7,7 +7,7 @@ from rendering.markdown import grid, table_lines
 from xmodal.core.formatting import plural
 
 # Flags that are told where they differ from these.
-USUAL = {"precision": "float32", "train_examples": "0", "text_encoder": "minilm_l6"}
+USUAL = {"precision": "float32", "train_examples": "0", "text_encoder": "minilm_l6", "also_train": "none"}
 # Experiments whose examples are not images alone.
 MIXED = ("cnn_to_text", "text_to_image")
 # What each experiment is judged by: a result, and those of the same run that stand beside it.
@@ -110,6 +110,8 @@ def read_from(record: dict) -> list[str]:
     if flags.get("answers"):
         named["answers"] = flags["answers"]
     named |= {name: flags[name] for name, usual in USUAL.items() if flags.get(name, usual) != usual}
+    if flag == "dataset" and flags.get("trainable") == "all":
+        named["trainable"] = "all"
     told = [f"`--{name}={value}`" for name, value in named.items()]
     return [re.sub(r"(folder|dir|csv|tsv|jsonl):.*/", r"\1:", item) for item in told]
 
