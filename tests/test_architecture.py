@@ -252,7 +252,7 @@ FRESH = {"new_folder", "atomic_folder", "summed_folder", "TemporaryDirectory"}
 
 # Functions that are given such a folder, or a file that they opened there; and what is no file at all.
 GIVEN_FRESH = {
-    "training.checkpoint._synced": "a state in a new folder",
+    "training.checkpoint._open_synced": "a state in a new folder",
     "core.signals._leave_terminal": "the null device",
     "training.checkpoint._remove": "the run's own states, which it hides before they go",
     "training.checkpoint._set_aside": "the run's own states, which keep their content",

@@ -41,9 +41,9 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--offline", action="store_true", help="download nothing")
     parser.add_argument("--output", type=Path, help="a CSV of the doubtful labels, the worst first")
     parser.add_argument("--sheet", type=Path, help="a PNG of the pictures with the most doubtful labels")
-    cleaned = parser.add_mutually_exclusive_group()
-    cleaned.add_argument("--drop_doubtful", type=Path, help="a CSV of all other examples, to train on")
-    cleaned.add_argument("--relabel", type=Path, help="a CSV of all examples with the suggested labels")
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument("--drop_doubtful", type=Path, help="a CSV of all other examples, to train on")
+    group.add_argument("--relabel", type=Path, help="a CSV of all examples with the suggested labels")
     parser.add_overwrite()
     options = parser.parse_args(arguments)
     if options.folds < 2:
@@ -65,8 +65,8 @@ def _run(arguments: Sequence[str]) -> None:
     # After everything that can be told without TensorFlow.
     from xmodal.recipes import label_audit
 
-    cleaned = options.drop_doubtful or options.relabel
-    kinds = (options.output, label_audit.DOUBTS), (options.sheet, SHEET), (cleaned, label_audit.CLEANED)
+    cleaned_path = options.drop_doubtful or options.relabel
+    kinds = (options.output, label_audit.DOUBTS), (options.sheet, SHEET), (cleaned_path, label_audit.CLEANED)
     for path, kind in kinds:
         if path:
             target_of(path, kind, overwrite=options.overwrite)
@@ -90,11 +90,11 @@ def _run(arguments: Sequence[str]) -> None:
         sheet = label_audit.doubts_sheet(doubts)
         with atomic_write(options.sheet, SHEET, overwrite=options.overwrite) as file:
             file.write(sheet)
-    if cleaned:
+    if cleaned_path:
         relabel = options.relabel is not None
-        label_audit.write_cleaned(doubts, cleaned, relabel=relabel, overwrite=options.overwrite)
+        label_audit.write_cleaned(doubts, cleaned_path, relabel=relabel, overwrite=options.overwrite)
         flag = "dataset" if options.dataset else "documents"
-        log(f"\nto train on it:\n  python -m xmodal.run --{flag}=csv:{cleaned}")
+        log(f"\nto train on it:\n  python -m xmodal.run --{flag}=csv:{cleaned_path}")
 
 
 if __name__ == "__main__":

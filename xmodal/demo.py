@@ -76,11 +76,11 @@ def reasons(predictor: Predictor, files: Sequence[str], typed: str, words: str) 
         return text(f"longer than {MAX_CHARACTERS:,} letters")
     (item,) = items_of(predictor, files, typed)
     try:
-        asked = predictor.with_answers(typed_answers(words)) if words.strip() else predictor
-        (answer,) = asked([item])
+        asked_predictor = predictor.with_answers(typed_answers(words)) if words.strip() else predictor
+        (answer,) = asked_predictor([item])
     except UserError as error:
         return text(str(error))
-    return text(answer.problem) if answer.problem else explanation(why(asked, item, answer))
+    return text(answer.problem) if answer.problem else explanation(why(asked_predictor, item, answer))
 
 
 def items_of(predictor: Predictor, files: Sequence[str], text: str) -> list[Item]:
@@ -88,24 +88,24 @@ def items_of(predictor: Predictor, files: Sequence[str], text: str) -> list[Item
     content = text.encode(errors="surrogatepass")
     if not files:
         return [Item("text", content, True)]
-    beside = content if predictor.takes_pairs and text.strip() else None
+    pair_text = content if predictor.takes_pairs and text.strip() else None
     pictures = (item_of_file(Path(file), TableFormat("utf-8", None, "text", "", "")) for file in files)
-    return [replace(item, name=Path(item.name).name, is_text=False, text=beside) for item in pictures]
+    return [replace(item, name=Path(item.name).name, is_text=False, text=pair_text) for item in pictures]
 
 
 def page(predictor: Predictor, title: str):
     """Returns the page as Gradio's `Blocks`, with places for what the model takes."""
     gradio = library()
-    shown = partial(_shown, gradio)
+    show = partial(_box_updates, gradio)
 
     def answer_files(files: list[str] | None, text: str | None, answers: str | None) -> list:
         # The page keeps to the limit, and others may ask too.
         if any(words and len(words) > MAX_CHARACTERS for words in (text, answers)):
-            return shown([Answer("text", problem=f"longer than {MAX_CHARACTERS:,} letters")], None)
+            return show([Answer("text", problem=f"longer than {MAX_CHARACTERS:,} letters")], None)
         items = items_of(predictor, files or (), text or "")
         shown_answers = answers_of(predictor, items, answers or "")
-        alone = len(items) == 1 and items[0].content and not (items[0].is_text or shown_answers[0].problem)
-        return shown(shown_answers, _pixels(predictor.medium.picture(items[0].content)) if alone else None)
+        single = len(items) == 1 and items[0].content and not (items[0].is_text or shown_answers[0].problem)
+        return show(shown_answers, _pixels(predictor.medium.picture(items[0].content)) if single else None)
 
     def answer_recording(recording: str | None, text: str | None, answers: str | None) -> list:
         return answer_files([recording] if recording else None, text, answers)
@@ -115,17 +115,17 @@ def page(predictor: Predictor, title: str):
 
     def explain(files: list[str] | None, text: str | None, answers: str | None):
         """Tells what made the answer, of one picture, sound, text or pair."""
-        found = reasons(predictor, (files or ())[:1], text or "", answers or "")
-        return gradio.update(value=found, visible=True)
+        explanation = reasons(predictor, (files or ())[:1], text or "", answers or "")
+        return gradio.update(value=explanation, visible=True)
 
     def answer_words(words: str | None, answers: str | None) -> list:
         """Answers what was read, in other words, and leaves the picture and the words where they are."""
-        if any(typed and len(typed) > MAX_CHARACTERS for typed in (words, answers)):
-            found = [Answer("words", problem=f"longer than {MAX_CHARACTERS:,} letters")]
+        if any(entry and len(entry) > MAX_CHARACTERS for entry in (words, answers)):
+            shown_answers = [Answer("words", problem=f"longer than {MAX_CHARACTERS:,} letters")]
         else:
             item = Item("words", (words or "").encode(errors="surrogatepass"), True)
-            found = answers_of(predictor, [item], answers or "")
-        problem, _, _, *others = shown(found, None)
+            shown_answers = answers_of(predictor, [item], answers or "")
+        problem, _, _, *others = show(shown_answers, None)
         return [problem, *others]
 
     with gradio.Blocks(title=title, analytics_enabled=False, delete_cache=(60, 600)) as blocks:
@@ -144,28 +144,28 @@ def page(predictor: Predictor, title: str):
         _take_uploads_alone(recording)
         inputs = [files, text, answers]
         files.upload(answer_files, inputs, outputs, api_name="answer_files")
-        spoken = [recording, text, answers]
-        recording.stop_recording(answer_recording, spoken, outputs, api_name="answer_recording")
+        recording_inputs = [recording, text, answers]
+        recording.stop_recording(answer_recording, recording_inputs, outputs, api_name="answer_recording")
         answers.submit(answer_files, inputs, outputs, api_name=False)
         text.submit(answer_text, inputs, outputs, api_name=False)
         why.click(explain, inputs, [reason], api_name="explain")
-        problem, _, read, *others = outputs
-        read.submit(answer_words, [read, answers], [problem, *others], api_name="answer_words")
+        problem, _, read_box, *others = outputs
+        read_box.submit(answer_words, [read_box, answers], [problem, *others], api_name="answer_words")
         ask.click(answer_text, inputs, outputs, api_name="answer_text")
     return blocks
 
 
-def _shown(gradio: ModuleType, shown_answers: list[Answer], picture: Any) -> list:
+def _box_updates(gradio: ModuleType, shown_answers: list[Answer], picture: Any) -> list:
     """Returns what an answer, or several, change of the boxes that `_outputs` added."""
-    only = shown_answers[0] if len(shown_answers) == 1 else Answer("")
-    shares = {truncate(printable(name), 60): share for name, share in only.probabilities.items()}
+    answer = shown_answers[0] if len(shown_answers) == 1 else Answer("")
+    shares = {truncate(printable(name), 60): share for name, share in answer.probabilities.items()}
     return [
-        gradio.update(value=only.problem, visible=bool(only.problem)),
+        gradio.update(value=answer.problem, visible=bool(answer.problem)),
         gradio.update(value=picture, visible=picture is not None),
-        gradio.update(value=printable(only.read), visible=bool(only.read)),
-        gradio.update(value=verdict_line(only), visible=bool(only.verdict)),
+        gradio.update(value=printable(answer.read), visible=bool(answer.read)),
+        gradio.update(value=verdict_line(answer), visible=bool(answer.verdict)),
         gradio.update(value=shares or None, visible=len(shown_answers) == 1),
-        gradio.update(value=table_of(shown_answers), visible=not only.problem),
+        gradio.update(value=table_of(shown_answers), visible=not answer.problem),
     ]
 
 
@@ -192,27 +192,27 @@ def _inputs(gradio: ModuleType, predictor: Predictor) -> tuple[Any, Any, Any, An
         visible=predictor.medium.noun == "sound",
         elem_id="recording",
     )
-    beside = f", alone or together with the {kind}" if predictor.takes_pairs else ""
+    pair_note = f", alone or together with the {kind}" if predictor.takes_pairs else ""
     with gradio.Group(visible=predictor.takes_texts or predictor.can_be_asked):
-        text = gradio.Textbox(label=f"A text{beside}", lines=3, max_length=MAX_CHARACTERS, elem_id="text")
+        text = gradio.Textbox(label=f"A text{pair_note}", lines=3, max_length=MAX_CHARACTERS, elem_id="text")
         ask = gradio.Button("Answer", elem_id="ask")
     why = gradio.Button("Why?", elem_id="why")
     if predictor.takes_pictures and predictor.takes_texts:
-        named = (f"a photo of {with_article(readable(name))}" for name in predictor.labels[:3])
-        gradio.Examples([[sentence] for sentence in named], [text], label="Texts to try")
+        sentences = (f"a photo of {with_article(readable(name))}" for name in predictor.labels[:3])
+        gradio.Examples([[sentence] for sentence in sentences], [text], label="Texts to try")
     return files, recording, text, answers, ask, why
 
 
 def _outputs(gradio: ModuleType, predictor: Predictor) -> list[Any]:
     """Adds what shows one answer: problem, picture, what was read of it, what is promised, label."""
-    changed = predictor.takes_texts or predictor.can_be_asked
+    is_editable = predictor.takes_texts or predictor.can_be_asked
     return [
         gradio.Textbox(label="No answer", visible=False, elem_id="problem"),
         gradio.Image(label="The picture", visible=False, height=200, buttons=[]),
         gradio.Textbox(
-            label="What was read" + (": strike or change words, and press Enter" if changed else ""),
+            label="What was read" + (": strike or change words, and press Enter" if is_editable else ""),
             visible=False,
-            interactive=changed,
+            interactive=is_editable,
             max_length=MAX_CHARACTERS,
             elem_id="read",
         ),
@@ -245,8 +245,8 @@ def table_of(answers: Sequence[Answer]) -> dict[str, list]:
 def signatures_line(signatures: Mapping[str, Sequence[str]]) -> str:
     """Returns what the export's signatures take, as Markdown."""
     return "Signatures of the export: " + "; ".join(
-        f"`{name}`" + (f" takes `{'`, `'.join(taken)}`" if taken else " takes nothing")
-        for name, taken in sorted(signatures.items())
+        f"`{name}`" + (f" takes `{'`, `'.join(inputs)}`" if inputs else " takes nothing")
+        for name, inputs in sorted(signatures.items())
     )
 
 
@@ -265,8 +265,8 @@ class OwnHosts:
 
     async def __call__(self, scope: dict, receive: Callable, send: Callable) -> None:
         """Passes a request on, or refuses it."""
-        given = [value.decode("latin-1") for name, value in scope.get("headers", ()) if name == b"host"]
-        if scope["type"] == "lifespan" or (len(given) == 1 and self._is_own(given[0])):
+        hosts = [value.decode("latin-1") for name, value in scope.get("headers", ()) if name == b"host"]
+        if scope["type"] == "lifespan" or (len(hosts) == 1 and self._is_own(hosts[0])):
             await self._app(scope, receive, send)
         else:
             from starlette.responses import PlainTextResponse

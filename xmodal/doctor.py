@@ -87,8 +87,8 @@ def _packages() -> Finding:
         versions.check()
     except UserError as error:
         return Finding("bad", "packages", error.problem, error.remedy)
-    named = (f"{name} {metadata.version(name)}" for name in ("tensorflow", "keras", "keras-nlp"))
-    return Finding("good", "packages", ", ".join(named))
+    version_texts = (f"{name} {metadata.version(name)}" for name in ("tensorflow", "keras", "keras-nlp"))
+    return Finding("good", "packages", ", ".join(version_texts))
 
 
 def _machine() -> Iterator[Finding]:
@@ -112,16 +112,16 @@ def _machine() -> Iterator[Finding]:
 
 def _writable(subject: str, folder: Path) -> Finding:
     """Tries to write, in the folder itself or the nearest one above it that exists."""
-    existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    existing_folder = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
     try:
-        with tempfile.TemporaryFile(dir=existing):
+        with tempfile.TemporaryFile(dir=existing_folder):
             pass
     except OSError as error:
         remedy = "choose one that you may write to" + (" by XMODAL_HOME" if subject == "cache" else "")
         return Finding("bad", subject, f"{folder} cannot be written ({error.strerror})", remedy)
-    free = shutil.disk_usage(existing).free / 1e9
-    detail = f"{folder}, {free:.1f} GB free"
-    if free < DISK_GB:
+    free_gb = shutil.disk_usage(existing_folder).free / 1e9
+    detail = f"{folder}, {free_gb:.1f} GB free"
+    if free_gb < DISK_GB:
         return Finding("bad", subject, detail, f"make room: a run takes up to {DISK_GB:.0f} GB")
     return Finding("good", subject, detail)
 
@@ -162,14 +162,14 @@ def _run(arguments: Sequence[str]) -> None:
             log(_line(finding))
     if options.json:
         log(json.dumps([dataclasses.asdict(finding) for finding in findings], indent=2))
-    bad = [finding for finding in findings if finding.verdict == "bad"]
-    if not (bad or options.json):
+    bad_findings = [finding for finding in findings if finding.verdict == "bad"]
+    if not (bad_findings or options.json):
         log(FIRST_RUN)
-    if bad:
+    if bad_findings:
         raise UserError(
-            f"{len(bad)} of {len(findings)} findings stand in the way of a run: "
-            + ", ".join(finding.subject for finding in bad),
-            bad[0].remedy,
+            f"{len(bad_findings)} of {len(findings)} findings stand in the way of a run: "
+            + ", ".join(finding.subject for finding in bad_findings),
+            bad_findings[0].remedy,
         )
 
 

@@ -34,18 +34,18 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _run(arguments: Sequence[str]) -> None:
-    options, rest = _parser().parse_known_args(arguments)
+    options, other_arguments = _parser().parse_known_args(arguments)
     # What is left when the flags of a run are parsed away are the names of assets.
-    names = flags.parse(["xmodal.fetch", *rest])
+    names = flags.parse(["xmodal.fetch", *other_arguments])
     settings = flags.from_flags()
     cache = cache_folder()
     if options.cache_info:
         log(_sizes_table(cache))
     elif options.clear_cache:
-        freed = _clear(cache / "features")
-        log(f"{_megabytes(freed)} MB freed in {cache / 'features'}")
+        freed_bytes = _clear(cache / "features")
+        log(f"{_megabytes(freed_bytes)} MB freed in {cache / 'features'}")
     else:
-        if not names or any(word.lstrip("-").startswith("flagfile") for word in rest):
+        if not names or any(word.lstrip("-").startswith("flagfile") for word in other_arguments):
             names += [name for name in _of_run(settings) if name not in names]
         entries = manifest(names, cache=cache, offline=settings.run.offline)
         log(_as_json(entries) if options.json else _manifest_table(entries))
@@ -70,10 +70,10 @@ def _parser() -> Parser:
             ["assets:", *(f"  {asset.name:<16}{asset.description}" for asset in ASSETS.values())]
         ),
     )
-    one = parser.add_mutually_exclusive_group()
-    one.add_argument("--json", action="store_true", help="print the manifest as JSON")
-    one.add_argument("--cache_info", action="store_true", help="print the size of the cache by part")
-    one.add_argument("--clear_cache", action="store_true", help="empty the cache of features, only")
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument("--json", action="store_true", help="print the manifest as JSON")
+    group.add_argument("--cache_info", action="store_true", help="print the size of the cache by part")
+    group.add_argument("--clear_cache", action="store_true", help="empty the cache of features, only")
     return parser
 
 
@@ -105,14 +105,14 @@ def _folders(folder: Path) -> list[Path]:
 
 def _clear(folder: Path) -> int:
     """Empties a folder, and returns how many bytes it held."""
-    freed = folder_bytes(folder)
+    freed_bytes = folder_bytes(folder)
     with os_errors_as_user_errors(folder):
         for path in folder.iterdir() if folder.is_dir() else ():
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
             else:
                 path.unlink()
-    return freed
+    return freed_bytes
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

@@ -61,7 +61,7 @@ def choices_for_images(data: "ImageData") -> list[Choice]:
     from xmodal.data.images import SIDES, usual_side
 
     noun = data.train.medium.noun if data.train.medium else "image"
-    median = usual_side(data.train.take(_some(len(data.train))))
+    median = usual_side(data.train.take(_sample_indices(len(data.train))))
     side = max((size for size in SIDES if size <= max(median, SIDES[0])), default=SIDES[0])
     choices = [
         Choice(
@@ -75,8 +75,8 @@ def choices_for_images(data: "ImageData") -> list[Choice]:
     else:
         choices.append(Choice(f"Mirrored, the {noun}s show the same.", ("--augment=flip,shift",)))
     if noun == "video":
-        why = "So many frames of each are looked at, at equal distances; sentences speak of videos."
-        choices.append(Choice(why, ("--frames=8", "--template=a video of {}")))
+        reason = "So many frames of each are looked at, at equal distances; sentences speak of videos."
+        choices.append(Choice(reason, ("--frames=8", "--template=a video of {}")))
     fewest = min(Counter(data.train.labels.tolist()).values())
     if fewest < FEW_EXAMPLES:
         choices.append(
@@ -101,18 +101,18 @@ def choices_for_sounds(data: "ImageData", grouped: bool) -> list[Choice]:
     from xmodal.data.sounds import without_silence
     from xmodal.data.waves import decoded_wave
 
-    waves = [decoded_wave(data.train.encoded(index), 0.0) for index in _some(len(data.train))]
+    waves = [decoded_wave(data.train.encoded(index), 0.0) for index in _sample_indices(len(data.train))]
     rate = sorted(int(rate) for _, rate in waves)[len(waves) // 2]
     lengths = sorted(len(without_silence(samples, int(rate))) / int(rate) for samples, rate in waves)
-    usual = lengths[int(0.9 * (len(lengths) - 1))]
-    seconds = next((length for length in SECONDS if length >= usual), SECONDS[-1])
+    usual_length = lengths[int(0.9 * (len(lengths) - 1))]
+    seconds = next((length for length in SECONDS if length >= usual_length), SECONDS[-1])
     choices = [
         Choice(
             f"Half of the sounds have {rate:,} samples a second or more; speech is told by half of 16,000.",
             (f"--sound_rate={max(8_000, min(rate, 16_000))}",),
         ),
         Choice(
-            f"Nine of ten sound for up to {usual:.2g} seconds; of longer ones several parts are read.",
+            f"Nine of ten sound for up to {usual_length:.2g} seconds; of longer ones several parts are read.",
             (f"--sound_seconds={seconds:g}", f"--image_size={32 if seconds <= 1 else 64}"),
         ),
         Choice(
@@ -127,11 +127,11 @@ def choices_for_sounds(data: "ImageData", grouped: bool) -> list[Choice]:
         _reader_of_sentences(data.class_names),
     ]
     if not grouped:
-        why = (
+        reason = (
             "Where voices are heard, nobody's should be in train and in test: --group_pattern finds who it "
             r"is in the path of a file, such as ([^/_]+)_[0-9]+\.wav."
         )
-        choices.append(Choice(why, ()))
+        choices.append(Choice(reason, ()))
     return [*choices, *_rare_classes(min(Counter(data.train.labels.tolist()).values()))]
 
 
@@ -172,7 +172,7 @@ def other_letters(texts: Sequence[str]) -> tuple[float, str]:
 
 def choices_for_documents(data: "DocumentData") -> list[Choice]:
     """Returns what fits a set of documents: the encoder, the length, how it learns."""
-    texts = [data.train.texts[index] for index in _some(len(data.train))]
+    texts = [data.train.texts[index] for index in _sample_indices(len(data.train))]
     words = sorted(len(text.split()) for text in texts)[int(0.9 * len(texts))]
     encoder, length = _encoder_for(texts, words)
     counts = Counter(data.train.labels.tolist())
@@ -206,8 +206,8 @@ def choices_for_documents(data: "DocumentData") -> list[Choice]:
 
 def _encoder_for(texts: Sequence[str], words: int) -> tuple[Choice, int]:
     """Returns the encoder that fits texts, of which nine of ten have so many words, and their length."""
-    foreign, script = other_letters(texts)
-    if foreign < 0.1:
+    foreign_share, script = other_letters(texts)
+    if foreign_share < 0.1:
         choice = Choice(
             "For English. Other languages in Latin letters: multilingual_e5_small, as in "
             "experiments/across_languages.cfg.",
@@ -218,9 +218,9 @@ def _encoder_for(texts: Sequence[str], words: int) -> tuple[Choice, int]:
                 "--layer_decay=0.9",
             ),
         )
-        return choice, _enough(PIECES * words)
+        return choice, _sequence_length(PIECES * words)
     choice = Choice(
-        f"{foreign:.0%} of the letters are not Latin (most of them {script.lower()}): an encoder of "
+        f"{foreign_share:.0%} of the letters are not Latin (most of them {script.lower()}): an encoder of "
         "about 100 languages.",
         (
             "--text_encoder=multilingual_e5_small",
@@ -231,16 +231,16 @@ def _encoder_for(texts: Sequence[str], words: int) -> tuple[Choice, int]:
         ),
     )
     # Scripts without spaces have no words to count: a piece is one to two characters.
-    return choice, _enough(sorted(map(len, texts))[int(0.9 * len(texts))] / 1.5)
+    return choice, _sequence_length(sorted(map(len, texts))[int(0.9 * len(texts))] / 1.5)
 
 
-def _some(count: int) -> "np.ndarray":
+def _sample_indices(count: int) -> "np.ndarray":
     import numpy as np
 
     return np.random.default_rng(0).choice(count, min(SAMPLE, count), replace=False)
 
 
-def _enough(pieces: float) -> int:
+def _sequence_length(pieces: float) -> int:
     return next((length for length in SEQUENCES if length >= pieces), SEQUENCES[-1])
 
 
@@ -266,9 +266,11 @@ def _run(arguments: Sequence[str]) -> None:
     parser = Parser("xmodal.init", __doc__)
     parser.add_argument("path", type=Path, help="a folder, or a table")
     parser.add_argument("--output", type=Path, help="the flagfile; default NAME.cfg")
-    helps = {name: made.help for group in (SplitConfig, DocumentConfig) for name, made in options_of(group)}
+    help_texts = {
+        name: option.help for group in (SplitConfig, DocumentConfig) for name, option in options_of(group)
+    }
     for flag in DATA_FLAGS:
-        parser.add_argument(f"--{flag}", help=helps[flag])
+        parser.add_argument(f"--{flag}", help=help_texts[flag])
     parser.add_overwrite()
     options = parser.parse_args(arguments)
     name = name_of(options.path)
@@ -277,10 +279,10 @@ def _run(arguments: Sequence[str]) -> None:
     target_of(output, NONE, overwrite=options.overwrite)
     _require_a_line(str(options.path))
     source, documents = source_of(options.path)
-    given = {flag: value for flag in DATA_FLAGS if (value := getattr(options, flag)) is not None}
+    given_flags = {flag: value for flag in DATA_FLAGS if (value := getattr(options, flag)) is not None}
     start_tensorflow("3")
-    head, fixed, choices = _looked_at(source, documents, name, given)
-    write_text(output, flagfile(str(output), head, fixed, choices), NONE, overwrite=options.overwrite)
+    head, fixed_flags, choices = _examine_data(source, documents, name, given_flags)
+    write_text(output, flagfile(str(output), head, fixed_flags, choices), NONE, overwrite=options.overwrite)
     command = f"python -m xmodal.run --flagfile={quote(str(output))}"
     log(f"{head}\n\nwritten: {output}\nnext:\n  {command}")
 
@@ -293,19 +295,19 @@ def _require_a_line(path: str) -> None:
         )
 
 
-def _looked_at(
-    source: str, documents: bool, name: str, given: dict[str, str]
+def _examine_data(
+    source: str, documents: bool, name: str, given_flags: dict[str, str]
 ) -> tuple[str, list[str], list[Choice]]:
     from xmodal.runs.inputs import configured_documents, configured_media
 
     data: DocumentData | ImageData
-    options: dict[str, Any] = {"min_per_class": 1, **given}
-    for flag, read in (("min_per_class", int), ("class_names", lambda names: names.split(","))):
-        if flag in given:
+    options: dict[str, Any] = {"min_per_class": 1, **given_flags}
+    for flag, convert in (("min_per_class", int), ("class_names", lambda names: names.split(","))):
+        if flag in given_flags:
             try:
-                options[flag] = read(given[flag])
+                options[flag] = convert(given_flags[flag])
             except ValueError as error:
-                raise UserError(f"--{flag}={given[flag]} is no whole number", "give one") from error
+                raise UserError(f"--{flag}={given_flags[flag]} is no whole number", "give one") from error
     splits = SplitConfig(**{flag: options.pop(flag) for flag in SPLIT_FLAGS if flag in options})
     config = Config(run=RunConfig(offline=True), splits=splits)
     if documents:
@@ -329,14 +331,14 @@ def _looked_at(
         log(f"warning: {printable(spelled_as_flags(warning))}")
     counts = ", ".join(f"{len(getattr(data, split)):,} {split}" for split in ("train", "validation", "test"))
     head = f"{counts} {example_kind} of {len(data.class_names):,} classes"
-    fixed = [
+    fixed_flags = [
         f"--experiment={flags[0]}",
         f"--{flags[1]}={source}",
-        *(f"--{flag}={value}" for flag, value in given.items()),
+        *(f"--{flag}={value}" for flag, value in given_flags.items()),
         f"--output_dir=runs/{name}",
         f"--saved_models_dir=saved_models/{name}",
     ]
-    return head, fixed, choices
+    return head, fixed_flags, choices
 
 
 if __name__ == "__main__":

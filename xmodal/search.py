@@ -50,7 +50,7 @@ def _run(arguments: Sequence[str]) -> None:
     vectors = encode(queries)
     started = time.perf_counter()
     hits, cosines = index.search(vectors, options.top_k)
-    taken = 1000 * (time.perf_counter() - started)
+    milliseconds = 1000 * (time.perf_counter() - started)
     names = [printable(index.class_names[label]) for label in index.labels]
     width = max(map(len, names))
     for query, indices, scores in zip(queries, hits, cosines, strict=True):
@@ -70,7 +70,7 @@ def _run(arguments: Sequence[str]) -> None:
     ]
     with atomic_write(options.output, SHEET, overwrite=options.overwrite) as file:
         file.write(sheet(rows))
-    log(f"{len(index):,} pictures searched in {taken:.1f} ms; {options.output}")
+    log(f"{len(index):,} pictures searched in {milliseconds:.1f} ms; {options.output}")
 
 
 if __name__ == "__main__":

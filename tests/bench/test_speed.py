@@ -103,8 +103,8 @@ def test_a_slower_row_tells_what_its_time_goes_to():
     numbers = tf.ones(100_000)
     ours = tf.function(lambda: tf.tanh(numbers))
     ours()
-    assert "spent" not in speed._explained({"ratio": 1.0}, ours)
-    told = speed._explained({"ratio": 0.9}, ours)
+    assert "spent" not in speed._explain({"ratio": 1.0}, ours)
+    told = speed._explain({"ratio": 0.9}, ours)
     assert "Tanh" in told["spent"]
     row = {"spent": {"MatMul": 0.75, "Cast": 0.25}, "parts": {"imports": (2.0, 1.5)}}
     assert paired_timing.besides(row) == (

@@ -384,7 +384,7 @@ def test_limit_leaves_enough_of_a_rare_class(folder, load):
     ],
 )
 def test_shares_are_exact(counts, fraction, expected):
-    assert splits._shares(np.array(counts), fraction, least=1, spare=1).tolist() == expected
+    assert splits._shares(np.array(counts), fraction, minimum=1, reserve=1).tolist() == expected
 
 
 # The audit.

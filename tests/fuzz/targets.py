@@ -645,7 +645,7 @@ def kept_features(data):
     shard = np.arange(20, dtype=np.float32).reshape(4, 5)
     feature_cache._write_shard(entry, 0, shard)
     _damage(data, entry)
-    found = feature_cache._stored(entry, 0)
+    found = feature_cache._find_shard(entry, 0)
     assert found is None or (found[np.arange(4)] == shard).all()
     # It is written where the damaged one may still be.
     refused(lambda: feature_cache._write_shard(entry, 0, shard))

@@ -13,7 +13,7 @@ import tensorflow as tf
 from xmodal.assets.fetch import locate
 from xmodal.core.errors import UserError
 from xmodal.core.files import cache_folder
-from xmodal.models.speakers import _imagenet, _named, application_speaker, make_speaker
+from xmodal.models.speakers import _imagenet, _with_names, application_speaker, make_speaker
 
 # Keras asks TensorFlow's variables for arrays in a way that NumPy 2 is leaving behind, when it saves them.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -115,7 +115,7 @@ def saved(folder: Path, activation: str | None, channels: int = 3) -> Path:
     ("name", "size", "features"), [("MobileNetV3Small", 224, 1024), ("MobileNetV2", 224, 1280)]
 )
 def test_keras_applications_without_a_hub(name, size, features):
-    speaker = _named(application_speaker(name, None), _imagenet())
+    speaker = _with_names(application_speaker(name, None), _imagenet())
     assert (speaker.image_size, speaker.crop) == ((size, size), 0.875)
     assert speaker.model.output_shape == (None, 1000)
     assert speaker.features.output_shape == (None, features)

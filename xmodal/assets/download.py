@@ -43,22 +43,22 @@ def download_bar(asset: Asset, folder: Path) -> Iterator[None]:
         if bar.disable:
             yield
             return
-        ended = threading.Event()
-        watcher = threading.Thread(target=_watch, args=(bar, folder, ended), daemon=True)
+        done_event = threading.Event()
+        watcher = threading.Thread(target=_watch, args=(bar, folder, done_event), daemon=True)
         watcher.start()
         try:
             yield
         finally:
-            ended.set()
+            done_event.set()
             watcher.join()
 
 
-def _watch(bar: tqdm, folder: Path, ended: threading.Event) -> None:
-    before = folder_bytes(folder)
-    while not ended.wait(PERIOD):
+def _watch(bar: tqdm, folder: Path, done_event: threading.Event) -> None:
+    start_size = folder_bytes(folder)
+    while not done_event.wait(PERIOD):
         # pip copies the file once it is whole, and a hub's file may be larger than that of the index.
-        come = min(folder_bytes(folder) - before, bar.total)
-        bar.update(max(0, come - bar.n))
+        new_size = min(folder_bytes(folder) - start_size, bar.total)
+        bar.update(max(0, new_size - bar.n))
 
 
 def megabytes(count: int) -> str:

@@ -91,8 +91,8 @@ def read_tensors(path: Path) -> dict[str, np.ndarray]:
             raise ValueError(f"it has more than {_FILE_LIMIT} bytes")
         file = io.BytesIO(path.read_bytes())
         _check_header(file)
-        tensors, keys = _unpickled(file), _unpickled(file)
-        return dict(_filled(tensors, keys, file))
+        tensors, keys = _unpickle(file), _unpickle(file)
+        return dict(_fill_tensors(tensors, keys, file))
     except OSError as error:
         problem = f"the weights in {str(path)!r} cannot be read ({error.strerror})"
         raise UserError(problem, "fetch them again with `python -m xmodal.fetch`") from error
@@ -103,12 +103,12 @@ def read_tensors(path: Path) -> dict[str, np.ndarray]:
 
 
 def _check_header(file: io.BytesIO) -> None:
-    magic, version, types = _unpickled(file), _unpickled(file), _unpickled(file)
+    magic, version, types = _unpickle(file), _unpickle(file), _unpickle(file)
     if magic != _MAGIC or version != _VERSION or types.get("little_endian") is not True:
         raise ValueError("its first bytes are those of something else")
 
 
-def _filled(tensors: Any, keys: Any, file: io.BytesIO) -> Iterator[tuple[str, np.ndarray]]:
+def _fill_tensors(tensors: Any, keys: Any, file: io.BytesIO) -> Iterator[tuple[str, np.ndarray]]:
     """Yields the tensors with their values, which follow in the order of the keys."""
     if not isinstance(tensors, dict) or not all(isinstance(tensor, _Tensor) for tensor in tensors.values()):
         raise ValueError("it holds something else")
@@ -120,9 +120,9 @@ def _filled(tensors: Any, keys: Any, file: io.BytesIO) -> Iterator[tuple[str, np
         raise ValueError("its tensors and its values do not go together")
     values = {key: _values(file, storages[key]) for key in keys}
     for name, tensor in tensors.items():
-        flat = values[tensor.storage.key][tensor.offset :]
-        strides = [stride * flat.itemsize for stride in tensor.strides]
-        yield name, np.lib.stride_tricks.as_strided(flat, tensor.shape, strides, writeable=False)
+        flat_values = values[tensor.storage.key][tensor.offset :]
+        strides = [stride * flat_values.itemsize for stride in tensor.strides]
+        yield name, np.lib.stride_tricks.as_strided(flat_values, tensor.shape, strides, writeable=False)
 
 
 def _values(file: io.BytesIO, storage: _Storage) -> np.ndarray:
@@ -135,7 +135,7 @@ def _values(file: io.BytesIO, storage: _Storage) -> np.ndarray:
     return np.frombuffer(content, storage.dtype).astype(storage.dtype.newbyteorder("="), copy=False)
 
 
-def _unpickled(file: io.BytesIO) -> Any:
+def _unpickle(file: io.BytesIO) -> Any:
     """Follows one pickle, from where the file stands, and returns what it is about."""
     stack: list[Any] = []
     memo: dict[Any, Any] = {}

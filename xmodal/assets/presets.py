@@ -41,8 +41,8 @@ def text_encoder_path(name_or_path: str, *, cache: Path, offline: bool = False) 
     handle = name_or_path if is_handle else _builtin_preset(name_or_path)
     if not offline:
         return name_or_path
-    instead = f"run once without `offline` or use {' or '.join(_text_encoders())}"
-    return _kept_preset(f"`text_encoder={name_or_path}`", handle, instead)
+    remedy = f"run once without `offline` or use {' or '.join(_text_encoders())}"
+    return _kept_preset(f"`text_encoder={name_or_path}`", handle, remedy)
 
 
 def image_classifier_path(name_or_path: str, *, offline: bool = False) -> str:
@@ -81,10 +81,10 @@ def image_backbone_path(name: str, *, offline: bool = False) -> str | None:
     Raises:
         UserError: for a preset that is not known, a folder without one, or one that cannot be had offline.
     """
-    scheme, of_hub, preset = name.partition("keras_hub:")
-    if scheme or not of_hub:
+    scheme, hub_prefix, preset = name.partition("keras_hub:")
+    if scheme or not hub_prefix:
         preset = name
-    if not of_hub and "://" not in name and not (path_of(name) / "config.json").is_file():
+    if not hub_prefix and "://" not in name and not (path_of(name) / "config.json").is_file():
         return None
     import keras_nlp
 
@@ -92,12 +92,12 @@ def image_backbone_path(name: str, *, offline: bool = False) -> str | None:
     presets = keras_nlp.models.Backbone.presets
     if "://" not in preset and not path_of(preset).is_dir() and preset not in presets:
         raise UserError(f"{label} is neither a preset of KerasHub nor a folder", nearest(preset, presets))
-    instead = "run once where the hub can be reached or give a folder"
-    return _hub_path(preset, label, presets, instead, offline=offline)
+    remedy = "run once where the hub can be reached or give a folder"
+    return _hub_path(preset, label, presets, remedy, offline=offline)
 
 
 def _hub_path(
-    name_or_path: str, label: str, presets: Mapping[str, dict], instead: str, *, offline: bool
+    name_or_path: str, label: str, presets: Mapping[str, dict], remedy: str, *, offline: bool
 ) -> str:
     """A folder with a preset; or a preset or handle, or where the hub's client keeps it."""
     is_handle = _is_handle(name_or_path, label)
@@ -108,7 +108,7 @@ def _hub_path(
             raise UserError(f"{label} cannot be used: {fault}", "give a folder that holds its weights too")
         return str(folder)
     handle = name_or_path if is_handle else presets[name_or_path]["kaggle_handle"]
-    return _kept_preset(label, handle, instead) if offline else name_or_path
+    return _kept_preset(label, handle, remedy) if offline else name_or_path
 
 
 def _is_handle(name: str, label: str) -> bool:
@@ -150,20 +150,20 @@ def _builtin_preset(name: str) -> str:
     return presets[name]["kaggle_handle"]
 
 
-def _kept_preset(label: str, handle: str, instead: str) -> str:
+def _kept_preset(label: str, handle: str, remedy: str) -> str:
     """The folder in which the hub's own client keeps a preset; nothing is reached for."""
     if handle.startswith("hf://"):
-        fault, folder = _kept_by_hugging_face(handle.removeprefix("hf://"))
+        fault, folder = _hugging_face_preset(handle.removeprefix("hf://"))
     else:
         cache = Path(os.environ.get("KAGGLEHUB_CACHE") or Path.home() / ".cache" / "kagglehub")
         folder = cache / "models" / handle.removeprefix("kaggle://")
         fault = _preset_fault(folder)
     if fault:
-        raise UserError(f"{label} is not available offline: {fault}", instead)
+        raise UserError(f"{label} is not available offline: {fault}", remedy)
     return str(folder)
 
 
-def _kept_by_hugging_face(repository: str) -> tuple[str | None, Path]:
+def _hugging_face_preset(repository: str) -> tuple[str | None, Path]:
     import huggingface_hub
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 

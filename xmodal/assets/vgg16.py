@@ -26,12 +26,12 @@ def vgg16_arrays(folder: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         (channels out), both float32, for RGB images as `keras.applications.vgg16.preprocess_input`
         prepares them.
     """
-    flat = np.fromfile(folder / VGG16_FILE, "<f4").astype(np.float32, copy=False)
+    flat_weights = np.fromfile(folder / VGG16_FILE, "<f4").astype(np.float32, copy=False)
     arrays, start = {}, 0
     for layer, shape in vgg16_kernels().items():
         middle = start + math.prod(shape)
         end = middle + shape[-1]
-        arrays[layer] = (flat[start:middle].reshape(shape), flat[middle:end])
+        arrays[layer] = (flat_weights[start:middle].reshape(shape), flat_weights[middle:end])
         start = end
     return arrays
 

@@ -54,19 +54,19 @@ def measure(settings: Config, clock: Clock) -> dict[str, Any]:
         sentences = [TEMPLATE.format(phrase) for phrase in words.phrases]
         served = ServedNames(speaker, encoder, sentences, vectors=words.names)
         test = photographs.test
-        encoded = [test.encoded(index) for index in range(min(len(test), PHOTOGRAPHS))]
-        encoded = [*islice(cycle(encoded), PHOTOGRAPHS)]
+        contents = [test.encoded(index) for index in range(min(len(test), PHOTOGRAPHS))]
+        contents = [*islice(cycle(contents), PHOTOGRAPHS)]
     with tempfile.TemporaryDirectory() as folder, clock.stage("asking"):
         predictor = Predictor(export_saved_model(served, Path(folder) / "model"))
-        asked = predictor.with_answers(answers)
+        predictor = predictor.with_answers(answers)
 
         def classify(photographs: Sequence[bytes]) -> None:
-            read = tf.data.Dataset.from_tensor_slices(photographs).map(speaker.read, tf.data.AUTOTUNE)
-            speaker.model.predict(read.batch(BATCH).prefetch(1), verbose=0)
+            images = tf.data.Dataset.from_tensor_slices(photographs).map(speaker.read, tf.data.AUTOTUNE)
+            speaker.model.predict(images.batch(BATCH).prefetch(1), verbose=0)
 
         rate = paired_timing.compared(
-            lambda: PHOTOGRAPHS / paired_timing.timed(lambda: [*asked(encoded)])[0],
-            lambda: PHOTOGRAPHS / paired_timing.timed(lambda: classify(encoded))[0],
+            lambda: PHOTOGRAPHS / paired_timing.timed(lambda: [*predictor(contents)])[0],
+            lambda: PHOTOGRAPHS / paired_timing.timed(lambda: classify(contents))[0],
         )
     return {
         "photographs": PHOTOGRAPHS,

@@ -99,8 +99,8 @@ def one_layer(strategy) -> keras.Model:
 
 def examples(split: ImageSplit, size: int) -> Batches:
     """Returns an epoch of images (B, size, size, 3), with labels and weights."""
-    read = batches(split, image_size=size, batch_size=BATCH, shuffle=True, augment=("flip", "shift"))
-    return read.map(
+    dataset = batches(split, image_size=size, batch_size=BATCH, shuffle=True, augment=("flip", "shift"))
+    return dataset.map(
         lambda batch: (batch["image"], batch["label"] % 10, tf.ones_like(batch["label"], tf.float32))
     )
 
@@ -132,8 +132,8 @@ def fitted(model: keras.Model, epoch, strategy, epochs: int, optimizer: str = "s
 
 def rate(history: History, examples_each: int) -> float:
     """Returns examples a second, without the first epoch, in which TensorFlow traces and compiles."""
-    later = history.epochs[1:]
-    return examples_each * len(later) / sum(epoch["seconds"] for epoch in later)
+    later_epochs = history.epochs[1:]
+    return examples_each * len(later_epochs) / sum(epoch["seconds"] for epoch in later_epochs)
 
 
 def cached_head(settings: Config, data: ImageData, strategy) -> dict[str, float]:
@@ -143,19 +143,19 @@ def cached_head(settings: Config, data: ImageData, strategy) -> dict[str, float]
         trunk = image_backbone(settings.image.target, size, settings.image.features, cache=Path())
         set_trainable(trunk, "head")
     epoch = examples(data.train, size)
-    in_order = batches(data.train, image_size=size, batch_size=BATCH).map(lambda batch: batch["image"])
-    outputs = Trainer(strategy=strategy).predict(trunk, in_order)
+    images = batches(data.train, image_size=size, batch_size=BATCH).map(lambda batch: batch["image"])
+    outputs = Trainer(strategy=strategy).predict(trunk, images)
     labels = data.train.labels % 10
     with strategy.scope():
         head = image_head(outputs, 10, hidden=settings.image.hidden, dropout=settings.train.dropout)
-        whole = keras.Model(trunk.input, head(trunk.output))
+        full_model = keras.Model(trunk.input, head(trunk.output))
 
     def from_cache() -> float:
         rows = array_batches(outputs, labels, batch_size=BATCH)
         return rate(fitted(head, rows, strategy, HEAD_EPOCHS), len(outputs))
 
     def through_trunk() -> float:
-        return rate(fitted(whole, epoch, strategy, 2), len(outputs))
+        return rate(fitted(full_model, epoch, strategy, 2), len(outputs))
 
     return paired_timing.compared(from_cache, through_trunk)
 
@@ -163,8 +163,8 @@ def cached_head(settings: Config, data: ImageData, strategy) -> dict[str, float]
 def against_keras(model: keras.Model, strategy, batch_size: int = BATCH) -> dict[str, float]:
     """Compares our loop with Keras' `fit`: same model, same batches, held in memory."""
     rng = np.random.default_rng(0)
-    deep = len(model.input_shape) == 4
-    count = (max(256 // batch_size, 1) if deep else 256) * batch_size
+    takes_images = len(model.input_shape) == 4
+    count = (max(256 // batch_size, 1) if takes_images else 256) * batch_size
     inputs = rng.uniform(0, 255, (count, *model.input_shape[1:])).astype(np.float32)
     labels = rng.integers(0, 10, count).astype(np.int32)
     # As our loop reads it, so that the loops are compared and not the reading.
@@ -193,8 +193,8 @@ def against_keras(model: keras.Model, strategy, batch_size: int = BATCH) -> dict
 
 def waiting(epoch: Batches, model: keras.Model, strategy) -> float:
     """Returns the share of a training's time that went by waiting for input."""
-    last = fitted(model, epoch, strategy, 2).epochs[-1]
-    return last["waiting"] / last["seconds"]
+    last_epoch = fitted(model, epoch, strategy, 2).epochs[-1]
+    return last_epoch["waiting"] / last_epoch["seconds"]
 
 
 def waiting_for_photographs(strategy) -> float:
@@ -204,14 +204,14 @@ def waiting_for_photographs(strategy) -> float:
     with tempfile.TemporaryDirectory() as folder:
         for number in range(PHOTOGRAPHS):
             # Smooth enough that JPEG has something to do, as with a photograph.
-            coarse = rng.uniform(0, 255, (24, 32, 3)).astype(np.float32)
-            pixels = tf.cast(tf.image.resize(coarse, PHOTOGRAPH_SIZE, "bicubic"), tf.float32)
-            noisy = tf.clip_by_value(
+            coarse_pixels = rng.uniform(0, 255, (24, 32, 3)).astype(np.float32)
+            pixels = tf.cast(tf.image.resize(coarse_pixels, PHOTOGRAPH_SIZE, "bicubic"), tf.float32)
+            noisy_pixels = tf.clip_by_value(
                 pixels + tf.random.stateless_normal(pixels.shape, (number, 0), stddev=8), 0, 255
             )
             path = Path(folder) / f"class {number % 2}" / f"{number}.jpg"
             path.parent.mkdir(exist_ok=True)
-            path.write_bytes(tf.io.encode_jpeg(tf.cast(noisy, tf.uint8)).numpy())
+            path.write_bytes(tf.io.encode_jpeg(tf.cast(noisy_pixels, tf.uint8)).numpy())
         data = load_images(f"folder:{folder}", cache=Path(folder))
         return waiting(examples(data.train, size), network(size, strategy), strategy)
 
@@ -219,21 +219,21 @@ def waiting_for_photographs(strategy) -> float:
 def two_workers(size: int) -> dict[str, float]:
     """Compares two worker processes of one thread each with one process of two, same global batch."""
 
-    def alone() -> float:
+    def one_process() -> float:
         return _worker_rates(size, 1, threads=2)[0]
 
-    def both() -> float:
+    def two_processes() -> float:
         return min(_worker_rates(size, 2, threads=1))
 
-    return paired_timing.compared(both, alone, warm_up=False)
+    return paired_timing.compared(two_processes, one_process, warm_up=False)
 
 
 def _worker_rates(size: int, count: int, threads: int) -> list[float]:
     """Trains in so many processes at once, and returns the examples a second that each saw."""
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    hosts = [f"127.0.0.1:{opened.getsockname()[1]}" for opened in sockets]
-    for opened in sockets:
-        opened.close()
+    hosts = [f"127.0.0.1:{server.getsockname()[1]}" for server in sockets]
+    for server in sockets:
+        server.close()
     processes = []
     for index in range(count):
         tf_config = {"cluster": {"worker": hosts}, "task": {"type": "worker", "index": index}}

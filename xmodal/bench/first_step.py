@@ -24,7 +24,7 @@ MEMORY = Path("/proc/self/status")
 def main(way: str, size: int) -> None:
     """Builds a VGG19 of random weights, takes the first step of a training, and says what that took."""
     clock = Clock(lambda line: None)
-    with contextlib.suppress(_Taken):
+    with contextlib.suppress(_StepEnd):
         {"keras": _by_keras, "xmodal": _by_xmodal}[way](clock, size)
     seconds = time.perf_counter() - STARTED
     print(json.dumps({"seconds": seconds, "parts": clock.seconds, "megabytes": peak_megabytes()}))
@@ -82,17 +82,17 @@ def _by_xmodal(clock: Clock, size: int) -> None:
         )
 
 
-class _Taken(Exception):
+class _StepEnd(Exception):
     """The first step was taken."""
 
 
 def _first_step():
     import keras
 
-    def taken(batch, logs):
-        raise _Taken
+    def stop(batch, logs):
+        raise _StepEnd
 
-    return keras.callbacks.LambdaCallback(on_train_batch_end=taken)
+    return keras.callbacks.LambdaCallback(on_train_batch_end=stop)
 
 
 def _batch(size: int):

@@ -79,7 +79,7 @@ def measure(settings: Config, clock: Clock) -> dict[str, object]:
         flags = Path(folder) / "config.cfg"
         flags.write_text(settings.flagfile)
 
-        def measured(images: int, classes: int) -> Size:
+        def measure_size(images: int, classes: int) -> Size:
             with clock.stage(f"{images:,} images of {classes:,} classes"):
                 source = str(images)
                 if images < SIMULATED:
@@ -88,30 +88,30 @@ def measure(settings: Config, clock: Clock) -> dict[str, object]:
                 return _child(str(flags), source, str(classes))
 
         for images in (*IMAGES, SIMULATED):
-            figures["images"][str(images)] = measured(images, CLASSES_OF_IMAGES)
+            figures["images"][str(images)] = measure_size(images, CLASSES_OF_IMAGES)
         for classes in CLASSES:
-            figures["classes"][str(classes)] = measured(IMAGES_OF_CLASSES, classes)
+            figures["classes"][str(classes)] = measure_size(IMAGES_OF_CLASSES, classes)
     return {**figures, "simulated": SIMULATED, "images_of_classes": IMAGES_OF_CLASSES}
 
 
 def write_noise(folder: Path, images: int, classes: int) -> None:
     """Writes so many JPEGs of noise, no two alike, into a folder for each class."""
-    generator = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     for number in range(images):
         path = folder / f"class {number % classes:04d}" / f"{number}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
-        pixels = generator.integers(0, 256, (SIDE, SIDE, 3), np.uint8)
+        pixels = rng.integers(0, 256, (SIDE, SIDE, 3), np.uint8)
         path.write_bytes(tf.io.encode_jpeg(pixels).numpy())
 
 
 def drawn_logits(count: int, classes: int, seed: int) -> np.ndarray:
     """Draws logits (count, C) of a classifier that takes each class for one of three others now and then."""
-    generator = np.random.default_rng(seed)
-    logits = generator.normal(0, 0.5, (count, classes)).astype(np.float32)
-    seen = generator.integers(0, classes, count)
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(0, 0.5, (count, classes)).astype(np.float32)
+    labels = rng.integers(0, classes, count)
     rows = np.arange(count)
-    logits[rows, seen] += 9
-    logits[rows, (seen + generator.integers(1, 4, count)) % classes] += generator.uniform(0, 10, count)
+    logits[rows, labels] += 9
+    logits[rows, (labels + rng.integers(1, 4, count)) % classes] += rng.uniform(0, 10, count)
     return logits
 
 
@@ -119,8 +119,8 @@ def tables(figures: dict) -> list[Table]:
     """Returns what was measured, for the console."""
     return [
         Table(
-            f"Seconds and peak memory by {by}",
-            (by, *STAGES, "distinct sentences"),
+            f"Seconds and peak memory by {axis}",
+            (axis, *STAGES, "distinct sentences"),
             tuple(
                 (
                     f"{int(count):,}",
@@ -132,10 +132,10 @@ def tables(figures: dict) -> list[Table]:
                     ),
                     f"{size['text']['sentences']:,}",
                 )
-                for count, size in figures[by].items()
+                for count, size in figures[axis].items()
             ),
         )
-        for by in ("images", "classes")
+        for axis in ("images", "classes")
     ]
 
 
@@ -158,8 +158,8 @@ def page(figures: dict) -> str:
 def plots_of(figures: dict) -> list[Plot]:
     """Returns plots of seconds and megabytes by images and by classes, a line a stage, and of sentences."""
     plots = []
-    for by in ("images", "classes"):
-        sizes = {int(count): size for count, size in figures[by].items()}
+    for axis in ("images", "classes"):
+        sizes = {int(count): size for count, size in figures[axis].items()}
         for quantity in ("seconds", "megabytes"):
             series = tuple(
                 _series(
@@ -167,10 +167,10 @@ def plots_of(figures: dict) -> list[Plot]:
                 )
                 for stage in STAGES
             )
-            plots.append(Plot(f"{quantity} by {by}", by, quantity, series, log_x=True, log_y=True))
+            plots.append(Plot(f"{quantity} by {axis}", axis, quantity, series, log_x=True, log_y=True))
         sentences = {count: size["text"]["sentences"] for count, size in sizes.items()}
         line = _series("distinct sentences", sentences)
-        plots.append(Plot(f"what BERT reads by {by}", by, "sentences", (line,), log_x=True, log_y=True))
+        plots.append(Plot(f"what BERT reads by {axis}", axis, "sentences", (line,), log_x=True, log_y=True))
     return plots
 
 
@@ -181,8 +181,8 @@ def _series(name: str, points: dict[int, float]) -> Series:
 def _child(*arguments: str) -> Size:
     environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "2"}
     command = [sys.executable, "-m", __name__, *arguments]
-    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
-    return json.loads(done.stdout.splitlines()[-1])
+    process = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+    return json.loads(process.stdout.splitlines()[-1])
 
 
 def main(flagfile: str, source: str, classes: int) -> None:
@@ -194,21 +194,21 @@ def main(flagfile: str, source: str, classes: int) -> None:
     keras.config.set_dtype_policy(settings.train.precision)
     size: Size = {}
     simulated = source.isdecimal()
-    count = int(source) if simulated else _see(settings, Path(source), trainer, size)
+    count = int(source) if simulated else _measure_images(settings, Path(source), trainer, size)
     names = tuple(f"class {number}" for number in range(classes))
-    _log(settings, count, names, trainer, size)
+    _measure_words(settings, count, names, trainer, size)
     print(json.dumps(size))
 
 
-def _see(settings: Config, folder: Path, trainer: Trainer, size: Size) -> int:
+def _measure_images(settings: Config, folder: Path, trainer: Trainer, size: Size) -> int:
     """Goes through the stages of the images, and returns how many there are to be told about."""
     with _stage(size, "listing and audit"):
         data = load_images(f"folder:{folder}", SplitConfig(min_per_class=1))
     trunk = build_backbone(settings, settings.image.target, "none", trainer)
     with tempfile.TemporaryDirectory() as store, _stage(size, "features of the frozen trunk"):
         cache = FeatureCache(Path(store), settings.run.feature_cache_gb)
-        silent = replace(trainer, cache=cache, log=lambda line: None)
-        features = backbone_features(trunk, data.train, settings.image, silent, name="")
+        quiet_trainer = replace(trainer, cache=cache, log=lambda line: None)
+        features = backbone_features(trunk, data.train, settings.image, quiet_trainer, name="")
     with _stage(size, "an epoch of the head"):
         with trainer.strategy.scope():
             head = image_head(features, len(data.class_names), hidden=0, dropout=0.0)
@@ -222,19 +222,21 @@ def _see(settings: Config, folder: Path, trainer: Trainer, size: Size) -> int:
     return len(data.train) + len(data.validation) + len(data.test)
 
 
-def _log(settings: Config, count: int, names: tuple[str, ...], trainer: Trainer, size: Size) -> None:
+def _measure_words(
+    settings: Config, count: int, names: tuple[str, ...], trainer: Trainer, size: Size
+) -> None:
     """Goes through the stages of the words."""
     preset = text_encoder_path(settings.text.text_encoder, cache=cache_folder(), offline=settings.run.offline)
     bridge = Bridge(names, settings.text.text_style, settings.text.template[:1], settings.text.top_k)
     reader = zero_shot_model(settings, identity_map(names), preset, trainer)
-    distinct: set[str] = set()
+    sentences: set[str] = set()
     with _stage(size, "bridge"):
         for start in range(0, count, BLOCK):
             logits = drawn_logits(min(BLOCK, count - start), len(names), start)
-            distinct.update(sentences_of(bridge, logits, 1.0).ravel())
+            sentences.update(sentences_of(bridge, logits, 1.0).ravel())
     with _stage(size, "text"):
-        reader.logits(np.array(sorted(distinct), object), trainer)
-    size["text"]["sentences"] = len(distinct)
+        reader.logits(np.array(sorted(sentences), object), trainer)
+    size["text"]["sentences"] = len(sentences)
 
 
 @contextmanager

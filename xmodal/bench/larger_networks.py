@@ -92,22 +92,22 @@ def compare(comparison: Comparison, trainer: Trainer, epochs: int) -> dict[str, 
 def _compare_once(comparison: Comparison, trainer: Trainer, epochs: int) -> dict[str, Any]:
     with trainer.scope():
         source = comparison.source()
-    trained = _train(comparison, source, trainer, epochs)
-    found: dict[str, Any] = {"accuracy": trained.best["val_accuracy"]}
+    source_history = _train(comparison, source, trainer, epochs)
+    figures: dict[str, Any] = {"accuracy": source_history.best["val_accuracy"]}
     curves: dict[str, list[float]] = {}
     for growth in GROWTHS:
         with trainer.scope():
             target = comparison.target()
         if growth == "identity":
             probe = _first(comparison.validation[0])
-            moved = transfer_weights(source, target, grow="*", probe=probe)
-            found["difference"] = moved.max_abs_difference
+            report = transfer_weights(source, target, grow="*", probe=probe)
+            figures["difference"] = report.max_abs_difference
         elif not comparison.wider:
             transfer_weights(source, target, growth=growth, grow="*")
         history = _train(comparison, target, trainer, epochs)
         curves[growth] = [entry["val_accuracy"] for entry in (history.start, *history.epochs)]
     goal = max(curves["random"])
-    return found | {
+    return figures | {
         growth: {"start": curve[0], "best": max(curve), "passes": _passes(curve, goal)}
         for growth, curve in curves.items()
     }
@@ -263,8 +263,8 @@ def tables(figures: Mapping[str, Any]) -> list[Table]:
         "networks",
         "smaller one",
         "difference",
-        *(f"{way}: start, best" for way in GROWTHS),
-        *(f"{way}: passes" for way in GROWTHS),
+        *(f"{growth}: start, best" for growth in GROWTHS),
+        *(f"{growth}: passes" for growth in GROWTHS),
     )
     return [
         Table(

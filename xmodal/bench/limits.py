@@ -38,9 +38,9 @@ def limits(dtype: str) -> dict[str, float]:
 
 def busy() -> float | None:
     """Returns the share of all processors that others used during a second, None where nobody tells."""
-    others = others_since()
+    read_share = others_since()
     time.sleep(1)
-    return others()
+    return read_share()
 
 
 def others_since() -> Callable[[], float | None]:
@@ -50,13 +50,13 @@ def others_since() -> Callable[[], float | None]:
     """
     if not STATISTICS.exists():
         return lambda: None
-    before, own_before = _processor_times(), _own_seconds()
+    ticks_before, own_seconds_before = _processor_times(), _own_seconds()
 
     def share() -> float:
-        passed = _processor_times() - before
-        own = (_own_seconds() - own_before) * os.sysconf("SC_CLK_TCK")
-        used = passed.sum() - passed[3:5].sum() - own
-        return float(np.clip(used / max(passed.sum(), 1), 0, 1))
+        ticks = _processor_times() - ticks_before
+        own_ticks = (_own_seconds() - own_seconds_before) * os.sysconf("SC_CLK_TCK")
+        used_ticks = ticks.sum() - ticks[3:5].sum() - own_ticks
+        return float(np.clip(used_ticks / max(ticks.sum(), 1), 0, 1))
 
     return share
 

@@ -47,38 +47,38 @@ def measure(settings: Config, clock: Clock) -> dict[str, Any]:
     if settings.bench.model is None:
         raise UserError("`--bench=open_set` needs an export", "give its folder as `model`")
     with clock.stage("data"):
-        own = configured_media(settings)
-        known = own.test.take(own.test.spread(MOST))
-        outside = {source: _contents(source, settings) for source in settings.bench.outside}
+        own_data = configured_media(settings)
+        known_inputs = own_data.test.take(own_data.test.spread(MOST))
+        outside_contents = {source: _contents(source, settings) for source in settings.bench.outside}
     predictor = Predictor(settings.bench.model)
     with clock.stage("known inputs"):
-        answers = [*predictor([known.encoded(index) for index in range(len(known))])]
+        answers = [*predictor([known_inputs.encoded(index) for index in range(len(known_inputs))])]
         if answers[0].unknown is None:
             raise UserError(
                 f"the export {str(settings.bench.model)!r} does not tell how strange an input is",
                 "give one of vgg_to_bert with a validation split",
             )
-        names = [own.class_names[label] for label in known.labels]
+        names = [own_data.class_names[label] for label in known_inputs.labels]
         right = [answer.label == name for answer, name in zip(answers, names, strict=True)]
         ranks = np.array([answer.unknown for answer in answers])
     figures: dict[str, Any] = {
         "model": str(settings.bench.model),
         "max_error": settings.trust.max_error,
         "known": {
-            "inputs": len(known),
+            "inputs": len(known_inputs),
             "right": float(np.mean(right)),
             "called_unknown": _called_unknown(ranks, settings),
         },
         "outside": {},
     }
-    for source, contents in outside.items():
+    for source, contents in outside_contents.items():
         with clock.stage(source):
             answers = [answer for answer in predictor(contents) if not answer.problem]
-            strange = np.array([answer.unknown for answer in answers])
+            outside_ranks = np.array([answer.unknown for answer in answers])
         figures["outside"][source] = {
-            "inputs": len(strange),
-            "auroc": auroc(ranks, strange),
-            "called_unknown": _called_unknown(strange, settings),
+            "inputs": len(outside_ranks),
+            "auroc": auroc(ranks, outside_ranks),
+            "called_unknown": _called_unknown(outside_ranks, settings),
         }
     return figures
 
@@ -103,10 +103,11 @@ def _contents(source: str, settings: Config) -> Sequence[bytes]:
 
 def tables(figures: dict[str, Any]) -> list[Table]:
     """Returns what was measured, for the console."""
-    known = figures["known"]
+    known_row = figures["known"]
     caption = (
-        f"How often an input of another kind is stranger than one of {known['inputs']:,} known ones; of "
-        f"these {known['right']:.1%} are answered rightly, {known['called_unknown']:.1%} called none of these"
+        f"How often an input of another kind is stranger than one of {known_row['inputs']:,} known ones; "
+        f"of these {known_row['right']:.1%} are answered rightly, "
+        f"{known_row['called_unknown']:.1%} called none of these"
     )
     rows = tuple(
         (source, f"{row['inputs']:,}", f"{row['auroc']:.1%}", f"{row['called_unknown']:.1%}")

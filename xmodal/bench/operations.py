@@ -30,10 +30,10 @@ def shares(function: Callable[[], object]) -> dict[str, float]:
             tf.profiler.experimental.stop()
         (trace,) = Path(folder).rglob("*.xplane.pb")
         space = xplane_pb2.XSpace.FromString(trace.read_bytes())
-    taken: Counter[str] = Counter()
+    durations: Counter[str] = Counter()
     for plane in space.planes:
         for event in (event for line in plane.lines for event in line.events):
             if kind := OPERATION.fullmatch(plane.event_metadata[event.metadata_id].name):
-                taken[kind[1]] += event.duration_ps
-    whole = taken.total()
-    return {kind: picoseconds / whole for kind, picoseconds in taken.most_common()}
+                durations[kind[1]] += event.duration_ps
+    total = durations.total()
+    return {kind: picoseconds / total for kind, picoseconds in durations.most_common()}

@@ -35,38 +35,43 @@ def main(argv: list[str]) -> int:
     keras.config.set_dtype_policy(settings.train.precision)
     data = configured_images(settings)
     pixels, test = (_pixels(split, settings.data.image_size) for split in (data.train, data.test))
-    images = _image_network(settings, data)
+    image_model = _image_network(settings, data)
     # As often as the head of a frozen trunk is trained.
     epochs = settings.image.head_epochs if settings.image.trainable == "head" else settings.image.epochs
-    size, taken = settings.train.batch_size, settings.bench.peer_epochs or epochs
-    reckoned = _fit(images, pixels, data.train.labels, size, epochs, taken)
-    seen, answered = (images.predict(part, verbose=0).argmax(axis=1) for part in (pixels, test))
-    read, texts = _text_network(settings, len(data.class_names))
-    seen_vectors, answered_vectors = (
-        read([f"a photo of a {data.class_names[k]}" for k in part]) for part in (seen, answered)
+    size, timed_epochs = settings.train.batch_size, settings.bench.peer_epochs or epochs
+    estimated_seconds = _fit(image_model, pixels, data.train.labels, size, epochs, timed_epochs)
+    train_answers, test_answers = (
+        image_model.predict(part, verbose=0).argmax(axis=1) for part in (pixels, test)
+    )
+    preprocess, text_model = _text_network(settings, len(data.class_names))
+    train_tokens, test_tokens = (
+        preprocess([f"a photo of a {data.class_names[k]}" for k in part])
+        for part in (train_answers, test_answers)
     )
     size, epochs = settings.text.text_batch_size, settings.text.text_epochs
-    reckoned += _fit(
-        texts, seen_vectors, data.train.labels, size, epochs, settings.bench.peer_epochs or epochs
+    estimated_seconds += _fit(
+        text_model, train_tokens, data.train.labels, size, epochs, settings.bench.peer_epochs or epochs
     )
-    ones = [{name: part[n : n + 1] for name, part in answered_vectors.items()} for n in range(len(data.test))]
-    heard = np.concatenate([texts.predict_on_batch(one) for one in ones]).argmax(axis=1)
+    examples = [{name: part[n : n + 1] for name, part in test_tokens.items()} for n in range(len(data.test))]
+    text_answers = np.concatenate([text_model.predict_on_batch(example) for example in examples]).argmax(
+        axis=1
+    )
     report = {
-        "image_only": np.mean(answered == data.test.labels),
-        "text": np.mean(heard == data.test.labels),
+        "image_only": np.mean(test_answers == data.test.labels),
+        "text": np.mean(text_answers == data.test.labels),
         "seconds": time.perf_counter() - started,
-        "seconds_reckoned": reckoned,
+        "seconds_reckoned": estimated_seconds,
     }
     print(json.dumps({name: float(value) for name, value in report.items()}))
     return 0
 
 
-def _fit(model: keras.Model, inputs, labels: np.ndarray, size: int, epochs: int, taken: int) -> float:
+def _fit(model: keras.Model, inputs, labels: np.ndarray, size: int, epochs: int, timed_epochs: int) -> float:
     """Trains for some of the epochs, and returns the seconds of the others, reckoned from the last one."""
     ends = [time.perf_counter()]
     clock = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: ends.append(time.perf_counter()))
-    model.fit(inputs, labels, batch_size=size, epochs=min(taken, epochs), verbose=0, callbacks=[clock])
-    return max(0, epochs - taken) * (ends[-1] - ends[-2])
+    model.fit(inputs, labels, batch_size=size, epochs=min(timed_epochs, epochs), verbose=0, callbacks=[clock])
+    return max(0, epochs - timed_epochs) * (ends[-1] - ends[-2])
 
 
 def _pixels(split: ImageSplit, size: int) -> np.ndarray:
@@ -76,8 +81,8 @@ def _pixels(split: ImageSplit, size: int) -> np.ndarray:
 def _image_network(settings: Config, data: ImageData) -> keras.Model:
     trunk, _ = transferred_backbone(settings, data.train, Trainer(settings.train, settings.run.seed))
     set_trainable(trunk, settings.image.trainable)
-    scaled = keras.layers.LayerNormalization()(trunk.output)
-    model = keras.Model(trunk.input, _logits(len(data.class_names))(scaled))
+    features = keras.layers.LayerNormalization()(trunk.output)
+    model = keras.Model(trunk.input, _logits(len(data.class_names))(features))
     frozen = settings.image.trainable == "head"
     rate = settings.image.head_learning_rate if frozen else settings.image.learning_rate
     model.compile(keras.optimizers.AdamW(rate), _loss(), jit_compile=False)

@@ -72,8 +72,8 @@ def known_documents(count: int, seed: int) -> list[KnownDocument]:
     fakes = {locale: faker.Faker(locale, use_weighting=False) for locale in dict.fromkeys(locales)}
     for fake in fakes.values():
         fake.seed_instance(seed)
-    chance = random.Random(seed)
-    return [_document(fakes, chance, LANGUAGES[number % 2]) for number in range(count)]
+    rng = random.Random(seed)
+    return [_document(fakes, rng, LANGUAGES[number % 2]) for number in range(count)]
 
 
 @cache
@@ -147,18 +147,18 @@ def outcomes_of(documents: Sequence[KnownDocument]) -> Counter[tuple[str, str, s
     # What cleaning alone changes is no matter of what is found.
     expected, _ = prepare_texts([document.expected for document in documents])
     outcomes: Counter[tuple[str, str, str]] = Counter()
-    for document, text, wanted in zip(documents, texts, expected, strict=True):
-        for mark, outcome in compared(wanted, text):
+    for document, text, expected_text in zip(documents, texts, expected, strict=True):
+        for mark, outcome in compared(expected_text, text):
             outcomes[document.language, mark, outcome] += 1
     return outcomes
 
 
 def _shares(name: str, outcomes: Counter[str]) -> dict[str, float | int]:
-    found, missed, wrong = (outcomes[word] for word in ("found", "missed", "wrong"))
+    hits, misses, false_alarms = (outcomes[word] for word in ("found", "missed", "wrong"))
     return {
-        f"{name} pieces": found + missed,
-        f"{name} recall": found / max(1, found + missed),
-        f"{name} precision": found / max(1, found + wrong),
+        f"{name} pieces": hits + misses,
+        f"{name} recall": hits / max(1, hits + misses),
+        f"{name} precision": hits / max(1, hits + false_alarms),
     }
 
 
@@ -181,64 +181,62 @@ def _parts(text: str) -> list[str]:
     return re.findall(rf"{marks}|\w+|\W", text)
 
 
-def _document(fakes, chance: random.Random, language: str) -> KnownDocument:
+def _document(fakes, rng: random.Random, language: str) -> KnownDocument:
     local = fakes["zh_CN"] if language == "zh" else fakes["en_US"]
     text = expected = ""
-    marks = [chance.choice(MARKS) for _ in range(chance.randint(3, 6))]
-    for mark in chance.sample([*marks, *[""] * 6], len(marks) + 6):
+    marks = [rng.choice(MARKS) for _ in range(rng.randint(3, 6))]
+    for mark in rng.sample([*marks, *[""] * 6], len(marks) + 6):
         sentence = local.sentence(nb_words=WORDS // (len(marks) + 6))
-        piece = _piece(fakes, chance, language, mark) if mark else _alike(fakes, chance)
-        before, after = chance.choice(_FRAMES[language]).split("{}")
+        piece = _piece(fakes, rng, language, mark) if mark else _alike(fakes, rng)
+        before, after = rng.choice(_FRAMES[language]).split("{}")
         end = " " if language == "en" else ""
         # Ten digits may be anything.
-        word = chance.choice(("phone ", "call ", "tel. ")) if mark == "[PHONE]" and piece.isdigit() else ""
+        word = rng.choice(("phone ", "call ", "tel. ")) if mark == "[PHONE]" and piece.isdigit() else ""
         text += sentence + before + word + piece + after + end
         expected += sentence + before + word + (mark or piece) + after + end
     return KnownDocument(text, expected, language)
 
 
-def _piece(fakes, chance: random.Random, language: str, mark: str) -> str:
+def _piece(fakes, rng: random.Random, language: str, mark: str) -> str:
     """Makes a piece of personal data in one of the forms in which people write it."""
-    local = fakes["zh_CN" if language == "zh" else chance.choice(("en_US", "en_GB"))]
+    local = fakes["zh_CN" if language == "zh" else rng.choice(("en_US", "en_GB"))]
     match mark:
         case "[URL]":
-            return _secret_url(local, chance)
+            return _secret_url(local, rng)
         case "[EMAIL]":
-            return chance.choice((local.email, local.company_email, local.ascii_free_email))()
+            return rng.choice((local.email, local.company_email, local.ascii_free_email))()
         case "[IBAN]":
-            number = fakes[chance.choice(_IBAN_LOCALES)].iban()
-            return _grouped(number, (4,) * 9, " ") if chance.random() < 0.5 else number
+            number = fakes[rng.choice(_IBAN_LOCALES)].iban()
+            return _grouped(number, (4,) * 9, " ") if rng.random() < 0.5 else number
         case "[CARD]":
             number = local.credit_card_number()
             groups = {16: (4, 4, 4, 4), 15: (4, 6, 5), 14: (4, 6, 4)}.get(len(number))
-            return (
-                _grouped(number, groups, chance.choice(" -")) if groups and chance.random() < 0.5 else number
-            )
+            return _grouped(number, groups, rng.choice(" -")) if groups and rng.random() < 0.5 else number
         case "[ID]":
             return local.ssn()
         case "[IP]":
-            return chance.choice((local.ipv4, local.ipv6))()
+            return rng.choice((local.ipv4, local.ipv6))()
         case "[MAC]":
-            return local.mac_address().replace(":", chance.choice(":-"))
+            return local.mac_address().replace(":", rng.choice(":-"))
         case "[KEY]":
-            return _key(local, chance)
+            return _key(local, rng)
         case _:
-            return _telephone(local, chance, language)
+            return _telephone(local, rng, language)
 
 
-def _secret_url(local, chance: random.Random) -> str:
+def _secret_url(local, rng: random.Random) -> str:
     host = local.domain_name()
-    if chance.random() < 0.4:
+    if rng.random() < 0.4:
         return f"https://{local.user_name()}:{local.password(special_chars=False)}@{host}/{local.uri_path()}"
-    key = chance.choice(("token", "api_key", "access_token", "password", "signature", "secret"))
-    return f"https://{host}/{local.uri_path()}?id={chance.randint(1, 99)}&{key}={local.sha1()}"
+    key = rng.choice(("token", "api_key", "access_token", "password", "signature", "secret"))
+    return f"https://{host}/{local.uri_path()}?id={rng.randint(1, 99)}&{key}={local.sha1()}"
 
 
-def _key(local, chance: random.Random) -> str:
+def _key(local, rng: random.Random) -> str:
     def letters(count: int) -> str:
         return local.pystr(min_chars=count, max_chars=count)
 
-    return chance.choice(
+    return rng.choice(
         (
             f"AKIA{letters(16).upper()}",
             f"ghp_{letters(36)}",
@@ -247,13 +245,13 @@ def _key(local, chance: random.Random) -> str:
     )
 
 
-def _telephone(local, chance: random.Random, language: str) -> str:
+def _telephone(local, rng: random.Random, language: str) -> str:
     number = local.phone_number()
-    if language == "en" or chance.random() < 0.3:
+    if language == "en" or rng.random() < 0.3:
         return number
-    grouped = _grouped(number, (3, 4, 4), chance.choice(" -"))
-    line = f"{chance.choice(('010', '021', '0755', '0571'))}-{chance.randint(20_000_000, 89_999_999)}"
-    return chance.choice((grouped, f"+86 {grouped}", f"+86{number}", line))
+    grouped_number = _grouped(number, (3, 4, 4), rng.choice(" -"))
+    line = f"{rng.choice(('010', '021', '0755', '0571'))}-{rng.randint(20_000_000, 89_999_999)}"
+    return rng.choice((grouped_number, f"+86 {grouped_number}", f"+86{number}", line))
 
 
 def _grouped(number: str, groups: tuple[int, ...], separator: str) -> str:
@@ -264,24 +262,24 @@ def _grouped(number: str, groups: tuple[int, ...], separator: str) -> str:
     return separator.join(part for part in [*parts, number] if part)
 
 
-def _alike(fakes, chance: random.Random) -> str:
+def _alike(fakes, rng: random.Random) -> str:
     """Makes what looks like personal data and is none."""
     fake = fakes["en_US"]
-    digits = str(chance.randrange(10**15, 10**16))
+    digits = str(rng.randrange(10**15, 10**16))
     wrong_card = (
         "4" + digits[1:15] + next(last for last in "0123456789" if not _luhn("4" + digits[1:15] + last))
     )
-    return chance.choice(
+    return rng.choice(
         (
             lambda: fake.date(end_datetime=LATEST),
             lambda: fake.date_time(end_datetime=LATEST).strftime("%Y-%m-%d %H:%M:%S"),
             lambda: fake.date_time(end_datetime=LATEST).strftime("%d/%m/%Y, %I:%M"),
-            lambda: f"${chance.randrange(10**7):,}.{chance.randrange(100):02d}",
-            lambda: f"{chance.randrange(1000)}.{chance.randrange(10**6)}%",
-            lambda: f"v{chance.randrange(9)}.{chance.randrange(99)}.{chance.randrange(99)}",
-            lambda: f"ORD-{chance.randrange(10**7, 10**8)}",
-            lambda: f"{chance.randrange(10**5, 10**6)}",
-            lambda: f"{chance.randrange(1900, 2030)}-{chance.randrange(1900, 2030)}",
+            lambda: f"${rng.randrange(10**7):,}.{rng.randrange(100):02d}",
+            lambda: f"{rng.randrange(1000)}.{rng.randrange(10**6)}%",
+            lambda: f"v{rng.randrange(9)}.{rng.randrange(99)}.{rng.randrange(99)}",
+            lambda: f"ORD-{rng.randrange(10**7, 10**8)}",
+            lambda: f"{rng.randrange(10**5, 10**6)}",
+            lambda: f"{rng.randrange(1900, 2030)}-{rng.randrange(1900, 2030)}",
             lambda: fake.isbn13(),
             lambda: fake.isbn10(),
             lambda: fake.ean13(),
@@ -292,7 +290,7 @@ def _alike(fakes, chance: random.Random) -> str:
             lambda: f"{fake.latitude()}, {fake.longitude()}",
             lambda: fake.hex_color(),
             lambda: fake.postcode(),
-            lambda: f"{chance.randrange(200)}:{chance.randrange(200)}",
+            lambda: f"{rng.randrange(200)}:{rng.randrange(200)}",
             lambda: fake.license_plate(),
             lambda: fake.file_path(),
             lambda: fake.name(),

@@ -56,7 +56,7 @@ def measure(settings: Config, clock: Clock) -> dict[str, object]:
     with clock.stage("preparation"):
         parts, names, inputs = _prepare(settings)
     with tempfile.TemporaryDirectory() as folder, clock.stage("export"):
-        exported = tf.saved_model.load(str(export_saved_model(parts.served(names), Path(folder) / "model")))
+        model = tf.saved_model.load(str(export_saved_model(parts.served(names), Path(folder) / "model")))
     ways = {"serving_default": parts.answer_images, "text": parts.answer_texts}
     figures: dict[str, object] = {
         "image_size": settings.data.image_size,
@@ -67,7 +67,7 @@ def measure(settings: Config, clock: Clock) -> dict[str, object]:
     }
     for name, by_keras in ways.items():
         with clock.stage(name):
-            figures[name] = compared(_of_signature(exported, name), by_keras, inputs[name])
+            figures[name] = compared(_of_signature(model, name), by_keras, inputs[name])
     return figures
 
 
@@ -101,9 +101,9 @@ def latencies(first: Way, second: Way, requests: Sequence[Sequence[bytes]]) -> d
         for _ in range(paired_timing.REPEATS)
     ]
     ratios = [float(np.divide(*np.median(part, axis=0))) for part in rounds]
-    taken = np.concatenate(rounds)
+    milliseconds = np.concatenate(rounds)
     row = {
-        f"{name}_{quantity}": float(np.percentile(taken[:, column], percentile))
+        f"{name}_{quantity}": float(np.percentile(milliseconds[:, column], percentile))
         for column, name in enumerate(("first", "second"))
         for quantity, percentile in (("median", 50), ("95th", 95))
     }
@@ -122,8 +122,8 @@ def _milliseconds(way: Way, request: Sequence[bytes]) -> float:
 
 def _requests(examples: Sequence[bytes], size: int, count: int) -> list[Sequence[bytes]]:
     """Returns so many requests of so many examples each, which begin again where there are too few."""
-    taken = list(islice(cycle(examples), size * count))
-    return [taken[start : start + size] for start in range(0, len(taken), size)]
+    all_examples = list(islice(cycle(examples), size * count))
+    return [all_examples[start : start + size] for start in range(0, len(all_examples), size)]
 
 
 @dataclass(frozen=True)
@@ -159,8 +159,8 @@ class Parts:
         images = np.stack([decode(tf.constant(encoded), self.image_size) for encoded in request])
         logits = self.images.predict(images, batch_size=len(request), verbose=0)
         sentences = [self.bridge.describe(row) for row in softmax(logits)]
-        read = self._read([sentence for templates in sentences for sentence in templates])
-        return softmax(read.reshape(len(request), -1, read.shape[1]).mean(axis=1))
+        text_logits = self._read([sentence for templates in sentences for sentence in templates])
+        return softmax(text_logits.reshape(len(request), -1, text_logits.shape[1]).mean(axis=1))
 
     def answer_texts(self, request: Sequence[bytes]) -> np.ndarray:
         """Tokenizes and reads."""
@@ -187,15 +187,15 @@ def _prepare(settings: Config) -> tuple[Parts, tuple[str, ...], dict[str, list[b
         bridge=bridge,
         text=zero_shot_model(settings, question, preset, trainer),
     )
-    several = range(min(len(data.test), BATCH * BATCHES))
+    indices = range(min(len(data.test), BATCH * BATCHES))
     inputs = {
-        "serving_default": [data.test.encoded(index) for index in several],
+        "serving_default": [data.test.encoded(index) for index in indices],
         "text": [sentence.encode() for sentence, _ in bridge.text_examples(BATCH, settings.run.seed)],
     }
     return parts, question.names, inputs
 
 
-def _of_signature(exported, name: str) -> Way:
-    serve = exported.signatures[name]
-    (taken,) = serve.structured_input_signature[1]
-    return lambda request: serve(**{taken: tf.constant(request)})["probabilities"].numpy()
+def _of_signature(model, name: str) -> Way:
+    serve = model.signatures[name]
+    (input_name,) = serve.structured_input_signature[1]
+    return lambda request: serve(**{input_name: tf.constant(request)})["probabilities"].numpy()

@@ -86,23 +86,23 @@ def measure(settings: Config, clock: Clock) -> dict[str, object]:
     if warning := limits.warning(busy):
         clock.log(warning)
     with clock.stage("limits"):
-        most = {dtype: limits.limits(dtype) for dtype in ("float32", "bfloat16")}
+        max_rates = {dtype: limits.limits(dtype) for dtype in ("float32", "bfloat16")}
     rows: list[Row] = []
     for name in settings.bench.rows:
         for precision in PRECISIONS if name in IN_EACH_PRECISION else (settings.train.precision,):
-            others = limits.others_since()
+            read_share = limits.others_since()
             with clock.stage(f"{name}, {precision}"):
-                measured = _in_a_process(settings, name, precision)
-            share = others()
+                new_rows = _in_a_process(settings, name, precision)
+            share = read_share()
             if warning := limits.warning(share):
                 clock.log(warning)
-            rows += [_beside_limit(row, most) | {"others": share} for row in measured]
+            rows += [_beside_limit(row, max_rates) | {"others": share} for row in new_rows]
     return {
         "busy": busy,
         "threads": limits.threads(),
         "omp_wait_policy": os.environ.get("OMP_WAIT_POLICY"),
         "repeats": paired_timing.REPEATS,
-        "limits": most,
+        "limits": max_rates,
         "rows": rows,
     }
 
@@ -126,10 +126,10 @@ def _in_a_process(settings: Config, name: str, precision: str) -> list[Row]:
     return answer["rows"]
 
 
-def _beside_limit(row: Row, most: dict[str, dict[str, float]]) -> Row:
+def _beside_limit(row: Row, max_rates: dict[str, dict[str, float]]) -> Row:
     if "gflops" not in row:
         return row
-    largest = most[row["dtype"]]["convolution_gflops"]
+    largest = max_rates[row["dtype"]]["convolution_gflops"]
     return row | {"share_of_limit": row["gflops"] / largest}
 
 
@@ -193,8 +193,8 @@ def forward(settings: Config, strategy: tf.distribute.Strategy) -> list[Row]:
     what = f"{settings.image.target} features, {precision}"
     count = images.shape[0] * images.shape[1]
     row = _row(what, "images a second", "PyTorch", lambda: run(batches)[0], theirs, count)
-    reached = row["first"] * limits.convolution_flops(trunk) / 1e9
-    return [row | {"gflops": reached, "dtype": precision.removeprefix("mixed_")}]
+    gflops = row["first"] * limits.convolution_flops(trunk) / 1e9
+    return [row | {"gflops": gflops, "dtype": precision.removeprefix("mixed_")}]
 
 
 def train(settings: Config, strategy: tf.distribute.Strategy) -> list[Row]:
@@ -207,8 +207,8 @@ def _train(settings: Config, strategy: tf.distribute.Strategy, first: str) -> li
     labels = np.random.default_rng(1).integers(0, CLASSES, images.shape[:2]).astype(np.int32)
     model, trunk = image_classifier(settings, strategy, first)
     module = peers().vgg(trunk, [*pooled_layers(trunk)], model.get_layer("logits"))
-    one = model(images[0], training=False).numpy()
-    apart = _apart(one, peers().answers(module, (images[0],)))
+    outputs = model(images[0], training=False).numpy()
+    difference = _difference(outputs, peers().answers(module, (images[0],)))
     peers().freeze(module, "block" if first == "all" else first)
     step = peers().trainer(module, [(batch,) for batch in images], labels, peers().sgd(), precision)
     epoch = held_epoch(images, labels)
@@ -221,7 +221,7 @@ def _train(settings: Config, strategy: tf.distribute.Strategy, first: str) -> li
     row: Row = {"what": what, "unit": "images a second"}
     fit = against_keras(model, strategy, settings.train.batch_size)
     return [
-        _explained(row | {"peer": "PyTorch"} | pair | {"largest_difference": apart}, ours),
+        _explain(row | {"peer": "PyTorch"} | pair | {"largest_difference": difference}, ours),
         row | {"peer": "Keras fit"} | fit,
     ]
 
@@ -263,10 +263,10 @@ def _fine_tuning(settings: Config, strategy: tf.distribute.Strategy) -> Row:
     labels = np.random.default_rng(1).integers(0, CLASSES, count).astype(np.int32)
     epoch = token_batches(tokens, labels, batch_size=size, order=np.arange(count))
     module = peers().bert(preset, model.get_layer("logits"))
-    given = torch_tokens(tokens, size)
-    one = model({name: part[:size] for name, part in tokens.items()}, training=False).numpy()
-    apart = _apart(one, peers().answers(module, given[0]))
-    step = peers().trainer(module, given, labels.reshape(-1, size), peers().adamw(), precision)
+    batches = torch_tokens(tokens, size)
+    outputs = model({name: part[:size] for name, part in tokens.items()}, training=False).numpy()
+    difference = _difference(outputs, peers().answers(module, batches[0]))
+    step = peers().trainer(module, batches, labels.reshape(-1, size), peers().adamw(), precision)
 
     def ours() -> float:
         with compiled_activations(model):
@@ -275,22 +275,22 @@ def _fine_tuning(settings: Config, strategy: tf.distribute.Strategy) -> Row:
     pair = paired_timing.compared(ours, lambda: _rate_of(step, count))
     what = f"fine-tuning step of BERT on {FINE_TUNED_TOKENS} tokens, {precision}"
     row = {"what": what, "unit": "texts a second", "peer": "transformers"}
-    return _explained(row | pair | {"largest_difference": apart}, ours)
+    return _explain(row | pair | {"largest_difference": difference}, ours)
 
 
 def read_images(settings: Config, strategy: tf.distribute.Strategy) -> list[Row]:
     """Compares reading, decoding and augmenting images with what a training of all layers takes of them."""
     data = configured_images(settings)
-    some = data.train.take(data.train.spread(READ_IMAGES))
-    epoch = examples(some, settings.data.image_size)
+    split = data.train.take(data.train.spread(READ_IMAGES))
+    epoch = examples(split, settings.data.image_size)
     # In the precision that takes the most where a machine has it.
-    half = replace(settings, train=replace(settings.train, precision="mixed_bfloat16"))
-    model, _ = image_classifier(half, strategy, "all")
+    half_settings = replace(settings, train=replace(settings.train, precision="mixed_bfloat16"))
+    model, _ = image_classifier(half_settings, strategy, "all")
     images = noise_images(settings, BATCHES)
     epoch_tensors = held_epoch(images, np.zeros(images.shape[:2], np.int32))
     count = images.shape[0] * images.shape[1]
     pair = paired_timing.compared(
-        lambda: _rate_of(lambda: [None for _ in epoch], len(some)),
+        lambda: _rate_of(lambda: [None for _ in epoch], len(split)),
         lambda: rate(fitted(model, epoch_tensors, strategy, EPOCHS), count),
     )
     what, peer = "reading, decoding and augmenting", "a training of all layers in mixed_bfloat16 takes"
@@ -306,8 +306,8 @@ def read_sounds(settings: Config, strategy: tf.distribute.Strategy) -> list[Row]
     shape = spectrogram_shape(side, sound)
     noise = np.random.default_rng(0).uniform(-0.5, 0.5, (READ_SOUNDS, shape.samples))
     files = [wav_of(samples, sound.rate) for samples in noise]
-    read = partial(spectrogram, side=side, config=sound)
-    batches = tf.data.Dataset.from_tensor_slices(files).map(read, tf.data.AUTOTUNE).batch(SOUND_BATCH)
+    convert = partial(spectrogram, side=side, config=sound)
+    batches = tf.data.Dataset.from_tensor_slices(files).map(convert, tf.data.AUTOTUNE).batch(SOUND_BATCH)
 
     def ours() -> np.ndarray:
         return np.concatenate([batch.numpy() for batch in batches])[..., 0]
@@ -355,22 +355,23 @@ IN_EACH_PRECISION = ("forward", "train", "bert", "run")
 
 def _row(what: str, unit: str, peer: str, ours: Callable, theirs: Callable, count: int) -> Row:
     """Compares two ways to the same outputs (N, D), and tells how far apart these are."""
-    one, other = ours(), theirs()
+    outputs, reference = ours(), theirs()
     pair = paired_timing.compared(
         lambda: _rate_of(ours, count), lambda: _rate_of(theirs, count), warm_up=False
     )
-    row = {"what": what, "unit": unit, "peer": peer, **pair, "largest_difference": _apart(one, other)}
-    return _explained(row, ours)
+    difference = _difference(outputs, reference)
+    row = {"what": what, "unit": unit, "peer": peer, **pair, "largest_difference": difference}
+    return _explain(row, ours)
 
 
-def _explained(row: Row, ours: Callable) -> Row:
+def _explain(row: Row, ours: Callable) -> Row:
     """Adds to a row in which the other is the faster one what the time goes to, see `operations.shares`."""
     return row if row["ratio"] >= 1 else row | {"spent": operations.shares(ours)}
 
 
-def _apart(one: np.ndarray, other: np.ndarray) -> float:
+def _difference(outputs: np.ndarray, reference: np.ndarray) -> float:
     """Returns the largest difference of two outputs, as a share of the largest of them."""
-    return float(np.abs(one - other).max() / np.abs(other).max())
+    return float(np.abs(outputs - reference).max() / np.abs(reference).max())
 
 
 def _rate_of(function: Callable, count: int) -> float:

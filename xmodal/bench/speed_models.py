@@ -22,13 +22,13 @@ CLASSES = 10
 @contextlib.contextmanager
 def computing(precision: str) -> Iterator[None]:
     """Builds models that compute in a precision, with the same initial weights each time."""
-    before = keras.config.dtype_policy()
+    policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy(precision)
     keras.utils.set_random_seed(0)
     try:
         yield
     finally:
-        keras.config.set_dtype_policy(before)
+        keras.config.set_dtype_policy(policy)
 
 
 def image_classifier(
@@ -45,8 +45,8 @@ def image_classifier(
 
 def held_epoch(images: np.ndarray, labels: np.ndarray) -> tf.data.Dataset:
     """Returns an epoch of images (BATCHES, B, H, W, 3) with labels (BATCHES, B), held in memory."""
-    flat = images.reshape(labels.size, *images.shape[2:])
-    return untuned(array_batches(flat, labels.ravel(), batch_size=labels.shape[1]))
+    flat_images = images.reshape(labels.size, *images.shape[2:])
+    return untuned(array_batches(flat_images, labels.ravel(), batch_size=labels.shape[1]))
 
 
 def encoder_preset(settings: Config) -> str:

@@ -39,8 +39,8 @@ def start(settings: Config, strategy: tf.distribute.Strategy) -> list[Row]:
 
 def _medians(reports: list[dict[str, Any]]) -> dict[str, float]:
     """Returns the medians of the parts and the memory of what several processes told."""
-    flat = [one["parts"] | {"megabytes": one["megabytes"]} for one in reports]
-    return {name: float(np.median([one[name] for one in flat])) for name in flat[0]}
+    figures = [report["parts"] | {"megabytes": report["megabytes"]} for report in reports]
+    return {name: float(np.median([report[name] for report in figures])) for name in figures[0]}
 
 
 def whole_run(settings: Config, strategy: tf.distribute.Strategy) -> list[Row]:
@@ -50,41 +50,52 @@ def whole_run(settings: Config, strategy: tf.distribute.Strategy) -> list[Row]:
         flags.write_text(settings.flagfile)
         output = Path(folder) / "run"
         # The plain code trains no head on text alone: a sentence of each class is the least that ours takes.
-        alike = ("--nobaseline", "--nosmall", "--noexport", "--feature_cache_gb=0", "--text_examples=1")
-        more = (f"--output_dir={output}", f"--precision={settings.train.precision}", *alike)
-        ours, _ = paired_timing.timed(lambda: run_module("xmodal.run", f"--flagfile={flags}", *more))
-        results = json.loads((output / "metrics.json").read_text())["results"]
-        few = (f"--precision={settings.train.precision}", f"--peer_epochs={settings.bench.peer_epochs}")
-        plain, printed = paired_timing.timed(
-            lambda: run_module("xmodal.bench.plain_flow", f"--flagfile={flags}", *few)
+        plain_flags = ("--nobaseline", "--nosmall", "--noexport", "--feature_cache_gb=0", "--text_examples=1")
+        our_flags = (f"--output_dir={output}", f"--precision={settings.train.precision}", *plain_flags)
+        our_seconds, _ = paired_timing.timed(
+            lambda: run_module("xmodal.run", f"--flagfile={flags}", *our_flags)
         )
-    report = json.loads(printed)
-    plain += report["seconds_reckoned"]
-    ratio = plain / ours
-    pair = {"first": 1 / ours, "second": 1 / plain, "ratio": ratio, "ratio_least": ratio, "ratio_most": ratio}
+        results = json.loads((output / "metrics.json").read_text())["results"]
+        peer_flags = (
+            f"--precision={settings.train.precision}",
+            f"--peer_epochs={settings.bench.peer_epochs}",
+        )
+        peer_seconds, line = paired_timing.timed(
+            lambda: run_module("xmodal.bench.plain_flow", f"--flagfile={flags}", *peer_flags)
+        )
+    report = json.loads(line)
+    peer_seconds += report["seconds_reckoned"]
+    ratio = peer_seconds / our_seconds
+    pair = {
+        "first": 1 / our_seconds,
+        "second": 1 / peer_seconds,
+        "ratio": ratio,
+        "ratio_least": ratio,
+        "ratio_most": ratio,
+    }
     what = f"whole run of vgg_to_bert, {settings.train.precision}"
     row = _seconds(what, "every image through the whole network in every epoch", pair)
-    if reckoned := report["seconds_reckoned"]:
+    if estimated_seconds := report["seconds_reckoned"]:
         # A network that was trained less is no equal.
-        return [row | {"reckoned": reckoned / plain}]
-    both = {name: (results[name]["accuracy"], report[name]) for name in ("image_only", "text")}
-    return [row | {"accuracy": both}]
+        return [row | {"reckoned": estimated_seconds / peer_seconds}]
+    accuracy = {name: (results[name]["accuracy"], report[name]) for name in ("image_only", "text")}
+    return [row | {"accuracy": accuracy}]
 
 
 def _seconds(what: str, peer: str, pair: dict[str, float]) -> Row:
     """Turns rates of something that takes long into seconds; the ratio says how many times as fast it is."""
-    taken = {name: 1 / pair[name] for name in ("first", "second")}
-    return {"what": what, "unit": "seconds", "peer": peer, **pair, **taken}
+    seconds = {name: 1 / pair[name] for name in ("first", "second")}
+    return {"what": what, "unit": "seconds", "peer": peer, **pair, **seconds}
 
 
 def run_module(module: str, *arguments: str) -> str:
     """Runs a module as a process, and returns the last line that it prints."""
     environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "2"}
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-m", module, *arguments],
         env=environment,
         stdout=subprocess.PIPE,
         text=True,
         check=True,
     )
-    return done.stdout.splitlines()[-1]
+    return process.stdout.splitlines()[-1]

@@ -43,19 +43,21 @@ def measure(settings: Config, clock: Clock) -> dict[str, float | int]:
         return trainer.predict(classifier.model, tokens)
 
     with clock.stage("comparison"):
-        once, image = zip(*((timed(each_once), timed(each_image)) for _ in range(REPEATS)), strict=True)
-    ratios = [slow / fast for (fast, _), (slow, _) in zip(once, image, strict=True)]
+        once_runs, image_runs = zip(
+            *((timed(each_once), timed(each_image)) for _ in range(REPEATS)), strict=True
+        )
+    ratios = [slow / fast for (fast, _), (slow, _) in zip(once_runs, image_runs, strict=True)]
     return {
         "repeats": REPEATS,
         "sentences": len(sentences),
         "distinct_sentences": len(np.unique(sentences)),
-        "seconds_each_distinct_once": statistics.median(seconds for seconds, _ in once),
-        "seconds_each_image": statistics.median(seconds for seconds, _ in image),
+        "seconds_each_distinct_once": statistics.median(seconds for seconds, _ in once_runs),
+        "seconds_each_image": statistics.median(seconds for seconds, _ in image_runs),
         "ratio": statistics.median(ratios),
         "ratio_least": min(ratios),
         "ratio_most": max(ratios),
-        "largest_difference": float(np.abs(once[0][1] - image[0][1]).max()),
-        "answers_that_differ": int((once[0][1].argmax(axis=1) != image[0][1].argmax(axis=1)).sum()),
+        "largest_difference": float(np.abs(once_runs[0][1] - image_runs[0][1]).max()),
+        "answers_that_differ": int((once_runs[0][1].argmax(axis=1) != image_runs[0][1].argmax(axis=1)).sum()),
     }
 
 
@@ -75,8 +77,8 @@ def _prepare(settings: Config, clock: Clock):
     with clock.stage("sentences"):
         temperature = fit_temperature(logits.validation, data.validation.labels)
         bridge = Bridge(data.class_names, settings.text.text_style, settings.text.template[:1])
-        known = np.concatenate([images.train_logits()[: len(data.train)], logits.validation])
-        sentences = sentences_of(bridge, known, temperature)[:, 0]
+        image_logits = np.concatenate([images.train_logits()[: len(data.train)], logits.validation])
+        sentences = sentences_of(bridge, image_logits, temperature)[:, 0]
     with clock.stage("text classifier"):
         question = question_of(settings, data)
         classifier = zero_shot_model(settings, question, preset, trainer)

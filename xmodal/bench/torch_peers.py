@@ -146,16 +146,16 @@ def spectrograms(files: Sequence[bytes], shape: SpectrogramShape, size: int) -> 
         shape.side, shape.transform // 2 + 1, shape.rate, LOWEST_HERTZ, shape.rate / 2
     )
     mel, window = torch.from_numpy(weights.numpy()), torch.hann_window(shape.frame)
-    around = max(shape.frame - shape.hop, 0)
+    padding = max(shape.frame - shape.hop, 0)
 
     def samples(file: bytes) -> np.ndarray:
-        with wave.open(io.BytesIO(file)) as opened:
-            return np.frombuffer(opened.readframes(shape.samples), "<i2").astype(np.float32) / 2**15
+        with wave.open(io.BytesIO(file)) as reader:
+            return np.frombuffer(reader.readframes(shape.samples), "<i2").astype(np.float32) / 2**15
 
     def pictures(batch: Sequence[bytes]) -> np.ndarray:
         waves = torch.from_numpy(np.stack([samples(file) for file in batch]))
-        padded = torch.nn.functional.pad(waves, (around // 2, around - around // 2))
-        frames = padded.unfold(1, shape.frame, shape.hop) * window
+        padded_waves = torch.nn.functional.pad(waves, (padding // 2, padding - padding // 2))
+        frames = padded_waves.unfold(1, shape.frame, shape.hop) * window
         power = torch.fft.rfft(frames, shape.transform).abs().square()
         loudness = (power @ mel).reshape(len(batch), shape.side, shape.hops, shape.side).mean(2)
         decibels = 10 * torch.log10(loudness + SMALLEST)
@@ -188,7 +188,7 @@ def trainer(
     """
     half = precision != "float32"
     module.train()
-    steps = optimizer([weight for weight in module.parameters() if weight.requires_grad])
+    torch_optimizer = optimizer([weight for weight in module.parameters() if weight.requires_grad])
     tensors = [tuple(_tensor(part, False) for part in batch) for batch in batches]
     truth = [torch.from_numpy(part).long() for part in labels]
     loss_of = torch.nn.CrossEntropyLoss()
@@ -198,9 +198,9 @@ def trainer(
             with torch.autocast("cpu", dtype=torch.bfloat16) if half else nullcontext():
                 logits = module(*batch)
             loss = loss_of(logits.float(), answers)
-            steps.zero_grad(set_to_none=True)
+            torch_optimizer.zero_grad(set_to_none=True)
             loss.backward()
-            steps.step()
+            torch_optimizer.step()
         return float(loss.detach())
 
     return run
@@ -208,10 +208,10 @@ def trainer(
 
 def freeze(module: Vgg, first: str) -> None:
     """Freezes a `vgg` up to the first layer whose name has a prefix."""
-    learns = False
+    trainable = False
     for name, step in module.steps.items():
-        learns = learns or name.startswith(first)
-        step.requires_grad_(learns)
+        trainable = trainable or name.startswith(first)
+        step.requires_grad_(trainable)
 
 
 def answers(module: torch.nn.Module, batch: tuple) -> np.ndarray:
@@ -242,5 +242,7 @@ def adamw() -> Callable:
 
 def tokenizer(folder: str, texts: Sequence[str], length: int) -> Callable[[], Any]:
     """Returns what cuts texts into tokens by transformers, padded to the longest of them."""
-    cut = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    return lambda: cut(list(texts), padding=True, truncation=True, max_length=length, return_tensors="np")
+    tokenize = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    return lambda: tokenize(
+        list(texts), padding=True, truncation=True, max_length=length, return_tensors="np"
+    )

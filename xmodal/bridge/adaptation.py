@@ -35,8 +35,8 @@ def class_prior(probabilities: np.ndarray, rounds: int = 1000) -> tuple[np.ndarr
     for _ in range(rounds):
         posterior = probabilities * (prior * len(prior))
         posterior = posterior / np.maximum(posterior.sum(axis=1, keepdims=True), FLOOR)
-        before, prior = prior, posterior.mean(axis=0)
-        if np.abs(prior - before).max() < STEADY:
+        previous_prior, prior = prior, posterior.mean(axis=0)
+        if np.abs(prior - previous_prior).max() < STEADY:
             break
     return prior, posterior
 
@@ -107,8 +107,8 @@ def self_train(features: np.ndarray, logits: np.ndarray, *, rounds: int = ROUNDS
     for _ in range(rounds):
         targets = softmax(logits)
         weights = solve @ (targets - targets.mean(axis=0))
-        spread = np.maximum((x @ weights).std(axis=0), FLOOR)
-        weights = SHARPNESS * weights / spread
+        deviation = np.maximum((x @ weights).std(axis=0), FLOOR)
+        weights = SHARPNESS * weights / deviation
         logits = x @ weights
     return on_raw_features(standardise, weights)
 
@@ -123,9 +123,9 @@ def opinions(logits: np.ndarray, like: np.ndarray | None = None) -> np.ndarray:
         logits: of the answers (B, C).
         like: the logits (M, C) whose deviation counts, by default the same.
     """
-    centred = logits - logits.mean(axis=1, keepdims=True)
-    spread = centred.std() if like is None else (like - like.mean(axis=1, keepdims=True)).std()
-    return centred / np.maximum(spread, FLOOR)
+    centred_logits = logits - logits.mean(axis=1, keepdims=True)
+    deviation = centred_logits.std() if like is None else (like - like.mean(axis=1, keepdims=True)).std()
+    return centred_logits / np.maximum(deviation, FLOOR)
 
 
 def fit_probe(
@@ -144,21 +144,21 @@ def fit_probe(
         offsets: shares of the names to choose from; (0.0,) is a probe without names.
     """
     classes = names.shape[1]
-    wanted = np.eye(classes)[labels] - 1 / classes
-    left, scale, right = np.linalg.svd(x, full_matrices=False)
-    best, chosen = np.inf, (0.0, RIDGE)
+    targets = np.eye(classes)[labels] - 1 / classes
+    u, scale, vt = np.linalg.svd(x, full_matrices=False)
+    best, best_settings = np.inf, (0.0, RIDGE)
     for ridge in RIDGES:
-        shrunk = scale**2 / (scale**2 + ridge)
-        leverage = np.square(left) @ shrunk
+        shrinkage = scale**2 / (scale**2 + ridge)
+        leverage = np.square(u) @ shrinkage
         for offset in offsets:
-            rest = wanted - offset * names
-            left_out = (rest - left @ (shrunk[:, None] * (left.T @ rest))) / (1 - leverage)[:, None]
-            error = float(np.square(left_out).mean())
+            rest = targets - offset * names
+            residuals = (rest - u @ (shrinkage[:, None] * (u.T @ rest))) / (1 - leverage)[:, None]
+            error = float(np.square(residuals).mean())
             if error < best:
-                best, chosen = error, (offset, ridge)
-    offset, ridge = chosen
-    dual = (scale / (scale**2 + ridge))[:, None] * (left.T @ (wanted - offset * names))
-    return Probe(right.T @ dual, offset)
+                best, best_settings = error, (offset, ridge)
+    offset, ridge = best_settings
+    dual = (scale / (scale**2 + ridge))[:, None] * (u.T @ (targets - offset * names))
+    return Probe(vt.T @ dual, offset)
 
 
 @dataclass(frozen=True)

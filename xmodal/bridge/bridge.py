@@ -71,9 +71,9 @@ class Bridge:
             raise UserError(
                 f"`top_k={self.top_k}` does not fit {classes} classes", f"choose from 1 to {classes}"
             )
-        if self._named > classes:
+        if self._max_names > classes:
             raise UserError(
-                f"`text_style={self.style}` names {self._named} classes, and there are {classes}",
+                f"`text_style={self.style}` names {self._max_names} classes, and there are {classes}",
                 "choose another style",
             )
 
@@ -91,7 +91,7 @@ class Bridge:
         return self._style.patterns_for(self.top_k)
 
     @property
-    def _named(self) -> int:
+    def _max_names(self) -> int:
         return max(pattern.count("{}") for pattern in self._patterns)
 
     def describe(self, probabilities: np.ndarray) -> list[str]:
@@ -115,10 +115,10 @@ class Bridge:
         if not np.isfinite(probabilities).all():
             raise ValueError("probabilities must be finite")
         probabilities = np.where(probabilities < SMALLEST, np.float32(0), probabilities)
-        order = np.argsort(-probabilities, kind="stable")[: self._named]
+        order = np.argsort(-probabilities, kind="stable")[: self._max_names]
         choice = int(self._style.choose(probabilities[order], np.where))
-        phrase = "".join(_filled(self._patterns[choice], [self.class_phrases[i] for i in order]))
-        return ["".join(_filled(template, [phrase])) for template in self.templates]
+        phrase = "".join(_fill(self._patterns[choice], [self.class_phrases[i] for i in order]))
+        return ["".join(_fill(template, [phrase])) for template in self.templates]
 
     def sentences(self, probabilities: tf.Tensor) -> tf.Tensor:
         """Makes the sentences of a batch with TensorFlow ops, the same strings as `describe`.
@@ -142,16 +142,16 @@ class Bridge:
         probabilities.shape.assert_is_compatible_with([None, len(self.class_names)])
         probabilities = tf.debugging.check_numerics(probabilities, "probabilities must be finite")
         probabilities = tf.where(probabilities < SMALLEST, 0.0, probabilities)
-        values, indices = tf.math.top_k(probabilities, self._named)
-        names = tf.unstack(tf.gather(tf.constant(self.class_phrases), indices), num=self._named, axis=1)
+        values, indices = tf.math.top_k(probabilities, self._max_names)
+        names = tf.unstack(tf.gather(tf.constant(self.class_phrases), indices), num=self._max_names, axis=1)
         # Joining every pattern and then choosing costs a little more than choosing first, and keeps the
         # patterns whole.
-        phrases = [tf.strings.join(_filled(pattern, names)) for pattern in self._patterns]
+        phrases = [tf.strings.join(_fill(pattern, names)) for pattern in self._patterns]
         phrase = phrases[0]
         if len(phrases) > 1:
             choice = self._style.choose(values, tf.where)
             phrase = tf.gather(tf.stack(phrases, axis=1), choice, batch_dims=1)
-        return tf.stack([tf.strings.join(_filled(template, [phrase])) for template in self.templates], axis=1)
+        return tf.stack([tf.strings.join(_fill(template, [phrase])) for template in self.templates], axis=1)
 
     def measured_shares(self, probabilities: np.ndarray) -> dict[str, np.ndarray]:
         """Measures what the words of the style are said for.
@@ -163,10 +163,10 @@ class Bridge:
             Pattern -> the mean probabilities of the classes that it names, for each pattern that is said of
             an image.
         """
-        ranked = -np.sort(-probabilities, axis=1)
-        choices = self._style.choose(ranked[:, : self._named].astype(np.float32), np.where)
+        ranked_values = -np.sort(-probabilities, axis=1)
+        choices = self._style.choose(ranked_values[:, : self._max_names].astype(np.float32), np.where)
         return {
-            pattern: ranked[choices == choice, : pattern.count("{}")].mean(axis=0)
+            pattern: ranked_values[choices == choice, : pattern.count("{}")].mean(axis=0)
             for choice, pattern in enumerate(self._patterns)
             if (choices == choice).any()
         }
@@ -216,17 +216,17 @@ class Bridge:
         shares = [self._style.shares[self._patterns.index(pattern)]]
         others = pattern.count("{}") - 1
         for number in range(1, others + 1):
-            left = 1 - sum(shares)
+            remainder = 1 - sum(shares)
             # The last class there is has all that is left.
-            alone = number == len(self.class_names) - 1
-            shares.append(left if alone else left * self._style.rival)
+            is_last = number == len(self.class_names) - 1
+            shares.append(remainder if is_last else remainder * self._style.rival)
         return shares
 
-    def _meaning(self, named: Sequence[int], shares: Sequence[float] | np.ndarray) -> np.ndarray:
+    def _meaning(self, labels: Sequence[int], shares: Sequence[float] | np.ndarray) -> np.ndarray:
         """Returns the probabilities (C,) of a sentence by the classes that it names and what they have."""
-        others = len(self.class_names) - len(named)
+        others = len(self.class_names) - len(labels)
         meaning = np.full(len(self.class_names), max(0.0, 1 - sum(shares)) / max(1, others))
-        meaning[list(named)] = shares
+        meaning[list(labels)] = shares
         return meaning
 
     def _combinations(self, pattern: str) -> int:
@@ -248,11 +248,11 @@ class Bridge:
             index = (start + place * step) % combinations
             # Other classes are counted from the label on: the same turn names another for each label.
             shifts = _arrangement(index, range(1, classes), pattern.count("{}") - 1)
-            named = [(label + shift) % classes for shift in (0, *shifts)]
-            names = [self.class_phrases[index] for index in named]
+            labels = [(label + shift) % classes for shift in (0, *shifts)]
+            names = [self.class_phrases[index] for index in labels]
             template = self.templates[(place + lap + label) % len(self.templates)]
-            sentence = "".join(_filled(template, ["".join(_filled(pattern, names))]))
-            yield sentence, self._meaning(named, shares)
+            sentence = "".join(_fill(template, ["".join(_fill(pattern, names))]))
+            yield sentence, self._meaning(labels, shares)
 
 
 def _class_phrases(class_names: Sequence[str]) -> tuple[str, ...]:
@@ -264,18 +264,18 @@ def _check_names(class_names: Sequence[str]) -> None:
         raise UserError(
             f"sentences need at least two classes, not {len(class_names)}", "give data of more classes"
         )
-    seen: dict[str, str] = {}
+    name_by_phrase: dict[str, str] = {}
     for name, phrase in zip(class_names, _class_phrases(class_names), strict=True):
         if not phrase:
             raise UserError(f"the class name {name!r} has no words", "name every class by `class_names`")
         # Most text encoders do not see case.
         key = phrase.casefold()
-        if key in seen:
+        if key in name_by_phrase:
             raise UserError(
-                f"the class names {seen[key]!r} and {name!r} both read as {phrase!r}",
+                f"the class names {name_by_phrase[key]!r} and {name!r} both read as {phrase!r}",
                 "tell them apart by `class_names`",
             )
-        seen[key] = name
+        name_by_phrase[key] = name
 
 
 def _check_templates(templates: Sequence[str]) -> None:
@@ -294,24 +294,24 @@ def _check_templates(templates: Sequence[str]) -> None:
                 f"write {template.replace(article[0], '{}')!r}",
             )
     if len(set(templates)) < len(templates):
-        repeated = next(template for template in templates if templates.count(template) > 1)
-        raise UserError(f"`template={repeated!r}` is given twice", "give each template once")
+        duplicate = next(template for template in templates if templates.count(template) > 1)
+        raise UserError(f"`template={duplicate!r}` is given twice", "give each template once")
 
 
-def _filled(pattern: str, parts: Sequence[Any]) -> list[Any]:
+def _fill(pattern: str, parts: Sequence[Any]) -> list[Any]:
     """Returns the pieces of a pattern with `parts`, strings or string tensors, in its places."""
     pieces: list[Any] = pattern.split("{}")
-    filled = pieces[:1]
+    result = pieces[:1]
     # A pattern may have fewer places than there are parts: the classes after its last are not named.
     for part, piece in zip(parts, pieces[1:], strict=False):
-        filled += [part, piece]
-    return filled
+        result += [part, piece]
+    return result
 
 
 def _arrangement(index: int, items: Sequence[int], length: int) -> list[int]:
     """Returns the arrangement of `length` items that has this number; its first item changes fastest."""
-    remaining, chosen = list(items), []
+    remaining_items, arrangement = list(items), []
     for _ in range(length):
-        index, place = divmod(index, len(remaining))
-        chosen.append(remaining.pop(place))
-    return chosen
+        index, place = divmod(index, len(remaining_items))
+        arrangement.append(remaining_items.pop(place))
+    return arrangement

@@ -88,11 +88,11 @@ def written_captions(class_names: Sequence[str]) -> tuple[Captions, Captions]:
     Raises:
         UserError: when two classes are called the same, or one has no words.
     """
-    learned, of_numbers = (
+    patterns, number_patterns = (
         [carrier.format(phrase) for phrase in phrases for carrier in TEMPLATES]
         for phrases in (PHRASES, NUMBER_PHRASES)
     )
-    return _captions(class_names, learned, of_numbers), _captions(class_names, UNSEEN, UNSEEN_NUMBERS)
+    return _captions(class_names, patterns, number_patterns), _captions(class_names, UNSEEN, UNSEEN_NUMBERS)
 
 
 def with_descriptions(captions: Captions, texts: Sequence[str], labels: np.ndarray) -> Captions:
@@ -101,7 +101,7 @@ def with_descriptions(captions: Captions, texts: Sequence[str], labels: np.ndarr
     Raises:
         UserError: when a text is said of two classes.
     """
-    return _joined(
+    return _join(
         [
             *zip(captions.texts, captions.labels, captions.templates, strict=True),
             *((text, int(label), "--class_descriptions") for text, label in zip(texts, labels, strict=True)),
@@ -112,10 +112,10 @@ def with_descriptions(captions: Captions, texts: Sequence[str], labels: np.ndarr
 def by_class(captions: Captions, classes: int) -> np.ndarray:
     """Returns the places of each class's captions (C, W), where a class with fewer has its own again."""
     indices = [np.flatnonzero(captions.labels == label) for label in range(classes)]
-    width = int(np.lcm.reduce([len(own) for own in indices]))
+    width = int(np.lcm.reduce([len(class_indices) for class_indices in indices]))
     # Each caption of a class as often as every other one of it; wide tables are cut at ten times the most.
-    width = min(width, 10 * max(len(own) for own in indices))
-    return np.stack([np.resize(own, width) for own in indices])
+    width = min(width, 10 * max(len(class_indices) for class_indices in indices))
+    return np.stack([np.resize(class_indices, width) for class_indices in indices])
 
 
 def drawn_captions(captions: Captions, labels: np.ndarray, classes: int, seed: Sequence[int]) -> np.ndarray:
@@ -124,17 +124,19 @@ def drawn_captions(captions: Captions, labels: np.ndarray, classes: int, seed: S
     return table[labels, np.random.default_rng(seed).integers(table.shape[1], size=len(labels))]
 
 
-def _captions(names: Sequence[str], patterns: Sequence[str], of_numbers: Sequence[str]) -> Captions:
-    return _joined(
+def _captions(names: Sequence[str], patterns: Sequence[str], number_patterns: Sequence[str]) -> Captions:
+    return _join(
         [
             (text, label, template)
             for label, name in enumerate(names)
-            for template, text in _worded(name, patterns, of_numbers)
+            for template, text in _wordings(name, patterns, number_patterns)
         ]
     )
 
 
-def _worded(name: str, patterns: Sequence[str], of_numbers: Sequence[str]) -> Iterator[tuple[str, str]]:
+def _wordings(
+    name: str, patterns: Sequence[str], number_patterns: Sequence[str]
+) -> Iterator[tuple[str, str]]:
     words = {"name": readable(name), "a": with_article(readable(name))}
     if not words["name"]:
         raise UserError(f"the class name {name!r} has no words", "name every class by `class_names`")
@@ -143,26 +145,26 @@ def _worded(name: str, patterns: Sequence[str], of_numbers: Sequence[str]) -> It
         words |= {"figure": str(number), "after": readable(str(number + 1))}
         if number:
             words["before"] = readable(str(number - 1))
-        patterns = (*patterns, *of_numbers)
+        patterns = (*patterns, *number_patterns)
     for pattern in patterns:
         # What comes before zero has no word of its own here.
         if "{before}" not in pattern or "before" in words:
             yield pattern, pattern.format(**words)
 
 
-def _joined(rows: Sequence[tuple[str, int, str]]) -> Captions:
+def _join(rows: Sequence[tuple[str, int, str]]) -> Captions:
     first_uses: dict[str, tuple[int, str]] = {}
     for text, label, template in rows:
         # Most text encoders do not see case.
-        other, _ = first_uses.setdefault(text.lower(), (label, template))
-        if other != label:
+        first_label, _ = first_uses.setdefault(text.lower(), (label, template))
+        if first_label != label:
             raise UserError(
                 f"two classes are both called {text!r}", "tell them apart by `class_names` or in the CSV"
             )
     distinct = list(first_uses)
-    spelled = {text.lower(): text for text, _, _ in reversed(rows)}
+    spellings = {text.lower(): text for text, _, _ in reversed(rows)}
     return Captions(
-        np.array([spelled[text] for text in distinct], object),
+        np.array([spellings[text] for text in distinct], object),
         np.array([first_uses[text][0] for text in distinct], np.int32),
         np.array([first_uses[text][1] for text in distinct], object),
     )

@@ -88,20 +88,20 @@ def _readable_part(part: str) -> str:
     part = re.sub(r"_|(?<![0-9])[-.]|[-.](?![0-9])", " ", part)
     words = [word for token in part.split() for word in _camel_words(token)]
     if len(words) > 1 and re.fullmatch(r"[b-zB-Z]", words[0]) and words[1].isalpha():
-        return " ".join([f"{words[0]}-{_cased(words[1])}", *map(_cased, words[2:])])
-    return " ".join(map(_cased, words))
+        return " ".join([f"{words[0]}-{_lowercase(words[1])}", *map(_lowercase, words[2:])])
+    return " ".join(map(_lowercase, words))
 
 
 def _camel_words(token: str) -> list[str]:
     words, start = [], 0
     for i in range(1, len(token)):
-        before, rest = token[i - 1], token[i:]
+        previous, rest = token[i - 1], token[i:]
         # Not after the first letter: iPhone, eBook.
-        lower_to_upper = i > 1 and before.islower() and rest[0].isupper()
+        lower_to_upper = i > 1 and previous.islower() and rest[0].isupper()
         # The last capital of a run begins a word (USAFlag), but not before the s of a plural (TVs).
         last_capital = (
-            before.isalnum()
-            and not before.islower()
+            previous.isalnum()
+            and not previous.islower()
             and rest[0].isupper()
             and rest[1:2].islower()
             and rest[1:] != "s"
@@ -115,7 +115,7 @@ def _camel_words(token: str) -> list[str]:
     return [*words, token[start:]]
 
 
-def _cased(word: str) -> str:
+def _lowercase(word: str) -> str:
     if re.fullmatch(r"[0-9]+", word):
         return _number(word)
     return word if _is_spelled_capitals(word) else word.lower()
@@ -163,10 +163,12 @@ def _begins_with_vowel_sound(word: str) -> bool:
     if not letters:
         # As of "%s" and of a word in quotes.
         return False
-    plain = unicodedata.normalize("NFD", letters).lower()
-    spelled = len(letters) == 1 or _is_spelled_capitals(letters) or not re.search(r"[aeiouyæœø]", plain)
-    if spelled and plain not in _SPOKEN:
-        return plain[0] in _VOWEL_NAMED
-    if plain[0] in "aeiouæœø":
-        return not _CONSONANT_SOUND.match(plain)
-    return _SILENT_H.match(plain) is not None
+    base_letters = unicodedata.normalize("NFD", letters).lower()
+    is_spelled = (
+        len(letters) == 1 or _is_spelled_capitals(letters) or not re.search(r"[aeiouyæœø]", base_letters)
+    )
+    if is_spelled and base_letters not in _SPOKEN:
+        return base_letters[0] in _VOWEL_NAMED
+    if base_letters[0] in "aeiouæœø":
+        return not _CONSONANT_SOUND.match(base_letters)
+    return _SILENT_H.match(base_letters) is not None

@@ -102,9 +102,9 @@ def concepts_of(spec: str) -> tuple[str, ...]:
     concepts = tuple(" ".join(line.split()) for line in text.splitlines() if line.strip())
     if len(concepts) < 2:
         raise UserError(f"`concepts={spec}` has {len(concepts)}", "write two concepts or more, one a line")
-    twice = next((concept for concept in concepts if concepts.count(concept) > 1), None)
-    if twice:
-        raise UserError(f"`concepts={spec}` has {twice!r} twice", "write each concept once")
+    duplicate = next((concept for concept in concepts if concepts.count(concept) > 1), None)
+    if duplicate:
+        raise UserError(f"`concepts={spec}` has {duplicate!r} twice", "write each concept once")
     return concepts
 
 
@@ -120,12 +120,17 @@ def fit_concept_head(
     """
     standardise = standardiser(scores)
     probe = fit_probe(standardise(scores), labels, np.zeros((len(labels), len(answers))), offsets=(0.0,))
-    spread = standardise.scale / np.sqrt(scores.shape[1])
+    deviation = standardise.scale / np.sqrt(scores.shape[1])
     weights = probe.weights / np.sqrt(scores.shape[1])
     # The scores of ridge regression are no logits.
-    sure = 1 / fit_temperature((scores - standardise.mean) / spread @ weights, labels)
+    confidence = 1 / fit_temperature((scores - standardise.mean) / deviation @ weights, labels)
     return ConceptHead(
-        tuple(concepts), tuple(answers), standardise.mean, spread, sure * weights, np.zeros(len(answers))
+        tuple(concepts),
+        tuple(answers),
+        standardise.mean,
+        deviation,
+        confidence * weights,
+        np.zeros(len(answers)),
     )
 
 
@@ -142,9 +147,11 @@ def read_concept_head(path: Path, answers: Sequence[str]) -> ConceptHead:
     flag = f"`concept_weights={path}`"
     rows = list(csv.DictReader(io.StringIO(_text(path, flag, "a CSV that a run wrote"), newline="")))
     columns = ["concept", "mean", "scale", *answers]
-    missing = [name for name in columns if not rows or name not in rows[0]]
-    if missing:
-        raise UserError(f"{flag} has no column {missing[0]!r}", f"keep the columns {', '.join(columns)}")
+    missing_columns = [name for name in columns if not rows or name not in rows[0]]
+    if missing_columns:
+        raise UserError(
+            f"{flag} has no column {missing_columns[0]!r}", f"keep the columns {', '.join(columns)}"
+        )
     names = [str(row["concept"]).strip() for row in rows]
     if names[0] != BIAS or len(rows) < 3:
         raise UserError(f"{flag} has no row {BIAS} with two concepts below it", "keep them")
@@ -165,8 +172,8 @@ def _number(cell: str | None, flag: str, row: str) -> float:
     return value
 
 
-def _text(path: Path, flag: str, wanted: str) -> str:
+def _text(path: Path, flag: str, description: str) -> str:
     try:
         return read_regular(path, MAX_BYTES).decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{flag} cannot be read ({error})", f"give {wanted}") from error
+        raise UserError(f"{flag} cannot be read ({error})", f"give {description}") from error

@@ -91,8 +91,8 @@ def reads_together(logits: np.ndarray, answers: int, enough: int = ENOUGH_IMAGES
         answers: C.
         enough: images for each answer from which there are many.
     """
-    unsure = _mean_entropy(logits) > UNSURE * np.log(logits.shape[1])
-    return len(logits) >= enough * answers and bool(unsure)
+    is_unsure = _mean_entropy(logits) > UNSURE * np.log(logits.shape[1])
+    return len(logits) >= enough * answers and bool(is_unsure)
 
 
 def _mean_entropy(logits: np.ndarray) -> float:
@@ -144,8 +144,8 @@ def project(logits: np.ndarray, names: np.ndarray) -> np.ndarray:
     directions = unit(names)
     directions = directions - directions.mean(axis=0)
     gram = directions.T @ directions + np.eye(directions.shape[1])
-    centred = logits - logits.mean(axis=1, keepdims=True)
-    return centred @ directions @ np.linalg.inv(gram)
+    centred_logits = logits - logits.mean(axis=1, keepdims=True)
+    return centred_logits @ directions @ np.linalg.inv(gram)
 
 
 def spoken_names(logits: np.ndarray, weights: np.ndarray, answers: np.ndarray, most: int) -> list[list[int]]:
@@ -163,8 +163,8 @@ def spoken_names(logits: np.ndarray, weights: np.ndarray, answers: np.ndarray, m
     shares = softmax(logits)
     nearest = []
     for answer in range(weights.shape[1]):
-        spoke = shares[answers == answer].sum(axis=0) * weights[:, answer]
-        nearest.append([int(name) for name in np.argsort(-spoke, kind="stable")[:most] if spoke[name] > 0])
+        votes = shares[answers == answer].sum(axis=0) * weights[:, answer]
+        nearest.append([int(name) for name in np.argsort(-votes, kind="stable")[:most] if votes[name] > 0])
     return nearest
 
 
@@ -179,9 +179,9 @@ def require_distinct(tokens: np.ndarray, targets: np.ndarray, texts: Sequence[st
     Raises:
         UserError: naming the first two.
     """
-    seen: dict[bytes, int] = {}
+    index_by_tokens: dict[bytes, int] = {}
     for index, row in enumerate(tokens):
-        first = seen.setdefault(row.tobytes(), index)
+        first = index_by_tokens.setdefault(row.tobytes(), index)
         if targets[first] != targets[index]:
             raise UserError(
                 f"the text encoder reads {texts[first]!r} and {texts[index]!r} as the same",

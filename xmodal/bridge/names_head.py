@@ -37,16 +37,16 @@ def fit_names_head(
         >>> head(shares).argmax(axis=1).tolist()
         [0, 0, 1, 1]
     """
-    vectors, meant = unit(names), name_weights(names, descriptions, targets)
+    vectors, meanings = unit(names), name_weights(names, descriptions, targets)
     standardise = standardiser(shares @ vectors)
-    mixture = shares @ meant
-    spread = np.maximum(mixture.std(axis=0), FLOOR)
-    prior = LinearMap(meant / spread, -mixture.mean(axis=0) / spread)
+    mixture = shares @ meanings
+    deviation = np.maximum(mixture.std(axis=0), FLOOR)
+    prior = LinearMap(meanings / deviation, -mixture.mean(axis=0) / deviation)
     scores = prior(shares)
     probe = fit_probe(standardise(shares @ vectors), labels, opinions(scores))
-    learned = on_raw_features(standardise, probe.weights)
+    learned_map = on_raw_features(standardise, probe.weights)
     share = probe.offset / np.maximum((scores - scores.mean(axis=1, keepdims=True)).std(), FLOOR)
     return LinearMap(
-        vectors @ learned.weights + share * (prior.weights - prior.weights.mean(axis=1, keepdims=True)),
-        share * (prior.bias - prior.bias.mean()) + learned.bias,
+        vectors @ learned_map.weights + share * (prior.weights - prior.weights.mean(axis=1, keepdims=True)),
+        share * (prior.bias - prior.bias.mean()) + learned_map.bias,
     )

@@ -94,8 +94,8 @@ def names_text(
         raise UserError(f"{style} are known of the names of ImageNet alone", "use the plain names")
     if wordnet is None:
         return tuple(template.format(with_article(readable(name))) for name in names)
-    known = {entry.wordnet: entry for entry in imagenet_names()}
-    return tuple(template.format(_phrase(known[each], style, ancestors)) for each in wordnet)
+    entry_by_wordnet = {entry.wordnet: entry for entry in imagenet_names()}
+    return tuple(template.format(_phrase(entry_by_wordnet[key], style, ancestors)) for key in wordnet)
 
 
 def _phrase(entry: WordnetName, style: str, ancestors: int) -> str:

@@ -21,12 +21,12 @@ HEDGES = (
 LISTED = 2 / 3
 
 
-def _first_pattern(ranked: Any, where: Callable) -> Any:
-    return where(ranked[..., 0] >= 0, 0, 0)
+def _first_pattern(probabilities: Any, where: Callable) -> Any:
+    return where(probabilities[..., 0] >= 0, 0, 0)
 
 
-def _hedge(ranked: Any, where: Callable) -> Any:
-    first = ranked[..., 0]
+def _hedge(probabilities: Any, where: Callable) -> Any:
+    first = probabilities[..., 0]
     return where(first >= SURE, 0, where(first >= LIKELY, 1, where(first >= PROBABLE, 2, 3)))
 
 

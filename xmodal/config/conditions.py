@@ -24,12 +24,12 @@ class Condition:
     given: str
 
 
-def _attacked(config: Config) -> bool:
+def _has_attack(config: Config) -> bool:
     return config.attack.attacked_examples > 0
 
 
-def _attacked_or_robust(config: Config) -> bool:
-    return _attacked(config) or config.attack.robust
+def _has_attack_or_robust(config: Config) -> bool:
+    return _has_attack(config) or config.attack.robust
 
 
 def _has_columns(config: Config) -> bool:
@@ -41,8 +41,8 @@ def _has_columns(config: Config) -> bool:
 
 
 CONDITIONS = (
-    Condition("slips pixel_budgets", _attacked_or_robust, "--attacked_examples or --robust"),
-    Condition("changed_words attack_steps", _attacked, "--attacked_examples"),
+    Condition("slips pixel_budgets", _has_attack_or_robust, "--attacked_examples or --robust"),
+    Condition("changed_words attack_steps", _has_attack, "--attacked_examples"),
     Condition("top_k", lambda config: callable(STYLES[config.text.text_style].patterns), "--text_style=topk"),
     Condition(
         f"text_examples {FINE_TUNING}",
@@ -98,5 +98,5 @@ CONDITIONS = (
 
 def idle_options(config: Config) -> frozenset[str]:
     """Returns the options that change nothing in a configuration, because of others."""
-    idle = [condition.options.split() for condition in CONDITIONS if not condition.holds(config)]
-    return frozenset(name for names in idle for name in names)
+    name_lists = [condition.options.split() for condition in CONDITIONS if not condition.holds(config)]
+    return frozenset(name for names in name_lists for name in names)

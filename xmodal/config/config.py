@@ -76,17 +76,17 @@ class Config:
         Raises:
             UserError: for a value out of an option's limits.
         """
-        changed = {
-            part: replace(getattr(self, part), **own)
+        changed_groups = {
+            part: replace(getattr(self, part), **group_values)
             for part, group in GROUPS.items()
-            if (own := {name: values[name] for name, _ in options_of(group) if name in values})
+            if (group_values := {name: values[name] for name, _ in options_of(group) if name in values})
         }
         lines = [
             flag_line(name, values[name]) if name in values else line
             for line in self.flagfile.splitlines()
             for name in [line.lstrip("-").partition("=")[0]]
         ]
-        return replace(self, **changed, flagfile="".join(f"{line}\n" for line in lines))
+        return replace(self, **changed_groups, flagfile="".join(f"{line}\n" for line in lines))
 
     def _require_float32_export(self, name: str) -> None:
         if not self.run.export:

@@ -26,8 +26,8 @@ class Experiment:
 
 
 def _experiment(*reads: str, made_from: str, compressed: bool = False, searched: str = "") -> Experiment:
-    more = ("small portable" if compressed else "", "minutes fixed" if searched else "")
-    names = " ".join([RUN, TRAINING, SPLITS, *reads, *more]).split()
+    extra_names = ("small portable" if compressed else "", "minutes fixed" if searched else "")
+    names = " ".join([RUN, TRAINING, SPLITS, *reads, *extra_names]).split()
     return Experiment(frozenset(names), tuple(made_from.split()), compressed, tuple(searched.split()))
 
 

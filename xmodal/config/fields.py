@@ -53,7 +53,7 @@ class Option:
         """The type of its value, or of each of several: bool, int, float, or any other."""
         if self.several and not self.default:
             return self.parse if isinstance(self.parse, type) else str
-        return type(self._parsed(self.default[0] if self.several else self.default))
+        return type(self._parse_value(self.default[0] if self.several else self.default))
 
     @property
     def limits(self) -> str:
@@ -76,7 +76,7 @@ class Option:
     def fits(self, value: Any) -> bool:
         """Tells whether a value, or one of several, is one of the choices and within the limits."""
         if self.choices:
-            return value in [self._parsed(word) for word in self.choices]
+            return value in [self._parse_value(word) for word in self.choices]
         if self.kind not in (int, float):
             return isinstance(value, bool) or self.kind is not bool
         if not isinstance(value, Integral if self.kind is int else Real) or not math.isfinite(value):
@@ -96,10 +96,10 @@ class Option:
             UserError: when it is out of the limits.
         """
         if not self.several:
-            return value if value is None else self._checked(name, value)
+            return value if value is None else self._check(name, value)
         if isinstance(value, str) or (self.filled and not value):
             raise self._not_several(name, value)
-        values = tuple(self._checked(name, one) for one in value)
+        values = tuple(self._check(name, item) for item in value)
         return tuple(sorted(set(values))) if self.rising else values
 
     def _not_several(self, name: str, value: Any) -> UserError:
@@ -107,21 +107,21 @@ class Option:
             return UserError(f"`{name}={value}` is one word", f"give several, such as {(value,)}")
         return UserError(f"`{name}=` is empty", f"give {self.limits}")
 
-    def _checked(self, name: str, value: Any) -> Any:
+    def _check(self, name: str, value: Any) -> Any:
         if self.parse in (Path, path_of, shipped) and value == "":
             # It would be the folder that a command is started in.
             if self.default is None:
                 return None
             raise UserError(f"`{name}=` is empty", "give a path, or leave it out")
         with suppress(ValueError):
-            parsed = self._parsed(value)
-            if self.fits(parsed):
-                return parsed
+            result = self._parse_value(value)
+            if self.fits(result):
+                return result
         if self.choices:
             raise UserError(f"`{name}={value}` is not known", nearest(str(value), self.choices))
         raise UserError(f"`{name}={value}` does not fit", f"give {self.limits}")
 
-    def _parsed(self, value: Any) -> Any:
+    def _parse_value(self, value: Any) -> Any:
         return self.parse(value) if self.parse and isinstance(value, str) else value
 
 
@@ -167,7 +167,7 @@ def option(
         Traceback (most recent call last):
         xmodal.core.errors.UserError: `minutes=20.0` does not fit; give a number in the range [0, 10]
     """
-    made = Option(
+    result = Option(
         default=default,
         help=help,
         choices=choices,
@@ -181,7 +181,7 @@ def option(
         filled=filled,
         rising=rising,
     )
-    return dataclasses.field(default=made.checked("default", default), metadata={"option": made})
+    return dataclasses.field(default=result.checked("default", default), metadata={"option": result})
 
 
 @dataclass(frozen=True)
@@ -195,28 +195,28 @@ class Group:
     """
 
     def __post_init__(self):
-        for name, made in options_of(type(self)):
-            object.__setattr__(self, name, made.checked(name, getattr(self, name)))
+        for name, option in options_of(type(self)):
+            object.__setattr__(self, name, option.checked(name, getattr(self, name)))
 
 
 def options_of(group: type) -> Iterator[tuple[str, Option]]:
     """Yields the names and options of a group, or of a class that is one."""
-    for each in dataclasses.fields(group):
-        if "option" in each.metadata:
-            yield each.name, each.metadata["option"]
+    for field in dataclasses.fields(group):
+        if "option" in field.metadata:
+            yield field.name, field.metadata["option"]
 
 
 def documented(group: type[Documented]) -> type[Documented]:
     """Adds the help, limits and default of each option to the docstring of a group."""
-    lines = [_described(name, made, getattr(group, name)) for name, made in options_of(group)]
+    lines = [_describe(name, option, getattr(group, name)) for name, option in options_of(group)]
     group.__doc__ = "\n".join([inspect.cleandoc(group.__doc__ or ""), "", "Attributes:", *lines])
     return group
 
 
-def _described(name: str, made: Option, default: Any) -> str:
-    limits = f" {capitalized(made.limits)}." if made.limits else ""
+def _describe(name: str, option: Option, default: Any) -> str:
+    limits = f" {capitalized(option.limits)}." if option.limits else ""
     # Help is written for the command line, where an option is a flag.
-    help = re.sub(r"--(\w+)", r"`\1`", made.help)
+    help = re.sub(r"--(\w+)", r"`\1`", option.help)
     text = f"{name}: {help}{limits} Default: {default!r}."
     return textwrap.fill(text, 100, initial_indent="    ", subsequent_indent="        ")
 
@@ -233,8 +233,8 @@ def require_named(name: str, items: Sequence[str], example: str) -> None:
         UserError: for one that is not so.
     """
     names = [item.partition("=")[0] for item in items]
-    for own, item in zip(names, items, strict=True):
-        if not own.isidentifier() or not item.partition("=")[2]:
+    for key, item in zip(names, items, strict=True):
+        if not key.isidentifier() or not item.partition("=")[2]:
             raise UserError(f"`{name}={item}` has no name", f"write NAME=WHERE, such as {example}")
-        if names.count(own) > 1:
-            raise UserError(f"`{name}` names {own!r} twice", "give each a name of its own")
+        if names.count(key) > 1:
+            raise UserError(f"`{name}` names {key!r} twice", "give each a name of its own")

@@ -32,7 +32,7 @@ def flagfile(name: str, head: str, fixed: Sequence[str], choices: Sequence[Choic
     """
     lines = [f"# {head}", f"#   python -m xmodal.run --flagfile={name}", *fixed]
     for choice in choices:
-        lines += ["", *(f"# {line}" for line in _wrapped(choice.why)), *choice.flags]
+        lines += ["", *(f"# {line}" for line in _wrap(choice.why)), *choice.flags]
     return "\n".join(lines) + "\n"
 
 
@@ -46,5 +46,5 @@ def flag_line(name: str, value: Any) -> str:
     return f"--{name}={','.join(value) if isinstance(value, tuple) else value}"
 
 
-def _wrapped(words: str) -> list[str]:
+def _wrap(words: str) -> list[str]:
     return textwrap.wrap(words, WIDTH)

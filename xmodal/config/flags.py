@@ -103,7 +103,7 @@ def parse(argv: Sequence[str]) -> list[str]:
         UserError: for an unknown flag or a value that is not valid.
     """
     try:
-        words = flags.FLAGS(list(_expanded(argv)))[1:]
+        words = flags.FLAGS(list(_expand(argv)))[1:]
     except (flags.Error, ValueError) as error:
         problem = str(error).removeprefix("ERROR:: ").rstrip(" .")
         raise UserError(problem, "`--help` lists every flag") from error
@@ -112,7 +112,7 @@ def parse(argv: Sequence[str]) -> list[str]:
             if option.repeat:
                 flags.FLAGS[name].value = _after_empty(flags.FLAGS[name].value) or list(option.default)
     if flags.FLAGS["minutes"].value:
-        flags.FLAGS["fixed"].value = _fixed(argv)
+        flags.FLAGS["fixed"].value = _fixed_names(argv)
     return words
 
 
@@ -121,35 +121,35 @@ def _after_empty(values: list[str]) -> list[str]:
     return values[len(values) - values[::-1].index("") :] if "" in values else values
 
 
-def _fixed(argv: Sequence[str]) -> list[str]:
+def _fixed_names(argv: Sequence[str]) -> list[str]:
     """Returns what a search leaves as it is: what --fixed and the command line name."""
-    experiment, named = flags.FLAGS["experiment"].value, flags.FLAGS["fixed"].value
+    experiment, names = flags.FLAGS["experiment"].value, flags.FLAGS["fixed"].value
     searched = EXPERIMENTS[experiment].searched
-    for name in named:
+    for name in names:
         if searched and name not in searched:
             raise UserError(
                 f"--fixed={name} is nothing that a search in {experiment} chooses", nearest(name, searched)
             )
-    return [name for name in searched if name in {*named, *_typed(argv)}]
+    return [name for name in searched if name in {*names, *_typed_names(argv)}]
 
 
-def _typed(argv: Sequence[str]) -> set[str]:
+def _typed_names(argv: Sequence[str]) -> set[str]:
     """Returns the names of the flags that a command line gives itself, and not in a flagfile."""
     words = {word.lstrip("-").partition("=")[0] for word in argv[1:]}
     return {name for name in flag_names() if flags.FLAGS[name].present and {name, f"no{name}"} & words}
 
 
-def _expanded(words: Iterable[str], within: tuple[Path, ...] = ()) -> Iterator[str]:
+def _expand(words: Iterable[str], outer_files: tuple[Path, ...] = ()) -> Iterator[str]:
     """Yields arguments, with the lines of flagfiles in their places; these may name others in turn."""
     for word in words:
-        name, given, path = word.partition("=")
+        name, separator, path = word.partition("=")
         file = shipped(path)
-        if not given or name.lstrip("-") != "flagfile":
+        if not separator or name.lstrip("-") != "flagfile":
             yield word
-        elif file in within:
+        elif file in outer_files:
             raise UserError(f"{word} stands in a flagfile that it names itself", "take one of the two out")
         else:
-            yield from _expanded(_lines(word, file), (*within, file))
+            yield from _expand(_lines(word, file), (*outer_files, file))
 
 
 def _lines(word: str, file: Path) -> list[str]:
@@ -175,15 +175,17 @@ def help_text(argv: Sequence[str] = ("xmodal.run",)) -> str:
     """
     parse([word for word in argv if word not in HELP])
     experiment = flags.FLAGS["experiment"]
-    reads, needs = frozenset(flag_names()), {}
+    read_names, requirements = frozenset(flag_names()), {}
     if experiment.present:
-        reads, config = EXPERIMENTS[experiment.value].reads, from_flags()
-        idle = [condition for condition in CONDITIONS if not condition.holds(config)]
-        needs = {name: condition.given for condition in idle for name in condition.options.split()}
+        read_names, config = EXPERIMENTS[experiment.value].reads, from_flags()
+        idle_conditions = [condition for condition in CONDITIONS if not condition.holds(config)]
+        requirements = {
+            name: condition.given for condition in idle_conditions for name in condition.options.split()
+        }
     lines = [f"Flags that {experiment.value} reads:" if experiment.present else "Flags:"]
     for group in GROUPS.values():
-        options = [(name, option) for name, option in options_of(group) if name in reads]
-        entries = [_help_of(name, option, needs.get(name, "")) for name, option in options]
+        options = [(name, option) for name, option in options_of(group) if name in read_names]
+        entries = [_help_of(name, option, requirements.get(name, "")) for name, option in options]
         if entries:
             lines += ["", str(group.__doc__).partition("\n")[0].rstrip("."), *entries]
     if not experiment.present:
@@ -191,13 +193,17 @@ def help_text(argv: Sequence[str] = ("xmodal.run",)) -> str:
     return "\n".join(lines)
 
 
-def _help_of(name: str, option: Option, needs: str) -> str:
+def _help_of(name: str, option: Option, requirement: str) -> str:
     default = flags.FLAGS[name].default
     if option.kind is bool:
         head = f"--[no]{name} (default: {'on' if default else 'off'})"
     else:
         head = f"--{name}={'' if default is None else ','.join(default) if option.several else default}"
-    sentences = (option.help, _range_of(option), f"Changes nothing without {needs}." if needs else "")
+    sentences = (
+        option.help,
+        _range_of(option),
+        f"Changes nothing without {requirement}." if requirement else "",
+    )
     words = " ".join(filter(None, sentences))
     return f"  {head}\n" + textwrap.fill(words, 100, initial_indent=INDENT, subsequent_indent=INDENT)
 
@@ -225,25 +231,25 @@ def from_flags() -> Config:
     Raises:
         UserError: when flags do not fit together.
     """
-    written = {name: flags.FLAGS[name].value for name in flag_names()}
-    for name, value in written.items():
+    values = {name: flags.FLAGS[name].value for name in flag_names()}
+    for name, value in values.items():
         _require_replay(name, value)
     try:
-        made: dict[str, Any] = {
-            part: group(**{name: written[name] for name, _ in options_of(group)})
+        groups: dict[str, Any] = {
+            part: group(**{name: values[name] for name, _ in options_of(group)})
             for part, group in GROUPS.items()
         }
         # Recipes alone have networks that learn as a whole from the first step.
-        if not made["image"].head_epochs:
+        if not groups["image"].head_epochs:
             raise UserError("`head_epochs=0` trains no head", "give an integer from 1 on")
         # And they measure themselves on examples that they were not trained on.
         for name in ("validation_fraction", "test_fraction"):
-            if not written[name]:
+            if not values[name]:
                 raise UserError(f"`{name}=0` holds nothing out", "give a number between 0 and 1")
-        made["train"] = dataclasses.replace(
-            made["train"], profile_folder=made["run"].output_dir / "tensorboard" / "profile"
+        groups["train"] = dataclasses.replace(
+            groups["train"], profile_folder=groups["run"].output_dir / "tensorboard" / "profile"
         )
-        return Config(**made, flagfile=_flagfile())
+        return Config(**groups, flagfile=_flagfile())
     except UserError as error:
         raise with_flags(error) from error
 
@@ -263,31 +269,31 @@ def require_read(config: Config, argv: Sequence[str]) -> None:
         UserError: for such flags.
     """
     experiment = EXPERIMENTS[config.run.experiment]
-    given = [name for name in flag_names() if flags.FLAGS[name].present]
-    typed = _typed(argv)
-    changed = {name for name in given if flags.FLAGS[name].value != flags.FLAGS[name].default}
-    listed = len(given) > len(flag_names()) / 2
-    unread = [name for name in given if name not in experiment.reads]
-    unread = [name for name in unread if name in changed | typed or not listed]
-    if unread:
-        readers = [name for name, other in EXPERIMENTS.items() if unread[0] in other.reads]
+    given_names = [name for name in flag_names() if flags.FLAGS[name].present]
+    typed_names = _typed_names(argv)
+    changed_names = {name for name in given_names if flags.FLAGS[name].value != flags.FLAGS[name].default}
+    is_full_list = len(given_names) > len(flag_names()) / 2
+    unread_names = [name for name in given_names if name not in experiment.reads]
+    unread_names = [name for name in unread_names if name in changed_names | typed_names or not is_full_list]
+    if unread_names:
+        readers = [name for name, entry in EXPERIMENTS.items() if unread_names[0] in entry.reads]
         raise UserError(
-            f"{_written(unread)} {'is' if len(unread) == 1 else 'are'} not read by "
+            f"{_flags_text(unread_names)} {'is' if len(unread_names) == 1 else 'are'} not read by "
             f"--experiment={config.run.experiment}",
-            f"leave {'it' if len(unread) == 1 else 'them'} out: --{unread[0]} is for "
+            f"leave {'it' if len(unread_names) == 1 else 'them'} out: --{unread_names[0]} is for "
             f"{', '.join(readers) or 'python -m xmodal.bench'}",
         )
     for condition in CONDITIONS:
-        idle = [name for name in condition.options.split() if name in typed & changed]
-        if idle and not condition.holds(config):
+        names = [name for name in condition.options.split() if name in typed_names & changed_names]
+        if names and not condition.holds(config):
             raise UserError(
-                f"{_written(idle)} {'changes' if len(idle) == 1 else 'change'} nothing without "
+                f"{_flags_text(names)} {'changes' if len(names) == 1 else 'change'} nothing without "
                 f"{condition.given}",
-                f"leave {'it' if len(idle) == 1 else 'them'} out, or give {condition.given}",
+                f"leave {'it' if len(names) == 1 else 'them'} out, or give {condition.given}",
             )
 
 
-def _written(names: Sequence[str]) -> str:
+def _flags_text(names: Sequence[str]) -> str:
     return " ".join(flags.FLAGS[name].serialize() for name in names)
 
 

@@ -45,12 +45,12 @@ class Clock:
             name: of the stage.
             repeats: how often a whole run does what a dry run does once here; a run takes no notice of it.
         """
-        started = time.perf_counter()
+        start = time.perf_counter()
         try:
             yield
         finally:
-            taken = time.perf_counter() - started
-            self.seconds[name] = round(self.seconds.get(name, 0.0) + taken, 3)
+            seconds = time.perf_counter() - start
+            self.seconds[name] = round(self.seconds.get(name, 0.0) + seconds, 3)
             if self._record_path:
                 write_json(self._record_path, {"seconds": self.seconds, "wall": self.wall_seconds()})
         self.log(f"{name:<28} {self.seconds[name]:8.1f} s")

@@ -24,6 +24,6 @@ def write_out(text: str) -> None:
 
 
 def _print(text: str, stream: TextIO) -> None:
-    shown = "\n".join(printable(line) for line in text.split("\n"))
+    output = "\n".join(printable(line) for line in text.split("\n"))
     encoding = stream.encoding or "utf-8"
-    print(shown.encode(encoding, "replace").decode(encoding), file=stream, flush=True)
+    print(output.encode(encoding, "replace").decode(encoding), file=stream, flush=True)

@@ -34,8 +34,8 @@ class UserError(Exception):
     """
 
     def __init__(self, problem: str, remedy: str):
-        self.problem = _short(problem)
-        self.remedy = _short(remedy)
+        self.problem = _shorten(problem)
+        self.remedy = _shorten(remedy)
         super().__init__(" ".join(f"{self.problem}; {self.remedy}".split()))
 
 
@@ -66,12 +66,12 @@ def _flag(argument: re.Match[str]) -> str:
     return f"--{name}={value}"
 
 
-def _short(words: str) -> str:
+def _shorten(words: str) -> str:
     """Returns words with their middle left out where they are more than anybody reads."""
     if len(words) <= MAX_LETTERS:
         return words
-    left_out = len(words) - MAX_LETTERS
-    return f"{words[: MAX_LETTERS - ENDING]} ... ({left_out:,} more letters) ... {words[-ENDING:]}"
+    hidden_count = len(words) - MAX_LETTERS
+    return f"{words[: MAX_LETTERS - ENDING]} ... ({hidden_count:,} more letters) ... {words[-ENDING:]}"
 
 
 # The exit code of a process that goes on when all of its job are started again (EX_TEMPFAIL of sysexits.h).
@@ -97,21 +97,21 @@ def system_errors() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        mendable = None if isinstance(error, UserError) else _mendable(error)
-        if mendable is None:
+        user_error = None if isinstance(error, UserError) else _as_user_error(error)
+        if user_error is None:
             raise
-        raise mendable from error
+        raise user_error from error
 
 
-def _mendable(error: Exception) -> UserError | None:
+def _as_user_error(error: Exception) -> UserError | None:
     number, path = getattr(error, "errno", None), getattr(error, "filename", None)
     if number in (errno.ENAMETOOLONG, errno.ELOOP):
         return UserError(f"{path!r} cannot be read ({os.strerror(number)})", "give another path")
     # TensorFlow has errors of its own, with the system's words in them.
     if number in (errno.ENOSPC, errno.EDQUOT) or os.strerror(errno.ENOSPC) in str(error):
-        what = f"to write {path!r}" if path else f"({' '.join(str(error).split())[-200:]})"
+        subject = f"to write {path!r}" if path else f"({' '.join(str(error).split())[-200:]})"
         return UserError(
-            f"no space left {what}", "free some space there, or set TMPDIR to a folder with more"
+            f"no space left {subject}", "free some space there, or set TMPDIR to a folder with more"
         )
     if isinstance(error, MemoryError) or OUT_OF_MEMORY in str(error):
         reason = " ".join(str(error).split())[:200]

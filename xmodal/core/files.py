@@ -64,7 +64,7 @@ def shipped(words: str | Path) -> Path:
         return path
     checkout = Path(__file__).parents[2] / path
     installed = (file.locate() for file in files("xmodal") or () if file.match(f"share/xmodal/{path}"))
-    return next((Path(place) for place in (checkout, *installed) if Path(place).is_file()), path)
+    return next((Path(candidate) for candidate in (checkout, *installed) if Path(candidate).is_file()), path)
 
 
 def sha256_file(path: Path) -> str:
@@ -145,8 +145,8 @@ def target_of(path: str | Path, kind: re.Pattern[bytes] | None = None, *, overwr
         if stat.S_ISLNK(status.st_mode):
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
         if not stat.S_ISREG(status.st_mode):
-            what = kind_of(status.st_mode)
-            raise UserError(f"{str(path)!r} is {what}, which no file can replace", "choose another name")
+            file_kind = kind_of(status.st_mode)
+            raise UserError(f"{str(path)!r} is {file_kind}, which no file can replace", "choose another name")
         if not os.access(target, os.W_OK):
             raise OSError(errno.EACCES, os.strerror(errno.EACCES))
         if kind and status.st_size and not overwrite and not kind.search(_ends(target)):
@@ -257,17 +257,17 @@ def write_json(
 def remove_unfinished(folder: Path) -> None:
     """Removes what processes that died while they wrote left in a folder, at any depth."""
     with os_errors_as_user_errors(folder):
-        for left in [*folder.rglob(f".*{UNFINISHED}*")]:
-            _remove_if_left(left)
+        for leftover in [*folder.rglob(f".*{UNFINISHED}*")]:
+            _remove_if_unlocked(leftover)
 
 
 def _unfinished(target: Path, *, folder: bool) -> tuple[int, Path]:
     """Makes a hidden file or folder beside `target`, locked while this process works on it."""
     # A name may have 255 bytes.
     prefix = f".{os.fsdecode(os.fsencode(target.name)[:200])}{UNFINISHED}"
-    for left in [*target.parent.iterdir()]:
-        if left.name.startswith(prefix):
-            _remove_if_left(left)
+    for leftover in [*target.parent.iterdir()]:
+        if leftover.name.startswith(prefix):
+            _remove_if_unlocked(leftover)
     while True:
         if folder:
             name = tempfile.mkdtemp(prefix=prefix, dir=target.parent)
@@ -283,16 +283,16 @@ def _unfinished(target: Path, *, folder: bool) -> tuple[int, Path]:
         os.close(handle)
 
 
-def _remove_if_left(unfinished: Path) -> None:
+def _remove_if_unlocked(path: Path) -> None:
     """Removes a hidden file or folder unless a process holds it."""
     with suppress(OSError):
-        handle = os.open(unfinished, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if unfinished.is_dir():
-                shutil.rmtree(unfinished)
+            if path.is_dir():
+                shutil.rmtree(path)
             else:
-                unfinished.unlink()
+                path.unlink()
         finally:
             os.close(handle)
 
@@ -300,13 +300,13 @@ def _remove_if_left(unfinished: Path) -> None:
 def _take_permissions(handle: int, target: Path) -> None:
     """Gives a file those of what it replaces, its owner too where the system lets."""
     try:
-        replaced = target.stat()
+        status = target.stat()
     except FileNotFoundError:
         os.fchmod(handle, 0o666 & ~_umask())
         return
     with suppress(PermissionError):
-        os.fchown(handle, replaced.st_uid, replaced.st_gid)
-    os.fchmod(handle, replaced.st_mode & 0o777)
+        os.fchown(handle, status.st_uid, status.st_gid)
+    os.fchmod(handle, status.st_mode & 0o777)
 
 
 def _ends(path: Path) -> bytes:
@@ -316,16 +316,16 @@ def _ends(path: Path) -> bytes:
         return head + file.read(ENDS)
 
 
-def _json_lines(value: Any, begin: str = "\n") -> str:
-    """Returns JSON whose lines after the first one begin with `begin`."""
+def _json_lines(value: Any, line_start: str = "\n") -> str:
+    """Returns JSON whose lines after the first one begin with `line_start`."""
     parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     if not any(isinstance(part, (dict, list)) for part in parts):
         return json.dumps(value)
-    texts = [_json_lines(part, f"{begin}  ") for part in parts]
+    texts = [_json_lines(part, f"{line_start}  ") for part in parts]
     if isinstance(value, dict):
         texts = [f"{json.dumps(key)}: {text}" for key, text in zip(value, texts, strict=True)]
     left, right = "{}" if isinstance(value, dict) else "[]"
-    return f"{left}{begin}  {f',{begin}  '.join(texts)}{begin}{right}"
+    return f"{left}{line_start}  {f',{line_start}  '.join(texts)}{line_start}{right}"
 
 
 def _umask() -> int:

@@ -18,15 +18,15 @@ def printable(text: str) -> str:
 
     File names that are not UTF-8 reach Python with halves of surrogate pairs in them.
     """
-    return "".join("\ufffd" if _unshown(c) else c for c in text)
+    return "".join("\ufffd" if _is_hidden(c) else c for c in text)
 
 
 def escaped(text: str) -> str:
     """Puts what `printable` replaces as `\\u001b`, as JSON may have it; ends of lines and tabs stay."""
-    return "".join(f"\\u{ord(c):04x}" if _unshown(c) and c not in "\n\t" else c for c in text)
+    return "".join(f"\\u{ord(c):04x}" if _is_hidden(c) and c not in "\n\t" else c for c in text)
 
 
-def _unshown(character: str) -> bool:
+def _is_hidden(character: str) -> bool:
     return (not character.isascii() and character in DIRECTIONS) or unicodedata.category(character) in UNSHOWN
 
 
@@ -39,8 +39,8 @@ def truncate(text: str, size: int, *, keep: str = "start") -> str:
 
 def first_few(names: Sequence[str], most: int = 3) -> str:
     """Returns the first few names with commas between them, and how many more there are."""
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
+    suffix = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + suffix
 
 
 def capitalized(sentence: str) -> str:

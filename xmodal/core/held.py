@@ -36,9 +36,9 @@ def require_held(path: Path) -> None:
     Raises:
         UserError: when a held folder that `path` is in was removed or replaced.
     """
-    place = _absolute(path)
+    absolute_path = _absolute(path)
     for lock in [*_locks]:
-        if place.is_relative_to(lock.parent) and not is_held(lock):
+        if absolute_path.is_relative_to(lock.parent) and not is_held(lock):
             raise UserError(
                 f"the folder {str(lock.parent)!r} was removed or replaced while this process used it",
                 "give the same command again",

@@ -36,31 +36,31 @@ def folder_lock(folder: str | Path, *, wait: bool) -> Iterator[None]:
     """
     folder = Path(folder)
     with os_errors_as_user_errors(folder):
-        made = [place for place in (folder, *folder.parents) if not place.exists()]
-        lock = _locked(folder, wait)
+        new_folders = [parent for parent in (folder, *folder.parents) if not parent.exists()]
+        lock = _lock_folder(folder, wait)
     hold(folder / LOCK, os.fstat(lock))
     try:
         yield
     finally:
         with suppress(OSError):
-            if made and is_held(folder / LOCK) and os.listdir(folder) == [LOCK]:
+            if new_folders and is_held(folder / LOCK) and os.listdir(folder) == [LOCK]:
                 (folder / LOCK).unlink()
-                for place in made:
-                    place.rmdir()
+                for parent in new_folders:
+                    parent.rmdir()
         release(folder / LOCK)
         os.close(lock)
 
 
-def _locked(folder: Path, wait: bool) -> int:
-    for left in reversed(range(ATTEMPTS)):
+def _lock_folder(folder: Path, wait: bool) -> int:
+    for attempts_left in reversed(range(ATTEMPTS)):
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            lock = _opened(folder / LOCK)
+            lock = _open_lock(folder / LOCK)
         except (FileNotFoundError, FileExistsError) as error:
             # Whoever held it before may have removed the empty folder meanwhile.
             if os.path.lexists(folder) and not folder.is_dir():
                 raise
-            if not left:
+            if not attempts_left:
                 # As in /proc, where nothing can be made.
                 raise UserError(f"{str(folder)!r} cannot be made", "choose another folder") from error
             continue
@@ -79,14 +79,14 @@ def _locked(folder: Path, wait: bool) -> int:
     raise UserError(f"the lock of {str(folder)!r} comes and goes", "try again")
 
 
-def _opened(place: Path) -> int:
+def _open_lock(path: Path) -> int:
     """Opens a lock and nothing else: what a link leads to is left alone."""
     try:
-        lock = os.open(place, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
         if stat.S_ISREG(os.fstat(lock).st_mode):
             return lock
         os.close(lock)
     except OSError as error:
         if error.errno not in (errno.ELOOP, errno.EISDIR, errno.ENXIO, errno.ENODEV):
             raise
-    raise UserError(f"{str(place)!r} is no regular file", "remove it, or choose another folder")
+    raise UserError(f"{str(path)!r} is no regular file", "remove it, or choose another folder")

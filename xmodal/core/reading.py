@@ -21,7 +21,7 @@ class NotReadable(OSError):
 
 def kind_of(mode: int) -> str:
     """Returns what the mode of a file says that it is, such as "a pipe"; "" for a regular file."""
-    return next((name for is_it, name in KINDS.items() if is_it(mode)), "")
+    return next((name for predicate, name in KINDS.items() if predicate(mode)), "")
 
 
 def open_regular(path: str | Path) -> io.BufferedReader:

@@ -94,48 +94,52 @@ def record_of(kind: type[T], value: Any, name: str = "") -> T:
     Raises:
         RecordError: when it is of another type, out of range, or lacks a field.
     """
-    origin, inside = get_origin(kind), get_args(kind)
+    origin, arguments = get_origin(kind), get_args(kind)
     if origin is Annotated:
-        return _in_range(record_of(inside[0], value, name), inside[1], name)
+        return _in_range(record_of(arguments[0], value, name), arguments[1], name)
     if origin is Literal:
-        return value if value in inside else _refuse(name, value, f"none of {', '.join(map(str, inside))}")
+        return (
+            value if value in arguments else _refuse(name, value, f"none of {', '.join(map(str, arguments))}")
+        )
     if origin in (Union, types.UnionType):
-        return None if value is None else record_of(inside[0], value, name)  # type: ignore[return-value]
+        return None if value is None else record_of(arguments[0], value, name)  # type: ignore[return-value]
     if is_dataclass(kind):
         return _fields(kind, value, name)
-    read: dict[Any, Callable[[Any, Any, str], Any]] = {dict: _object, tuple: _list}
-    return read.get(origin, _plain)(inside or kind, value, name)
+    readers: dict[Any, Callable[[Any, Any, str], Any]] = {dict: _object, tuple: _list}
+    return readers.get(origin, _plain)(arguments or kind, value, name)
 
 
 def _fields(kind: Any, value: Any, name: str) -> Any:
     _require(dict, value, name)
     hints = get_type_hints(kind, include_extras=True)
-    needed = [field.name for field in fields(kind) if field.default is field.default_factory is MISSING]
-    for missing in needed:
-        if missing not in value:
-            raise RecordError(f"{_inside(name, missing)!r} is missing")
+    required_names = [
+        field.name for field in fields(kind) if field.default is field.default_factory is MISSING
+    ]
+    for field_name in required_names:
+        if field_name not in value:
+            raise RecordError(f"{_child_name(name, field_name)!r} is missing")
     return kind(
         **{
-            key: record_of(hint, value[key], _inside(name, key))
+            key: record_of(hint, value[key], _child_name(name, key))
             for key, hint in hints.items()
             if key in value
         }
     )
 
 
-def _object(inside: Any, value: Any, name: str) -> dict[str, Any]:
+def _object(arguments: Any, value: Any, name: str) -> dict[str, Any]:
     _require(dict, value, name)
-    return {key: record_of(inside[1], part, _inside(name, key)) for key, part in value.items()}
+    return {key: record_of(arguments[1], part, _child_name(name, key)) for key, part in value.items()}
 
 
-def _list(inside: Any, value: Any, name: str) -> tuple:
+def _list(arguments: Any, value: Any, name: str) -> tuple:
     if not isinstance(value, list):
         _refuse(name, value, "no list")
-    kinds = [inside[0]] * len(value) if inside[-1] is ... else inside
+    kinds = [arguments[0]] * len(value) if arguments[-1] is ... else arguments
     if len(kinds) != len(value):
         _refuse(name, value, f"no list of {len(kinds)}")
     return tuple(
-        record_of(kind, part, _inside(name, str(index)))
+        record_of(kind, part, _child_name(name, str(index)))
         for index, (kind, part) in enumerate(zip(kinds, value, strict=True))
     )
 
@@ -162,15 +166,15 @@ def _require(kind: type, value: Any, name: str) -> None:
         _refuse(name, value, f"not {KINDS[kind]}")
 
 
-def _refuse(name: str, value: Any, what: str) -> NoReturn:
+def _refuse(name: str, value: Any, reason: str) -> NoReturn:
     try:
-        shown = truncate(repr(value), 60)
+        value_text = truncate(repr(value), 60)
     except (RecursionError, ValueError):
-        shown = f"a {type(value).__name__}"
-    raise RecordError(f"{repr(name) if name else 'it'} is {shown}, which is {what}")
+        value_text = f"a {type(value).__name__}"
+    raise RecordError(f"{repr(name) if name else 'it'} is {value_text}, which is {reason}")
 
 
-def _inside(name: str, key: str) -> str:
+def _child_name(name: str, key: str) -> str:
     return f"{name}.{truncate(key, 60)}" if name else truncate(key, 60)
 
 

@@ -39,19 +39,19 @@ def load_export(folder: Path) -> Any:
     import tensorflow_text  # noqa: F401  registers the ops of the tokenizer
 
     try:
-        loaded = tf.saved_model.load(str(folder))
+        model = tf.saved_model.load(str(folder))
     # What TensorFlow says of a model that it cannot load may be anything.
     except Exception as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         raise UserError(
             f"the model in {str(folder)!r} cannot be loaded ({reason})", "export it again"
         ) from error
-    if "labels" not in loaded.signatures:
+    if "labels" not in model.signatures:
         raise UserError(
             f"the model in {str(folder)!r} has no signature 'labels': xmodal did not export it",
             "give a folder of saved_models/",
         )
-    return loaded
+    return model
 
 
 def labels_of(signatures: Mapping[str, Any]) -> tuple[str, ...]:

@@ -25,11 +25,11 @@ def sigterm_raised() -> Iterator[None]:
 
     # Under nohup a hangup is to be ignored.
     numbers = [number for number in TERMINATING if signal.getsignal(number) is not signal.SIG_IGN]
-    before = {number: signal.signal(number, terminate) for number in numbers}
+    handlers = {number: signal.signal(number, terminate) for number in numbers}
     try:
         yield
     finally:
-        for number, handler in before.items():
+        for number, handler in handlers.items():
             signal.signal(number, handler)
 
 
@@ -44,28 +44,30 @@ def deferred_signals() -> Iterator[Callable[[], bool]]:
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False
         return
-    came: list[int] = []
-    before = {number: signal.getsignal(number) for number in (*TERMINATING, signal.SIGINT)}
+    pending_signals: list[int] = []
+    handlers = {number: signal.getsignal(number) for number in (*TERMINATING, signal.SIGINT)}
     # Such as under nohup; None is a handler that Python cannot put back.
-    before = {number: former for number, former in before.items() if former not in (signal.SIG_IGN, None)}
+    handlers = {
+        number: handler for number, handler in handlers.items() if handler not in (signal.SIG_IGN, None)
+    }
 
     def restore() -> None:
-        for number, handler in before.items():
+        for number, handler in handlers.items():
             signal.signal(number, handler)
 
     def hold(number, frame):
         _leave_terminal(number)
-        came.append(number)
+        pending_signals.append(number)
         restore()
 
-    for number in before:
+    for number in handlers:
         signal.signal(number, hold)
     try:
-        yield lambda: bool(came)
+        yield lambda: bool(pending_signals)
     finally:
         restore()
-        if came:
-            signal.raise_signal(came[0])
+        if pending_signals:
+            signal.raise_signal(pending_signals[0])
             # A handler that returns cannot make the block go on.
             raise KeyboardInterrupt
 
@@ -77,6 +79,6 @@ def _leave_terminal(number: int) -> None:
             # A terminal that is gone is none for isatty; a stream may be closed.
             with suppress(OSError):
                 if stat.S_ISCHR(os.fstat(stream).st_mode):
-                    nowhere = os.open(os.devnull, os.O_WRONLY)
-                    os.dup2(nowhere, stream)
-                    os.close(nowhere)
+                    null_device = os.open(os.devnull, os.O_WRONLY)
+                    os.dup2(null_device, stream)
+                    os.close(null_device)

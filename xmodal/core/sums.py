@@ -56,12 +56,12 @@ def check_sums(folder: Path, remedy: str) -> None:
     special = [path for path in sorted(folder.rglob("*")) if not (path.is_file() or path.is_dir())]
     if special:
         raise UserError(f"{str(special[0])!r} is no regular file", remedy)
-    listed = {match[2]: match[1] for match in map(LINE.fullmatch, text.splitlines()) if match}
-    for name in sorted({*listed, *actual}):
-        if listed.get(name) != actual.get(name):
-            what = "is missing" if name not in actual else "was changed" if name in listed else "was added"
-            raise UserError(f"{str(folder / name)!r} {what}", remedy)
-    if not listed or text != sums_of(folder):
+    digests = {match[2]: match[1] for match in map(LINE.fullmatch, text.splitlines()) if match}
+    for name in sorted({*digests, *actual}):
+        if digests.get(name) != actual.get(name):
+            fault = "is missing" if name not in actual else "was changed" if name in digests else "was added"
+            raise UserError(f"{str(folder / name)!r} {fault}", remedy)
+    if not digests or text != sums_of(folder):
         raise UserError(f"{str(folder / SUMS)!r} is broken", remedy)
 
 

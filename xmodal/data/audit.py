@@ -87,22 +87,22 @@ def audit(
         UserError: for unusable examples with `bad_images="fail"`, a class with too few examples, or a
             split in which nothing is left.
     """
-    usable, dropped = _usable(examples, scans, kind, bad_images)
+    usable, dropped = _drop_unusable(examples, scans, kind, bad_images)
     duplicates = _duplicates(usable)
-    leaked = _leaked(usable)
+    leaked = _leaks(usable)
     warnings = _content_warnings(len(examples), usable, dropped, duplicates, leaked, keep_leaks, kind)
     warnings += _doubts(examples, scans, kind)
-    gone = set() if keep_leaks else {name for name, _ in leaked}
-    kept = [
+    leaked_ids = set() if keep_leaks else {name for name, _ in leaked}
+    kept_examples = [
         example._replace(digest=digest)
         for example, digest in usable
-        if example.split == "test" or example.id not in gone
+        if example.split == "test" or example.id not in leaked_ids
     ]
-    counts = _counts(kept, class_names)
+    counts = _counts(kept_examples, class_names)
     _require_enough(counts, {example.split for example in examples}, min_per_class, dropped, kind)
     warnings += _count_warnings(counts, kind)
     warnings += personal_warnings(class_names, [example.id for example in examples])
-    return kept, DataReport(counts, dropped, duplicates, leaked, warnings)
+    return kept_examples, DataReport(counts, dropped, duplicates, leaked, warnings)
 
 
 def audit_unlabelled(
@@ -113,23 +113,23 @@ def audit_unlabelled(
     Raises:
         UserError: for unusable examples with `bad_images="fail"`, or when none is left.
     """
-    usable, dropped = _usable(examples, scans, kind, bad_images)
+    usable, dropped = _drop_unusable(examples, scans, kind, bad_images)
     if not usable:
         raise UserError(f"no {kind.able} {kind.noun}s: {reasons(dropped)}", "give others")
     duplicates = _duplicates(usable)
     warnings = _content_warnings(len(examples), usable, dropped, duplicates, (), True, kind)
     warnings += _doubts(examples, scans, kind)
-    distinct = [example._replace(digest=digest) for example, digest in usable]
-    return distinct, DataReport(_counts(distinct, ("",)), dropped, duplicates, (), warnings)
+    usable_examples = [example._replace(digest=digest) for example, digest in usable]
+    return usable_examples, DataReport(_counts(usable_examples, ("",)), dropped, duplicates, (), warnings)
 
 
-def _usable(
+def _drop_unusable(
     examples: Sequence[Example], scans: Sequence[Scan], kind: ExampleKind, bad_images: str
 ) -> tuple[list[tuple[Example, bytes]], tuple[tuple[str, str], ...]]:
     """Those that can be used, with their digests, and the ids of the others with the reasons."""
-    scanned = list(zip(examples, scans, strict=True))
+    example_scans = list(zip(examples, scans, strict=True))
     dropped = tuple(
-        (example.id, scan_result.problem) for example, scan_result in scanned if scan_result.problem
+        (example.id, scan_result.problem) for example, scan_result in example_scans if scan_result.problem
     )
     if dropped and bad_images == "fail":
         raise UserError(
@@ -137,7 +137,7 @@ def _usable(
             "fix or remove them, or pass `bad_images=skip`",
         )
     return [
-        (example, scan_result.digest) for example, scan_result in scanned if not scan_result.problem
+        (example, scan_result.digest) for example, scan_result in example_scans if not scan_result.problem
     ], dropped
 
 
@@ -157,13 +157,13 @@ def scan_each(items: Sequence[str | bytes], look: Callable[[bytes], Scan]) -> li
         N results, in the order of the items.
     """
 
-    def scan_some(some: Sequence[str | bytes]) -> list[Scan]:
-        return [_scan_one(item, look) for item in some]
+    def scan_chunk(chunk: Sequence[str | bytes]) -> list[Scan]:
+        return [_scan_one(item, look) for item in chunk]
 
     # One task a file would cost more than decoding a small file does.
     tasks = [items[start : start + 256] for start in range(0, len(items), 256)]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return [result for results in pool.map(scan_some, tasks) for result in results]
+        return [result for results in pool.map(scan_chunk, tasks) for result in results]
 
 
 def _scan_one(item: str | bytes, look: Callable[[bytes], Scan]) -> Scan:
@@ -192,28 +192,28 @@ def content_digest(content: np.ndarray) -> bytes:
 def _doubt(encoded: bytes, pixels: np.ndarray) -> str:
     """Says what is doubtful about an image (H, W, 3) that can be read; "" for nothing."""
     # Of 16 bits the upper 8 are kept: of 12 that a camera or a scanner fills, 4 are left, of 10 fewer.
-    sixteen = encoded.startswith(b"\x89PNG") and encoded[24:25] == b"\x10"
-    if sixteen and 0 < pixels.max() < 64:
+    has_16_bits = encoded.startswith(b"\x89PNG") and encoded[24:25] == b"\x10"
+    if has_16_bits and 0 < pixels.max() < 64:
         return FEW_BITS
     return "without contrast" if int(pixels.max()) - int(pixels.min()) <= LITTLE_CONTRAST else ""
 
 
 def _duplicates(usable: Iterable[tuple[Example, bytes]]) -> tuple[tuple[str, str], ...]:
-    first: dict[tuple[str, bytes], Example] = {}
+    first_by_digest: dict[tuple[str, bytes], Example] = {}
     pairs = []
     for example, digest in usable:
-        original = first.setdefault((example.split, digest), example)
+        original = first_by_digest.setdefault((example.split, digest), example)
         if original is not example:
             pairs.append((original.id, example.id))
     return tuple(pairs)
 
 
-def _leaked(usable: Sequence[tuple[Example, bytes]]) -> tuple[tuple[str, str], ...]:
-    tested = {digest: example.id for example, digest in reversed(usable) if example.split == "test"}
+def _leaks(usable: Sequence[tuple[Example, bytes]]) -> tuple[tuple[str, str], ...]:
+    test_ids = {digest: example.id for example, digest in reversed(usable) if example.split == "test"}
     return tuple(
-        (example.id, tested[digest])
+        (example.id, test_ids[digest])
         for example, digest in usable
-        if example.split != "test" and digest in tested
+        if example.split != "test" and digest in test_ids
     )
 
 
@@ -229,21 +229,25 @@ def _require_enough(
     dropped: Sequence[tuple[str, str]],
     kind: ExampleKind,
 ) -> None:
-    after = f" besides {len(dropped)} un{kind.able}, such as {reasons(dropped[:1])}" if dropped else ""
+    dropped_text = f" besides {len(dropped)} un{kind.able}, such as {reasons(dropped[:1])}" if dropped else ""
     for split in sorted(listed_splits):
         if not any(counts[split].values()):
-            raise UserError(f"no {kind.able} {split} {kind.noun}s{after}", "check the files of the data set")
-    short = [f"{name!r} ({count})" for name, count in counts["train"].items() if count < min_per_class]
-    if short:
+            raise UserError(
+                f"no {kind.able} {split} {kind.noun}s{dropped_text}", "check the files of the data set"
+            )
+    small_classes = [
+        f"{name!r} ({count})" for name, count in counts["train"].items() if count < min_per_class
+    ]
+    if small_classes:
         raise UserError(
             f"fewer than `min_per_class={min_per_class}` training {kind.noun}s in class "
-            f"{first_few(short)}{after}",
+            f"{first_few(small_classes)}{dropped_text}",
             f"add {kind.noun}s, remove the class, or lower `min_per_class`",
         )
 
 
 def _content_warnings(
-    listed: int,
+    total: int,
     usable: Sequence[tuple[Example, bytes]],
     dropped: Sequence[tuple[str, str]],
     duplicates: Sequence[tuple[str, str]],
@@ -254,26 +258,28 @@ def _content_warnings(
     lines = []
     if dropped:
         lines.append(
-            f"{len(dropped)} of {_count(listed, kind)} {kind.cannot} and were left out: {reasons(dropped)}"
+            f"{len(dropped)} of {_count(total, kind)} {kind.cannot} and were left out: {reasons(dropped)}"
         )
     if leaked:
         names = first_few([f"{name!r} = {test!r}" for name, test in leaked])
         action = "were kept" if keep_leaks else "were left out of training"
         lines.append(f"{_count(len(leaked), kind)} of train or validation also in test {action}: {names}")
-    trained = {digest for example, digest in usable if example.split == "train"}
+    train_digests = {digest for example, digest in usable if example.split == "train"}
     overlap = [
-        repr(example.id) for example, digest in usable if example.split == "validation" and digest in trained
+        repr(example.id)
+        for example, digest in usable
+        if example.split == "validation" and digest in train_digests
     ]
     if overlap:
         lines.append(f"{_count(len(overlap), kind)} of validation also in train: {first_few(overlap)}")
     if duplicates:
-        names = first_few([f"{name!r} = {again!r}" for name, again in duplicates])
+        names = first_few([f"{name!r} = {duplicate!r}" for name, duplicate in duplicates])
         lines.append(f"{_count(len(duplicates), kind)} repeated within a split: {names}")
-    first: dict[bytes, Example] = {}
+    first_by_digest: dict[bytes, Example] = {}
     conflicts = [
         f"{original.id!r} = {example.id!r}"
         for example, digest in usable
-        if (original := first.setdefault(digest, example)).class_name != example.class_name
+        if (original := first_by_digest.setdefault(digest, example)).class_name != example.class_name
     ]
     if conflicts:
         lines.append(
@@ -284,18 +290,18 @@ def _content_warnings(
 
 def _doubts(examples: Sequence[Example], scans: Sequence[Scan], kind: ExampleKind) -> tuple[str, ...]:
     groups: dict[str, list[str]] = {}
-    for example, seen in zip(examples, scans, strict=True):
-        if seen.doubt:
-            groups.setdefault(seen.doubt, []).append(repr(example.id))
+    for example, scan_result in zip(examples, scans, strict=True):
+        if scan_result.doubt:
+            groups.setdefault(scan_result.doubt, []).append(repr(example.id))
     return tuple(f"{_count(len(names), kind)} {doubt}: {first_few(names)}" for doubt, names in groups.items())
 
 
 def _count_warnings(counts: dict[str, dict[str, int]], kind: ExampleKind) -> tuple[str, ...]:
     train = counts["train"]
     lines = []
-    few = [f"{name!r} ({count})" for name, count in train.items() if count < FEW_EXAMPLES]
-    if few:
-        lines.append(f"fewer than {FEW_EXAMPLES} training {kind.noun}s in class {first_few(few)}")
+    small_classes = [f"{name!r} ({count})" for name, count in train.items() if count < FEW_EXAMPLES]
+    if small_classes:
+        lines.append(f"fewer than {FEW_EXAMPLES} training {kind.noun}s in class {first_few(small_classes)}")
     largest, smallest = max(train, key=train.__getitem__), min(train, key=train.__getitem__)
     if train[largest] >= IMBALANCE * train[smallest]:
         lines.append(
@@ -303,9 +309,9 @@ def _count_warnings(counts: dict[str, dict[str, int]], kind: ExampleKind) -> tup
             f"class {smallest!r} has {train[smallest]}"
         )
     for split in ("validation", "test"):
-        absent = [repr(name) for name, count in counts[split].items() if not count]
-        if absent:
-            lines.append(f"no {split} {kind.noun}s in class {first_few(absent)}")
+        absent_classes = [repr(name) for name, count in counts[split].items() if not count]
+        if absent_classes:
+            lines.append(f"no {split} {kind.noun}s in class {first_few(absent_classes)}")
     return tuple(lines)
 
 

@@ -27,8 +27,8 @@ def draws(count: int | tf.Tensor, seed: Sequence[int] | tf.Tensor) -> tf.Tensor:
     # Two shapes, because each shape has numbers of its own: what was added leaves the others as they were.
     seeds = (seed, tf.random.fold_in(seed, 1, alg="philox"))
     samples = [
-        tf.random.stateless_uniform((count, size), part, minval=-1.0, alg="philox")
-        for size, part in zip((5, 2), seeds, strict=True)
+        tf.random.stateless_uniform((count, size), part_seed, minval=-1.0, alg="philox")
+        for size, part_seed in zip((5, 2), seeds, strict=True)
     ]
     return tf.concat(samples, axis=1)
 
@@ -56,10 +56,10 @@ def augmented(images: tf.Tensor, kinds: Sequence[str], draws: tf.Tensor) -> tf.T
         if kind not in AUGMENTATIONS:
             raise UserError(f"unknown augmentation {kind!r}", nearest(kind, AUGMENTATIONS))
     height, width = tf.unstack(tf.shape(images)[1:3])
-    flip, right, down, turn, scale, cut_right, cut_down = tf.unstack(draws, axis=1)
+    flip, shift_x, shift_y, turn, scale, crop_x, crop_y = tf.unstack(draws, axis=1)
     flip = tf.where(flip < 0, -1.0, 1.0) if "flip" in kinds else tf.ones_like(flip)
     shift, rotation, zoom = (
-        most * (kind in kinds) for kind, most in (("shift", SHIFT), ("rotate", ROTATION), ("zoom", ZOOM))
+        limit * (kind in kinds) for kind, limit in (("shift", SHIFT), ("rotate", ROTATION), ("zoom", ZOOM))
     )
     angle = turn * rotation
     size = 1 + scale * zoom
@@ -68,18 +68,18 @@ def augmented(images: tf.Tensor, kinds: Sequence[str], draws: tf.Tensor) -> tf.T
     centre_x, centre_y = (tf.cast(side - 1, tf.float32) / 2 for side in (width, height))
     xx, xy = flip * tf.cos(angle) / size, -tf.sin(angle) / size
     yx, yy = flip * tf.sin(angle) / size, tf.cos(angle) / size
-    x0 = centre_x - xx * centre_x - xy * centre_y + right * shift * tf.cast(width, tf.float32)
-    y0 = centre_y - yx * centre_x - yy * centre_y + down * shift * tf.cast(height, tf.float32)
+    x0 = centre_x - xx * centre_x - xy * centre_y + shift_x * shift * tf.cast(width, tf.float32)
+    y0 = centre_y - yx * centre_x - yy * centre_y + shift_y * shift * tf.cast(height, tf.float32)
     if "crop" in kinds:
-        x0 += tf.round(cut_right * CROP * tf.cast(width, tf.float32))
-        y0 += tf.round(cut_down * CROP * tf.cast(height, tf.float32))
-    none = tf.zeros_like(xx)
-    moved = tf.raw_ops.ImageProjectiveTransformV3(
+        x0 += tf.round(crop_x * CROP * tf.cast(width, tf.float32))
+        y0 += tf.round(crop_y * CROP * tf.cast(height, tf.float32))
+    zeros = tf.zeros_like(xx)
+    outputs = tf.raw_ops.ImageProjectiveTransformV3(
         images=images,
-        transforms=tf.stack([xx, xy, x0, yx, yy, y0, none, none], axis=1),
+        transforms=tf.stack([xx, xy, x0, yx, yy, y0, zeros, zeros], axis=1),
         output_shape=tf.stack([height, width]),
         fill_value=0.0,
         interpolation="BILINEAR",
         fill_mode="NEAREST",
     )
-    return tf.ensure_shape(moved, images.shape)
+    return tf.ensure_shape(outputs, images.shape)

@@ -61,12 +61,12 @@ def framed(
     Returns:
         (..., H, W, 3) float32 RGB, 0 to 255.
     """
-    whole = tf.cast(tf.shape(pixels)[-3:-1], tf.float32)
-    fits = tf.reduce_min(whole / size)
-    kept = tf.maximum(crop * fits, tf.minimum(fits, 1.0))
-    cropped = tf.maximum(tf.round(kept * tf.constant(size, tf.float32)), 1.0)
-    top, left = tf.unstack(tf.cast(tf.round((whole - cropped) / 2), tf.int32))
-    height, width = tf.unstack(tf.cast(cropped, tf.int32))
+    full_size = tf.cast(tf.shape(pixels)[-3:-1], tf.float32)
+    fit_scale = tf.reduce_min(full_size / size)
+    scale = tf.maximum(crop * fit_scale, tf.minimum(fit_scale, 1.0))
+    crop_size = tf.maximum(tf.round(scale * tf.constant(size, tf.float32)), 1.0)
+    top, left = tf.unstack(tf.cast(tf.round((full_size - crop_size) / 2), tf.int32))
+    height, width = tf.unstack(tf.cast(crop_size, tf.int32))
     middle = pixels[..., top : top + height, left : left + width, :]
     # Cubic curves overshoot at edges.
     return tf.clip_by_value(tf.image.resize(middle, size, method=method, antialias=True), 0.0, 255.0)
@@ -87,7 +87,7 @@ def decoded_pixels(encoded: tf.Tensor | bytes, max_pixels: int = MAX_PIXELS) -> 
     Raises:
         tf.errors.InvalidArgumentError: for bytes that are no image, a part of one, or one that is too large.
     """
-    return _decoded(encoded, max_pixels)
+    return _decode_pixels(encoded, max_pixels)
 
 
 def why_not_decoded(encoded: bytes, error: tf.errors.OpError) -> str:
@@ -99,47 +99,49 @@ def why_not_decoded(encoded: bytes, error: tf.errors.OpError) -> str:
 
 
 @tf.function(input_signature=[tf.TensorSpec([], tf.string), tf.TensorSpec([], tf.int64)], autograph=False)
-def _decoded(encoded: tf.Tensor, max_pixels: tf.Tensor) -> tf.Tensor:
-    def within(size: tf.Tensor) -> tf.Tensor:
+def _decode_pixels(encoded: tf.Tensor, max_pixels: tf.Tensor) -> tf.Tensor:
+    def require_size(size: tf.Tensor) -> tf.Tensor:
         # Before anything is decoded: a file of a megabyte can declare gigabytes.
-        fits = tf.debugging.Assert(
+        size_check = tf.debugging.Assert(
             (max_pixels <= 0) | (size[0] * size[1] <= max_pixels), [f"{TOO_MANY}:", size, max_pixels]
         )
-        with tf.control_dependencies([fits]):
+        with tf.control_dependencies([size_check]):
             return tf.identity(encoded)
 
     def jpeg() -> tuple[tf.Tensor, tf.Tensor]:
-        return _native(within(headers.jpeg_size(encoded)), 3), headers.jpeg_exif(encoded)
+        return _native(require_size(headers.jpeg_size(encoded)), 3), headers.jpeg_exif(encoded)
 
     def png() -> tuple[tf.Tensor, tf.Tensor]:
-        return _png(within(headers.png_size(encoded))), headers.png_exif(encoded)
+        return _png(require_size(headers.png_size(encoded))), headers.png_exif(encoded)
 
     def gif() -> tuple[tf.Tensor, tf.Tensor]:
-        return _native(gif_on_white(within(headers.gif_size(encoded))), 3), nowhere
+        return _native(gif_on_white(require_size(headers.gif_size(encoded))), 3), no_exif
 
     def bmp() -> tuple[tf.Tensor, tf.Tensor]:
-        return _bmp(within(headers.bmp_size(encoded))), nowhere
+        return _bmp(require_size(headers.bmp_size(encoded))), no_exif
 
     def webp() -> tuple[tf.Tensor, tf.Tensor]:
-        return _webp(within(headers.webp_size(encoded))), headers.webp_exif(encoded)
+        return _webp(require_size(headers.webp_size(encoded))), headers.webp_exif(encoded)
 
     def other() -> tuple[tf.Tensor, tf.Tensor]:
-        return _native(encoded, 3), nowhere
+        return _native(encoded, 3), no_exif
 
-    nowhere = tf.constant(0, tf.int64)
+    no_exif = tf.constant(0, tf.int64)
     decoders = [jpeg, png, gif, bmp, webp, other]
     pixels, exif = tf.switch_case(headers.kind_of(encoded), decoders)
     pixels = _on_white(tf.ensure_shape(pixels, [None, None, None]))
-    upright = tf.cond(exif > 0, lambda: _upright(pixels, headers.orientation(encoded, exif)), lambda: pixels)
-    return tf.ensure_shape(upright, [None, None, 3])
+    upright_pixels = tf.cond(
+        exif > 0, lambda: _turn_upright(pixels, headers.orientation(encoded, exif)), lambda: pixels
+    )
+    return tf.ensure_shape(upright_pixels, [None, None, 3])
 
 
-def _upright(pixels: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
+def _turn_upright(pixels: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
     """Turns an image as EXIF says, 1 to 8: over its diagonal, then left to right, then upside down."""
-    swapped = tf.cond(orientation >= 5, lambda: tf.transpose(pixels, [1, 0, 2]), lambda: pixels)
-    across = tf.where(_is_any_of(orientation, (2, 3, 6, 7)), -1, 1)
-    down = tf.where(_is_any_of(orientation, (3, 4, 7, 8)), -1, 1)
-    return swapped[::down, ::across]
+    transposed_pixels = tf.cond(orientation >= 5, lambda: tf.transpose(pixels, [1, 0, 2]), lambda: pixels)
+    step_x = tf.where(_is_any_of(orientation, (2, 3, 6, 7)), -1, 1)
+    step_y = tf.where(_is_any_of(orientation, (3, 4, 7, 8)), -1, 1)
+    return transposed_pixels[::step_y, ::step_x]
 
 
 def _is_any_of(value: tf.Tensor, choices: tuple[int, ...]) -> tf.Tensor:
@@ -149,7 +151,7 @@ def _is_any_of(value: tf.Tensor, choices: tuple[int, ...]) -> tf.Tensor:
 def _on_white(pixels: tf.Tensor) -> tf.Tensor:
     """Lays an image (H, W, C) of 1 to 4 channels on white: (H, W, 3); the last of 2 or 4 is its alpha."""
 
-    def laid() -> tf.Tensor:
+    def composite() -> tf.Tensor:
         channels = tf.shape(pixels)[-1]
         colours = pixels[..., : channels - 1 + channels % 2]
         # Grey is repeated as it meets alpha or the three channels of white.
@@ -161,14 +163,14 @@ def _on_white(pixels: tf.Tensor) -> tf.Tensor:
         return tf.cond(
             tf.reduce_all(tf.equal(alpha, 255)),
             lambda: tf.broadcast_to(colours, tf.concat([tf.shape(pixels)[:2], [3]], axis=0)),
-            lambda: _blended(colours, alpha),
+            lambda: _blend(colours, alpha),
         )
 
     is_plain = tf.equal(tf.shape(pixels)[-1], 3)
-    return tf.ensure_shape(tf.cond(is_plain, lambda: pixels, laid), [None, None, 3])
+    return tf.ensure_shape(tf.cond(is_plain, lambda: pixels, composite), [None, None, 3])
 
 
-def _blended(colours: tf.Tensor, alpha: tf.Tensor) -> tf.Tensor:
+def _blend(colours: tf.Tensor, alpha: tf.Tensor) -> tf.Tensor:
     """Lays colours (H, W, 1 or 3) on white by their alpha, 255 for what covers it: (H, W, 3)."""
     opacity = tf.cast(alpha, tf.int32) * tf.ones([3], tf.int32)
     return tf.cast((tf.cast(colours, tf.int32) * opacity + 255 * (255 - opacity) + 127) // 255, tf.uint8)
@@ -210,19 +212,19 @@ def _first_webp_frame(encoded: tf.Tensor) -> tf.Tensor:
     canvas = headers.webp_size(encoded)
     corner = 2 * tf.stack([headers.number(encoded, at + 11, 3), headers.number(encoded, at + 8, 3)])
     size = 1 + tf.stack([headers.number(encoded, at + 17, 3), headers.number(encoded, at + 14, 3)])
-    after = canvas - corner - size
+    margin = canvas - corner - size
     check = tf.debugging.Assert(
-        (at > 0) & tf.reduce_all(after >= 0), ["a WebP without a first frame:", canvas]
+        (at > 0) & tf.reduce_all(margin >= 0), ["a WebP without a first frame:", canvas]
     )
     with tf.control_dependencies([check]):
         length = headers.number(encoded, at + 4, 4) - 16
     picture = headers.slice_of(encoded, at + 24, length)
     # The header of a picture with alpha, of the frame's width and height.
     header = [b"VP8X\x0a\0\0\0\x10\0\0\0", headers.slice_of(encoded, at + 14, 6)]
-    still = tf.strings.join([b"RIFF", _four_bytes(length + 22), b"WEBP", *header, picture])
-    pixels = _native(still, 0)
-    opaque = 255 * tf.ones_like(pixels[..., : 4 - tf.shape(pixels)[-1]])
-    return tf.pad(tf.concat([pixels, opaque], -1), tf.concat([tf.stack([corner, after], 1), [[0, 0]]], 0))
+    still_image = tf.strings.join([b"RIFF", _four_bytes(length + 22), b"WEBP", *header, picture])
+    pixels = _native(still_image, 0)
+    alpha = 255 * tf.ones_like(pixels[..., : 4 - tf.shape(pixels)[-1]])
+    return tf.pad(tf.concat([pixels, alpha], -1), tf.concat([tf.stack([corner, margin], 1), [[0, 0]]], 0))
 
 
 def _four_bytes(value: tf.Tensor) -> tf.Tensor:
@@ -242,23 +244,23 @@ def _bmp(encoded: tf.Tensor) -> tf.Tensor:
 
 def _opaque_if_unused(pixels: tf.Tensor) -> tf.Tensor:
     """Drops a fourth channel of zeros: most programs leave it empty (BITMAPINFOHEADER, biBitCount)."""
-    empty = tf.equal(tf.shape(pixels)[-1], 4) & tf.reduce_all(tf.equal(pixels[..., 3:], 0))
-    return tf.cond(empty, lambda: pixels[..., :3], lambda: pixels)
+    is_empty = tf.equal(tf.shape(pixels)[-1], 4) & tf.reduce_all(tf.equal(pixels[..., 3:], 0))
+    return tf.cond(is_empty, lambda: pixels[..., :3], lambda: pixels)
 
 
 def _bmp_of_palette(encoded: tf.Tensor) -> tf.Tensor:
     """Decodes a BMP of 1, 4 or 8 bits a pixel, not compressed (BITMAPINFOHEADER) -> (H, W, 3)."""
-    first, header = headers.number(encoded, 10, 4), headers.number(encoded, 14, 4)
+    start, header = headers.number(encoded, 10, 4), headers.number(encoded, 14, 4)
     height, width = tf.unstack(headers.bmp_size(encoded))
     bits = headers.number(encoded, 28, 2)
-    plain = tf.equal(headers.number(encoded, 30, 4), 0) & _is_any_of(bits, (1, 4, 8)) & (header >= 40)
-    check = tf.debugging.Assert(plain, ["a BMP of a kind that is not read:", bits])
+    is_supported = tf.equal(headers.number(encoded, 30, 4), 0) & _is_any_of(bits, (1, 4, 8)) & (header >= 40)
+    check = tf.debugging.Assert(is_supported, ["a BMP of a kind that is not read:", bits])
     with tf.control_dependencies([check]):
-        palette = _raw(encoded, 14 + header, tf.minimum((first - 14 - header) // 4, 256) * 4)
+        palette = _raw(encoded, 14 + header, tf.minimum((start - 14 - header) // 4, 256) * 4)
     # Blue, green, red and nothing.
     palette = tf.reshape(palette, [-1, 4])[:, 2::-1]
     row = (width * bits + 31) // 32 * 4
-    rows = tf.cast(tf.reshape(_raw(encoded, first, row * height), [height, row]), tf.int64)
+    rows = tf.cast(tf.reshape(_raw(encoded, start, row * height), [height, row]), tf.int64)
     # The leftmost pixel is in the highest bits of a byte.
     shifts = tf.range(8 - bits, -1, -bits)
     numbers = tf.bitwise.right_shift(rows[:, :, None], shifts) % tf.bitwise.left_shift(
@@ -273,23 +275,23 @@ def gif_on_white(encoded: tf.Tensor) -> tf.Tensor:
     """Makes the transparent colour of a GIF's first frame white and opaque; the decoder leaves it black."""
     control, colours = headers.gif_transparency(encoded)
 
-    def laid() -> tf.Tensor:
+    def replace_colour() -> tf.Tensor:
         flags = headers.number(encoded, control + 3, 1)
         index = colours + 3 * headers.number(encoded, control + 6, 1)
-        white = _replaced(encoded, index, tf.constant(b"\xff\xff\xff"))
-        opaque = tf.gather(BYTES, tf.bitwise.bitwise_and(flags, 0xFE))
-        return _replaced(white, control + 3, opaque)
+        white_gif = _replace_bytes(encoded, index, tf.constant(b"\xff\xff\xff"))
+        opaque_flags = tf.gather(BYTES, tf.bitwise.bitwise_and(flags, 0xFE))
+        return _replace_bytes(white_gif, control + 3, opaque_flags)
 
-    return tf.cond(control > 0, laid, lambda: encoded)
+    return tf.cond(control > 0, replace_colour, lambda: encoded)
 
 
-def _replaced(encoded: tf.Tensor, at: tf.Tensor, new: tf.Tensor) -> tf.Tensor:
+def _replace_bytes(encoded: tf.Tensor, at: tf.Tensor, content: tf.Tensor) -> tf.Tensor:
     """Puts bytes in the place of as many others."""
     start = headers.slice_of(encoded, 0, at)
     end = headers.slice_of(
-        encoded, at + tf.cast(tf.strings.length(new), tf.int64), tf.strings.length(encoded)
+        encoded, at + tf.cast(tf.strings.length(content), tf.int64), tf.strings.length(encoded)
     )
-    return tf.strings.join([start, new, end])
+    return tf.strings.join([start, content, end])
 
 
 def _raw(encoded: tf.Tensor, at: tf.Tensor, size: tf.Tensor) -> tf.Tensor:

@@ -26,13 +26,15 @@ def typed_captions(digits: Sequence[int], *, misread: float, slips: float, seed:
     Returns:
         (N,) objects, each a str.
     """
-    chance = np.random.default_rng((seed, 0))
-    wrong = chance.random(len(digits)) < misread
-    other = chance.integers(2, size=len(digits))
-    figures = chance.integers(2, size=len(digits)).astype(bool)
-    template_numbers = chance.integers(len(TEMPLATES), size=len(digits))
+    rng = np.random.default_rng((seed, 0))
+    is_misread = rng.random(len(digits)) < misread
+    lookalike_numbers = rng.integers(2, size=len(digits))
+    in_figures = rng.integers(2, size=len(digits)).astype(bool)
+    template_numbers = rng.integers(len(TEMPLATES), size=len(digits))
     texts = []
     for index, digit in enumerate(digits):
-        read = int(LOOKALIKES[digit][other[index]]) if wrong[index] else digit
-        texts.append(TEMPLATES[template_numbers[index]].format(read if figures[index] else WORDS[read]))
+        reading = int(LOOKALIKES[digit][lookalike_numbers[index]]) if is_misread[index] else digit
+        texts.append(
+            TEMPLATES[template_numbers[index]].format(reading if in_figures[index] else WORDS[reading])
+        )
     return mistyped(texts, slips, (seed, 1))

@@ -31,7 +31,7 @@ def read_documents(dataset: str, table_format: TableFormat, cache: Path, offline
     return read(location, table_format, cache, offline)
 
 
-def _read_named(
+def _read_asset(
     name: str, location: str, table_format: TableFormat, cache: Path, offline: bool
 ) -> RawExamples:
     """Reads Orange's tables: three lines of heading, then a class, a tab and a text without tabs."""
@@ -55,11 +55,13 @@ def _read_folder(location: str, table_format: TableFormat, cache: Path, offline:
         raise UserError(f"the folder {str(root)!r} does not exist", "check the path of `documents`")
     files, warnings = labelled_files(root, FileKind(".txt files", _reason_against, _class_by_name))
     examples: list[Example] = []
-    fallen: list[str] = []
+    fallback_names: list[str] = []
     for path, class_name, split in files:
         name = name_in(path, root)
-        examples.append(Example(decoded(_content(path), name, table_format, fallen), name, class_name, split))
-    return RawExamples(examples, warnings=warnings + fallen_warning(fallen, table_format))
+        examples.append(
+            Example(decoded(_content(path), name, table_format, fallback_names), name, class_name, split)
+        )
+    return RawExamples(examples, warnings=warnings + fallen_warning(fallback_names, table_format))
 
 
 def _reason_against(path: Path) -> str:
@@ -96,22 +98,22 @@ def _read_table(
 
 
 def _read_tfds(name: str, table_format: TableFormat, cache: Path, offline: bool) -> RawExamples:
-    instead = "give the documents as dir:PATH or csv:PATH"
-    builder = prepared_builder(name, cache=cache, offline=offline, flag="documents", instead=instead)
+    alternative = "give the documents as dir:PATH or csv:PATH"
+    builder = prepared_builder(name, cache=cache, offline=offline, flag="documents", instead=alternative)
     require_features(builder, name, table_format.text, table_format.label)
     rows, class_names = tfds_examples(builder, name, table_format.text, table_format.label, encoded=False)
-    fallen: list[str] = []
+    fallback_names: list[str] = []
     examples = []
     for row in rows:
         assert isinstance(row.item, bytes)
-        examples.append(row._replace(item=decoded(row.item, row.id, table_format, fallen)))
-    return RawExamples(examples, class_names, fallen_warning(fallen, table_format))
+        examples.append(row._replace(item=decoded(row.item, row.id, table_format, fallback_names)))
+    return RawExamples(examples, class_names, fallen_warning(fallback_names, table_format))
 
 
 # How a source is written -> what reads it: place, columns and encodings, downloaded data, offline -> the
 # documents.
 DOCUMENT_SOURCES: dict[str, Source] = {
-    **{name: partial(_read_named, name) for name in ("20newsgroups", "reuters_r8", "reuters_r52")},
+    **{name: partial(_read_asset, name) for name in ("20newsgroups", "reuters_r8", "reuters_r52")},
     "dir:PATH": _read_folder,
     **{f"{kind}:PATH": partial(_read_table, kind) for kind in TABLES},
     "tfds:NAME": _read_tfds,

@@ -105,19 +105,19 @@ def load_documents(
     if table_format.several:
         raw = with_several_labels(raw, table_format)
     scans = _scans(raw.examples)
-    grouped = [
+    grouped_examples = [
         example._replace(group=example.group or scans[example.item].digest or example.id)
         for example in raw.examples
     ]
     return split_and_audit(
-        replace(raw, examples=grouped),
+        replace(raw, examples=grouped_examples),
         split,
         dataset=dataset,
         kind=DOCUMENTS,
         seed=seed,
         scan=lambda examples: (examples, [scans[example.item] for example in examples], ()),
         as_split=_document_split,
-        doubts=lambda examples: (*_wordless(examples), *_nearly_same(examples)),
+        doubts=lambda examples: (*_wordless_warning(examples), *_near_duplicate_warning(examples)),
     )
 
 
@@ -128,25 +128,27 @@ def with_test(original: DocumentData, examples: list[Example]) -> DocumentData:
         UserError: when one of them has a class that there is nothing to learn of.
     """
     names = original.class_names
-    tested = [example for example in examples if example.split == "test"] or examples
-    for example in tested:
+    test_examples = [example for example in examples if example.split == "test"] or examples
+    for example in test_examples:
         for name in example.named:
             if name not in names:
                 raise UserError(
                     f"class {name!r} ({example.id!r}) does not stand in train",
                     f"its classes must be among {first_few(names, 10)}",
                 )
-    same = dict(zip(names, names, strict=True))
-    learned = [
+    same_names = dict(zip(names, names, strict=True))
+    original_examples = [
         Example(text, document, names[label], split_name)
         for split_name, split in (("train", original.train), ("validation", original.validation))
         for text, label, document in zip(split.texts, split.labels, split.ids, strict=True)
     ]
-    both = learned + [renamed(example, same)._replace(split="test") for example in tested]
-    scans = _scans(both)
-    audited, report = audit(
-        both,
-        [scans[example.item] for example in both],
+    all_examples = original_examples + [
+        renamed(example, same_names)._replace(split="test") for example in test_examples
+    ]
+    scans = _scans(all_examples)
+    audited_examples, report = audit(
+        all_examples,
+        [scans[example.item] for example in all_examples],
         kind=DOCUMENTS,
         class_names=names,
         min_per_class=0,
@@ -154,7 +156,7 @@ def with_test(original: DocumentData, examples: list[Example]) -> DocumentData:
     )
     # What was said of the training documents before need not be said again.
     warnings = tuple(line for line in report.warnings if line not in original.report.warnings)
-    test = _document_split(columns(audited, "test", names))
+    test = _document_split(columns(audited_examples, "test", names))
     return replace(
         original,
         test=test,
@@ -168,9 +170,9 @@ def _document_split(columns: Columns) -> DocumentSplit:
 
 def _scans(examples: Sequence[Example]) -> dict[str | bytes, Scan]:
     """Looks at every text as BERT reads it: cleaned, in small letters."""
-    distinct = list(dict.fromkeys(example.item for example in examples))
-    texts, _ = prepare_texts([str(text) for text in distinct], scrub=False)
-    return {item: _scan(item, text) for item, text in zip(distinct, texts, strict=True)}
+    distinct_texts = list(dict.fromkeys(example.item for example in examples))
+    texts, _ = prepare_texts([str(text) for text in distinct_texts], scrub=False)
+    return {item: _scan(item, text) for item, text in zip(distinct_texts, texts, strict=True)}
 
 
 def _scan(text: str | bytes, cleaned: str) -> Scan:
@@ -180,24 +182,22 @@ def _scan(text: str | bytes, cleaned: str) -> Scan:
     return Scan(hashlib.blake2b(words.encode(*LOSSLESS), digest_size=16).digest(), "")
 
 
-def _wordless(examples: Sequence[Example]) -> tuple[str, ...]:
+def _wordless_warning(examples: Sequence[Example]) -> tuple[str, ...]:
     names = [repr(example.id) for example in examples if not re.search(r"[^\W_]", str(example.item))]
     return (f"documents without a word: {len(names)}, such as {first_few(names)}",) if names else ()
 
 
-def _nearly_same(examples: Sequence[Example]) -> tuple[str, ...]:
+def _near_duplicate_warning(examples: Sequence[Example]) -> tuple[str, ...]:
     """Warns of documents that are not the same as, but nearly as, one of another split."""
     if len(examples) > MAX_COMPARED:
         return ()
     # Those with the same words are told already.
-    first = {example.digest: example for example in reversed(examples)}
-    distinct = [example for example in examples if first[example.digest] is example]
+    first_by_digest = {example.digest: example for example in reversed(examples)}
+    distinct_examples = [example for example in examples if first_by_digest[example.digest] is example]
     pairs = near_duplicates(
-        [str(example.item) for example in distinct], [example.split for example in distinct]
+        [str(example.item) for example in distinct_examples], [example.split for example in distinct_examples]
     )
-    listed = [f"{distinct[one].id!r} ~ {distinct[other].id!r}" for one, other in pairs]
-    if not listed:
+    names = [f"{distinct_examples[one].id!r} ~ {distinct_examples[other].id!r}" for one, other in pairs]
+    if not names:
         return ()
-    return (
-        f"documents that are nearly the same as one of another split: {len(listed)}, {first_few(listed)}",
-    )
+    return (f"documents that are nearly the same as one of another split: {len(names)}, {first_few(names)}",)

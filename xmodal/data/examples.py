@@ -49,8 +49,8 @@ class Example(NamedTuple):
         """The classes that it counts for: each of several labels, and of a soft label the class."""
         if self.shares is None:
             return (self.class_name,)
-        whole = tuple(name for name, share in self.shares.items() if share == 1)
-        return whole or ((self.class_name,) if any(self.shares.values()) else ())
+        full_names = tuple(name for name, share in self.shares.items() if share == 1)
+        return full_names or ((self.class_name,) if any(self.shares.values()) else ())
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -178,14 +178,18 @@ def columns(examples: Sequence[Example], split: str, class_names: Sequence[str])
         split: one of `SPLITS`.
         class_names: the classes in order; a label is a position in them.
     """
-    label = {name: position for position, name in enumerate(class_names)}
-    chosen = [example for example in examples if example.split == split]
-    items = np.empty(len(chosen), object)
-    items[:] = [example.item for example in chosen]
-    labels = np.array([label[example.class_name] for example in chosen], np.int32)
-    soft = any(example.shares is not None for example in chosen)
-    shares = np.array([_shares_of(example, class_names) for example in chosen], np.float32) if soft else None
-    ids, digests = (tuple(getattr(example, name) for example in chosen) for name in ("id", "digest"))
+    label_by_name = {name: position for position, name in enumerate(class_names)}
+    split_examples = [example for example in examples if example.split == split]
+    items = np.empty(len(split_examples), object)
+    items[:] = [example.item for example in split_examples]
+    labels = np.array([label_by_name[example.class_name] for example in split_examples], np.int32)
+    is_soft = any(example.shares is not None for example in split_examples)
+    shares = (
+        np.array([_shares_of(example, class_names) for example in split_examples], np.float32)
+        if is_soft
+        else None
+    )
+    ids, digests = (tuple(getattr(example, name) for example in split_examples) for name in ("id", "digest"))
     return Columns(items, labels, ids, digests, shares)
 
 

@@ -71,32 +71,32 @@ def files_under(folder: Path, left_out: LeftOut) -> list[Path]:
     Raises:
         OSError: when a folder cannot be read.
     """
-    real = folder.resolve()
-    read = {real, *real.parents}
+    real_path = folder.resolve()
+    read_folders = {real_path, *real_path.parents}
     files: list[Path] = []
-    pending = [folder]
-    while pending:
-        here = pending.pop()
-        files += files_in(here, left_out)
-        for path in subfolders(here):
-            if path.resolve() in read:
+    pending_folders = [folder]
+    while pending_folders:
+        current_folder = pending_folders.pop()
+        files += files_in(current_folder, left_out)
+        for path in subfolders(current_folder):
+            if path.resolve() in read_folders:
                 left_out.setdefault(LINKS, []).append(path)
             else:
-                read.add(path.resolve())
-                pending.append(path)
+                read_folders.add(path.resolve())
+                pending_folders.append(path)
     return sorted(files)
 
 
 def wanted_files(files: list[Path], reason_against: Callable[[Path], str], left_out: LeftOut) -> list[Path]:
     """Returns the files that there is no reason against, and adds the others to what is left out."""
-    wanted = []
+    accepted_files = []
     for path in files:
         reason = reason_against(path)
         if reason:
             left_out.setdefault(reason, []).append(path)
         else:
-            wanted.append(path)
-    return wanted
+            accepted_files.append(path)
+    return accepted_files
 
 
 def warnings_of(left_out: LeftOut, root: Path) -> tuple[str, ...]:

@@ -34,9 +34,9 @@ def gif_frames(encoded: tf.Tensor, most: int, max_pixels: int) -> tf.Tensor:
         tf.errors.InvalidArgumentError: for what is no GIF or a part of one, and for those that are refused.
     """
     controls, size = _controls(encoded), headers.gif_size(encoded)
-    shown = tf.maximum(tf.shape(controls, tf.int64)[0], 1) * size[0] * size[1]
+    pixel_count = tf.maximum(tf.shape(controls, tf.int64)[0], 1) * size[0] * size[1]
     checks = [
-        tf.debugging.Assert((max_pixels <= 0) | (shown <= max_pixels), [f"{TOO_MANY}:", shown]),
+        tf.debugging.Assert((max_pixels <= 0) | (pixel_count <= max_pixels), [f"{TOO_MANY}:", pixel_count]),
         tf.debugging.Assert(_are_laid_on_another(controls, size), [UNLIKE]),
     ]
     with tf.control_dependencies(checks):
@@ -49,14 +49,15 @@ def gif_frames(encoded: tf.Tensor, most: int, max_pixels: int) -> tf.Tensor:
 def _controls(encoded: tf.Tensor) -> tf.Tensor:
     """Returns the bytes of each extension before a frame, and of the frame's place: (n, 18) int64."""
     content = tf.io.decode_raw(encoded, tf.uint8)
-    padded = tf.pad(content, [[0, CONTROL + PLACE]])
+    padded_content = tf.pad(content, [[0, CONTROL + PLACE]])
     # That these bytes occur by chance in a compressed frame is a matter of one in 10**12 bytes.
-    fixed = {0: 0x21, 1: 0xF9, 2: 4, 7: 0}
-    found = tf.reduce_all(
-        [tf.equal(padded[at : at + tf.size(content)], value) for at, value in fixed.items()], axis=0
+    fixed_bytes = {0: 0x21, 1: 0xF9, 2: 4, 7: 0}
+    matches = tf.reduce_all(
+        [tf.equal(padded_content[at : at + tf.size(content)], value) for at, value in fixed_bytes.items()],
+        axis=0,
     )
-    starts = tf.where(found)
-    return tf.cast(tf.gather(padded, starts + tf.range(CONTROL + PLACE, dtype=tf.int64)), tf.int64)
+    starts = tf.where(matches)
+    return tf.cast(tf.gather(padded_content, starts + tf.range(CONTROL + PLACE, dtype=tf.int64)), tf.int64)
 
 
 def _are_laid_on_another(controls: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
@@ -64,14 +65,14 @@ def _are_laid_on_another(controls: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
     left, top, width, height = (
         controls[:, CONTROL + at] + 256 * controls[:, CONTROL + at + 1] for at in (1, 3, 5, 7)
     )
-    whole = tf.equal(controls[:, CONTROL], 0x2C) & tf.equal(left + top, 0)
-    whole &= tf.equal(height, size[0]) & tf.equal(width, size[1])
-    clear, colour = tf.equal(controls[:, 3] % 2, 1), controls[:, 6]
-    taken_away = controls[:, 3] // 4 % 8 >= 2
-    hidden = tf.reduce_any(taken_away[:-1] & ~(whole & ~clear)[1:])
+    is_full = tf.equal(controls[:, CONTROL], 0x2C) & tf.equal(left + top, 0)
+    is_full &= tf.equal(height, size[0]) & tf.equal(width, size[1])
+    is_clear, colour = tf.equal(controls[:, 3] % 2, 1), controls[:, 6]
+    is_removed = controls[:, 3] // 4 % 8 >= 2
+    has_hidden = tf.reduce_any(is_removed[:-1] & ~(is_full & ~is_clear)[1:])
     # The one colour that the first frame does not have becomes white in all of them.
-    other = tf.reduce_any(clear[:1] & (~clear | tf.not_equal(colour, colour[:1])))
-    return tf.reduce_all(whole[:1]) & ~hidden & ~other
+    has_other_colour = tf.reduce_any(is_clear[:1] & (~is_clear | tf.not_equal(colour, colour[:1])))
+    return tf.reduce_all(is_full[:1]) & ~has_hidden & ~has_other_colour
 
 
 def problem_in_graph(encoded: bytes, video: VideoFormat) -> str:

@@ -65,16 +65,16 @@ def _fetch(name: str, repository: str, configuration: str | None, folder: Path) 
     source = {"repo_id": repository, "repo_type": "dataset", "revision": PARQUET_BRANCH}
     try:
         hub = HfApi()
-        found = hub.repo_info(**source, files_metadata=True)
-        sizes = {file.rfilename: file.size or 0 for file in found.siblings or ()}
-        wanted = _wanted_files(name, configuration, sizes)
-        _say_download(name, found, sum(sizes[file] for file in wanted))
-        with atomic_folder(folder) as fresh:
+        info = hub.repo_info(**source, files_metadata=True)
+        sizes = {file.rfilename: file.size or 0 for file in info.siblings or ()}
+        new_names = _names_by_file(name, configuration, sizes)
+        _say_download(name, info, sum(sizes[file] for file in new_names))
+        with atomic_folder(folder) as new_folder:
             hub.snapshot_download(
-                **source, local_dir=fresh / "hub", allow_patterns=[*wanted], tqdm_class=SilentBar
+                **source, local_dir=new_folder / "hub", allow_patterns=[*new_names], tqdm_class=SilentBar
             )
-            for file, named in wanted.items():
-                (fresh / "hub" / file).rename(fresh / named)
+            for file, new_name in new_names.items():
+                (new_folder / "hub" / file).rename(new_folder / new_name)
     except UserError:
         raise
     except errors.RevisionNotFoundError as error:
@@ -89,36 +89,36 @@ def _fetch(name: str, repository: str, configuration: str | None, folder: Path) 
         ) from error
 
 
-def _wanted_files(name: str, configuration: str | None, files: Iterable[str]) -> dict[str, str]:
+def _names_by_file(name: str, configuration: str | None, files: Iterable[str]) -> dict[str, str]:
     """Returns the files of a configuration that belong to splits, and what to call each of them."""
     parts = [file.split("/") for file in sorted(files) if re.fullmatch(r"[^/]+/[^/]+/[^/]+\.parquet", file)]
-    known = sorted({part[0] for part in parts})
-    chosen = configuration or (known[0] if len(known) == 1 else DEFAULT)
-    if chosen not in known:
+    names = sorted({part[0] for part in parts})
+    target = configuration or (names[0] if len(names) == 1 else DEFAULT)
+    if target not in names:
         raise UserError(
-            f"the data set 'hf:{name}' has no configuration {chosen!r} (there are {first_few(known, 20)})",
-            nearest(chosen, known) if configuration else f"write hf:{name}:CONFIGURATION",
+            f"the data set 'hf:{name}' has no configuration {target!r} (there are {first_few(names, 20)})",
+            nearest(target, names) if configuration else f"write hf:{name}:CONFIGURATION",
         )
     splits: dict[str, list[str]] = {}
-    for _, split, file in (part for part in parts if part[0] == chosen):
-        splits.setdefault(split, []).append(f"{chosen}/{split}/{file}")
+    for _, split, file in (part for part in parts if part[0] == target):
+        splits.setdefault(split, []).append(f"{target}/{split}/{file}")
     if any(split.startswith(PARTIAL) for split in splits):
         raise UserError(
             f"the hub has converted only the beginning of 'hf:{name}' to Parquet",
             "download its files and give parquet:PATH",
         )
-    left_out = [split for split in splits if not split_of(split)]
-    if left_out:
-        log_error(f"warning: splits of 'hf:{name}' that are left out: {first_few(left_out)}")
+    skipped_splits = [split for split in splits if not split_of(split)]
+    if skipped_splits:
+        log_error(f"warning: splits of 'hf:{name}' that are left out: {first_few(skipped_splits)}")
     return {
-        file: f"{split}-{number:05d}-of-{len(listed):05d}.parquet"
-        for split, listed in splits.items()
+        file: f"{split}-{number:05d}-of-{len(paths):05d}.parquet"
+        for split, paths in splits.items()
         if split_of(split)
-        for number, file in enumerate(listed)
+        for number, file in enumerate(paths)
     }
 
 
-def _say_download(name: str, found: Any, size: int) -> None:
-    licences = [tag.removeprefix("license:") for tag in found.tags or () if tag.startswith("license:")]
+def _say_download(name: str, info: Any, size: int) -> None:
+    licences = [tag.removeprefix("license:") for tag in info.tags or () if tag.startswith("license:")]
     licence = f"licence {licences[0]}" if licences else "its page tells its licence, if any"
     log_error(f"fetching hf:{name}: {megabytes(size)} from the Hugging Face hub; {licence}")

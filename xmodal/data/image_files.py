@@ -93,9 +93,9 @@ def fault_of(encoded: bytes, kind: str, read: Collection[str], noun: str, remedy
 
 def kind_by_name(path: Path, suffixes: Mapping[str, str], by_content: Callable[[bytes], str]) -> str:
     """Returns the kind of a file by its name, or where that says nothing by its first `HEAD` bytes."""
-    named = suffixes.get(path.suffix.lower())
-    if named is not None:
-        return named
+    kind = suffixes.get(path.suffix.lower())
+    if kind is not None:
+        return kind
     try:
         with open(path, "rb") as file:
             return by_content(file.read(HEAD))
@@ -121,5 +121,5 @@ def why_undecodable(encoded: bytes) -> str:
 
 def _is_rare_bmp(head: bytes) -> bool:
     """Tells of the first bytes of a BMP whether its header says what no decoder here reads."""
-    header, bits, packed = (int.from_bytes(head[at : at + size], "little") for at, size in HEADER_OF_BMP)
-    return len(head) >= 34 and (header < 40 or bits not in (1, 4, 8, 24, 32) or packed in (1, 2, 4, 5))
+    header, bits, compression = (int.from_bytes(head[at : at + size], "little") for at, size in HEADER_OF_BMP)
+    return len(head) >= 34 and (header < 40 or bits not in (1, 4, 8, 24, 32) or compression in (1, 2, 4, 5))

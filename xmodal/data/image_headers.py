@@ -36,9 +36,9 @@ def number(encoded: tf.Tensor, at: int | tf.Tensor, size: int, *, little: bool =
     if size == 3:
         low, high = number(part, 0, 2), number(part, 2, 1)
         return low + 2**16 * high
-    kind = {1: tf.uint8, 2: tf.uint16, 4: tf.int32}[size]
-    read = tf.io.decode_raw(part, kind, little_endian=little, fixed_length=size)
-    value = tf.cast(tf.reshape(read, []), tf.int64)
+    dtype = {1: tf.uint8, 2: tf.uint16, 4: tf.int32}[size]
+    values = tf.io.decode_raw(part, dtype, little_endian=little, fixed_length=size)
+    value = tf.cast(tf.reshape(values, []), tf.int64)
     # There is no such op for unsigned numbers of four bytes.
     return value % 2**32 if size == 4 else value
 
@@ -78,17 +78,19 @@ def bmp_size(encoded: tf.Tensor) -> tf.Tensor:
     # Negative for rows from the top down.
     size = tf.stack([tf.where(height < 2**31, height, 2**32 - height), number(encoded, 18, 4)])
     # OS/2 has numbers of two bytes (BITMAPCOREHEADER).
-    old = tf.stack([number(encoded, 20, 2), number(encoded, 18, 2)])
-    return tf.where(tf.equal(number(encoded, 14, 4), 12), old, size)
+    os2_size = tf.stack([number(encoded, 20, 2), number(encoded, 18, 2)])
+    return tf.where(tf.equal(number(encoded, 14, 4), 12), os2_size, size)
 
 
 def webp_size(encoded: tf.Tensor) -> tf.Tensor:
     """As `declared_size`, of a WebP (RFC 9649)."""
     bits, form = number(encoded, 21, 4), slice_of(encoded, 12, 4)
-    extended = tf.stack([number(encoded, 27, 3), number(encoded, 24, 3)]) + 1
-    lossless = tf.stack([bits // 2**14 % 2**14, bits % 2**14]) + 1
-    lossy = tf.stack([number(encoded, 28, 2), number(encoded, 26, 2)]) % 2**14
-    return tf.where(tf.equal(form, b"VP8X"), extended, tf.where(tf.equal(form, b"VP8L"), lossless, lossy))
+    extended_size = tf.stack([number(encoded, 27, 3), number(encoded, 24, 3)]) + 1
+    lossless_size = tf.stack([bits // 2**14 % 2**14, bits % 2**14]) + 1
+    lossy_size = tf.stack([number(encoded, 28, 2), number(encoded, 26, 2)]) % 2**14
+    return tf.where(
+        tf.equal(form, b"VP8X"), extended_size, tf.where(tf.equal(form, b"VP8L"), lossless_size, lossy_size)
+    )
 
 
 def webp_is_animated(encoded: tf.Tensor) -> tf.Tensor:
@@ -125,16 +127,18 @@ def gif_transparency(encoded: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     def size_of_table(flags: tf.Tensor) -> tf.Tensor:
         return tf.where(flags >= 128, 3 * tf.bitwise.left_shift(tf.constant(2, tf.int64), flags % 8), 0)
 
-    def step(at: tf.Tensor, inside: tf.Tensor, control: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        first = number(encoded, at, 1)
-        is_control = ~inside & tf.equal(number(encoded, at + 1, 1), 0xF9)
+    def step(
+        at: tf.Tensor, is_inside: tf.Tensor, control: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        value = number(encoded, at, 1)
+        is_control = ~is_inside & tf.equal(number(encoded, at + 1, 1), 0xF9)
         # Within an extension blocks follow each other, each after its size, to one of size 0.
-        following = tf.where(inside, at + 1 + first, at + 2)
-        return following, tf.where(inside, first > 0, True), tf.where(is_control, at, control)
+        next_start = tf.where(is_inside, at + 1 + value, at + 2)
+        return next_start, tf.where(is_inside, value > 0, True), tf.where(is_control, at, control)
 
     length = _length(encoded)
     frame, _, control = tf.while_loop(
-        lambda at, inside, control: (at < length) & (inside | tf.equal(number(encoded, at, 1), 0x21)),
+        lambda at, is_inside, control: (at < length) & (is_inside | tf.equal(number(encoded, at, 1), 0x21)),
         step,
         (13 + size_of_table(number(encoded, 10, 1)), tf.constant(False), tf.constant(0, tf.int64)),
         maximum_iterations=MAX_STEPS,
@@ -150,17 +154,17 @@ def _jpeg_segment(encoded: tf.Tensor, at: tf.Tensor) -> tuple[tf.Tensor, tf.Tens
     marker = number(encoded, at, 2, little=False)
     is_exif = tf.equal(marker, 0xFFE1) & begins(encoded, b"Exif\0\0", at + 4)
     # The picture itself comes after the marker SOS.
-    goes_on = (marker >= 0xFFC0) & tf.not_equal(marker, 0xFFDA)
-    following = at + 2 + number(encoded, at + 2, 2, little=False)
-    return tf.where(is_exif, at + 10, 0), tf.where(goes_on, following, _length(encoded))
+    has_next = (marker >= 0xFFC0) & tf.not_equal(marker, 0xFFDA)
+    next_start = at + 2 + number(encoded, at + 2, 2, little=False)
+    return tf.where(is_exif, at + 10, 0), tf.where(has_next, next_start, _length(encoded))
 
 
 def _png_chunk(encoded: tf.Tensor, at: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    following = at + 12 + number(encoded, at, 4, little=False)
+    next_start = at + 12 + number(encoded, at, 4, little=False)
     is_picture = begins(encoded, b"IDAT", at + 4)
     return (
         tf.where(begins(encoded, b"eXIf", at + 4), at + 8, 0),
-        tf.where(is_picture, _length(encoded), following),
+        tf.where(is_picture, _length(encoded), next_start),
     )
 
 
@@ -179,13 +183,13 @@ def _webp_frame(encoded: tf.Tensor, at: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor
 def _first(encoded: tf.Tensor, start: int, step: Callable) -> tf.Tensor:
     """Goes from part to part of a file until one has EXIF; returns where that begins, or 0."""
     length = _length(encoded)
-    found, _ = tf.while_loop(
-        lambda found, at: tf.equal(found, 0) & (at < length),
-        lambda found, at: step(encoded, at),
+    position, _ = tf.while_loop(
+        lambda position, at: tf.equal(position, 0) & (at < length),
+        lambda position, at: step(encoded, at),
         (tf.constant(0, tf.int64), tf.constant(start, tf.int64)),
         maximum_iterations=MAX_STEPS,
     )
-    return found
+    return position
 
 
 def orientation(encoded: tf.Tensor, start: tf.Tensor) -> tf.Tensor:

@@ -38,8 +38,8 @@ def read_image_records(kind: str, path: Path) -> RawExamples:
     Raises:
         UserError: when it is not there, no such file, or a record lacks an image or a label.
     """
-    one = path.is_file() or (kind == "arrow" and any(path.glob("*.arrow")))
-    files = {path: ""} if one else split_files(kind, path, "dataset")
+    is_one_file = path.is_file() or (kind == "arrow" and any(path.glob("*.arrow")))
+    files = {path: ""} if is_one_file else split_files(kind, path, "dataset")
     examples = [
         _example(record, number, file, split)
         for file, split in files.items()
@@ -82,12 +82,12 @@ def _first(record: Mapping[str, Any], names: tuple[str, ...], where: str) -> Any
 def _records(path: Path) -> Records:
     """Yields the features of the records of a TFRecord file, packed by gzip or not."""
     with path.open("rb") as file:
-        packed = file.read(2) == b"\x1f\x8b"
+        is_packed = file.read(2) == b"\x1f\x8b"
     names = path.with_name(CLASS_NAMES)
     class_names = names.read_text("utf-8").splitlines() if names.is_file() else []
-    records = tf.data.TFRecordDataset(str(path), "GZIP" if packed else "").as_numpy_iterator()
+    records = tf.data.TFRecordDataset(str(path), "GZIP" if is_packed else "").as_numpy_iterator()
     try:
-        for record in limited(records, path, len) if packed else records:
+        for record in limited(records, path, len) if is_packed else records:
             features = {name: _value(value) for name, value in _features(record).items()}
             label = features.get("label")
             if isinstance(label, int) and 0 <= label < len(class_names):

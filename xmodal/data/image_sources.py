@@ -81,8 +81,10 @@ def with_further(raw: RawExamples, source: str, cache: Path, offline: bool, seve
             f"`also_train={source}` holds {further.kind.noun}s, and `dataset` {raw.kind.noun}s",
             f"give {raw.kind.noun}s of the same classes, or leave it out",
         )
-    own = [example._replace(split=FURTHER, id=f"{source}/{example.id}") for example in further.examples]
-    examples = [*raw.examples, *own]
+    further_examples = [
+        example._replace(split=FURTHER, id=f"{source}/{example.id}") for example in further.examples
+    ]
+    examples = [*raw.examples, *further_examples]
     if len({type(example.item) for example in examples}) > 1:
         examples = [example._replace(item=_content(example.item)) for example in examples]
     return replace(raw, examples=examples, warnings=(*raw.warnings, *further.warnings))
@@ -96,8 +98,12 @@ def _content(item: str | bytes) -> bytes:
 
 
 def _with_labels(raw: RawExamples, several: str) -> RawExamples:
-    grouped = grouped_by_content(raw)
-    return with_several_labels(grouped, replace(IMAGE_COLUMNS, several=several)) if several else grouped
+    grouped_examples = grouped_by_content(raw)
+    return (
+        with_several_labels(grouped_examples, replace(IMAGE_COLUMNS, several=several))
+        if several
+        else grouped_examples
+    )
 
 
 def grouped_by_content(raw: RawExamples) -> RawExamples:
@@ -107,10 +113,10 @@ def grouped_by_content(raw: RawExamples) -> RawExamples:
     """
     items = dict.fromkeys(example.item for example in raw.examples)
     sizes = {item: _size_of(item) for item in items if isinstance(item, str)}
-    often = {size for size, count in Counter(sizes.values()).items() if size and count > 1}
-    same = [item for item, size in sizes.items() if size in often]
+    repeated_sizes = {size for size, count in Counter(sizes.values()).items() if size and count > 1}
+    candidates = [item for item, size in sizes.items() if size in repeated_sizes]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        groups: dict[str | bytes, str] = dict(zip(same, pool.map(_group_of, same), strict=True))
+        groups: dict[str | bytes, str] = dict(zip(candidates, pool.map(_group_of, candidates), strict=True))
     examples = [
         example._replace(group=example.group or groups[example.item]) if example.item in groups else example
         for example in raw.examples
@@ -207,8 +213,8 @@ def _read_csv(
     path = path_of(location)
     if not path.is_file():
         raise UserError(f"the file {str(path)!r} does not exist", "check the path of `dataset`")
-    named = heading_of("csv", path, IMAGE_COLUMNS)
-    column = next((column for column in COLUMNS if column in named), "image")
+    columns = heading_of("csv", path, IMAGE_COLUMNS)
+    column = next((column for column in COLUMNS if column in columns), "image")
     kind = COLUMNS[column]
     table_format = replace(IMAGE_COLUMNS, text=column, group=group_column, several=several)
     rows, warnings = read_rows("csv", path, table_format)
@@ -222,13 +228,13 @@ def _read_csv(
             )
         example = row_example(str(path_beside(path, image)), row, path, table_format)
         examples.append(example._replace(id=image))
-    examples, more = with_splits(examples, repr(str(path)))
-    return RawExamples(examples, warnings=warnings + more, kind=kind)
+    examples, split_warnings = with_splits(examples, repr(str(path)))
+    return RawExamples(examples, warnings=warnings + split_warnings, kind=kind)
 
 
 def _read_tfds(name: str, cache: Path, offline: bool) -> RawExamples:
-    instead = "give the images as folder:PATH"
-    builder = prepared_builder(name, cache=cache, offline=offline, flag="dataset", instead=instead)
+    alternative = "give the images as folder:PATH"
+    builder = prepared_builder(name, cache=cache, offline=offline, flag="dataset", instead=alternative)
     require_features(builder, name, "image", "label")
     return RawExamples(*tfds_examples(builder, name, "image", "label", encoded=True))
 

@@ -88,8 +88,8 @@ class ImageSplit(ExampleSplit):
             >>> images.shape, images.dtype, labels
             ((8, 16, 16, 3), dtype('float32'), array([0, 1, 0, 1, 0, 1, 0, 1], dtype=int32))
         """
-        read = batches(self, image_size=image_size, batch_size=256)
-        return np.concatenate([batch["image"].numpy() for batch in read]), self.targets
+        split_batches = batches(self, image_size=image_size, batch_size=256)
+        return np.concatenate([batch["image"].numpy() for batch in split_batches]), self.targets
 
     @tf.autograph.experimental.do_not_convert
     def kept(self, key: Any, read: Callable[[tf.Tensor], tf.Tensor]) -> tf.Tensor:
@@ -199,8 +199,8 @@ def load_images(
         (('cat', 'dog'), 29, 3, 8)
     """
     cache = cache or cache_folder()
-    own = read_images(dataset, cache, offline, split.group_column, multi_label)
-    raw = with_further(own, also_train, cache, offline, multi_label)
+    source_examples = read_images(dataset, cache, offline, split.group_column, multi_label)
+    raw = with_further(source_examples, also_train, cache, offline, multi_label)
     medium = {SOUNDS: of_sounds(sound), VIDEOS: of_videos(video)}.get(raw.kind)
 
     return split_and_audit(
@@ -209,13 +209,13 @@ def load_images(
         dataset=dataset,
         kind=raw.kind,
         seed=seed,
-        scan=partial(_scanned, medium=medium, max_pixels=max_pixels),
+        scan=partial(_scan_examples, medium=medium, max_pixels=max_pixels),
         as_split=partial(_image_split, medium=medium),
         bad_images=bad_images,
     )
 
 
-def _scanned(examples: list[Example], medium: Medium | None, max_pixels: int) -> Scanned:
+def _scan_examples(examples: list[Example], medium: Medium | None, max_pixels: int) -> Scanned:
     items = [example.item for example in examples]
     pixels = partial(decoded_pixels, max_pixels=max_pixels)
     return examples, scan_each(items, medium.look) if medium else scan(items, pixels), ()
@@ -247,8 +247,8 @@ def load_unlabelled(
     raw = read_unlabelled(dataset, cache, offline)
     pixels = partial(decoded_pixels, max_pixels=max_pixels)
     scans = scan([example.item for example in raw.examples], pixels)
-    audited, report = audit_unlabelled(raw.examples, scans, kind=IMAGES, bad_images=bad_images)
-    split = _image_split(columns(audited, "test", ("",)), None)
+    audited_examples, report = audit_unlabelled(raw.examples, scans, kind=IMAGES, bad_images=bad_images)
+    split = _image_split(columns(audited_examples, "test", ("",)), None)
     warnings = raw.warnings + report.warnings
     return split, replace(report, warnings=warnings, digests=digests_of([split], ("",)))
 
@@ -308,8 +308,8 @@ def batches(
     rows = tf.data.Dataset.from_tensor_slices({"item": _items(split.items[order])} | labels)
     rows = rows.batch(batch_size, drop_remainder=drop_remainder)
     if augment:
-        drawn = _with_draws((seed, epoch), split.medium.draws if split.medium else draws)
-        rows = rows.enumerate(start=first).map(drawn)
+        add_draws = _with_draws((seed, epoch), split.medium.draws if split.medium else draws)
+        rows = rows.enumerate(start=first).map(add_draws)
     return Batches(rows, read)
 
 

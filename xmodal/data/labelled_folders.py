@@ -78,26 +78,30 @@ def labelled_files(root: Path, kind: FileKind) -> tuple[list[LabelledFile], tupl
     """
     layout = layout_of(root, loose=kind.class_by_name is not None)
     left_out: LeftOut = {}
-    labelled: list[LabelledFile] = []
-    inner, empty = defaultdict(list), []
+    all_files: list[LabelledFile] = []
+    inner_files, empty_folders = defaultdict(list), []
     for folder in layout.classes:
         files = wanted_files(files_under(folder.path, left_out), kind.reason_against, left_out)
         if not files:
-            empty.append(folder)
+            empty_folders.append(folder)
         for path in files:
-            labelled.append(LabelledFile(path, folder.class_name, folder.split))
+            all_files.append(LabelledFile(path, folder.class_name, folder.split))
             if path.parent != folder.path:
-                inner[folder.path].append(path)
+                inner_files[folder.path].append(path)
     for folder_at, split in layout.around:
         files = wanted_files(list(files_in(folder_at, left_out)), _leads_nowhere, left_out)
         if kind.class_by_name is None or not split:
             left_out.setdefault(BESIDE, []).extend(files)
         else:
             files = wanted_files(files, kind.reason_against, left_out)
-            labelled += [LabelledFile(path, kind.class_by_name(path), split) for path in files]
-    _require_files(layout, labelled, empty, kind)
-    warnings = (*layout.warnings, *_merged(inner, root), *_without_files(empty, kind, root))
-    return labelled, warnings + warnings_of(left_out, root)
+            all_files += [LabelledFile(path, kind.class_by_name(path), split) for path in files]
+    _require_files(layout, all_files, empty_folders, kind)
+    warnings = (
+        *layout.warnings,
+        *_merge_warning(inner_files, root),
+        *_without_files(empty_folders, kind, root),
+    )
+    return all_files, warnings + warnings_of(left_out, root)
 
 
 def layout_of(root: Path, *, loose: bool = False) -> Layout:
@@ -111,33 +115,39 @@ def layout_of(root: Path, *, loose: bool = False) -> Layout:
         UserError: when two folders are one split, splits stand there without train, or some classes have
             folders of splits and others have none.
     """
-    top = subfolders(root)
-    inner = {folder: subfolders(folder) for folder in top}
-    named = {folder: split for folder in top if (split := split_of(folder.name))}
-    divided = [
-        folder for folder in top if inner[folder] and all(split_of(part.name) for part in inner[folder])
+    folders = subfolders(root)
+    inner_folders = {folder: subfolders(folder) for folder in folders}
+    split_folders = {folder: split for folder in folders if (split := split_of(folder.name))}
+    divided_folders = [
+        folder
+        for folder in folders
+        if inner_folders[folder] and all(split_of(part.name) for part in inner_folders[folder])
     ]
-    trains = [folder for folder, split in named.items() if split == "train"]
-    if named and len(named) == len(top) and not trains:
+    train_folders = [folder for folder, split in split_folders.items() if split == "train"]
+    if split_folders and len(split_folders) == len(folders) and not train_folders:
         raise UserError(f"the folder {str(root)!r} holds no train folder", "add it")
-    if any(inner[folder] and folder not in divided for folder in trains):
-        return _splits_first(root, named, top)
-    if len(named) < len(top) and any("train" in map(_split_of, inner[folder]) for folder in divided):
-        if len(top) == 1:
-            raise _one_alone(root, top[0])
-        return _classes_first(root, divided, top)
+    if any(inner_folders[folder] and folder not in divided_folders for folder in train_folders):
+        return _splits_first(root, split_folders, folders)
+    if len(split_folders) < len(folders) and any(
+        "train" in map(_split_of, inner_folders[folder]) for folder in divided_folders
+    ):
+        if len(folders) == 1:
+            raise _single_folder_error(root, folders[0])
+        return _classes_first(root, divided_folders, folders)
     # A folder named train that holds files and no folders may be a class.
-    alone = len(set(named.values())) > 1 and (loose or len(named) == len(top))
-    if trains and (alone or any(inner[folder] for folder in trains)):
-        return _splits_first(root, named, top)
-    if len(top) == 1 and len(inner[top[0]]) > 1 and not loose:
-        raise _one_alone(root, top[0])
-    taken = [repr(folder.name) for folder in named]
-    warnings = (f"taken for classes, not for splits: {', '.join(taken)}",) if taken else ()
-    return Layout([ClassFolder(folder, folder.name, "train") for folder in top], [(root, "train")], warnings)
+    has_splits = len(set(split_folders.values())) > 1 and (loose or len(split_folders) == len(folders))
+    if train_folders and (has_splits or any(inner_folders[folder] for folder in train_folders)):
+        return _splits_first(root, split_folders, folders)
+    if len(folders) == 1 and len(inner_folders[folders[0]]) > 1 and not loose:
+        raise _single_folder_error(root, folders[0])
+    names = [repr(folder.name) for folder in split_folders]
+    warnings = (f"taken for classes, not for splits: {', '.join(names)}",) if names else ()
+    return Layout(
+        [ClassFolder(folder, folder.name, "train") for folder in folders], [(root, "train")], warnings
+    )
 
 
-def _one_alone(root: Path, folder: Path) -> UserError:
+def _single_folder_error(root: Path, folder: Path) -> UserError:
     return UserError(
         f"the folder {str(root)!r} holds one folder alone, {folder.name!r}", f"give {str(folder)!r}"
     )
@@ -147,13 +157,15 @@ def _split_of(folder: Path) -> str:
     return split_of(folder.name)
 
 
-def _splits_first(root: Path, named: dict[Path, str], top: list[Path]) -> Layout:
-    _require_one_each(root, named)
+def _splits_first(root: Path, split_folders: dict[Path, str], folders: list[Path]) -> Layout:
+    _require_one_each(root, split_folders)
     classes = [
-        ClassFolder(path, path.name, split) for folder, split in named.items() for path in subfolders(folder)
+        ClassFolder(path, path.name, split)
+        for folder, split in split_folders.items()
+        for path in subfolders(folder)
     ]
-    around = [(root, ""), *named.items()]
-    return Layout(classes, around, _not_splits([folder for folder in top if folder not in named]))
+    around = [(root, ""), *split_folders.items()]
+    return Layout(classes, around, _not_splits([folder for folder in folders if folder not in split_folders]))
 
 
 def _not_splits(folders: list[Path]) -> tuple[str, ...]:
@@ -161,19 +173,19 @@ def _not_splits(folders: list[Path]) -> tuple[str, ...]:
     return (f"not read, beside the folders of splits: {first_few(counts)}",) if counts else ()
 
 
-def _classes_first(root: Path, divided: list[Path], top: list[Path]) -> Layout:
-    others = [folder for folder in top if folder not in divided]
+def _classes_first(root: Path, folders: list[Path], all_folders: list[Path]) -> Layout:
+    others = [folder for folder in all_folders if folder not in folders]
     if others:
         raise UserError(
-            f"in {str(root)!r}, {divided[0].name!r} holds folders of splits and {others[0].name!r} none",
+            f"in {str(root)!r}, {folders[0].name!r} holds folders of splits and {others[0].name!r} none",
             "give every class the same ones, or none",
         )
     classes = []
-    for folder in divided:
+    for folder in folders:
         splits = {part: split_of(part.name) for part in subfolders(folder)}
         _require_one_each(folder, splits)
         classes += [ClassFolder(part, folder.name, split) for part, split in splits.items()]
-    return Layout(classes, [(root, ""), *((folder, "") for folder in divided)])
+    return Layout(classes, [(root, ""), *((folder, "") for folder in folders)])
 
 
 def _require_one_each(root: Path, splits: dict[Path, str]) -> None:
@@ -187,7 +199,7 @@ def _require_one_each(root: Path, splits: dict[Path, str]) -> None:
 
 
 def _require_files(
-    layout: Layout, labelled: list[LabelledFile], empty: list[ClassFolder], kind: FileKind
+    layout: Layout, files: list[LabelledFile], empty_folders: list[ClassFolder], kind: FileKind
 ) -> None:
     """Refuses splits without files, and without folders of classes where there must be some."""
     for folder, split in layout.around:
@@ -198,15 +210,16 @@ def _require_files(
                 f"the folder {str(folder)!r} holds no class folders",
                 f"put the {kind.noun} of each class in a folder of its own",
             )
-        if kind.class_by_name is not None and not any(file.split == split for file in labelled):
+        if kind.class_by_name is not None and not any(file.split == split for file in files):
             raise UserError(f"the folder {str(folder)!r} holds no {kind.noun}", "put the documents in it")
-    for class_folder in empty:
+    for class_folder in empty_folders:
         if class_folder.split == "train" and kind.class_by_name is None:
-            other = (
+            problem = (
                 f"holds no {kind.noun} that are read" if files_under(class_folder.path, {}) else "is empty"
             )
             raise UserError(
-                f"the class folder {str(class_folder.path)!r} {other}", f"add {kind.noun} to it or remove it"
+                f"the class folder {str(class_folder.path)!r} {problem}",
+                f"add {kind.noun} to it or remove it",
             )
 
 
@@ -214,19 +227,19 @@ def _leads_nowhere(path: Path) -> str:
     return "" if path.exists() else NOWHERE
 
 
-def _merged(inner: dict[Path, list[Path]], root: Path) -> tuple[str, ...]:
+def _merge_warning(inner_files: dict[Path, list[Path]], root: Path) -> tuple[str, ...]:
     """Tells of folders inside class folders, which may have been meant as classes."""
-    if not inner:
+    if not inner_files:
         return ()
-    listed = []
-    for folder, files in inner.items():
+    descriptions = []
+    for folder, files in inner_files.items():
         names = dict.fromkeys(repr(path.relative_to(folder).parts[0]) for path in files)
-        listed.append(f"{len(files)} of {first_few(list(names))} in {name_in(folder, root)!r}")
-    return (f"files in folders inside class folders count as the class: {first_few(listed)}",)
+        descriptions.append(f"{len(files)} of {first_few(list(names))} in {name_in(folder, root)!r}")
+    return (f"files in folders inside class folders count as the class: {first_few(descriptions)}",)
 
 
-def _without_files(empty: list[ClassFolder], kind: FileKind, root: Path) -> tuple[str, ...]:
-    if not empty:
+def _without_files(empty_folders: list[ClassFolder], kind: FileKind, root: Path) -> tuple[str, ...]:
+    if not empty_folders:
         return ()
-    names = [repr(name_in(folder.path, root)) for folder in empty]
+    names = [repr(name_in(folder.path, root)) for folder in empty_folders]
     return (f"class folders without {kind.noun}, which are left out: {first_few(names)}",)

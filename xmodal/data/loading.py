@@ -72,14 +72,14 @@ def split_and_audit(
     Raises:
         UserError: when the data cannot be learned from.
     """
-    grouped = with_groups(raw.examples, config.group_pattern)
-    merged, changed, alike = without_look_alikes(grouped, config.merge_names)
-    own_names = tuple(name for name in raw.class_names if name not in changed)
-    examples, names = divide(merged, config, dataset=dataset, kind=kind, own_names=own_names, seed=seed)
-    divided = divided_groups(examples) if config.group_pattern or config.group_column else ()
-    examples, scans, unread = scan(_as_train(examples))
-    came = {example.split for example in raw.examples}
-    examples = _with_their_like(examples, scans, [split for split in SPLITS if split not in came])
+    examples = with_groups(raw.examples, config.group_pattern)
+    examples, new_names, name_warnings = without_look_alikes(examples, config.merge_names)
+    own_names = tuple(name for name in raw.class_names if name not in new_names)
+    examples, names = divide(examples, config, dataset=dataset, kind=kind, own_names=own_names, seed=seed)
+    group_warnings = divided_groups(examples) if config.group_pattern or config.group_column else ()
+    examples, scans, scan_warnings = scan(_as_train(examples))
+    own_splits = {example.split for example in raw.examples}
+    examples = _with_their_like(examples, scans, [split for split in SPLITS if split not in own_splits])
     examples, report = audit(
         examples,
         scans,
@@ -90,9 +90,9 @@ def split_and_audit(
         bad_images=bad_images,
     )
     train, validation, test = (as_split(columns(examples, split, names)) for split in SPLITS)
-    warnings = (*raw.warnings, *alike, *divided, *unread, *report.warnings, *doubts(examples))
+    warnings = (*raw.warnings, *name_warnings, *group_warnings, *scan_warnings)
     digests = digests_of([train, validation, test], names)
-    report = replace(report, warnings=warnings, digests=digests)
+    report = replace(report, warnings=(*warnings, *report.warnings, *doubts(examples)), digests=digests)
     return SplitData(train, validation, test, names, report)
 
 
@@ -101,19 +101,21 @@ def _as_train(examples: Sequence[Example]) -> list[Example]:
     return [example._replace(split="train") if example.split == FURTHER else example for example in examples]
 
 
-def _with_their_like(examples: Sequence[Example], scans: Sequence[Scan], cut: Sequence[str]) -> list[Example]:
+def _with_their_like(
+    examples: Sequence[Example], scans: Sequence[Scan], cut_splits: Sequence[str]
+) -> list[Example]:
     """Brings examples that hold the same, such as pixels in files of two kinds, into the split of the first.
 
     Args:
         examples: with their splits.
         scans: what was found of each.
-        cut: the splits that were cut from train; those that the data came with stay as they are.
+        cut_splits: those that were cut from train; those that the data came with stay as they are.
     """
-    movable = {"train", *cut} if cut else set()
-    first: dict[bytes, str] = {}
-    moved = []
-    for example, seen in zip(examples, scans, strict=True):
-        if seen.digest and example.split in movable:
-            example = example._replace(split=first.setdefault(seen.digest, example.split))
-        moved.append(example)
-    return moved
+    movable_splits = {"train", *cut_splits} if cut_splits else set()
+    split_by_digest: dict[bytes, str] = {}
+    moved_examples = []
+    for example, scan in zip(examples, scans, strict=True):
+        if scan.digest and example.split in movable_splits:
+            example = example._replace(split=split_by_digest.setdefault(scan.digest, example.split))
+        moved_examples.append(example)
+    return moved_examples

@@ -63,7 +63,7 @@ def of_sounds(sound: SoundFormat) -> Medium:
         encoded=as_wav,
         picture=partial(picture_of_sound, config=sound),
         draws=sound_draws,
-        reader=lambda in_memory, *rest, **options: sound_reader(in_memory, sound, *rest, **options),
+        reader=lambda in_memory, *arguments, **options: sound_reader(in_memory, sound, *arguments, **options),
     )
 
 
@@ -79,5 +79,5 @@ def of_videos(video: VideoFormat) -> Medium:
         encoded=bytes,
         picture=partial(strip_of, video=video),
         draws=video_draws,
-        reader=lambda in_memory, *rest, **options: video_reader(in_memory, video, *rest, **options),
+        reader=lambda in_memory, *arguments, **options: video_reader(in_memory, video, *arguments, **options),
     )

@@ -18,5 +18,5 @@ def subsets(modalities: Sequence[str]) -> dict[str, tuple[str, ...]]:
         >>> [*subsets(("image", "text", "sound"))][:4]
         ['all', 'image and text', 'image and sound', 'text and sound']
     """
-    several = [part for size in range(len(modalities), 0, -1) for part in combinations(modalities, size)]
-    return {WHOLE[len(modalities)] if part is several[0] else " and ".join(part): part for part in several}
+    parts = [part for size in range(len(modalities), 0, -1) for part in combinations(modalities, size)]
+    return {WHOLE[len(modalities)] if part is parts[0] else " and ".join(part): part for part in parts}

@@ -39,15 +39,15 @@ def near_duplicates(texts: Sequence[str], splits: Sequence[str]) -> list[tuple[i
     for position, values in enumerate(signatures):
         if values is None:
             continue
-        near = {
+        candidates = {
             other
             for band, part in enumerate(values.reshape(BANDS, ROWS))
             for other in buckets.get((band, part.tobytes()), ())[:50]
             if weight[splits[other]] > weight[splits[position]]
         }
-        alike = [other for other in sorted(near) if np.mean(values == signatures[other]) >= ALIKE]
-        if alike:
-            pairs.append((position, alike[0]))
+        matches = [other for other in sorted(candidates) if np.mean(values == signatures[other]) >= ALIKE]
+        if matches:
+            pairs.append((position, matches[0]))
     return pairs
 
 

@@ -34,21 +34,23 @@ def with_sounds(pairs: PairData, sounds: ImageData, seed: int = 0) -> PairData:
         >>> data.test.present["sound"].all()
         True
     """
-    of_name = {readable(name): index for index, name in enumerate(sounds.class_names)}
-    label = np.array([of_name.get(readable(name), -1) for name in pairs.class_names])
+    index_by_name = {readable(name): index for index, name in enumerate(sounds.class_names)}
+    sound_labels = np.array([index_by_name.get(readable(name), -1) for name in pairs.class_names])
     parts = []
     for number, name in enumerate(SPLITS):
         split: PairSplit = getattr(pairs, name)
-        found: ImageSplit = getattr(sounds, name)
-        wanted = label[split.labels]
-        lacking = [own for own in np.unique(split.labels) if label[own] not in found.labels]
-        if lacking:
-            names = first_few([repr(pairs.class_names[own]) for own in lacking])
+        sound_split: ImageSplit = getattr(sounds, name)
+        target_labels = sound_labels[split.labels]
+        missing_labels = [
+            label for label in np.unique(split.labels) if sound_labels[label] not in sound_split.labels
+        ]
+        if missing_labels:
+            names = first_few([repr(pairs.class_names[label]) for label in missing_labels])
             raise UserError(
                 f"`sounds` has no {name} sound of the classes {names} of the pairs",
                 "give sounds of all classes, from more speakers where groups are kept together",
             )
-        parts.append(_drawn(split, found, wanted, np.random.default_rng((seed, number))))
+        parts.append(_draw_sounds(split, sound_split, target_labels, np.random.default_rng((seed, number))))
     warnings = [f"sounds: {warning}" for warning in sounds.report.warnings]
     report = replace(
         pairs.report,
@@ -59,16 +61,16 @@ def with_sounds(pairs: PairData, sounds: ImageData, seed: int = 0) -> PairData:
     return replace(pairs, train=train, validation=validation, test=test, report=report)
 
 
-def _drawn(
-    split: PairSplit, sounds: ImageSplit, wanted: np.ndarray, chance: np.random.Generator
+def _draw_sounds(
+    split: PairSplit, sounds: ImageSplit, target_labels: np.ndarray, rng: np.random.Generator
 ) -> PairSplit:
     """Draws a sound of the wanted class (N,) for each pair of a split."""
     row = np.empty(len(split), int)
-    for own in np.unique(wanted):
-        chosen = wanted == own
-        row[chosen] = chance.choice(np.flatnonzero(sounds.labels == own), chosen.sum())
-    used, row = np.unique(row, return_inverse=True)
-    labels = np.empty(len(used), np.int32)
+    for label in np.unique(target_labels):
+        mask = target_labels == label
+        row[mask] = rng.choice(np.flatnonzero(sounds.labels == label), mask.sum())
+    used_rows, row = np.unique(row, return_inverse=True)
+    labels = np.empty(len(used_rows), np.int32)
     labels[row] = split.labels
     # Their classes are those of the pairs now.
-    return replace(split, sounds=replace(sounds.take(used), labels=labels, shares=None), sound_row=row)
+    return replace(split, sounds=replace(sounds.take(used_rows), labels=labels, shares=None), sound_row=row)

@@ -57,8 +57,8 @@ def _read_digits(location: str, settings: PairSettings) -> RawExamples:
     examples = load_digits(settings.cache, settings.offline)
     digits = [int(example.class_name) for example in examples]
     texts = typed_captions(digits, misread=settings.misread, slips=settings.typing_slips, seed=settings.seed)
-    named = zip((example.id for example in examples), texts, strict=True)
-    return RawExamples(examples, texts=dict(named))
+    id_texts = zip((example.id for example in examples), texts, strict=True)
+    return RawExamples(examples, texts=dict(id_texts))
 
 
 def _read_table(kind: str, location: str, settings: PairSettings) -> RawExamples:
@@ -71,35 +71,38 @@ def _read_table(kind: str, location: str, settings: PairSettings) -> RawExamples
     rows, warnings = read_rows(kind, path, table_format)
     assert table_format.image is not None
     # JSON may hold halves of surrogate pairs, which no tensor takes.
-    written = [table_format.text_of(row.cells).strip().encode("utf-8", "replace").decode() for row in rows]
+    row_texts = [table_format.text_of(row.cells).strip().encode("utf-8", "replace").decode() for row in rows]
     # A text of which cleaning leaves nothing is none.
-    cleaned, _ = prepare_texts(written, scrub=False)
-    audible = any(table_format.audio in row.cells for row in rows)
+    cleaned_texts, _ = prepare_texts(row_texts, scrub=False)
+    has_audio = any(table_format.audio in row.cells for row in rows)
     sounds: dict[str, str] = {}
-    examples, texts, empty = [], {}, []
-    for row, text, left in zip(rows, written, cleaned, strict=True):
+    examples, texts, empty_lines = [], {}, []
+    for row, text, cleaned_text in zip(rows, row_texts, cleaned_texts, strict=True):
         image = row.cells[table_format.image].strip()
-        sound = row.cells[table_format.audio or ""].strip() if audible else ""
-        if not image and not left and not sound:
-            empty.append(row.line)
-        item, heard = (
+        sound = row.cells[table_format.audio or ""].strip() if has_audio else ""
+        if not image and not cleaned_text and not sound:
+            empty_lines.append(row.line)
+        item, sound_path = (
             str(path_beside(path, cell, image_folder)) if cell else NO_IMAGE for cell in (image, sound)
         )
         example = row_example(item, row, path, table_format)
-        if heard and not image and not example.group:
+        if sound_path and not image and not example.group:
             # As images are: what is the same sound comes into one split.
-            example = example._replace(group=heard)
+            example = example._replace(group=sound_path)
         examples.append(example)
-        texts[example.id] = text if left else ""
-        sounds |= {example.id: heard} if heard else {}
-    if empty:
-        sides = "neither an image, a text nor a sound" if audible else "neither an image nor a text"
+        texts[example.id] = text if cleaned_text else ""
+        sounds |= {example.id: sound_path} if sound_path else {}
+    if empty_lines:
+        sides = "neither an image, a text nor a sound" if has_audio else "neither an image nor a text"
         raise UserError(
-            f"{len(empty)} of {len(rows)} pairs of {str(path)!r} have {sides}, the first in line {empty[0]}",
+            f"{len(empty_lines)} of {len(rows)} pairs of {str(path)!r} have {sides}, "
+            f"the first in line {empty_lines[0]}",
             "fill one of them in, or remove these lines",
         )
-    examples, more = with_splits(examples, repr(str(path)))
-    return RawExamples(examples, warnings=warnings + more, texts=texts, sounds=sounds if audible else None)
+    examples, split_warnings = with_splits(examples, repr(str(path)))
+    return RawExamples(
+        examples, warnings=warnings + split_warnings, texts=texts, sounds=sounds if has_audio else None
+    )
 
 
 # How a source is written -> what reads it: place, settings -> the pairs.

@@ -95,9 +95,9 @@ class PairSplit(ExampleSplit):
 
     def picture_rows(self, modality: str) -> np.ndarray:
         """Returns where each pair's image or sound is in `pictures` (N,), their number for none."""
-        there = self.present[modality]
-        row = np.cumsum(there) - 1 if modality == "image" else self.sound_row
-        return np.where(there, row, len(self.pictures(modality)))
+        is_present = self.present[modality]
+        row = np.cumsum(is_present) - 1 if modality == "image" else self.sound_row
+        return np.where(is_present, row, len(self.pictures(modality)))
 
     def images(self) -> ImageSplit:
         """Returns the images of the pairs that have one, in their order: those where `has_image`."""
@@ -114,8 +114,8 @@ class PairSplit(ExampleSplit):
 
     def sound(self, index: int) -> bytes:
         """Returns the sound of a pair as a WAV, b"" where it has none."""
-        heard = self.sounds is not None and self.sound_row[index] >= 0
-        return self.pictures("sound").encoded(self.sound_row[index]) if heard else b""
+        has_sound = self.sounds is not None and self.sound_row[index] >= 0
+        return self.pictures("sound").encoded(self.sound_row[index]) if has_sound else b""
 
     @cached_property
     def _every_image(self) -> ImageSplit:
@@ -172,25 +172,25 @@ def load_pairs(
     layout, cache = checked_format(table_format, split.group_column), cache or cache_folder()
     settings = PairSettings(layout, cache, offline, image_folder, misread, typing_slips, seed)
     raw = read_pairs(source, settings)
-    heard: dict[str, bytes] = {}
-    scanned = partial(_scanned, raw=raw, heard=heard, bad_images=bad_images)
+    sound_digests: dict[str, bytes] = {}
+    scan_pairs = partial(_scan_examples, raw=raw, sound_digests=sound_digests, bad_images=bad_images)
     return split_and_audit(
         raw,
         split,
         dataset=source,
         kind=PAIRS,
         seed=seed,
-        scan=partial(scanned, max_pixels=max_pixels, sound=sound),
-        as_split=partial(_pair_split, raw=raw, heard=heard, sound=sound),
-        doubts=partial(_one_sided, raw=raw, heard=heard),
+        scan=partial(scan_pairs, max_pixels=max_pixels, sound=sound),
+        as_split=partial(_pair_split, raw=raw, sound_digests=sound_digests, sound=sound),
+        doubts=partial(_missing_warning, raw=raw, sound_digests=sound_digests),
         bad_images=bad_images,
     )
 
 
-def _scanned(
+def _scan_examples(
     examples: list[Example],
     raw: RawExamples,
-    heard: dict[str, bytes],
+    sound_digests: dict[str, bytes],
     bad_images: str,
     max_pixels: int,
     sound: SoundFormat,
@@ -200,7 +200,7 @@ def _scanned(
     Args:
         examples: of the pairs.
         raw: with their texts and sounds.
-        heard: gets the digests of the sounds that can be read, by the ids of the pairs.
+        sound_digests: gets those of the sounds that can be read, by the ids of the pairs.
         bad_images, max_pixels, sound: as `load_pairs` takes them.
 
     Returns:
@@ -210,74 +210,95 @@ def _scanned(
     paths = raw.sounds or {}
     images = {example.id: example.item for example in examples if example.item}
     sounds = {example.id: paths[example.id] for example in examples if example.id in paths}
-    seen = dict(zip(images, scan([*images.values()], pixels), strict=True))
-    listened = dict(zip(sounds, scan_each([*sounds.values()], look), strict=True))
-    _require_readable("image", seen)
-    _require_readable("sound", listened)
-    heard |= {name: found.digest for name, found in listened.items() if not found.problem}
-    audited, scans = [], []
+    image_scans = dict(zip(images, scan([*images.values()], pixels), strict=True))
+    sound_scans = dict(zip(sounds, scan_each([*sounds.values()], look), strict=True))
+    _require_readable("image", image_scans)
+    _require_readable("sound", sound_scans)
+    sound_digests |= {name: result.digest for name, result in sound_scans.items() if not result.problem}
+    audited_examples, scans = [], []
     for example in examples:
-        found = [part[example.id] for part in (seen, listened) if example.id in part]
-        good, bad = ([one for one in found if bool(one.problem) is is_bad] for is_bad in (False, True))
-        if bad and (bad_images == "fail" or not (good or raw.texts[example.id])):
-            audited.append(example)
-            scans.append(bad[0])
+        results = [part[example.id] for part in (image_scans, sound_scans) if example.id in part]
+        usable_scans, bad_scans = (
+            [result for result in results if bool(result.problem) is is_bad] for is_bad in (False, True)
+        )
+        if bad_scans and (bad_images == "fail" or not (usable_scans or raw.texts[example.id])):
+            audited_examples.append(example)
+            scans.append(bad_scans[0])
             continue
-        own = Scan(hashlib.blake2b(example.id.encode(), digest_size=16).digest(), "")
-        has_image = example.id in seen and not seen[example.id].problem
-        audited.append(example if has_image else example._replace(item=NO_IMAGE))
-        scans.append(good[0] if good else own)
-    left = {example.id for example, one in zip(audited, scans, strict=True) if not one.problem}
-    what = "their texts stay" if raw.sounds is None else "what else these pairs have stays"
-    warnings = (*_unread("images", seen, left, what), *_unread("sounds", listened, left, what))
-    return audited, scans, warnings
+        id_scan = Scan(hashlib.blake2b(example.id.encode(), digest_size=16).digest(), "")
+        has_image = example.id in image_scans and not image_scans[example.id].problem
+        audited_examples.append(example if has_image else example._replace(item=NO_IMAGE))
+        scans.append(usable_scans[0] if usable_scans else id_scan)
+    usable_ids = {
+        example.id for example, result in zip(audited_examples, scans, strict=True) if not result.problem
+    }
+    rest_text = "their texts stay" if raw.sounds is None else "what else these pairs have stays"
+    warnings = (
+        *_unread_warning("images", image_scans, usable_ids, rest_text),
+        *_unread_warning("sounds", sound_scans, usable_ids, rest_text),
+    )
+    return audited_examples, scans, warnings
 
 
 def _require_readable(noun: str, scans: Mapping[str, Scan]) -> None:
-    bad = [(name, found.problem) for name, found in scans.items() if found.problem]
-    if bad and len(bad) == len(scans):
+    failures = [(name, scan_result.problem) for name, scan_result in scans.items() if scan_result.problem]
+    if failures and len(failures) == len(scans):
         raise UserError(
-            f"none of the {len(bad)} {noun}s can be read: {reasons(bad)}",
+            f"none of the {len(failures)} {noun}s can be read: {reasons(failures)}",
             f"check the column of the {noun}s and `image_folder`",
         )
 
 
-def _unread(noun: str, scans: Mapping[str, Scan], left: set[str], what: str) -> tuple[str, ...]:
+def _unread_warning(
+    noun: str, scans: Mapping[str, Scan], usable_ids: set[str], rest_text: str
+) -> tuple[str, ...]:
     """Counts the images or sounds that cannot be read, of pairs that go on without them."""
-    bad = [(name, found.problem) for name, found in scans.items() if found.problem and name in left]
-    return (f"{len(bad)} of {len(scans)} {noun} cannot be read; {what}: {reasons(bad)}",) if bad else ()
+    failures = [
+        (name, scan_result.problem)
+        for name, scan_result in scans.items()
+        if scan_result.problem and name in usable_ids
+    ]
+    return (
+        (f"{len(failures)} of {len(scans)} {noun} cannot be read; {rest_text}: {reasons(failures)}",)
+        if failures
+        else ()
+    )
 
 
-def _one_sided(examples: Sequence[Example], raw: RawExamples, heard: Mapping[str, bytes]) -> tuple[str, ...]:
+def _missing_warning(
+    examples: Sequence[Example], raw: RawExamples, sound_digests: Mapping[str, bytes]
+) -> tuple[str, ...]:
     """Counts the pairs that lack something."""
-    missing = {
+    missing_counts = {
         "image": sum(not example.item for example in examples),
         "text": sum(not raw.texts[example.id] for example in examples),
-        "sound": sum(example.id not in heard for example in examples),
+        "sound": sum(example.id not in sound_digests for example in examples),
     }
-    counts = [f"{missing[name]} have no {name}" for name in MODALITIES[: 2 if raw.sounds is None else 3]]
-    if not any(missing[name] for name in MODALITIES[: len(counts)]):
+    counts = [
+        f"{missing_counts[name]} have no {name}" for name in MODALITIES[: 2 if raw.sounds is None else 3]
+    ]
+    if not any(missing_counts[name] for name in MODALITIES[: len(counts)]):
         return ()
     *first, last = [counts[0], *(count.replace("have ", "") for count in counts[1:])]
     return (f"of {len(examples)} pairs, {', '.join(first)} and {last}",)
 
 
 def _pair_split(
-    columns: Columns, raw: RawExamples, heard: Mapping[str, bytes], sound: SoundFormat
+    columns: Columns, raw: RawExamples, sound_digests: Mapping[str, bytes], sound: SoundFormat
 ) -> PairSplit:
     items, labels, ids, digests, shares = columns
-    own = np.empty(len(ids), object)
-    own[:] = [raw.texts[name] for name in ids]
-    split = PairSplit(items, own, labels, ids, digests, columns.in_memory, shares)
+    texts = np.empty(len(ids), object)
+    texts[:] = [raw.texts[name] for name in ids]
+    split = PairSplit(items, texts, labels, ids, digests, columns.in_memory, shares)
     if raw.sounds is None:
         return split
-    there = np.array([name in heard for name in ids], bool)
-    picked = np.flatnonzero(there)
-    names = tuple(ids[index] for index in picked)
+    has_sound = np.array([name in sound_digests for name in ids], bool)
+    indices = np.flatnonzero(has_sound)
+    names = tuple(ids[index] for index in indices)
     paths = np.array([raw.sounds[name] for name in names], object)
     sounds = ImageSplit(
-        *(paths, labels[picked], names, tuple(heard[name] for name in names), False),
-        shares=split.shares_at(picked),
+        *(paths, labels[indices], names, tuple(sound_digests[name] for name in names), False),
+        shares=split.shares_at(indices),
         medium=of_sounds(sound),
     )
-    return replace(split, sounds=sounds, sound_row=np.where(there, np.cumsum(there) - 1, -1))
+    return replace(split, sounds=sounds, sound_row=np.where(has_sound, np.cumsum(has_sound) - 1, -1))

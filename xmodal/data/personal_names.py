@@ -19,15 +19,17 @@ def personal_warnings(class_names: Sequence[str], ids: Sequence[str]) -> tuple[s
         ids: the names of the examples; of the doubtful ones, `MAX_NAMES` are looked at.
     """
     marks_by_place = {"class names": _marks(class_names), "file names": _marks(ids)}
-    listed = [f"{what} ({', '.join(marks)})" for what, marks in marks_by_place.items() if marks]
-    if not listed:
+    descriptions = [f"{place} ({', '.join(marks)})" for place, marks in marks_by_place.items() if marks]
+    if not descriptions:
         return ()
-    return (f"what looks like personal data stands in {' and '.join(listed)}: reports show it; rename them",)
+    return (
+        f"what looks like personal data stands in {' and '.join(descriptions)}: reports show it; rename them",
+    )
 
 
 def _marks(names: Sequence[str]) -> list[str]:
-    doubtful = [name for name in names if DOUBTFUL.search(name)][:MAX_NAMES]
-    if not doubtful:
+    doubtful_names = [name for name in names if DOUBTFUL.search(name)][:MAX_NAMES]
+    if not doubtful_names:
         return []
-    _, counts = prepare_texts([name.replace("/", " ") for name in doubtful])
+    _, counts = prepare_texts([name.replace("/", " ") for name in doubtful_names])
     return [mark for mark, count in zip(MARKS, counts.sum(axis=0), strict=True) if count]

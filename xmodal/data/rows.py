@@ -59,8 +59,8 @@ class ArrayShards:
         rows = np.empty((len(index), *self.shape[1:]), self.dtype)
         owner = np.searchsorted(self._ends, index, side="right")
         for number in np.unique(owner):
-            part, chosen = self.parts[number], owner == number
-            rows[chosen] = part[index[chosen] - (self._ends[number] - len(part))]
+            part, mask = self.parts[number], owner == number
+            rows[mask] = part[index[mask] - (self._ends[number] - len(part))]
         return rows
 
     def __array__(self, dtype=None, copy=None) -> np.ndarray:

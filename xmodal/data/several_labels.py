@@ -25,27 +25,27 @@ def with_several_labels(raw: RawExamples, table_format: TableFormat) -> RawExamp
         UserError: for examples that have shares of classes, and where no label occurs.
     """
     separator = BETWEEN if table_format.several == COLUMNS else table_format.several
-    soft = next((example.id for example in raw.examples if example.shares is not None), None)
-    if soft is not None:
+    soft_id = next((example.id for example in raw.examples if example.shares is not None), None)
+    if soft_id is not None:
         raise UserError(
-            f"{soft!r} has shares of classes, and `multi_label={table_format.several}` wants labels",
+            f"{soft_id!r} has shares of classes, and `multi_label={table_format.several}` wants labels",
             "name columns of 0 and 1 with `label_column`, or leave `multi_label` out",
         )
     labels = [_split(example.class_name, separator) for example in raw.examples]
-    counts = Counter(label for of_one in labels for label in of_one)
+    counts = Counter(label for own_labels in labels for label in own_labels)
     names = table_format.label_columns if separator == BETWEEN else tuple(sorted(counts))
     if not counts:
         raise UserError(f"no example has a label between {table_format.several!r}", "check `label_column`")
-    unknown = next((label for label in counts if label not in names), None)
-    if unknown is not None:
+    bad_label = next((label for label in counts if label not in names), None)
+    if bad_label is not None:
         raise UserError(
-            f"`multi_label={COLUMNS}` wants a table, and the class {unknown!r} is from none of its columns",
+            f"`multi_label={COLUMNS}` wants a table, and the class {bad_label!r} is from none of its columns",
             "give what stands between labels, such as |",
         )
-    frequent = max(names, key=counts.__getitem__)
+    frequent_label = max(names, key=counts.__getitem__)
     examples = [
-        _example(example, of_one, names, min(of_one, key=counts.__getitem__, default=frequent))
-        for example, of_one in zip(raw.examples, labels, strict=True)
+        _example(example, own_labels, names, min(own_labels, key=counts.__getitem__, default=frequent_label))
+        for example, own_labels in zip(raw.examples, labels, strict=True)
     ]
     return replace(raw, examples=examples)
 
@@ -54,5 +54,5 @@ def _split(label: str, separator: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(filter(None, map(str.strip, label.split(separator)))))
 
 
-def _example(example: Example, labels: Sequence[str], names: Sequence[str], rarest: str) -> Example:
-    return example._replace(class_name=rarest, shares={name: float(name in labels) for name in names})
+def _example(example: Example, labels: Sequence[str], names: Sequence[str], class_name: str) -> Example:
+    return example._replace(class_name=class_name, shares={name: float(name in labels) for name in names})

@@ -28,44 +28,46 @@ def without_look_alikes(
     counts = Counter(example.class_name for example in examples)
     for example in examples:
         counts.update(dict.fromkeys(example.named, 0))
-    alike: dict[str, list[str]] = {}
+    names_by_plain: dict[str, list[str]] = {}
     for name in counts:
-        alike.setdefault(plain_name(name), []).append(name)
-    groups = [names for names in alike.values() if len(names) > 1]
+        names_by_plain.setdefault(plain_name(name), []).append(name)
+    groups = [names for names in names_by_plain.values() if len(names) > 1]
     warnings = [_warning(names, counts, merge) for names in groups]
-    missing = [repr(name) for name in counts if name.casefold().strip() in NO_LABELS]
-    if missing:
-        warnings.append(f"classes that are named as missing values are: {first_few(missing)}")
+    missing_names = [repr(name) for name in counts if name.casefold().strip() in NO_LABELS]
+    if missing_names:
+        warnings.append(f"classes that are named as missing values are: {first_few(missing_names)}")
     if not merge:
         return list(examples), {}, tuple(warnings)
     # The first of equal ones, in alphabetical order.
-    renamed = {name: min(names, key=lambda name: (-counts[name], name)) for names in groups for name in names}
-    changed = {old: new for old, new in renamed.items() if old != new}
-    return [_merged(example, changed) for example in examples], changed, tuple(warnings)
+    target_names = {
+        name: min(names, key=lambda name: (-counts[name], name)) for names in groups for name in names
+    }
+    new_names = {old: new for old, new in target_names.items() if old != new}
+    return [_merge(example, new_names) for example in examples], new_names, tuple(warnings)
 
 
 def plain_name(name: str) -> str:
     """Returns what a name has in common with those that look alike."""
-    plain = " ".join(unicodedata.normalize("NFKC", name).casefold().replace("_", " ").split())
-    plain = unicodedata.normalize("NFKC", plain)
-    if re.fullmatch(r"[+-]?[0-9]{1,15}(?:\.[0-9]{1,15})?", plain):
-        return repr(float(plain) + 0.0)
-    return plain
+    text = " ".join(unicodedata.normalize("NFKC", name).casefold().replace("_", " ").split())
+    text = unicodedata.normalize("NFKC", text)
+    if re.fullmatch(r"[+-]?[0-9]{1,15}(?:\.[0-9]{1,15})?", text):
+        return repr(float(text) + 0.0)
+    return text
 
 
 def _warning(names: Iterable[str], counts: Counter[str], merge: bool) -> str:
-    listed = ", ".join(f"{name!r} ({counts[name]})" for name in sorted(names))
+    names_text = ", ".join(f"{name!r} ({counts[name]})" for name in sorted(names))
     end = (
         "are one class (`merge_names`)" if merge else "are separate classes; `merge_names` makes one of them"
     )
-    return f"class names that look alike {end}: {listed}"
+    return f"class names that look alike {end}: {names_text}"
 
 
-def _merged(example: Example, changed: dict[str, str]) -> Example:
-    class_name = changed.get(example.class_name, example.class_name)
+def _merge(example: Example, new_names: dict[str, str]) -> Example:
+    class_name = new_names.get(example.class_name, example.class_name)
     if example.shares is None:
         return example._replace(class_name=class_name)
     shares: dict[str, float] = {}
     for name, share in example.shares.items():
-        shares[changed.get(name, name)] = min(1.0, shares.get(changed.get(name, name), 0.0) + share)
+        shares[new_names.get(name, name)] = min(1.0, shares.get(new_names.get(name, name), 0.0) + share)
     return example._replace(class_name=class_name if example.exact else most_probable(shares), shares=shares)

@@ -66,8 +66,8 @@ def why_not_decoded(encoded: bytes, error: tf.errors.OpError) -> str:
 
 def _doubt(samples: np.ndarray) -> str:
     """Says what is doubtful about a sound (S,) that can be read; "" for nothing."""
-    loud = np.abs(samples)
-    if loud.max() < SILENT:
+    loudness = np.abs(samples)
+    if loudness.max() < SILENT:
         return "silent"
     # More than full scale is no clipping: samples of floats may have it.
-    return "clipped" if np.mean((loud >= FULL) & (loud <= 1.0)) > CLIPPED else ""
+    return "clipped" if np.mean((loudness >= FULL) & (loudness <= 1.0)) > CLIPPED else ""

@@ -55,62 +55,62 @@ def augmented_spectrograms(pictures: tf.Tensor, kinds: Sequence[str], draws: tf.
                 f"the augmentation {kind!r} is not one of sounds", nearest(kind, SOUND_AUGMENTATIONS)
             )
     _, shift, speed, pitch, warp, level, slope = tf.unstack(draws[:, :7], axis=1)
-    pictures = _moved(
+    pictures = _warp(
         pictures,
-        along=SHIFT * shift if "shift" in kinds else tf.zeros_like(shift),
-        faster=1 + SPEED * speed if "speed" in kinds else tf.ones_like(speed),
-        up=PITCH * pitch if "pitch" in kinds else tf.zeros_like(pitch),
+        shift=SHIFT * shift if "shift" in kinds else tf.zeros_like(shift),
+        speed=1 + SPEED * speed if "speed" in kinds else tf.ones_like(speed),
+        pitch=PITCH * pitch if "pitch" in kinds else tf.zeros_like(pitch),
         stretch=1 + WARP * warp if "pitch" in kinds else tf.ones_like(warp),
     )
     if "noise" in kinds:
-        pictures = _noisy(pictures, QUIETEST + (level + 1) / 2 * (NOISIEST - QUIETEST), slope)
-    return _masked(pictures, (draws[:, 7:] + 1) / 2) if "mask" in kinds else pictures
+        pictures = _add_noise(pictures, QUIETEST + (level + 1) / 2 * (NOISIEST - QUIETEST), slope)
+    return _mask_bands(pictures, (draws[:, 7:] + 1) / 2) if "mask" in kinds else pictures
 
 
-def _moved(
-    pictures: tf.Tensor, along: tf.Tensor, faster: tf.Tensor, up: tf.Tensor, stretch: tf.Tensor
+def _warp(
+    pictures: tf.Tensor, shift: tf.Tensor, speed: tf.Tensor, pitch: tf.Tensor, stretch: tf.Tensor
 ) -> tf.Tensor:
     """Resamples pictures once, each by the numbers of its own (B,); outside of a sound is silence."""
     height, width = (tf.cast(side, tf.float32) for side in tf.unstack(tf.shape(pictures)[1:3]))
-    none = tf.zeros_like(along)
+    zeros = tf.zeros_like(shift)
     # The op asks where each output pixel comes from.
-    x0 = (width - 1) / 2 * (1 - faster) + along * width
-    y0 = (height - 1) * (1 - stretch) + up * height
-    moved = tf.raw_ops.ImageProjectiveTransformV3(
+    x0 = (width - 1) / 2 * (1 - speed) + shift * width
+    y0 = (height - 1) * (1 - stretch) + pitch * height
+    outputs = tf.raw_ops.ImageProjectiveTransformV3(
         images=pictures,
-        transforms=tf.stack([faster, none, x0, none, stretch, y0, none, none], axis=1),
+        transforms=tf.stack([speed, zeros, x0, zeros, stretch, y0, zeros, zeros], axis=1),
         output_shape=tf.shape(pictures)[1:3],
         fill_value=0.0,
         interpolation="BILINEAR",
         fill_mode="CONSTANT",
     )
-    return tf.ensure_shape(moved, pictures.shape)
+    return tf.ensure_shape(outputs, pictures.shape)
 
 
-def _noisy(pictures: tf.Tensor, level: tf.Tensor, slope: tf.Tensor) -> tf.Tensor:
+def _add_noise(pictures: tf.Tensor, level: tf.Tensor, slope: tf.Tensor) -> tf.Tensor:
     """Adds the power of a noise of so many decibels (B,), of which high frequencies have more or less."""
 
-    def speckle(drawn: tf.Tensor) -> tf.Tensor:
-        seed = tf.cast(drawn * 2**30, tf.int32)
+    def speckle(draws: tf.Tensor) -> tf.Tensor:
+        seed = tf.cast(draws * 2**30, tf.int32)
         return tf.random.stateless_normal(size, seed, stddev=SPECKLE, alg="philox")
 
     size = tf.shape(pictures)[1:3]
     rows = tf.linspace(1.0, -1.0, size[0])[:, None]
-    uneven = tf.map_fn(speckle, tf.stack([level, slope], axis=1) / RANGE)
-    noise = level[:, None, None] + RANGE / 8 * slope[:, None, None] * rows + uneven
+    speckle_noise = tf.map_fn(speckle, tf.stack([level, slope], axis=1) / RANGE)
+    noise = level[:, None, None] + RANGE / 8 * slope[:, None, None] * rows + speckle_noise
     # Decibels to powers of e and back.
     nepers = math.log(10) / 10
-    together = (
+    decibels = (
         tf.reduce_logsumexp(nepers * tf.stack([(pictures[..., 0] / 255 - 1) * RANGE, noise]), axis=0) / nepers
     )
-    return tf.repeat(tf.clip_by_value(255 * (1 + together / RANGE), 0, 255)[..., None], 3, axis=3)
+    return tf.repeat(tf.clip_by_value(255 * (1 + decibels / RANGE), 0, 255)[..., None], 3, axis=3)
 
 
-def _masked(pictures: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:
+def _mask_bands(pictures: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:
     """Makes bands of frequencies and of the time black, by numbers (B, 4 * MASKS) from 0 to 1."""
     _, height, width, _ = tf.unstack(tf.shape(pictures))
 
-    def kept(side: tf.Tensor, places: tf.Tensor, sizes: tf.Tensor) -> tf.Tensor:
+    def mask(side: tf.Tensor, places: tf.Tensor, sizes: tf.Tensor) -> tf.Tensor:
         size = sizes * MASK
         start = (places * (1 - size))[:, None]
         at = tf.linspace(0.0, 1.0, side)
@@ -118,6 +118,6 @@ def _masked(pictures: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:
 
     for number in range(MASKS):
         places_y, sizes_y, places_x, sizes_x = tf.unstack(draws[:, 4 * number : 4 * number + 4], axis=1)
-        pictures *= kept(height, places_y, sizes_y)[:, :, None, None]
-        pictures *= kept(width, places_x, sizes_x)[:, None, :, None]
+        pictures *= mask(height, places_y, sizes_y)[:, :, None, None]
+        pictures *= mask(width, places_x, sizes_x)[:, None, :, None]
     return pictures

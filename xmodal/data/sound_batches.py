@@ -33,16 +33,16 @@ def sound_reader(
         by_library = partial(tf.numpy_function, as_wav, [encoded], tf.string, stateful=False)
         return tf.ensure_shape(tf.cond(is_wav(encoded), lambda: encoded, by_library), [])
 
-    def every(items: tf.Tensor, drawn: tf.Tensor | None) -> tf.Tensor:
+    def read_all(items: tf.Tensor, draws: tf.Tensor | None) -> tf.Tensor:
         return all_windows(items, wav, side, sound)
 
-    def one(items: tf.Tensor, drawn: tf.Tensor | None) -> tf.Tensor:
-        places = tf.zeros(tf.shape(items)) if drawn is None else drawn[:, 0]
+    def read_one(items: tf.Tensor, draws: tf.Tensor | None) -> tf.Tensor:
+        places = tf.zeros(tf.shape(items)) if draws is None else draws[:, 0]
         pictures = tf.map_fn(
             lambda row: spectrogram(wav(row[0]), side, sound, row[1]),
             (items, places),
             fn_output_signature=tf.TensorSpec((side, side, 3), tf.float32),
         )
-        return pictures if drawn is None else augmented_spectrograms(pictures, augment, drawn)
+        return pictures if draws is None else augmented_spectrograms(pictures, augment, draws)
 
-    return every if windows else one
+    return read_all if windows else read_one

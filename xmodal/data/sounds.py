@@ -66,9 +66,9 @@ def spectrogram_shape(side: int, config: SoundFormat) -> SpectrogramShape:
     hops = max(1, math.ceil(step / (HOP * rate)))
     frame = round(FRAME * rate)
     # Mel frequencies (O'Shaughnessy 1987) lie closest at the lowest.
-    top = 1127 * math.log1p(rate / 2 / 700)
-    closest = top / (side + 1) * 700 / 1127
-    transform = 2 ** math.ceil(math.log2(max(frame, 1.25 * rate / closest)))
+    top_mel = 1127 * math.log1p(rate / 2 / 700)
+    spacing = top_mel / (side + 1) * 700 / 1127
+    transform = 2 ** math.ceil(math.log2(max(frame, 1.25 * rate / spacing)))
     return SpectrogramShape(side, rate, max(1, math.ceil(step / hops)), hops, frame, transform)
 
 
@@ -83,8 +83,8 @@ def without_silence(samples: tf.Tensor, rate: int) -> tf.Tensor:
     size = round(PART * rate)
     parts = tf.reshape(tf.pad(samples, [[0, -tf.size(samples) % size]]), [-1, size])
     loudness = tf.reduce_mean(tf.square(parts), axis=1)
-    loud = tf.where(loudness >= tf.reduce_max(loudness) * 10 ** (-SILENCE / 10))[:, 0]
-    return samples[loud[0] * size : (loud[-1] + 1) * size]
+    loud_parts = tf.where(loudness >= tf.reduce_max(loudness) * 10 ** (-SILENCE / 10))[:, 0]
+    return samples[loud_parts[0] * size : (loud_parts[-1] + 1) * size]
 
 
 def spectrograms(encoded: tf.Tensor, side: int, config: SoundFormat, max_seconds: float = 0.0) -> tf.Tensor:
@@ -104,14 +104,14 @@ def spectrograms(encoded: tf.Tensor, side: int, config: SoundFormat, max_seconds
         tf.errors.InvalidArgumentError: for what cannot be decoded, see `decoded_wave`.
     """
     shape = spectrogram_shape(side, config)
-    samples = _filled(read_sound(encoded, config, max_seconds), shape.samples)
-    spare = tf.size(samples) - shape.samples
-    count = tf.minimum(-(-spare // (shape.samples // 2)) + 1, MAX_WINDOWS)
-    starts = tf.range(count) * spare // tf.maximum(count - 1, 1)
+    samples = _pad_to(read_sound(encoded, config, max_seconds), shape.samples)
+    slack = tf.size(samples) - shape.samples
+    count = tf.minimum(-(-slack // (shape.samples // 2)) + 1, MAX_WINDOWS)
+    starts = tf.range(count) * slack // tf.maximum(count - 1, 1)
     levels = _decibels(tf.gather(samples, starts[:, None] + tf.range(shape.samples)), shape)
-    loudest = tf.reduce_max(levels)
-    is_silent = tf.reduce_max(levels, axis=[1, 2]) < loudest - SILENCE
-    pictures = _grey(levels - loudest)
+    peak = tf.reduce_max(levels)
+    is_silent = tf.reduce_max(levels, axis=[1, 2]) < peak - SILENCE
+    pictures = _grey(levels - peak)
     return tf.where(is_silent[:, None, None, None], ABSENT, pictures)
 
 
@@ -144,8 +144,8 @@ def picture_of_sound(encoded: bytes, config: SoundFormat) -> bytes:
 def short_wav(encoded: bytes) -> bytes:
     """Returns the first seconds of a WAV, small enough to be shown in a page: 8 kHz, one channel, 16 bits."""
     samples, rate = decoded_wave(encoded, 0.0)
-    few = samples[: int(CLIP_SECONDS * int(rate))]
-    return wav_of(resampled(few, rate, CLIP_RATE).numpy(), CLIP_RATE)
+    clip = samples[: int(CLIP_SECONDS * int(rate))]
+    return wav_of(resampled(clip, rate, CLIP_RATE).numpy(), CLIP_RATE)
 
 
 def spectrogram(
@@ -158,24 +158,24 @@ def spectrogram(
         place: of its window in a longer sound, from -1 for the beginning to 1 for the end.
     """
     shape = spectrogram_shape(side, config)
-    samples = _filled(read_sound(encoded, config), shape.samples)
-    spare = tf.cast(tf.size(samples) - shape.samples, tf.float32)
-    start = tf.cast((tf.cast(place, tf.float32) + 1) / 2 * spare, tf.int32)
+    samples = _pad_to(read_sound(encoded, config), shape.samples)
+    slack = tf.cast(tf.size(samples) - shape.samples, tf.float32)
+    start = tf.cast((tf.cast(place, tf.float32) + 1) / 2 * slack, tf.int32)
     levels = _decibels(samples[None, start : start + shape.samples], shape)
     return _grey(levels - tf.reduce_max(levels))[0]
 
 
-def _filled(samples: tf.Tensor, least: int) -> tf.Tensor:
+def _pad_to(samples: tf.Tensor, size: int) -> tf.Tensor:
     """Puts a short sound into the middle of silence."""
-    missing = tf.maximum(least - tf.size(samples), 0)
-    return tf.pad(samples, [[missing // 2, missing - missing // 2]])
+    padding = tf.maximum(size - tf.size(samples), 0)
+    return tf.pad(samples, [[padding // 2, padding - padding // 2]])
 
 
 def _decibels(windows: tf.Tensor, shape: SpectrogramShape) -> tf.Tensor:
     """Returns the loudness of sounds (n, S) by frame and mel frequency (n, H, H)."""
     frames = _frames(windows, shape) * tf.signal.hann_window(shape.frame)
-    transformed = tf.signal.rfft(frames, [shape.transform])
-    power = tf.square(tf.math.real(transformed)) + tf.square(tf.math.imag(transformed))
+    spectrum = tf.signal.rfft(frames, [shape.transform])
+    power = tf.square(tf.math.real(spectrum)) + tf.square(tf.math.imag(spectrum))
     bins = shape.transform // 2 + 1
     weights = tf.signal.linear_to_mel_weight_matrix(
         shape.side, bins, shape.rate, LOWEST_HERTZ, shape.rate / 2
@@ -190,13 +190,13 @@ def _frames(windows: tf.Tensor, shape: SpectrogramShape) -> tf.Tensor:
     It copies whole blocks of a hop, where `tf.signal.frame` gathers blocks of the greatest common divisor of
     hop and frame: single samples, mostly.
     """
-    count, around = shape.side * shape.hops, max(shape.frame - shape.hop, 0)
-    covering = -(-shape.frame // shape.hop)
-    missing = (count + covering - 1) * shape.hop - shape.samples
-    windows = tf.pad(windows, [[0, 0], [around // 2, missing - around // 2]])
-    starts = range(0, covering * shape.hop, shape.hop)
-    moved = [windows[:, start : start + count * shape.hop] for start in starts]
-    blocks = [tf.reshape(part, [-1, count, shape.hop]) for part in moved]
+    count, overlap = shape.side * shape.hops, max(shape.frame - shape.hop, 0)
+    block_count = -(-shape.frame // shape.hop)
+    padding = (count + block_count - 1) * shape.hop - shape.samples
+    windows = tf.pad(windows, [[0, 0], [overlap // 2, padding - overlap // 2]])
+    starts = range(0, block_count * shape.hop, shape.hop)
+    shifted_windows = [windows[:, start : start + count * shape.hop] for start in starts]
+    blocks = [tf.reshape(part, [-1, count, shape.hop]) for part in shifted_windows]
     return tf.concat(blocks, axis=2)[..., : shape.frame]
 
 

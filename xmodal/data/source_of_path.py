@@ -44,8 +44,8 @@ def source_of(path: Path) -> tuple[str, bool]:
         return f"{kind}:{path}", kind == "dir"
     kind = ending_of(path)
     if kind.removeprefix(".") not in TABLES or not path.is_file():
-        otherwise = f"give a folder, or a file ending in {', '.join(f'.{name}' for name in TABLES)}"
-        raise UserError(f"{str(path)!r} is no table", advice_for(path, otherwise))
+        remedy = f"give a folder, or a file ending in {', '.join(f'.{name}' for name in TABLES)}"
+        raise UserError(f"{str(path)!r} is no table", advice_for(path, remedy))
     columns = {name.strip().casefold() for name in _columns(path)}
     if "image" in columns and "text" in columns:
         raise UserError(
@@ -92,8 +92,8 @@ def _kind_of_folder(folder: Path) -> str:
 
 def _are_animations(images: Sequence[Path]) -> bool:
     """Tells whether most of some images have several frames."""
-    some = images[:: max(1, len(images) // LOOKED_AT)]
-    return sum(map(_is_animation, some)) > len(some) / 2
+    sample = images[:: max(1, len(images) // LOOKED_AT)]
+    return sum(map(_is_animation, sample)) > len(sample) / 2
 
 
 def _is_animation(image: Path) -> bool:
@@ -117,6 +117,8 @@ def _columns(path: Path) -> list[str]:
             return list(json.loads(head))
         except (ValueError, TypeError, RecursionError):
             return []
-    own = "\t" if kind == "tsv" else ","
-    headings = [next(csv.reader([head], delimiter=separator), []) for separator in (own, *SEPARATORS)]
+    usual_separator = "\t" if kind == "tsv" else ","
+    headings = [
+        next(csv.reader([head], delimiter=separator), []) for separator in (usual_separator, *SEPARATORS)
+    ]
     return max(headings, key=len)

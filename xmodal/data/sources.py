@@ -84,12 +84,14 @@ def source_reader(sources: Mapping[str, Reader], source: str, flag: str) -> tupl
     form = forms.get(kind)
     if form is not None and (colon and location if ":" in form else not colon):
         return sources[form], location
-    likely = source and _kind_of(path_of(source), forms)
-    if likely:
-        raise UserError(f"`{flag}={source!r}` does not say what it is", f"did you mean '{likely}:{source}'?")
+    likely_kind = source and _kind_of(path_of(source), forms)
+    if likely_kind:
+        raise UserError(
+            f"`{flag}={source!r}` does not say what it is", f"did you mean '{likely_kind}:{source}'?"
+        )
     if source and path_of(source).is_file():
-        otherwise = f"write it as one of {', '.join(forms.values())}"
-        raise UserError(f"`{flag}={source!r}` does not say what it is", advice_for(Path(source), otherwise))
+        remedy = f"write it as one of {', '.join(forms.values())}"
+        raise UserError(f"`{flag}={source!r}` does not say what it is", advice_for(Path(source), remedy))
     if form is not None:
         raise UserError(f"`{flag}={source!r}` is not complete", f"write it as {form}")
     raise UserError(

@@ -16,10 +16,10 @@ def files_of_splits(kind: str, folder: Path) -> dict[Path, str]:
         kind: the ending of their names; of "arrow" each is a folder.
         folder: that of the files.
     """
-    listed = [
+    paths = [
         path for path in sorted(folder.iterdir()) if kind == "arrow" or _ending(path) in (kind, f"{kind}s")
     ]
-    return {path: split for path in listed if (split := _split(path, kind))}
+    return {path: split for path in paths if (split := _split(path, kind))}
 
 
 def split_files(kind: str, folder: Path, flag: str) -> dict[Path, str]:
@@ -36,8 +36,8 @@ def split_files(kind: str, folder: Path, flag: str) -> dict[Path, str]:
         raise UserError(f"the file {str(folder)!r} does not exist", f"check the path of `{flag}`")
     files = files_of_splits(kind, folder)
     if "train" not in files.values():
-        wanted = "folder train" if kind == "arrow" else f"train.{kind}"
-        raise UserError(f"the folder {str(folder)!r} holds no {wanted}", "add it, or name one file")
+        missing_name = "folder train" if kind == "arrow" else f"train.{kind}"
+        raise UserError(f"the folder {str(folder)!r} holds no {missing_name}", "add it, or name one file")
     for split in set(files.values()):
         _require_one(folder, [file for file in files if files[file] == split])
     return files

@@ -62,15 +62,19 @@ def with_splits(examples: Sequence[Example], where: str) -> tuple[list[Example],
     Raises:
         UserError: for words that stand for no split: all of them at once.
     """
-    unknown = Counter(example.split for example in examples if example.split and not split_of(example.split))
-    if unknown:
-        words = [f"{word!r} ({count})" for word, count in unknown.most_common()]
-        first = next(example.id for example in examples if example.split in unknown)
+    unknown_words = Counter(
+        example.split for example in examples if example.split and not split_of(example.split)
+    )
+    if unknown_words:
+        words = [f"{word!r} ({count})" for word, count in unknown_words.most_common()]
+        first = next(example.id for example in examples if example.split in unknown_words)
         raise UserError(
             f"unknown splits in {where}: {first_few(words)}, the first in {first!r}",
-            nearest(next(iter(unknown)), SPLITS) if len(unknown) == 1 else "write train, validation or test",
+            nearest(next(iter(unknown_words)), SPLITS)
+            if len(unknown_words) == 1
+            else "write train, validation or test",
         )
-    blank = [example.id for example in examples if not example.split]
-    warning = f"rows of {where} without a split, which are taken for train: {len(blank)}, such as "
-    named = [example._replace(split=split_of(example.split) or "train") for example in examples]
-    return named, (f"{warning}{blank[0]!r}",) if blank else ()
+    blank_ids = [example.id for example in examples if not example.split]
+    warning = f"rows of {where} without a split, which are taken for train: {len(blank_ids)}, such as "
+    split_examples = [example._replace(split=split_of(example.split) or "train") for example in examples]
+    return split_examples, (f"{warning}{blank_ids[0]!r}",) if blank_ids else ()

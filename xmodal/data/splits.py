@@ -21,15 +21,15 @@ def with_groups(examples: list[Example], pattern: str) -> list[Example]:
     if not pattern:
         return examples
     matches = [re.search(pattern, example.id) for example in examples]
-    without = [
+    other_ids = [
         example.id
         for example, match in zip(examples, matches, strict=True)
         if not (match and match[1]) and example.split != FURTHER
     ]
-    if without:
+    if other_ids:
         raise UserError(
-            f"`group_pattern={pattern}` finds no group in {len(without)} of {len(examples)} names, such as "
-            f"{without[0]!r}",
+            f"`group_pattern={pattern}` finds no group in {len(other_ids)} of {len(examples)} names, such as "
+            f"{other_ids[0]!r}",
             "change it, or move these files",
         )
     return [
@@ -44,9 +44,11 @@ def divided_groups(examples: Sequence[Example]) -> tuple[str, ...]:
     for example in examples:
         if example.group:
             groups[example.split == "test"].add(example.group)
-    both = sorted(map(str, groups[True] & groups[False]))
+    shared_groups = sorted(map(str, groups[True] & groups[False]))
     return (
-        (f"groups of test also in train or validation: {first_few(list(map(repr, both)))}",) if both else ()
+        (f"groups of test also in train or validation: {first_few(list(map(repr, shared_groups)))}",)
+        if shared_groups
+        else ()
     )
 
 
@@ -75,21 +77,21 @@ def divide(
     Raises:
         UserError: when the data cannot be learned from, or the names or the limit do not fit it.
     """
-    original = tuple(own_names) or class_order({name for example in examples for name in example.named})
+    original_names = tuple(own_names) or class_order({name for example in examples for name in example.named})
     if not config.class_names:
-        _require_text(original)
-    _require_learnable(dataset, examples, original, kind)
-    names = _renamed(original, config.class_names)
-    rename = dict(zip(original, names, strict=True))
-    examples = [renamed(example, rename) for example in examples]
+        _require_text(original_names)
+    _require_learnable(dataset, examples, original_names, kind)
+    names = _rename_classes(original_names, config.class_names)
+    new_names = dict(zip(original_names, names, strict=True))
+    examples = [renamed(example, new_names) for example in examples]
     examples = _cut(examples, "test", config.test_fraction, seed, kind)
-    least = {"train": config.min_per_class}
+    minimums = {"train": config.min_per_class}
     if config.train_examples:
-        examples = _limited(examples, config.train_examples, least, kind, seed, flag="train_examples")
+        examples = _limit(examples, config.train_examples, minimums, kind, seed, flag="train_examples")
     examples = _cut(examples, "validation", config.validation_fraction, seed, kind)
     if config.limit:
-        least |= {"validation": 1, "test": 1}
-        examples = _limited(examples, config.limit, least, kind, seed, flag="limit")
+        minimums |= {"validation": 1, "test": 1}
+        examples = _limit(examples, config.limit, minimums, kind, seed, flag="limit")
     return examples, names
 
 
@@ -113,18 +115,18 @@ def _require_text(class_names: Sequence[str]) -> None:
 def _require_learnable(
     dataset: str, examples: Sequence[Example], class_names: Sequence[str], kind: ExampleKind
 ) -> None:
-    trained = {name for example in examples if example.split == "train" for name in example.classes}
-    if not trained:
+    train_classes = {name for example in examples if example.split == "train" for name in example.classes}
+    if not train_classes:
         raise UserError(f"{dataset!r} holds no training {kind.noun}s", "add some")
     for example in examples:
         for name in example.classes:
-            if name not in trained:
+            if name not in train_classes:
                 raise UserError(
                     f"class {name!r} stands in {example.split} ({example.id!r}) but not in train",
                     f"add training {kind.noun}s of it, or remove it",
                 )
     for name in class_names:
-        if name not in trained:
+        if name not in train_classes:
             raise UserError(
                 f"{dataset!r} holds no training {kind.noun}s of class {name!r}",
                 "add some, or remove the class",
@@ -135,84 +137,94 @@ def _require_learnable(
         )
 
 
-def _renamed(names: tuple[str, ...], given: Sequence[str]) -> tuple[str, ...]:
-    if not given:
+def _rename_classes(names: tuple[str, ...], new_names: Sequence[str]) -> tuple[str, ...]:
+    if not new_names:
         return names
-    if len(given) != len(names):
+    if len(new_names) != len(names):
         raise UserError(
-            f"`class_names` gives {len(given)} names, the data has {len(names)} classes "
+            f"`class_names` gives {len(new_names)} names, the data has {len(names)} classes "
             f"({first_few(names, 10)})",
             "give one name a class, in this order",
         )
-    repeated = [name for name in given if given.count(name) > 1]
-    if repeated:
-        raise UserError(f"`class_names` repeats {repeated[0]!r}", "give each class a name of its own")
-    return tuple(given)
+    repeated_names = [name for name in new_names if new_names.count(name) > 1]
+    if repeated_names:
+        raise UserError(f"`class_names` repeats {repeated_names[0]!r}", "give each class a name of its own")
+    return tuple(new_names)
 
 
 def _cut(examples: list[Example], split: str, fraction: float, seed: int, kind: ExampleKind) -> list[Example]:
     """Moves a stratified share of train to `split`, unless the data came with that split."""
     if any(example.split == split for example in examples):
         return examples
-    chosen = _stratified(examples, "train", fraction, seed, purpose=split, least=1, spare=1, whole=True)
-    if fraction and not chosen:
+    positions = _stratify(
+        examples, "train", fraction, seed, purpose=split, minimum=1, reserve=1, keep_groups=True
+    )
+    if fraction and not positions:
         raise UserError(
             f"no {split} {kind.noun}s can be cut from train: one of each class has to stay there, and no "
             "class has more",
             f"add {kind.noun}s, such as three of each class",
         )
     return [
-        example._replace(split=split) if position in chosen else example
+        example._replace(split=split) if position in positions else example
         for position, example in enumerate(examples)
     ]
 
 
-def _limited(
-    examples: list[Example], count: int, least: Mapping[str, int], kind: ExampleKind, seed: int, *, flag: str
+def _limit(
+    examples: list[Example],
+    count: int,
+    minimums: Mapping[str, int],
+    kind: ExampleKind,
+    seed: int,
+    *,
+    flag: str,
 ) -> list[Example]:
-    """Keeps `count` training examples, the same share of the other splits of `least`, and the rest whole.
+    """Keeps `count` training examples, the same share of the other splits of `minimums`, and the rest whole.
 
-    Of each class, `least` are kept in a split; with a smaller count, some of the same examples.
+    Of each class, so many are kept in a split; with a smaller count, some of the same examples.
     """
-    trained = [example.class_name for example in examples if example.split == "train"]
-    if count >= len(trained):
+    train_labels = [example.class_name for example in examples if example.split == "train"]
+    if count >= len(train_labels):
         return examples
-    classes = len(set(trained))
-    if count < classes * least["train"]:
+    class_count = len(set(train_labels))
+    if count < class_count * minimums["train"]:
         raise UserError(
-            f"`{flag}={count}` is too few for {classes} classes "
-            f"of `min_per_class={least['train']}` {kind.noun}s",
-            f"give at least {classes * least['train']}",
+            f"`{flag}={count}` is too few for {class_count} classes "
+            f"of `min_per_class={minimums['train']}` {kind.noun}s",
+            f"give at least {class_count * minimums['train']}",
         )
-    remaining = {position for position, example in enumerate(examples) if example.split not in least}
-    for split, fewest in least.items():
-        remaining |= _stratified(examples, split, count / len(trained), seed, purpose=flag, least=fewest)
-    return [examples[position] for position in sorted(remaining)]
+    positions = {position for position, example in enumerate(examples) if example.split not in minimums}
+    for split, minimum in minimums.items():
+        positions |= _stratify(
+            examples, split, count / len(train_labels), seed, purpose=flag, minimum=minimum
+        )
+    return [examples[position] for position in sorted(positions)]
 
 
-def _stratified(
+def _stratify(
     examples: Sequence[Example],
     split: str,
     fraction: float,
     seed: int,
     *,
     purpose: str,
-    least: int,
-    spare: int = 0,
-    whole: bool = False,
+    minimum: int,
+    reserve: int = 0,
+    keep_groups: bool = False,
 ) -> set[int]:
     """Returns the positions of a share of a split, classes in proportion.
 
-    A class gives at least `least` examples but keeps `spare`. Those of a class are ranked by a hash of
+    A class gives at least `minimum` examples but keeps `reserve`. Those of a class are ranked by a hash of
     the seed and their id: unlike a random generator's stream, it never changes with a library's version,
-    and files that come or go do not reshuffle the others. With `whole`, no group is cut in two.
+    and files that come or go do not reshuffle the others. With `keep_groups`, no group is cut in two.
     """
     groups: dict[object, list[int]] = {}
     for position, example in enumerate(examples):
         if example.split == split:
-            groups.setdefault((example.group or example.item or position) if whole else position, []).append(
-                position
-            )
+            groups.setdefault(
+                (example.group or example.item or position) if keep_groups else position, []
+            ).append(position)
     # A group belongs to the class of its first example.
     members: dict[str, list[list[int]]] = {}
     for group in groups.values():
@@ -222,34 +234,34 @@ def _stratified(
         return hashlib.blake2b(f"{purpose}/{seed}/{examples[group[0]].id}".encode()).digest()
 
     counts = np.array([sum(map(len, parts)) for parts in members.values()], int)
-    shares = _shares(counts, fraction, least, spare)
+    shares = _shares(counts, fraction, minimum, reserve)
     return {
         position
         for parts, share, count in zip(members.values(), shares, counts, strict=True)
-        for group in _fitting(sorted(parts, key=rank), share, count - spare)
+        for group in _fit_groups(sorted(parts, key=rank), share, count - reserve)
         for position in group
     }
 
 
-def _fitting(groups: Sequence[list[int]], share: int, most: int) -> list[list[int]]:
+def _fit_groups(groups: Sequence[list[int]], share: int, limit: int) -> list[list[int]]:
     """Returns groups, in their order, that make a share; where all are too large, the smallest one."""
-    taken: list[list[int]] = []
-    left = share
+    fitting_groups: list[list[int]] = []
+    capacity = share
     for group in groups:
-        if len(group) <= left:
-            taken.append(group)
-            left -= len(group)
-    small = [group for group in groups if len(group) <= most]
-    return taken if taken or not share or not small else [min(small, key=len)]
+        if len(group) <= capacity:
+            fitting_groups.append(group)
+            capacity -= len(group)
+    small_groups = [group for group in groups if len(group) <= limit]
+    return fitting_groups if fitting_groups or not share or not small_groups else [min(small_groups, key=len)]
 
 
-def _shares(counts: np.ndarray, fraction: float, least: int, spare: int) -> np.ndarray:
-    """Divides a share of a whole among its (C,) parts; the sum is exact unless `least` makes it larger."""
+def _shares(counts: np.ndarray, fraction: float, minimum: int, reserve: int) -> np.ndarray:
+    """Divides a share of a whole among its (C,) parts; the sum is exact unless `minimum` makes it larger."""
     if not fraction:
         return np.zeros_like(counts)
     quotas = counts * fraction
-    shares = np.minimum(least, counts - spare)
+    shares = np.minimum(minimum, counts - reserve)
     for _ in range(int(quotas.sum() + 0.5) - shares.sum()):
-        wanting = np.where(shares < counts - spare, quotas - shares, -np.inf)
-        shares[wanting.argmax()] += 1
+        deficits = np.where(shares < counts - reserve, quotas - shares, -np.inf)
+        shares[deficits.argmax()] += 1
     return shares

@@ -34,15 +34,15 @@ def spoken_digits(folder: Path) -> list[Example]:
     orders = list(_orders())
     lines = "\n".join("\t".join(map(str, order.line)) for order in orders)
     command = [sys.executable, espeak_process.__file__, str(folder)]
-    done = subprocess.run(command, input=lines.encode(), capture_output=True)
-    if done.returncode:
-        told = done.stderr.decode(errors="replace").strip().splitlines()
-        reason = told[-1] if told else f"it ended with {done.returncode}"
+    process = subprocess.run(command, input=lines.encode(), capture_output=True)
+    if process.returncode:
+        error_lines = process.stderr.decode(errors="replace").strip().splitlines()
+        reason = error_lines[-1] if error_lines else f"it ended with {process.returncode}"
         raise UserError(
             f"eSpeak NG, which says the digits of spoken_digits, does not run here ({reason})",
             "it needs Linux on x86-64; elsewhere give sounds of your own as sounds:PATH",
         )
-    sounds = _sounds(done.stdout)
+    sounds = _sounds(process.stdout)
     return [
         Example(sound, f"spoken_digits/{order.name}.wav", str(order.digit), "train", group=order.speaker)
         for sound, order in zip(sounds, orders, strict=True)
@@ -69,10 +69,10 @@ def _orders() -> Iterator[_Order]:
                 yield _Order(f"{speaker}_{word}_{time}", digit, speaker, line)
 
 
-def _sounds(written: bytes) -> Iterator[bytes]:
+def _sounds(content: bytes) -> Iterator[bytes]:
     """Yields the WAVs of what `espeak_process` wrote."""
-    rate, at = int.from_bytes(written[:4], "little"), 4
-    while at < len(written):
-        size = int.from_bytes(written[at : at + 4], "little")
-        yield wav_of_bytes(written[at + 4 : at + 4 + size], rate)
+    rate, at = int.from_bytes(content[:4], "little"), 4
+    while at < len(content):
+        size = int.from_bytes(content[at : at + 4], "little")
+        yield wav_of_bytes(content[at + 4 : at + 4 + size], rate)
         at += 4 + size

@@ -113,19 +113,19 @@ def decoded(content: bytes, name: str, table_format: TableFormat, fallen: list[s
         UserError: when it is in neither encoding.
     """
     try:
-        return _decoded(content, table_format.encoding)
+        return _decode(content, table_format.encoding)
     except UnicodeError as error:
         if not table_format.fallback:
             raise not_in(name, table_format, error) from error
     try:
-        text = _decoded(content, table_format.fallback)
+        text = _decode(content, table_format.fallback)
     except UnicodeError as error:
         raise not_in(name, replace(table_format, encoding=table_format.fallback), error) from error
     fallen.append(name)
     return text
 
 
-def _decoded(content: bytes, encoding: str) -> str:
+def _decode(content: bytes, encoding: str) -> str:
     """Decodes a text; UTF-16 and UTF-32 without a byte order mark may be either way round."""
     require_mark(content, encoding)
     return content.decode(without_mark(encoding))
@@ -133,8 +133,8 @@ def _decoded(content: bytes, encoding: str) -> str:
 
 def require_mark(start: bytes, encoding: str) -> None:
     """Refuses a text without the byte order mark that an encoding has, with a `UnicodeError`."""
-    needed = MARKS.get(codecs.lookup(encoding).name)
-    if needed and start and not start.startswith(needed):
+    marks = MARKS.get(codecs.lookup(encoding).name)
+    if marks and start and not start.startswith(marks):
         raise UnicodeError("it does not begin with a byte order mark")
 
 

@@ -26,13 +26,13 @@ class Row(NamedTuple):
 
 def line_in(number: int, path: Path) -> str:
     """Returns how messages name a row of a table."""
-    typed = path.is_dir() or ending_of(path).removeprefix(".") in TYPED_TABLES
-    return f"{'row' if typed else 'line'} {number} of {str(path)!r}"
+    is_typed = path.is_dir() or ending_of(path).removeprefix(".") in TYPED_TABLES
+    return f"{'row' if is_typed else 'line'} {number} of {str(path)!r}"
 
 
 def as_asked(heading: Sequence[str], table_format: TableFormat) -> list[str]:
     """Returns a heading with the names as they were asked for, where it has capitals or blanks."""
-    wanted = {
+    target_names = {
         name.casefold(): name
         for name in (
             *table_format.content,
@@ -43,7 +43,7 @@ def as_asked(heading: Sequence[str], table_format: TableFormat) -> list[str]:
         )
         if name and name not in heading
     }
-    names = [wanted.pop(name.strip().casefold(), name) for name in heading]
+    names = [target_names.pop(name.strip().casefold(), name) for name in heading]
     prefix = f"{table_format.label}:".casefold()
     if not table_format.label:
         return names
@@ -91,7 +91,7 @@ def object_row(row: Mapping[str, Any], path: Path, number: int, table_format: Ta
     labels = () if shares else table_format.label_columns
     names = (*table_format.content, *labels, table_format.split, table_format.group)
     # What is not read stays as it is shown, for who asks for answers beside it.
-    cells = {name: _shown(value) for name, value in row.items() if name not in names}
+    cells = {name: _display(value) for name, value in row.items() if name not in names}
     for name in filter(None, names):
         if name == table_format.split and row.get(name) is None:
             # A row without a split, as a blank cell is one, where the table has the column.
@@ -115,25 +115,23 @@ def _cell(row: Mapping[str, Any], name: str, where: str, table_format: TableForm
     if value != value:
         value = None
     if value is None or not isinstance(value, kinds):
-        what = "empty" if value is None else type(value).__name__
+        value_text = "empty" if value is None else type(value).__name__
         missing = f"there is no {name!r} among {named_columns(list(row))}"
         raise UserError(
-            f"{where}: {f'{name!r} is {what}' if name in row else missing}",
+            f"{where}: {f'{name!r} is {value_text}' if name in row else missing}",
             f"give {name!r} as a string{' or a number' if len(kinds) > 1 else ''}",
         )
     # Programs that know no missing integers write 1.0 for 1.
     return str(int(value) if isinstance(value, float) and value.is_integer() else value)
 
 
-def _shown(value: Any) -> str:
+def _display(value: Any) -> str:
     if value is None:
         return ""
-    return (
-        value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=_shown_otherwise)
-    )
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=_display_other)
 
 
-def _shown_otherwise(value: Any) -> str | None:
+def _display_other(value: Any) -> str | None:
     # Dates and the like; the bytes of pictures are not to be read.
     return None if isinstance(value, bytes) else str(value)
 

@@ -62,8 +62,8 @@ def _read_table(kind: str, path: Path, split: str, table_format: TableFormat) ->
     """Reads a table, all of whose rows belong to `split`, or, when that is "", to the one that each names."""
     rows, warnings = read_rows(kind, path, table_format)
     examples = [row_example(table_format.text_of(row.cells), row, path, table_format, split) for row in rows]
-    examples, more = with_splits(examples, repr(str(path)))
-    return RawExamples(examples, warnings=warnings + more)
+    examples, split_warnings = with_splits(examples, repr(str(path)))
+    return RawExamples(examples, warnings=warnings + split_warnings)
 
 
 def read_rows(kind: str, path: Path, table_format: TableFormat) -> tuple[list[Row], tuple[str, ...]]:
@@ -96,7 +96,7 @@ def read_rows(kind: str, path: Path, table_format: TableFormat) -> tuple[list[Ro
 def heading_of(kind: str, path: Path, table_format: TableFormat) -> list[str]:
     """Returns the names of the columns of a CSV or TSV; nothing of one that is not in its encoding."""
     try:
-        with _opened(path, without_mark(table_format.encoding)) as file:
+        with _open_text(path, without_mark(table_format.encoding)) as file:
             _, heading = _heading_line(_bounded_lines(path, file))
     except (UnicodeError, gzip.BadGzipFile, EOFError, zlib.error):
         return []
@@ -135,12 +135,12 @@ def row_example(item: str, row: Row, path: Path, table_format: TableFormat, spli
 
 def _rows_in(kind: str, path: Path, table_format: TableFormat) -> tuple[list[Row], tuple[str, ...]]:
     if kind in TYPED_TABLES:
-        numbered = enumerate(typed_rows(kind, path, without_mark(table_format.encoding)), 1)
-        return [object_row(row, path, number, table_format) for number, row in numbered], ()
+        numbered_rows = enumerate(typed_rows(kind, path, without_mark(table_format.encoding)), 1)
+        return [object_row(row, path, number, table_format) for number, row in numbered_rows], ()
     try:
-        with _opens(path)(path, "rb") as packed:
-            require_mark(packed.read(4), table_format.encoding)
-        with _opened(path, without_mark(table_format.encoding)) as file:
+        with _opener(path)(path, "rb") as binary_file:
+            require_mark(binary_file.read(4), table_format.encoding)
+        with _open_text(path, without_mark(table_format.encoding)) as file:
             lines = _bounded_lines(path, file)
             if kind == "jsonl":
                 rows = [
@@ -150,14 +150,14 @@ def _rows_in(kind: str, path: Path, table_format: TableFormat) -> tuple[list[Row
                 ]
                 return rows, ()
             with _long_fields():
-                before, heading = _heading_line(lines)
-                bare = kind == "tsv" and not table_format.quoting
+                blank_count, heading = _heading_line(lines)
+                is_unquoted = kind == "tsv" and not table_format.quoting
                 separator = _separator(kind, heading, table_format)
-                every = itertools.chain("\n" * before, [heading], lines)
+                all_lines = itertools.chain("\n" * blank_count, [heading], lines)
                 table = csv.DictReader(
-                    every,
+                    all_lines,
                     delimiter=separator,
-                    quoting=csv.QUOTE_NONE if bare else csv.QUOTE_MINIMAL,
+                    quoting=csv.QUOTE_NONE if is_unquoted else csv.QUOTE_MINIMAL,
                     restval="",
                     strict=True,
                 )
@@ -172,11 +172,11 @@ def _rows_in(kind: str, path: Path, table_format: TableFormat) -> tuple[list[Row
         raise
 
 
-def _opened(path: Path, encoding: str) -> IO[str]:
-    return _opens(path)(path, "rt", newline="", encoding=encoding)
+def _open_text(path: Path, encoding: str) -> IO[str]:
+    return _opener(path)(path, "rt", newline="", encoding=encoding)
 
 
-def _opens(path: Path) -> Callable[..., IO]:
+def _opener(path: Path) -> Callable[..., IO]:
     return gzip.open if path.suffix == ".gz" else open
 
 
@@ -205,14 +205,14 @@ def _heading_line(lines: Iterator[str]) -> tuple[int, str]:
 
 def _separator(kind: str, heading: str, table_format: TableFormat) -> str:
     """Returns what stands between columns: the first usual one with which the heading has those needed."""
-    own = "\t" if kind == "tsv" else ","
+    usual_separator = "\t" if kind == "tsv" else ","
     if table_format.separator != "auto":
         return {"tab": "\t", "\\t": "\t"}.get(table_format.separator, table_format.separator)
-    for separator in (own, *SEPARATORS):
+    for separator in (usual_separator, *SEPARATORS):
         names = next(csv.reader([heading.rstrip("\r\n")], delimiter=separator), [])
         if set(table_format.content) <= set(as_asked(names, table_format)):
             return separator
-    return own
+    return usual_separator
 
 
 def _too_long(path: Path) -> UserError:
@@ -225,22 +225,22 @@ def _too_long(path: Path) -> UserError:
 @contextlib.contextmanager
 def _long_fields() -> Iterator[None]:
     """The csv module's own limit, 128 kB, is short for a document."""
-    before = csv.field_size_limit(MAX_BYTES)
+    limit = csv.field_size_limit(MAX_BYTES)
     try:
         yield
     finally:
-        csv.field_size_limit(before)
+        csv.field_size_limit(limit)
 
 
 def _separated_rows(
     table: csv.DictReader, path: Path, table_format: TableFormat
 ) -> tuple[list[Row], tuple[str, ...]]:
     rows: list[Row] = []
-    several: list[str] = []
-    begun = 1
+    line_ranges: list[str] = []
+    start = 1
     try:
         classes = _heading(table, path, table_format)
-        begun = table.line_num + 1
+        start = table.line_num + 1
         for row in table:
             if None in row:
                 raise UserError(
@@ -250,20 +250,20 @@ def _separated_rows(
             # Blank lines belong to no row.
             lines = sum(value.count("\n") + value.count("\r") - value.count("\r\n") for value in row.values())
             if lines:
-                several.append(f"lines {table.line_num - lines} to {table.line_num}")
+                line_ranges.append(f"lines {table.line_num - lines} to {table.line_num}")
             shares = parsed_shares(row, classes, line_in(table.line_num, path)) if classes else None
             rows.append(Row(table.line_num, row, shares))
-            begun = table.line_num + 1
+            start = table.line_num + 1
     except csv.Error as error:
         if "limit" in str(error):
             raise _too_long(path) from error
-        where = line_in(begun, path)
-        if table.reader.line_num > begun:
-            where = f"{line_in(begun, path)} begins a row that is read up to line {table.reader.line_num} and"
+        where = line_in(start, path)
+        if table.reader.line_num > start:
+            where = f"{line_in(start, path)} begins a row that is read up to line {table.reader.line_num} and"
         raise UserError(
             f"{where} is not well formed ({error})", 'put "quotes" around a text, and double those within it'
         ) from error
-    return rows, (*_several_lines(several, path), *_quoted_texts(rows, table, path, table_format))
+    return rows, (*_several_lines(line_ranges, path), *_quoted_texts(rows, table, path, table_format))
 
 
 def _heading(table: csv.DictReader, path: Path, table_format: TableFormat) -> dict[str, str]:
@@ -273,35 +273,35 @@ def _heading(table: csv.DictReader, path: Path, table_format: TableFormat) -> di
     columns = table.fieldnames = as_asked(heading, table_format)
     table.line_num = table.reader.line_num
     classes = share_columns(columns, table_format.label, repr(str(path)))
-    grouped = (table_format.group,) if table_format.group else ()
-    needed = (
-        (*table_format.content, *grouped)
+    group_columns = (table_format.group,) if table_format.group else ()
+    needed_columns = (
+        (*table_format.content, *group_columns)
         if classes
-        else (*table_format.content, *grouped, *table_format.label_columns)
+        else (*table_format.content, *group_columns, *table_format.label_columns)
     )
-    missing = [name for name in needed if name not in columns]
-    if missing:
+    missing_columns = [name for name in needed_columns if name not in columns]
+    if missing_columns:
         flags = "`text_column` and `label_column`"
         if table_format.image is not None:
             flags = f"`image_column`, {flags}"
-        if missing[0] == table_format.group:
+        if missing_columns[0] == table_format.group:
             flags = "`group_column`"
         remedy = f"name its columns with {flags}, what stands between them with `separator`"
         if table_format.content in (("image",), ("audio",), ("video",)):
-            named = table_format.content[0]
-            remedy = f"its first line must name the columns {named},label and, optionally, split"
+            column = table_format.content[0]
+            remedy = f"its first line must name the columns {column},label and, optionally, split"
         raise UserError(
-            f"{str(path)!r} has no column {missing[0]!r} among {named_columns(columns)}",
+            f"{str(path)!r} has no column {missing_columns[0]!r} among {named_columns(columns)}",
             remedy,
         )
     return classes
 
 
-def _several_lines(several: Sequence[str], path: Path) -> tuple[str, ...]:
+def _several_lines(line_ranges: Sequence[str], path: Path) -> tuple[str, ...]:
     """Warns of texts over several lines: a quote that nobody closed swallows what follows."""
-    if not several:
+    if not line_ranges:
         return ()
-    return (f"rows of {path.name!r} that go over several lines, by their quotes: {first_few(several)}",)
+    return (f"rows of {path.name!r} that go over several lines, by their quotes: {first_few(line_ranges)}",)
 
 
 def _quoted_texts(
@@ -311,16 +311,16 @@ def _quoted_texts(
     if table.reader.dialect.quoting != csv.QUOTE_NONE:
         return ()
     names = table_format.content
-    quoted = [
+    quoted_lines = [
         str(row.line)
         for row in rows
         if any(
             len(row.cells[name]) > 1 and row.cells[name][0] == row.cells[name][-1] == '"' for name in names
         )
     ]
-    if not quoted:
+    if not quoted_lines:
         return ()
     return (
         f'texts of {path.name!r} in "quotes", which were read with them (`quoting` reads them without): '
-        f"{len(quoted)}, in line {first_few(quoted)}",
+        f"{len(quoted_lines)}, in line {first_few(quoted_lines)}",
     )

@@ -66,11 +66,13 @@ def described_answers(descriptions: Mapping[str, Sequence[str]]) -> Answers:
     if len(names) < 2:
         raise UserError(f"{len(names)} answers leave nothing to choose", "give two or more")
     texts = [[texts] if isinstance(texts, str) else [*texts] for texts in descriptions.values()]
-    missing = [name for name, described in zip(names, texts, strict=True) if not "".join(described).strip()]
-    if missing:
-        raise UserError(f"nothing describes the answer {missing[0]!r}", "give a text for each answer")
-    targets = np.repeat(np.arange(len(names)), [len(described) for described in texts])
-    return Answers(names, tuple(text for described in texts for text in described), targets)
+    missing_names = [
+        name for name, own_texts in zip(names, texts, strict=True) if not "".join(own_texts).strip()
+    ]
+    if missing_names:
+        raise UserError(f"nothing describes the answer {missing_names[0]!r}", "give a text for each answer")
+    targets = np.repeat(np.arange(len(names)), [len(own_texts) for own_texts in texts])
+    return Answers(names, tuple(text for own_texts in texts for text in own_texts), targets)
 
 
 def typed_answers(words: str) -> Answers:
@@ -84,11 +86,11 @@ def typed_answers(words: str) -> Answers:
         ('a photo of a dog', 'a photo of an owl')
     """
     names = [" ".join(name.split()) for name in words.split(",")]
-    folded = [name.casefold() for name in names]
+    folded_names = [name.casefold() for name in names]
     for place, name in enumerate(names):
         if not name:
             raise UserError(f"one of the answers in {words!r} is empty", "write words between the commas")
-        if folded.index(name.casefold()) < place:
+        if folded_names.index(name.casefold()) < place:
             raise UserError(f"{name!r} stands twice among the answers", "give each answer once")
     return _answers({f"a photo of {with_article(name)}": name for name in names})
 
@@ -105,7 +107,7 @@ def read_answers(words: str, flag: str = "answers") -> Answers:
     """
     path = path_of(words)
     if path.suffix.lower() == ".csv" or isfile(path):
-        return _answers(_answered(path, f"`{flag}={words}`"))
+        return _answers(_answer_by_description(path, f"`{flag}={words}`"))
     return typed_answers(words)
 
 
@@ -138,11 +140,12 @@ def read_target_map(path: Path, class_names: Sequence[str], flag: str = "target_
             a class out or has fewer than two answers.
     """
     flag = f"`{flag}={path}`"
-    answers = _answered(path, flag)
-    missing = [name for name in class_names if name not in answers]
-    if missing:
+    answers = _answer_by_description(path, flag)
+    missing_names = [name for name in class_names if name not in answers]
+    if missing_names:
         raise UserError(
-            f"{flag} has no description for {len(missing)} of the classes: {', '.join(missing[:5])}",
+            f"{flag} has no description for {len(missing_names)} of the classes: "
+            f"{', '.join(missing_names[:5])}",
             "add a line for each class",
         )
     names = tuple(dict.fromkeys(answers.values()))
@@ -190,7 +193,7 @@ def read_descriptions(path: Path, class_names: Sequence[str]) -> tuple[list[str]
     return texts, np.array(targets, np.int64)
 
 
-def _answered(path: Path, flag: str) -> dict[str, str]:
+def _answer_by_description(path: Path, flag: str) -> dict[str, str]:
     """The answer to each description of a CSV with the columns description,target."""
     answers: dict[str, str] = {}
     for line, (description, target) in _pairs(path, flag, "description", "target"):

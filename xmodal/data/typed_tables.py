@@ -67,10 +67,10 @@ def _length(cell: Any) -> int:
 def _json_rows(path: Path, encoding: str) -> ArrayShards:
     content = read_regular(path, MAX_BYTES)
     if path.suffix == ".gz":
-        most = min(MAX_BYTES, most_bytes(path))
+        limit = min(MAX_BYTES, most_bytes(path))
         with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
-            content = file.read(most + 1)
-        if len(content) > most:
+            content = file.read(limit + 1)
+        if len(content) > limit:
             raise out_of_proportion(path)
     rows = json.loads(content.decode(encoding))
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
@@ -95,31 +95,31 @@ def _arrow_rows(path: Path, encoding: str) -> ArrayShards:
     for file in sorted(path.glob("*.arrow")) if path.is_dir() else [path]:
         with pyarrow.OSFile(str(file)) as source:
             # Data sets are saved as streams, and other programs write files.
-            stream = source.read(6) != b"ARROW1"
+            is_stream = source.read(6) != b"ARROW1"
             source.seek(0)
-            reader = pyarrow.ipc.open_stream(source) if stream else pyarrow.ipc.open_file(source)
+            reader = pyarrow.ipc.open_stream(source) if is_stream else pyarrow.ipc.open_file(source)
             names = _class_names(reader.schema.metadata)
-            batches = reader if stream else map(reader.get_batch, range(reader.num_record_batches))
+            batches = reader if is_stream else map(reader.get_batch, range(reader.num_record_batches))
             for batch in batches:
                 for start in range(0, batch.num_rows, ROWS_AT_ONCE):
-                    some = batch.slice(start, ROWS_AT_ONCE).to_pylist()
-                    yield from (_with_names(row, names) for row in some)
+                    rows = batch.slice(start, ROWS_AT_ONCE).to_pylist()
+                    yield from (_with_names(row, names) for row in rows)
 
 
 def _class_names(metadata: Mapping[bytes, bytes] | None) -> dict[str, list[str]]:
     """Returns the names of the classes of columns that hold their numbers, or lists of them."""
     features = json.loads((metadata or {}).get(b"huggingface", b"{}")).get("info", {}).get("features", {})
-    of_one = {name: feature.get("feature") or feature for name, feature in features.items()}
-    return {name: feature["names"] for name, feature in of_one.items() if "names" in feature}
+    item_features = {name: feature.get("feature") or feature for name, feature in features.items()}
+    return {name: feature["names"] for name, feature in item_features.items() if "names" in feature}
 
 
 def _with_names(row: dict[str, Any], names: Mapping[str, list[str]]) -> dict[str, Any]:
-    return row | {name: _named(row[name], classes) for name, classes in names.items()}
+    return row | {name: _to_class_name(row[name], classes) for name, classes in names.items()}
 
 
-def _named(value: Any, classes: list[str]) -> Any:
+def _to_class_name(value: Any, classes: list[str]) -> Any:
     if isinstance(value, list):
-        return [_named(each, classes) for each in value]
+        return [_to_class_name(item, classes) for item in value]
     # A test set without labels has -1 in their place.
     return value if value is None or value < 0 else classes[value]
 
@@ -136,15 +136,15 @@ def _excel_rows(path: Path, encoding: str) -> ArrayShards:
     with zipfile.ZipFile(path) as archive:
         if sum(part.file_size for part in archive.infolist()) > most_bytes(path):
             raise out_of_proportion(path)
-    book = load_workbook(path, read_only=True, data_only=True)
+    workbook = load_workbook(path, read_only=True, data_only=True)
     try:
-        rows = book.worksheets[0].iter_rows(values_only=True)
+        rows = workbook.worksheets[0].iter_rows(values_only=True)
         head = [str(name) for name in next(rows, ()) if name is not None]
         for row in rows:
             if any(cell is not None for cell in row):
                 yield dict(zip(head, map(_cell, row), strict=False))
     finally:
-        book.close()
+        workbook.close()
 
 
 def _cell(value: Any) -> str:

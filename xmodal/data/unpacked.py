@@ -29,10 +29,10 @@ def limited(rows: Iterable[Row], path: Path, size: Callable[[Row], int]) -> Iter
         >>> list(limited(["wheat prices rise"], Path("news.csv.gz"), len))
         ['wheat prices rise']
     """
-    rest = most_bytes(path)
+    bytes_left = most_bytes(path)
     for row in rows:
-        rest -= size(row) + ROW_BYTES
-        if rest < 0:
+        bytes_left -= size(row) + ROW_BYTES
+        if bytes_left < 0:
             raise out_of_proportion(path)
         yield row
 
@@ -45,8 +45,8 @@ def most_bytes(path: Path) -> int:
 
 def out_of_proportion(path: Path) -> UserError:
     """Returns the error of a file that unpacks to more than that."""
-    most = f"{most_bytes(path) // 2**20:,} MB"
+    limit = f"{most_bytes(path) // 2**20:,} MB"
     return UserError(
-        f"{str(path)!r} unpacks to more than {most}, too much for a file of its size",
+        f"{str(path)!r} unpacks to more than {limit}, too much for a file of its size",
         "check where it came from; if it is to be so, split it into several files",
     )

@@ -42,19 +42,19 @@ def video_reader(
         )
         return squashed(tf.ensure_shape(pixels, [None, None, None, 3]), (side, side))
 
-    def every(items: tf.Tensor, drawn: tf.Tensor | None) -> tf.Tensor:
+    def read_all(items: tf.Tensor, row_draws: tf.Tensor | None) -> tf.Tensor:
         return windows_of(items, frames, side)
 
-    def one_of(row: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
-        several, (_, place) = frames(row[0]), row
-        count = tf.shape(several)[0]
-        return several[tf.cast((place + 1) / 2 * tf.cast(count, tf.float32), tf.int32) % count]
+    def frame_at(row: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
+        all_frames, (_, place) = frames(row[0]), row
+        count = tf.shape(all_frames)[0]
+        return all_frames[tf.cast((place + 1) / 2 * tf.cast(count, tf.float32), tf.int32) % count]
 
-    def one(items: tf.Tensor, drawn: tf.Tensor | None) -> tf.Tensor:
+    def read_one(items: tf.Tensor, row_draws: tf.Tensor | None) -> tf.Tensor:
         # Without draws that in the middle.
-        places = tf.zeros(tf.shape(items)) if drawn is None else drawn[:, 0]
+        places = tf.zeros(tf.shape(items)) if row_draws is None else row_draws[:, 0]
         spec = tf.TensorSpec((side, side, 3), tf.float32)
-        pictures = tf.map_fn(one_of, (items, places), fn_output_signature=spec)
-        return pictures if drawn is None else augmented(pictures, augment, drawn[:, 1:])
+        pictures = tf.map_fn(frame_at, (items, places), fn_output_signature=spec)
+        return pictures if row_draws is None else augmented(pictures, augment, row_draws[:, 1:])
 
-    return every if windows else one
+    return read_all if windows else read_one

@@ -128,8 +128,10 @@ def _of_png(encoded: bytes) -> Iterator[float]:
     at, frames = 8, 0
     while (name := encoded[at + 4 : at + 8]) != b"IEND":
         if name == b"fcTL":
-            shown, of = (int.from_bytes(encoded[at + place : at + place + 2]) for place in (28, 30))
-            yield shown / (of or 100)
+            numerator, denominator = (
+                int.from_bytes(encoded[at + place : at + place + 2]) for place in (28, 30)
+            )
+            yield numerator / (denominator or 100)
             frames += 1
         at += 12 + int.from_bytes(encoded[at : at + 4])
         if at + 8 > len(encoded):

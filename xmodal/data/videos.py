@@ -78,10 +78,10 @@ def strip_of(encoded: bytes, video: VideoFormat) -> bytes:
     """Returns a PNG of the frames that are looked at, `ROW` in a row."""
     frames = frames_of(encoded, video)
     width = max(1, round(HEIGHT * frames.shape[2] / frames.shape[1]))
-    small = np.round(squashed(frames, (HEIGHT, width)).numpy()).astype(np.uint8)
-    row = min(ROW, len(small))
-    white = np.full((-len(small) % row, *small.shape[1:]), 255, np.uint8)
-    rows = np.concatenate([small, white]).reshape(-1, row, *small.shape[1:])
+    thumbnails = np.round(squashed(frames, (HEIGHT, width)).numpy()).astype(np.uint8)
+    row = min(ROW, len(thumbnails))
+    padding = np.full((-len(thumbnails) % row, *thumbnails.shape[1:]), 255, np.uint8)
+    rows = np.concatenate([thumbnails, padding]).reshape(-1, row, *thumbnails.shape[1:])
     return tf.io.encode_png(np.concatenate(np.concatenate(rows, axis=1), axis=1)).numpy()
 
 
@@ -100,14 +100,14 @@ def _of_animation(encoded: bytes, video: VideoFormat) -> Iterator[np.ndarray]:
     seconds = delays(encoded)
     # A frame that is alone takes no time.
     _check(sum(seconds) if len(seconds) > 1 else 0, video)
-    wanted = frame_positions(len(seconds), video.frames)
+    positions = frame_positions(len(seconds), video.frames)
     height, width = declared_size(tf.constant(encoded)).numpy()
-    _check_size(width, height, len(wanted), video)
+    _check_size(width, height, len(positions), video)
     try:
         with Image.open(io.BytesIO(encoded)) as picture:
             # A PNG may have a picture before its frames, for programs that know no animation.
             first = int(getattr(picture, "default_image", False))
-            for position in wanted:
+            for position in positions:
                 picture.seek(first + int(position))
                 yield _on_white(np.asarray(picture.convert("RGBA")))
     except (OSError, EOFError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
@@ -129,10 +129,10 @@ def _of_container(encoded: bytes, demuxer: str, video: VideoFormat) -> np.ndarra
                 _check(container.duration / av.time_base, video)
             packets = [packet for packet in container.demux(stream) if packet.size and not packet.is_discard]
             _check(float(len(packets) / (stream.average_rate or Fraction(25))), video)
-            wanted = frame_positions(len(packets), video.frames)
-            _check_size(stream.codec_context.width, stream.codec_context.height, len(wanted), video)
+            positions = frame_positions(len(packets), video.frames)
+            _check_size(stream.codec_context.width, stream.codec_context.height, len(positions), video)
         with av.open(io.BytesIO(encoded), format=demuxer) as container:
-            return _picked(container.decode(_video_stream(container)), wanted.tolist())
+            return _pick_frames(container.decode(_video_stream(container)), positions.tolist())
     except av.FFmpegError as error:
         raise ValueError(why_undecodable(encoded)) from error
 
@@ -143,15 +143,15 @@ def _video_stream(container):
     return container.streams.video[0]
 
 
-def _picked(decoded, wanted: Sequence[int]) -> np.ndarray:
+def _pick_frames(frames, positions: Sequence[int]) -> np.ndarray:
     """Returns the frames at some positions; turned upright, as telephones write the side that is up."""
-    frames: list[np.ndarray] = []
-    for position, frame in enumerate(decoded):
-        if position == wanted[len(frames)]:
+    picked_frames: list[np.ndarray] = []
+    for position, frame in enumerate(frames):
+        if position == positions[len(picked_frames)]:
             turns = round((frame.rotation or 0) / 90)
-            frames.append(np.rot90(frame.to_ndarray(format="rgb24"), turns))
-            if len(frames) == len(wanted):
-                return np.stack(frames)
+            picked_frames.append(np.rot90(frame.to_ndarray(format="rgb24"), turns))
+            if len(picked_frames) == len(positions):
+                return np.stack(picked_frames)
     raise ValueError("has fewer frames than it says: truncated or corrupt")
 
 

@@ -50,7 +50,7 @@ def decoded_wave(encoded: tf.Tensor | bytes, max_seconds: float = MAX_SECONDS) -
         tf.errors.InvalidArgumentError: that names one of `PROBLEMS`, for what is no WAV, a part of one,
             too long or too short, of another codec, or with samples that are not finite.
     """
-    return _decoded(encoded, max_seconds)
+    return _decode_wave(encoded, max_seconds)
 
 
 def is_wav(encoded: tf.Tensor) -> tf.Tensor:
@@ -59,7 +59,7 @@ def is_wav(encoded: tf.Tensor) -> tf.Tensor:
 
 
 @tf.function(input_signature=[tf.TensorSpec([], tf.string), tf.TensorSpec([], tf.float32)], autograph=False)
-def _decoded(encoded: tf.Tensor, max_seconds: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+def _decode_wave(encoded: tf.Tensor, max_seconds: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     encoded = _require(encoded, is_wav(encoded), NOT_WAV)
     layout, start, size = _chunks(encoded)
     channels, rate, bits = (number(encoded, layout + at, width) for at, width in ((2, 2), (4, 4), (14, 2)))
@@ -70,10 +70,10 @@ def _decoded(encoded: tf.Tensor, max_seconds: tf.Tensor) -> tuple[tf.Tensor, tf.
     width = (bits + 7) // 8
     kind = _kind_of(codec, width)
     encoded = _require(encoded, kind >= 0, CODEC, codec, bits)
-    there = tf.cast(tf.strings.length(encoded), tf.int64) - start
+    available_bytes = tf.cast(tf.strings.length(encoded), tf.int64) - start
     is_open = tf.reduce_any(tf.equal(size, tf.constant(OPEN_SIZES, tf.int64)))
-    encoded = _require(encoded, (start > 0) & (is_open | (size <= there)), CUT)
-    frames = tf.where(is_open, there, size) // tf.maximum(width * channels, 1)
+    encoded = _require(encoded, (start > 0) & (is_open | (size <= available_bytes)), CUT)
+    frames = tf.where(is_open, available_bytes, size) // tf.maximum(width * channels, 1)
     seconds = tf.cast(frames, tf.float32) / tf.cast(tf.maximum(rate, 1), tf.float32)
     encoded = _require(encoded, (max_seconds <= 0) | (seconds <= max_seconds), LONG, seconds)
     encoded = _require(encoded, seconds >= MIN_SECONDS, SHORT, frames)
@@ -93,7 +93,7 @@ def _require(value: tf.Tensor, condition: tf.Tensor, problem: str, *numbers: tf.
 def _chunks(encoded: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Returns where the format and the samples begin, 0 for not at all, and the samples' bytes; int64."""
     length = tf.cast(tf.strings.length(encoded), tf.int64)
-    nothing = tf.constant(0, tf.int64)
+    zero = tf.constant(0, tf.int64)
 
     def step(at, layout, start, size):
         declared = number(encoded, at + 4, 4)
@@ -105,16 +105,16 @@ def _chunks(encoded: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     def goes_on(at, layout, start, size):
         return (at + 8 <= length) & tf.equal(start, 0)
 
-    first = (tf.constant(12, tf.int64), nothing, nothing, nothing)
-    return tf.while_loop(goes_on, step, first, maximum_iterations=MAX_CHUNKS)[1:]
+    initial_state = (tf.constant(12, tf.int64), zero, zero, zero)
+    return tf.while_loop(goes_on, step, initial_state, maximum_iterations=MAX_CHUNKS)[1:]
 
 
 def _kind_of(codec: tf.Tensor, width: tf.Tensor) -> tf.Tensor:
     """Returns the position in `READERS` of samples of so many bytes, -1 for those that are not read."""
     kinds = {(PCM, 1): 0, (PCM, 2): 1, (PCM, 3): 2, (PCM, 4): 3, (FLOAT, 4): 4, (FLOAT, 8): 5}
     codec_kind = tf.constant(-1)
-    for (known, size), kind in kinds.items():
-        codec_kind = tf.where(tf.equal(codec, known) & tf.equal(width, size), kind, codec_kind)
+    for (known_codec, size), kind in kinds.items():
+        codec_kind = tf.where(tf.equal(codec, known_codec) & tf.equal(width, size), kind, codec_kind)
     return codec_kind
 
 
@@ -170,11 +170,11 @@ def resampled(samples: tf.Tensor, rate: tf.Tensor, new_rate: int) -> tf.Tensor:
     return tf.cond(
         tf.equal(rate, new_rate),
         lambda: samples,
-        lambda: _resampled(samples, tf.cast(rate, tf.int64), new_rate),
+        lambda: _resample(samples, tf.cast(rate, tf.int64), new_rate),
     )
 
 
-def _resampled(samples: tf.Tensor, rate: tf.Tensor, new_rate: int) -> tf.Tensor:
+def _resample(samples: tf.Tensor, rate: tf.Tensor, new_rate: int) -> tf.Tensor:
     divisor = _greatest_divisor(rate, tf.constant(new_rate, tf.int64))
     steps, phases = rate // divisor, new_rate // divisor  # of 1 / phases of an old sample each
     # Crossings lie apart as samples of the lower rate do.
@@ -182,13 +182,13 @@ def _resampled(samples: tf.Tensor, rate: tf.Tensor, new_rate: int) -> tf.Tensor:
     reach = tf.cast(tf.math.ceil(CROSSINGS * stretch), tf.int64)
     taps = tf.range(-reach + 1, reach + 1)
     filters = _filters(tf.cast(tf.range(phases), tf.float32) / tf.cast(phases, tf.float32), taps, stretch)
-    padded = tf.pad(samples, [[reach, reach + 1]])
+    padded_samples = tf.pad(samples, [[reach, reach + 1]])
 
     def block(start: tf.Tensor) -> tf.Tensor:
         index = start + tf.range(BLOCK, dtype=tf.int64)
         at = tf.minimum(index * steps // phases, tf.size(samples, tf.int64) - 1)
-        near = tf.gather(padded, at[:, None] + reach + taps)
-        return tf.reduce_sum(near * tf.gather(filters, index * steps % phases), axis=1)
+        neighbours = tf.gather(padded_samples, at[:, None] + reach + taps)
+        return tf.reduce_sum(neighbours * tf.gather(filters, index * steps % phases), axis=1)
 
     count = -(-tf.size(samples, tf.int64) * new_rate // rate)
     blocks = tf.map_fn(
@@ -199,15 +199,15 @@ def _resampled(samples: tf.Tensor, rate: tf.Tensor, new_rate: int) -> tf.Tensor:
 
 def _filters(fractions: tf.Tensor, taps: tf.Tensor, stretch: tf.Tensor) -> tf.Tensor:
     """Returns the weights (P, T) of the samples at some taps (T,) for places behind the sample 0 (P,)."""
-    away = (tf.cast(taps, tf.float32) - fractions[:, None]) / stretch
-    angle = np.pi * PASSED * away
+    distance = (tf.cast(taps, tf.float32) - fractions[:, None]) / stretch
+    angle = np.pi * PASSED * distance
     sinc = tf.where(tf.equal(angle, 0), 1.0, tf.sin(angle) / tf.where(tf.equal(angle, 0), 1.0, angle))
-    window = tf.square(tf.cos(np.pi / 2 * tf.clip_by_value(away / CROSSINGS, -1, 1)))
+    window = tf.square(tf.cos(np.pi / 2 * tf.clip_by_value(distance / CROSSINGS, -1, 1)))
     weights = sinc * window
     # A constant stays what it is.
     return weights / tf.reduce_sum(weights, axis=1, keepdims=True)
 
 
 def _greatest_divisor(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
-    found, _ = tf.while_loop(lambda a, b: b > 0, lambda a, b: (b, a % b), (a, b))
-    return found
+    divisor, _ = tf.while_loop(lambda a, b: b > 0, lambda a, b: (b, a % b), (a, b))
+    return divisor

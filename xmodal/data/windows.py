@@ -22,15 +22,15 @@ def windows_of(items: tf.Tensor, read: Callable[[tf.Tensor], tf.Tensor], side: i
     Returns:
         (B, n, H, H, 3), n of the longest, and `ABSENT` everywhere in the place of missing ones.
     """
-    several = tf.RaggedTensorSpec([None, side, side, 3], tf.float32, ragged_rank=0)
-    windows = tf.map_fn(read, items, fn_output_signature=several)
+    spec = tf.RaggedTensorSpec([None, side, side, 3], tf.float32, ragged_rank=0)
+    windows = tf.map_fn(read, items, fn_output_signature=spec)
     return windows.to_tensor(ABSENT, shape=[None, None, side, side, 3])
 
 
 def padded_frames(videos: Sequence[np.ndarray], side: int) -> np.ndarray:
     """Brings the frames of several videos (n, h, w, 3) to one size and number: (B, n, H, H, 3) float32."""
-    most = max(len(frames) for frames in videos)
-    padded = np.full((len(videos), most, side, side, 3), ABSENT, np.float32)
-    for row, frames in zip(padded, videos, strict=True):
+    frame_count = max(len(frames) for frames in videos)
+    padded_videos = np.full((len(videos), frame_count, side, side, 3), ABSENT, np.float32)
+    for row, frames in zip(padded_videos, videos, strict=True):
         row[: len(frames)] = squashed(frames, (side, side))
-    return padded
+    return padded_videos

@@ -45,8 +45,8 @@ class AnswerSets:
 def log_shares(logits: np.ndarray) -> np.ndarray:
     """Returns the log softmax of logits (..., C), in float64."""
     logits = np.asarray(logits, np.float64)
-    shifted = logits - logits.max(axis=-1, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+    shifted_logits = logits - logits.max(axis=-1, keepdims=True)
+    return shifted_logits - np.log(np.exp(shifted_logits).sum(axis=-1, keepdims=True))
 
 
 def set_scores(logits: np.ndarray, second: np.ndarray | None = None) -> np.ndarray:
@@ -91,12 +91,12 @@ def fit_answer_sets(scores: np.ndarray, labels: np.ndarray, error: float) -> Ans
     scores, labels = checked_scores(scores, labels)
     classes = scores.shape[1]
     right = scores[np.arange(len(labels)), labels]
-    by_class = np.bincount(labels, minlength=classes).min() >= TIMES_NEEDED * fewest(error)
-    if by_class:
+    is_per_class = np.bincount(labels, minlength=classes).min() >= TIMES_NEEDED * fewest(error)
+    if is_per_class:
         least = np.array([_threshold(right[labels == number], error) for number in range(classes)])
     else:
         least = np.full(classes, _threshold(right, error))
-    return AnswerSets(error, least, bool(by_class), len(labels))
+    return AnswerSets(error, least, bool(is_per_class), len(labels))
 
 
 def fewest(error: float) -> int:
@@ -124,8 +124,8 @@ class Withheld:
 
     def most_answered(self, right: float) -> float:
         """Returns the largest share of examples of which a share of `right` is answered rightly."""
-        within = self.answered[self.errors <= 1 - right + 1e-12]
-        return float(within.max(initial=0.0))
+        shares = self.answered[self.errors <= 1 - right + 1e-12]
+        return float(shares.max(initial=0.0))
 
 
 def withheld(probabilities: np.ndarray, correct: np.ndarray) -> Withheld:

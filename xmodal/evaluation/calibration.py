@@ -13,8 +13,8 @@ FLOOR = float(np.finfo(np.float32).eps)
 
 def softmax(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
     """Returns the softmax of logits (..., C) divided by a temperature, in float64."""
-    scaled = np.asarray(logits, np.float64) / temperature
-    exponents = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
+    scaled_logits = np.asarray(logits, np.float64) / temperature
+    exponents = np.exp(scaled_logits - scaled_logits.max(axis=-1, keepdims=True))
     return exponents / exponents.sum(axis=-1, keepdims=True)
 
 
@@ -49,8 +49,8 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     target = (n * logits[np.arange(n), labels] + logits.mean(axis=1)).mean() / (n + 1)
 
     def slope(log_inverse: float) -> float:
-        expected = (softmax(logits, math.exp(-log_inverse)) * logits).sum(axis=1).mean()
-        return expected - target
+        mean_logit = (softmax(logits, math.exp(-log_inverse)) * logits).sum(axis=1).mean()
+        return mean_logit - target
 
     coldest, hottest = map(math.log, TEMPERATURES)
     return math.exp(-root(slope, -hottest, -coldest))

@@ -17,15 +17,15 @@ def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
     if min(len(a), len(b)) < 2 or a.shape[1:] != b.shape[1:] or a.ndim != 2:
         raise ValueError(f"expected (N, D) and (M, D), N and M at least 2. Received: {a.shape} and {b.shape}")
     roots = [_root(np.asarray(part, np.float64)) for part in (a, b)]
-    shared = np.linalg.svd(roots[0] @ roots[1].T, compute_uv=False).sum()
-    apart = float(np.sum((a.mean(axis=0, dtype=np.float64) - b.mean(axis=0, dtype=np.float64)) ** 2))
-    spread = sum(float(np.sum(root**2)) for root in roots)
-    return apart + spread - 2 * float(shared)
+    cross_term = np.linalg.svd(roots[0] @ roots[1].T, compute_uv=False).sum()
+    mean_distance = float(np.sum((a.mean(axis=0, dtype=np.float64) - b.mean(axis=0, dtype=np.float64)) ** 2))
+    traces = sum(float(np.sum(root**2)) for root in roots)
+    return mean_distance + traces - 2 * float(cross_term)
 
 
 def _root(features: np.ndarray) -> np.ndarray:
     """Returns R with R^T R the covariance of features (N, D); it has at most D rows."""
-    centred = (features - features.mean(axis=0)) / np.sqrt(len(features) - 1)
+    centred_features = (features - features.mean(axis=0)) / np.sqrt(len(features) - 1)
     if len(features) <= features.shape[1]:
-        return centred
-    return np.asarray(np.linalg.qr(centred, mode="r"))
+        return centred_features
+    return np.asarray(np.linalg.qr(centred_features, mode="r"))

@@ -38,9 +38,9 @@ def wilson_interval(right: int, n: int) -> tuple[float, float]:
     """
     share = right / n
     centre = (share + Z95**2 / (2 * n)) / (1 + Z95**2 / n)
-    half = Z95 * math.sqrt(share * (1 - share) / n + Z95**2 / (4 * n**2)) / (1 + Z95**2 / n)
+    half_width = Z95 * math.sqrt(share * (1 - share) / n + Z95**2 / (4 * n**2)) / (1 + Z95**2 / n)
     # Exactly 0 and 1 at the ends, where rounding would leave a trace.
-    return (0.0 if right == 0 else centre - half, 1.0 if right == n else centre + half)
+    return (0.0 if right == 0 else centre - half_width, 1.0 if right == n else centre + half_width)
 
 
 def compare_paired(
@@ -130,9 +130,9 @@ def difference_interval(
     """
     below_a, above_a = a - a_ci95[0], a_ci95[1] - a
     below_b, above_b = b - b_ci95[0], b_ci95[1] - b
-    down = math.sqrt(below_a**2 - 2 * correlation * below_a * above_b + above_b**2)
-    up = math.sqrt(above_a**2 - 2 * correlation * above_a * below_b + below_b**2)
-    return a - b - down, a - b + up
+    lower_width = math.sqrt(below_a**2 - 2 * correlation * below_a * above_b + above_b**2)
+    upper_width = math.sqrt(above_a**2 - 2 * correlation * above_a * below_b + below_b**2)
+    return a - b - lower_width, a - b + upper_width
 
 
 def _newcombe_interval(both: int, only_a: int, only_b: int, n: int) -> tuple[float, float]:

@@ -60,9 +60,9 @@ def label_doubts(probabilities: np.ndarray, labels: np.ndarray) -> LabelDoubts:
     thresholds = np.where(counts > 0, (one_hot * probabilities).sum(axis=0) / np.maximum(counts, 1), np.inf)
     confident = probabilities >= thresholds
     of_class = np.where(confident, probabilities, -1.0).argmax(axis=1)
-    doubtful = confident.any(axis=1) & (of_class != labels)
+    is_doubtful = confident.any(axis=1) & (of_class != labels)
     joint = np.zeros((classes, classes))
     np.add.at(joint, (labels[confident.any(axis=1)], of_class[confident.any(axis=1)]), 1)
     joint *= (counts / np.maximum(joint.sum(axis=1), 1))[:, None]
-    own = probabilities[np.arange(len(labels)), labels]
-    return LabelDoubts(doubtful, np.where(doubtful, of_class, labels), own, joint)
+    label_probabilities = probabilities[np.arange(len(labels)), labels]
+    return LabelDoubts(is_doubtful, np.where(is_doubtful, of_class, labels), label_probabilities, joint)

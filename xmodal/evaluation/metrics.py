@@ -128,21 +128,21 @@ class PrecisionRecall:
     @property
     def mean_average_precision(self) -> float:
         """The mean, over the classes that occur, of the precision averaged over the recall, in its steps."""
-        occurring = [
+        precisions = [
             _average_precision(np.array(hits), np.array(misses), positives)
             for hits, misses, positives in zip(
                 self.true_positives, self.false_positives, self.positives, strict=True
             )
             if positives
         ]
-        return float(np.mean(occurring))
+        return float(np.mean(precisions))
 
     def pooled(self) -> tuple[np.ndarray, np.ndarray]:
         """Returns recall and precision (M,) of all classes' decisions together (micro-average)."""
         hits = np.sum(self.true_positives, axis=0)
-        picked = hits + np.sum(self.false_positives, axis=0)
+        decisions = hits + np.sum(self.false_positives, axis=0)
         # Where nothing is picked out, nothing is wrong.
-        return hits / sum(self.positives), np.where(picked, hits / np.maximum(picked, 1), 1.0)
+        return hits / sum(self.positives), np.where(decisions, hits / np.maximum(decisions, 1), 1.0)
 
 
 def evaluate(
@@ -238,8 +238,8 @@ def class_scores(confusion: np.ndarray) -> ClassScores:
     """Returns precision, recall and F1 of each class, from a confusion matrix (C, C)."""
     right, labels, predictions = confusion.diagonal(), confusion.sum(axis=1), confusion.sum(axis=0)
 
-    def share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-        return np.divide(part, whole, out=np.full(len(whole), np.nan), where=whole > 0)
+    def share(part: np.ndarray, total: np.ndarray) -> np.ndarray:
+        return np.divide(part, total, out=np.full(len(total), np.nan), where=total > 0)
 
     return ClassScores(
         share(right, predictions), share(right, labels), share(2 * right, labels + predictions), labels
@@ -278,7 +278,7 @@ def binned(confidence: np.ndarray, right: np.ndarray, bins: int = 15) -> Reliabi
 
     def means(values: np.ndarray) -> tuple[float | None, ...]:
         sums = np.bincount(index, values, bins)
-        return tuple(float(total / here) if here else None for total, here in zip(sums, count, strict=True))
+        return tuple(float(total / size) if size else None for total, size in zip(sums, count, strict=True))
 
     return Reliability(tuple(edges.tolist()), tuple(count.tolist()), means(confidence), means(right))
 
@@ -303,16 +303,16 @@ def counted_curves(probabilities: np.ndarray, belongs: np.ndarray, steps: int = 
     n, classes = probabilities.shape
     thresholds = np.linspace(0, 1, steps + 1)
     # The highest threshold that each probability reaches.
-    reached = np.searchsorted(thresholds, probabilities, side="right") - 1
+    threshold_indices = np.searchsorted(thresholds, probabilities, side="right") - 1
 
-    def counted(column: int, where: np.ndarray) -> tuple[int, ...]:
-        counts = np.bincount(reached[where, column], minlength=steps + 1)
+    def count_above(column: int, mask: np.ndarray) -> tuple[int, ...]:
+        counts = np.bincount(threshold_indices[mask, column], minlength=steps + 1)
         return tuple(counts[::-1].cumsum()[::-1].tolist())
 
     return PrecisionRecall(
         thresholds=tuple(thresholds.tolist()),
-        true_positives=tuple(counted(column, belongs[:, column]) for column in range(classes)),
-        false_positives=tuple(counted(column, ~belongs[:, column]) for column in range(classes)),
+        true_positives=tuple(count_above(column, belongs[:, column]) for column in range(classes)),
+        false_positives=tuple(count_above(column, ~belongs[:, column]) for column in range(classes)),
         positives=tuple(belongs.sum(axis=0).tolist()),
         n=n,
     )

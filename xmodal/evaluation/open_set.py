@@ -39,8 +39,8 @@ class KnownInputs:
             logits: (N, C), as they were fitted.
             rows: name of a measure -> what stands for the inputs (N, D); zeros for one that lacks it.
         """
-        measured = _measures(logits, rows, self.kept)
-        return _rank(self.evidence, _joined(measured, self.values))
+        measures = _measures(logits, rows, self.kept)
+        return _rank(self.evidence, _combine(measures, self.values))
 
 
 def fit_known_inputs(
@@ -66,16 +66,16 @@ def fit_known_inputs(
         np.True_
     """
     directions = {name: _directions(part[part.any(axis=1)]) for name, part in kept.items() if part.any()}
-    measured = _measures(logits, rows, directions)
-    values = {name: np.sort(value[~np.isnan(value)]) for name, value in measured.items()}
-    return KnownInputs(directions, values, np.sort(_joined(measured, values)))
+    measures = _measures(logits, rows, directions)
+    values = {name: np.sort(value[~np.isnan(value)]) for name, value in measures.items()}
+    return KnownInputs(directions, values, np.sort(_combine(measures, values)))
 
 
 def auroc(known: np.ndarray, unknown: np.ndarray) -> float:
     """Returns how often an unknown input has a higher score than a known one, ties for half: 0 to 1."""
     known, unknown = np.sort(known), np.asarray(unknown)
-    below, up_to = (np.searchsorted(known, unknown, side=side) for side in ("left", "right"))
-    return float((below + up_to).mean() / (2 * len(known)))
+    lower_ranks, upper_ranks = (np.searchsorted(known, unknown, side=side) for side in ("left", "right"))
+    return float((lower_ranks + upper_ranks).mean() / (2 * len(known)))
 
 
 def _measures(
@@ -101,11 +101,11 @@ def _directions(rows: np.ndarray) -> np.ndarray:
     return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
 
 
-def _joined(measured: Mapping[str, np.ndarray], values: Mapping[str, np.ndarray]) -> np.ndarray:
+def _combine(measures: Mapping[str, np.ndarray], values: Mapping[str, np.ndarray]) -> np.ndarray:
     """Fisher's sum of -log p; what is not there counts as what is to be expected, 1."""
-    parts = [-np.log1p(-_rank(values[name], value)) for name, value in measured.items()]
-    return np.where(np.isnan([*measured.values()]), 1.0, parts).sum(axis=0)
+    parts = [-np.log1p(-_rank(values[name], value)) for name, value in measures.items()]
+    return np.where(np.isnan([*measures.values()]), 1.0, parts).sum(axis=0)
 
 
-def _rank(known: np.ndarray, values: np.ndarray) -> np.ndarray:
-    return np.searchsorted(known, values) / (len(known) + 1)
+def _rank(known_values: np.ndarray, values: np.ndarray) -> np.ndarray:
+    return np.searchsorted(known_values, values) / (len(known_values) + 1)

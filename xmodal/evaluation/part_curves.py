@@ -56,15 +56,17 @@ def part_curves(ask: Ask, importances: Sequence[np.ndarray], seed: int) -> tuple
     random, parts = np.random.default_rng(seed), len(importances[0])
     orders = [np.argsort(-importance, kind="stable") for importance in importances]
     orders += [random.permutation(parts) for _ in range(RANDOM_ORDERS)]
-    removed = np.linspace(0, parts, min(STEPS, parts) + 1).round().astype(int)
-    gone = np.zeros((len(orders), len(removed), parts), bool)
-    for masks, order in zip(gone, orders, strict=True):
-        for mask, count in zip(masks, removed, strict=True):
+    removed_counts = np.linspace(0, parts, min(STEPS, parts) + 1).round().astype(int)
+    removed_masks = np.zeros((len(orders), len(removed_counts), parts), bool)
+    for masks, order in zip(removed_masks, orders, strict=True):
+        for mask, count in zip(masks, removed_counts, strict=True):
             mask[order[:count]] = True
-    flat = gone.reshape(-1, parts)
-    deletion, insertion = (ask(there).reshape(len(orders), -1).mean(axis=1) for there in (~flat, flat))
+    flat = removed_masks.reshape(-1, parts)
+    deletion, insertion = (
+        ask(present_parts).reshape(len(orders), -1).mean(axis=1) for present_parts in (~flat, flat)
+    )
     chance = float(deletion[-RANDOM_ORDERS:].mean()), float(insertion[-RANDOM_ORDERS:].mean())
     return tuple(
-        PartCurves(float(deletion[place]), float(insertion[place]), *chance)
-        for place in range(len(importances))
+        PartCurves(float(deletion[index]), float(insertion[index]), *chance)
+        for index in range(len(importances))
     )

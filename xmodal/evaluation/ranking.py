@@ -74,7 +74,7 @@ def class_scores(scores: np.ndarray, labels: np.ndarray, classes: int) -> np.nda
         classes: C.
     """
     weights = np.exp(scores - scores.max(axis=1, keepdims=True)).astype(np.float64)
-    summed = weights @ np.eye(classes)[labels]
+    sums = weights @ np.eye(classes)[labels]
     # A class with more candidates is not for that the more probable one.
-    summed /= np.bincount(labels, minlength=classes)
-    return summed / summed.sum(axis=1, keepdims=True)
+    sums /= np.bincount(labels, minlength=classes)
+    return sums / sums.sum(axis=1, keepdims=True)

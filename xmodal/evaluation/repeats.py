@@ -28,12 +28,12 @@ def mean_of(values: np.ndarray) -> Mean:
         values: (S, N), such as whether each example was answered rightly, or a difference of these.
     """
     seeds, examples = values.shape
-    by_seed, by_example = values.mean(axis=1), values.mean(axis=0)
-    half = Z95 * by_example.std() / math.sqrt(examples)
+    seed_means, example_means = values.mean(axis=1), values.mean(axis=0)
+    half_width = Z95 * example_means.std() / math.sqrt(examples)
     if seeds > 1:
-        half = math.hypot(half, student95(seeds - 1) * by_seed.std(ddof=1) / math.sqrt(seeds))
+        half_width = math.hypot(half_width, student95(seeds - 1) * seed_means.std(ddof=1) / math.sqrt(seeds))
     mean = float(values.mean())
-    return Mean(mean, (mean - half, mean + half))
+    return Mean(mean, (mean - half_width, mean + half_width))
 
 
 def repeated_comparison(a_right: np.ndarray, b_right: np.ndarray, *, what: str, unit: str) -> Comparison:
@@ -94,12 +94,12 @@ def student95(freedom: int) -> float:
     low, high = 0.0, 100.0
     for _ in range(100):
         middle = (low + high) / 2
-        outside = float(
+        tail = float(
             tf.math.betainc(
                 tf.constant(freedom / 2, tf.float64),
                 tf.constant(0.5, tf.float64),
                 tf.constant(freedom / (freedom + middle**2), tf.float64),
             )
         )
-        low, high = (middle, high) if outside > 0.05 else (low, middle)
+        low, high = (middle, high) if tail > 0.05 else (low, middle)
     return low

@@ -35,14 +35,14 @@ def gallery_indices(
     probabilities, labels = checked(probabilities, labels)
     random = np.random.default_rng(seed)
     right = probabilities.argmax(axis=1) == labels
-    picked: dict[Kind, np.ndarray] = {
+    indices_by_kind: dict[Kind, np.ndarray] = {
         "wrong": _classes_in_turn(np.flatnonzero(~right), labels, random)[:per_kind],
         "right": _classes_in_turn(np.flatnonzero(right), labels, random)[:per_kind],
     }
-    rest = np.setdiff1d(np.arange(len(labels)), np.concatenate(list(picked.values())))
+    rest = np.setdiff1d(np.arange(len(labels)), np.concatenate(list(indices_by_kind.values())))
     highest = np.sort(probabilities[rest], axis=1)
     margin = highest[:, -1] - highest[:, -2:].min(axis=1)
-    return {**picked, "unsure": rest[np.argsort(margin, kind="stable")][:per_kind]}
+    return {**indices_by_kind, "unsure": rest[np.argsort(margin, kind="stable")][:per_kind]}
 
 
 def _classes_in_turn(indices: np.ndarray, labels: np.ndarray, random: np.random.Generator) -> np.ndarray:

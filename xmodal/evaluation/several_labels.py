@@ -21,9 +21,9 @@ RESAMPLES, AT_ONCE = 1000, 100
 def sigmoid(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
     """Returns the sigmoid of logits divided by a temperature, in float64."""
     # Of a negative number the exponential does not overflow.
-    scaled = np.asarray(logits, np.float64) / temperature
-    small = np.exp(-np.abs(scaled))
-    return np.where(scaled >= 0, 1, small) / (1 + small)
+    scaled_logits = np.asarray(logits, np.float64) / temperature
+    small = np.exp(-np.abs(scaled_logits))
+    return np.where(scaled_logits >= 0, 1, small) / (1 + small)
 
 
 def binary_log_loss(probabilities: np.ndarray, targets: np.ndarray) -> float:
@@ -76,13 +76,13 @@ def _threshold(probabilities: np.ndarray, targets: np.ndarray) -> float:
     if not targets.any():
         return 0.5
     order = np.argsort(-probabilities, kind="stable")
-    falling = probabilities[order]
+    sorted_probabilities = probabilities[order]
     f1 = 2 * np.cumsum(targets[order]) / (np.arange(1, len(order) + 1) + targets.sum())
     # Equal probabilities are given a label together.
-    last = np.append(falling[:-1] > falling[1:], True)
+    last = np.append(sorted_probabilities[:-1] > sorted_probabilities[1:], True)
     best = int(np.argmax(np.where(last, f1, -1)))
-    below = falling[best + 1] if best + 1 < len(falling) else 0.0
-    return float((falling[best] + below) / 2)
+    next_probability = sorted_probabilities[best + 1] if best + 1 < len(sorted_probabilities) else 0.0
+    return float((sorted_probabilities[best] + next_probability) / 2)
 
 
 @dataclass(frozen=True)
@@ -125,18 +125,18 @@ def label_scores(
         >>> [round(score[0], 3) for score in (scores.mean_average_precision, scores.micro_f1)]
         [0.917, 0.75]
     """
-    given = probabilities >= thresholds
-    every = np.ones((1, len(targets)))
-    values = _scores(every, probabilities, targets, given)
+    answers = probabilities >= thresholds
+    unit_weights = np.ones((1, len(targets)))
+    values = _scores(unit_weights, probabilities, targets, answers)
     chance = np.random.default_rng(seed)
-    even = np.full(len(targets), 1 / len(targets))
+    uniform_shares = np.full(len(targets), 1 / len(targets))
     parts = [
-        _scores(chance.multinomial(len(targets), even, AT_ONCE), probabilities, targets, given)
+        _scores(chance.multinomial(len(targets), uniform_shares, AT_ONCE), probabilities, targets, answers)
         for _ in range(RESAMPLES // AT_ONCE)
     ]
     samples = {name: np.concatenate([part[name] for part in parts]) for name in values}
-    shown = {name: _with_interval(float(value[0]), samples[name]) for name, value in values.items()}
-    return LabelScores(**shown, samples=samples)
+    scores = {name: _with_interval(float(value[0]), samples[name]) for name, value in values.items()}
+    return LabelScores(**scores, samples=samples)
 
 
 def _with_interval(value: float, samples: np.ndarray) -> tuple[float, float, float]:
@@ -145,13 +145,13 @@ def _with_interval(value: float, samples: np.ndarray) -> tuple[float, float, flo
 
 
 def _scores(
-    weights: np.ndarray, probabilities: np.ndarray, targets: np.ndarray, given: np.ndarray
+    weights: np.ndarray, probabilities: np.ndarray, targets: np.ndarray, answers: np.ndarray
 ) -> dict[str, np.ndarray]:
     """Returns the scores (R,) of examples that count by weights (R, N)."""
     weights = weights.astype(np.float64)
-    hits, all_given, all_true = (weights @ part for part in (given * targets, given, targets))
-    f1 = _share(2 * hits, all_given + all_true)
-    micro = _share(2 * hits.sum(axis=1), (all_given + all_true).sum(axis=1))
+    hits, answer_counts, target_counts = (weights @ part for part in (answers * targets, answers, targets))
+    f1 = _share(2 * hits, answer_counts + target_counts)
+    micro = _share(2 * hits.sum(axis=1), (answer_counts + target_counts).sum(axis=1))
     precisions = [
         _average_precisions(weights, *column) for column in zip(probabilities.T, targets.T, strict=True)
     ]
@@ -164,30 +164,30 @@ def _scores(
 
 def average_precisions(probabilities: np.ndarray, targets: np.ndarray) -> np.ndarray:
     """Returns the average precision of each label (C,): the mean precision over the steps of the recall."""
-    every = np.ones((1, len(targets)))
+    unit_weights = np.ones((1, len(targets)))
     columns = zip(probabilities.T, targets.T, strict=True)
-    return np.concatenate([_average_precisions(every, *column) for column in columns])
+    return np.concatenate([_average_precisions(unit_weights, *column) for column in columns])
 
 
 def _average_precisions(weights: np.ndarray, probabilities: np.ndarray, targets: np.ndarray) -> np.ndarray:
     order = np.argsort(-probabilities, kind="stable")
-    falling = probabilities[order]
+    sorted_probabilities = probabilities[order]
     # Equal probabilities are picked out together.
-    ends = np.flatnonzero(np.append(falling[:-1] > falling[1:], True))
-    picked = np.cumsum(weights[:, order], axis=1)[:, ends]
+    ends = np.flatnonzero(np.append(sorted_probabilities[:-1] > sorted_probabilities[1:], True))
+    counts = np.cumsum(weights[:, order], axis=1)[:, ends]
     hits = np.cumsum(weights[:, order] * targets[order], axis=1)[:, ends]
     steps = np.diff(hits, axis=1, prepend=0)
-    return _share((steps * hits / np.maximum(picked, 1)).sum(axis=1), hits[:, -1])
+    return _share((steps * hits / np.maximum(counts, 1)).sum(axis=1), hits[:, -1])
 
 
-def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    return np.divide(part, whole, out=np.full(whole.shape, np.nan), where=whole > 0)
+def _share(part: np.ndarray, total: np.ndarray) -> np.ndarray:
+    return np.divide(part, total, out=np.full(total.shape, np.nan), where=total > 0)
 
 
 def _mean(values: np.ndarray) -> np.ndarray:
     """Returns the mean of each row (R, C) -> (R,) over what is a number; NaN where nothing is."""
-    known = np.isfinite(values)
-    return _share(np.where(known, values, 0).sum(axis=1), known.sum(axis=1).astype(np.float64))
+    is_finite = np.isfinite(values)
+    return _share(np.where(is_finite, values, 0).sum(axis=1), is_finite.sum(axis=1).astype(np.float64))
 
 
 def best_labels_on_validation(logits: Mapping[str, np.ndarray], targets: np.ndarray) -> str:
@@ -225,24 +225,24 @@ def calibrated_labels(
     """
     temperature = fit_sigmoid_temperature(logits.validation, targets.validation)
     thresholds = fit_thresholds(sigmoid(logits.validation, temperature), targets.validation)
-    probabilities, wanted = sigmoid(logits.test, temperature), targets.test > 0
-    given = probabilities >= thresholds
-    correct = (given == wanted).all(axis=1)
-    reliability = binned(probabilities.ravel(), wanted.ravel())
-    f1 = _share(2.0 * (given & wanted).sum(axis=0), given.sum(axis=0) + wanted.sum(axis=0))
+    probabilities, truth = sigmoid(logits.test, temperature), targets.test > 0
+    answers = probabilities >= thresholds
+    correct = (answers == truth).all(axis=1)
+    reliability = binned(probabilities.ravel(), truth.ravel())
+    f1 = _share(2.0 * (answers & truth).sum(axis=0), answers.sum(axis=0) + truth.sum(axis=0))
     result = Result(
         name=name,
-        n=len(wanted),
+        n=len(truth),
         accuracy=float(correct.mean()),
-        ci95=wilson_interval(int(correct.sum()), len(wanted)),
+        ci95=wilson_interval(int(correct.sum()), len(truth)),
         macro_f1=float(_mean(f1[None])[0]),
-        log_loss=binary_log_loss(probabilities, wanted),
+        log_loss=binary_log_loss(probabilities, truth),
         ece=reliability.ece,
-        ece_uncalibrated=binned(sigmoid(logits.test).ravel(), wanted.ravel()).ece,
+        ece_uncalibrated=binned(sigmoid(logits.test).ravel(), truth.ravel()).ece,
         confusion=(),
         class_names=tuple(class_names),
         reliability=reliability,
-        precision_recall=counted_curves(probabilities, wanted),
+        precision_recall=counted_curves(probabilities, truth),
         note=note,
         seconds=seconds,
     )

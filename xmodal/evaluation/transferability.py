@@ -37,7 +37,7 @@ def log_evidence(features: np.ndarray, labels: np.ndarray) -> float:
         raise ValueError(f"labels must be of two classes or more. Received: {classes.tolist()}")
     targets = (labels[:, None] == classes).astype(np.float64)
     targets -= targets.mean(axis=0)
-    standard = _standardised(np.asarray(features, np.float64))
+    standard = _standardise(np.asarray(features, np.float64))
     values, vectors = np.linalg.eigh(standard @ standard.T)
     energy = (vectors.T @ targets) ** 2
     # What was centred has no part along the constant, whose eigenvalue is the first of those that are 0.
@@ -46,7 +46,7 @@ def log_evidence(features: np.ndarray, labels: np.ndarray) -> float:
     return float(evidence.mean() / len(labels))
 
 
-def _standardised(features: np.ndarray) -> np.ndarray:
+def _standardise(features: np.ndarray) -> np.ndarray:
     """Returns features (N, D) with means of 0; rare ones are not blown up, see `heads.standardising`."""
     variance = features.var(axis=0)
     floor = np.median(variance[variance > 0]) if variance.any() else 1.0
@@ -63,13 +63,13 @@ def _largest_evidence(spectrum: np.ndarray, energy: np.ndarray) -> np.ndarray:
     count = len(energy)
     alpha = beta = np.ones(energy.shape[1])
     for _ in range(ROUNDS):
-        shrunk = alpha + beta * spectrum
-        effective = (beta * spectrum / shrunk).sum(axis=0)
+        precisions = alpha + beta * spectrum
+        effective = (beta * spectrum / precisions).sum(axis=0)
         weight, error = _sums(spectrum, energy, alpha, beta)
-        before = alpha / beta
+        previous_ratio = alpha / beta
         alpha = np.maximum(effective, TINY) / np.maximum(weight, TINY)
         beta = (count - effective) / np.maximum(error, TINY)
-        if np.allclose(alpha / beta, before, rtol=CLOSE, atol=0.0):
+        if np.allclose(alpha / beta, previous_ratio, rtol=CLOSE, atol=0.0):
             break
     return _evidence(spectrum, energy, alpha, beta)
 
@@ -78,14 +78,14 @@ def _sums(
     spectrum: np.ndarray, energy: np.ndarray, alpha: np.ndarray, beta: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns the squared norms (C,) of the most likely weights and of the errors that they leave."""
-    shrunk = alpha + beta * spectrum
-    weight = (beta**2 * spectrum * energy / shrunk**2).sum(axis=0)
-    return weight, ((alpha / shrunk) ** 2 * energy).sum(axis=0)
+    precisions = alpha + beta * spectrum
+    weight = (beta**2 * spectrum * energy / precisions**2).sum(axis=0)
+    return weight, ((alpha / precisions) ** 2 * energy).sum(axis=0)
 
 
 def _evidence(spectrum: np.ndarray, energy: np.ndarray, alpha: np.ndarray, beta: np.ndarray) -> np.ndarray:
     """Returns the log evidence (C,), which is that of y ~ N(0, 1 / beta + F F' / alpha)."""
     weight, error = _sums(spectrum, energy, alpha, beta)
     scales = np.log(alpha) + np.log(beta) - np.log(2 * np.pi)
-    spread = np.log(alpha + beta * spectrum).sum(axis=0)
-    return 0.5 * (len(energy) * scales - spread - beta * error - alpha * weight)
+    log_determinant = np.log(alpha + beta * spectrum).sum(axis=0)
+    return 0.5 * (len(energy) * scales - log_determinant - beta * error - alpha * weight)

@@ -71,9 +71,9 @@ def items_of(
         if argument == "-":
             items += items_of_lines(sys.stdin.buffer, table_format)
         elif path.is_dir():
-            folder_items, more = items_of_folder(path, table_format)
+            folder_items, folder_warnings = items_of_folder(path, table_format)
             items += folder_items
-            warnings += more
+            warnings += folder_warnings
         elif not path.exists():
             raise UserError(f"{argument!r} cannot be read (No such file or directory)", "check its path")
         elif is_table(path) and path.is_file():
@@ -109,8 +109,8 @@ def as_csv(answers: Sequence[Answer], items: Sequence[Item] = ()) -> str:
         cells = [items[index].row.get(name, "") for name in columns]
         shares = [answer.probabilities.get(name, "") for name in classes]
         probability = "" if answer.problem else answer.probability
-        last = [answer.item, answer.label_text, probability, answer.read, answer.problem]
-        writer.writerow(map(csv_cell, [*cells, *last, *_limit_cells(answer)[: len(limits)], *shares]))
+        answer_cells = [answer.item, answer.label_text, probability, answer.read, answer.problem]
+        writer.writerow(map(csv_cell, [*cells, *answer_cells, *_limit_cells(answer)[: len(limits)], *shares]))
     return buffer.getvalue()
 
 
@@ -130,8 +130,8 @@ def csv_cell(value: str | float) -> str | float:
 
 def as_table(answers: Sequence[Answer]) -> str:
     """Returns the answers for the console: the label, the next likely one, limits, and what was read."""
-    limited = any(answer.unknown is not None for answer in answers)
-    head = ("verdict", "unknown") if limited else ()
+    has_limits = any(answer.unknown is not None for answer in answers)
+    head = ("verdict", "unknown") if has_limits else ()
     rows: list[tuple[str, ...]] = [("item", "label", "", "or else", "", *head, "read")]
     for answer in answers:
         name = truncate(printable(answer.item), 40, keep="end")
@@ -141,7 +141,7 @@ def as_table(answers: Sequence[Answer]) -> str:
         second = sorted(answer.probabilities.items(), key=lambda pair: -pair[1])[1:2]
         other, share = second[0] if second else ("", 0.0)
         unknown = "" if answer.unknown is None else f"{answer.unknown:.0%}"
-        limits = (truncate(printable(answer.verdict), 60), unknown) if limited else ()
+        limits = (truncate(printable(answer.verdict), 60), unknown) if has_limits else ()
         rows.append(
             (
                 name,
@@ -166,8 +166,8 @@ def as_sheet(pictured: Sequence[tuple[Item, Answer]]) -> bytes:
     for start in range(0, len(pictured), COLUMNS):
         row = pictured[start : start + COLUMNS]
         ends = dict.fromkeys(truncate(row[index][0].name, 60, keep="end") for index in (0, -1))
-        shown = [(thumbnail(picture_of(item.content), SIDE), _caption(answer)) for item, answer in row]
-        rows.append((" to ".join(ends), shown))
+        pictures = [(thumbnail(picture_of(item.content), SIDE), _caption(answer)) for item, answer in row]
+        rows.append((" to ".join(ends), pictures))
     return sheet(rows)
 
 
@@ -234,11 +234,11 @@ def answer(options: argparse.Namespace, load: Callable[[], Predictor]) -> None:
         write_out(text)
     if options.sheet:
         _write_sheet(options.sheet, items, answers, options.overwrite)
-    failed = [answer for answer in answers if answer.problem not in ("", BLANK)]
-    if failed:
+    failures = [answer for answer in answers if answer.problem not in ("", BLANK)]
+    if failures:
         raise UserError(
-            f"{len(failed)} of {len(answers)} items have no answer: {failed[0].item!r} is "
-            f"{failed[0].problem}",
+            f"{len(failures)} of {len(answers)} items have no answer: {failures[0].item!r} is "
+            f"{failures[0].problem}",
             "the others are answered; leave these out",
         )
 
@@ -252,13 +252,13 @@ def _format_answers(form: str | None, items: Sequence[Item], answers: Sequence[A
 
 def _write_sheet(path: Path, items: Sequence[Item], answers: Sequence[Answer], overwrite: bool) -> None:
     pairs = zip(items, answers, strict=True)
-    pictured = [
+    picture_pairs = [
         (item, answer) for item, answer in pairs if item.content and not (item.is_text or answer.problem)
     ]
-    if not pictured:
+    if not picture_pairs:
         raise UserError("there is no picture with an answer for `sheet`", "give pictures, or leave it out")
-    sheet = as_sheet(pictured[:SHOWN])
+    sheet = as_sheet(picture_pairs[:SHOWN])
     with atomic_write(path, SHEET, overwrite=overwrite) as file:
         file.write(sheet)
-    if len(pictured) > SHOWN:
-        log_error(f"{path} has the first {SHOWN} of {len(pictured)} pictures")
+    if len(picture_pairs) > SHOWN:
+        log_error(f"{path} has the first {SHOWN} of {len(picture_pairs)} pictures")

@@ -19,9 +19,9 @@ def require_apart(answers: Answers, vectors: np.ndarray) -> None:
     """Raises a `UserError` when descriptions of two answers have one vector."""
     for start in range(0, len(vectors), 1000):
         cosines = vectors[start : start + 1000] @ vectors.T
-        alike = (cosines > ALIKE) & (answers.targets[start : start + 1000, None] != answers.targets)
-        if alike.any():
-            one, other = (answers.texts[index] for index in np.argwhere(alike)[0] + (start, 0))
+        matches = (cosines > ALIKE) & (answers.targets[start : start + 1000, None] != answers.targets)
+        if matches.any():
+            one, other = (answers.texts[index] for index in np.argwhere(matches)[0] + (start, 0))
             raise UserError(
                 f"the text encoder reads {one!r} and {other!r} alike",
                 "put them in other words, or use an export whose encoder reads their language",
@@ -33,12 +33,12 @@ def require_known(
 ) -> None:
     """Raises a `UserError` for a description whose other letters read as an unknown rune does."""
     for pattern, unknown in BLANKED:
-        blanked = [re.sub(pattern, unknown, text) for text in answers.texts]
-        indices = [index for index, text in enumerate(blanked) if text != answers.texts[index]]
+        blank_texts = [re.sub(pattern, unknown, text) for text in answers.texts]
+        indices = [index for index, text in enumerate(blank_texts) if text != answers.texts[index]]
         if not indices:
             return
-        read = embedded([blanked[index].encode() for index in indices])
-        cosines = np.sum(vectors[indices] * read, axis=1)
+        blank_vectors = embedded([blank_texts[index].encode() for index in indices])
+        cosines = np.sum(vectors[indices] * blank_vectors, axis=1)
         if cosines.max() > ALIKE:
             text = answers.texts[indices[cosines.argmax()]]
             raise UserError(

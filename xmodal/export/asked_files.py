@@ -30,7 +30,7 @@ def items_of_folder(folder: Path, table_format: TableFormat) -> tuple[list[Item]
     items = []
     files = files_under(folder, left_out)
     media = (image_files, sound_files, video_files)
-    kinds = [of.kind_of_file for of in media if any(map(of.kind_of_file, files))]
+    kinds = [module.kind_of_file for module in media if any(map(module.kind_of_file, files))]
     kind_of = kinds[0] if kinds else kind_of_file
     for path in files:
         if path.suffix.lower() == TEXT or kind_of(path):
@@ -59,10 +59,10 @@ def item_of_text(name: str, content: bytes, table_format: TableFormat) -> Item:
     except UserError as error:
         cause = error.__cause__
         # Only a missing byte order mark is told without a place.
-        where = (
+        place = (
             f"at byte {cause.start}" if isinstance(cause, UnicodeDecodeError) else "without a byte order mark"
         )
-        return Item(name, content, True, f"no {table_format.encoding.upper()} {where}")
+        return Item(name, content, True, f"no {table_format.encoding.upper()} {place}")
     return Item(name, text.encode("utf-8", "replace"), True)
 
 

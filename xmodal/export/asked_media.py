@@ -49,8 +49,8 @@ def asked_medium(loaded: Any) -> AskedMedium:
 
 def sounds_beside(loaded: Any) -> AskedMedium | None:
     """Returns how an export is asked of sounds beside images and texts, None where it takes none."""
-    whole = answering(loaded.signatures, "image_bytes", "audio_bytes", "text")
-    return _sounds(loaded, outputs_of(whole)) if whole else None
+    signature = answering(loaded.signatures, "image_bytes", "audio_bytes", "text")
+    return _sounds(loaded, outputs_of(signature)) if signature else None
 
 
 def picture_of(content: bytes) -> bytes:
@@ -83,8 +83,8 @@ def outputs_of(signature: Any) -> Any:
     def outputs(*contents: Sequence[bytes]) -> dict[str, np.ndarray]:
         import tensorflow as tf
 
-        given = {name: tf.constant(part) for name, part in zip(names, contents, strict=True)}
-        return {key: value.numpy() for key, value in signature(**given).items()}
+        tensors = {name: tf.constant(part) for name, part in zip(names, contents, strict=True)}
+        return {key: value.numpy() for key, value in signature(**tensors).items()}
 
     return outputs
 
@@ -102,8 +102,8 @@ def _sounds(loaded: Any, answer: Any) -> AskedMedium:
     from xmodal.data.sounds import picture_of_sound
 
     # An export of an earlier version tells less. Numbers of float32 have more digits than were meant.
-    told = [name for name in ("rate", "seconds", "max_seconds") if hasattr(loaded, name)]
-    sound = SoundFormat(**{name: round(getattr(loaded, name).numpy().item(), 6) for name in told})
+    names = [name for name in ("rate", "seconds", "max_seconds") if hasattr(loaded, name)]
+    sound = SoundFormat(**{name: round(getattr(loaded, name).numpy().item(), 6) for name in names})
     return AskedMedium(
         noun="sound",
         input_name="audio_bytes",

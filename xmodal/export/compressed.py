@@ -176,7 +176,7 @@ def small_images(
         validation: what is chosen on.
         test: what is measured on.
     """
-    held_out = len(validation.inputs)
+    validation_count = len(validation.inputs)
     with tempfile.TemporaryDirectory() as temporary:
         folders = image_forms(
             Path(temporary),
@@ -188,13 +188,13 @@ def small_images(
             representative=representative,
         )
         forms = {name: measured(folder, validation.inputs + test.inputs) for name, folder in folders.items()}
-        tried = {name: form.part(slice(held_out)) for name, form in forms.items()}
-        tested = {name: form.part(slice(held_out, None)) for name, form in forms.items()}
-        best = chosen(tried, validation.labels)
+        validation_forms = {name: form.part(slice(validation_count)) for name, form in forms.items()}
+        test_forms = {name: form.part(slice(validation_count, None)) for name, form in forms.items()}
+        best = chosen(validation_forms, validation.labels)
         with summed_folder(form_folder(exported, "litert")) as folder:
             shutil.copytree(folders[best], folder, dirs_exist_ok=True)
-    choice = small_table(tried, validation.labels, "image", "validation", f"; {best} is kept")
-    return small_table(tested, test.labels, "image"), choice
+    choice = small_table(validation_forms, validation.labels, "image", "validation", f"; {best} is kept")
+    return small_table(test_forms, test.labels, "image"), choice
 
 
 def image_forms(
@@ -240,8 +240,8 @@ def image_forms(
 
 def chosen(tried: dict[str, Variant], labels: np.ndarray) -> str:
     """Returns the LiteRT form to keep, by what the forms answered for validation images of these labels."""
-    lost = tried[FLOAT32].right(labels).sum() - tried[LITE_ACTIVATIONS].right(labels).sum()
-    return LITE_ACTIVATIONS if 100 * lost <= ALLOWED * len(labels) else LITE_WEIGHTS
+    lost_answers = tried[FLOAT32].right(labels).sum() - tried[LITE_ACTIVATIONS].right(labels).sum()
+    return LITE_ACTIVATIONS if 100 * lost_answers <= ALLOWED * len(labels) else LITE_WEIGHTS
 
 
 def int8_copy(model: keras.Model) -> keras.Model:
@@ -375,8 +375,8 @@ def tokens_of(
     """Returns what makes int32 tokens of documents (B,), as other runtimes take them."""
 
     def tokens(documents):
-        read = encoder.preprocessor(prepare(documents))
-        return {name: tf.cast(value, tf.int32) for name, value in read.items()}
+        inputs = encoder.preprocessor(prepare(documents))
+        return {name: tf.cast(value, tf.int32) for name, value in inputs.items()}
 
     return tokens
 

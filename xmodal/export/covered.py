@@ -36,9 +36,9 @@ def parts_of(words: Sequence[str]) -> list[np.ndarray]:
 def text_without(words: Sequence[str], parts: Sequence[np.ndarray]) -> Rest:
     """Returns what leaves parts of a text out."""
 
-    def rest(there: np.ndarray) -> bytes:
-        kept = (part for part, is_there in zip(parts, there, strict=True) if is_there)
-        return "".join(words[index] for part in kept for index in part).encode()
+    def rest(mask: np.ndarray) -> bytes:
+        present_parts = (part for part, is_present in zip(parts, mask, strict=True) if is_present)
+        return "".join(words[index] for part in present_parts for index in part).encode()
 
     return rest
 
@@ -50,7 +50,7 @@ def covered_picture(pixels: np.ndarray) -> Rest:
     rows, columns = (np.arange(size) * CELLS // size for size in pixels.shape[:2])
     cell = rows[:, None] * CELLS + columns[None, :]
     mean = pixels.mean(axis=(0, 1)).astype(np.uint8)
-    return lambda there: tf.io.encode_png(np.where(there[cell][:, :, None], pixels, mean)).numpy()
+    return lambda mask: tf.io.encode_png(np.where(mask[cell][:, :, None], pixels, mean)).numpy()
 
 
 def covered_sound(wav: bytes, config: SoundFormat) -> Rest:
@@ -70,25 +70,27 @@ def covered_sound(wav: bytes, config: SoundFormat) -> Rest:
     samples = read_sound(tf.constant(wav), config).numpy()
     frame = 4 * round(FRAME * config.rate / 4)
     hop = frame // 4
-    missing = max(round(config.seconds * config.rate) - len(samples), 0)
-    whole = np.pad(samples, [frame + missing // 2, frame + missing - missing // 2])
-    heard = tf.signal.stft(whole, frame, hop, pad_end=True).numpy()
-    phases = np.random.default_rng(0).uniform(0, 2 * np.pi, heard.shape)
+    padding = max(round(config.seconds * config.rate) - len(samples), 0)
+    padded_samples = np.pad(samples, [frame + padding // 2, frame + padding - padding // 2])
+    spectrum = tf.signal.stft(padded_samples, frame, hop, pad_end=True).numpy()
+    phases = np.random.default_rng(0).uniform(0, 2 * np.pi, spectrum.shape)
     # The mean of what a spectrogram shows: of decibels.
-    loudness = np.abs(heard[np.abs(heard).max(axis=1) > 0])
+    loudness = np.abs(spectrum[np.abs(spectrum).max(axis=1) > 0])
     level = np.exp(np.mean(np.log(loudness + 1e-6))) if loudness.size else 0.0
     noise = (level * np.exp(1j * phases)).astype(np.complex64)
-    mels = np.log1p(np.linspace(0, config.rate / 2, heard.shape[1]) / 700)
+    mels = np.log1p(np.linspace(0, config.rate / 2, spectrum.shape[1]) / 700)
     row = (mels[-1] - mels) / (mels[-1] - np.log1p(LOWEST_HERTZ / 700))
     # The middle of each transform, in shares of the sound between what was put around it.
-    column = (np.arange(len(heard)) * hop + frame / 2 - frame) / (len(whole) - 2 * frame)
+    column = (np.arange(len(spectrum)) * hop + frame / 2 - frame) / (len(padded_samples) - 2 * frame)
     row, column = ((part * CELLS).astype(int).clip(0, CELLS - 1) for part in (row, column))
     cell = row[None, :] * CELLS + column[:, None]
     window = tf.signal.inverse_stft_window_fn(hop)
 
-    def rest(there: np.ndarray) -> bytes:
-        left = tf.signal.inverse_stft(np.where(there[cell], heard, noise), frame, hop, window_fn=window)
-        return wav_of(left.numpy()[frame : len(whole) - frame], config.rate)
+    def rest(mask: np.ndarray) -> bytes:
+        masked_samples = tf.signal.inverse_stft(
+            np.where(mask[cell], spectrum, noise), frame, hop, window_fn=window
+        )
+        return wav_of(masked_samples.numpy()[frame : len(padded_samples) - frame], config.rate)
 
     return rest
 
@@ -110,8 +112,8 @@ def map_of_windows(maps: np.ndarray, wav: bytes, config: SoundFormat) -> np.ndar
     length = max(seconds / config.seconds, 1.0)
     time = (np.arange(FINER * CELLS) + 0.5) / (FINER * CELLS) * length
     starts = np.arange(windows) * (length - 1) / max(windows - 1, 1)
-    within = time[None, :] - starts[:, None]
-    there = (within >= 0) & (within < 1)
-    columns = (within * width).astype(int).clip(0, width - 1)
-    placed = np.take_along_axis(maps, columns[:, None, :], axis=2) * there[:, None, :]
-    return placed.sum(axis=0) / np.maximum(there.sum(axis=0), 1)
+    offsets = time[None, :] - starts[:, None]
+    mask = (offsets >= 0) & (offsets < 1)
+    columns = (offsets * width).astype(int).clip(0, width - 1)
+    aligned_maps = np.take_along_axis(maps, columns[:, None, :], axis=2) * mask[:, None, :]
+    return aligned_maps.sum(axis=0) / np.maximum(mask.sum(axis=0), 1)

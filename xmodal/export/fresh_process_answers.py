@@ -51,6 +51,6 @@ def _decoded(value):
 
 
 if __name__ == "__main__":
-    model, *asked = sys.argv[1:] or json.loads(sys.stdin.readline())
-    folders = (argument.partition("=") for argument in asked)
+    model, *arguments = sys.argv[1:] or json.loads(sys.stdin.readline())
+    folders = (argument.partition("=") for argument in arguments)
     print(json.dumps(answers(Path(model), {name: Path(folder) for name, _, folder in folders})))

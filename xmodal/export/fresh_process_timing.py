@@ -33,9 +33,13 @@ def loaded(model: Path) -> Callable:
     if not (model / "model.tflite").exists():
         serve = _serving(model)
         return lambda texts: serve(texts)["probabilities"].numpy()
-    read = _serving(model / "inputs")
+    preprocess = _serving(model / "inputs")
     run = lite_interpreter(model / "model.tflite").get_signature_runner("serving_default")
-    return lambda texts: run(**{name: value.numpy() for name, value in read(texts).items()})["probabilities"]
+
+    def answers(texts):
+        return run(**{name: value.numpy() for name, value in preprocess(texts).items()})["probabilities"]
+
+    return answers
 
 
 def lite_interpreter(file: Path):
@@ -54,12 +58,12 @@ def lite_interpreter(file: Path):
 def _by_onnx(model: Path) -> Callable:
     import onnxruntime
 
-    read = _serving(model / "inputs")
+    preprocess = _serving(model / "inputs")
     session = onnxruntime.InferenceSession(str(model / "model.onnx"), providers=["CPUExecutionProvider"])
-    names = [given.name for given in session.get_inputs()]
+    names = [node.name for node in session.get_inputs()]
 
     def answers(texts):
-        inputs = read(texts)
+        inputs = preprocess(texts)
         return session.run(None, {name: inputs[name].numpy() for name in names})[0]
 
     return answers
@@ -71,9 +75,9 @@ def timed(answer: Callable, inputs: tf.Tensor, batch_size: int) -> dict[str, obj
     Returns:
         "probabilities" (N, C), and the median milliseconds an input: "alone", and "together" in batches.
     """
-    alone = [inputs[index : index + 1] for index in range(min(len(inputs), ALONE))]
+    single_inputs = [inputs[index : index + 1] for index in range(min(len(inputs), ALONE))]
     batches = [inputs[index : index + batch_size] for index in range(0, len(inputs), batch_size)]
-    alone_ms, _ = _answers(answer, alone)
+    alone_ms, _ = _answers(answer, single_inputs)
     together_ms, probabilities = _answers(answer, batches)
     return {"alone": alone_ms, "together": together_ms, "probabilities": probabilities}
 
@@ -93,15 +97,17 @@ def _serving(folder: Path) -> Callable:
 def _answers(answer: Callable, batches: list[tf.Tensor]) -> tuple[float, list]:
     for _ in range(WARM_UP):
         answer(batches[0])
-    rows, taken = [], []
+    rows, milliseconds = [], []
     for batch in batches:
         started = time.perf_counter()
         outputs = answer(batch)
-        taken.append(1000 * (time.perf_counter() - started) / len(batch))
+        milliseconds.append(1000 * (time.perf_counter() - started) / len(batch))
         rows += outputs.tolist()
     # A last batch that is not full would have other weight than the rest.
-    whole = [ms for ms, batch in zip(taken, batches, strict=True) if len(batch) == len(batches[0])]
-    return sorted(whole)[len(whole) // 2], rows
+    full_batches = [
+        ms for ms, batch in zip(milliseconds, batches, strict=True) if len(batch) == len(batches[0])
+    ]
+    return sorted(full_batches)[len(full_batches) // 2], rows
 
 
 if __name__ == "__main__":

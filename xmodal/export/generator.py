@@ -125,14 +125,16 @@ def load_generator(folder: Path, steps: int | None = None, guidance: float | Non
         steps or facts.steps, facts.guidance if guidance is None else guidance, solver=facts.solver
     )
 
-    def moved(images, texts, start, end, guidance):
+    def move_images(images, texts, start, end, guidance):
         # The model is held too: its variables live as long as it does.
         _ = model
         return move(images=images, texts=texts, start=start, end=end, guidance=guidance)["images"]
 
     def paint(texts: Sequence[str], seed: int) -> np.ndarray:
         vectors = embed(text=tf.constant(list(texts)))["embedding"].numpy()
-        return generate_images(moved, noise_for(len(vectors), facts.shape, (seed, 0)), vectors, sampling)
+        return generate_images(
+            move_images, noise_for(len(vectors), facts.shape, (seed, 0)), vectors, sampling
+        )
 
     return paint
 
@@ -155,10 +157,10 @@ def preset_generator(name: str, *, steps: int, guidance: float, offline: bool = 
     try:
         model = keras_nlp.models.TextToImage.from_preset(name)
     except Exception as error:
-        known = ", ".join(sorted(keras_nlp.models.TextToImage.presets)[:4])
+        preset_names = ", ".join(sorted(keras_nlp.models.TextToImage.presets)[:4])
         raise UserError(
             f"the text-to-image model {name!r} could not be loaded ({type(error).__name__}: {_short(error)})",
-            f"check the name (there are {known} and others) and the network",
+            f"check the name (there are {preset_names} and others) and the network",
         ) from error
 
     def paint(texts: Sequence[str], seed: int) -> np.ndarray:
@@ -166,8 +168,8 @@ def preset_generator(name: str, *, steps: int, guidance: float, offline: bool = 
         pictures = []
         for number, text in enumerate(texts):
             # One by one: what fits into the memory of a graphics card is not known here.
-            drawn_one = model.generate(text, num_steps=steps, guidance_scale=guidance, seed=seed + number)
-            pictures.append(np.asarray(drawn_one))
+            picture = model.generate(text, num_steps=steps, guidance_scale=guidance, seed=seed + number)
+            pictures.append(np.asarray(picture))
             bar.add(1)
         return np.stack(pictures).astype(np.uint8)
 

@@ -76,9 +76,9 @@ class PictureIndex:
         """
         scores = queries @ self.vectors.T
         k = min(k, len(self.vectors))
-        some = np.argpartition(-scores, k - 1, axis=1)[:, :k]
-        order = np.argsort(-np.take_along_axis(scores, some, axis=1), axis=1, kind="stable")
-        best = np.take_along_axis(some, order, axis=1)
+        candidates = np.argpartition(-scores, k - 1, axis=1)[:, :k]
+        order = np.argsort(-np.take_along_axis(scores, candidates, axis=1), axis=1, kind="stable")
+        best = np.take_along_axis(candidates, order, axis=1)
         return best, np.take_along_axis(scores, best, axis=1)
 
 
@@ -205,8 +205,8 @@ def _read_index(folder: Path, facts: Facts) -> PictureIndex:
 
 def thumbnails(split: ImageSplit, size: int) -> np.ndarray:
     """Returns the images of a split as they are shown, (N, size, size, 3) uint8."""
-    read = batches(split, image_size=size, batch_size=256)
-    return np.concatenate([np.round(batch["image"].numpy()).astype(np.uint8) for batch in read])
+    dataset = batches(split, image_size=size, batch_size=256)
+    return np.concatenate([np.round(batch["image"].numpy()).astype(np.uint8) for batch in dataset])
 
 
 def search_milliseconds(queries: np.ndarray, count: int, k: int = 10) -> float:
@@ -217,13 +217,13 @@ def search_milliseconds(queries: np.ndarray, count: int, k: int = 10) -> float:
         count: of the vectors.
         k: how many are wanted.
     """
-    random = np.random.default_rng(0).standard_normal((count, queries.shape[1]), np.float32)
-    random /= np.linalg.norm(random, axis=1, keepdims=True)
-    none = np.zeros((count, 1, 1, 3), np.uint8)
-    index = PictureIndex(random, np.zeros(count, np.int32), none, ("",) * count, ("",))
-    taken = []
+    vectors = np.random.default_rng(0).standard_normal((count, queries.shape[1]), np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    pictures = np.zeros((count, 1, 1, 3), np.uint8)
+    index = PictureIndex(vectors, np.zeros(count, np.int32), pictures, ("",) * count, ("",))
+    milliseconds = []
     for _ in range(9):
         started = time.perf_counter()
         index.search(queries, k)
-        taken.append(1000 * (time.perf_counter() - started))
-    return sorted(taken)[len(taken) // 2]
+        milliseconds.append(1000 * (time.perf_counter() - started))
+    return sorted(milliseconds)[len(milliseconds) // 2]

@@ -79,24 +79,24 @@ def export_portable(
         write_labels(temporary, names)
         save_inputs(temporary / "inputs")
         # Checked before it takes its name: what does not answer alike never stands there.
-        facts = _checked(temporary, list(inputs), expected)
+        facts = _check_files(temporary, list(inputs), expected)
     return {"portable": str(folder), **facts}
 
 
-def _checked(folder: Path, inputs: list[bytes], expected: np.ndarray) -> ExportFacts:
+def _check_files(folder: Path, inputs: list[bytes], expected: np.ndarray) -> ExportFacts:
     """Returns the largest differences of both files from what is expected (N, C)."""
     model = tf.saved_model.load(str(folder / "inputs"))
-    read = model.signatures["serving_default"]
-    (name,) = read.structured_input_signature[1]
-    batch = read(**{name: tf.constant(inputs)})
-    loaded = keras.models.load_model(folder / KERAS, compile=False)
-    answered = {
-        KERAS: loaded(batch if isinstance(loaded.input, dict) else batch["images"]).numpy(),
+    signature = model.signatures["serving_default"]
+    (name,) = signature.structured_input_signature[1]
+    batch = signature(**{name: tf.constant(inputs)})
+    keras_model = keras.models.load_model(folder / KERAS, compile=False)
+    answers = {
+        KERAS: keras_model(batch if isinstance(keras_model.input, dict) else batch["images"]).numpy(),
         # In a fresh process, by the runtime of ONNX.
         ONNX: measured(folder, inputs).probabilities,
     }
     facts: ExportFacts = {}
-    for file, probabilities in answered.items():
+    for file, probabilities in answers.items():
         difference = float(np.abs(probabilities - expected).max())
         if not difference <= TOLERANCE:
             raise RuntimeError(f"{file} differs from the model in memory by {difference:.2e}")
@@ -106,19 +106,19 @@ def _checked(folder: Path, inputs: list[bytes], expected: np.ndarray) -> ExportF
 
 def with_probabilities(model: keras.Model, temperature: float) -> keras.Model:
     """Returns a model of the same inputs, or of "images", that gives calibrated probabilities, not logits."""
-    given = model.input
-    if not isinstance(given, dict):
-        given = keras.Input(given.shape[1:], dtype=given.dtype, name="images")
-    logits = model(given)
-    scaled = keras.layers.Rescaling(1 / temperature, dtype="float32", name="temperature")(logits)
-    probabilities = keras.layers.Softmax(dtype="float32", name="probabilities")(scaled)
-    return keras.Model(given, probabilities, name=model.name)
+    inputs = model.input
+    if not isinstance(inputs, dict):
+        inputs = keras.Input(inputs.shape[1:], dtype=inputs.dtype, name="images")
+    logits = model(inputs)
+    scaled_logits = keras.layers.Rescaling(1 / temperature, dtype="float32", name="temperature")(logits)
+    probabilities = keras.layers.Softmax(dtype="float32", name="probabilities")(scaled_logits)
+    return keras.Model(inputs, probabilities, name=model.name)
 
 
 def write_onnx(model: keras.Model, file: Path) -> None:
     """Writes a model as ONNX, by Keras' own export."""
     specs = keras.tree.map_structure(
-        lambda given: keras.InputSpec(shape=given.shape, dtype=given.dtype, name=given.name), model.input
+        lambda tensor: keras.InputSpec(shape=tensor.shape, dtype=tensor.dtype, name=tensor.name), model.input
     )
     with warnings.catch_warnings():
         # Keras asks NumPy for a name that it had before version 2.

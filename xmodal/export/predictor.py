@@ -111,31 +111,31 @@ class Predictor:
 
     def __init__(self, folder: str | Path):
         self._folder = newest_version(Path(folder), f"`model={str(folder)!r}`")
-        loaded = load_export(self._folder)
-        self.labels = [*labels_of(loaded.signatures)]
+        model = load_export(self._folder)
+        self.labels = [*labels_of(model.signatures)]
         # What each signature takes.
         self.signatures = {
             name: tuple(sorted(signature.structured_input_signature[1]))
-            for name, signature in loaded.signatures.items()
+            for name, signature in model.signatures.items()
         }
-        self.medium = asked_medium(loaded)
+        self.medium = asked_medium(model)
         self.answer_images = self.medium.answer
-        self.answer_texts = outputs_of(answering(loaded.signatures, "text"))
-        images = answering(loaded.signatures, self.medium.input_name)
+        self.answer_texts = outputs_of(answering(model.signatures, "text"))
+        images = answering(model.signatures, self.medium.input_name)
         # Of a model that takes a sound beside an image and a text.
-        self._sounds = sounds_beside(loaded)
+        self._sounds = sounds_beside(model)
         self.answer_pairs = (
             self._sounds.answer
             if self._sounds
-            else outputs_of(answering(loaded.signatures, self.medium.input_name, "text"))
+            else outputs_of(answering(model.signatures, self.medium.input_name, "text"))
         )
-        self._embed = outputs_of(loaded.signatures.get("embed_text"))
+        self._embed = outputs_of(model.signatures.get("embed_text"))
         # What made an answer, as far as the export tells it.
-        self.explain_images = outputs_of(loaded.signatures.get("why"))
-        self.explain_texts = outputs_of(loaded.signatures.get("why_text"))
-        self._scale = float(loaded.scale) if hasattr(loaded, "scale") else SCALE
-        structured = images.structured_outputs if images else {}
-        self._tells = next((name for name in ("embedding", "sentence") if name in structured), "")
+        self.explain_images = outputs_of(model.signatures.get("why"))
+        self.explain_texts = outputs_of(model.signatures.get("why_text"))
+        self._scale = float(model.scale) if hasattr(model, "scale") else SCALE
+        image_outputs = images.structured_outputs if images else {}
+        self._tells = next((name for name in ("embedding", "sentence") if name in image_outputs), "")
 
     @property
     def can_be_asked(self) -> bool:
@@ -161,35 +161,40 @@ class Predictor:
                 f"the model in {str(self._folder)!r} puts no image into words, and can be asked nothing else",
                 "give an export of names_to_answers or vgg_to_bert",
             )
-        vectors = self._embedded([text.encode() for text in answers.texts])
+        vectors = self._embed_texts([text.encode() for text in answers.texts])
         require_apart(answers, vectors)
-        require_known(answers, vectors, self._embedded)
+        require_known(answers, vectors, self._embed_texts)
 
-        def outputs(rows: np.ndarray, read: Sequence[bytes]) -> dict[str, Any]:
+        def outputs(rows: np.ndarray, sentences: Sequence[bytes]) -> dict[str, Any]:
             shares = softmax(self._scale * similarities(rows, vectors, answers.targets))
-            return {"probabilities": shares, "sentence": read}
+            return {"probabilities": shares, "sentence": sentences}
 
-        def of_images(contents: Sequence[bytes]) -> dict[str, Any]:
-            served = self.answer_images(contents)
-            read = served["sentence"]
-            return outputs(served["embedding"] if self._tells == "embedding" else self._placed(read), read)
+        def answer_images(contents: Sequence[bytes]) -> dict[str, Any]:
+            image_outputs = self.answer_images(contents)
+            sentences = image_outputs["sentence"]
+            return outputs(
+                image_outputs["embedding"]
+                if self._tells == "embedding"
+                else self._sentence_vectors(sentences),
+                sentences,
+            )
 
         predictor = copy.copy(self)
         predictor.labels = [*answers.names]
-        predictor.answer_images = of_images
-        predictor.answer_texts = lambda contents: outputs(self._embedded(contents), [b""] * len(contents))
+        predictor.answer_images = answer_images
+        predictor.answer_texts = lambda contents: outputs(self._embed_texts(contents), [b""] * len(contents))
         predictor.answer_pairs = predictor.explain_texts = None
         return predictor
 
-    def _embedded(self, texts: Sequence[bytes]) -> np.ndarray:
+    def _embed_texts(self, texts: Sequence[bytes]) -> np.ndarray:
         parts = [self._embed(texts[start : start + 256]) for start in range(0, len(texts), 256)]
         return np.concatenate([part["embedding"] for part in parts])
 
-    def _placed(self, sentences: Sequence[bytes]) -> np.ndarray:
+    def _sentence_vectors(self, sentences: Sequence[bytes]) -> np.ndarray:
         """Where sentences are (B, D): the mean direction of several wordings of each."""
         templates = [sentence.split(b" | ") for sentence in sentences]
-        rows = iter(self._embedded([wording for several in templates for wording in several]))
-        means = np.stack([np.mean([next(rows) for _ in several], axis=0) for several in templates])
+        rows = iter(self._embed_texts([wording for wordings in templates for wording in wordings]))
+        means = np.stack([np.mean([next(rows) for _ in wordings], axis=0) for wordings in templates])
         return means / np.linalg.norm(means, axis=1, keepdims=True)
 
     @property
@@ -225,13 +230,13 @@ class Predictor:
             UserError: for pictures alone when the model takes texts alone, and the other way round. Beside
                 others that it takes, each of these has a problem.
         """
-        named = [_as_item(item, number) for number, item in enumerate(items, start=1)]
-        self._require_some(named)
-        for start in range(0, len(named), BATCH):
-            part = [self._as_taken(item) for item in named[start : start + BATCH]]
+        all_items = [_as_item(item, number) for number, item in enumerate(items, start=1)]
+        self._require_some(all_items)
+        for start in range(0, len(all_items), BATCH):
+            part = [self._adapt_item(item) for item in all_items[start : start + BATCH]]
             answers = [Answer(item.name, problem=self._problem(item)) for item in part]
             part = [
-                item if item.is_text or answer.problem else self._prepared(item)
+                item if item.is_text or answer.problem else self._prepare_item(item)
                 for item, answer in zip(part, answers, strict=True)
             ]
             for kind, ask in self._asks.items():
@@ -241,8 +246,8 @@ class Predictor:
                     if _kind(item) == kind and not answers[index].problem
                 ]
                 if indices:
-                    answered = self._answers([part[index] for index in indices], ask)
-                    for index, answer in zip(indices, answered, strict=True):
+                    part_answers = self._answers([part[index] for index in indices], ask)
+                    for index, answer in zip(indices, part_answers, strict=True):
                         answers[index] = answer
             yield from answers
 
@@ -253,13 +258,13 @@ class Predictor:
 
     def _require_some(self, items: Sequence[Item]) -> None:
         """Refuses items when all that hold something are of kinds that the model does not answer."""
-        taken_items = [self._as_taken(item) for item in items if item.content and not item.problem]
-        if taken_items and all(self._asks[_kind(item)] is None for item in taken_items):
-            kind = _kind(taken_items[0])
+        asked_items = [self._adapt_item(item) for item in items if item.content and not item.problem]
+        if asked_items and all(self._asks[_kind(item)] is None for item in asked_items):
+            kind = _kind(asked_items[0])
             other = f"{self.medium.noun}s" if kind == "text" else "texts"
             raise UserError(
                 f"the model in {str(self._folder)!r} answers {other} and no {kind}s, such as "
-                f"{taken_items[0].name!r}",
+                f"{asked_items[0].name!r}",
                 f"give it {other}",
             )
 
@@ -277,13 +282,13 @@ class Predictor:
 
     def asked_why(self, signature: str, item: Item) -> list[bytes]:
         """Returns what a signature that explains an answer is asked of a picture or a pair."""
-        beside = self._sound_of(item), item.text or b""
-        return [item.content, *beside[3 - len(self.signatures[signature]) :]]
+        other_contents = self._sound_of(item), item.text or b""
+        return [item.content, *other_contents[3 - len(self.signatures[signature]) :]]
 
-    def _prepared(self, item: Item) -> Item:
+    def _prepare_item(self, item: Item) -> Item:
         return replace(item, content=self.medium.prepared(item.content))
 
-    def _as_taken(self, item: Item) -> Item:
+    def _adapt_item(self, item: Item) -> Item:
         """Makes a text or a picture of a pair, where the model takes no pairs, and none with a sound.
 
         Where it takes sounds beside both, a sound by itself, or with a text, is no picture.
@@ -291,8 +296,8 @@ class Predictor:
         if not self._sounds:
             item = replace(item, sound=None)
         elif not item.is_text and sound_files.kind_by_content(item.content[: sound_files.HEAD]):
-            alone = Item(item.name, item.content, False, item.problem)
-            item = replace(item, content=b"", problem="", text=item.text or b"", sound=alone)
+            sound = Item(item.name, item.content, False, item.problem)
+            item = replace(item, content=b"", problem="", text=item.text or b"", sound=sound)
         elif item.sound and item.text is None:
             picture, text = (b"", item.content) if item.is_text else (item.content, b"")
             item = replace(item, content=picture, is_text=False, text=text)
@@ -310,15 +315,15 @@ class Predictor:
             sounds = [[self._sound_of(item) for item in items]] if self._sounds else []
             outputs = outputs_of(contents, *sounds, [item.text for item in items])
         # Of several labels the sentence is the answer, and not what was read.
-        several = "labels" in outputs
-        told = outputs.get("read" if several else "sentence", outputs.get("read"))
-        read = [b""] * len(items) if told is None else told
+        has_labels = "labels" in outputs
+        served_texts = outputs.get("read" if has_labels else "sentence", outputs.get("read"))
+        texts = [b""] * len(items) if served_texts is None else served_texts
         answers = []
         for row, item in enumerate(items):
             shares = dict(zip(self.labels, map(float, outputs["probabilities"][row]), strict=True))
             label = max(shares, key=shares.__getitem__)
-            limits = _labels_of(outputs, row) if several else _limits_of(outputs, row)
-            answers.append(Answer(item.name, label, shares[label], read[row].decode(), shares, **limits))
+            limits = _labels_of(outputs, row) if has_labels else _limits_of(outputs, row)
+            answers.append(Answer(item.name, label, shares[label], texts[row].decode(), shares, **limits))
         return answers
 
 
@@ -337,15 +342,15 @@ def _limits_of(outputs: Mapping[str, Any], row: int) -> dict[str, Any]:
     return {"answers": answers, "verdict": outputs["verdict"][row].decode()} | numbers
 
 
-def _as_item(given: Item | str | bytes | tuple[bytes, str], number: int) -> Item:
-    if isinstance(given, Item):
-        return given
-    if isinstance(given, str):
-        return Item(given, given.encode("utf-8", "replace"), is_text=True)
-    if isinstance(given, tuple):
-        picture, text = given
+def _as_item(value: Item | str | bytes | tuple[bytes, str], number: int) -> Item:
+    if isinstance(value, Item):
+        return value
+    if isinstance(value, str):
+        return Item(value, value.encode("utf-8", "replace"), is_text=True)
+    if isinstance(value, tuple):
+        picture, text = value
         return Item(f"pair {number}", picture, is_text=False, text=text.encode("utf-8", "replace"))
-    return Item(f"picture {number}", given, is_text=False)
+    return Item(f"picture {number}", value, is_text=False)
 
 
 def _kind(item: Item) -> str:

@@ -96,23 +96,23 @@ def publish(
     def place(version: Path) -> Path:
         return form_folder(version, form) if form else version
 
-    saved = stage.newest() if stage else None
-    facts = saved[0].facts if saved else {}
-    for version in _versions([place(folder / "1").parent]) if saved else ():
+    checkpoint = stage.newest() if stage else None
+    facts = checkpoint[0].facts if checkpoint else {}
+    for version in _versions([place(folder / "1").parent]) if checkpoint else ():
         if facts.get("sha256") == _digest(version):
             return version, facts["told"]
     with new_folder(place(folder / "new")) as temporary:
         write(temporary)
-        checked = check(temporary)
+        check_facts = check(temporary)
         write_sums(temporary)
         if stage:
             attempt = facts.get("attempt", 0) + 1
-            state = {"sha256": _digest(temporary), "told": checked, "attempt": attempt}
+            state = {"sha256": _digest(temporary), "told": check_facts, "attempt": attempt}
             stage.save(attempt, State({}, state))
         # Another run may take a number first.
         while not rename_folder(temporary, version := place(next_version(folder))):
             pass
-    return version, checked
+    return version, check_facts
 
 
 def form_folder(exported: Path, form: str) -> Path:
@@ -123,8 +123,8 @@ def form_folder(exported: Path, form: str) -> Path:
 
 def next_version(folder: Path) -> Path:
     """Returns the next version in a folder: a number belongs to one run, in all forms."""
-    taken = _versions([folder, *(folder.with_name(f"{folder.name}_{form}") for form in FORMS)])
-    return folder / str(max((int(path.name) for path in taken), default=0) + 1)
+    versions = _versions([folder, *(folder.with_name(f"{folder.name}_{form}") for form in FORMS)])
+    return folder / str(max((int(path.name) for path in versions), default=0) + 1)
 
 
 def _versions(folders: Iterable[Path]) -> list[Path]:

@@ -64,18 +64,18 @@ class ServedDocuments(Labelled):
 
         With limits also what `ServedLimits` tells, and with thresholds what `SeveralLabels` does.
         """
-        read = self._prepare(text)
-        given = self._model(self._preprocessor(read))
-        vectors, logits = (None, given) if self._limits is None else given
-        answer = self._answer(logits / self._temperature, self._names) | {"read": read}
+        texts = self._prepare(text)
+        outputs = self._model(self._preprocessor(texts))
+        vectors, logits = (None, outputs) if self._limits is None else outputs
+        answer = self._answer(logits / self._temperature, self._names) | {"read": texts}
         if self._limits is None:
             return answer
         return answer | self._limits(self._names, logits, logits, {"vectors": vectors})
 
     def signatures(self) -> dict[str, Any]:
         """Returns the functions that are served, by name."""
-        explained = {"why_text": self.explain_texts} if self._words else {}
-        return {"serving_default": self.answer_texts, "labels": self.tell_labels} | explained
+        explanation = {"why_text": self.explain_texts} if self._words else {}
+        return {"serving_default": self.answer_texts, "labels": self.tell_labels} | explanation
 
     def _explain(self, text):
         """Documents (B,) -> "words" that were read (B, T), "shares", "difference", see `WordShares`."""

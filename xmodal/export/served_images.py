@@ -114,12 +114,14 @@ class ServedImages(Labelled):
         phrases = [with_article(readable(name)) for name in names]
         resembles = f"it {'sounds' if self.noun == 'sound' else 'looks'} most like"
         self._limits = ServedLimits(limits, phrases, resembles) if limits else None
-        encoded = tf.TensorSpec([None], tf.string, name=self.input_name)
-        self.answer_images = tf.function(self._answer, input_signature=[encoded], autograph=False)
-        self.answer_pairs = tf.function(self._answer_both, input_signature=[encoded, TEXT], autograph=False)
-        self.embed_images = tf.function(self._embed, input_signature=[encoded], autograph=False)
+        image_spec = tf.TensorSpec([None], tf.string, name=self.input_name)
+        self.answer_images = tf.function(self._answer, input_signature=[image_spec], autograph=False)
+        self.answer_pairs = tf.function(
+            self._answer_both, input_signature=[image_spec, TEXT], autograph=False
+        )
+        self.embed_images = tf.function(self._embed, input_signature=[image_spec], autograph=False)
         if self._maps:
-            self.explain_images = tf.function(self._explain, input_signature=[encoded], autograph=False)
+            self.explain_images = tf.function(self._explain, input_signature=[image_spec], autograph=False)
         if self._words:
             self.explain_texts = tf.function(self._explain_words, input_signature=[TEXT], autograph=False)
 
@@ -143,13 +145,13 @@ class ServedImages(Labelled):
         probabilities (Genest and Zidek 1986, doi:10.1214/ss/1177013825). Without one of them it is the
         other; without both, all answers are equally probable.
         """
-        of_images, sentences, _ = self._of_images(self._or_nothing(image_bytes))
-        there = tf.cast(tf.stack([has_image(image_bytes), has_text(text)], axis=1), tf.float32)
-        logits = tf.stack([of_images, self._logits(text[:, None])], axis=1)
+        image_logits, sentences, _ = self._of_images(self._or_nothing(image_bytes))
+        mask = tf.cast(tf.stack([has_image(image_bytes), has_text(text)], axis=1), tf.float32)
+        logits = tf.stack([image_logits, self._logits(text[:, None])], axis=1)
         # Log probabilities are logits less something that all answers share, which the softmax drops.
-        summed = tf.reduce_sum(there[:, :, None] * logits, axis=1)
+        total = tf.reduce_sum(mask[:, :, None] * logits, axis=1)
         answer = labelled_answer(
-            summed / tf.maximum(tf.reduce_sum(there, axis=1, keepdims=True), 1.0), self._names
+            total / tf.maximum(tf.reduce_sum(mask, axis=1, keepdims=True), 1.0), self._names
         )
         return answer | {
             name: tf.where(has_image(image_bytes), sentence, "") for name, sentence in sentences.items()
@@ -161,12 +163,12 @@ class ServedImages(Labelled):
         Images and texts are in one space therefore, BERT's. An image is there where its sentences say it is:
         what they leave out of it is lost.
         """
-        return {"embedding": self._embedded(self._sentences(self._pixels(image_bytes)))}
+        return {"embedding": self._embed_sentences(self._sentences(self._pixels(image_bytes)))}
 
     @tf.function(input_signature=[TEXT], autograph=False)
     def embed_texts(self, text):
         """Texts (B,) -> "embedding" (B, D), BERT's sentence vectors, of length 1."""
-        return {"embedding": self._embedded(text[:, None])}
+        return {"embedding": self._embed_sentences(text[:, None])}
 
     def _explain(self, image_bytes):
         """Encoded images (B,) -> "map" (B, h, w), where the network sees the class that it finds likeliest.
@@ -196,24 +198,24 @@ class ServedImages(Labelled):
 
     def _of_images(self, image_bytes):
         """Calibrated logits (B, T) of encoded images, the sentences read of them, and what limits tell."""
-        features, class_logits = self._classified(self._pixels(image_bytes))
+        features, class_logits = self._classify(self._pixels(image_bytes))
         sentences = self._bridge.sentences(tf.nn.softmax(class_logits / self._temperature))
-        logits, read = self._logits(sentences), {"sentence": _in_one(sentences)}
+        logits, texts = self._logits(sentences), {"sentence": _in_one(sentences)}
         rows, temperature = {"features": features}, self._text_temperature
         if self._speaker is not None:
-            logits, read["speaker_sentence"], rows["names"] = self._speaker(image_bytes, logits)
+            logits, texts["speaker_sentence"], rows["names"] = self._speaker(image_bytes, logits)
             temperature = self._temperature_of_both
             logits /= temperature
         if self._limits is None:
-            return logits, read, {}
+            return logits, texts, {}
         # As they were before they were calibrated.
-        raw = temperature * logits
-        return logits, read, self._limits(self._names, raw, class_logits, rows, class_logits)
+        raw_logits = temperature * logits
+        return logits, texts, self._limits(self._names, raw_logits, class_logits, rows, class_logits)
 
-    def _classified(self, images):
+    def _classify(self, images):
         """Features (B, D) of images, None where nothing asks for them, and logits (B, C)."""
-        given = self._image_model(images)
-        return given if self._gives_features else (None, given)
+        outputs = self._image_model(images)
+        return outputs if self._gives_features else (None, outputs)
 
     def _pixels(self, image_bytes):
         return pixels(image_bytes, self._image_size, self._max_pixels)
@@ -222,14 +224,14 @@ class ServedImages(Labelled):
         return or_black(image_bytes)
 
     def _sentences(self, images):
-        _, logits = self._classified(images)
+        _, logits = self._classify(images)
         return self._bridge.sentences(tf.nn.softmax(logits / self._temperature))
 
     def _logits(self, sentences):
         """Calibrated: the mean over P wordings of each example, (B, P) -> (B, T)."""
         return tf.reduce_mean(self._read(self._text_model, sentences), axis=1) / self._text_temperature
 
-    def _embedded(self, sentences):
+    def _embed_sentences(self, sentences):
         """The mean direction of P wordings, (B, P) -> (B, D), as CLIP's prompt ensembles.
 
         Radford et al. 2021 (arXiv:2103.00020), section 3.1.4.

@@ -24,15 +24,15 @@ class ServedLimits(tf.Module):
 
     def __init__(self, limits: AnswerLimits, phrases: Sequence[str], resembles: str):
         super().__init__()
-        sets, known = limits.sets, limits.known
+        sets, known_inputs = limits.sets, limits.known
         self._least = tf.Variable(sets.least - SLACK, trainable=False, dtype=tf.float32)
-        self._kept = {name: _kept(rows) for name, rows in known.kept.items()}
-        self._values = {name: _kept(values) for name, values in known.values.items()}
-        self._evidence = _kept(known.evidence)
+        self._kept = {name: _constant(rows) for name, rows in known_inputs.kept.items()}
+        self._values = {name: _constant(values) for name, values in known_inputs.values.items()}
+        self._evidence = _constant(known_inputs.evidence)
         self._phrases, self._resembles = tf.constant(list(phrases)), resembles
         self._strange = 1.0 - sets.error
-        of_class = None if limits.of_class is None else np.eye(len(sets.least))[limits.of_class]
-        self._answers_of_classes = None if of_class is None else _kept(of_class)
+        class_matrix = None if limits.of_class is None else np.eye(len(sets.least))[limits.of_class]
+        self._answers_of_classes = None if class_matrix is None else _constant(class_matrix)
         # What is built on an export asks it for this.
         self.max_error = tf.Variable(sets.error, trainable=False, dtype=tf.float32)
 
@@ -61,17 +61,17 @@ class ServedLimits(tf.Module):
         """
         shares = tf.nn.log_softmax(scores)
         if self._answers_of_classes is not None:
-            of_classes = tf.matmul(tf.nn.softmax(class_logits), self._answers_of_classes)
-            logs = tf.math.log(tf.maximum(of_classes, np.finfo(np.float32).tiny))
+            class_shares = tf.matmul(tf.nn.softmax(class_logits), self._answers_of_classes)
+            logs = tf.math.log(tf.maximum(class_shares, np.finfo(np.float32).tiny))
             shares += TIE_BREAK * tf.nn.log_softmax(logs)
         certainty = tf.exp(tf.reduce_max(shares, axis=1))
-        inside = shares >= self._least
+        in_set = shares >= self._least
         unknown = self._unknown(logits, rows)
-        order = tf.argsort(tf.where(inside, shares, shares - 1e6), axis=1, direction="DESCENDING")
-        inside = tf.gather(inside, order, axis=1, batch_dims=1)
-        sizes = tf.reduce_sum(tf.cast(inside, tf.int32), axis=1)
-        shown = tf.reduce_max(tf.concat([sizes, [1]], axis=0))
-        answers = tf.where(inside, tf.gather(names, order), "")[:, :shown]
+        order = tf.argsort(tf.where(in_set, shares, shares - 1e6), axis=1, direction="DESCENDING")
+        in_set = tf.gather(in_set, order, axis=1, batch_dims=1)
+        sizes = tf.reduce_sum(tf.cast(in_set, tf.int32), axis=1)
+        width = tf.reduce_max(tf.concat([sizes, [1]], axis=0))
+        answers = tf.where(in_set, tf.gather(names, order), "")[:, :width]
         return {
             "answers": answers,
             "certainty": certainty,
@@ -80,36 +80,36 @@ class ServedLimits(tf.Module):
         }
 
     def _unknown(self, logits, rows):
-        measured = {ENERGY: -tf.reduce_logsumexp(logits, axis=1)}
-        there = {ENERGY: tf.ones_like(measured[ENERGY], tf.bool)}
-        for name, kept in self._kept.items():
-            cosines = tf.matmul(tf.math.l2_normalize(rows[name], axis=1), kept, transpose_b=True)
-            nearest = tf.math.top_k(cosines, min(NEIGHBOUR, kept.shape[0])).values[:, -1]
-            measured[name] = 1.0 - nearest
-            there[name] = tf.reduce_any(rows[name] != 0, axis=1)
+        measures = {ENERGY: -tf.reduce_logsumexp(logits, axis=1)}
+        masks = {ENERGY: tf.ones_like(measures[ENERGY], tf.bool)}
+        for name, references in self._kept.items():
+            cosines = tf.matmul(tf.math.l2_normalize(rows[name], axis=1), references, transpose_b=True)
+            nearest = tf.math.top_k(cosines, min(NEIGHBOUR, references.shape[0])).values[:, -1]
+            measures[name] = 1.0 - nearest
+            masks[name] = tf.reduce_any(rows[name] != 0, axis=1)
         parts = [
-            tf.where(there[name], -tf.math.log1p(-_rank(self._values[name], value)), 1.0)
-            for name, value in measured.items()
+            tf.where(masks[name], -tf.math.log1p(-_rank(self._values[name], value)), 1.0)
+            for name, value in measures.items()
         ]
         return _rank(self._evidence, tf.add_n(parts))
 
     def _verdict(self, scores, order, sizes, unknown):
-        likely = tf.gather(self._phrases, tf.argmax(scores, axis=1))
+        likely_phrase = tf.gather(self._phrases, tf.argmax(scores, axis=1))
         first, second = (
             tf.gather(self._phrases, order[:, min(place, order.shape[1] - 1)]) for place in (0, 1)
         )
-        several = tf.strings.join(["one of ", tf.strings.as_string(sizes), " answers, likeliest ", first])
-        either = tf.where(sizes == 2, tf.strings.join([first, " or ", second]), several)
-        of_set = tf.where(sizes == 1, first, either)
-        none = tf.strings.join([f"not sure enough of any; {self._resembles} ", likely])
-        strange = tf.strings.join([f"{NONE_OF_THESE}; {self._resembles} ", likely])
-        return tf.where(unknown > self._strange, strange, tf.where(sizes == 0, none, of_set))
+        count_text = tf.strings.join(["one of ", tf.strings.as_string(sizes), " answers, likeliest ", first])
+        choice_text = tf.where(sizes == 2, tf.strings.join([first, " or ", second]), count_text)
+        set_text = tf.where(sizes == 1, first, choice_text)
+        unsure_text = tf.strings.join([f"not sure enough of any; {self._resembles} ", likely_phrase])
+        strange_text = tf.strings.join([f"{NONE_OF_THESE}; {self._resembles} ", likely_phrase])
+        return tf.where(unknown > self._strange, strange_text, tf.where(sizes == 0, unsure_text, set_text))
 
 
-def _kept(values: np.ndarray) -> tf.Variable:
+def _constant(values: np.ndarray) -> tf.Variable:
     return tf.Variable(values, trainable=False, dtype=tf.float32)
 
 
-def _rank(known: tf.Variable, values: tf.Tensor) -> tf.Tensor:
-    below = tf.searchsorted(known, values)
-    return tf.cast(below, tf.float32) / (known.shape[0] + 1)
+def _rank(sorted_values: tf.Variable, values: tf.Tensor) -> tf.Tensor:
+    counts = tf.searchsorted(sorted_values, values)
+    return tf.cast(counts, tf.float32) / (sorted_values.shape[0] + 1)

@@ -87,7 +87,7 @@ class ServedNames(Labelled):
         An answer is read as it is given: "a photo of a dog" suits the texts of names, "dog" does nearly.
         """
         probabilities = self._probabilities(image_bytes)
-        cosines = tf.matmul(self._mixed(probabilities), self._embedded(answers), transpose_b=True)
+        cosines = tf.matmul(self._mix(probabilities), self._embed(answers), transpose_b=True)
         return labelled_answer(self.scale * cosines, answers) | self._speaker_outputs(probabilities)
 
     @tf.function(input_signature=[IMAGE_BYTES], autograph=False)
@@ -97,13 +97,13 @@ class ServedNames(Labelled):
         return (
             labelled_answer(tf.math.log(probabilities), self._names)
             | self._speaker_outputs(probabilities)
-            | {"embedding": self._mixed(probabilities)}
+            | {"embedding": self._mix(probabilities)}
         )
 
     @tf.function(input_signature=[TEXT], autograph=False)
     def embed_texts(self, text):
         """Texts (B,) -> "embedding" (B, D), sentence vectors of length 1, in the space of the mixtures."""
-        return {"embedding": self._embedded(text)}
+        return {"embedding": self._embed(text)}
 
     def signatures(self) -> dict[str, Any]:
         """Returns the functions that are served, by name."""
@@ -119,10 +119,10 @@ class ServedNames(Labelled):
         images = read_images(image_bytes, self._read, self._size)
         return tf.nn.softmax(self._speaker(images) / self._temperature)
 
-    def _mixed(self, probabilities):
+    def _mix(self, probabilities):
         return unit_vectors(tf.matmul(probabilities, self._vectors))
 
-    def _embedded(self, texts):
+    def _embed(self, texts):
         return unit_vectors(self._encoder(self._tokenizer(texts)))
 
     def _speaker_outputs(self, probabilities):
@@ -207,9 +207,9 @@ class ServedConcepts(FixedAnswers):
         features = self._features(read_images(image_bytes, self._read, self._size))
         scores = tf.matmul(features, to_scores) + scores_bias
         logits = tf.matmul(scores, to_logits) + logits_bias
-        spoke = scores * tf.gather(tf.transpose(to_logits), tf.argmax(logits, axis=1))
-        most = tf.math.top_k(spoke, min(NAMES_SHOWN, spoke.shape[1])).indices
+        contributions = scores * tf.gather(tf.transpose(to_logits), tf.argmax(logits, axis=1))
+        top_concepts = tf.math.top_k(contributions, min(NAMES_SHOWN, contributions.shape[1])).indices
         return labelled_answer(logits, self._answers) | {
-            "concepts": tf.gather(self._concepts, most),
+            "concepts": tf.gather(self._concepts, top_concepts),
             "scores": scores,
         }

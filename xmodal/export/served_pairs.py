@@ -85,32 +85,32 @@ class ServedPairs(Labelled):
         self._maps = Differentiable(trunk) if trunk else None
         self._words = word_shares(encoders.text_model, self._sides["text"].tokenizer)
         self._fused = Differentiable(model)
-        whole = tuple(self._sides)
+        modalities = tuple(self._sides)
         if self._maps:
-            self.explain_images = self._served(self._explain, whole)
+            self.explain_images = self._function_of(self._explain, modalities)
         if self._words:
-            self.explain_texts = self._served(self._explain_words, whole)
+            self.explain_texts = self._function_of(self._explain_words, modalities)
 
     def signatures(self) -> dict[str, Any]:
         """Returns the functions that are served, by name."""
-        whole = tuple(self._sides)
+        modalities = tuple(self._sides)
         parts = {
-            "_and_".join(part): self._served(self._answered, part)
-            for part in subsets(whole).values()
-            if part != whole
+            "_and_".join(part): self._function_of(self._answer, part)
+            for part in subsets(modalities).values()
+            if part != modalities
         }
-        every = self._served(self._whole, whole)
+        main_function = self._function_of(self._answer_whole, modalities)
         return {
             **({"why": self.explain_images} if self._maps else {}),
             **({"why_text": self.explain_texts} if self._words else {}),
-            "serving_default": every,
+            "serving_default": main_function,
             **parts,
-            "_and_".join(whole): every,
-            **{f"embed_{name}": self._served(self._embedded, (name,)) for name in whole},
+            "_and_".join(modalities): main_function,
+            **{f"embed_{name}": self._function_of(self._embed, (name,)) for name in modalities},
             "labels": self.tell_labels,
         }
 
-    def _served(self, answer: Callable[[dict[str, tf.Tensor]], Any], part: Sequence[str]) -> Any:
+    def _function_of(self, answer: Callable[[dict[str, tf.Tensor]], Any], part: Sequence[str]) -> Any:
         """Returns a function of encoded contents (B,) of some modalities, "" for none."""
         specs = [SPECS[name] for name in part]
 
@@ -119,12 +119,12 @@ class ServedPairs(Labelled):
 
         return tf.function(ask, input_signature=specs, autograph=False)
 
-    def _answered(self, contents):
+    def _answer(self, contents):
         """Encoded contents by modality (B,) -> label, probability and probabilities (B, C)."""
         return labelled_answer(self._logits(self._read(contents)) / self._temperature, self._names)
 
-    def _whole(self, contents):
-        """As `_answered`; with limits also what `ServedLimits` tells, of pairs as they were fitted on."""
+    def _answer_whole(self, contents):
+        """As `_answer`; with limits also what `ServedLimits` tells, of pairs as they were fitted on."""
         parts = self._read(contents)
         logits = self._logits(parts)
         answer = labelled_answer(logits / self._temperature, self._names)
@@ -133,7 +133,7 @@ class ServedPairs(Labelled):
         rows = {side: parts[side] * parts[f"has_{side}"][:, None] for side in self._sides}
         return answer | self._limits(self._names, logits, logits, rows)
 
-    def _embedded(self, contents):
+    def _embed(self, contents):
         """Encoded contents of one modality (B,) -> "embedding" (B, D), of length 1: what its encoder gives.
 
         Those of several modalities are in spaces of their own, with numbers of dimensions of their own: they
@@ -145,37 +145,40 @@ class ServedPairs(Labelled):
     def _explain(self, contents):
         """Encoded contents by modality (B,) -> "map" (B, h, w), where the image speaks for the answer."""
         assert self._maps
-        image_bytes, beside = (
+        image_bytes, other_contents = (
             contents["image"],
             {name: contents[name] for name in contents if name != "image"},
         )
         images = self._sides["image"].pixels(image_bytes)
-        of_others, there = self._read(beside, absent=False), tf.cast(has_image(image_bytes), tf.float32)
+        other_parts, mask = (
+            self._read(other_contents, absent=False),
+            tf.cast(has_image(image_bytes), tf.float32),
+        )
         with tf.GradientTape() as tape:
             tape.watch(images)
             maps, rows = self._maps(images)
-            parts = self._sides["image"].parts(rows) | {"has_image": there} | of_others
+            parts = self._sides["image"].parts(rows) | {"has_image": mask} | other_parts
             scores = tf.reduce_max(self._fused({name: parts[name] for name in self._inputs}), axis=1)
-        return {"map": there[:, None, None] * gradient_maps(maps, tape.gradient(scores, maps))}
+        return {"map": mask[:, None, None] * gradient_maps(maps, tape.gradient(scores, maps))}
 
     def _explain_words(self, contents):
         """Encoded contents by modality (B,) -> "words" (B, T), "shares", "difference", see `WordShares`."""
         assert self._words
-        beside = {name: contents[name] for name in contents if name != "text"}
-        of_others = self._read(beside, absent=False)
+        other_contents = {name: contents[name] for name in contents if name != "text"}
+        other_parts = self._read(other_contents, absent=False)
 
-        def shares_of(rows, *of_other):
+        def shares_of(rows, *other_rows):
             points = tf.shape(rows)[0]
             parts = {
                 name: tf.repeat(part[None], points, axis=0)
-                for name, part in zip(of_others, of_other, strict=True)
+                for name, part in zip(other_parts, other_rows, strict=True)
             }
             # All tokens of a text that is read alone are there.
-            there = {"token_mask": tf.ones(tf.shape(rows[:, 1:, 0])), "has_text": tf.ones([points])}
-            parts |= there | {"text": rows[:, 0], "tokens": rows[:, 1:]}
+            masks = {"token_mask": tf.ones(tf.shape(rows[:, 1:, 0])), "has_text": tf.ones([points])}
+            parts |= masks | {"text": rows[:, 0], "tokens": rows[:, 1:]}
             return tf.nn.softmax(self._logits(parts) / self._temperature)
 
-        return self._words(self._prepare(contents["text"]), shares_of, *of_others.values())
+        return self._words(self._prepare(contents["text"]), shares_of, *other_parts.values())
 
     def _read(self, contents, absent=True):
         """Encoded contents by modality (B,) -> what a fusion model reads, of absent modalities too."""

@@ -42,22 +42,24 @@ class SeveralLabels(tf.Module):
         sentence of them (B,); and the likeliest label with its probability (B,), given or not.
         """
         probabilities = tf.sigmoid(logits)
-        given = probabilities >= self._thresholds
+        is_given = probabilities >= self._thresholds
         # Those that are given come first.
-        order = tf.argsort(probabilities + 2.0 * tf.cast(given, tf.float32), axis=1, direction="DESCENDING")
-        counts = tf.reduce_sum(tf.cast(given, tf.int32), axis=1)
+        order = tf.argsort(
+            probabilities + 2.0 * tf.cast(is_given, tf.float32), axis=1, direction="DESCENDING"
+        )
+        counts = tf.reduce_sum(tf.cast(is_given, tf.int32), axis=1)
         number = tf.range(tf.shape(logits)[1])
-        inside = number < counts[:, None]
-        shown = tf.reduce_max(tf.concat([counts, [1]], axis=0))
-        last = (number == counts[:, None] - 1) & (number > 0)
-        between = tf.where(last, " and ", tf.where(number > 0, ", ", ""))
-        words = tf.strings.join([between, tf.gather(self._phrases, order)])
-        sentence = tf.strings.reduce_join(tf.where(inside, words, ""), axis=1)
+        is_shown = number < counts[:, None]
+        width = tf.reduce_max(tf.concat([counts, [1]], axis=0))
+        is_last = (number == counts[:, None] - 1) & (number > 0)
+        separators = tf.where(is_last, " and ", tf.where(number > 0, ", ", ""))
+        words = tf.strings.join([separators, tf.gather(self._phrases, order)])
+        sentence = tf.strings.reduce_join(tf.where(is_shown, words, ""), axis=1)
         return {
             "label": tf.gather(names, tf.argmax(probabilities, axis=1)),
             "probability": tf.reduce_max(probabilities, axis=1),
             "probabilities": probabilities,
-            "labels": tf.where(inside, tf.gather(names, order), "")[:, :shown],
+            "labels": tf.where(is_shown, tf.gather(names, order), "")[:, :width],
             "sentence": tf.where(counts > 0, sentence, NONE_OF_THESE),
         }
 
@@ -88,9 +90,9 @@ class LabelSentences(tf.Module):
 
     def __call__(self, logits: tf.Tensor) -> tf.Tensor:
         """Logits (B, C) -> sentences (B, P)."""
-        named = self._labels(logits / self._temperature, self._names)["sentence"]
-        written = [tf.strings.join([before, named, after]) for before, after in self._around]
-        return tf.stack(written, axis=1)
+        label_text = self._labels(logits / self._temperature, self._names)["sentence"]
+        sentences = [tf.strings.join([before, label_text, after]) for before, after in self._around]
+        return tf.stack(sentences, axis=1)
 
 
 class ServedSeveralImages(Labelled):

@@ -59,8 +59,8 @@ class ServedSpeaker(tf.Module):
         shares = tf.nn.softmax(logits / self._temperature)
         scores = tf.matmul(shares, self._weights) + self._bias
         weight = self._text_weight
-        both = weight * _logs(text_logits) + (1 - weight) * _logs(scores / self._score_temperature)
-        return both, self._bridge.sentences(tf.nn.softmax(logits))[:, 0], tf.sqrt(shares)
+        joint_logits = weight * _logs(text_logits) + (1 - weight) * _logs(scores / self._score_temperature)
+        return joint_logits, self._bridge.sentences(tf.nn.softmax(logits))[:, 0], tf.sqrt(shares)
 
 
 def _logs(logits):

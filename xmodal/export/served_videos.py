@@ -48,10 +48,10 @@ class ServedVideos(ServedImages):
         return squashed(frames, (self._image_size, self._image_size))
 
     def _resized(self, frames):
-        folded = squashed(
+        flat_frames = squashed(
             tf.reshape(frames, [-1, *tf.unstack(tf.shape(frames)[2:4]), 3]), (self._image_size,) * 2
         )
-        return tf.reshape(folded, [*tf.unstack(tf.shape(frames)[:2]), *folded.shape[1:]])
+        return tf.reshape(flat_frames, [*tf.unstack(tf.shape(frames)[:2]), *flat_frames.shape[1:]])
 
     def _or_nothing(self, image_bytes):
         return tf.where(tf.strings.length(image_bytes) > 0, image_bytes, BLACK)

@@ -68,23 +68,23 @@ class ImageMaps(tf.Module):
         """
         pictures = tf.reshape(images, [-1, *images.shape[-3:]])
         windows = tf.shape(images)[1] if len(images.shape) == 5 else 1
-        there = tf.cast(pictures[:, 0, 0, :1] >= 0, tf.float32)
+        mask = tf.cast(pictures[:, 0, 0, :1] >= 0, tf.float32)
         with tf.GradientTape() as tape:
             # Where all layers are frozen, nothing else is watched.
             tape.watch(pictures)
             maps, logits = self._model(pictures)
-            logits = there * tf.cast(logits, tf.float32)
-            of_windows = tf.reshape(logits, [-1, windows, logits.shape[-1]])
-            likeliest = tf.repeat(tf.argmax(tf.reduce_sum(of_windows, axis=1), axis=1), windows)
+            logits = mask * tf.cast(logits, tf.float32)
+            window_logits = tf.reshape(logits, [-1, windows, logits.shape[-1]])
+            likeliest = tf.repeat(tf.argmax(tf.reduce_sum(window_logits, axis=1), axis=1), windows)
             scores = tf.gather(logits, likeliest, axis=1, batch_dims=1)
-        found = there[:, :, None] * gradient_maps(maps, tape.gradient(scores, maps))
-        return tf.reshape(found, tf.concat([tf.shape(images)[:-3], tf.shape(found)[1:]], axis=0))
+        class_maps = mask[:, :, None] * gradient_maps(maps, tape.gradient(scores, maps))
+        return tf.reshape(class_maps, tf.concat([tf.shape(images)[:-3], tf.shape(class_maps)[1:]], axis=0))
 
 
 def image_maps(model: keras.Model) -> ImageMaps | None:
     """Returns what tells where a model of images sees a class; None where it has no maps."""
-    opened = with_maps(model)
-    return ImageMaps(opened) if opened else None
+    map_model = with_maps(model)
+    return ImageMaps(map_model) if map_model else None
 
 
 class WordShares(tf.Module):
@@ -121,7 +121,7 @@ class WordShares(tf.Module):
             "difference": tf.TensorSpec([], tf.float32),
         }
         return tf.map_fn(
-            lambda row: self._of_one(row[0], lambda given: shares_of(given, *row[1:])),
+            lambda row: self._of_one(row[0], lambda outputs: shares_of(outputs, *row[1:])),
             (texts, *beside),
             fn_output_signature=spec,
             # The memory of one text is enough.
@@ -142,40 +142,44 @@ class WordShares(tf.Module):
     def _places(self, text: tf.Tensor, words: tf.Tensor) -> tf.Tensor:
         """The place of the first token of each word, and of the end behind the last one (W + 1,)."""
         ends = tf.cumsum(tf.strings.length(words))
-        until = tf.strings.substr(tf.fill(tf.shape(ends), text), tf.zeros_like(ends), ends)
-        read = self._tokenizer(tf.concat([[""], until], axis=0))
-        counts = tf.reduce_sum(tf.cast(read["padding_mask"], tf.int32), axis=1)
+        prefixes = tf.strings.substr(tf.fill(tf.shape(ends), text), tf.zeros_like(ends), ends)
+        tokens = self._tokenizer(tf.concat([[""], prefixes], axis=0))
+        counts = tf.reduce_sum(tf.cast(tokens["padding_mask"], tf.int32), axis=1)
         # One token marks the end. A piece may be more than a word of one letter: then the first has it all.
         return tf.scan(tf.maximum, counts) - 1
 
     def _of_tokens(
         self, text: tf.Tensor, first: tf.Tensor, end: tf.Tensor, shares_of: Callable[[tf.Tensor], tf.Tensor]
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        read = self._tokenizer(text[None])
-        whole = tf.cast(self._embeddings(read.pop("token_ids")), tf.float32)
-        position = tf.range(tf.shape(whole)[1])[None, :, None]
-        moved = tf.where((position >= first) & (position < end), whole, 0.0)
+        inputs = self._tokenizer(text[None])
+        embeddings = tf.cast(self._embeddings(inputs.pop("token_ids")), tf.float32)
+        position = tf.range(tf.shape(embeddings)[1])[None, :, None]
+        word_embeddings = tf.where((position >= first) & (position < end), embeddings, 0.0)
 
         def path(steps: tf.Tensor) -> tf.Tensor:
-            return whole - (1 - steps[:, None, None]) * moved
+            return embeddings - (1 - steps[:, None, None]) * word_embeddings
 
         def shares(vectors: tf.Tensor) -> tf.Tensor:
-            same = [tf.repeat(value, tf.shape(vectors)[0], axis=0) for _, value in sorted(read.items())]
-            return shares_of(tf.cast(self._rest([vectors, *same]), tf.float32))
+            repeated_inputs = [
+                tf.repeat(value, tf.shape(vectors)[0], axis=0) for _, value in sorted(inputs.items())
+            ]
+            return shares_of(tf.cast(self._rest([vectors, *repeated_inputs]), tf.float32))
 
         ends = shares(path(tf.constant([0.0, 1.0])))
         likeliest = tf.argmax(ends[1])
 
-        def weighted(part: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
+        def weighted_gradient(part: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
             vectors = path(part[0])
             with tf.GradientTape() as tape:
                 tape.watch(vectors)
                 scores = tf.gather(shares(vectors), likeliest, axis=1)
             return tf.tensordot(part[1], tf.cast(tape.gradient(scores, vectors), tf.float32), 1)
 
-        parts = tf.map_fn(weighted, quadrature(), fn_output_signature=tf.float32, parallel_iterations=1)
+        parts = tf.map_fn(
+            weighted_gradient, quadrature(), fn_output_signature=tf.float32, parallel_iterations=1
+        )
         mean = tf.reduce_sum(parts, axis=0)
-        return tf.reduce_sum(moved[0] * mean, axis=1), ends[1, likeliest] - ends[0, likeliest]
+        return tf.reduce_sum(word_embeddings[0] * mean, axis=1), ends[1, likeliest] - ends[0, likeliest]
 
 
 def quadrature() -> tuple[tf.Tensor, tf.Tensor]:
@@ -193,8 +197,8 @@ def word_shares(model: keras.Model, tokenizer: Tokenizer) -> WordShares | None:
         model: what the tokenizer gives -> numbers.
         tokenizer: texts -> its inputs.
     """
-    cut = at_embeddings(model)
-    return WordShares(*cut, tokenizer) if cut else None
+    models = at_embeddings(model)
+    return WordShares(*models, tokenizer) if models else None
 
 
 def words_of(text: tf.Tensor) -> tf.Tensor:

@@ -54,11 +54,11 @@ class Tokenizer(tf.Module):
         self.longest = int(preprocessor(tf.constant([""]))["padding_mask"].shape[1])
 
         def tokens(texts):
-            read = preprocessor(texts)
+            inputs = preprocessor(texts)
             # Nobody waits for the reading of padding: none is left behind the longest text of a batch.
-            lengths = tf.reduce_sum(tf.cast(read["padding_mask"], tf.int32), axis=1)
+            lengths = tf.reduce_sum(tf.cast(inputs["padding_mask"], tf.int32), axis=1)
             longest = tf.reduce_max(tf.concat([lengths, [1]], axis=0))
-            return {name: value[:, :longest] for name, value in read.items()}
+            return {name: value[:, :longest] for name, value in inputs.items()}
 
         self._call = tf.function(tokens, input_signature=[TEXT], autograph=False)
 

@@ -78,15 +78,15 @@ def check(
                 for number, value in enumerate(values):
                     (inputs / f"{number:06d}").write_bytes(value)
         arguments = (f"{question.signature}={Path(folder) / question.signature}" for question in questions)
-        printed, errors = process.communicate(json.dumps([str(exported), *arguments]) + "\n")
+        output, errors = process.communicate(json.dumps([str(exported), *arguments]) + "\n")
     if process.returncode:
         raise RuntimeError(f"the export in {exported} cannot be used: {errors.strip()[-2000:]}")
-    answers = json.loads(printed.splitlines()[-1])
+    answers = json.loads(output.splitlines()[-1])
     tolerance = TOLERANCES[keras.config.dtype_policy().compute_dtype]
     differences = {}
     for question in questions:
-        given = np.array(answers[question.signature][question.output])
-        difference = float(np.max(np.abs(given - question.expected)))
+        outputs = np.array(answers[question.signature][question.output])
+        difference = float(np.max(np.abs(outputs - question.expected)))
         if not difference <= tolerance:
             raise RuntimeError(
                 f"{question.signature} of the export in {exported} differs from the model in memory by "
@@ -112,8 +112,8 @@ def export_checked(
     # It loads TensorFlow while the export is written.
     with fresh_process() as process:
         compare = partial(differences, questions=questions, process=process)
-        exported, report = publish(folder, partial(save, served), compare, stage)
-    return {"export": str(exported), **report}
+        version, report = publish(folder, partial(save, served), compare, stage)
+    return {"export": str(version), **report}
 
 
 def differences(

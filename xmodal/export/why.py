@@ -81,34 +81,34 @@ def write_why(
     Raises:
         UserError: when nothing was answered.
     """
-    answered = [pair for pair in zip(items, answers, strict=True) if not pair[1].problem]
-    if not answered:
+    pairs = [pair for pair in zip(items, answers, strict=True) if not pair[1].problem]
+    if not pairs:
         raise UserError("there is no answer to explain with `why`", "give what can be read")
-    explained = [why(predictor, item, answer) for item, answer in answered[:EXPLAINED]]
+    rows = [why(predictor, item, answer) for item, answer in pairs[:EXPLAINED]]
     with atomic_write(path, SHEET, overwrite=overwrite) as file:
-        file.write(why_sheet(explained))
-    if len(answered) > EXPLAINED:
-        log_error(f"{path} has the first {EXPLAINED} of {len(answered)} answers")
+        file.write(why_sheet(rows))
+    if len(pairs) > EXPLAINED:
+        log_error(f"{path} has the first {EXPLAINED} of {len(pairs)} answers")
 
 
 def _of_picture(
     predictor: Predictor, item: Item, answer: Answer, seed: int
 ) -> tuple[np.ndarray, tuple[Explanation, ...]]:
     """Returns what is shown of a picture or a sound, and where its answer comes from."""
-    pixels, content, rest = _covered(predictor, item.content)
-    ask = _asking(predictor, rest, lambda encoded: replace(item, content=encoded), answer.label)
-    shares = {"occlusion": _occluded(ask)}
+    pixels, content, rest = _cover_parts(predictor, item.content)
+    ask = _make_ask(predictor, rest, lambda encoded: replace(item, content=encoded), answer.label)
+    shares = {"occlusion": _occlude_squares(ask)}
     if predictor.explain_images is not None:
-        asked = predictor.asked_why("why", replace(item, content=content))
-        found = predictor.explain_images(*([part] for part in asked))["map"][0]
-        if found.ndim == 3:
+        contents = predictor.asked_why("why", replace(item, content=content))
+        heatmap = predictor.explain_images(*([part] for part in contents))["map"][0]
+        if heatmap.ndim == 3:
             assert predictor.medium.sound
-            found = map_of_windows(found, content, predictor.medium.sound)
-        shares["Grad-CAM"] = _in_cells(found)
-    return pixels, _measured(ask, shares, seed)
+            heatmap = map_of_windows(heatmap, content, predictor.medium.sound)
+        shares["Grad-CAM"] = _resize_to_cells(heatmap)
+    return pixels, _measure_shares(ask, shares, seed)
 
 
-def _covered(predictor: Predictor, encoded: bytes) -> tuple[np.ndarray, bytes, Rest]:
+def _cover_parts(predictor: Predictor, encoded: bytes) -> tuple[np.ndarray, bytes, Rest]:
     """Returns the pixels of a picture or of a sound, what is asked of it, and what covers its parts."""
     from xmodal.report.figures import decoded, thumbnail
 
@@ -133,8 +133,8 @@ def _of_text(
         text, pair = answer.read.partition(" | ")[0] if predictor.reads_sentences else "", None
     if not (predictor.takes_texts and text.strip()):
         return (), ()
-    told = _integrated(predictor, text, pair, answer.label)
-    words = [word.decode() for word in told["words"][0] if word] if told else words_of(text)
+    outputs = _integrate_gradients(predictor, text, pair, answer.label)
+    words = [word.decode() for word in outputs["words"][0] if word] if outputs else words_of(text)
     if not words:
         return (), ()
     parts = parts_of(words)
@@ -143,40 +143,40 @@ def _of_text(
         # Of nothing at all it is asked as of a full stop: an empty text is refused.
         return replace(pair, text=text) if pair and pair.content else Item("", text or b".", True)
 
-    ask = _asking(predictor, text_without(words, parts), item_of, answer.label)
-    shares, differences = {"left out": _left_out(ask, len(parts))}, {}
-    if told:
+    ask = _make_ask(predictor, text_without(words, parts), item_of, answer.label)
+    shares, differences = {"left out": _leave_parts_out(ask, len(parts))}, {}
+    if outputs:
         method = "integrated gradients"
-        shares[method] = np.array([told["shares"][0][part].sum() for part in parts])
-        differences[method] = float(told["difference"][0])
-    shown = tuple("".join(words[index] for index in part).strip() for part in parts)
-    return shown, _measured(ask, shares, seed, differences)
+        shares[method] = np.array([outputs["shares"][0][part].sum() for part in parts])
+        differences[method] = float(outputs["difference"][0])
+    part_texts = tuple("".join(words[index] for index in part).strip() for part in parts)
+    return part_texts, _measure_shares(ask, shares, seed, differences)
 
 
-def _integrated(
+def _integrate_gradients(
     predictor: Predictor, text: str, pair: Item | None, label: str
 ) -> dict[str, np.ndarray] | None:
     """Returns what an export tells of words; None where it does not, or the text alone has another answer."""
     if predictor.explain_texts is None:
         return None
     if len(predictor.signatures["why_text"]) > 1:
-        asked = replace(pair or Item("", b"", False), text=text.encode())
-        return predictor.explain_texts(*([part] for part in predictor.asked_why("why_text", asked)))
-    (alone,) = predictor([Item("", text.encode(), True)])
-    return predictor.explain_texts([text.encode()]) if alone.label == label else None
+        pair_item = replace(pair or Item("", b"", False), text=text.encode())
+        return predictor.explain_texts(*([part] for part in predictor.asked_why("why_text", pair_item)))
+    (answer,) = predictor([Item("", text.encode(), True)])
+    return predictor.explain_texts([text.encode()]) if answer.label == label else None
 
 
-def _asking(predictor: Predictor, rest: Rest, item_of: Callable[[bytes], Item], label: str) -> Ask:
+def _make_ask(predictor: Predictor, rest: Rest, item_of: Callable[[bytes], Item], label: str) -> Ask:
     """Returns what asks for the probability of an answer without parts of an input."""
 
-    def ask(there: np.ndarray) -> np.ndarray:
-        items = [item_of(rest(row)) for row in there]
+    def ask(mask: np.ndarray) -> np.ndarray:
+        items = [item_of(rest(row)) for row in mask]
         return np.array([answer.probabilities[label] for answer in predictor(items)])
 
     return ask
 
 
-def _measured(
+def _measure_shares(
     ask: Ask, shares: dict[str, np.ndarray], seed: int, differences: dict[str, float] | None = None
 ) -> tuple[Explanation, ...]:
     curves = part_curves(ask, [part.ravel() for part in shares.values()], seed)
@@ -186,26 +186,26 @@ def _measured(
     )
 
 
-def _left_out(ask: Ask, parts: int) -> np.ndarray:
+def _leave_parts_out(ask: Ask, parts: int) -> np.ndarray:
     """Returns the fall of the probability without each of the parts (n,)."""
-    there = np.concatenate([np.ones((1, parts), bool), ~np.eye(parts, dtype=bool)])
-    whole, *without = ask(there)
-    return whole - np.array(without)
+    masks = np.concatenate([np.ones((1, parts), bool), ~np.eye(parts, dtype=bool)])
+    full, *rest = ask(masks)
+    return full - np.array(rest)
 
 
-def _occluded(ask: Ask) -> np.ndarray:
+def _occlude_squares(ask: Ask) -> np.ndarray:
     """Returns the mean fall of the probability over all squares that cover each cell (CELLS, CELLS)."""
     starts = [(row, column) for row in range(CELLS - COVERED + 1) for column in range(CELLS - COVERED + 1)]
     squares = np.zeros((len(starts), CELLS, CELLS), bool)
     for square, (row, column) in zip(squares, starts, strict=True):
         square[row : row + COVERED, column : column + COVERED] = True
-    covered = squares.reshape(len(starts), -1)
-    whole, *without = ask(np.concatenate([np.ones((1, CELLS**2), bool), ~covered]))
-    return ((whole - np.array(without)) @ covered / covered.sum(axis=0)).reshape(CELLS, CELLS)
+    masks = squares.reshape(len(starts), -1)
+    full, *rest = ask(np.concatenate([np.ones((1, CELLS**2), bool), ~masks]))
+    return ((full - np.array(rest)) @ masks / masks.sum(axis=0)).reshape(CELLS, CELLS)
 
 
-def _in_cells(found: np.ndarray) -> np.ndarray:
+def _resize_to_cells(heatmap: np.ndarray) -> np.ndarray:
     """Resizes a map (h, w) to the cells (CELLS, CELLS)."""
     import tensorflow as tf
 
-    return tf.image.resize(found[:, :, None], (CELLS, CELLS), "bilinear", antialias=True).numpy()[:, :, 0]
+    return tf.image.resize(heatmap[:, :, None], (CELLS, CELLS), "bilinear", antialias=True).numpy()[:, :, 0]

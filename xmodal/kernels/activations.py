@@ -51,12 +51,12 @@ def compiled_activations(model: keras.Model) -> Iterator[None]:
         for layer in all_layers(model)
         if isinstance(layer, keras.layers.Dense) and layer.activation not in SIMPLE
     ]
-    plain = [layer.activation for layer in layers]
-    compiled = {activation: compiled_activation(activation) for activation in plain}
+    activations = [layer.activation for layer in layers]
+    compiled_by_activation = {activation: compiled_activation(activation) for activation in activations}
     try:
         for layer in layers:
-            layer.activation = compiled[layer.activation]
+            layer.activation = compiled_by_activation[layer.activation]
         yield
     finally:
-        for layer, activation in zip(layers, plain, strict=True):
+        for layer, activation in zip(layers, activations, strict=True):
             layer.activation = activation

@@ -52,13 +52,13 @@ def _passes(filters: np.ndarray) -> bool:
 
 
 @contextmanager
-def _quick_convolutions(model: keras.Model, passing: Collection[keras.Layer]) -> Iterator[None]:
+def _quick_convolutions(model: keras.Model, skipped_layers: Collection[keras.Layer]) -> Iterator[None]:
     layers = list(filter(_suits, all_layers(model)))
-    left_out = {id(layer) for layer in passing}
+    skipped_ids = {id(layer) for layer in skipped_layers}
     try:
         for layer in layers:
-            plain = layer.convolution_op
-            layer.convolution_op = _unchanged if id(layer) in left_out else _chosen(plain)
+            default = layer.convolution_op
+            layer.convolution_op = _unchanged if id(layer) in skipped_ids else _choose_convolution(default)
         yield
     finally:
         for layer in layers:
@@ -79,16 +79,16 @@ def _suits(layer: keras.Layer) -> bool:
     )
 
 
-def _chosen(plain: Convolution) -> Convolution:
+def _choose_convolution(default: Convolution) -> Convolution:
     def convolution(inputs, filters):
         filters = tf.convert_to_tensor(filters)
         height, width = inputs.shape[1:3]
-        many = 0 if None in (height, width) else math.prod(filters.shape) / (height * width)
-        if many >= MANY:
+        ratio = 0 if None in (height, width) else math.prod(filters.shape) / (height * width)
+        if ratio >= MANY:
             return small_convolution(inputs, filters, convolved=_product)
-        if many >= MANY_FOR_GRADIENT.get(filters.dtype, math.inf):
+        if ratio >= MANY_FOR_GRADIENT.get(filters.dtype, math.inf):
             return small_convolution(inputs, filters, convolved=_convolution)
-        return plain(inputs, filters)
+        return default(inputs, filters)
 
     return convolution
 
@@ -111,9 +111,9 @@ def small_convolution(inputs: tf.Tensor, filters: tf.Tensor, convolved: Convolut
     @tf.custom_gradient
     def with_gradients(inputs, filters):
         def gradients(upstream):
-            turned = tf.transpose(tf.reverse(filters, (0, 1)), (0, 1, 3, 2))
+            flipped_filters = tf.transpose(tf.reverse(filters, (0, 1)), (0, 1, 3, 2))
             # What the layers below do not need is left out of the graph.
-            return convolved(upstream, turned), _filter_gradient(inputs, upstream, filters.shape)
+            return convolved(upstream, flipped_filters), _filter_gradient(inputs, upstream, filters.shape)
 
         return convolved(inputs, filters), gradients
 
@@ -122,24 +122,29 @@ def small_convolution(inputs: tf.Tensor, filters: tf.Tensor, convolved: Convolut
 
 def _filter_gradient(inputs: tf.Tensor, upstream: tf.Tensor, filters: tf.TensorShape) -> tf.Tensor:
     *_, channels, count = filters
-    indices = tf.reshape(upstream, (-1, count))
-    moved = (tf.reshape(maps, (-1, channels)) for maps in _moved(inputs, filters))
-    return tf.reshape(tf.stack([tf.matmul(maps, indices, transpose_a=True) for maps in moved]), filters)
+    gradients = tf.reshape(upstream, (-1, count))
+    shifted_maps = (tf.reshape(maps, (-1, channels)) for maps in _shift_maps(inputs, filters))
+    return tf.reshape(
+        tf.stack([tf.matmul(maps, gradients, transpose_a=True) for maps in shifted_maps]), filters
+    )
 
 
 def _product(inputs: tf.Tensor, filters: tf.Tensor) -> tf.Tensor:
     rows = tf.reshape(filters, (-1, filters.shape[-1]))
-    indices = tf.reshape(tf.concat(_moved(inputs, filters.shape), axis=-1), (-1, rows.shape[0]))
-    return tf.reshape(tf.matmul(indices, rows), (-1, *inputs.shape[1:3], filters.shape[-1]))
+    patches = tf.reshape(tf.concat(_shift_maps(inputs, filters.shape), axis=-1), (-1, rows.shape[0]))
+    return tf.reshape(tf.matmul(patches, rows), (-1, *inputs.shape[1:3], filters.shape[-1]))
 
 
 def _convolution(inputs: tf.Tensor, filters: tf.Tensor) -> tf.Tensor:
     return tf.nn.conv2d(inputs, filters, 1, "SAME")
 
 
-def _moved(inputs: tf.Tensor, filters: tf.TensorShape) -> list[tf.Tensor]:
+def _shift_maps(inputs: tf.Tensor, filters: tf.TensorShape) -> list[tf.Tensor]:
     """Returns maps (B, H, W, C), zero beyond their edges, as each offset of (h, w, C, K) sees them."""
-    (high, wide), (height, width) = filters[:2], inputs.shape[1:3]
-    above, left = high // 2, wide // 2
-    padded = tf.pad(inputs, ((0, 0), (above, above), (left, left), (0, 0)))
-    return [padded[:, y : y + height, x : x + width] for y, x in product(range(high), range(wide))]
+    (kernel_height, kernel_width), (height, width) = filters[:2], inputs.shape[1:3]
+    top, side = kernel_height // 2, kernel_width // 2
+    padded_maps = tf.pad(inputs, ((0, 0), (top, top), (side, side), (0, 0)))
+    return [
+        padded_maps[:, y : y + height, x : x + width]
+        for y, x in product(range(kernel_height), range(kernel_width))
+    ]

@@ -34,8 +34,8 @@ def operations(model: keras.Model) -> list[keras.Operation]:
 def calls(model: keras.Model) -> list[Any]:
     """Returns the calls (nodes) of layers and operations that make up a model; none where it is no graph."""
     graph = getattr(model, "_functional", None) or model
-    by_depth = getattr(graph, "_nodes_by_depth", {})
-    return [node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth]]
+    nodes_by_depth = getattr(graph, "_nodes_by_depth", {})
+    return [node for depth in sorted(nodes_by_depth, reverse=True) for node in nodes_by_depth[depth]]
 
 
 def arguments_with(call: Any, values: Mapping[int, Any]) -> tuple[tuple, dict[str, Any]]:
@@ -45,8 +45,8 @@ def arguments_with(call: Any, values: Mapping[int, Any]) -> tuple[tuple, dict[st
 
 def constants_read(call: Any) -> list[Any]:
     """Returns what a call takes that no other makes: the 255 of "x / 255"."""
-    given = keras.tree.flatten((call.arguments.args, call.arguments.kwargs))
-    return [value for value in given if value is not None and not isinstance(value, keras.KerasTensor)]
+    arguments = keras.tree.flatten((call.arguments.args, call.arguments.kwargs))
+    return [value for value in arguments if value is not None and not isinstance(value, keras.KerasTensor)]
 
 
 def producers(model: keras.Model) -> dict[int, keras.Operation]:

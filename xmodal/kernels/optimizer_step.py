@@ -38,7 +38,7 @@ def with_layer_rates(
         scales: one for each variable, in the order in which the optimizer is built on them.
     """
 
-    def made(steps: int) -> keras.optimizers.Optimizer:
+    def make_with_rates(steps: int) -> keras.optimizers.Optimizer:
         optimizer = make(steps)
         inner = getattr(optimizer, "inner_optimizer", optimizer)
         update = inner.update_step
@@ -49,4 +49,4 @@ def with_layer_rates(
         inner.update_step = update_step
         return optimizer
 
-    return made
+    return make_with_rates

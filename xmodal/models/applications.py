@@ -44,8 +44,8 @@ def applications() -> dict[str, str]:
         if attribute[0].isupper()
     }
     # Their builders are not in the module that prepares their images.
-    later = {name: "mobilenet_v3" for name in vars(keras.applications) if name.startswith("MobileNetV3")}
-    return families | later
+    mobilenets = {name: "mobilenet_v3" for name in vars(keras.applications) if name.startswith("MobileNetV3")}
+    return families | mobilenets
 
 
 def application(name: str) -> tuple[Callable[..., keras.Model], str]:
@@ -81,7 +81,7 @@ def application_backbone(name: str, image_size: int, imagenet: bool) -> keras.Mo
     def build(weights: str | None) -> keras.Model:
         return builder(include_top=False, weights=weights, input_tensor=inputs)
 
-    model = _built(build, name, image_size)
+    model = _build(build, name, image_size)
     if imagenet:
         try:
             # The same network, whether its weights are those of ImageNet or not: see `with_own_deviations`.
@@ -95,7 +95,7 @@ def application_backbone(name: str, image_size: int, imagenet: bool) -> keras.Mo
     return keras.Model(images, model.output, name=name.lower())
 
 
-def _built(build: Callable[[str | None], keras.Model], name: str, image_size: int) -> keras.Model:
+def _build(build: Callable[[str | None], keras.Model], name: str, image_size: int) -> keras.Model:
     try:
         return build(None)
     except ValueError as error:

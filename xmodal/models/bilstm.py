@@ -55,11 +55,11 @@ def bilstm(word_vectors: np.ndarray, length: int, *, units: int, dropout: float)
         A flat model: numbers of words (B, L), each 0 behind a document's end -> features (B, 4 * units).
     """
     ids = keras.Input((length,), dtype="int32", name="words")
-    trimmed = Trim(name="trim")(ids)
-    mask = trimmed != 0
+    trimmed_ids = Trim(name="trim")(ids)
+    mask = trimmed_ids != 0
     start = keras.initializers.Constant(word_vectors)
     vectors = keras.layers.Embedding(*word_vectors.shape, embeddings_initializer=start, name="embedding")(
-        trimmed
+        trimmed_ids
     )
     vectors = keras.layers.Dropout(dropout, name="embedding_dropout")(vectors)
     for number in (1, 2):

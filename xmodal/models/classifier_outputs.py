@@ -35,9 +35,9 @@ def features_and_logits(
         UserError: for what gives no logits and no probabilities of at least two classes.
     """
     images = keras.Input((*image_size, 3), name="image")
-    prepared = prepare(images)
+    inputs = prepare(images)
     # What both give is computed once where both are asked for.
-    features, outputs = _opened(classifier, prepared) or (None, classifier(prepared))
+    features, outputs = _open_classifier(classifier, inputs) or (None, classifier(inputs))
     if isinstance(outputs, (list, dict)) or len(outputs.shape) != 2 or outputs.shape[-1] < 2:
         raise UserError(
             f"the classifier {classifier.name!r} does not give a number for each of several classes",
@@ -76,19 +76,21 @@ def _activation(classifier: keras.Model) -> str:
     return getattr(getattr(last, "activation", None), "__name__", "")
 
 
-def _opened(
+def _open_classifier(
     classifier: keras.Model, images: keras.KerasTensor
 ) -> tuple[keras.KerasTensor, keras.KerasTensor] | None:
     """What the last layer with weights reads, as vectors, and what follows; None where it is not seen."""
-    weighted = [index for index, layer in enumerate(getattr(classifier, "layers", ())) if layer.weights]
-    if not weighted or getattr(classifier.layers[weighted[-1]], "layers", None):
+    weighted_indices = [
+        index for index, layer in enumerate(getattr(classifier, "layers", ())) if layer.weights
+    ]
+    if not weighted_indices or getattr(classifier.layers[weighted_indices[-1]], "layers", None):
         return None
     if isinstance(classifier, keras.Sequential):
-        maps = _through(classifier.layers[: weighted[-1]], images)
-        outputs = _through(classifier.layers[weighted[-1] :], maps)
+        maps = _apply_layers(classifier.layers[: weighted_indices[-1]], images)
+        outputs = _apply_layers(classifier.layers[weighted_indices[-1] :], maps)
     else:
         try:
-            head = classifier.layers[weighted[-1]]
+            head = classifier.layers[weighted_indices[-1]]
             maps = keras.Model(classifier.input, head.input, name="before_the_head")(images)
             outputs = keras.Model(head.input, classifier.output, name="from_the_head")(maps)
         except (AttributeError, ValueError):
@@ -99,7 +101,7 @@ def _opened(
     return maps if len(maps.shape) == 2 else keras.layers.GlobalAveragePooling2D()(maps), outputs
 
 
-def _through(layers: Sequence[keras.Layer], inputs: keras.KerasTensor) -> keras.KerasTensor:
+def _apply_layers(layers: Sequence[keras.Layer], inputs: keras.KerasTensor) -> keras.KerasTensor:
     for layer in layers:
         inputs = layer(inputs)
     return inputs

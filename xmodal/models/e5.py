@@ -30,13 +30,13 @@ def tokenizer_model(vocabulary: Vocabulary) -> bytes:
         model.pieces.add(piece=piece, score=score)
     sentencepiece.set_min_log_level(1)  # else it tells of every table that it builds
     normalizer = sentencepiece.SentencePieceNormalizer(
-        norm_map=[*_composed(vocabulary.replaced), *vocabulary.replaced.items()],
+        norm_map=[*_compositions(vocabulary.replaced), *vocabulary.replaced.items()],
         add_dummy_prefix=True,
         remove_extra_whitespaces=True,
         escape_whitespaces=True,
     )
     model.normalizer_spec.ParseFromString(normalizer.serialized_normalizer_spec())
-    return _marked(model)
+    return _mark_special(model)
 
 
 def reordered(xlm_roberta: bytes) -> bytes:
@@ -51,10 +51,10 @@ def reordered(xlm_roberta: bytes) -> bytes:
         model.pieces.add(piece=piece, score=0.0)
     model.pieces.extend(texts)
     model.pieces.add(piece="<mask>", score=0.0)
-    return _marked(model)
+    return _mark_special(model)
 
 
-def _marked(model: ModelProto) -> bytes:
+def _mark_special(model: ModelProto) -> bytes:
     """Says which pieces stand for no text: one that says "<s>" or "<mask>" must not become that piece."""
     spec = model.trainer_spec
     spec.model_type = TrainerSpec.UNIGRAM
@@ -65,23 +65,23 @@ def _marked(model: ModelProto) -> bytes:
     return model.SerializeToString(deterministic=True)
 
 
-def _composed(replaced: dict[str, str]) -> Iterator[tuple[str, str]]:
+def _compositions(replacements: dict[str, str]) -> Iterator[tuple[str, str]]:
     """Letters followed by their accents, and what stands for both; the file has single characters only.
 
     XLM-R's own table has these too. NFC instead would also put marks into another order than XLM-R saw.
     """
     pairs = {}
     for character in map(chr, range(0x30000)):
-        apart = unicodedata.normalize("NFD", character)
-        if len(apart) == 1 or not unicodedata.is_normalized("NFC", character):
+        letters = unicodedata.normalize("NFD", character)
+        if len(letters) == 1 or not unicodedata.is_normalized("NFC", character):
             continue
         # All apart, and each accent apart from a letter that has the others already.
-        forms = [apart]
-        for index, accent in enumerate(apart[1:], start=1):
-            forms.append(unicodedata.normalize("NFC", apart[:index] + apart[index + 1 :]) + accent)
+        forms = [letters]
+        for index, accent in enumerate(letters[1:], start=1):
+            forms.append(unicodedata.normalize("NFC", letters[:index] + letters[index + 1 :]) + accent)
         for form in forms:
             if unicodedata.normalize("NFC", form) == character:
-                pairs[form] = replaced.get(character, character)
+                pairs[form] = replacements.get(character, character)
     yield from pairs.items()
 
 
@@ -122,8 +122,8 @@ class Preprocessor(tf.Module):
         tokenizer = tensorflow_text.SentencepieceTokenizer(self._model, tf.int32)
         pieces = tokenizer.tokenize(tf.strings.join([self._prefix, texts]))
         token_ids, segment_ids = self._packer(pieces)
-        read = {"token_ids": token_ids, "padding_mask": token_ids != self._pad}
-        return read | ({"segment_ids": segment_ids} if self._segments else {})
+        inputs = {"token_ids": token_ids, "padding_mask": token_ids != self._pad}
+        return inputs | ({"segment_ids": segment_ids} if self._segments else {})
 
 
 def encoder_model(container: Container) -> keras.Model:

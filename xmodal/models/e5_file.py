@@ -101,34 +101,34 @@ def read(path: Path) -> Container:
     if content[:4] != _MAGIC:
         raise ValueError(f"The file must begin with {_MAGIC!r}. Received: {path} with {content[:4]!r}")
     try:
-        return _parsed(content, path)
+        return _parse(content, path)
     except (struct.error, OverflowError, IndexError) as error:
         raise ValueError(f"The file is damaged ({error}). Received: {path}") from error
 
 
-def _parsed(content: bytes, path: Path) -> Container:
-    _, _, *numbers, epsilon, block, count, start, end, pad, unknown, length = _HEADER.unpack_from(content)
-    if (block, start, pad, end, unknown) != (32, START, PAD, END, UNKNOWN):
+def _parse(content: bytes, path: Path) -> Container:
+    _, _, *numbers, epsilon, block, count, start, end, pad, unknown_id, length = _HEADER.unpack_from(content)
+    if (block, start, pad, end, unknown_id) != (32, START, PAD, END, UNKNOWN):
         raise ValueError(
             "Q4_0 must have blocks of 32 weights, the vocabulary must begin with <s>, <pad>, </s>, <unk>. "
-            f"Received: {path} with blocks of {block} and the ids {start}, {pad}, {end}, {unknown}"
+            f"Received: {path} with blocks of {block} and the ids {start}, {pad}, {end}, {unknown_id}"
         )
     names = [field.name for field in fields(Sizes)]
     sizes = record_of(Sizes, dict(zip(names, numbers, strict=True)))
     if not 0 < epsilon < 1 or not 5 <= count <= sizes.vocabulary_size or sizes.hidden_dim % sizes.num_heads:
         raise ValueError(f"The sizes do not belong together: {sizes}, {count} pieces, epsilon {epsilon}")
-    cuts = np.frombuffer(content, "<u4", count + 1, _HEADER.size)
-    scores = np.frombuffer(content, "<f4", count, _HEADER.size + cuts.nbytes)
-    pieces_at = _HEADER.size + cuts.nbytes + scores.nbytes
-    pieces = tuple(content[a:b].decode() for a, b in itertools.pairwise((cuts + pieces_at).tolist()))
-    replaced, directory_at = _read_replaced(content, pieces_at + length)
+    offsets = np.frombuffer(content, "<u4", count + 1, _HEADER.size)
+    scores = np.frombuffer(content, "<f4", count, _HEADER.size + offsets.nbytes)
+    pieces_at = _HEADER.size + offsets.nbytes + scores.nbytes
+    pieces = tuple(content[a:b].decode() for a, b in itertools.pairwise((offsets + pieces_at).tolist()))
+    replacements, directory_at = _read_replacements(content, pieces_at + length)
     if pieces[:4] != ("<s>", "<pad>", "</s>", "<unk>") or not all(pieces) or len({*pieces}) < count:
         raise ValueError("The pieces must begin with <s>, <pad>, </s>, <unk>, and each be there once.")
-    if cuts[-1] != length or not np.isfinite(scores).all():
+    if offsets[-1] != length or not np.isfinite(scores).all():
         raise ValueError("The pieces must end where their text does, and have finite scores.")
     tensors = dict(_read_tensors(content, directory_at))
     _require_tensors(tensors, sizes)
-    return Container(sizes, epsilon, Vocabulary(pieces, tuple(scores.tolist()), replaced), tensors)
+    return Container(sizes, epsilon, Vocabulary(pieces, tuple(scores.tolist()), replacements), tensors)
 
 
 def _require_tensors(tensors: dict[str, np.ndarray], sizes: Sizes) -> None:
@@ -160,18 +160,18 @@ def _require(tensors: dict[str, np.ndarray], name: str, kind: np.dtype, size: in
         raise ValueError(f"The weights of {name!r} are not finite.")
 
 
-def _read_replaced(content: bytes, start: int) -> tuple[dict[str, str], int]:
+def _read_replacements(content: bytes, start: int) -> tuple[dict[str, str], int]:
     """The table of replaced characters that begins at `start`, and where it ends."""
     (count, _), position = struct.unpack_from("<iI", content, start), start + 8
-    replaced = {}
+    replacements = {}
     for _ in range(count):
         character, length = struct.unpack_from("<IB", content, position)
         codes = struct.unpack_from(f"<{length}I", content, position + 5)
-        replaced[chr(character)] = "".join(map(chr, codes))
+        replacements[chr(character)] = "".join(map(chr, codes))
         # Halves of surrogate pairs are no characters.
-        f"{chr(character)}{replaced[chr(character)]}".encode()
+        f"{chr(character)}{replacements[chr(character)]}".encode()
         position += 5 + 4 * length
-    return replaced, position
+    return replacements, position
 
 
 def _read_tensors(content: bytes, start: int) -> Iterator[tuple[str, np.ndarray]]:

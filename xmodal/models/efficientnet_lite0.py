@@ -82,7 +82,7 @@ def set_torch_weights(model: keras.Model, arrays: Mapping[str, np.ndarray]) -> N
     blocks = [layer.name.removesuffix("dwconv") for layer in model.layers if layer.name.endswith("dwconv")]
     sources = dict(_ENDS)
     for number, block in enumerate(blocks):
-        sources |= {f"{block}{part}": f"_blocks.{number}.{theirs}" for part, theirs in _PARTS.items()}
+        sources |= {f"{block}{part}": f"_blocks.{number}.{torch_part}" for part, torch_part in _PARTS.items()}
     for layer in model.layers:
         if layer.weights:
             layer.set_weights(_keras_weights(layer, sources[layer.name], arrays))

@@ -42,29 +42,31 @@ def default_features(model: keras.Model) -> tuple[str, ...]:
         return ends
     richest: dict[int, keras.KerasTensor] = {}
     for maker in makers.values():
-        source = _read_by(maker, makers)
+        source = _input_map(maker, makers)
         if source is not None and _is_reduced(source, maker):
-            before = richest.get(source.shape[1])
-            if before is None or source.shape[-1] > before.shape[-1]:
+            best = richest.get(source.shape[1])
+            if best is None or source.shape[-1] > best.shape[-1]:
                 richest[source.shape[1]] = source
     inner = tuple(makers[id(richest[size])].name for size in sorted(richest, reverse=True))
     return (*inner[1 - LEVELS :], *ends)
 
 
-def _read_by(maker: keras.Operation, makers: dict[int, keras.Operation]) -> keras.KerasTensor | None:
+def _input_map(maker: keras.Operation, makers: dict[int, keras.Operation]) -> keras.KerasTensor | None:
     """Returns the one tensor of maps that a layer reads, before zeros were put around it."""
-    read = tensors_read(maker)
-    while len(read) == 1 and isinstance(makers.get(id(read[0])), keras.layers.ZeroPadding2D):
-        read = tensors_read(makers[id(read[0])])
-    return read[0] if len(read) == 1 and is_map(read[0]) else None
+    inputs = tensors_read(maker)
+    while len(inputs) == 1 and isinstance(makers.get(id(inputs[0])), keras.layers.ZeroPadding2D):
+        inputs = tensors_read(makers[id(inputs[0])])
+    return inputs[0] if len(inputs) == 1 and is_map(inputs[0]) else None
 
 
 def _is_reduced(source: keras.KerasTensor, layer: keras.Operation) -> bool:
     """Tells whether a layer makes a coarser level of maps that are more than the image."""
-    other = keras.layers.GlobalAveragePooling2D | keras.layers.GlobalMaxPooling2D | keras.layers.Cropping2D
+    excluded_types = (
+        keras.layers.GlobalAveragePooling2D | keras.layers.GlobalMaxPooling2D | keras.layers.Cropping2D
+    )
     return (
         is_map(tensor_made(layer))
-        and not isinstance(layer, other)
+        and not isinstance(layer, excluded_types)
         and source.shape[-1] > 3
         and tensor_made(layer).shape[1] <= COARSER * source.shape[1]
     )

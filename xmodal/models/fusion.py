@@ -70,8 +70,8 @@ class Placeholder(keras.layers.Layer):
         self.vector = self.add_weight(shape=(vectors_shape[-1],), initializer="glorot_uniform", name="vector")
 
     def call(self, vectors, present):
-        there = keras.ops.reshape(present > 0.5, (-1,) + (1,) * (len(vectors.shape) - 1))
-        return keras.ops.where(there, vectors, keras.ops.cast(self.vector, vectors.dtype))
+        mask = keras.ops.reshape(present > 0.5, (-1,) + (1,) * (len(vectors.shape) - 1))
+        return keras.ops.where(mask, vectors, keras.ops.cast(self.vector, vectors.dtype))
 
     def compute_output_shape(self, vectors_shape, present_shape):
         return vectors_shape
@@ -97,8 +97,8 @@ class Gate(keras.layers.Layer):
         super().__init__(dtype=dtype, **kwargs)
 
     def call(self, scores, present):
-        there = keras.ops.stack(present, axis=1)
-        return keras.ops.softmax(scores + (1 - there) * FAR_BELOW)
+        mask = keras.ops.stack(present, axis=1)
+        return keras.ops.softmax(scores + (1 - mask) * FAR_BELOW)
 
     def compute_output_shape(self, scores_shape, present_shape):
         return scores_shape
@@ -129,9 +129,9 @@ class LateSum(keras.layers.Layer):
 
     def call(self, logits, present):
         scores = keras.ops.zeros_like(logits[0]) + self._log_prior
-        for own, there, temperature in zip(logits, present, self._temperatures, strict=True):
-            evidence = keras.ops.log_softmax(own / temperature) - self._log_prior
-            scores += keras.ops.expand_dims(there, 1) * evidence
+        for part_logits, mask, temperature in zip(logits, present, self._temperatures, strict=True):
+            evidence = keras.ops.log_softmax(part_logits / temperature) - self._log_prior
+            scores += keras.ops.expand_dims(mask, 1) * evidence
         return scores
 
     def compute_output_shape(self, logits_shape, present_shape):
@@ -171,25 +171,27 @@ def fusion_model(name: str, settings: FusionSettings, unimodal: UnimodalModels |
     shapes |= dict.fromkeys(GROUPED["present"].values(), ())
     names = inputs_of(name, settings.modalities)
     inputs = {part: keras.Input(shapes[part], name=part) for part in names}
-    given = {
-        parameter: inputs[read]
-        if isinstance(read, str)
-        else {modality: inputs[part] for modality, part in read.items()}
-        for parameter, read in _reads(name, settings.modalities).items()
+    arguments = {
+        parameter: inputs[source]
+        if isinstance(source, str)
+        else {modality: inputs[part] for modality, part in source.items()}
+        for parameter, source in _sources(name, settings.modalities).items()
     }
     if needs_unimodal_models(name):
-        return keras.Model(inputs, _builder(name)(**given, unimodal=unimodal), name=name)
+        return keras.Model(inputs, _builder(name)(**arguments, unimodal=unimodal), name=name)
     scorer = Scorer(settings.texts.vectors, settings.texts.targets, settings.scale, name="scorer")
-    return keras.Model(inputs, scorer(_builder(name)(**given, settings=settings)), name=name)
+    return keras.Model(inputs, scorer(_builder(name)(**arguments, settings=settings)), name=name)
 
 
 def inputs_of(name: str, modalities: Sequence[str] = MODALITIES[:2]) -> tuple[str, ...]:
     """Returns what a model of some modalities reads, by its name."""
-    reads = _reads(name, modalities).values()
-    return tuple(part for read in reads for part in ([read] if isinstance(read, str) else read.values()))
+    sources = _sources(name, modalities).values()
+    return tuple(
+        part for source in sources for part in ([source] if isinstance(source, str) else source.values())
+    )
 
 
-def _reads(name: str, modalities: Sequence[str]) -> dict[str, str | dict[str, str]]:
+def _sources(name: str, modalities: Sequence[str]) -> dict[str, str | dict[str, str]]:
     """Returns what each parameter of a builder stands for: an input, or inputs by modality."""
     return {
         parameter: {modality: part for modality, part in GROUPED[parameter].items() if modality in modalities}
@@ -230,7 +232,7 @@ def gate_model(gated: keras.Model) -> keras.Model:
     return keras.Model(gated.input, gated.get_layer("gate").output, name="gate")
 
 
-def _hidden(name: str, vectors: keras.KerasTensor, settings: FusionSettings) -> keras.KerasTensor:
+def _hidden_layer(name: str, vectors: keras.KerasTensor, settings: FusionSettings) -> keras.KerasTensor:
     """Pooled features of one side (B, D) -> hidden ones (B, units)."""
     vectors = standardising(settings.samples[name], name=f"{name}_standardised")(vectors)
     vectors = keras.layers.Dropout(settings.dropout, name=f"{name}_dropout")(vectors)
@@ -239,12 +241,12 @@ def _hidden(name: str, vectors: keras.KerasTensor, settings: FusionSettings) -> 
 
 def _hidden_modalities(vectors: Parts, present: Parts, settings: FusionSettings) -> list[keras.KerasTensor]:
     return [
-        Placeholder(name=f"no_{name}")(_hidden(name, own, settings), present[name])
-        for name, own in vectors.items()
+        Placeholder(name=f"no_{name}")(_hidden_layer(name, tensor, settings), present[name])
+        for name, tensor in vectors.items()
     ]
 
 
-def _joined(parts: list[keras.KerasTensor], settings: FusionSettings) -> keras.KerasTensor:
+def _score_inputs(parts: list[keras.KerasTensor], settings: FusionSettings) -> keras.KerasTensor:
     vectors = keras.layers.Concatenate(name="joined")(parts)
     vectors = keras.layers.Dropout(settings.dropout, name="joined_dropout")(vectors)
     return keras.layers.Dense(settings.units, activation="relu", name="fused")(vectors)
@@ -252,27 +254,27 @@ def _joined(parts: list[keras.KerasTensor], settings: FusionSettings) -> keras.K
 
 def image_only(image, settings: FusionSettings) -> keras.KerasTensor:
     """The scorer on the trunk's pooled features."""
-    return _hidden("image", image, settings)
+    return _hidden_layer("image", image, settings)
 
 
 def text_only(text, settings: FusionSettings) -> keras.KerasTensor:
     """The scorer on BERT's sentence vector."""
-    return _hidden("text", text, settings)
+    return _hidden_layer("text", text, settings)
 
 
 def sound_only(sound, settings: FusionSettings) -> keras.KerasTensor:
     """The scorer on the trunk's pooled features of spectrograms."""
-    return _hidden("sound", sound, settings)
+    return _hidden_layer("sound", sound, settings)
 
 
 def early(vectors: Parts, present: Parts, settings: FusionSettings) -> keras.KerasTensor:
     """The scorer on both, joined."""
-    return _joined(_hidden_modalities(vectors, present, settings), settings)
+    return _score_inputs(_hidden_modalities(vectors, present, settings), settings)
 
 
 def late(vectors: Parts, present: Parts, unimodal: UnimodalModels) -> keras.KerasTensor:
     """Calibrated log probabilities of both modalities, added up; nothing is trained."""
-    logits = [unimodal.models[name]({name: own}) for name, own in vectors.items()]
+    logits = [unimodal.models[name]({name: tensor}) for name, tensor in vectors.items()]
     return LateSum(unimodal.temperatures, unimodal.prior, name="sum")(logits, [*present.values()])
 
 
@@ -282,12 +284,12 @@ def gated(vectors: Parts, present: Parts, settings: FusionSettings) -> keras.Ker
     The gated unit of Arevalo et al. 2017 (arXiv:1702.01992), with one weight a side and example.
     """
     sides = _hidden_modalities(vectors, present, settings)
-    seen = keras.layers.Concatenate(name="joined")(sides)
-    seen = keras.layers.Dense(settings.units // 4, activation="relu", name="gate_hidden")(seen)
-    scores = keras.layers.Dense(len(sides), name="gate_scores")(seen)
+    hidden = keras.layers.Concatenate(name="joined")(sides)
+    hidden = keras.layers.Dense(settings.units // 4, activation="relu", name="gate_hidden")(hidden)
+    scores = keras.layers.Dense(len(sides), name="gate_scores")(hidden)
     weights = Gate(name="gate")(scores, [*present.values()])
-    weighed = [weights[:, number : number + 1] * side for number, side in enumerate(sides)]
-    return reduce(operator.add, weighed)
+    terms = [weights[:, number : number + 1] * side for number, side in enumerate(sides)]
+    return reduce(operator.add, terms)
 
 
 def attention(
@@ -298,57 +300,57 @@ def attention(
     After Lu et al. 2019 (arXiv:1908.02265, section 3.1). The pooled features of the whole picture are one
     more region. Each of three modalities looks at both others.
     """
-    read = {}
+    streams = {}
     for name, vectors in sequences.items():
         # A missing text has one token: the placeholder.
-        own = (
+        stream = (
             _picture(name, pictures[name], vectors, settings)
             if name in pictures
-            else _projected(SEQUENCES[name], vectors, settings)
+            else _project(SEQUENCES[name], vectors, settings)
         )
-        read[name] = Placeholder(name=f"no_{name}")(own, present[name])
-    looked = {name: _looking(name, read, masks, present, settings) for name in read}
-    pooled = []
-    for name, own in looked.items():
+        streams[name] = Placeholder(name=f"no_{name}")(stream, present[name])
+    outputs = {name: _attend(name, streams, masks, present, settings) for name in streams}
+    features = []
+    for name, stream in outputs.items():
         if name in masks:
-            pooled.append(MeanPool(name=f"{SEQUENCES[name]}_pool")(own, masks[name]))
+            features.append(MeanPool(name=f"{SEQUENCES[name]}_pool")(stream, masks[name]))
         else:
-            average = keras.layers.GlobalAveragePooling1D(name=f"{SEQUENCES[name]}_pool")(own)
-            pooled += [own[:, 0], average]
-    return _joined(pooled, settings)
+            average = keras.layers.GlobalAveragePooling1D(name=f"{SEQUENCES[name]}_pool")(stream)
+            features += [stream[:, 0], average]
+    return _score_inputs(features, settings)
 
 
-def _picture(name: str, whole, regions, settings: FusionSettings) -> keras.KerasTensor:
+def _picture(name: str, features, regions, settings: FusionSettings) -> keras.KerasTensor:
     """Pooled features (B, D) and regions (B, R, F) -> (B, 1 + R, units)."""
     prefix = SEQUENCES[name].removesuffix("regions")
-    whole = keras.layers.Reshape((1, settings.units), name=f"{prefix}whole")(
-        _projected(name, whole, settings)
+    features = keras.layers.Reshape((1, settings.units), name=f"{prefix}whole")(
+        _project(name, features, settings)
     )
-    indices = Positions(name=f"{prefix}positions")(_projected(SEQUENCES[name], regions, settings))
-    return keras.layers.Concatenate(axis=1, name=f"{prefix}picture")([whole, indices])
+    region_vectors = Positions(name=f"{prefix}positions")(_project(SEQUENCES[name], regions, settings))
+    return keras.layers.Concatenate(axis=1, name=f"{prefix}picture")([features, region_vectors])
 
 
-def _projected(name: str, vectors: keras.KerasTensor, settings: FusionSettings) -> keras.KerasTensor:
+def _project(name: str, vectors: keras.KerasTensor, settings: FusionSettings) -> keras.KerasTensor:
     vectors = standardising(settings.samples[name], name=f"{name}_standardised")(vectors)
     vectors = keras.layers.Dropout(settings.dropout, name=f"{name}_dropout")(vectors)
     return keras.layers.Dense(settings.units, name=f"{name}_side")(vectors)
 
 
-def _looking(
-    name: str, read: Parts, masks: Parts, present: Parts, settings: FusionSettings
+def _attend(
+    name: str, streams: Parts, masks: Parts, present: Parts, settings: FusionSettings
 ) -> keras.KerasTensor:
     """What is read of one modality, after it looked at the others."""
-    query, others = read[name], [other for other in read if other != name]
-    value, mask = _side_by_side([read[other] for other in others]), None
+    query, others = streams[name], [other for other in streams if other != name]
+    value, mask = _concatenate([streams[other] for other in others]), None
     if not masks.keys().isdisjoint(others):
         if len(others) > 1:
             # Beside others it counts how many placeholders there are.
-            masks = {other: _one_token(there, present[other]) for other, there in masks.items()}
-        seen = [masks.get(other, keras.ops.ones_like(read[other][:, :, 0])) for other in others]
-        mask = _side_by_side(seen)[:, None, :] > 0.5
+            masks = {other: _one_token(other_mask, present[other]) for other, other_mask in masks.items()}
+        token_masks = [masks.get(other, keras.ops.ones_like(streams[other][:, :, 0])) for other in others]
+        mask = _concatenate(token_masks)[:, None, :] > 0.5
     attention = keras.layers.MultiHeadAttention(HEADS, settings.units // HEADS, name=f"{name}_attention")
-    attended = attention(query, value, attention_mask=mask)
-    return keras.layers.LayerNormalization(name=f"{name}_normal")(query + attended)
+    context = attention(query, value, attention_mask=mask)
+    return keras.layers.LayerNormalization(name=f"{name}_normal")(query + context)
 
 
 def _one_token(mask: keras.KerasTensor, present: keras.KerasTensor) -> keras.KerasTensor:
@@ -357,7 +359,7 @@ def _one_token(mask: keras.KerasTensor, present: keras.KerasTensor) -> keras.Ker
     return keras.ops.where(present[:, None] > 0.5, mask, keras.ops.cast(first, mask.dtype))
 
 
-def _side_by_side(sequences: list[keras.KerasTensor]) -> keras.KerasTensor:
+def _concatenate(sequences: list[keras.KerasTensor]) -> keras.KerasTensor:
     return sequences[0] if len(sequences) == 1 else keras.ops.concatenate(sequences, axis=1)
 
 

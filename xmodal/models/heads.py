@@ -93,9 +93,11 @@ class Similarity(keras.layers.Layer):
     def __init__(self, descriptions: np.ndarray, targets: np.ndarray, scale: float, **kwargs):
         super().__init__(**kwargs)
         classes = np.arange(np.max(targets) + 1)
-        missing = np.setdiff1d(classes, targets)
-        if len(missing):
-            raise ValueError(f"every class needs a description. Received none for: {missing.tolist()}")
+        missing_classes = np.setdiff1d(classes, targets)
+        if len(missing_classes):
+            raise ValueError(
+                f"every class needs a description. Received none for: {missing_classes.tolist()}"
+            )
         self._descriptions = np.asarray(descriptions, np.float32)
         self._targets = np.asarray(targets)
         unit = self._descriptions / np.linalg.norm(self._descriptions, axis=1, keepdims=True)
@@ -190,11 +192,11 @@ def with_descriptions(model: keras.Model, descriptions: np.ndarray, targets: np.
         model: inputs -> logits of the classes that it learned.
         descriptions, targets: of the other classes, as `Scorer` takes them.
     """
-    learned = model.get_layer("scorer")
+    learned_scorer = model.get_layer("scorer")
     scorer = Scorer(descriptions, targets, 1.0, name="scorer")
-    other = keras.Model(model.input, scorer(learned.input), name=model.name)
-    scorer.set_weights(learned.get_weights())
-    return other
+    new_model = keras.Model(model.input, scorer(learned_scorer.input), name=model.name)
+    scorer.set_weights(learned_scorer.get_weights())
+    return new_model
 
 
 @dataclass(frozen=True)

@@ -43,25 +43,25 @@ def hub_backbone(preset: str, name: str, image_size: int, load_weights: bool) ->
             f"{name!r} reads images of {image_input.shape[1]} pixels, not of `image_size={image_size}`",
             f"give `image_size={image_input.shape[1]}`",
         )
-    read = keras.Model(image_input, _outputs(backbone))
+    feature_model = keras.Model(image_input, _outputs(backbone))
     images = keras.Input((image_size, image_size, 3), name="image")
     inputs: list[keras.KerasTensor] = []
 
     def call(layer: keras.Layer, *args: Any, **kwargs: Any) -> Any:
         """Calls a layer of the clone, on scaled images where it would read the raw ones."""
         if any(arg is images for arg in args) and not inputs:
-            inputs.append(_scaled(images, preset))
+            inputs.append(_scale_images(images, preset))
         return layer(*(inputs[0] if arg is images else arg for arg in args), **kwargs)
 
     try:
         model = keras.models.clone_model(
-            read, input_tensors=images, clone_function=_new_layer, call_function=call
+            feature_model, input_tensors=images, clone_function=_new_layer, call_function=call
         )
     except ValueError as error:
         raise UserError(
             f"{name} cannot be built for `image_size={image_size}` ({error})", "choose a larger `image_size`"
         ) from error
-    model.set_weights(read.get_weights())
+    model.set_weights(feature_model.get_weights())
     return keras.Model(images, model.outputs, name=Path(preset).name.lower().replace("-", "_"))
 
 
@@ -71,8 +71,8 @@ def _new_layer(layer: keras.Layer) -> keras.Layer:
     try:
         return type(layer).from_config(config)
     except TypeError:
-        known = {name for kind in type(layer).__mro__ for name in inspect.signature(kind).parameters}
-        return type(layer).from_config({name: config[name] for name in known & set(config)})
+        parameters = {name for kind in type(layer).__mro__ for name in inspect.signature(kind).parameters}
+        return type(layer).from_config({name: config[name] for name in parameters & set(config)})
 
 
 def _outputs(backbone: keras.Model) -> list[keras.KerasTensor]:
@@ -80,7 +80,7 @@ def _outputs(backbone: keras.Model) -> list[keras.KerasTensor]:
     return [*levels.values()][-LEVELS:] or keras.tree.flatten(backbone.output)[:1]
 
 
-def _scaled(images: keras.KerasTensor, preset: str) -> keras.KerasTensor:
+def _scale_images(images: keras.KerasTensor, preset: str) -> keras.KerasTensor:
     """Returns images as a preset's own converter scales them."""
     import keras_hub
 

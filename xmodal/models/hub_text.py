@@ -33,8 +33,8 @@ class PadTo(keras.layers.Layer):
 
     def call(self, tokens):
         batch, width = keras.ops.shape(tokens)
-        filling = keras.ops.full((batch, self._length - width), self._value, dtype=tokens.dtype)
-        return keras.ops.reshape(keras.ops.concatenate([tokens, filling], axis=1), (-1, self._length))
+        padding = keras.ops.full((batch, self._length - width), self._value, dtype=tokens.dtype)
+        return keras.ops.reshape(keras.ops.concatenate([tokens, padding], axis=1), (-1, self._length))
 
     def compute_output_shape(self, input_shape):
         return (input_shape[0], self._length)
@@ -75,8 +75,8 @@ def load_encoder(preset: str) -> tuple[keras.Model, keras.layers.Layer]:
             f"the tokenizer of {preset!r} knows {pieces:,} pieces, its network has vectors for {vectors:,}",
             "give a preset whose files belong together",
         )
-    read = set(backbone.input) if isinstance(backbone.input, dict) else set()
-    if "token_ids" not in read or not read <= {"token_ids", "segment_ids", "padding_mask"}:
+    input_names = set(backbone.input) if isinstance(backbone.input, dict) else set()
+    if "token_ids" not in input_names or not input_names <= {"token_ids", "segment_ids", "padding_mask"}:
         raise UserError(
             f"the text encoder {preset!r} ({type(backbone).__name__}) does not read one text alone",
             "choose one such as BERT, RoBERTa or DeBERTa, or use `text_encoder=minilm_l6`",
@@ -101,17 +101,17 @@ def token_model(backbone: keras.Model, tokenizer: keras.layers.Layer, sequence_l
         return keras.Model(backbone.input, _vectors(backbone))
     inputs = {name: keras.Input((None,), dtype="int32", name=name) for name in backbone.input}
     values = {"token_ids": padding_of(tokenizer), "segment_ids": 0}
-    padded = {
+    padded_inputs = {
         id(tensor): PadTo(sequence_length, values[name], name=f"padded_{name}")(tensor)
         for name, tensor in inputs.items()
     }
 
     def call(layer: keras.Layer, *args: Any, **kwargs: Any) -> Any:
-        return layer(*(padded.get(id(arg), arg) for arg in args), **kwargs)
+        return layer(*(padded_inputs.get(id(arg), arg) for arg in args), **kwargs)
 
-    plain = keras.Model(backbone.input, _vectors(backbone))
-    model = keras.models.clone_model(plain, input_tensors=inputs, call_function=call)
-    model.set_weights(plain.get_weights())
+    vector_model = keras.Model(backbone.input, _vectors(backbone))
+    model = keras.models.clone_model(vector_model, input_tensors=inputs, call_function=call)
+    model.set_weights(vector_model.get_weights())
     mask = keras.Input((None,), dtype="int32", name="padding_mask")
     vectors = CutTo(name="cut")(model.output, mask)
     return keras.Model({**inputs, "padding_mask": mask}, vectors)
@@ -136,13 +136,15 @@ def preprocessor_of(backbone: keras.Model, tokenizer: keras.layers.Layer, sequen
         proto = e5.reordered(tokenizer.proto)
         return e5.Preprocessor(proto, sequence_length, prefix="", segments=segments)
     if isinstance(tokenizer, keras_nlp.tokenizers.SentencePieceTokenizer):
-        marks = (tokenizer.cls_token_id, padding_of(tokenizer), tokenizer.sep_token_id)
-        return e5.Preprocessor(tokenizer.proto, sequence_length, prefix="", marks=marks, segments=segments)
-    of_bert = keras_nlp.models.BertTextClassifierPreprocessor
+        special_ids = (tokenizer.cls_token_id, padding_of(tokenizer), tokenizer.sep_token_id)
+        return e5.Preprocessor(
+            tokenizer.proto, sequence_length, prefix="", marks=special_ids, segments=segments
+        )
+    bert_preprocessor = keras_nlp.models.BertTextClassifierPreprocessor
     kinds = keras_nlp.models.TextClassifierPreprocessor.__subclasses__()
-    own = (kind for kind in kinds if kind.backbone_cls is type(backbone))
+    matches = (kind for kind in kinds if kind.backbone_cls is type(backbone))
     # ELECTRA, which has none, reads what BERT reads.
-    return next(own, of_bert)(tokenizer, sequence_length=sequence_length)
+    return next(matches, bert_preprocessor)(tokenizer, sequence_length=sequence_length)
 
 
 def unknown_token(tokenizer: keras.layers.Layer) -> int | None:

@@ -68,7 +68,7 @@ def image_backbone(
     if preset:
         model = hub_backbone(preset, name, image_size, load_weights=weights == "preset")
     else:
-        model = _built(name, image_size, weights == "imagenet", offline)
+        model = _build(name, image_size, weights == "imagenet", offline)
     if weights not in ("none", "preset" if preset else "imagenet"):
         _load_weights(model, weights, cache=cache or cache_folder(), offline=offline)
     if len(model.outputs) == 1 and len(model.outputs[0].shape) == 2:
@@ -78,17 +78,17 @@ def image_backbone(
         raise UserError(
             f"`features={','.join(names)}` names no layer, or one of them twice", "name each layer once"
         )
-    pooled = [vector for layer in names for vector in _pooled(_layer(model, layer), pooling)]
-    joined = keras.layers.Concatenate(name="features")(pooled)
-    if pooling == "flatten" and joined.shape[-1] > MAX_FLAT:
+    vectors = [vector for layer in names for vector in _pool(_layer(model, layer), pooling)]
+    outputs = keras.layers.Concatenate(name="features")(vectors)
+    if pooling == "flatten" and outputs.shape[-1] > MAX_FLAT:
         raise UserError(
-            f"`pooling=flatten` makes {joined.shape[-1]:,} numbers of an image, more than {MAX_FLAT:,}",
+            f"`pooling=flatten` makes {outputs.shape[-1]:,} numbers of an image, more than {MAX_FLAT:,}",
             "name upper layers alone as `features`, or give a smaller `image_size`",
         )
-    return keras.Model(model.input, joined, name=model.name)
+    return keras.Model(model.input, outputs, name=model.name)
 
 
-def _built(name: str, image_size: int, imagenet: bool, offline: bool) -> keras.Model:
+def _build(name: str, image_size: int, imagenet: bool, offline: bool) -> keras.Model:
     if name not in BACKBONES:
         raise UserError(f"{name!r} is no model of Keras Applications", nearest(name, BACKBONES))
     if imagenet and offline:
@@ -99,7 +99,7 @@ def _built(name: str, image_size: int, imagenet: bool, offline: bool) -> keras.M
     return BACKBONES[name](image_size, imagenet)
 
 
-def _pooled(layer: keras.Operation, pooling: str) -> list[keras.KerasTensor]:
+def _pool(layer: keras.Operation, pooling: str) -> list[keras.KerasTensor]:
     """Returns the means and the maxima (B, C) of a layer's maps or tokens over their positions, or all."""
     if pooling == "flatten":
         return [keras.layers.Flatten(name=f"{layer.name}_flat")(tensor_made(layer))]
@@ -129,11 +129,11 @@ def with_regions(trunk: keras.Model, layer: str) -> tuple[keras.Model, tuple[int
     Raises:
         UserError: when it has no such layer.
     """
-    named = _layer(trunk, _region_layer(trunk) if layer == "auto" else layer, "region_layer")
-    regions = tensor_made(named)
-    joined = keras.layers.Concatenate(name="with_regions")([trunk.output, keras.layers.Flatten()(regions)])
+    operation = _layer(trunk, _region_layer(trunk) if layer == "auto" else layer, "region_layer")
+    regions = tensor_made(operation)
+    outputs = keras.layers.Concatenate(name="with_regions")([trunk.output, keras.layers.Flatten()(regions)])
     *positions, numbers = regions.shape[1:]
-    return keras.Model(trunk.input, joined, name=trunk.name), (math.prod(positions), numbers)
+    return keras.Model(trunk.input, outputs, name=trunk.name), (math.prod(positions), numbers)
 
 
 def pooled_layers(trunk: keras.Model) -> dict[str, int]:
@@ -173,13 +173,13 @@ def small_cnn(image_size: int) -> keras.Model:
 
 def _load_weights(model: keras.Model, weights: str, *, cache: Path, offline: bool) -> None:
     if weights in WEIGHTS:
-        name, give = WEIGHTS[weights]
+        name, set_weights = WEIGHTS[weights]
         if model.name != name.lower():
             raise UserError(
                 f"`image_weights={weights}` does not fit {model.name!r}",
                 f"use it with {name}, or choose others",
             )
-        give(model, locate(weights, cache=cache, offline=offline))
+        set_weights(model, locate(weights, cache=cache, offline=offline))
     elif Path(weights).is_file():
         try:
             model.load_weights(weights)
@@ -207,18 +207,23 @@ def _give_efficientnet_lite0(model: keras.Model, folder: Path) -> None:
 
 
 def _layer(model: keras.Model, name: str, flag: str = "features") -> keras.Operation:
-    by_name = {each.name: each for each in operations(model) if len(tensor_made(each).shape) in (3, 4)}
-    if name not in by_name:
+    operation_by_name = {
+        operation.name: operation
+        for operation in operations(model)
+        if len(tensor_made(operation).shape) in (3, 4)
+    }
+    if name not in operation_by_name:
         raise UserError(
-            f"`{flag}={name}` is no layer of {model.name!r} with feature maps", nearest(name, by_name)
+            f"`{flag}={name}` is no layer of {model.name!r} with feature maps",
+            nearest(name, operation_by_name),
         )
-    return by_name[name]
+    return operation_by_name[name]
 
 
 def _efficientnet_lite0(image_size: int) -> keras.Model:
     """EfficientNet-Lite0 without its top."""
-    whole = efficientnet_lite0(image_size=image_size)
-    return keras.Model(whole.input, whole.get_layer("top_activation").output, name=whole.name)
+    model = efficientnet_lite0(image_size=image_size)
+    return keras.Model(model.input, model.get_layer("top_activation").output, name=model.name)
 
 
 def _own(build: Callable[[int], keras.Model]) -> Callable[[int, bool], keras.Model]:

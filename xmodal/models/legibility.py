@@ -28,18 +28,18 @@ def require_told_apart(
     Raises:
         UserError: that names two of them, why they are the same, and what tells them apart.
     """
-    listed = [str(text) for text in texts]
-    rows = encoder.padded(listed)["token_ids"]
-    first: dict[bytes, int] = {}
-    same = []
+    strings = [str(text) for text in texts]
+    rows = encoder.padded(strings)["token_ids"]
+    index_by_tokens: dict[bytes, int] = {}
+    collisions = []
     for index, row in enumerate(rows):
-        before = first.setdefault(row.tobytes(), index)
-        if answers[before] != answers[index]:
-            same.append((before, index))
-    if not same:
+        first = index_by_tokens.setdefault(row.tobytes(), index)
+        if answers[first] != answers[index]:
+            collisions.append((first, index))
+    if not collisions:
         return
-    pairs = dict.fromkeys(f"{names[answers[a]]!r} = {names[answers[b]]!r}" for a, b in same)
-    one, other = (listed[index] for index in same[0])
+    pairs = dict.fromkeys(f"{names[answers[a]]!r} = {names[answers[b]]!r}" for a, b in collisions)
+    one, other = (strings[index] for index in collisions[0])
     raise UserError(
         f"the text encoder {preset!r} reads {truncate(one, 60)!r} and {truncate(other, 60)!r} as the same "
         f"tokens ({first_few(list(pairs))})",
@@ -62,8 +62,8 @@ def reading_facts(encoder: TextEncoder, texts: Iterable[str], sequence_length: i
     if encoder.unknown is not None:
         # Without those that mark the ends.
         inner = max(1, int(lengths.sum()) - 2 * len(lengths))
-        unknown = np.sum(real & (tokens["token_ids"] == encoder.unknown))
-        facts[UNKNOWN] = float(unknown / inner)
+        unknown_count = np.sum(real & (tokens["token_ids"] == encoder.unknown))
+        facts[UNKNOWN] = float(unknown_count / inner)
     return facts
 
 

@@ -26,32 +26,32 @@ def with_maps(model: keras.Model) -> keras.Model | None:
     maps = _maps(model)
     if maps:
         # The last of those that are fine enough, or of the finest where none is.
-        order = sorted(range(len(maps)), key=lambda place: (min(_side(maps[place]), LEAST_SIDE), place))
+        order = sorted(range(len(maps)), key=lambda index: (min(_side(maps[index]), LEAST_SIDE), index))
         # Not `input`: of a Sequential that was called, that is what it was called with.
-        made = [maps[order[-1]], model.outputs[0]]
-        return keras.Model(model.inputs[0], made, name=f"{model.name}_with_maps")
+        outputs = [maps[order[-1]], model.outputs[0]]
+        return keras.Model(model.inputs[0], outputs, name=f"{model.name}_with_maps")
     inner = [
         call
         for call in calls(model)
         if isinstance(call.operation, keras.Model) and is_map(call.operation.inputs[0])
     ]
-    opened = with_maps(inner[0].operation) if inner else None
-    if opened is None or len(inner) > 1 or len(model.inputs[0].shape) != 4:
+    map_model = with_maps(inner[0].operation) if inner else None
+    if map_model is None or len(inner) > 1 or len(model.inputs[0].shape) != 4:
         # A network that looks at several views or windows, and gives the numbers for each.
-        return opened
-    return _with_rest(model, inner[0], opened)
+        return map_model
+    return _with_rest(model, inner[0], map_model)
 
 
-def _with_rest(model: keras.Model, call: Any, opened: keras.Model) -> keras.Model | None:
+def _with_rest(model: keras.Model, call: Any, map_model: keras.Model) -> keras.Model | None:
     """Puts what comes before and after a network inside of a model around it; None where that reads more."""
-    images = before = model.inputs[0]
+    images = inputs = model.inputs[0]
     with suppress(ValueError):
         if call.input_tensors[0] is not images:
-            before = keras.Model(images, call.input_tensors[0])(images)
-        maps, made = opened(before)
+            inputs = keras.Model(images, call.input_tensors[0])(images)
+        maps, outputs = map_model(inputs)
         if call.output_tensors[0] is not model.outputs[0]:
-            made = keras.Model(call.output_tensors[0], model.outputs[0])(made)
-        return keras.Model(images, [maps, made], name=f"{model.name}_with_maps")
+            outputs = keras.Model(call.output_tensors[0], model.outputs[0])(outputs)
+        return keras.Model(images, [maps, outputs], name=f"{model.name}_with_maps")
     return None
 
 
@@ -66,19 +66,19 @@ def at_embeddings(model: keras.Model) -> tuple[keras.Model, keras.Model] | None:
         of the names -> the numbers; None when tokens are read in more than one place.
     """
     token_ids = model.input["token_ids"]
-    tokens, embedded = {id(token_ids)}, []
+    tokens, vectors = {id(token_ids)}, []
     for call in calls(model):
         if any(id(tensor) in tokens for tensor in call.input_tensors):
             for tensor in call.output_tensors:
                 if "float" in str(tensor.dtype) and len(tensor.shape) == 3:
-                    embedded.append(tensor)
+                    vectors.append(tensor)
                 else:
                     tokens.add(id(tensor))
-    if len(embedded) != 1:
+    if len(vectors) != 1:
         return None
-    others = [tensor for name, tensor in sorted(model.input.items()) if name != "token_ids"]
-    rest = keras.Model([embedded[0], *others], model.output, name=f"{model.name}_of_vectors")
-    return keras.Model(token_ids, embedded[0], name="embeddings"), rest
+    other_inputs = [tensor for name, tensor in sorted(model.input.items()) if name != "token_ids"]
+    rest = keras.Model([vectors[0], *other_inputs], model.output, name=f"{model.name}_of_vectors")
+    return keras.Model(token_ids, vectors[0], name="embeddings"), rest
 
 
 def _maps(model: keras.Model) -> list[keras.KerasTensor]:

@@ -98,7 +98,7 @@ def make_speaker(
         'Chihuahua'
     """
     speaker = _builder(spec)(spec, cache or cache_folder(), offline)
-    return _named(speaker, _read_names(names_file) if names_file else speaker.class_names)
+    return _with_names(speaker, _read_names(names_file) if names_file else speaker.class_names)
 
 
 def _builder(spec: str) -> Callable[[str, Path, bool], Speaker]:
@@ -227,29 +227,29 @@ class _Finished:
 
 def _run(spec: str, cache: Path, offline: bool) -> Speaker:
     try:
-        exported = read_record(_Finished, path_of(spec) / "metrics.json").facts.export
+        export_path = read_record(_Finished, path_of(spec) / "metrics.json").facts.export
     except (OSError, ValueError) as error:
         raise UserError(f"the run {spec!r} tells of no export", "give the folder of an export") from error
-    if not path_of(exported).is_dir():
-        raise UserError(f"the export {exported!r} of the run {spec!r} is not there", "give its folder")
-    return replace(_export(exported, cache, offline), name=spec)
+    if not path_of(export_path).is_dir():
+        raise UserError(f"the export {export_path!r} of the run {spec!r} is not there", "give its folder")
+    return replace(_export(export_path, cache, offline), name=spec)
 
 
 def _export(spec: str, cache: Path, offline: bool) -> Speaker:
-    loaded = load_export(newest_version(path_of(spec), f"the speaker {spec!r}"))
-    if answering(loaded.signatures, "image_bytes") is None:
+    model = load_export(newest_version(path_of(spec), f"the speaker {spec!r}"))
+    if answering(model.signatures, "image_bytes") is None:
         raise UserError(f"the speaker {spec!r} answers no images", "give an export that does")
-    if not hasattr(loaded, "image_side"):
+    if not hasattr(model, "image_side"):
         raise UserError(
             f"the speaker {spec!r} does not tell the size of its images: an older xmodal exported it",
             "export it again",
         )
-    size = (int(loaded.image_side), int(loaded.image_side))
-    names = labels_of(loaded.signatures)
+    size = (int(model.image_side), int(model.image_side))
+    names = labels_of(model.signatures)
     images = keras.Input((*size, 3), name="image")
-    outputs = Exported(loaded, len(names), name="exported")(images)
+    outputs = Exported(model, len(names), name="exported")(images)
     features, logits = features_and_logits(keras.Model(images, outputs, name=path_of(spec).name), size)
-    return Speaker(spec, logits, features, names, None, size, crop=None, resources=(loaded,))
+    return Speaker(spec, logits, features, names, None, size, crop=None, resources=(model,))
 
 
 class Exported(keras.layers.Layer):
@@ -268,15 +268,15 @@ class Exported(keras.layers.Layer):
 
     def call(self, images):
         pixels = tf.cast(tf.round(tf.clip_by_value(images, 0, 255)), tf.uint8)
-        encoded = tf.map_fn(tf.io.encode_png, pixels, fn_output_signature=tf.TensorSpec([], tf.string))
-        return answering(self._loaded.signatures, "image_bytes")(image_bytes=encoded)["probabilities"]
+        png_bytes = tf.map_fn(tf.io.encode_png, pixels, fn_output_signature=tf.TensorSpec([], tf.string))
+        return answering(self._loaded.signatures, "image_bytes")(image_bytes=png_bytes)["probabilities"]
 
     def compute_output_shape(self, input_shape):
         return (input_shape[0], self._classes)
 
 
-def _size(own: Sequence[int | None], otherwise: Sequence[int] | None = None) -> tuple[int, int]:
-    height, width = otherwise or (own if None not in own else _ANY_SIZE)
+def _size(shape: Sequence[int | None], default: Sequence[int] | None = None) -> tuple[int, int]:
+    height, width = default or (shape if None not in shape else _ANY_SIZE)
     return int(height or 0), int(width or 0)
 
 
@@ -296,7 +296,7 @@ def _read_names(path: Path) -> tuple[str, ...]:
     return names
 
 
-def _named(speaker: Speaker, names: tuple[str, ...]) -> Speaker:
+def _with_names(speaker: Speaker, names: tuple[str, ...]) -> Speaker:
     """Gives a speaker its names, and WordNet's ids when they are those of ImageNet."""
     classes = speaker.model.output_shape[-1]
     if not names:

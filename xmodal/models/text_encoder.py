@@ -98,13 +98,13 @@ class TextEncoder:
         texts = list(texts)
         batches = [tf.constant(texts[start : start + 64], tf.string) for start in range(0, len(texts), 64)]
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            parts = list(pool.map(self._traced, batches))
+            parts = list(pool.map(self._traced_preprocessor, batches))
         tokens = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         length = int(tokens["padding_mask"].sum(axis=1).max())
         return {name: value[:, :length] for name, value in tokens.items()}
 
     @cached_property
-    def _traced(self) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
+    def _traced_preprocessor(self) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
         # Traced once for all calls: a search asks for few texts many times.
         signature = [tf.TensorSpec([None], tf.string)]
         return tf.function(self.preprocessor, input_signature=signature, autograph=False)
@@ -144,8 +144,10 @@ def text_encoder(
     """
     if not Path(preset).is_dir():
         preset = text_encoder_path(preset, cache=cache or cache_folder(), offline=offline)
-    read = next((read for name, read in READERS.items() if (Path(preset) / name).is_file()), _of_keras_hub)
-    return read(preset, sequence_length)
+    reader = next(
+        (reader for name, reader in READERS.items() if (Path(preset) / name).is_file()), _of_keras_hub
+    )
+    return reader(preset, sequence_length)
 
 
 def _of_keras_hub(preset: str, sequence_length: int) -> TextEncoder:
@@ -162,7 +164,7 @@ def _of_keras_hub(preset: str, sequence_length: int) -> TextEncoder:
     else:
         preprocessor = preprocessor_of(backbone, tokenizer, sequence_length)
     tokens = token_model(backbone, tokenizer, sequence_length)
-    model = _sentence_encoder(tokens.input, tokens.output, of_one_length=is_e5)
+    model = _sentence_encoder(tokens.input, tokens.output, unit_length=is_e5)
     set_trainable(model, "all")
     return TextEncoder(preprocessor, model, unknown_token(tokenizer))
 
@@ -195,17 +197,17 @@ def with_random_weights(encoder: TextEncoder, texts: Iterable[str | bytes]) -> T
         texts: that it is going to learn from (N,).
     """
     tables = [layer for layer in all_layers(encoder.model) if _is_multilingual_table(layer)]
-    preprocessor, unknown, rows = encoder.preprocessor, encoder.unknown, 0
+    preprocessor, unknown_id, rows = encoder.preprocessor, encoder.unknown, 0
     if tables:
-        occurs = np.bincount(encoder.padded(texts)["token_ids"].ravel())
-        known = np.argsort(-occurs, kind="stable")[
-            : min(np.count_nonzero(occurs), trainable.MULTILINGUAL_VOCABULARY - 1)
+        counts = np.bincount(encoder.padded(texts)["token_ids"].ravel())
+        used_ids = np.argsort(-counts, kind="stable")[
+            : min(np.count_nonzero(counts), trainable.MULTILINGUAL_VOCABULARY - 1)
         ]
-        rows = len(known) + 1
+        rows = len(used_ids) + 1
         numbers = np.zeros(tables[0].input_dim, np.int32)
-        numbers[known] = np.arange(1, rows)
+        numbers[used_ids] = np.arange(1, rows)
         preprocessor = Renumbered(preprocessor, numbers)
-        unknown = None if unknown is None else int(numbers[unknown])
+        unknown_id = None if unknown_id is None else int(numbers[unknown_id])
 
     def new(layer: keras.Layer) -> keras.Layer:
         if layer in tables:
@@ -219,7 +221,7 @@ def with_random_weights(encoder: TextEncoder, texts: Iterable[str | bytes]) -> T
 
     model = keras.models.clone_model(encoder.model, clone_function=new)
     quicken(model)
-    return TextEncoder(preprocessor, model, unknown)
+    return TextEncoder(preprocessor, model, unknown_id)
 
 
 def is_new(model: keras.Model) -> bool:
@@ -231,30 +233,30 @@ def is_new(model: keras.Model) -> bool:
 
 
 def _multilingual_e5(preset: str, sequence_length: int) -> TextEncoder:
-    container = Path(preset) / E5_FILE
+    path = Path(preset) / E5_FILE
     try:
-        loaded = e5_file.read(container)
-        tokenizer = e5.tokenizer_model(loaded.vocabulary)
+        container = e5_file.read(path)
+        tokenizer = e5.tokenizer_model(container.vocabulary)
     except (OSError, ValueError, RuntimeError) as error:
         raise UserError(
-            f"the text encoder {str(container)!r} could not be loaded ({textwrap.shorten(str(error), 200)})",
+            f"the text encoder {str(path)!r} could not be loaded ({textwrap.shorten(str(error), 200)})",
             "fetch it again, or use another `text_encoder`",
         ) from error
-    _check_length(sequence_length, loaded.sizes.max_sequence_length, preset)
-    model = e5.encoder_model(loaded)
+    _check_length(sequence_length, container.sizes.max_sequence_length, preset)
+    model = e5.encoder_model(container)
     preprocessor = e5.Preprocessor(tokenizer, sequence_length)
-    return TextEncoder(preprocessor, _sentence_encoder(model.input, model.output, of_one_length=True))
+    return TextEncoder(preprocessor, _sentence_encoder(model.input, model.output, unit_length=True))
 
 
 def _sentence_encoder(
-    inputs: dict[str, keras.KerasTensor], vectors: keras.KerasTensor, *, of_one_length: bool
+    inputs: dict[str, keras.KerasTensor], vectors: keras.KerasTensor, *, unit_length: bool
 ) -> keras.Model:
-    pooled = MeanPool(name="mean_pool")(vectors, inputs["padding_mask"])
-    if of_one_length:
+    outputs = MeanPool(name="mean_pool")(vectors, inputs["padding_mask"])
+    if unit_length:
         # E5's vectors are meant to have one length; with this one, a head reads features of size 1.
-        pooled = keras.layers.UnitNormalization(name="one_length")(pooled)
-        pooled = keras.layers.Rescaling(vectors.shape[-1] ** 0.5, name="feature_size")(pooled)
-    model = keras.Model(inputs, pooled, name="sentence_encoder")
+        outputs = keras.layers.UnitNormalization(name="one_length")(outputs)
+        outputs = keras.layers.Rescaling(vectors.shape[-1] ** 0.5, name="feature_size")(outputs)
+    model = keras.Model(inputs, outputs, name="sentence_encoder")
     quicken(model)
     return model
 

@@ -23,19 +23,19 @@ def set_trainable(trunk: keras.Model, trainable: str, flag: str = "trainable") -
         UserError: when no layer of the trunk has that prefix.
     """
     names = [layer.name for layer in trunk.layers]
-    starts = [index for index, name in enumerate(names) if trainable and name.startswith(trainable)]
+    matches = [index for index, name in enumerate(names) if trainable and name.startswith(trainable)]
     if trainable == "all":
         first = 0
     elif trainable == "head":
         first = len(names)
-    elif starts:
-        first = starts[0]
+    elif matches:
+        first = matches[0]
     else:
-        weighted = [layer.name for layer in trunk.layers if layer.weights]
-        blocks = {name.split("_")[0] for name in weighted}
+        weighted_names = [layer.name for layer in trunk.layers if layer.weights]
+        blocks = {name.split("_")[0] for name in weighted_names}
         raise UserError(
             f"`{flag}={trainable}` is no layer of {trunk.name!r}",
-            nearest(trainable, ["head", "all", *weighted, *blocks]),
+            nearest(trainable, ["head", "all", *weighted_names, *blocks]),
         )
     for index, layer in enumerate(trunk.layers):
         layer.trainable = index >= first
@@ -50,5 +50,5 @@ def _is_multilingual_table(layer: keras.Layer) -> bool:
     The languages in the training data would move away from all others, and the optimizer would keep
     two more copies of what is larger than the rest of the network.
     """
-    of_pieces = isinstance(layer, keras.layers.Embedding) and layer.input_dim > MULTILINGUAL_VOCABULARY
-    return of_pieces or isinstance(layer, Q4Embedding)
+    is_piece_table = isinstance(layer, keras.layers.Embedding) and layer.input_dim > MULTILINGUAL_VOCABULARY
+    return is_piece_table or isinstance(layer, Q4Embedding)

@@ -70,8 +70,8 @@ class Velocity(keras.layers.Layer):
     """
 
     def call(self, guesses, images, times):
-        left = keras.ops.maximum(1 - times[:, None, None, None], LEAST_LEFT)
-        return (guesses - images) / left
+        remaining_time = keras.ops.maximum(1 - times[:, None, None, None], LEAST_LEFT)
+        return (guesses - images) / remaining_time
 
     def compute_output_shape(self, guesses_shape, images_shape, times_shape):
         return images_shape
@@ -115,7 +115,7 @@ def unet(
         if level:
             maps = keras.layers.UpSampling2D(name=f"double{level}")(maps)
             maps = keras.layers.Conv2D(widths[level - 1], 3, padding="same", name=f"up{level}")(maps)
-    maps = keras.layers.Activation("silu")(_normalised(maps))
+    maps = keras.layers.Activation("silu")(_normalize(maps))
     maps = keras.layers.Conv2DTranspose(
         channels,
         patch + 2 * (patch > 1),
@@ -133,16 +133,18 @@ def _condition(time: keras.KerasTensor, text: keras.KerasTensor) -> keras.KerasT
     # Numbers of about the size 1, as layers are made for.
     text_vector = keras.layers.Rescaling(text.shape[-1] ** 0.5, name="text_size")(text)
     text_vector = keras.layers.Dense(CONDITION, activation="silu", name="text_hidden")(text_vector)
-    both = keras.layers.Add()([time_vector, keras.layers.Dense(CONDITION, name="text_dense")(text_vector)])
-    both = keras.layers.Dense(CONDITION, name="condition")(keras.layers.Activation("silu")(both))
-    return keras.layers.Activation("silu")(both)
+    condition = keras.layers.Add()(
+        [time_vector, keras.layers.Dense(CONDITION, name="text_dense")(text_vector)]
+    )
+    condition = keras.layers.Dense(CONDITION, name="condition")(keras.layers.Activation("silu")(condition))
+    return keras.layers.Activation("silu")(condition)
 
 
 def _block(maps: keras.KerasTensor, width: int, condition: keras.KerasTensor, name: str) -> keras.KerasTensor:
-    inner = keras.layers.Activation("silu")(_normalised(maps))
+    inner = keras.layers.Activation("silu")(_normalize(maps))
     inner = keras.layers.Conv2D(width, 3, padding="same", name=f"{name}_conv1")(inner)
     shift = keras.layers.Dense(2 * width, name=f"{name}_condition")(condition)
-    inner = Modulation(name=f"{name}_modulation")(_normalised(inner), shift)
+    inner = Modulation(name=f"{name}_modulation")(_normalize(inner), shift)
     inner = keras.layers.Activation("silu")(inner)
     # At the start a block passes on what it gets.
     inner = keras.layers.Conv2D(width, 3, padding="same", kernel_initializer="zeros", name=f"{name}_conv2")(
@@ -153,5 +155,5 @@ def _block(maps: keras.KerasTensor, width: int, condition: keras.KerasTensor, na
     return keras.layers.Add()([maps, inner])
 
 
-def _normalised(maps: keras.KerasTensor) -> keras.KerasTensor:
+def _normalize(maps: keras.KerasTensor) -> keras.KerasTensor:
     return keras.layers.GroupNormalization(int(np.gcd(GROUPS, maps.shape[-1])))(maps)

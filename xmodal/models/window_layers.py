@@ -23,11 +23,11 @@ class MeanOverWindows(keras.layers.Layer):
     """
 
     def call(self, logits, pictures):
-        there = ops.cast(pictures[:, :, 0, 0, 0] >= 0, logits.dtype)
-        logits = ops.reshape(logits, (*ops.shape(there), logits.shape[-1]))
+        mask = ops.cast(pictures[:, :, 0, 0, 0] >= 0, logits.dtype)
+        logits = ops.reshape(logits, (*ops.shape(mask), logits.shape[-1]))
         # Every example has one window at least; what fills up a batch may have none.
-        count = ops.maximum(ops.sum(there, axis=1, keepdims=True), 1)
-        return ops.sum(logits * there[..., None], axis=1) / count
+        count = ops.maximum(ops.sum(mask, axis=1, keepdims=True), 1)
+        return ops.sum(logits * mask[..., None], axis=1) / count
 
     def compute_output_shape(self, logits_shape, pictures_shape):
         return (pictures_shape[0], logits_shape[-1])
@@ -45,10 +45,10 @@ def over_windows(model: keras.Model) -> keras.Model:
     pictures = keras.Input((None, *model.input.shape[1:]), name="windows")
     outputs = model(FoldWindows(name="fold_windows")(pictures))
     means = [
-        MeanOverWindows(dtype="float32", name="mean_over_windows" + (f"_{place}" if place else ""))(
+        MeanOverWindows(dtype="float32", name="mean_over_windows" + (f"_{index}" if index else ""))(
             output, pictures
         )
-        for place, output in enumerate(keras.tree.flatten(outputs))
+        for index, output in enumerate(keras.tree.flatten(outputs))
     ]
     mean = keras.tree.pack_sequence_as(outputs, means)
     return keras.Model(pictures, mean, name=f"{model.name}_over_windows")

@@ -32,20 +32,20 @@ def with_explained(
         class_names: the C answers.
         item_of: the index of a test example -> what the export is asked.
     """
-    most = session.config.trust.explained
-    if not most or EXPORT not in run.facts or under_way():
+    count = session.config.trust.explained
+    if not count or EXPORT not in run.facts or under_way():
         return run
     with session.clock.stage("why"):
-        picked = gallery_indices(probabilities, labels, most, session.config.run.seed)
-        wrong, right = picked["wrong"], picked["right"]
+        indices_by_kind = gallery_indices(probabilities, labels, count, session.config.run.seed)
+        wrong, right = indices_by_kind["wrong"], indices_by_kind["right"]
         # Where there are few of one sort, there are more of the other.
-        wrong = wrong[: max(most // 2, most - len(right))]
-        indices = [*wrong, *right[: most - len(wrong)]]
+        wrong = wrong[: max(count // 2, count - len(right))]
+        indices = [*wrong, *right[: count - len(wrong)]]
         predictor = Predictor(Path(str(run.facts[EXPORT])))
         items = [item_of(int(index)) for index in indices]
-        explained = tuple(
+        explanations = tuple(
             replace(why(predictor, item, answer), truth=class_names[labels[index]])
             for item, answer, index in zip(items, predictor(items), indices, strict=True)
             if not answer.problem
         )
-    return replace(run, explained=explained)
+    return replace(run, explained=explanations)

@@ -49,18 +49,18 @@ def learning_curve(
         labels: the right answers for both (N,).
     """
     standardise = standardiser(features["train"])
-    x = {part: standardise(each) for part, each in features.items()}
-    opinion = {part: opinions(each, logits["train"]) for part, each in logits.items()}
+    x = {part: standardise(array) for part, array in features.items()}
+    opinion = {part: opinions(array, logits["train"]) for part, array in logits.items()}
 
-    def right(shown: np.ndarray, offsets: dict[str, tuple[float, ...]]) -> np.ndarray:
-        probe = fit_probe(x["train"][shown], labels["train"][shown], opinion["train"][shown], **offsets)
+    def right(indices: np.ndarray, offsets: dict[str, tuple[float, ...]]) -> np.ndarray:
+        probe = fit_probe(x["train"][indices], labels["train"][indices], opinion["train"][indices], **offsets)
         return probe.scores(x["test"], opinion["test"]).argmax(axis=1) == labels["test"]
 
     curve = []
     for count in filter(None, shots):
         samples = [_draw(labels["train"], count, seed + number) for number in range(draws)]
-        without = np.stack([right(shown, {"offsets": (0.0,)}) for shown in samples]).astype(float)
-        names = np.stack([right(shown, {}) for shown in samples]).astype(float)
+        without = np.stack([right(indices, {"offsets": (0.0,)}) for indices in samples]).astype(float)
+        names = np.stack([right(indices, {}) for indices in samples]).astype(float)
         curve.append(Shots(count, mean_of(without), mean_of(names), mean_of(names - without)))
     return curve
 

@@ -83,7 +83,7 @@ def image_baselines(session: Session, data: ImageData) -> Baselines:
     with session.clock.stage("random frozen"):
         frozen, frozen_logits = train_images(new_backbone(), data, image, trainer, name="random frozen")
     with session.clock.stage("from scratch"):
-        scratch, tried = train_images_from_scratch(
+        scratch, attempts = train_images_from_scratch(
             new_backbone,
             data,
             image,
@@ -105,11 +105,11 @@ def image_baselines(session: Session, data: ImageData) -> Baselines:
         logits | {NO_TRANSFER: logits[best]},
         {
             RANDOM_FROZEN: f"{image.target} of random weights by the protocol of image_only",
-            FROM_SCRATCH: scratch_note(image.target, scratch, tried),
+            FROM_SCRATCH: scratch_note(image.target, scratch, attempts),
             NO_TRANSFER: better_note(best, "images"),
         },
-        (*frozen.histories, *(item.history for item in tried)),
-        tried,
+        (*frozen.histories, *(item.history for item in attempts)),
+        attempts,
         best,
     )
 
@@ -141,18 +141,18 @@ def image_worth(
     """
     config = session.config
     frozen = config.image.trainable == "head"
-    learned = data.train if frozen else data.train.take(data.train.spread(MAX_HEAD_IMAGES))
+    train = data.train if frozen else data.train.take(data.train.spread(MAX_HEAD_IMAGES))
     classes = np.arange(len(data.class_names))
-    features = {name: _features(session, data, learned, make(), name) for name, make in backbones.items()}
+    features = {name: _features(session, data, train, make(), name) for name, make in backbones.items()}
     amounts = []
-    counts = counts_of(learned.labels, config.scorer.per_class)
+    counts = counts_of(train.labels, config.scorer.per_class)
     # Of images that are too many, all are not among the features.
-    for count in counts if len(learned) == len(data.train) else counts[:-1]:
-        positions = subset(learned.labels, classes, count, config.run.seed)
+    for count in counts if len(train) == len(data.train) else counts[:-1]:
+        positions = subset(train.labels, classes, count, config.run.seed)
         right = {
             name: known[name]
             if not count and name in known
-            else _right(session, data, learned, positions, matrix, f"{name} transfer, {count} a class")
+            else _right(session, data, train, positions, matrix, f"{name} transfer, {count} a class")
             for name, matrix in features.items()
         }
         amounts.append(Worth(count, len(positions), right["with"], right["without"]))
@@ -160,7 +160,7 @@ def image_worth(
 
 
 def _features(
-    session: Session, data: ImageData, learned: ImageSplit, backbone: keras.Model, name: str
+    session: Session, data: ImageData, train: ImageSplit, backbone: keras.Model, name: str
 ) -> _FrozenFeatures:
     config, trainer = session.config.image, session.trainer
     views = config.epochs if config.trainable == "head" else 1
@@ -174,7 +174,7 @@ def _features(
         return backbone_features(backbone, split, config, trainer, name=stage, view=view)
 
     return _FrozenFeatures(
-        tuple(of_split(learned, f"view {view + 1}/{views}", view) for view in range(views)),
+        tuple(of_split(train, f"view {view + 1}/{views}", view) for view in range(views)),
         of_split(data.validation, "validation"),
         of_split(data.test, "test"),
     )
@@ -183,7 +183,7 @@ def _features(
 def _right(
     session: Session,
     data: ImageData,
-    learned: ImageSplit,
+    train: ImageSplit,
     positions: np.ndarray,
     features: _FrozenFeatures,
     name: str,
@@ -191,16 +191,16 @@ def _right(
     """Fits a head on the features of some training images, and tells which test images it answers rightly."""
     config, trainer = session.config.image, session.trainer
     rows = np.concatenate([view[positions] for view in features.views])
-    targets = np.concatenate([learned.targets[positions]] * len(features.views))
+    targets = np.concatenate([train.targets[positions]] * len(features.views))
     with trainer.scope():
         head = image_head(rows, len(data.class_names), hidden=config.hidden, dropout=trainer.config.dropout)
-    longer = partial(epochs_for, whole=len(learned), part=len(positions))
+    scaled_epochs = partial(epochs_for, whole=len(train), part=len(positions))
     fit_head(
         head,
         (rows, targets),
         (features.validation, data.validation.targets),
-        replace(config, head_epochs=longer(config.head_epochs)),
-        trainer.with_options(patience=longer(trainer.config.patience)),
+        replace(config, head_epochs=scaled_epochs(config.head_epochs)),
+        trainer.with_options(patience=scaled_epochs(trainer.config.patience)),
         name=name,
     )
     logits = trainer.predict(head, array_batches(features.test, batch_size=1024), name=f"{name}: test")

@@ -113,9 +113,9 @@ def audit_images(data: ImageData, speaker: Speaker, trainer: Trainer, *, folds: 
         trainer: runs the speaker and trains the heads.
         folds: how many parts the images are cut into.
     """
-    seen = see(speaker, data.train, trainer, BATCH, name="seeing")
-    names = np.sqrt(softmax(seen.logits)).astype(np.float32)
-    return _audited(data, (seen.features, names), trainer, folds)
+    outputs = see(speaker, data.train, trainer, BATCH, name="seeing")
+    names = np.sqrt(softmax(outputs.logits)).astype(np.float32)
+    return _audit(data, (outputs.features, names), trainer, folds)
 
 
 def audit_documents(
@@ -134,10 +134,10 @@ def audit_documents(
         encoder = text_encoder(preset, length)
     texts = prepare_documents(data, scrub=True).data.train.texts
     vectors = TextClassifier(encoder, encoder.model).vectors(texts, trainer)
-    return _audited(data, (vectors,), trainer, folds)
+    return _audit(data, (vectors,), trainer, folds)
 
 
-def _audited(
+def _audit(
     data: ImageData | DocumentData, rows: Sequence[np.ndarray], trainer: Trainer, folds: int
 ) -> AuditedLabels:
     labels, classes = data.train.labels, len(data.class_names)
@@ -147,10 +147,10 @@ def _audited(
             "lower `folds`, or leave the class out",
         )
     opinions = [out_of_fold(part, labels, classes, trainer, folds=folds) for part in rows]
-    logs = log_shares(np.log(np.maximum(opinions, 1e-12)))
+    log_opinions = log_shares(np.log(np.maximum(opinions, 1e-12)))
     # One of them, or all pooled with equal weights: what foretells the labels best.
-    pooled = softmax(logs.mean(axis=0))
-    probabilities = min([pooled, *opinions], key=lambda part: log_loss(part, labels))
+    mean_opinion = softmax(log_opinions.mean(axis=0))
+    probabilities = min([mean_opinion, *opinions], key=lambda part: log_loss(part, labels))
     return AuditedLabels(data, label_doubts(probabilities, labels), probabilities)
 
 
@@ -176,8 +176,8 @@ def doubts_table(found: AuditedLabels, most: int = 20) -> str:
     train, names, worst = found.data.train, found.data.class_names, found.doubts.worst_first
     lines = [f"{len(worst):,} of {len(train):,} labels are doubtful"]
     for index in worst[:most]:
-        told = f"{names[train.labels[index]]}, rather {names[found.doubts.suggested[index]]}"
-        lines.append(f"  {truncate(printable(train.ids[index]), 50, keep='end')}: {printable(told)}")
+        text = f"{names[train.labels[index]]}, rather {names[found.doubts.suggested[index]]}"
+        lines.append(f"  {truncate(printable(train.ids[index]), 50, keep='end')}: {printable(text)}")
     return "\n".join(lines)
 
 
@@ -220,13 +220,13 @@ def write_cleaned(found: AuditedLabels, path: Path, *, relabel: bool, overwrite:
     for name in ("train", "validation", "test"):
         split = getattr(found.data, name)
         column, contents = _contents(split, path)
-        labels, kept = split.labels, np.ones(len(split), bool)
+        labels, keep_mask = split.labels, np.ones(len(split), bool)
         if name == "train":
             labels = found.doubts.suggested if relabel else labels
-            kept = kept if relabel else ~found.doubts.doubtful
+            keep_mask = keep_mask if relabel else ~found.doubts.doubtful
         rows += [
             (contents[int(index)], found.data.class_names[labels[index]], name)
-            for index in np.flatnonzero(kept)
+            for index in np.flatnonzero(keep_mask)
         ]
     try:
         write_text(path, _csv([(column, "label", "split"), *rows]), CLEANED, overwrite=overwrite)

@@ -37,8 +37,8 @@ def label_tables(
         for name, item in measured.items()
     }
     facts: dict[str, float | int | str] = {
-        f"{said} of {shipped}": _with_interval(getattr(scores[shipped], name))
-        for name, said in SCORES.items()
+        f"{title} of {shipped}": _with_interval(getattr(scores[shipped], name))
+        for name, title in SCORES.items()
     }
     facts["a right answer"] = "exactly the labels of the example"
     tables = (
@@ -84,18 +84,20 @@ def _differences(scores: Mapping[str, LabelScores], shipped: str) -> report.Tabl
 
 
 def _each_label(item: CalibratedResult, targets: np.ndarray) -> report.Table:
-    wanted, given = targets > 0, item.probabilities >= _thresholds(item)
-    hits, all_given, all_wanted = ((part).sum(axis=0) for part in (wanted & given, given, wanted))
+    target_mask, answer_mask = targets > 0, item.probabilities >= _thresholds(item)
+    hits, answer_counts, target_counts = (
+        (part).sum(axis=0) for part in (target_mask & answer_mask, answer_mask, target_mask)
+    )
     precisions = average_precisions(item.probabilities, targets)
     rows = tuple(
         (
             name,
-            int(all_wanted[label]),
+            int(target_counts[label]),
             float(_thresholds(item)[label]),
             float(np.nan_to_num(precisions[label])),
-            float(hits[label] / max(1, all_given[label])),
-            float(hits[label] / max(1, all_wanted[label])),
-            float(2 * hits[label] / max(1, all_given[label] + all_wanted[label])),
+            float(hits[label] / max(1, answer_counts[label])),
+            float(hits[label] / max(1, target_counts[label])),
+            float(2 * hits[label] / max(1, answer_counts[label] + target_counts[label])),
         )
         for label, name in enumerate(item.result.class_names)
     )
@@ -112,7 +114,7 @@ def named_labels(labels: np.ndarray, names: Sequence[str]) -> str:
 def _hardest(item: CalibratedResult, data: DocumentData | ImageData) -> report.Table:
     """The test examples whose labels together got the least probability."""
     targets = data.test.targets
-    given = item.probabilities >= _thresholds(item)
+    answer_mask = item.probabilities >= _thresholds(item)
     right = np.where(targets > 0, item.probabilities, 1 - item.probabilities)
     likelihood = np.log(np.maximum(right, np.finfo(np.float64).tiny)).sum(axis=1)
 
@@ -121,7 +123,7 @@ def _hardest(item: CalibratedResult, data: DocumentData | ImageData) -> report.T
         (
             data.test.ids[index],
             named_labels(targets[index], data.class_names),
-            named_labels(given[index], data.class_names),
+            named_labels(answer_mask[index], data.class_names),
             *(() if texts is None else (str(texts[index])[:SHOWN_CHARACTERS],)),
         )
         for index in np.argsort(likelihood, kind="stable")[:HARDEST].tolist()

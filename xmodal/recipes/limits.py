@@ -72,24 +72,27 @@ def measured_limits(
         of_class: as in `AnswerLimits`.
     """
     sets = fit_answer_sets(scores.validation, labels.validation, max_error)
-    inside = sets(scores.test)
-    served = next(iter(results.values()))
-    facts = _facts(sets, inside, labels.test, float((strangeness > 1 - max_error).mean()))
-    tables = (_class_table(sets, inside, labels.test, class_names), _withheld_table(served, scores, labels))
+    members = sets(scores.test)
+    served_result = next(iter(results.values()))
+    facts = _facts(sets, members, labels.test, float((strangeness > 1 - max_error).mean()))
+    tables = (
+        _class_table(sets, members, labels.test, class_names),
+        _withheld_table(served_result, scores, labels),
+    )
     plot = _withheld_plot(results, scores.test, labels.test)
     return MeasuredLimits(AnswerLimits(sets, known, of_class), facts, tables, (plot,))
 
 
 def _facts(
-    sets: AnswerSets, inside: np.ndarray, labels: np.ndarray, called_unknown: float
+    sets: AnswerSets, members: np.ndarray, labels: np.ndarray, unknown_share: float
 ) -> dict[str, float | int | str]:
-    covered, sizes = inside[np.arange(len(labels)), labels], inside.sum(axis=1)
+    hits, sizes = members[np.arange(len(labels)), labels], members.sum(axis=1)
     facts: dict[str, float | int | str] = {
         "promised share of answer sets with the right answer": 1 - sets.error,
-        "seen share of answer sets with the right answer": float(covered.mean()),
+        "seen share of answer sets with the right answer": float(hits.mean()),
         "answers in a set, mean": float(sizes.mean()),
         "share of sets of one answer": float((sizes == 1).mean()),
-        "share of test examples called none of these": called_unknown,
+        "share of test examples called none of these": unknown_share,
     }
     if np.isneginf(sets.least).any():
         facts["answer sets"] = (
@@ -100,12 +103,12 @@ def _facts(
 
 
 def _class_table(
-    sets: AnswerSets, inside: np.ndarray, labels: np.ndarray, class_names: Sequence[str]
+    sets: AnswerSets, members: np.ndarray, labels: np.ndarray, class_names: Sequence[str]
 ) -> report.Table:
-    covered, sizes = inside[np.arange(len(labels)), labels], inside.sum(axis=1)
+    hits, sizes = members[np.arange(len(labels)), labels], members.sum(axis=1)
 
-    def row(name: str, picked: np.ndarray) -> tuple[str | int | float, ...]:
-        right, size = covered[picked], sizes[picked]
+    def row(name: str, mask: np.ndarray) -> tuple[str | int | float, ...]:
+        right, size = hits[mask], sizes[mask]
         if not len(right):
             return name, 0, "-", "-", "-"
         return name, len(right), float(right.mean()), float(size.mean()), float((size == 1).mean())
@@ -119,20 +122,20 @@ def _class_table(
     )
 
 
-def _withheld_table(served: CalibratedResult, scores: HeldOut, labels: HeldOut) -> report.Table:
+def _withheld_table(result: CalibratedResult, scores: HeldOut, labels: HeldOut) -> report.Table:
     """What is right of the answers above certainties that the validation split tells."""
     certainty = HeldOut(np.exp(scores.validation), np.exp(scores.test))
-    correct = served.logits.validation.argmax(axis=1) == labels.validation
-    highest = certainty.test.max(axis=1)
+    correct = result.logits.validation.argmax(axis=1) == labels.validation
+    top_certainty = certainty.test.max(axis=1)
     rows: list[tuple[str | float, ...]] = []
     for right in RIGHT:
-        least = certainty_for(certainty.validation, correct, right)
-        answered = highest >= least
-        shown = float(served.correct[answered].mean()) if answered.any() else "-"
-        wanted = f"{right:.1%}"
-        rows.append((wanted, least if np.isfinite(least) else "-", float(answered.mean()), shown))
+        threshold = certainty_for(certainty.validation, correct, right)
+        mask = top_certainty >= threshold
+        accuracy = float(result.correct[mask].mean()) if mask.any() else "-"
+        target = f"{right:.1%}"
+        rows.append((target, threshold if np.isfinite(threshold) else "-", float(mask.mean()), accuracy))
     return report.Table(
-        f"Answers of {served.result.name} that are right when the least certain ones are withheld",
+        f"Answers of {result.result.name} that are right when the least certain ones are withheld",
         ("wanted", "least certainty", "share answered", "share of these right"),
         tuple(rows),
     )
@@ -142,13 +145,13 @@ def _withheld_plot(
     results: Mapping[str, CalibratedResult], scores: np.ndarray, labels: np.ndarray
 ) -> report.Plot:
     """Draws errors; the first result, which is served, has scores (N, C) that tell equal answers apart."""
-    served, series = next(iter(results)), []
+    served_name, series = next(iter(results)), []
     for name, item in results.items():
-        certainty = np.exp(scores) if name == served else item.probabilities
+        certainty = np.exp(scores) if name == served_name else item.probabilities
         curve = withheld(certainty, item.correct)
-        shown = np.unique(np.linspace(0, len(labels) - 1, POINTS).astype(int))
-        answered, errors = 100 * curve.answered[shown], 100 * curve.errors[shown]
-        series.append(report.Series(name, tuple(answered.tolist()), tuple(errors.tolist())))
+        indices = np.unique(np.linspace(0, len(labels) - 1, POINTS).astype(int))
+        shares, errors = 100 * curve.answered[indices], 100 * curve.errors[indices]
+        series.append(report.Series(name, tuple(shares.tolist()), tuple(errors.tolist())))
     return report.Plot(
         "Errors over the share of test examples that is answered, the most certain ones first",
         "answered in %",

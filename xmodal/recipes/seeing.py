@@ -47,10 +47,10 @@ def see(speaker: Speaker, split: ImageSplit, trainer: Trainer, batch_size: int, 
         "cropped": "larger images",
         "method": speaker.method,
     }
-    both = keras.Model(
+    model = keras.Model(
         speaker.model.input,
         keras.layers.Concatenate(dtype="float32")([speaker.model.output, speaker.features.output]),
         name="speaker",
     )
-    rows = trainer.features(both, split, pixels, facts=facts, name=name)[np.arange(len(split))]
+    rows = trainer.features(model, split, pixels, facts=facts, name=name)[np.arange(len(split))]
     return Seen(*np.split(rows, [len(speaker.class_names)], axis=1))

@@ -69,7 +69,7 @@ def worth_plot(amounts: Sequence[Worth], classes: int, unit: str) -> report.Plot
 
 def tried_table(attempts: Sequence[Attempt]) -> report.Table:
     """Shows what was tried from scratch, and how the validation split found it."""
-    return report.Table(TRIED, TRIED_HEAD, tuple(map(_tried, attempts)))
+    return report.Table(TRIED, TRIED_HEAD, tuple(map(_attempt_row, attempts)))
 
 
 def tried_by_name(tried: Mapping[str, Sequence[Attempt]], caption: str = TRIED) -> report.Table:
@@ -79,11 +79,11 @@ def tried_by_name(tried: Mapping[str, Sequence[Attempt]], caption: str = TRIED) 
         tried: what was trained -> all attempts.
         caption: of the table.
     """
-    rows = tuple((name, *_tried(item)) for name, attempts in tried.items() for item in attempts)
+    rows = tuple((name, *_attempt_row(item)) for name, attempts in tried.items() for item in attempts)
     return report.Table(caption, ("training", *TRIED_HEAD), rows)
 
 
-def _tried(item: Attempt) -> tuple[str | int | float, ...]:
+def _attempt_row(item: Attempt) -> tuple[str | int | float, ...]:
     # Of several labels there is no accuracy.
     accuracy = item.best.get("val_accuracy", "-")
     return (f"{item.rate:g}", item.passes, item.best["val_loss"], accuracy)

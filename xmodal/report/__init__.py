@@ -59,8 +59,8 @@ def write(run: Run, folder: Path) -> None:
         write_json(folder / "transfer.json", transfer_table(run.transfer))
     write_lines(read_lines(folder) | epochs_of(run), folder)
     # Those that are answered rightly come first.
-    shown = sorted(run.gallery, key=lambda item: item.kind not in ("right", "unknown"))[:MAX_EXAMPLES]
-    for index, item in enumerate(shown, 1):
+    items = sorted(run.gallery, key=lambda item: item.kind not in ("right", "unknown"))[:MAX_EXAMPLES]
+    for index, item in enumerate(items, 1):
         content = item.original or item.png
         with atomic_write(folder / "examples" / f"{index}.{_ending(content[:HEAD])}") as file:
             file.write(content)

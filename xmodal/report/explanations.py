@@ -33,9 +33,9 @@ def explanation(row: Explained) -> str:
     """Returns what made an answer as markup, which needs no style of a page."""
     pictures = [_figure(_picture(row.picture), row.name)] if row.picture is not None else []
     if row.picture is not None:
-        pictures += [_figure(drawn_map(row.picture, found.shares), found.method) for found in row.maps]
-    sentences = [_sentence(row.words, found) for found in row.of_words]
-    lines = markup.items([capitalized(found.line) for found in (*row.maps, *row.of_words)], "findings quiet")
+        pictures += [_figure(drawn_map(row.picture, entry.shares), entry.method) for entry in row.maps]
+    sentences = [_sentence(row.words, entry) for entry in row.of_words]
+    lines = markup.items([capitalized(entry.line) for entry in (*row.maps, *row.of_words)], "findings quiet")
     return "".join(
         [
             '<figure style="margin: 0 0 2rem">',
@@ -69,17 +69,17 @@ def _picture(pixels: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def _sentence(words: Sequence[str], found: Explanation) -> str:
+def _sentence(words: Sequence[str], entry: Explanation) -> str:
     """The words, each with a shade for what it carries."""
-    largest = max(float(np.abs(found.shares).max()), 1e-9)
-    shaded = " ".join(
+    largest = max(float(np.abs(entry.shares).max()), 1e-9)
+    spans = " ".join(
         f'<span title="{100 * share:+z.1f} points" style="padding: 0 .15em; border-radius: 2px; background: '
         f'color-mix(in srgb, {_colour(share)} {60 * abs(share) / largest:.0f}%, transparent)">'
         f"{markup.text(word)}</span>"
-        for word, share in zip(words, found.shares.tolist(), strict=True)
+        for word, share in zip(words, entry.shares.tolist(), strict=True)
     )
-    method = f'<span class="quiet">{markup.text(capitalized(found.method))}: </span>'
-    return f'<p style="max-width: 46rem; margin: 0 0 .5rem">{method}{shaded}</p>'
+    method = f'<span class="quiet">{markup.text(capitalized(entry.method))}: </span>'
+    return f'<p style="max-width: 46rem; margin: 0 0 .5rem">{method}{spans}</p>'
 
 
 def _colour(share: float) -> str:

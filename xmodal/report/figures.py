@@ -170,8 +170,8 @@ def _draw(axes: Axes, plot: Plot, colours: Sequence[str] = LINE_COLOURS) -> None
     axes.set_xlabel(printable(plot.x))
     axes.set_ylabel(printable(plot.y))
     axes.set_title("\n".join(textwrap.wrap(printable(plot.caption), TITLE)), loc="left")
-    beside = max(len(series.name) for series in plot.series) <= HALF
-    axes.legend(loc="upper left", bbox_to_anchor=(0, -0.2), ncols=2 if beside else 1)
+    is_narrow = max(len(series.name) for series in plot.series) <= HALF
+    axes.legend(loc="upper left", bbox_to_anchor=(0, -0.2), ncols=2 if is_narrow else 1)
 
 
 def _plain_ticks(axes: Axes, values: Sequence[float]) -> None:
@@ -218,7 +218,7 @@ def calibration_pixels(result: Result) -> np.ndarray:
         return _pixels(figure)
 
 
-def _draw_calibration(axes: Axes, result: Result, colour: str, quiet: str) -> None:
+def _draw_calibration(axes: Axes, result: Result, colour: str, diagonal_colour: str) -> None:
     bins = result.reliability
     points = [
         (100 * confidence, 100 * accuracy, count / result.n)
@@ -226,7 +226,7 @@ def _draw_calibration(axes: Axes, result: Result, colour: str, quiet: str) -> No
         if confidence is not None and accuracy is not None
     ]
     confidences, accuracies, shares = zip(*points, strict=True)
-    axes.plot([0, 100], [0, 100], color=quiet, linestyle=(0, (4, 2)), label="as sure as right")
+    axes.plot([0, 100], [0, 100], color=diagonal_colour, linestyle=(0, (4, 2)), label="as sure as right")
     axes.plot(confidences, accuracies, color=colour, linewidth=1)
     axes.scatter(confidences, accuracies, [10 + 150 * share for share in shares], color=colour, alpha=0.7)
     axes.set_xlabel("confidence in %")
@@ -279,8 +279,8 @@ def captioned(item: GalleryItem) -> np.ndarray:
             verdict += f" (it is {item.truth})"
         lines = textwrap.wrap(printable(verdict), 42, max_lines=2)
         figure.text(0.05, 0.32, "\n".join(lines), color=KIND_COLOURS[item.kind], va="top", fontsize=9)
-        read = textwrap.wrap(f'"{printable(item.sentence)}"', 48, max_lines=4)
-        figure.text(0.05, 0.22, "\n".join(read), color="black", va="top", fontsize=8)
+        sentence_lines = textwrap.wrap(f'"{printable(item.sentence)}"', 48, max_lines=4)
+        figure.text(0.05, 0.22, "\n".join(sentence_lines), color="black", va="top", fontsize=8)
         name = truncate(printable(item.id), 56, keep="end")
         figure.text(0.05, 0.02, name, color="#666666", fontsize=6.5)
         return _pixels(figure)
@@ -336,8 +336,8 @@ def thumbnail(encoded: bytes, side: int) -> np.ndarray:
     pixels = decoded(encoded)
     if max(pixels.shape[:2]) <= side:
         return pixels
-    shrunk = tf.image.resize(pixels, (side, side), "area", preserve_aspect_ratio=True)
-    return np.round(shrunk.numpy()).astype(np.uint8)
+    small_pixels = tf.image.resize(pixels, (side, side), "area", preserve_aspect_ratio=True)
+    return np.round(small_pixels.numpy()).astype(np.uint8)
 
 
 @contextmanager
@@ -351,10 +351,10 @@ def drawing(salt: str, style: Mapping[str, Any] = MappingProxyType({})) -> Itera
     import matplotlib
     from matplotlib import font_manager
 
-    installed = {font.name for font in font_manager.fontManager.ttflist}
+    installed_fonts = {font.name for font in font_manager.fontManager.ttflist}
     settings: Any = {
         "figure.dpi": DPI,
-        "font.family": ["DejaVu Sans", *(name for name in OTHER_FONTS if name in installed)],
+        "font.family": ["DejaVu Sans", *(name for name in OTHER_FONTS if name in installed_fonts)],
         "font.size": 9,
         "svg.fonttype": "none",
         "svg.hashsalt": salt,
@@ -380,11 +380,11 @@ def _svg(figure: Figure, label: str) -> str:
     figure.savefig(buffer, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
     drawing = buffer.getvalue()
     drawing = drawing[drawing.index("<svg") :]
-    for colour, of_page in PAGE_COLOURS.items():
-        drawing = drawing.replace(colour, of_page)
+    for colour, page_colour in PAGE_COLOURS.items():
+        drawing = drawing.replace(colour, page_colour)
     # Names such as axes_1 would stand in the page once for each plot.
-    named = set(re.findall(r"#([\w.-]+)", drawing))
-    drawing = re.sub(r' id="([^"]*)"', lambda match: match[0] if match[1] in named else "", drawing)
+    used_ids = set(re.findall(r"#([\w.-]+)", drawing))
+    drawing = re.sub(r' id="([^"]*)"', lambda match: match[0] if match[1] in used_ids else "", drawing)
     alternative = escape(printable(label))
     return drawing.replace("<svg ", f'<svg role="img" aria-label="{alternative}" ', 1).strip()
 

@@ -198,9 +198,9 @@ def document(title: str, body: str) -> str:
 
 def section(name: str, title: str, *markup: str) -> str:
     """Returns a section that `#name` leads to."""
-    inside = "\n".join(part for part in markup if part)
+    content = "\n".join(part for part in markup if part)
     heading = f'<h2 id="{name}-title">{text(title)}</h2>'
-    return f'<section id="{name}" aria-labelledby="{name}-title">\n{heading}\n{inside}\n</section>'
+    return f'<section id="{name}" aria-labelledby="{name}-title">\n{heading}\n{content}\n</section>'
 
 
 def paragraph(words: str, kind: str = "") -> str:
@@ -247,16 +247,18 @@ def table(
     )
     body = []
     for name, *cells in rows:
-        rest = "".join(f"<td{kind}>{text(cell)}</td>" for cell, kind in zip(cells, kinds[1:], strict=True))
+        cell_markup = "".join(
+            f"<td{kind}>{text(cell)}</td>" for cell, kind in zip(cells, kinds[1:], strict=True)
+        )
         stress = ' class="stressed"' if name in stressed else ""
-        body.append(f'<tr{stress}><th scope="row"{kinds[0]}>{text(name)}</th>{rest}</tr>')
-    return _framed("plain", caption, top, body)
+        body.append(f'<tr{stress}><th scope="row"{kinds[0]}>{text(name)}</th>{cell_markup}</tr>')
+    return _frame_table("plain", caption, top, body)
 
 
 def matrix(caption: str, names: Sequence[str], counts: Sequence[Sequence[int]]) -> str:
     """Returns a square table of counts, shaded by their shares of the rows; see `_cell`."""
-    up = ' class="up"' if max(map(len, names)) > 3 else ""
-    top = "".join(f'<th scope="col"{up}><span>{text(name)}</span></th>' for name in names)
+    column_class = ' class="up"' if max(map(len, names)) > 3 else ""
+    top = "".join(f'<th scope="col"{column_class}><span>{text(name)}</span></th>' for name in names)
     table = np.asarray(counts)
     shares = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
     errors = shares * ~np.eye(len(table), dtype=bool)
@@ -267,7 +269,7 @@ def matrix(caption: str, names: Sequence[str], counts: Sequence[Sequence[int]]) 
             for column, count in enumerate(counts[row])
         )
         body.append(f'<tr><th scope="row">{text(name)}</th>{cells}</tr>')
-    return _framed("matrix", caption, f"<td></td>{top}", body)
+    return _frame_table("matrix", caption, f"<td></td>{top}", body)
 
 
 def _cell(count: int, share: float, error: float, largest: float) -> str:
@@ -282,7 +284,7 @@ def folded(title: str, markup: str) -> str:
     return f"<details>\n<summary>{text(title)}</summary>\n{markup}\n</details>"
 
 
-def _framed(kind: str, caption: str, top: str, body: Sequence[str]) -> str:
+def _frame_table(kind: str, caption: str, top: str, body: Sequence[str]) -> str:
     # Where it is too wide the table scrolls by itself, by keyboard too.
     name, rows = text(caption), "\n".join(body)
     return (

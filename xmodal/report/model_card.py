@@ -157,7 +157,7 @@ def card(run: Run, made_from: Sequence[Ingredient], ask: str) -> str:
     """
     parts = [
         f"# {_text(run.title)}",
-        f"Experiment `{run.experiment}`, seed {run.seed}. {_known(run.main_result)}",
+        f"Experiment `{run.experiment}`, seed {run.seed}. {_classes_text(run.main_result)}",
         "## Use",
         _code(ask),
         _table(("signature", "takes", "gives"), _signatures(run)),
@@ -166,7 +166,7 @@ def card(run: Run, made_from: Sequence[Ingredient], ask: str) -> str:
         "## Data",
         _table(
             ("split", "examples"),
-            [(split, f"{sum(of_split.values()):,}") for split, of_split in run.data.counts.items()],
+            [(split, f"{sum(sizes.values()):,}") for split, sizes in run.data.counts.items()],
         ),
         *([_list(run.data.warnings)] if run.data.warnings else []),
         "## Made from",
@@ -192,19 +192,19 @@ def _signatures(run: Run) -> Sequence[Sequence[str]]:
     if run.noun == "image":
         return rows
     # Of sounds and videos the same ones have their names.
-    encoded = {"sound": "audio_bytes", "video": "video_bytes, GIF alone"}[run.noun]
-    named = [
-        [cell.replace("image_bytes", encoded).replace("image", run.noun) for cell in row] for row in rows
+    input_name = {"sound": "audio_bytes", "video": "video_bytes, GIF alone"}[run.noun]
+    media_rows = [
+        [cell.replace("image_bytes", input_name).replace("image", run.noun) for cell in row] for row in rows
     ]
-    return named + [FRAMES] * (run.noun == "video")
+    return media_rows + [FRAMES] * (run.noun == "video")
 
 
-def _known(result: Result | None) -> str:
+def _classes_text(result: Result | None) -> str:
     if result is None:
         return "It was asked about images without labels."
     names = [_text(name) for name in result.class_names[:MAX_NAMES]]
-    rest = len(result.class_names) - len(names)
-    more = f" and {rest:,} more" if rest > 0 else ""
+    remaining_count = len(result.class_names) - len(names)
+    more = f" and {remaining_count:,} more" if remaining_count > 0 else ""
     return f"It knows {len(result.class_names):,} classes: {', '.join(names)}{more}."
 
 

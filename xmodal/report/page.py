@@ -66,23 +66,23 @@ def html(run: Run) -> str:
         "time": ("Time and machine", _time(run.seconds)),
         "replay": ("Replay", _replay(run)),
     }
-    shown = {name: part for name, part in sections.items() if part[1]}
-    links = "".join(f'<li><a href="#{name}">{markup.text(part[0])}</a></li>' for name, part in shown.items())
+    sections = {name: row for name, row in sections.items() if row[1]}
+    links = "".join(f'<li><a href="#{name}">{markup.text(row[0])}</a></li>' for name, row in sections.items())
     body = [
         f"<header>\n<h1>{markup.text(run.title)}</h1>",
         markup.paragraph(_when(run), "quiet"),
         f"</header>\n<main>\n{_answer(run)}",
         f'<nav aria-label="Sections"><ul>{links}</ul></nav>',
-        *(markup.section(name, *part) for name, part in shown.items()),
+        *(markup.section(name, *row) for name, row in sections.items()),
         "</main>",
     ]
     return markup.document(f"{run.title} - {run.experiment}", "\n".join(body))
 
 
 def _when(run: Run) -> str:
-    made = f"{datetime.now(UTC):%d %B %Y}".lstrip("0")
+    date = f"{datetime.now(UTC):%d %B %Y}".lstrip("0")
     revision = commit()
-    return f"{run.experiment}, seed {run.seed}, {made}" + (f", commit {revision[:12]}" if revision else "")
+    return f"{run.experiment}, seed {run.seed}, {date}" + (f", commit {revision[:12]}" if revision else "")
 
 
 def _answer(run: Run) -> str:
@@ -113,10 +113,10 @@ def _headline(result: Result) -> str:
 def _results(run: Run) -> str:
     values = [(name, format_number(value)) for name, value in run.facts.items()]
     facts = ["<h3>Facts</h3>" if values else "", markup.facts(values)]
-    return "\n".join([*(_measured(run, run.main_result) if run.main_result else []), *facts])
+    return "\n".join([*(_result_parts(run, run.main_result) if run.main_result else []), *facts])
 
 
-def _measured(run: Run, main: Result) -> list[str]:
+def _result_parts(run: Run, main: Result) -> list[str]:
     head = ("", "accuracy", "95% interval", "macro F1", "log loss", "ECE before → after", "time")
     rows = [
         (
@@ -175,9 +175,9 @@ def _cells(column: Sequence[str | int | float]) -> list[str]:
 def _pictures(gallery: Sequence[GalleryItem]) -> str:
     parts = []
     for kind, title in KINDS.items():
-        of_kind = [item for item in gallery if item.kind == kind]
-        if of_kind:
-            pictures = "\n".join(_picture(item) for item in of_kind)
+        kind_items = [item for item in gallery if item.kind == kind]
+        if kind_items:
+            pictures = "\n".join(_picture(item) for item in kind_items)
             parts.append(f'<h3 class="{kind}">{title}</h3>\n<div class="gallery">\n{pictures}\n</div>')
     return "\n".join(parts)
 
@@ -229,9 +229,9 @@ def _by_class(result: Result) -> str:
         (name, *("-" if math.isnan(share) else f"{100 * share:.1f}%" for share in shares), f"{count:,}")
         for name, *shares, count in scores[:MAX_CLASSES]
     ]
-    few = f", the {MAX_CLASSES} lowest of {len(scores)}" if len(scores) > MAX_CLASSES else ""
+    limit_text = f", the {MAX_CLASSES} lowest of {len(scores)}" if len(scores) > MAX_CLASSES else ""
     head = ("class", "precision", "recall", "F1", "examples")
-    caption = f"Each class in the answers of {result.name}{few}"
+    caption = f"Each class in the answers of {result.name}{limit_text}"
     return markup.table(caption, head, rows, numbers=head[1:])
 
 
@@ -252,7 +252,7 @@ def _precision_over_recall(result: Result) -> Series:
 
 
 def _training(history: History) -> str:
-    curves = "\n".join(filter(None, (figures.curve(history, each) for each in ("loss", "accuracy"))))
+    curves = "\n".join(filter(None, (figures.curve(history, quantity) for quantity in ("loss", "accuracy"))))
     if not curves and not history.diverged:
         return ""
     title = markup.text(capitalized(history.stage))
@@ -267,13 +267,13 @@ def _format_history(history: History) -> str:
     seconds = sum(epoch.get("seconds", 0.0) for epoch in history.epochs)
     if seconds:
         words += f" in {duration(seconds)}"
-    validated = [epoch for epoch in history.epochs if "val_accuracy" in epoch]
-    if validated:
-        best = max(validated, key=lambda epoch: epoch["val_accuracy"])
-        last = validated[-1]["val_accuracy"]
+    validated_epochs = [epoch for epoch in history.epochs if "val_accuracy" in epoch]
+    if validated_epochs:
+        best = max(validated_epochs, key=lambda epoch: epoch["val_accuracy"])
+        last = validated_epochs[-1]["val_accuracy"]
         words += f"; validation accuracy {last:.1%} at the end, at best {best['val_accuracy']:.1%}"
         words += f" after epoch {best['epoch'] + 1:.0f}"
-    if history.start and all(epoch["val_loss"] >= history.start["val_loss"] for epoch in validated):
+    if history.start and all(epoch["val_loss"] >= history.start["val_loss"] for epoch in validated_epochs):
         words += "; no epoch was better than what it began with, and that was kept"
     if history.diverged:
         words += "; the next one gave numbers that are not finite, and ended it"
@@ -296,8 +296,8 @@ def _transfer(report: TransferReport) -> str:
     caption = (
         f"{report.source_model} to {report.target_model}, growth: {report.growth}; digests cut to 12 digits"
     )
-    left_out, settings = report.unmatched_source, report.different_settings
-    lists = {"Not taken over from the source": left_out, "Settings differ": settings}
+    unmatched_layers, settings = report.unmatched_source, report.different_settings
+    lists = {"Not taken over from the source": unmatched_layers, "Settings differ": settings}
     return "\n".join(
         [
             markup.paragraph(_difference(report)),
@@ -330,8 +330,8 @@ def _difference(report: TransferReport) -> str:
 
 
 def _all_data(run: Run) -> str:
-    further = [f"<h3>{markup.text(title)}</h3>\n{_data(data)}" for title, data in run.further_data.items()]
-    return "\n".join([_data(run.data), *further])
+    parts = [f"<h3>{markup.text(title)}</h3>\n{_data(data)}" for title, data in run.further_data.items()]
+    return "\n".join([_data(run.data), *parts])
 
 
 def _data(data: DataReport) -> str:
@@ -345,29 +345,29 @@ def _data(data: DataReport) -> str:
         for title, lines in lists
         if lines
     ]
-    nothing = "" if problems or data.warnings else markup.paragraph("No problem was found.")
-    return "\n".join([nothing, markup.items(data.warnings, "warnings"), *problems, _counts(data.counts)])
+    no_problem = "" if problems or data.warnings else markup.paragraph("No problem was found.")
+    return "\n".join([no_problem, markup.items(data.warnings, "warnings"), *problems, _counts(data.counts)])
 
 
 def _counts(counts: dict[str, dict[str, int]]) -> str:
-    classes = list(dict.fromkeys(name for of_split in counts.values() for name in of_split))
-    totals = {split: sum(of_split.values()) for split, of_split in counts.items()}
+    classes = list(dict.fromkeys(name for sizes in counts.values() for name in sizes))
+    totals = {split: sum(sizes.values()) for split, sizes in counts.items()}
     head: tuple[str, ...]
     if len(classes) > MAX_CLASSES:
         head = ("split", "examples", "classes", "smallest class", "largest class")
         rows = [
-            (split, f"{totals[split]:,}", len(named), min(named.values()), max(named.values()))
-            for split, named in counts.items()
+            (split, f"{totals[split]:,}", len(sizes), min(sizes.values()), max(sizes.values()))
+            for split, sizes in counts.items()
         ]
         return markup.table("Examples by split", head, rows, numbers=head[1:])
     head = ("class", *counts)
-    by_class = [(name, *(f"{of_split.get(name, 0):,}" for of_split in counts.values())) for name in classes]
+    by_class = [(name, *(f"{sizes.get(name, 0):,}" for sizes in counts.values())) for name in classes]
     all_classes = ("all", *(f"{total:,}" for total in totals.values()))
     return markup.table("Examples by class and split", head, [*by_class, all_classes], numbers=head[1:])
 
 
 def _time(seconds: dict[str, float]) -> str:
-    rows = [(stage, duration(taken)) for stage, taken in seconds.items()]
+    rows = [(stage, duration(stage_seconds)) for stage, stage_seconds in seconds.items()]
     rows.append(("all stages", duration(sum(seconds.values()))))
     machine = hardware()
     machine["memory"] = f"{machine.pop('memory_gb')} GB"
@@ -391,8 +391,8 @@ def _replay(run: Run) -> str:
 
 
 def _first(lines: Sequence[str]) -> list[str]:
-    rest = len(lines) - MAX_LINES
-    return [*lines[:MAX_LINES], *([f"and {rest:,} more; metrics.json lists them all"] if rest > 0 else [])]
+    count = len(lines) - MAX_LINES
+    return [*lines[:MAX_LINES], *([f"and {count:,} more; metrics.json lists them all"] * (count > 0))]
 
 
 def _range(run: Run) -> str:

@@ -109,8 +109,8 @@ class Explanation:
         """The method and what is measured of it, in words."""
         if self.difference is None:
             return f"{self.method}: {self.curves.line}"
-        summed = f"the words sum to {100 * self.shares.sum():.1f} of {100 * self.difference:.1f} points"
-        return f"{self.method}: {self.curves.line}; {summed}"
+        sum_text = f"the words sum to {100 * self.shares.sum():.1f} of {100 * self.difference:.1f} points"
+        return f"{self.method}: {self.curves.line}; {sum_text}"
 
 
 @dataclass(frozen=True)
@@ -140,8 +140,8 @@ class Explained:
     @property
     def title(self) -> str:
         """The answer, and what it is where that is something else."""
-        wrong = f" (it is {self.truth})" if self.truth not in ("", self.answer) else ""
-        return f"{self.name}: {self.probability:.0%} {self.answer}{wrong}"
+        correction = f" (it is {self.truth})" if self.truth not in ("", self.answer) else ""
+        return f"{self.name}: {self.probability:.0%} {self.answer}{correction}"
 
 
 @dataclass(frozen=True)

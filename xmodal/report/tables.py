@@ -102,7 +102,7 @@ def _result_lines(run: Run, width: int) -> list[str]:
             del widths[column]
     head = dict(zip(widths, widths, strict=True))
     rule = {column: "-" * size for column, size in widths.items()}
-    return ["  ".join(_aligned(row, widths)).rstrip() for row in (head, rule, *rows)]
+    return ["  ".join(_align_cells(row, widths)).rstrip() for row in (head, rule, *rows)]
 
 
 def _answer_lines(run: Run, width: int) -> list[str]:
@@ -118,13 +118,13 @@ def _answer_lines(run: Run, width: int) -> list[str]:
     ]
     widths = [max(map(len, column)) for column in list(zip(*rows, strict=True))[:-1]]
     lines = ["  ".join([*map(str.ljust, row, widths), row[-1]]) for row in rows]
-    more = len(run.gallery) - len(rows)
+    remaining_count = len(run.gallery) - len(rows)
     return [truncate(line, width) for line in lines] + (
-        [f"and {more:,} more in the report"] if more > 0 else []
+        [f"and {remaining_count:,} more in the report"] if remaining_count > 0 else []
     )
 
 
-def _aligned(row: dict[str, str], widths: dict[str, int]) -> list[str]:
+def _align_cells(row: dict[str, str], widths: dict[str, int]) -> list[str]:
     return [
         row[column].ljust(size) if column == "result" else row[column].rjust(size)
         for column, size in widths.items()
@@ -134,7 +134,7 @@ def _aligned(row: dict[str, str], widths: dict[str, int]) -> list[str]:
 def _stage_lines(seconds: dict[str, float]) -> list[str]:
     rows = [*seconds.items(), ("all stages", sum(seconds.values()))]
     longest = max(len(stage) for stage, _ in rows)
-    return [f"{stage:<{longest}}  {duration(taken):>11}" for stage, taken in rows]
+    return [f"{stage:<{longest}}  {duration(stage_seconds):>11}" for stage, stage_seconds in rows]
 
 
 def _json(value: Any) -> Any:

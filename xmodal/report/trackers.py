@@ -116,12 +116,12 @@ class MlflowTracker:
         from mlflow import MlflowClient
 
         self._client = MlflowClient()
-        self.number = number or self._begun(str(folder), flags)
+        self.number = number or self._create_run(str(folder), flags)
 
-    def _begun(self, name: str, flags: Mapping[str, Any]) -> str:
+    def _create_run(self, name: str, flags: Mapping[str, Any]) -> str:
         experiment = self._client.get_experiment_by_name(PROJECT)
-        where = experiment.experiment_id if experiment else self._client.create_experiment(PROJECT)
-        number = self._client.create_run(where, run_name=name).info.run_id
+        experiment_id = experiment.experiment_id if experiment else self._client.create_experiment(PROJECT)
+        number = self._client.create_run(experiment_id, run_name=name).info.run_id
         for flag, value in flags.items():
             self._client.log_param(number, flag, value)
         return number
@@ -172,8 +172,8 @@ def _number_of(folder: Path, name: str) -> str | None:
     """Returns the number that the tracker gave to the run before it was interrupted."""
     if not (folder / TRACKED).exists():
         return None
-    kept = read_record(Tracked, folder / TRACKED)
-    return kept.number if kept.tracker == name else None
+    record = read_record(Tracked, folder / TRACKED)
+    return record.number if record.tracker == name else None
 
 
 def _line(error: Exception) -> str:

@@ -29,20 +29,20 @@ def why_sheet(rows: Sequence[Explained]) -> bytes:
         figure = Figure(figsize=(3.6 + 1.9 * columns, 2.9 * len(rows)), layout="constrained")
         parts = figure.subfigures(len(rows), 1, squeeze=False)[:, 0]
         for part, row in zip(parts, rows, strict=True):
-            lines = [row.title, *(found.line for found in (*row.maps, *row.of_words))]
-            wrapped = [
-                line for each in lines for line in textwrap.wrap(printable(each), 26 * columns, max_lines=2)
+            lines = [row.title, *(entry.line for entry in (*row.maps, *row.of_words))]
+            title_lines = [
+                line for text in lines for line in textwrap.wrap(printable(text), 26 * columns, max_lines=2)
             ]
-            part.suptitle("\n".join(wrapped), fontsize=8, x=0.02, ha="left")
-            *pictures, right = part.subplots(1, columns + 1, width_ratios=(*[1] * columns, 1.9))
+            part.suptitle("\n".join(title_lines), fontsize=8, x=0.02, ha="left")
+            *pictures, words_axes = part.subplots(1, columns + 1, width_ratios=(*[1] * columns, 1.9))
             for axes in pictures:
                 axes.set_axis_off()
             if row.picture is not None:
                 pictures[0].imshow(row.picture)
-                for axes, found in zip(pictures[1:], row.maps, strict=False):
-                    _draw_map(axes, row.picture, found.shares)
-                    axes.set_title(found.method, fontsize=8)
-            _draw_words(right, row)
+                for axes, entry in zip(pictures[1:], row.maps, strict=False):
+                    _draw_map(axes, row.picture, entry.shares)
+                    axes.set_title(entry.method, fontsize=8)
+            _draw_words(words_axes, row)
         return encoded_figure(figure)
 
 
@@ -83,21 +83,21 @@ def _draw_words(axes, row: Explained) -> None:
     if not row.of_words:
         axes.set_axis_off()
         return
-    heaviest = np.max([np.abs(found.shares) for found in row.of_words], axis=0)
-    shown = np.sort(np.argsort(-heaviest, kind="stable")[:MAX_WORDS])
+    heaviest = np.max([np.abs(entry.shares) for entry in row.of_words], axis=0)
+    indices = np.sort(np.argsort(-heaviest, kind="stable")[:MAX_WORDS])
     height = 0.8 / len(row.of_words)
-    for place, (found, strength) in enumerate(zip(row.of_words, STRENGTHS, strict=False)):
-        points = 100 * found.shares[shown]
+    for place, (entry, strength) in enumerate(zip(row.of_words, STRENGTHS, strict=False)):
+        points = 100 * entry.shares[indices]
         colours = [FOR if share >= 0 else AGAINST for share in points]
-        at = np.arange(len(shown)) + height * (place - (len(row.of_words) - 1) / 2)
-        axes.barh(at, points, height, color=colours, alpha=strength, label=found.method)
+        positions = np.arange(len(indices)) + height * (place - (len(row.of_words) - 1) / 2)
+        axes.barh(positions, points, height, color=colours, alpha=strength, label=entry.method)
     axes.set_yticks(
-        range(len(shown)),
-        [truncate(printable(row.words[index]), 24) for index in shown],
-        fontsize=min(8, 90 / len(shown)),
+        range(len(indices)),
+        [truncate(printable(row.words[index]), 24) for index in indices],
+        fontsize=min(8, 90 / len(indices)),
     )
     axes.invert_yaxis()
-    methods = [found.method for found in row.of_words]
-    weaker = f"; weaker: {methods[1]}" if len(methods) > 1 else ""
-    axes.set_xlabel(f"points of the probability, {methods[0]}{weaker}", fontsize=7)
+    methods = [entry.method for entry in row.of_words]
+    weaker_note = f"; weaker: {methods[1]}" if len(methods) > 1 else ""
+    axes.set_xlabel(f"points of the probability, {methods[0]}{weaker_note}", fontsize=7)
     axes.tick_params(axis="x", labelsize=7)

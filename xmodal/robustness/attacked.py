@@ -33,8 +33,8 @@ class AttackResult:
     def worst(self) -> dict[str, np.ndarray]:
         """Returns what is answered under the largest budget of each kind, by the kind and the budget."""
         return {
-            f"{kind} {[*by_strength][-1]}": [*by_strength.values()][-1]
-            for kind, by_strength in self.changed.items()
+            f"{kind} {[*right_by_budget][-1]}": [*right_by_budget.values()][-1]
+            for kind, right_by_budget in self.changed.items()
         }
 
 
@@ -75,8 +75,8 @@ def attack_table(attacked: Mapping[str, AttackResult], unit: str) -> report.Tabl
     rows = [_row("as they are", [item.clean for item in attacked.values()])]
     rows += [
         _row(f"{kind} {budget}", [item.changed[kind][budget] for item in attacked.values()])
-        for kind, by_strength in first.changed.items()
-        for budget in by_strength
+        for kind, right_by_budget in first.changed.items()
+        for budget in right_by_budget
     ]
     caption = f"Accuracy on {len(first.clean):,} test {unit}, as they are and changed to mislead"
     return report.Table(caption, tuple(head), tuple(rows))
@@ -111,10 +111,10 @@ def attack_comparisons(attacked: Mapping[str, AttackResult], unit: str) -> tuple
         attacked: name of a classifier -> what it answers: first the plain one.
         unit: what the examples are.
     """
-    (name, plain), *others = attacked.items()
-    worst = plain.worst()
+    (name, baseline), *others = attacked.items()
+    worst = baseline.worst()
     gains = [
-        compare_paired(right, plain.clean, what=f"{change}, asked of {name},", unit=unit)
+        compare_paired(right, baseline.clean, what=f"{change}, asked of {name},", unit=unit)
         for change, right in worst.items()
     ]
     gains += [
@@ -137,12 +137,12 @@ def _state(result: AttackResult) -> State:
 
 
 def _result(state: State) -> AttackResult:
-    changed: dict[str, dict[str, np.ndarray]] = {}
+    right_by_change: dict[str, dict[str, np.ndarray]] = {}
     for name, right in state.arrays.items():
-        kind, between, budget = name.partition(_BETWEEN)
-        if between:
-            changed.setdefault(kind, {})[budget] = right
-    return AttackResult(state.arrays["clean"], changed, tuple(map(tuple, state.facts["misled"])))
+        kind, separator, budget = name.partition(_BETWEEN)
+        if separator:
+            right_by_change.setdefault(kind, {})[budget] = right
+    return AttackResult(state.arrays["clean"], right_by_change, tuple(map(tuple, state.facts["misled"])))
 
 
 def _row(change: str, rights: list[np.ndarray]) -> tuple[str | float, ...]:

@@ -73,15 +73,15 @@ def attack_classifiers(
         What the attacks cost, and a table of the models side by side; nothing without --attacked_examples.
     """
     config = session.config
-    picked = attacked_examples(len(data.test), config.attack.attacked_examples, config.run.seed)
-    if not len(picked):
+    indices = attacked_examples(len(data.test), config.attack.attacked_examples, config.run.seed)
+    if not len(indices):
         return (), ()
     attacked = attack_all(
         session,
         models,
         lambda name: attack_images(
             models[name],
-            data.test.take(picked),
+            data.test.take(indices),
             len(data.class_names),
             image_size=config.data.image_size,
             batch_size=config.train.batch_size,
@@ -123,8 +123,8 @@ def attack_images(
         clip_values=(0.0, 255.0),
     )
 
-    def right(changed: np.ndarray) -> np.ndarray:
-        return classifier.predict(changed, batch_size=batch_size).argmax(axis=1) == split.labels
+    def right(inputs: np.ndarray) -> np.ndarray:
+        return classifier.predict(inputs, batch_size=batch_size).argmax(axis=1) == split.labels
 
     def within(method: str, epsilon: float) -> np.ndarray:
         if method == "FGSM":

@@ -89,23 +89,24 @@ def attack_documents(
         f"in {100 * rate:.3g}% of the letters": right(mistyped(texts, rate, (seed, index, len(texts))))
         for index, rate in enumerate(config.slips)
     }
-    ranked = ranked_words(read, texts, labels, max_words)
+    ranked_indices = ranked_words(read, texts, labels, max_words)
     words = {piece for text in texts for piece in pieces_of(text)[1::2]}
-    near = near_words(classifier.encoder, words, known)
-    searches: dict[str, Forms] = {
+    neighbours = near_words(classifier.encoder, words, known)
+    forms_by_kind: dict[str, Forms] = {
         "misspelt words,": misspelt(seed),
-        "near words,": lambda word: near[word.lower()],
+        "near words,": lambda word: neighbours[word.lower()],
     }
     share = max(config.changed_words)
-    misled = {
-        kind: mislead(read, texts, labels, ranked, forms, share=share) for kind, forms in searches.items()
+    attacks = {
+        kind: mislead(read, texts, labels, ranked_indices, forms, share=share)
+        for kind, forms in forms_by_kind.items()
     }
-    changed = {
-        kind: {f"at most {100 * most:.3g}% of them": attack.right(most) for most in config.changed_words}
-        for kind, attack in misled.items()
+    right_by_kind = {
+        kind: {f"at most {100 * limit:.3g}% of them": attack.right(limit) for limit in config.changed_words}
+        for kind, attack in attacks.items()
     }
-    shown = tuple(row for kind, attack in misled.items() for row in _shown(kind, attack, ids))
-    return AttackResult(right(texts), {"typing noise": noise} | changed, shown)
+    rows = tuple(row for kind, attack in attacks.items() for row in _example_rows(kind, attack, ids))
+    return AttackResult(right(texts), {"typing noise": noise} | right_by_kind, rows)
 
 
 def max_changes(words: np.ndarray | int, share: float) -> np.ndarray:
@@ -135,17 +136,18 @@ def ranked_words(
     Returns:
         For each document the positions of its words, the most important first; marks are left out.
     """
-    cut = [pieces_of(text) for text in texts]
-    indices = [words_of(pieces)[:max_words] for pieces in cut]
-    positions = [(document, index) for document, own in enumerate(indices) for index in own]
-    left: dict[int, list[float]] = {document: [] for document in range(len(cut))}
+    piece_lists = [pieces_of(text) for text in texts]
+    indices = [words_of(pieces)[:max_words] for pieces in piece_lists]
+    positions = [(document, index) for document, word_indices in enumerate(indices) for index in word_indices]
+    scores: dict[int, list[float]] = {document: [] for document in range(len(piece_lists))}
     for start in range(0, len(positions), batch):
         part = positions[start : start + batch]
-        probabilities = read([_with(cut[document], index, "") for document, index in part])
+        probabilities = read([_replace_word(piece_lists[document], index, "") for document, index in part])
         for (document, _), row in zip(part, probabilities, strict=True):
-            left[document].append(row[labels[document]])
+            scores[document].append(row[labels[document]])
     return [
-        np.array(own, int)[np.argsort(left[document], kind="stable")] for document, own in enumerate(indices)
+        np.array(word_indices, int)[np.argsort(scores[document], kind="stable")]
+        for document, word_indices in enumerate(indices)
     ]
 
 
@@ -173,43 +175,45 @@ def mislead(
         forms: a word -> what may replace it.
         share: of the words that are read, the most that may be changed.
     """
-    words = np.array([len(own) for own in ranked])
-    most = max_changes(words, share)
-    cut = [pieces_of(text) for text in texts]
-    before = read(texts)
-    left = before[np.arange(len(labels)), labels]
-    edits: list[list[tuple[str, str]]] = [[] for _ in cut]
-    changed = np.where(before.argmax(axis=1) == labels, -1, 0)
-    queues = [iter(own[: TRIED_PER_CHANGE * limit]) for own, limit in zip(ranked, most, strict=True)]
-    live = np.flatnonzero(changed < 0).tolist()
-    while live:
-        tried = {document: _next_forms(cut[document], queues[document], forms) for document in live}
-        tried = {document: candidates for document, candidates in tried.items() if candidates}
-        if not tried:
+    words = np.array([len(order) for order in ranked])
+    limits = max_changes(words, share)
+    piece_lists = [pieces_of(text) for text in texts]
+    probabilities = read(texts)
+    label_probabilities = probabilities[np.arange(len(labels)), labels]
+    edits: list[list[tuple[str, str]]] = [[] for _ in piece_lists]
+    change_counts = np.where(probabilities.argmax(axis=1) == labels, -1, 0)
+    queues = [iter(order[: TRIED_PER_CHANGE * limit]) for order, limit in zip(ranked, limits, strict=True)]
+    documents = np.flatnonzero(change_counts < 0).tolist()
+    while documents:
+        trials = {
+            document: _next_forms(piece_lists[document], queues[document], forms) for document in documents
+        }
+        trials = {document: candidates for document, candidates in trials.items() if candidates}
+        if not trials:
             break
         batch = [
-            _with(cut[document], index, form)
-            for document, candidates in tried.items()
+            _replace_word(piece_lists[document], index, form)
+            for document, candidates in trials.items()
             for index, form in candidates
         ]
         answers = read(batch)
-        live, start = [], 0
-        for document, candidates in tried.items():
+        documents, start = [], 0
+        for document, candidates in trials.items():
             part = answers[start : start + len(candidates)]
             start += len(candidates)
             best = int(part[:, labels[document]].argmin())
-            if part[best, labels[document]] < left[document]:
+            if part[best, labels[document]] < label_probabilities[document]:
                 index, form = candidates[best]
-                edits[document].append((cut[document][index], form))
-                cut[document][index] = form
-                left[document] = part[best, labels[document]]
+                edits[document].append((piece_lists[document][index], form))
+                piece_lists[document][index] = form
+                label_probabilities[document] = part[best, labels[document]]
                 if part[best].argmax() != labels[document]:
-                    changed[document] = len(edits[document])
-            if changed[document] < 0 and len(edits[document]) < most[document]:
-                live.append(document)
-    last = np.empty(len(cut), object)
-    last[:] = ["".join(pieces) for pieces in cut]
-    return WordAttack(last, tuple(map(tuple, edits)), words, changed)
+                    change_counts[document] = len(edits[document])
+            if change_counts[document] < 0 and len(edits[document]) < limits[document]:
+                documents.append(document)
+    new_texts = np.empty(len(piece_lists), object)
+    new_texts[:] = ["".join(pieces) for pieces in piece_lists]
+    return WordAttack(new_texts, tuple(map(tuple, edits)), words, change_counts)
 
 
 def misspelt(seed: int) -> Forms:
@@ -237,22 +241,22 @@ def near_words(encoder: TextEncoder, words: Iterable[str], known: Sequence[str])
     vectors = _vectors(encoder, known)
     middle = vectors.mean(axis=0)
     vectors = _unit(vectors - middle)
-    near: dict[str, list[str]] = {}
+    neighbours: dict[str, list[str]] = {}
     for start in range(0, len(words), 256):
         part = words[start : start + 256]
         cosines = _unit(_vectors(encoder, part) - middle) @ vectors.T
         # One more than are wanted: the nearest is mostly the word itself.
         for word, row in zip(part, cosines, strict=True):
             order = np.argsort(-row, kind="stable")[: MAX_FORMS + 1]
-            near[word] = [known[index] for index in order if known[index] != word][:MAX_FORMS]
-    return near
+            neighbours[word] = [known[index] for index in order if known[index] != word][:MAX_FORMS]
+    return neighbours
 
 
 def known_words(texts: Iterable[str]) -> list[str]:
     """Returns the words that occur in documents more than once or twice, the most frequent first."""
     counts = Counter(piece.lower() for text in texts for piece in pieces_of(text)[1::2] if piece not in MARKS)
-    often = [word for word, count in counts.most_common(MAX_KNOWN_WORDS) if count >= MIN_OCCURRENCES]
-    return often or list(counts)
+    frequent_words = [word for word, count in counts.most_common(MAX_KNOWN_WORDS) if count >= MIN_OCCURRENCES]
+    return frequent_words or list(counts)
 
 
 def _vectors(encoder: TextEncoder, words: Sequence[str]) -> np.ndarray:
@@ -274,7 +278,7 @@ def _unit(vectors: np.ndarray) -> np.ndarray:
     return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
 
 
-def _with(pieces: list[str], index: int, form: str) -> str:
+def _replace_word(pieces: list[str], index: int, form: str) -> str:
     return "".join([*pieces[:index], form, *pieces[index + 1 :]])
 
 
@@ -287,10 +291,10 @@ def _next_forms(pieces: list[str], queue, forms: Forms) -> list[tuple[int, str]]
     return []
 
 
-def _shown(kind: str, attack: WordAttack, ids: Sequence[str]) -> list[tuple[str, int, str, str]]:
+def _example_rows(kind: str, attack: WordAttack, ids: Sequence[str]) -> list[tuple[str, int, str, str]]:
     """Returns rows about the documents that the fewest changes misled."""
-    wrong = np.flatnonzero(attack.changed > 0)
-    order = wrong[np.argsort(attack.changed[wrong], kind="stable")][:SHOWN_EXAMPLES]
+    misled_indices = np.flatnonzero(attack.changed > 0)
+    order = misled_indices[np.argsort(attack.changed[misled_indices], kind="stable")][:SHOWN_EXAMPLES]
     return [
         (
             ids[index],

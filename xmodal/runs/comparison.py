@@ -92,8 +92,8 @@ def read_runs(folders: Sequence[Path]) -> list[FinishedRun]:
     Raises:
         UserError: when one of the folders holds no finished run.
     """
-    shared = os.path.commonpath([folder.absolute().parent for folder in folders])
-    return [read_run(folder, os.path.relpath(folder, shared)) for folder in folders]
+    common_folder = os.path.commonpath([folder.absolute().parent for folder in folders])
+    return [read_run(folder, os.path.relpath(folder, common_folder)) for folder in folders]
 
 
 def read_run(folder: Path, name: str) -> FinishedRun:
@@ -157,9 +157,9 @@ def compare(runs: Sequence[FinishedRun]) -> list[Table]:
         ),
         Table("Examples by split", head, tuple(_counts(runs))),
     ]
-    differing = _differing_flags(runs)
-    if differing:
-        tables.append(Table("Flags that differ", head, tuple(differing)))
+    flag_rows = _differing_flags(runs)
+    if flag_rows:
+        tables.append(Table("Flags that differ", head, tuple(flag_rows)))
     tables.append(Table("Wall time", head, tuple(_seconds(runs))))
     return tables
 
@@ -179,9 +179,9 @@ def _differences(runs: Sequence[FinishedRun], names: Sequence[str]) -> list[Tabl
 def _difference(result: Figures, first: Figures) -> str:
     """Says by how much a result is better: the runs may have other test examples, so they are not paired."""
     low, high = difference_interval(result.accuracy, result.ci95, first.accuracy, first.ci95)
-    word = "better" if low > 0 else "worse" if high < 0 else "no difference that can be shown"
+    verdict = "better" if low > 0 else "worse" if high < 0 else "no difference that can be shown"
     points = 100 * (result.accuracy - first.accuracy)
-    return f"{points:+z.1f} ({100 * low:z.1f} to {100 * high:z.1f}): {word}"
+    return f"{points:+z.1f} ({100 * low:z.1f} to {100 * high:z.1f}): {verdict}"
 
 
 def _accuracy(result: Figures) -> str:

@@ -46,15 +46,15 @@ class RehearsalClock(Clock):
     @contextmanager
     def stage(self, name: str, repeats: float = 1.0) -> Iterator[None]:
         """Times a block under a name, and tells what it would take as often as the run does it."""
-        left_out = self._rehearsal.seconds
+        seconds_left_out = self._rehearsal.seconds
         with super().stage(name):
             yield
-        seen = self.seconds[name]
-        expected = seen + self._rehearsal.seconds - left_out
-        self.stages[name] = Stage(seen, repeats * expected)
+        seconds = self.seconds[name]
+        expected = seconds + self._rehearsal.seconds - seconds_left_out
+        self.stages[name] = Stage(seconds, repeats * expected)
         # Budgets go by what a stage takes in the run.
         self.seconds[name] = expected
-        self._tell(f"{name:<28} {duration(seen):>12} here, about {duration(self.stages[name].expected)}")
+        self._tell(f"{name:<28} {duration(seconds):>12} here, about {duration(self.stages[name].expected)}")
 
 
 def dry_run(
@@ -76,8 +76,8 @@ def dry_run(
     run = config.run
     log = log if cluster.current_worker(run.strategy).is_chief else lambda line: None
     goes_on(run.output_dir, config.flagfile, overwrite=run.overwrite, restart=run.restart)
-    with tempfile.TemporaryDirectory(prefix="xmodal-dry-run-") as folder, rehearsal() as under_way:
-        clock = RehearsalClock(under_way, log)
+    with tempfile.TemporaryDirectory(prefix="xmodal-dry-run-") as folder, rehearsal() as active_rehearsal:
+        clock = RehearsalClock(active_rehearsal, log)
         recipe(shrunk(config, Path(folder)), clock)
     log(summary(config, clock.stages))
 
@@ -100,10 +100,10 @@ def shrunk(config: Config, folder: Path) -> Config:
 
 def summary(config: Config, stages: dict[str, Stage]) -> str:
     """Returns what a dry run says at its end."""
-    seen, expected = (sum(getattr(stage, name) for stage in stages.values()) for name in ("seen", "expected"))
+    seconds, total = (sum(getattr(stage, name) for stage in stages.values()) for name in ("seen", "expected"))
     lines = [
         "",
-        f"{config.run.experiment} would take about {duration(expected)}; this dry run took {duration(seen)}.",
+        f"{config.run.experiment} would take about {duration(total)}; this dry run took {duration(seconds)}.",
         f"Peak memory: {peak_gigabytes():.1f} of {hardware()['memory_gb']:.1f} GB.",
         "",
         f"Loops took {TAKEN} steps at most; those left out count at the pace of the {FASTEST} fastest ones.",

@@ -74,18 +74,18 @@ def lock_run_folder(folder: Path, flagfile: str, *, overwrite: bool, restart: bo
         UserError: as `begin`; when another process holds the folder.
     """
     with folder_lock(folder, wait=False):
-        goes_on = begin(folder, flagfile, overwrite=overwrite, restart=restart)
+        is_continued = begin(folder, flagfile, overwrite=overwrite, restart=restart)
         try:
             yield
         except UserError:
-            if not goes_on and is_held(folder / LOCK) and not _has_trained(folder):
+            if not is_continued and is_held(folder / LOCK) and not _has_trained(folder):
                 _clear(folder)
             raise
-        begun = _read(folder)
+        record = _read(folder)
         if not (folder / CONFIG).exists():
             # Of a folder that was emptied meanwhile.
             write_text(folder / CONFIG, flagfile)
-        _write_record(folder, Begun(flagfile, True, begun.data if begun else {}))
+        _write_record(folder, Begun(flagfile, True, record.data if record else {}))
 
 
 def begin(
@@ -107,9 +107,9 @@ def begin(
         UserError: when the folder holds a finished run, an unfinished one with other flags, or files of
             such names that no run left.
     """
-    there = goes_on(folder, flagfile, overwrite=overwrite, restart=restart)
+    is_continued = goes_on(folder, flagfile, overwrite=overwrite, restart=restart)
     remove_unfinished(folder)
-    if there:
+    if is_continued:
         log(f"going on with the unfinished run in {folder}")
         return True
     _clear(folder)
@@ -128,44 +128,48 @@ def bind(folder: Path, digests: Mapping[str, str]) -> None:
     Raises:
         UserError: when the run has trained on other things.
     """
-    begun = _read(folder)
-    if begun is None:
+    record = _read(folder)
+    if record is None:
         return
-    changed = [name for name, digest in digests.items() if begun.data.get(name, digest) != digest]
-    if changed and _has_trained(folder):
+    changed_names = [name for name, digest in digests.items() if record.data.get(name, digest) != digest]
+    if changed_names and _has_trained(folder):
         raise UserError(
             f"`output_dir={folder}` holds an unfinished run that was begun with other data: changed are "
-            f"{first_few(changed)}",
+            f"{first_few(changed_names)}",
             "put the data back as they were, or add `restart` to begin anew",
         )
-    _write_record(folder, replace(begun, data={**begun.data, **digests}))
+    _write_record(folder, replace(record, data={**record.data, **digests}))
 
 
 def goes_on(folder: Path, flagfile: str, *, overwrite: bool, restart: bool) -> bool:
     """Tells whether a run goes on with an unfinished one, or raises what `begin` does; writes nothing."""
     _require_ours(folder, flagfile)
     try:
-        begun = _read(folder)
+        record = _read(folder)
     except UserError:
         if not (restart or overwrite):
             raise
-        begun = None
-    finished = (folder / "metrics.json").exists() and (begun is None or begun.finished)
-    if finished and not overwrite:
+        record = None
+    is_finished = (folder / "metrics.json").exists() and (record is None or record.finished)
+    if is_finished and not overwrite:
         raise UserError(
             f"`output_dir={folder}` holds a finished run", "choose another folder or add `overwrite`"
         )
     # What has trained nothing has no result that other flags could change.
-    if finished or begun is None or restart or not _has_trained(folder):
+    if is_finished or record is None or restart or not _has_trained(folder):
         return False
-    before, now = binding(begun.flags), binding(flagfile)
-    changed = [name for name in sorted({*before, *now}) if before.get(name) != now.get(name)]
-    if changed:
-        has, gives = (
-            first_few([given.get(name, f"no --{name}") for name in changed], 5) for given in (before, now)
+    old_flags, new_flags = binding(record.flags), binding(flagfile)
+    changed_names = [
+        name for name in sorted({*old_flags, *new_flags}) if old_flags.get(name) != new_flags.get(name)
+    ]
+    if changed_names:
+        old_text, new_text = (
+            first_few([flags.get(name, f"no --{name}") for name in changed_names], 5)
+            for flags in (old_flags, new_flags)
         )
         raise UserError(
-            f"`output_dir={folder}` holds an unfinished run with other flags: it has {has}; this one {gives}",
+            f"`output_dir={folder}` holds an unfinished run with other flags: it has {old_text}; "
+            f"this one {new_text}",
             "give the flags that it has, or add `restart` to begin anew",
         )
     return True
@@ -177,22 +181,22 @@ def unfinished(folder: Path) -> bool:
     Raises:
         UserError: when that cannot be told.
     """
-    begun = _read(folder)
-    return begun is not None and not begun.finished
+    record = _read(folder)
+    return record is not None and not record.finished
 
 
 def _require_ours(folder: Path, flagfile: str) -> None:
     """Refuses a folder with files that a run would remove and none left."""
-    config, first = folder / CONFIG, flagfile.partition("=")[0].encode()
+    config, first_flag = folder / CONFIG, flagfile.partition("=")[0].encode()
     # A run writes all flags in their order, which nobody does by hand.
     if (folder / CHECKPOINTS / "run.json").exists() or (
-        config.is_file() and config.read_bytes().startswith(first + b"=")
+        config.is_file() and config.read_bytes().startswith(first_flag + b"=")
     ):
         return
-    there = [name for name in LEFT if os.path.lexists(folder / name)]
-    if there:
+    foreign_names = [name for name in LEFT if os.path.lexists(folder / name)]
+    if foreign_names:
         raise UserError(
-            f"`output_dir={folder}` holds {', '.join(map(repr, there))}, which no run left there",
+            f"`output_dir={folder}` holds {', '.join(map(repr, foreign_names))}, which no run left there",
             "choose another folder, or move what is there",
         )
 
@@ -215,8 +219,8 @@ def _clear(folder: Path) -> None:
 def _remove(path: Path) -> None:
     """Removes what a run left; a link stays, and what it leads to is emptied or removed."""
     if path.is_dir():
-        for inside in path.iterdir():
-            shutil.rmtree(inside) if inside.is_dir() and not inside.is_symlink() else inside.unlink()
+        for entry in path.iterdir():
+            shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
         if not path.is_symlink():
             path.rmdir()
     else:
@@ -224,19 +228,19 @@ def _remove(path: Path) -> None:
 
 
 def _read(folder: Path) -> Begun | None:
-    record = folder / CHECKPOINTS / "run.json"
+    path = folder / CHECKPOINTS / "run.json"
     try:
-        return read_record(Begun, record)
+        return read_record(Begun, path)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError) as error:
-        finished = (folder / "metrics.json").exists()
-        remedy = "add `overwrite` to replace what is there" if finished else "add `restart` to begin anew"
-        raise UserError(f"{str(record)!r} is broken ({error})", remedy) from error
+        is_finished = (folder / "metrics.json").exists()
+        remedy = "add `overwrite` to replace what is there" if is_finished else "add `restart` to begin anew"
+        raise UserError(f"{str(path)!r} is broken ({error})", remedy) from error
 
 
-def _write_record(folder: Path, begun: Begun) -> None:
-    write_json(folder / CHECKPOINTS / "run.json", asdict(begun))
+def _write_record(folder: Path, record: Begun) -> None:
+    write_json(folder / CHECKPOINTS / "run.json", asdict(record))
 
 
 def binding(flagfile: str) -> dict[str, str]:
@@ -246,9 +250,9 @@ def binding(flagfile: str) -> dict[str, str]:
     """
     lines: dict[str, str] = {}
     for line in flagfile.splitlines():
-        name, given, _ = line.lstrip("-").partition("=")
+        name, separator, _ = line.lstrip("-").partition("=")
         # Of booleans alone, which have no value, a name begins with "no".
-        name = name if given else name.removeprefix("no")
+        name = name if separator else name.removeprefix("no")
         # A flag may be given several times.
         lines[name] = f"{lines[name]} {line}" if name in lines else line
     return {name: line for name, line in lines.items() if name not in FREE}

@@ -40,7 +40,7 @@ def configured_images(config: Config, multi_label: str = "") -> ImageData:
     Raises:
         UserError: for sounds and videos.
     """
-    data = _loaded_dataset(config, SoundFormat(), VideoFormat(), multi_label)
+    data = _load_dataset(config, SoundFormat(), VideoFormat(), multi_label)
     if data.train.medium:
         raise UserError(
             f"`experiment={config.run.experiment}` takes images, and `dataset={config.data.dataset}` holds "
@@ -60,7 +60,7 @@ def configured_sounds(config: Config) -> ImageData:
     """
     source = config.scorer.sounds
     try:
-        data = _loaded(config, source, sound_format(config), VideoFormat())
+        data = _load(config, source, sound_format(config), VideoFormat())
     except UserError as error:
         raise UserError(error.problem.replace("`dataset=", "`sounds="), error.remedy) from error
     if data.train.medium is None or data.train.medium.noun != "sound":
@@ -80,17 +80,17 @@ def configured_media(config: Config) -> ImageData:
         UserError: for augmentations of another kind, and for what is done with images alone.
     """
     videos = VideoFormat(config.video.frames, config.sound.max_seconds, config.data.max_pixels)
-    data = _loaded_dataset(config, sound_format(config), videos)
+    data = _load_dataset(config, sound_format(config), videos)
     medium = data.train.medium
-    kind, known = (f"{medium.noun}s", medium.augmentations) if medium else ("images", AUGMENTATIONS)
+    kind, augmentations = (f"{medium.noun}s", medium.augmentations) if medium else ("images", AUGMENTATIONS)
     for name in config.image.augment:
-        if name not in known:
+        if name not in augmentations:
             raise UserError(
                 f"the augmentation {name!r} is not one of {kind}, as `dataset={config.data.dataset}` has",
-                f"give `augment={','.join(known)}`, some of these, or `augment=`",
+                f"give `augment={','.join(augmentations)}`, some of these, or `augment=`",
             )
-    for name, off in _without(data).items():
-        if config.value(name) != off:
+    for name, off_value in _excluded_options(data).items():
+        if config.value(name) != off_value:
             raise UserError(
                 f"`{name}={config.value(name)}` is for images, not for {kind} as `dataset` has",
                 "leave it out",
@@ -98,7 +98,7 @@ def configured_media(config: Config) -> ImageData:
     return data
 
 
-def _without(data: ImageData) -> dict[str, object]:
+def _excluded_options(data: ImageData) -> dict[str, object]:
     """Returns the options that are not for some data, with the values that do nothing."""
     if data.train.medium is None:
         return {}
@@ -106,14 +106,12 @@ def _without(data: ImageData) -> dict[str, object]:
     return OF_IMAGES | ({"data_service": ""} if data.train.medium.noun == "video" else {})
 
 
-def _loaded_dataset(
-    config: Config, sound: SoundFormat, video: VideoFormat, multi_label: str = ""
-) -> ImageData:
-    further = {"multi_label": multi_label, "also_train": config.data.also_train}
-    return _loaded(config, config.data.dataset, sound, video, **further)
+def _load_dataset(config: Config, sound: SoundFormat, video: VideoFormat, multi_label: str = "") -> ImageData:
+    options = {"multi_label": multi_label, "also_train": config.data.also_train}
+    return _load(config, config.data.dataset, sound, video, **options)
 
 
-def _loaded(config: Config, source: str, sound: SoundFormat, video: VideoFormat, **further: str) -> ImageData:
+def _load(config: Config, source: str, sound: SoundFormat, video: VideoFormat, **options: str) -> ImageData:
     return load_images(
         source,
         config.splits,
@@ -124,7 +122,7 @@ def _loaded(config: Config, source: str, sound: SoundFormat, video: VideoFormat,
         max_pixels=config.data.max_pixels,
         sound=sound,
         video=video,
-        **further,
+        **options,
     )
 
 
@@ -219,8 +217,8 @@ def configured_pairs(config: Config) -> PairData:
             "leave one of them out",
         )
     # --class_names is for the pairs. What is not drawn of the sounds costs little.
-    every = replace(config.splits, class_names=(), limit=0, train_examples=0)
-    sounds = configured_sounds(replace(config, splits=every))
+    all_sounds = replace(config.splits, class_names=(), limit=0, train_examples=0)
+    sounds = configured_sounds(replace(config, splits=all_sounds))
     return with_sounds(pairs, sounds, config.run.seed)
 
 

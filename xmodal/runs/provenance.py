@@ -14,9 +14,9 @@ from xmodal.report.records import Ingredient
 
 def of_run(config: Config) -> tuple[Ingredient, ...]:
     """Returns the weights and data that a run's experiment uses; "none" is nothing."""
-    idle = idle_options(config)
-    named = EXPERIMENTS[config.run.experiment].made_from
-    values = {name: config.value(name) for name in named if name not in idle}
+    idle_names = idle_options(config)
+    names = EXPERIMENTS[config.run.experiment].made_from
+    values = {name: config.value(name) for name in names if name not in idle_names}
     return tuple(
         Ingredient(name, value, ASSETS[value].licence if value in ASSETS else "")
         for name, value in values.items()
@@ -26,7 +26,7 @@ def of_run(config: Config) -> tuple[Ingredient, ...]:
 
 def digests_of_files(config: Config) -> dict[str, str]:
     """Returns the digests of the files and folders that flags name beside the data, by flag."""
-    named: dict[str, str | Path | None] = {
+    path_by_option: dict[str, str | Path | None] = {
         "target_map": config.text.target_map,
         "class_descriptions": config.scorer.class_descriptions,
         "base": config.image.base,
@@ -40,8 +40,8 @@ def digests_of_files(config: Config) -> dict[str, str]:
         "concept_weights": config.names.concept_weights,
     }
     for name, _, path in (item.partition("=") for item in config.text.also_ask):
-        named[f"also_ask={name}"] = shipped(path)
-    paths = {f"--{flag}": Path(path) for flag, path in named.items() if path}
+        path_by_option[f"also_ask={name}"] = shipped(path)
+    paths = {f"--{flag}": Path(path) for flag, path in path_by_option.items() if path}
     return {flag: _digest(path) for flag, path in paths.items() if exists(path)}
 
 

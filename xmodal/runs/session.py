@@ -101,12 +101,12 @@ class Session:
     def metadata(self) -> dict[str, Any]:
         """Returns what a `report.Run` says of itself, whatever was measured."""
         run = self.config.run
-        replayed = run.output_dir / (CHOSEN if self.tables else CONFIG)
+        flagfile = run.output_dir / (CHOSEN if self.tables else CONFIG)
         return {
             "experiment": run.experiment,
             "seed": run.seed,
             "flags": self.config.flagfile,
-            "command": f"python -m xmodal.run --flagfile={replayed} --overwrite",
+            "command": f"python -m xmodal.run --flagfile={flagfile} --overwrite",
             "seconds": self.clock.seconds,
         }
 
@@ -137,10 +137,10 @@ def begin(config: Config, clock: Clock) -> Session:
     )
     if workers(strategy).is_chief:
         bind(config.run.output_dir, files)
-    run, tracker, also = config.run, None, None
+    run, tracker, epoch_callback = config.run, None, None
     if run.track and workers(strategy).is_chief and not under_way():
         tracker = RunTracker(run.track, run.output_dir, config.flagfile, clock.log)
-        also = tracker.epoch
+        epoch_callback = tracker.epoch
     trainer = Trainer(
         config.train,
         seed=config.run.seed,
@@ -148,7 +148,7 @@ def begin(config: Config, clock: Clock) -> Session:
         checkpoints=checkpoints,
         cache=feature_cache(config, workers(strategy).is_chief),
         log=clock.log,
-        on_epoch=None if under_way() else report.EpochWriter(run.output_dir, clock.log, also),
+        on_epoch=None if under_way() else report.EpochWriter(run.output_dir, clock.log, epoch_callback),
     )
     return Session(config, clock, trainer, tracker=tracker)
 
@@ -172,7 +172,7 @@ def hand_over(
     run = _with_tables(session, run)
     if workers(session.trainer.strategy).is_chief:
         session.clock.log(report.console_table(run))
-        run = _exported(session, run, export)
+        run = _export(session, run, export)
         if ASK in run.facts:
             session.clock.log(f"the model can be used while the run goes on: {run.facts[ASK]}")
     wait_for_all(session.trainer.strategy)
@@ -205,15 +205,15 @@ def finish(
     run = _with_tables(session, run)
     if workers(session.trainer.strategy).is_chief:
         if export:
-            run = _exported(session, run, export)
+            run = _export(session, run, export)
         else:
             _write(session, run)
         if shrink and settings.small and EXPORT in run.facts:
             with clock.stage("small forms"):
                 run = replace(run, tables=run.tables + shrink(Path(str(run.facts[EXPORT]))))
             report.write(run, settings.output_dir)
-        shown = getattr(session.trainer.on_epoch, "epochs", ())
-        report.write_tensorboard(run, settings.output_dir / "tensorboard", shown)
+        logged_epochs = getattr(session.trainer.on_epoch, "epochs", ())
+        report.write_tensorboard(run, settings.output_dir / "tensorboard", logged_epochs)
         if session.tracker:
             session.tracker.finish(run)
         if settings.record:
@@ -226,10 +226,12 @@ def finish(
 
 def _with_tables(session: Session, run: report.Run) -> report.Run:
     """Adds the tables of the session, where they were not added before."""
-    return replace(run, tables=run.tables + tuple(new for new in session.tables if new not in run.tables))
+    return replace(
+        run, tables=run.tables + tuple(table for table in session.tables if table not in run.tables)
+    )
 
 
-def _exported(
+def _export(
     session: Session, run: report.Run, export: Callable[[], dict[str, float | int | str]]
 ) -> report.Run:
     """Writes the report, exports the model unless --noexport, and adds what is told of the export."""
@@ -239,8 +241,8 @@ def _exported(
         return run
     with session.clock.stage("export"):
         facts = export()
-    predict = f"python -m xmodal.predict --model={quote(str(facts[EXPORT]))} FILE_OR_FOLDER"
-    run = replace(run, facts=run.facts | {ASK: predict} | facts)
+    predict_command = f"python -m xmodal.predict --model={quote(str(facts[EXPORT]))} FILE_OR_FOLDER"
+    run = replace(run, facts=run.facts | {ASK: predict_command} | facts)
     _write(session, run)
     return run
 
@@ -248,17 +250,17 @@ def _exported(
 def _write(session: Session, run: report.Run) -> None:
     """Writes the report, and the card of what was exported."""
     if EXPORT in run.facts:
-        made = report.card(run, provenance.of_run(session.config), str(run.facts[ASK]))
-        write_text(Path(str(run.facts[EXPORT])) / CARD, made)
+        card = report.card(run, provenance.of_run(session.config), str(run.facts[ASK]))
+        write_text(Path(str(run.facts[EXPORT])) / CARD, card)
     report.write(run, session.config.run.output_dir)
 
 
 def _next_steps(run: report.Run, folder: Path) -> str:
     """Returns three commands to copy: look at what was found, at how it went, and use the model."""
-    last = run.facts.get(ASK, f"python -m xmodal.compare {quote(str(folder))} ANOTHER_RUN")
+    last_command = run.facts.get(ASK, f"python -m xmodal.compare {quote(str(folder))} ANOTHER_RUN")
     commands = (
         f"xdg-open {quote(str(folder / 'report.html'))}",
         f"tensorboard --logdir {quote(str(folder / 'tensorboard'))}",
-        str(last),
+        str(last_command),
     )
     return "\n".join(["", "next:", *(f"  {command}" for command in commands)])

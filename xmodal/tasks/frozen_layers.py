@@ -30,22 +30,22 @@ def split_frozen(model: keras.Model) -> tuple[keras.Model, keras.Model] | None:
         >>> encoder = text_encoder("bert", sequence_length=16)
         >>> model, tokens = text_classifier(encoder.model, 3), encoder.padded(["a cat", "a dog"])
         >>> set_trainable(encoder.model, "transformer_layer_0")
-        >>> frozen, learned = split_frozen(model)
-        >>> learned(frozen(tokens)).shape
+        >>> frozen_model, upper_model = split_frozen(model)
+        >>> upper_model(frozen_model(tokens)).shape
         TensorShape([2, 3])
     """
-    learned: set[int] = set()
-    given: dict[str, keras.KerasTensor] = {}
+    learned_ids: set[int] = set()
+    boundary: dict[str, keras.KerasTensor] = {}
     for call in calls(model):
-        read, learns = call.input_tensors, getattr(call.operation, "trainable_variables", ())
-        if learns or any(id(tensor) in learned for tensor in read):
-            given |= {tensor.name: tensor for tensor in read if id(tensor) not in learned}
-            learned |= {id(tensor) for tensor in call.output_tensors}
+        call_inputs, variables = call.input_tensors, getattr(call.operation, "trainable_variables", ())
+        if variables or any(id(tensor) in learned_ids for tensor in call_inputs):
+            boundary |= {tensor.name: tensor for tensor in call_inputs if id(tensor) not in learned_ids}
+            learned_ids |= {id(tensor) for tensor in call.output_tensors}
     inputs = {id(tensor) for tensor in model.inputs}
-    computed = [tensor for tensor in given.values() if id(tensor) not in inputs]
-    if not computed or any(tensor.ndim != 3 or tensor.shape[1] is not None for tensor in computed):
+    outputs = [tensor for tensor in boundary.values() if id(tensor) not in inputs]
+    if not outputs or any(tensor.ndim != 3 or tensor.shape[1] is not None for tensor in outputs):
         return None
-    return keras.Model(model.input, given), keras.Model(given, model.output, name=model.name)
+    return keras.Model(model.input, boundary), keras.Model(boundary, model.output, name=model.name)
 
 
 def run_frozen_layers(
@@ -65,21 +65,21 @@ def run_frozen_layers(
     halves = split_frozen(model)
     if halves is None:
         return model, parts
-    frozen, learned = halves
+    frozen_model, upper_model = halves
     masks = [part["padding_mask"] for part in parts.values()]
-    numbers = sum(tensor.shape[-1] for tensor in frozen.output.values() if tensor.ndim == 3)
+    numbers = sum(tensor.shape[-1] for tensor in frozen_model.output.values() if tensor.ndim == 3)
     if 4 * numbers * sum(mask.size for mask in masks) > MAX_KEPT:
         return model, parts
-    names = list(frozen.output)
+    names = list(frozen_model.output)
 
-    def read(batch):
-        outputs = frozen(batch[0], training=False)
+    def run_frozen(batch):
+        outputs = frozen_model(batch[0], training=False)
         return tuple(outputs[name] for name in names)
 
-    run = mapped(read, trainer.strategy)
+    run = mapped(run_frozen, trainer.strategy)
 
-    def kept(part: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def compute(part: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         outputs = run(array_batches(part, batch_size=64))
         return dict(zip(names, outputs, strict=True))
 
-    return learned, {name: kept(part) for name, part in parts.items()}
+    return upper_model, {name: compute(part) for name, part in parts.items()}

@@ -125,35 +125,35 @@ def train_image_classifier(
     head, model = _with_new_head(backbone, train, data, config, trainer)
     histories = []
     if config.head_epochs:
-        learned = train, np.concatenate([examples.targets] * views)
+        train_data = train, np.concatenate([examples.targets] * views)
         held_out, stage = (validation, data.validation.targets), f"{name}: head"
-        histories.append(fit_head(head, learned, held_out, config, trainer, name=stage, loss=loss))
+        histories.append(fit_head(head, train_data, held_out, config, trainer, name=stage, loss=loss))
     if not frozen:
         stage = f"{name}: network"
         histories.append(fine_tune(model, data, config, trainer, name=stage, epsilon=epsilon, loss=loss))
-    whole = _answering(model, data, config)
-    by_head = frozen and whole is model
+    network = _answer_model(model, data, config)
+    by_head = frozen and network is model
 
     def logits(split: ImageSplit, stage: str, features: ArrayShards | np.ndarray | None = None) -> np.ndarray:
         if not by_head:
-            return trainer.predict(whole, evaluation_pixels(whole, split, trainer.config), name=stage)
+            return trainer.predict(network, evaluation_pixels(network, split, trainer.config), name=stage)
         if features is None:
             features = backbone_features(backbone, split, config, trainer, name=f"{stage}, features")
         return trainer.predict(head, array_batches(features, batch_size=1024), name=stage)
 
-    shown = data.train if by_head else data.train.take(data.train.spread(MAX_TRAIN_LOGITS))
+    logit_images = data.train if by_head else data.train.take(data.train.spread(MAX_TRAIN_LOGITS))
     return ImageClassifier(
         backbone=backbone,
         head=head,
-        model=whole,
-        train_logits=lambda: logits(shown, f"{name}: train logits", train),
+        model=network,
+        train_logits=lambda: logits(logit_images, f"{name}: train logits", train),
         validation_logits=logits(data.validation, f"{name}: validation logits", validation),
         logits=logits,
         histories=tuple(histories),
     )
 
 
-def _answering(model: keras.Model, data: ImageData, config: ImageConfig) -> keras.Model:
+def _answer_model(model: keras.Model, data: ImageData, config: ImageConfig) -> keras.Model:
     """Returns what answers with a trained model: of sounds and videos it is asked about several pictures."""
     if data.train.medium:
         return over_windows(model)
@@ -189,15 +189,15 @@ def _kept_features(
 ) -> tuple[ArrayShards | np.ndarray, ArrayShards | np.ndarray]:
     """Returns features of all views of training images, and of the validation images; without a head none."""
     if not config.head_epochs:
-        none = np.empty((0, backbone.output.shape[-1]), np.float32)
-        return none, none
-    of_views = [
+        empty = np.empty((0, backbone.output.shape[-1]), np.float32)
+        return empty, empty
+    view_features = [
         backbone_features(
             backbone, examples, config, trainer, name=f"{name}: view {view + 1}/{views}", view=view
         )
         for view in range(views)
     ]
-    train: ArrayShards | np.ndarray = ArrayShards(part for rows in of_views for part in rows.parts)
+    train: ArrayShards | np.ndarray = ArrayShards(part for rows in view_features for part in rows.parts)
     if trainer.config.data_service:
         # Its workers cannot reach the files.
         train = np.asarray(train)
@@ -301,17 +301,17 @@ def fine_tune(
         epoch, part = divmod(number, parts)
         return examples(data.train, shuffle=True, augment=config.augment, epoch=epoch, part=(part, parts))
 
-    smoothed = cross_entropy(trainer.config.label_smoothing)
+    smoothed_loss = cross_entropy(trainer.config.label_smoothing)
     return trainer.fit(
         model,
         part_of_pass,
-        loss=loss or smoothed,
+        loss=loss or smoothed_loss,
         learning_rate=config.learning_rate,
         epochs=config.epochs * parts,
         validation=examples(data.validation),
         patience=trainer.config.patience * parts,
         name=name,
-        adversary=fgsm(model, smoothed, epsilon) if epsilon else None,
+        adversary=fgsm(model, smoothed_loss, epsilon) if epsilon else None,
     )
 
 
@@ -333,14 +333,14 @@ def fgsm(model: keras.Model, loss: Loss, epsilon: float) -> Adversary:
         epsilon: the most that a value changes by, of 255.
     """
 
-    def changed(images, labels):
+    def perturb(images, labels):
         with tf.GradientTape() as tape:
             tape.watch(images)
             losses = loss(labels, tf.cast(call_fast(model, images, training=False), tf.float32))
-        moved = images + epsilon * tf.sign(tape.gradient(losses, images))
-        return tf.clip_by_value(moved, 0.0, 255.0)
+        shifted_images = images + epsilon * tf.sign(tape.gradient(losses, images))
+        return tf.clip_by_value(shifted_images, 0.0, 255.0)
 
-    return changed
+    return perturb
 
 
 def image_size(model: keras.Model) -> int:
@@ -359,8 +359,8 @@ def evaluation_pixels(model: keras.Model, split: ImageSplit, training: TrainConf
 
 def pixels(split: ImageSplit, image_size: int, batch_size: int, **options) -> Batches:
     """Returns batches of the images alone (B, H, W, 3); options as `images.batches` takes them."""
-    read = batches(split, image_size=image_size, batch_size=batch_size, **options)
-    return read.map(_image)
+    image_batches = batches(split, image_size=image_size, batch_size=batch_size, **options)
+    return image_batches.map(_image)
 
 
 def _image(batch):

@@ -20,14 +20,14 @@ def with_features(classifier: ImageClassifier, *, mirror: bool) -> keras.Model:
         mirror: the logits are those of `both_ways`; the features are of the images as they are.
     """
     backbone, head = classifier.backbone, classifier.head
-    opened = keras.Model(backbone.input, [backbone.output, head(backbone.output)], name=backbone.name)
+    model = keras.Model(backbone.input, [backbone.output, head(backbone.output)], name=backbone.name)
     if len(classifier.model.inputs[0].shape) == 5:
-        return over_windows(opened)
+        return over_windows(model)
     if not mirror:
-        return opened
+        return model
     images = keras.Input(backbone.input.shape[1:], name="images")
-    (features, logits), (_, mirrored) = opened(images), opened(keras.ops.flip(images, axis=2))
-    mean = keras.layers.Average(dtype="float32", name="both_ways")([logits, mirrored])
+    (features, logits), (_, mirrored_logits) = model(images), model(keras.ops.flip(images, axis=2))
+    mean = keras.layers.Average(dtype="float32", name="both_ways")([logits, mirrored_logits])
     return keras.Model(images, [features, mean], name=f"{backbone.name}_both_ways")
 
 

@@ -73,7 +73,7 @@ def flow_batches(
     Returns:
         Batches of ({"image", "time", "text"} as `unet` takes them, velocities (B, H, W, C), ones (B,)).
     """
-    read = batches(
+    image_batches = batches(
         split,
         image_size=image_size,
         batch_size=config.generator_batch_size,
@@ -85,20 +85,20 @@ def flow_batches(
     )
     shape, table = (image_size, image_size, channels), tf.constant(vectors)
     # Drawn before devices share a batch: so a picture gets the same on any number of them.
-    draw = _drawing(captions, shape, (seed, epoch), config.unconditional)
+    draw = _make_draw(captions, shape, (seed, epoch), config.unconditional)
 
     def learn(rows: dict[str, tf.Tensor]):
-        pictures = read.read(rows)["image"][..., :channels] / 127.5 - 1
+        pictures = image_batches.read(rows)["image"][..., :channels] / 127.5 - 1
         noise, time = rows["noise"], rows["time"]
         share = time[:, None, None, None]
         text = tf.gather(table, rows["caption"]) * rows["conditional"][:, None]
         inputs = {"image": (1 - share) * noise + share * pictures, "time": time, "text": text}
         return inputs, pictures - noise, tf.ones_like(time)
 
-    return replace(read, rows=read.rows.enumerate().map(draw), read=learn)
+    return replace(image_batches, rows=image_batches.rows.enumerate().map(draw), read=learn)
 
 
-def _drawing(
+def _make_draw(
     captions: Captions, shape: tuple[int, int, int], seed: tuple[int, int], unconditional: float
 ) -> Callable[[tf.Tensor, dict[str, tf.Tensor]], dict[str, tf.Tensor]]:
     """Returns what draws for the rows of a batch, by its number: times, noise, captions and who has none."""
@@ -206,22 +206,22 @@ def guided(model: Velocity, images: tf.Tensor, time: tf.Tensor, texts: tf.Tensor
         guidance: a scalar.
     """
     times = tf.fill([2 * tf.shape(images)[0]], time)
-    both = {
+    inputs = {
         "image": tf.concat([images, images], axis=0),
         "time": times,
         "text": tf.concat([texts, tf.zeros_like(texts)], axis=0),
     }
-    conditional, unconditional = tf.split(tf.cast(model(both), tf.float32), 2)
+    conditional, unconditional = tf.split(tf.cast(model(inputs), tf.float32), 2)
     return unconditional + guidance * (conditional - unconditional)
 
 
 def ode_step(model: Velocity, images, texts, start, end, guidance, *, solver: str) -> tf.Tensor:
     """Moves images (B, H, W, 3) from one time to another, by Euler's or Heun's method."""
     velocities = guided(model, images, start, texts, guidance)
-    moved = images + (end - start) * velocities
+    shifted_images = images + (end - start) * velocities
     if solver == "euler":
-        return moved
-    return images + (end - start) * (velocities + guided(model, moved, end, texts, guidance)) / 2
+        return shifted_images
+    return images + (end - start) * (velocities + guided(model, shifted_images, end, texts, guidance)) / 2
 
 
 def noise_for(count, shape: Sequence[int], seed: Sequence[int]) -> tf.Tensor:

@@ -98,8 +98,8 @@ def image_modality(
     def examples(split: ImageSplit, targets: np.ndarray, **options) -> Batches:
         soft = targets.ndim == 2
         labels = (targets.argmax(axis=1) if soft else targets).astype(np.int32)
-        labelled = replace(split, labels=labels, shares=targets if soft else None)
-        return batches(labelled, image_size=image_size, **options).map(learnable)
+        labelled_split = replace(split, labels=labels, shares=targets if soft else None)
+        return batches(labelled_split, image_size=image_size, **options).map(learnable)
 
     def train_batches(positions: np.ndarray, targets: np.ndarray, seed: tuple[int, int]) -> Batches:
         return examples(
@@ -113,8 +113,8 @@ def image_modality(
         )
 
     def eval_batches(split: str, positions: np.ndarray, targets: np.ndarray) -> tuple[Batches, np.ndarray]:
-        taken = splits[split].take(positions)
-        return examples(taken, targets, batch_size=4 * batch_size), np.arange(len(positions))
+        subset = splits[split].take(positions)
+        return examples(subset, targets, batch_size=4 * batch_size), np.arange(len(positions))
 
     return Modality(
         name=f"{data.train.medium.noun}s" if data.train.medium else "images",
@@ -154,21 +154,21 @@ def document_modality(
     vocabulary = vocabulary_of(data.train.texts, config.vocabulary)
     vectors = word_vectors(vocabulary, preset if config.word_vectors == "bert" else None, seed)
     length, size = text_config.sequence_length, text_config.text_batch_size
-    numbered = {name: vocabulary.number(getattr(data, name).texts, length) for name in SPLITS}
+    word_ids = {name: vocabulary.number(getattr(data, name).texts, length) for name in SPLITS}
 
     def train_batches(positions: np.ndarray, targets: np.ndarray, seed: tuple[int, int]) -> tf.data.Dataset:
-        lengths = numbered["train"].lengths[positions]
+        lengths = word_ids["train"].lengths[positions]
         order = length_order(lengths, batch_size=size, window=text_config.length_window, shuffle_seed=seed)
         if len(order) > size:
             # Other ones in each epoch: what is left over and would make a small, noisy batch.
             order = order[: len(order) // size * size]
-        return array_batches(numbered["train"].ids[positions[order]], targets[order], batch_size=size)
+        return array_batches(word_ids["train"].ids[positions[order]], targets[order], batch_size=size)
 
     def eval_batches(
         split: str, positions: np.ndarray, targets: np.ndarray
     ) -> tuple[tf.data.Dataset, np.ndarray]:
-        order = length_order(numbered[split].lengths[positions], batch_size=4 * size)
-        ids = numbered[split].ids[positions[order]]
+        order = length_order(word_ids[split].lengths[positions], batch_size=4 * size)
+        ids = word_ids[split].ids[positions[order]]
         return array_batches(ids, targets[order], batch_size=4 * size), order
 
     modality = Modality(
@@ -183,7 +183,7 @@ def document_modality(
         learning_rate=text_config.text_learning_rate,
         shares=_shares(data),
     )
-    return modality, numbered
+    return modality, word_ids
 
 
 def word_vectors(
@@ -198,12 +198,12 @@ def word_vectors(
         width: numbers D of a vector.
     """
     if preset is None:
-        known = np.random.default_rng(seed).normal(size=(len(vocabulary.words), width))
+        known_vectors = np.random.default_rng(seed).normal(size=(len(vocabulary.words), width))
     else:
-        known = bert_word_vectors(preset, vocabulary.words, width)
-    return np.concatenate([np.zeros((UNKNOWN + 1, width)), SPREAD * known]).astype(np.float32)
+        known_vectors = bert_word_vectors(preset, vocabulary.words, width)
+    return np.concatenate([np.zeros((UNKNOWN + 1, width)), SPREAD * known_vectors]).astype(np.float32)
 
 
 def _shares(data: ImageData | DocumentData) -> dict[str, np.ndarray]:
     shares = {name: getattr(data, name).shares for name in ("train", "validation")}
-    return {name: of_split for name, of_split in shares.items() if of_split is not None}
+    return {name: array for name, array in shares.items() if array is not None}

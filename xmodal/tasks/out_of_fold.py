@@ -43,16 +43,16 @@ def out_of_fold(
     features = np.asarray(features, np.float32)
     fold = fold_of(labels, folds, trainer.seed)
 
-    def answered(number: int, penalty: float) -> np.ndarray:
-        learned = fold != number
-        head = _trained_head(features[learned], labels[learned], classes, trainer, number, penalty)
-        return softmax(trainer.predict(head, array_batches(features[~learned], batch_size=1024)))
+    def predict_fold(number: int, penalty: float) -> np.ndarray:
+        train_mask = fold != number
+        head = _train_head(features[train_mask], labels[train_mask], classes, trainer, number, penalty)
+        return softmax(trainer.predict(head, array_batches(features[~train_mask], batch_size=1024)))
 
-    firsts = {penalty: answered(0, penalty) for penalty in PENALTIES}
-    penalty = min(PENALTIES, key=lambda value: log_loss(firsts[value], labels[fold == 0]))
+    first_answers = {penalty: predict_fold(0, penalty) for penalty in PENALTIES}
+    penalty = min(PENALTIES, key=lambda value: log_loss(first_answers[value], labels[fold == 0]))
     probabilities = np.zeros((len(labels), classes))
     for number in range(folds):
-        probabilities[fold == number] = answered(number, penalty) if number else firsts[penalty]
+        probabilities[fold == number] = predict_fold(number, penalty) if number else first_answers[penalty]
     return probabilities
 
 
@@ -64,7 +64,7 @@ def fold_of(labels: np.ndarray, folds: int, seed: int) -> np.ndarray:
     return fold
 
 
-def _trained_head(
+def _train_head(
     features: np.ndarray, labels: np.ndarray, classes: int, trainer: Trainer, fold: int, penalty: float
 ) -> keras.Model:
     with trainer.scope():

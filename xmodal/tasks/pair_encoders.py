@@ -70,10 +70,10 @@ def image_parts(rows: tf.Tensor, map_shape: tuple[int, int], modality: str = "im
         modality: "sound" for "sound" and "sound_regions".
     """
     regions, width = map_shape
-    pooled = rows.shape[1] - regions * width
+    pooled_width = rows.shape[1] - regions * width
     return {
-        modality: rows[:, :pooled],
-        SEQUENCES[modality]: tf.reshape(rows[:, pooled:], [-1, regions, width]),
+        modality: rows[:, :pooled_width],
+        SEQUENCES[modality]: tf.reshape(rows[:, pooled_width:], [-1, regions, width]),
     }
 
 
@@ -123,12 +123,14 @@ class EncodedSplit(Labelled):
 
     def showing(self, present: Mapping[str, np.ndarray]) -> "EncodedSplit":
         """Returns the same pairs with these modalities (N,) and no others."""
-        shown = {name: replace(encoded, present=present[name]) for name, encoded in self.modalities.items()}
-        return replace(self, modalities=shown)
+        modalities = {
+            name: replace(encoded, present=present[name]) for name, encoded in self.modalities.items()
+        }
+        return replace(self, modalities=modalities)
 
     def only(self, visible: Sequence[str]) -> "EncodedSplit":
         """Returns the same pairs without the modalities that are not visible."""
-        return self.showing({name: there & (name in visible) for name, there in self.present.items()})
+        return self.showing({name: mask & (name in visible) for name, mask in self.present.items()})
 
     def take(self, positions: np.ndarray) -> "EncodedSplit":
         """Returns the pairs at some positions (n,)."""

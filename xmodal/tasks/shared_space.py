@@ -73,8 +73,8 @@ def contrastive_loss(labels: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
     """
     images, texts = tf.split(outputs, 2, axis=1)
     scores = tf.matmul(images, texts, transpose_b=True)
-    same = tf.cast(labels[:, None] == labels[None, :], scores.dtype)
-    targets = same / tf.reduce_sum(same, axis=1, keepdims=True)
+    same_class = tf.cast(labels[:, None] == labels[None, :], scores.dtype)
+    targets = same_class / tf.reduce_sum(same_class, axis=1, keepdims=True)
 
     def direction(logits):
         return tf.nn.softmax_cross_entropy_with_logits(targets, logits)

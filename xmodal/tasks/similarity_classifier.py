@@ -83,17 +83,17 @@ def class_texts(
     """
     with trainer.strategy.scope():
         encoder = text_encoder(preset, max_tokens)
-    known = np.flatnonzero(encoder.knows(texts))
+    known_indices = np.flatnonzero(encoder.knows(texts))
     for target, name in enumerate(class_names):
-        if target not in targets[known]:
+        if target not in targets[known_indices]:
             raise UserError(
                 f"the text encoder {(called or preset)!r} knows no word of the class name {name!r}",
                 "describe it in `class_descriptions`, rename it by `class_names` or change `text_encoder`",
             )
-    known_texts = [texts[index] for index in known]
-    require_told_apart(encoder, known_texts, targets[known], class_names, called or preset)
+    known_texts = [texts[index] for index in known_indices]
+    require_told_apart(encoder, known_texts, targets[known_indices], class_names, called or preset)
     vectors = trainer.predict(encoder.model, array_batches(encoder.padded(known_texts), batch_size=64))
-    return ClassTexts(vectors, targets[known])
+    return ClassTexts(vectors, targets[known_indices])
 
 
 def subset(labels: np.ndarray, classes: np.ndarray, count: int, seed: int) -> np.ndarray:
@@ -108,8 +108,8 @@ def subset(labels: np.ndarray, classes: np.ndarray, count: int, seed: int) -> np
         seed: which ones.
     """
     order = np.random.default_rng(seed).permutation(len(labels))
-    chosen = [order[labels[order] == label][: count or None] for label in classes]
-    return np.sort(np.concatenate(chosen))
+    indices = [order[labels[order] == label][: count or None] for label in classes]
+    return np.sort(np.concatenate(indices))
 
 
 def epochs_for(epochs: int, whole: int, part: int) -> int:
@@ -134,7 +134,7 @@ def train_similarity_classifier(
 ) -> SimilarityClassifier:
     """Trains an encoder and the scorer, from random weights or with layers that were copied.
 
-    The weights of the best epoch are known_texts, by the loss on the validation examples of the classes.
+    The weights of the best epoch are kept, by the loss on the validation examples of the classes.
 
     Args:
         modality: what to learn from.
@@ -149,7 +149,7 @@ def train_similarity_classifier(
     texts = modality.texts.take(classes)
     with trainer.scope():
         model = scored_classifier(modality.encoder(), texts.vectors, texts.targets, scale=scale)
-    copied = transfer_layers(transfer, model) if transfer and transfer.source else None
+    transfer_report = transfer_layers(transfer, model) if transfer and transfer.source else None
     for layer in transfer.layers if transfer and transfer.frozen else ():
         model.get_layer(layer).trainable = False
     targets = modality.targets_among(classes, "train", positions)
@@ -157,18 +157,18 @@ def train_similarity_classifier(
     validation, _ = modality.eval_batches(
         "validation", held_out, modality.targets_among(classes, "validation", held_out)
     )
-    longer = partial(epochs_for, whole=len(modality.labels["train"]), part=len(positions))
+    scaled_epochs = partial(epochs_for, whole=len(modality.labels["train"]), part=len(positions))
     history = trainer.fit(
         model,
         lambda epoch: modality.train_batches(positions, targets, (trainer.seed, epoch)),
         loss=cross_entropy(trainer.config.label_smoothing),
         learning_rate=modality.learning_rate,
-        epochs=epochs or longer(modality.epochs),
+        epochs=epochs or scaled_epochs(modality.epochs),
         validation=validation,
-        patience=epochs or longer(trainer.config.patience),
+        patience=epochs or scaled_epochs(trainer.config.patience),
         name=name,
     )
-    return SimilarityClassifier(model, history, copied)
+    return SimilarityClassifier(model, history, transfer_report)
 
 
 def transfer_layers(transfer: LayerTransfer, target: keras.Model) -> TransferReport:

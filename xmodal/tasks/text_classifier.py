@@ -95,15 +95,15 @@ class TextClassifier:
             batch_size: of texts.
             name: what progress and checkpoints call it; "" keeps nothing.
         """
-        distinct, index = np.unique(texts, return_inverse=True)
-        tokens = self.encoder.padded(distinct)
+        distinct_texts, index = np.unique(texts, return_inverse=True)
+        tokens = self.encoder.padded(distinct_texts)
         logits = _outputs(self.model, tokens, trainer, name, batch_size)[index.ravel()]
         return logits.reshape(len(texts), -1, logits.shape[-1]).mean(axis=1)
 
     def vectors(self, texts: Iterable[str], trainer: Trainer) -> np.ndarray:
         """Returns what the encoder makes of texts (N,): (N, D)."""
-        distinct, index = np.unique(list(texts), return_inverse=True)
-        return _outputs(self.encoder.model, self.encoder.padded(distinct), trainer)[index]
+        distinct_texts, index = np.unique(list(texts), return_inverse=True)
+        return _outputs(self.encoder.model, self.encoder.padded(distinct_texts), trainer)[index]
 
     def reader(self, trainer: Trainer) -> Callable[[Iterable[str]], np.ndarray]:
         """Returns a function of texts (N,) that gives logits (N, C), for many calls: it is traced once."""
@@ -116,8 +116,8 @@ class TextClassifier:
         def logits(texts: Iterable[str]) -> np.ndarray:
             tokens = self.encoder.padded(texts)
             order = length_order(token_lengths(tokens), batch_size=64)
-            (read,) = run(token_batches(tokens, batch_size=64, order=order))
-            return read[np.argsort(order)]
+            (rows,) = run(token_batches(tokens, batch_size=64, order=order))
+            return rows[np.argsort(order)]
 
         return logits
 
@@ -141,11 +141,11 @@ def merge(texts: Iterable[str], targets: np.ndarray, weights: np.ndarray | None 
     total: dict[tuple[str, int], float] = {}
     for text, target, weight in zip(texts, np.asarray(targets).tolist(), weights, strict=True):
         total[text, target] = total.get((text, target), 0.0) + weight
-    merged = sorted(total)
+    pairs = sorted(total)
     return TextExamples(
-        texts=np.array([text for text, _ in merged], object),
-        targets=np.array([target for _, target in merged], np.int32),
-        weights=np.array([total[pair] for pair in merged], np.float32),
+        texts=np.array([text for text, _ in pairs], object),
+        targets=np.array([target for _, target in pairs], np.int32),
+        weights=np.array([total[pair] for pair in pairs], np.float32),
     )
 
 
@@ -158,12 +158,12 @@ def _mean_targets(texts: list[str], targets: np.ndarray, weights: np.ndarray) ->
     sizes = [len(texts), len(targets), len(weights)]
     if len(set(sizes)) > 1:
         raise ValueError(f"texts, targets and weights must be as many. Received: {sizes}")
-    distinct, index = np.unique(np.array(texts, object), return_inverse=True)
+    distinct_texts, index = np.unique(np.array(texts, object), return_inverse=True)
     total = np.bincount(index, weights)
-    sums = np.zeros((len(distinct), targets.shape[1]))
+    sums = np.zeros((len(distinct_texts), targets.shape[1]))
     np.add.at(sums, index, targets * weights[:, None])
     return TextExamples(
-        texts=distinct,
+        texts=distinct_texts,
         targets=(sums / np.maximum(total, TINY)[:, None]).astype(np.float32),
         weights=total.astype(np.float32),
     )
@@ -179,20 +179,20 @@ def balanced(examples: TextExamples, classes: int) -> TextExamples:
         classes: the number of targets C.
     """
     soft = examples.targets.ndim == 2
-    of_class = (
+    class_weights = (
         examples.weights.astype(np.float64) @ examples.targets
         if soft
         else np.bincount(examples.targets, examples.weights, minlength=classes)
     )
-    factor = of_class.sum() / (np.count_nonzero(of_class) * np.maximum(of_class, TINY))
+    factor = class_weights.sum() / (np.count_nonzero(class_weights) * np.maximum(class_weights, TINY))
     if not soft:
         weights = examples.weights * factor[examples.targets]
         return replace(examples, weights=weights.astype(np.float32))
-    of_example = np.maximum(examples.targets @ factor, TINY)
+    example_weights = np.maximum(examples.targets @ factor, TINY)
     return replace(
         examples,
-        targets=(examples.targets * factor / of_example[:, None]).astype(np.float32),
-        weights=(examples.weights * of_example).astype(np.float32),
+        targets=(examples.targets * factor / example_weights[:, None]).astype(np.float32),
+        weights=(examples.weights * example_weights).astype(np.float32),
     )
 
 
@@ -249,9 +249,9 @@ def train_text_classifier(
     frozen = config.text_trainable == "head"
     if frozen or config.text_head_epochs:
         epochs, rate = config.text_head_epochs, HEAD_LEARNING_RATE
-        first = config if frozen else replace(config, text_epochs=epochs, text_learning_rate=rate)
+        head_config = config if frozen else replace(config, text_epochs=epochs, text_learning_rate=rate)
         head_name = name if frozen else f"{name}: head"
-        history = _train_head(classifier, examples, validation, first, trainer, head_name, loss)
+        history = _train_head(classifier, examples, validation, head_config, trainer, head_name, loss)
     if not frozen:
         history = _train_whole(classifier, examples, validation, config, trainer, name, loss)
     return replace(classifier, history=history)
@@ -283,16 +283,16 @@ def _train_whole(
         return encoder.padded(examples.mistyped((seed, epoch))) if examples.noise else inputs["train"]
 
     def train_batches(epoch: int) -> tf.data.Dataset:
-        read = inputs_of(epoch if examples.noise else 0)
+        tokens = inputs_of(epoch if examples.noise else 0)
         order = length_order(
-            token_lengths(read), batch_size=size, window=config.length_window, shuffle_seed=(seed, epoch)
+            token_lengths(tokens), batch_size=size, window=config.length_window, shuffle_seed=(seed, epoch)
         )
-        return token_batches(read, examples.targets, examples.weights, batch_size=size, order=order)
+        return token_batches(tokens, examples.targets, examples.weights, batch_size=size, order=order)
 
     def eval_batches(held_out: TextExamples) -> tf.data.Dataset:
-        read = inputs["validation"]
-        order = length_order(token_lengths(read), batch_size=2 * size)
-        return token_batches(read, held_out.targets, held_out.weights, batch_size=2 * size, order=order)
+        tokens = inputs["validation"]
+        order = length_order(token_lengths(tokens), batch_size=2 * size)
+        return token_batches(tokens, held_out.targets, held_out.weights, batch_size=2 * size, order=order)
 
     optimizer = optimizer_maker(trainer.config, config.text_learning_rate)
     if config.layer_decay != 1:

@@ -24,9 +24,9 @@ LEARNING_RATE = 0.03
 @keras.saving.register_keras_serializable("xmodal")
 def one_word_each(texts):
     """Lower case, letters and digits only, and spaces around what is a word by itself."""
-    lower = tf.strings.lower(texts, encoding="utf-8")
+    lowercase_texts = tf.strings.lower(texts, encoding="utf-8")
     return tf.strings.regex_replace(
-        tf.strings.regex_replace(lower, r"[^\p{L}\p{N}\p{M}]+", " "), _CHARACTERS, r" \1 "
+        tf.strings.regex_replace(lowercase_texts, r"[^\p{L}\p{N}\p{M}]+", " "), _CHARACTERS, r" \1 "
     )
 
 
@@ -79,8 +79,8 @@ class TfIdf:
             dense[:, 0] = 0
             dense /= np.maximum(np.linalg.norm(dense, axis=1, keepdims=True), np.finfo(np.float32).tiny)
             sparse_rows += [(np.flatnonzero(row), row[np.flatnonzero(row)]) for row in dense]
-        most = max(1, *(len(words) for words, _ in sparse_rows))
-        word, value = np.zeros((len(texts), most), np.int32), np.zeros((len(texts), most), np.float32)
+        width = max(1, *(len(words) for words, _ in sparse_rows))
+        word, value = np.zeros((len(texts), width), np.int32), np.zeros((len(texts), width), np.float32)
         for index, (words, values) in enumerate(sparse_rows):
             word[index, : len(words)], value[index, : len(words)] = words, values
         return {"word": word, "value": value}
@@ -132,14 +132,14 @@ def train_baseline(
             "word": keras.Input((None,), dtype="int32", name="word"),
             "value": keras.Input((None,), name="value"),
         }
-        known = vectorization.vocabulary_size()
-        logits = SparseLogits(known, classes, name="logits")(inputs["word"], inputs["value"])
+        vocabulary_size = vectorization.vocabulary_size()
+        logits = SparseLogits(vocabulary_size, classes, name="logits")(inputs["word"], inputs["value"])
         model = keras.Model(inputs, logits, name="tf_idf")
     rows = features.rows(examples.texts)
-    learned = rows, examples.targets, examples.weights
+    train_examples = rows, examples.targets, examples.weights
     history = trainer.fit(
         model,
-        lambda epoch: array_batches(*learned, batch_size=BATCH, shuffle_seed=(trainer.seed, epoch)),
+        lambda epoch: array_batches(*train_examples, batch_size=BATCH, shuffle_seed=(trainer.seed, epoch)),
         loss=loss or cross_entropy(),
         learning_rate=LEARNING_RATE,
         epochs=EPOCHS,

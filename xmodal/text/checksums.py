@@ -23,16 +23,16 @@ def luhn(numbers: tf.Tensor) -> tf.Tensor:
     """Returns whether numbers (M,), digits and separators, fulfil ISO/IEC 7812-1, annex B."""
     digits, lengths = digits_of(numbers, 20)
     from_right = lengths[:, None] - 1 - tf.range(20)[None, :]
-    twice = tf.where(digits > 4, 2 * digits - 9, 2 * digits)
-    values = tf.where(from_right % 2 == 1, twice, digits)
+    doubled_digits = tf.where(digits > 4, 2 * digits - 9, 2 * digits)
+    values = tf.where(from_right % 2 == 1, doubled_digits, digits)
     return tf.reduce_sum(tf.where(from_right >= 0, values, 0), axis=1) % 10 == 0
 
 
 def card(numbers: tf.Tensor) -> tf.Tensor:
     """Returns whether numbers (M,) are an issuer's, as long as its own, with a right check digit (Luhn)."""
     plain = tf.strings.regex_replace(numbers, r"\D", "")
-    bare = tf.strings.regex_full_match(numbers, r"\d{13}")
-    return luhn(plain) & tf.strings.regex_full_match(plain, _ISSUED) & ~(bare & article_number(plain))
+    is_bare = tf.strings.regex_full_match(numbers, r"\d{13}")
+    return luhn(plain) & tf.strings.regex_full_match(plain, _ISSUED) & ~(is_bare & article_number(plain))
 
 
 def article_number(numbers: tf.Tensor) -> tf.Tensor:
@@ -53,48 +53,53 @@ def book_number(numbers: tf.Tensor) -> tf.Tensor:
 def iban(numbers: tf.Tensor) -> tf.Tensor:
     """Returns whether IBANs (M,) of the right length fulfil ISO 7064, MOD 97-10."""
     plain = tf.strings.upper(tf.strings.regex_replace(numbers, r"[^0-9A-Za-z]", ""))
-    turned = tf.strings.regex_replace(plain, "^(.{4})(.*)$", r"\2\1")
-    codes = tf.cast(tf.io.decode_raw(turned, tf.uint8, fixed_length=36), tf.int32)
+    rotated_ibans = tf.strings.regex_replace(plain, "^(.{4})(.*)$", r"\2\1")
+    codes = tf.cast(tf.io.decode_raw(rotated_ibans, tf.uint8, fixed_length=36), tf.int32)
     # A letter stands for two digits, 10 to 35. What a character counts, modulo 97, follows from the
     # number of digits after it.
     value = tf.where(codes >= ord("A"), codes - ord("A") + 10, codes - ord("0"))
     digits = tf.where(codes > 0, tf.where(value > 9, 2, 1), 0)
-    after = tf.cumsum(digits, axis=1, exclusive=True, reverse=True)
+    digits_after = tf.cumsum(digits, axis=1, exclusive=True, reverse=True)
     powers = tf.constant([pow(10, exponent, 97) for exponent in range(73)])
-    counted = tf.where(codes > 0, value * tf.gather(powers, after), 0)
-    return tf.reduce_sum(counted, axis=1) % 97 == 1
+    terms = tf.where(codes > 0, value * tf.gather(powers, digits_after), 0)
+    return tf.reduce_sum(terms, axis=1) % 97 == 1
 
 
 def resident_id(numbers: tf.Tensor) -> tf.Tensor:
     """Returns whether Chinese resident identity numbers (M,) fulfil GB 11643, ISO 7064 MOD 11-2."""
     plain = tf.strings.regex_replace(numbers, r"[^0-9Xx]", "")
     codes = tf.cast(tf.io.decode_raw(plain, tf.uint8, fixed_length=18), tf.int32)
-    ten = (codes == ord("X")) | (codes == ord("x"))
+    is_ten = (codes == ord("X")) | (codes == ord("x"))
     weights = tf.constant([2 ** (17 - index) % 11 for index in range(18)])
-    right = tf.reduce_sum(tf.where(ten, 10, codes - ord("0")) * weights, axis=1) % 11 == 1
-    return right & tf.strings.regex_full_match(plain, RESIDENT_ID)
+    is_valid = tf.reduce_sum(tf.where(is_ten, 10, codes - ord("0")) * weights, axis=1) % 11 == 1
+    return is_valid & tf.strings.regex_full_match(plain, RESIDENT_ID)
 
 
 def german_tax_id(numbers: tf.Tensor) -> tf.Tensor:
     """Returns whether numbers (M,) are a Steuer-ID: ISO 7064 MOD 11,10, and one digit of ten comes again."""
     digits, lengths = digits_of(numbers, 11)
-    rest = tf.fill([tf.size(lengths)], 10)
+    remainder = tf.fill([tf.size(lengths)], 10)
     for index in range(10):
-        total = (digits[:, index] + rest) % 10
-        rest = tf.where(total == 0, 10, total) * 2 % 11
-    times = tf.reduce_sum(tf.one_hot(digits[:, :10], 10, dtype=tf.int32), axis=1)
-    again = tf.reduce_sum(tf.cast(times > 1, tf.int32), axis=1) == 1
-    return (lengths == 11) & ((11 - rest) % 10 == digits[:, 10]) & again & (tf.reduce_max(times, axis=1) < 4)
+        total = (digits[:, index] + remainder) % 10
+        remainder = tf.where(total == 0, 10, total) * 2 % 11
+    digit_counts = tf.reduce_sum(tf.one_hot(digits[:, :10], 10, dtype=tf.int32), axis=1)
+    has_one_repeat = tf.reduce_sum(tf.cast(digit_counts > 1, tf.int32), axis=1) == 1
+    return (
+        (lengths == 11)
+        & ((11 - remainder) % 10 == digits[:, 10])
+        & has_one_repeat
+        & (tf.reduce_max(digit_counts, axis=1) < 4)
+    )
 
 
 def french_social_security(numbers: tf.Tensor) -> tf.Tensor:
     """Returns whether numbers (M,) are a NIR: its key is 97 less the rest of the first 13 digits by 97."""
     plain = tf.strings.regex_replace(tf.strings.upper(numbers), "[^0-9AB]", "")
-    corsican = tf.strings.regex_replace(tf.strings.regex_replace(plain, "2A", "19"), "2B", "18")
-    digits, lengths = digits_of(corsican, 15)
+    numeric_texts = tf.strings.regex_replace(tf.strings.regex_replace(plain, "2A", "19"), "2B", "18")
+    digits, lengths = digits_of(numeric_texts, 15)
     powers = tf.constant([pow(10, 12 - index, 97) for index in range(13)])
-    rest = tf.reduce_sum(digits[:, :13] * powers, axis=1) % 97
-    return (lengths == 15) & (97 - rest == 10 * digits[:, 13] + digits[:, 14])
+    remainder = tf.reduce_sum(digits[:, :13] * powers, axis=1) % 97
+    return (lengths == 15) & (97 - remainder == 10 * digits[:, 13] + digits[:, 14])
 
 
 def german_social_security(numbers: tf.Tensor) -> tf.Tensor:

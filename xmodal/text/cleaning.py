@@ -41,8 +41,8 @@ def cleaned(texts: tf.Tensor) -> tf.Tensor:
     show.
     """
     with tf.name_scope("clean"):
-        texts = _plain(tf.strings.unicode_transcode(texts, "UTF-8", "UTF-8"), _TAG)
-        return _spaced(texts)
+        texts = _strip_markup(tf.strings.unicode_transcode(texts, "UTF-8", "UTF-8"), _TAG)
+        return _normalize_spaces(texts)
 
 
 def scrubbed(texts: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -59,12 +59,12 @@ def scrubbed(texts: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         The texts (B,), and how many of each of `MARKS` were put in (B, M).
     """
     with tf.name_scope("scrub"):
-        texts = _plain(tf.strings.unicode_transcode(texts, "UTF-8", "UTF-8"), _TAG_WITHOUT_ADDRESS)
-        texts = _spaced(texts)
+        texts = _strip_markup(tf.strings.unicode_transcode(texts, "UTF-8", "UTF-8"), _TAG_WITHOUT_ADDRESS)
+        texts = _normalize_spaces(texts)
         counts = {mark: tf.zeros_like(tf.strings.length(texts)) for mark in MARKS}
         for region, kinds in KINDS_BY_REGION.items():
-            texts = _within(texts, region, kinds, counts)
-        texts = _spaced(tf.strings.regex_replace(texts, _TAG, " "))
+            texts = _replace_region(texts, region, kinds, counts)
+        texts = _normalize_spaces(tf.strings.regex_replace(texts, _TAG, " "))
         return texts, tf.stack([counts[mark] for mark in MARKS], axis=1)
 
 
@@ -99,20 +99,20 @@ def prepare_texts(
     # A lone surrogate, which Python's strings may hold, is no UTF-8.
     encoded = [text.encode("utf-8", "replace") for text in texts]
     parts = [encoded[start : start + batch_size] for start in range(0, len(encoded), batch_size)] or [[]]
-    prepare = _SCRUBBED if scrub else _CLEANED
+    prepare = _SCRUB if scrub else _CLEAN
 
     def read(part: list[bytes]) -> tuple[list[str], np.ndarray]:
-        counted, counts = prepare(tf.constant(part, tf.string))
-        return [text.decode() for text in counted.numpy()], counts.numpy()
+        prepared_texts, counts = prepare(tf.constant(part, tf.string))
+        return [text.decode() for text in prepared_texts.numpy()], counts.numpy()
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        done = list(pool.map(read, parts))
+        results = list(pool.map(read, parts))
     texts = np.empty(len(encoded), object)
-    texts[:] = [text for part, _ in done for text in part]
-    return texts, np.concatenate([counts for _, counts in done])
+    texts[:] = [text for part, _ in results for text in part]
+    return texts, np.concatenate([counts for _, counts in results])
 
 
-def _plain(texts: tf.Tensor, tag: str) -> tf.Tensor:
+def _strip_markup(texts: tf.Tensor, tag: str) -> tf.Tensor:
     texts = _without_entities(texts)
     texts = tf.strings.regex_replace(texts, _HIDDEN, " ")
     texts = tf.strings.regex_replace(texts, tag, " ")
@@ -124,20 +124,24 @@ def _without_entities(texts: tf.Tensor) -> tf.Tensor:
     """Puts characters in the place of HTML's entities (named ones, decimal and hexadecimal numbers)."""
     texts = tf.strings.regex_replace(texts, _OPEN, " ")
     pieces = _pieces(texts, _ENTITY)
-    matched = pieces.matches
-    bare = tf.strings.regex_replace(matched, r"^&(?:amp;)*([^;]*);?$", r"\1")
+    entities = pieces.matches
+    names = tf.strings.regex_replace(entities, r"^&(?:amp;)*([^;]*);?$", r"\1")
     codes = tf.where(
-        tf.strings.regex_full_match(bare, r"#\d+"),
-        tf.strings.to_number(tf.strings.regex_replace(bare, r"^(?:#(\d+)|.*)$", r"0\1"), tf.int32),
-        tf.where(tf.strings.regex_full_match(bare, "#[xX].*"), _hexadecimal(bare), _named(bare)),
+        tf.strings.regex_full_match(names, r"#\d+"),
+        tf.strings.to_number(tf.strings.regex_replace(names, r"^(?:#(\d+)|.*)$", r"0\1"), tf.int32),
+        tf.where(tf.strings.regex_full_match(names, "#[xX].*"), _hexadecimal(names), _code_points(names)),
     )
     # Neither halves of surrogate pairs nor control characters.
-    valid = (codes > 31) & (codes < 0x110000) & ((codes < 0xD800) | (codes > 0xDFFF))
-    characters = tf.strings.unicode_encode(tf.where(valid, codes, 32)[:, None], "UTF-8")
+    is_valid = (codes > 31) & (codes < 0x110000) & ((codes < 0xD800) | (codes > 0xDFFF))
+    characters = tf.strings.unicode_encode(tf.where(is_valid, codes, 32)[:, None], "UTF-8")
     # Escaped twice: what a document about HTML shows stays visible.
-    shown = tf.strings.regex_full_match(matched, "&amp;.*") & tf.strings.regex_full_match(characters, "[<>&]")
-    decoded = tf.where(valid & ~shown, characters, tf.strings.regex_replace(matched, "^&amp;", "&"))
-    return pieces.joined(decoded)
+    is_escaped = tf.strings.regex_full_match(entities, "&amp;.*") & tf.strings.regex_full_match(
+        characters, "[<>&]"
+    )
+    decoded_pieces = tf.where(
+        is_valid & ~is_escaped, characters, tf.strings.regex_replace(entities, "^&amp;", "&")
+    )
+    return pieces.join(decoded_pieces)
 
 
 def _hexadecimal(words: tf.Tensor) -> tf.Tensor:
@@ -151,15 +155,15 @@ def _hexadecimal(words: tf.Tensor) -> tf.Tensor:
     return value
 
 
-def _named(words: tf.Tensor) -> tf.Tensor:
+def _code_points(words: tf.Tensor) -> tf.Tensor:
     """Returns the code points of words (M,) such as "uuml", 0 for words that are no names."""
-    distinct, index = tf.unique(words)
-    same = tf.equal(distinct[:, None], tf.constant(list(_CODES))[None, :])
-    codes = tf.reduce_sum(tf.where(same, tf.constant(list(_CODES.values())), 0), axis=1)
+    distinct_words, index = tf.unique(words)
+    is_match = tf.equal(distinct_words[:, None], tf.constant(list(_CODES))[None, :])
+    codes = tf.reduce_sum(tf.where(is_match, tf.constant(list(_CODES.values())), 0), axis=1)
     return tf.gather(codes, index)
 
 
-def _spaced(texts: tf.Tensor) -> tf.Tensor:
+def _normalize_spaces(texts: tf.Tensor) -> tf.Tensor:
     return tf.strings.strip(tf.strings.regex_replace(texts, r"[\s\p{Z}\p{Cc}]+", " "))
 
 
@@ -180,12 +184,12 @@ class _Pieces(NamedTuple):
     at: tf.Tensor
     matches: tf.Tensor
 
-    def joined(self, matches: tf.Tensor) -> tf.Tensor:
+    def join(self, matches: tf.Tensor) -> tf.Tensor:
         """Returns the texts (B,) with others (M,) in the place of the pieces that fit."""
         values = tf.tensor_scatter_nd_update(self.values, self.at[:, None], matches)
         return tf.strings.unsorted_segment_join(values, self.rows, self.texts)
 
-    def summed(self, counts: tf.Tensor) -> tf.Tensor:
+    def sum_by_text(self, counts: tf.Tensor) -> tf.Tensor:
         """Returns the sums (B,) of what belongs to the pieces that fit (M,)."""
         return tf.math.unsorted_segment_sum(counts, tf.gather(self.rows, self.at), self.texts)
 
@@ -193,30 +197,32 @@ class _Pieces(NamedTuple):
 def _pieces(texts: tf.Tensor, pattern: str) -> _Pieces:
     """Cuts texts (B,) where a pattern is."""
     # Without a group of its own RE2 needs no second pass.
-    marked = tf.strings.regex_replace(texts, pattern, rf"{_OPEN}\0{_OPEN}")
+    marked_texts = tf.strings.regex_replace(texts, pattern, rf"{_OPEN}\0{_OPEN}")
     # Ragged tensors do the same with many more operations, which take their time when a graph is built.
-    indices, values, _ = tf.raw_ops.StringSplitV2(input=marked, sep=_OPEN)
+    indices, values, _ = tf.raw_ops.StringSplitV2(input=marked_texts, sep=_OPEN)
     # Between two separators stands what fits: every second piece of a text.
     at = tf.where(indices[:, 1] % 2 == 1)[:, 0]
     return _Pieces(values, indices[:, 0], tf.size(texts, tf.int64), at, tf.gather(values, at))
 
 
-def _within(texts: tf.Tensor, region: str, kinds: Sequence[Kind], counts: dict[str, tf.Tensor]) -> tf.Tensor:
+def _replace_region(
+    texts: tf.Tensor, region: str, kinds: Sequence[Kind], counts: dict[str, tf.Tensor]
+) -> tf.Tensor:
     """Puts marks in, and counts them, where a region is: what is quick to find, and rare."""
     pieces = _pieces(texts, region)
     parts = pieces.matches
     for kind in kinds:
-        parts, count = _replaced(parts, kind)
-        counts[kind.mark] += pieces.summed(count)
-    return pieces.joined(parts)
+        parts, count = _replace_kind(parts, kind)
+        counts[kind.mark] += pieces.sum_by_text(count)
+    return pieces.join(parts)
 
 
-def _replaced(texts: tf.Tensor, kind: Kind) -> tuple[tf.Tensor, tf.Tensor]:
+def _replace_kind(texts: tf.Tensor, kind: Kind) -> tuple[tf.Tensor, tf.Tensor]:
     """Puts the kind's mark in the place of the candidates that are of that kind, and counts them."""
     with tf.name_scope(kind.mark.strip("[]")):
         pieces = _pieces(texts, kind.candidate)
         candidates = pieces.matches
-        whole = f"^({kind.before})(?:{kind.pattern})$"
+        whole_pattern = f"^({kind.before})(?:{kind.pattern})$"
         matches = tf.strings.regex_full_match(candidates, f"(?:{kind.before})(?:{kind.pattern})")
         if kind.unless:
             matches &= ~tf.strings.regex_full_match(candidates, kind.unless)
@@ -225,13 +231,17 @@ def _replaced(texts: tf.Tensor, kind: Kind) -> tuple[tf.Tensor, tf.Tensor]:
                 tf.strings.regex_replace(candidates, f"^(?:{kind.before})", "") if kind.before else candidates
             )
             matches &= kind.check(tf.where(matches, numbers, ""))
-        marks = tf.strings.regex_replace(candidates, whole, rf"\1{kind.mark}") if kind.before else kind.mark
-        replaced = pieces.joined(tf.where(matches, marks, candidates))
-        return replaced, pieces.summed(tf.cast(matches, tf.int32))
+        marks = (
+            tf.strings.regex_replace(candidates, whole_pattern, rf"\1{kind.mark}")
+            if kind.before
+            else kind.mark
+        )
+        new_texts = pieces.join(tf.where(matches, marks, candidates))
+        return new_texts, pieces.sum_by_text(tf.cast(matches, tf.int32))
 
 
-def _traced_once(prepare: Callable) -> Callable:
+def _trace_once(prepare: Callable) -> Callable:
     return tf.function(prepare, input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
 
 
-_SCRUBBED, _CLEANED = _traced_once(scrubbed), _traced_once(_without_marks)
+_SCRUB, _CLEAN = _trace_once(scrubbed), _trace_once(_without_marks)

@@ -37,9 +37,9 @@ def length_order(
         part = order[start : start + window * batch_size]
         order[start : start + len(part)] = part[np.argsort(lengths[part], kind="stable")]
     # The last batch may be a part of one, and stays last.
-    whole = len(order) // batch_size * batch_size
-    batches = order[:whole].reshape(-1, batch_size)
-    return np.concatenate([generator.permutation(batches).ravel(), order[whole:]])
+    full_count = len(order) // batch_size * batch_size
+    batches = order[:full_count].reshape(-1, batch_size)
+    return np.concatenate([generator.permutation(batches).ravel(), order[full_count:]])
 
 
 def token_lengths(tokens: dict[str, np.ndarray]) -> np.ndarray:
@@ -80,9 +80,9 @@ def token_batches(
     tensors = tf.nest.map_structure(tf.convert_to_tensor, (tokens, labels, weights))
 
     def take(index):
-        taken, label, weight = tf.nest.map_structure(lambda array: tf.gather(array, index), tensors)
-        longest = tf.reduce_max(tf.reduce_sum(tf.cast(taken["padding_mask"], tf.int32), axis=1))
-        length = -(-longest // STEP) * STEP
-        return {name: value[:, :length] for name, value in taken.items()}, label, weight
+        batch, label, weight = tf.nest.map_structure(lambda array: tf.gather(array, index), tensors)
+        max_length = tf.reduce_max(tf.reduce_sum(tf.cast(batch["padding_mask"], tf.int32), axis=1))
+        length = -(-max_length // STEP) * STEP
+        return {name: value[:, :length] for name, value in batch.items()}, label, weight
 
     return tf.data.Dataset.from_tensor_slices(order).batch(batch_size).map(take).prefetch(2)

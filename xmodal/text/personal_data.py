@@ -261,11 +261,11 @@ _LONG_CARDS = (
 
 
 def _number(
-    mark: str, pattern: str, check=None, *, before: str = "", otherwise: str = "", **more: str
+    mark: str, pattern: str, check=None, *, before: str = "", other_words: str = "", **overrides: str
 ) -> Kind:
     """A number of which digits before and after it, or of its decimals, make another one."""
-    spoilt = {"spoilt_before": rf"{otherwise}\d|\d\.", "spoilt_after": r"\d|\.\d"} | more
-    return Kind(mark, pattern, before, check=check, **spoilt)
+    edges = {"spoilt_before": rf"{other_words}\d|\d\.", "spoilt_after": r"\d|\.\d"} | overrides
+    return Kind(mark, pattern, before, check=check, **edges)
 
 
 _OTHERWISE = f"{telephones.SAYS_OTHERWISE}|"
@@ -312,7 +312,7 @@ _NUMBERS = (
     _number(
         "[PHONE]",
         telephones.CHINESE_MOBILE,
-        otherwise=rf"{_OTHERWISE}\+|",
+        other_words=rf"{_OTHERWISE}\+|",
         spoilt_after=rf"\d|\.\d|{telephones.UNIT}",
         unless="14159265359",
     ),

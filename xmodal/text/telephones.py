@@ -111,9 +111,9 @@ def telephone(numbers: tf.Tensor) -> tf.Tensor:
     """Returns whether numbers (M,) have the digits of one (ITU-T E.164), and are no date, article or book."""
     plain = tf.strings.regex_replace(numbers, _EXTENSION + "$", "")
     _, lengths = digits_of(plain, 20)
-    bare = tf.strings.regex_full_match(plain, r"\d+")
-    other = bare & (article_number(plain) | book_number(plain))
-    return (lengths >= 7) & (lengths <= 16) & ~other & ~tf.strings.regex_full_match(plain, _DATE)
+    is_bare = tf.strings.regex_full_match(plain, r"\d+")
+    is_other = is_bare & (article_number(plain) | book_number(plain))
+    return (lengths >= 7) & (lengths <= 16) & ~is_other & ~tf.strings.regex_full_match(plain, _DATE)
 
 
 def said_telephone(numbers: tf.Tensor) -> tf.Tensor:
@@ -127,10 +127,12 @@ def abroad(numbers: tf.Tensor) -> tf.Tensor:
     plain = tf.strings.regex_replace(numbers, _EXTENSION + "$", "")
     digits = tf.strings.regex_replace(tf.strings.regex_replace(plain, r"\(0\)", ""), r"\D", "")
     national = tf.strings.regex_replace(digits, "^00", "")
-    fits = tf.strings.regex_full_match(
+    is_known_form = tf.strings.regex_full_match(
         national,
         r"33[1-9]\d{8}|44[1-9]\d{8,9}|49[1-9]\d{5,12}|390?\d{6,11}|[2-9]\d{7,14}",
     )
-    wrong = tf.strings.regex_full_match(national, r"33.{0,8}|33.{10,}|86.{0,8}|(?:[2-9]\d|[2-9]\d\d)0{4,}.*")
-    bare = tf.strings.regex_full_match(plain, r"\d+")
-    return fits & ~wrong & ~(bare & article_number(plain))
+    is_wrong_form = tf.strings.regex_full_match(
+        national, r"33.{0,8}|33.{10,}|86.{0,8}|(?:[2-9]\d|[2-9]\d\d)0{4,}.*"
+    )
+    is_bare = tf.strings.regex_full_match(plain, r"\d+")
+    return is_known_form & ~is_wrong_form & ~(is_bare & article_number(plain))

@@ -53,10 +53,12 @@ def mistyped(texts: Sequence[str] | np.ndarray, rates: float | np.ndarray, seed:
     Returns:
         (N,) objects.
     """
-    noisy = np.empty(len(texts), object)
+    noisy_texts = np.empty(len(texts), object)
     for index, (text, rate) in enumerate(zip(texts, np.broadcast_to(rates, len(texts)), strict=True)):
-        noisy[index] = _noisy(text, float(rate), random.Random(repr((*seed, index)))) if rate else text
-    return noisy
+        noisy_texts[index] = (
+            _add_slips(text, float(rate), random.Random(repr((*seed, index)))) if rate else text
+        )
+    return noisy_texts
 
 
 def training_rates(count: int, most: float, seed: Sequence[int]) -> np.ndarray:
@@ -71,18 +73,18 @@ def misspellings(word: str, chance: random.Random) -> list[str]:
     """
     if len(word) < 3:
         return []
-    changed = []
+    variants = []
     for slip in _SLIPS:
         letters = list(word)
         # Two letters in the wrong order are both to be inner ones.
         last = len(word) - (2 if slip is _swap else 1)
         if last > 1:
             slip(letters, chance.randrange(1, last), chance)
-            changed.append("".join(letters))
-    return [other for other in dict.fromkeys(changed) if other != word]
+            variants.append("".join(letters))
+    return [other for other in dict.fromkeys(variants) if other != word]
 
 
-def _noisy(text: str, rate: float, chance: random.Random) -> str:
+def _add_slips(text: str, rate: float, chance: random.Random) -> str:
     pieces = pieces_of(text)
     for number in range(1, len(pieces), 2):
         if pieces[number] in MARKS:
@@ -97,12 +99,12 @@ def _noisy(text: str, rate: float, chance: random.Random) -> str:
 
 def _neighbour(letters: list[str], index: int, chance: random.Random) -> None:
     letter = letters[index]
-    near = NEIGHBOURS.get(letter.lower())
-    if near is None:
+    neighbours = NEIGHBOURS.get(letter.lower())
+    if neighbours is None:
         # On other keyboards than the English one: two keys at once.
-        _twice(letters, index, chance)
+        _double(letters, index, chance)
         return
-    other = chance.choice(near)
+    other = chance.choice(neighbours)
     letters[index] = other.upper() if letter.isupper() else other
 
 
@@ -115,7 +117,7 @@ def _leave_out(letters: list[str], index: int, chance: random.Random) -> None:
     letters[index] = ""
 
 
-def _twice(letters: list[str], index: int, chance: random.Random) -> None:
+def _double(letters: list[str], index: int, chance: random.Random) -> None:
     letters[index] *= 2
 
 
@@ -123,5 +125,5 @@ _SLIPS: tuple[Callable[[list[str], int, random.Random], None], ...] = (
     _neighbour,
     _swap,
     _leave_out,
-    _twice,
+    _double,
 )

@@ -59,14 +59,14 @@ class Vocabulary:
         """
         ids = np.full((len(texts), length), PADDING, np.int32)
         lengths = np.ones(len(texts), np.int32)
-        cut = 0
+        cut_count = 0
         for row, text in enumerate(texts):
             words = list(islice(words_of(text), length + 1))
-            cut += len(words) > length
+            cut_count += len(words) > length
             numbers = [self.numbers.get(word, UNKNOWN) for word in words[:length]] or [UNKNOWN]
             ids[row, : len(numbers)] = numbers
             lengths[row] = len(numbers)
-        return Numbered(ids, lengths, cut, int((ids <= UNKNOWN).all(axis=1).sum()))
+        return Numbered(ids, lengths, cut_count, int((ids <= UNKNOWN).all(axis=1).sum()))
 
 
 def words_of(text: str) -> Iterator[str]:
@@ -84,5 +84,5 @@ def vocabulary_of(texts: Iterable[str], size: int, *, least: int = 2) -> Vocabul
     """
     counts = Counter(word for text in texts for word in words_of(text))
     # Words that are equally frequent stand in the order of the alphabet, whatever the documents' order.
-    ranked = sorted((-count, word) for word, count in counts.items() if count >= least)
-    return Vocabulary(tuple(word for _, word in ranked[:size]))
+    ranked_words = sorted((-count, word) for word, count in counts.items() if count >= least)
+    return Vocabulary(tuple(word for _, word in ranked_words[:size]))

@@ -23,28 +23,30 @@ def require_agreement(own: Mapping[str, str], strategy: tf.distribute.Strategy) 
         UserError: in every process, when one of them differs from worker 0. That one's error has
             both values, the errors of the others name the worker.
     """
-    this = workers(strategy)
-    if this.workers == 1:
+    worker = workers(strategy)
+    if worker.workers == 1:
         return
-    chief = json.loads(bytes_from_chief(json.dumps(dict(own)).encode(), strategy))
+    chief_values = json.loads(bytes_from_chief(json.dumps(dict(own)).encode(), strategy))
     differences = [
-        _difference(name, own.get(name, ""), chief.get(name, "")) for name in sorted({*own, *chief})
+        _difference(name, own.get(name, ""), chief_values.get(name, ""))
+        for name in sorted({*own, *chief_values})
     ]
     own_differences = "; ".join(filter(None, differences))
-    flags = np.zeros(this.workers, np.float32)
-    flags[this.index] = bool(own_differences)
-    differing = np.flatnonzero(sum_over_workers(flags, strategy))
-    if not len(differing):
+    flags = np.zeros(worker.workers, np.float32)
+    flags[worker.index] = bool(own_differences)
+    differing_workers = np.flatnonzero(sum_over_workers(flags, strategy))
+    if not len(differing_workers):
         return
     remedy = "start every process with the same code, flags and data"
     if own_differences:
-        raise UserError(f"worker {this.index} of the job differs from worker 0: {own_differences}", remedy)
-    names = ", ".join(map(str, differing))
+        raise UserError(f"worker {worker.index} of the job differs from worker 0: {own_differences}", remedy)
+    names = ", ".join(map(str, differing_workers))
     raise UserError(f"worker {names} of the job differs from worker 0; its own error says in what", remedy)
 
 
 def _difference(name: str, own: str, chief: str) -> str:
-    here, there = set(own.splitlines()), set(chief.splitlines())
-    if here == there:
+    own_lines, chief_lines = set(own.splitlines()), set(chief.splitlines())
+    if own_lines == chief_lines:
         return ""
-    return f"{name} ({' '.join(sorted(here - there))} here, {' '.join(sorted(there - here))} there)"
+    here, there = sorted(own_lines - chief_lines), sorted(chief_lines - own_lines)
+    return f"{name} ({' '.join(here)} here, {' '.join(there)} there)"

@@ -78,20 +78,20 @@ def from_scratch(
         The attempt with the lowest validation loss, and all of them in the order in which they were made.
     """
 
-    def made(rate: float, passes: int) -> Attempt[T]:
+    def run_attempt(rate: float, passes: int) -> Attempt[T]:
         return Attempt(rate, passes, *attempt(rate, passes))
 
-    tried = [made(rate, searched) for rate in rates] if len(rates) > 1 else []
-    rate = _best(tried).rate if tried else rates[0]
-    if passes > searched or not tried:
-        tried.append(made(rate, passes))
-    entries = [entry for item in tried for entry in item.history.epochs]
+    attempts = [run_attempt(rate, searched) for rate in rates] if len(rates) > 1 else []
+    rate = _best(attempts).rate if attempts else rates[0]
+    if passes > searched or not attempts:
+        attempts.append(run_attempt(rate, passes))
+    entries = [entry for item in attempts for entry in item.history.epochs]
     a_pass = parts * sum(entry["seconds"] for entry in entries) / max(1, len(entries))
-    fitting = seconds / a_pass if a_pass else 0.0
-    fitting = int(from_chief(np.array([fitting], np.float32), trainer.strategy)[0])
-    if fitting > passes:
-        tried.append(made(rate, fitting))
-    return _best(tried), tuple(tried)
+    fitting_passes = seconds / a_pass if a_pass else 0.0
+    fitting_passes = int(from_chief(np.array([fitting_passes], np.float32), trainer.strategy)[0])
+    if fitting_passes > passes:
+        attempts.append(run_attempt(rate, fitting_passes))
+    return _best(attempts), tuple(attempts)
 
 
 def _best(attempts: Sequence[Attempt[T]]) -> Attempt[T]:
@@ -147,8 +147,8 @@ def scratch_note(name: str, best: Attempt, tried: Sequence[Attempt]) -> str:
     """Says what was trained from scratch, and how it was chosen."""
     passes = "1 pass" if best.passes == 1 else f"{best.passes} passes"
     rates = dict.fromkeys(f"{attempt.rate:g}" for attempt in tried)
-    searched = f" of {', '.join(rates)}" if len(rates) > 1 else ""
-    return f"{name} of random weights, every layer trained: {passes}, peak rate {best.rate:g}{searched}"
+    rates_text = f" of {', '.join(rates)}" if len(rates) > 1 else ""
+    return f"{name} of random weights, every layer trained: {passes}, peak rate {best.rate:g}{rates_text}"
 
 
 def better_note(name: str, unit: str) -> str:

@@ -92,11 +92,11 @@ def _batch_statistics(
     # Keras tracks attributes that are set the usual way.
     functions = model.__dict__.setdefault("_batch_statistics", {})
     if key not in functions:
-        functions[key] = _traced_statistics(model, layers, strategy)
+        functions[key] = _trace_statistics(model, layers, strategy)
     return functions[key]
 
 
-def _traced_statistics(
+def _trace_statistics(
     model: keras.Model, layers: list[keras.layers.BatchNormalization], strategy: tf.distribute.Strategy
 ):
     @tf.function(reduce_retracing=True)
@@ -114,8 +114,8 @@ def _traced_statistics(
             ]
 
         outcomes = strategy.run(replica, (share,))
-        first = [strategy.experimental_local_results(outcome)[0] for outcome in tf.nest.flatten(outcomes)]
-        return tf.nest.pack_sequence_as(outcomes, first)
+        values = [strategy.experimental_local_results(outcome)[0] for outcome in tf.nest.flatten(outcomes)]
+        return tf.nest.pack_sequence_as(outcomes, values)
 
     return compute
 
@@ -123,11 +123,11 @@ def _traced_statistics(
 @contextmanager
 def _of_one_batch(layers: list[keras.layers.BatchNormalization]) -> Iterator[None]:
     """Has layers take the statistics of each batch as they are, those of frozen layers too."""
-    before = [(layer.momentum, layer.trainable) for layer in layers]
+    settings = [(layer.momentum, layer.trainable) for layer in layers]
     for layer in layers:
         layer.momentum, layer.trainable = 0.0, True
     try:
         yield
     finally:
-        for layer, (momentum, trainable) in zip(layers, before, strict=True):
+        for layer, (momentum, trainable) in zip(layers, settings, strict=True):
             layer.momentum, layer.trainable = momentum, trainable

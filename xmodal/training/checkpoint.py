@@ -87,7 +87,7 @@ class Stage:
         Raises:
             UserError: when there are states but none is whole.
         """
-        places = [*_numbered(self._folder), *self._folder.glob(FINISHED)]
+        places = [*_numbered_folders(self._folder), *self._folder.glob(FINISHED)]
         for index, path in enumerate(reversed(places)):
             try:
                 return _read(path), path.name == FINISHED
@@ -107,12 +107,12 @@ class Stage:
 
     def due(self, step: int, *, epoch_ended: bool = False) -> bool:
         """Tells whether a training is to be saved now, `step` steps after its beginning."""
-        waited = time.monotonic() - self._last
-        every = self._settings.steps
+        elapsed = time.monotonic() - self._last
+        interval = self._settings.steps
         return self._settings.writes and (
-            waited >= self._settings.seconds
-            or (every > 0 and step % every == 0)
-            or (epoch_ended and waited >= SHARE * self._cost)
+            elapsed >= self._settings.seconds
+            or (interval > 0 and step % interval == 0)
+            or (epoch_ended and elapsed >= SHARE * self._cost)
         )
 
     def save(self, number: int, state: State) -> None:
@@ -125,19 +125,19 @@ class Stage:
         Raises:
             UserError: when it cannot be written; the states before it stay as they are.
         """
-        started = time.monotonic()
+        start = time.monotonic()
         self._write(f"{number:010d}", state)
-        for old in _numbered(self._folder)[:-CHECKPOINTS_KEPT]:
-            _remove(old)
+        for path in _numbered_folders(self._folder)[:-CHECKPOINTS_KEPT]:
+            _remove(path)
         self._last = time.monotonic()
-        self._cost = self._last - started
+        self._cost = self._last - start
 
     def finish(self, state: State) -> None:
         """Saves what the finished stage gives, in the place of the states on the way to it."""
         self._write(FINISHED, state)
         if self._settings.writes:
-            for old in _numbered(self._folder):
-                _remove(old)
+            for path in _numbered_folders(self._folder):
+                _remove(path)
 
     def _write(self, name: str, state: State) -> None:
         if not self._settings.writes:
@@ -146,20 +146,20 @@ class Stage:
         if objects:
             raise ValueError(f"arrays of objects cannot be kept. Received: {', '.join(objects)}")
         with os_errors_as_user_errors(self._folder):
-            for left in self._folder.glob(".*"):
+            for path in self._folder.glob(".*"):
                 # Of a process that was killed while it wrote.
-                shutil.rmtree(left)
+                shutil.rmtree(path)
         with atomic_folder(self._folder / name) as folder:
-            with _synced(folder / "arrays.npz") as file:
+            with _open_synced(folder / "arrays.npz") as file:
                 np.savez(file, **dict[str, Any](state.arrays))
-            with _synced(folder / "facts.json") as file:
+            with _open_synced(folder / "facts.json") as file:
                 file.write(json.dumps(state.facts).encode())
-            with _synced(folder / DIGESTS) as file:
+            with _open_synced(folder / DIGESTS) as file:
                 file.write(_digests(folder).encode())
 
 
 @contextmanager
-def _synced(path: Path) -> Iterator[Any]:
+def _open_synced(path: Path) -> Iterator[Any]:
     with open(path, "wb") as file:
         yield file
         file.flush()
@@ -178,15 +178,15 @@ def _digests(path: Path) -> str:
     return "".join(f"{sha256_file(path / name)}  {name}\n" for name in ("arrays.npz", "facts.json"))
 
 
-def _numbered(folder: Path) -> list[Path]:
+def _numbered_folders(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("[0-9]*") if path.name.isdecimal())
 
 
 def _remove(path: Path) -> None:
     # First out of sight: a folder that is half gone would be taken for a broken checkpoint.
-    hidden = path.with_name(f".{path.name}")
-    os.rename(path, hidden)
-    shutil.rmtree(hidden)
+    hidden_path = path.with_name(f".{path.name}")
+    os.rename(path, hidden_path)
+    shutil.rmtree(hidden_path)
 
 
 def _set_aside(path: Path) -> None:

@@ -78,40 +78,40 @@ def wait_for_hosts(
     Raises:
         UserError: when its port is taken, or one of the others has not come.
     """
-    reported: dict[int, str] = {}
-    begun = time.monotonic()
-    with _listening(hosts[this.index], this):
+    reported_hosts: dict[int, str] = {}
+    start = time.monotonic()
+    with _listen(hosts[this.index], this):
         while True:
-            others = {index: host for index, host in enumerate(hosts) if index != this.index}
-            missing = {index: host for index, host in others.items() if not _listens(host)}
-            names = ", ".join(f"worker {index} ({host})" for index, host in missing.items())
-            waited = time.monotonic() - begun
-            if not missing:
+            other_hosts = {index: host for index, host in enumerate(hosts) if index != this.index}
+            missing_hosts = {index: host for index, host in other_hosts.items() if not _is_listening(host)}
+            names = ", ".join(f"worker {index} ({host})" for index, host in missing_hosts.items())
+            elapsed = time.monotonic() - start
+            if not missing_hosts:
                 return
-            if waited > seconds:
+            if elapsed > seconds:
                 raise UserError(
                     f"{names} of the job did not start within {seconds:.0f} s",
                     "start every process, each with a number of its own, where the others can reach it",
                 )
             # Processes that are started together come within seconds.
-            if missing != reported and waited > min(5, seconds / 2):
+            if missing_hosts != reported_hosts and elapsed > min(5, seconds / 2):
                 log(f"waiting for {names}, at most {seconds:.0f} s")
-                reported = missing
+                reported_hosts = missing_hosts
             time.sleep(pause)
 
 
-def _listening(host: str, this: Worker) -> socket.socket:
+def _listen(host: str, worker: Worker) -> socket.socket:
     port = int(host.rpartition(":")[2])
     try:
         return socket.create_server(("", port), backlog=128)
     except OSError as error:
         raise UserError(
-            f"worker {this.index} of the job cannot listen on port {port} ({error.strerror})",
+            f"worker {worker.index} of the job cannot listen on port {port} ({error.strerror})",
             "give each process a number and a port of its own",
         ) from error
 
 
-def _listens(host: str) -> bool:
+def _is_listening(host: str) -> bool:
     name, _, port = host.rpartition(":")
     try:
         socket.create_connection((name.strip("[]"), int(port)), timeout=2).close()

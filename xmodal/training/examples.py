@@ -43,7 +43,7 @@ def labelled_batches(
             f"a training needs batches of examples. Received single ones: {spec}",
             "batch the data set: dataset.batch(32)",
         )
-    return examples if len(spec) == 3 and _ready(*spec) else examples.map(_with_weights)
+    return examples if len(spec) == 3 and _is_ready(*spec) else examples.map(_with_weights)
 
 
 def unlabelled_batches(inputs: tf.data.Dataset | Batches | Any, batch_size: int) -> tf.data.Dataset | Batches:
@@ -86,7 +86,7 @@ def _narrow(array):
     return tf.cast(array, tf.float32) if array.dtype == tf.float64 else array
 
 
-def _ready(inputs, labels: tf.TensorSpec, weights: tf.TensorSpec) -> bool:
+def _is_ready(inputs, labels: tf.TensorSpec, weights: tf.TensorSpec) -> bool:
     narrow = all(part.dtype != tf.float64 for part in tf.nest.flatten((inputs, labels)))
     indices = labels.dtype == tf.int32 and labels.shape.rank == 1
     return narrow and weights.dtype == tf.float32 and (indices or labels.dtype.is_floating)

@@ -107,17 +107,18 @@ def features(
     elif cache.writes:
         _make_room(cache, entry, bytes_needed)
     batch_size = int(next(iter(_sizes(batches))))
-    each = max(1, SHARD_IMAGES // batch_size)
-    count = -(-int(batches.cardinality()) // each)
+    shard_batches = max(1, SHARD_IMAGES // batch_size)
+    count = -(-int(batches.cardinality()) // shard_batches)
     shards = _read_shards(entry, count, cache.writes, strategy) if fits else []
     if len(shards) == count:
         return ArrayShards(shards)
-    rest = batches.skip(len(shards) * each)
-    for number, shard in enumerate(_computed(backbone, rest, each, strategy, stage), start=len(shards)):
+    remainder = batches.skip(len(shards) * shard_batches)
+    new_shards = _compute_shards(backbone, remainder, shard_batches, strategy, stage)
+    for number, shard in enumerate(new_shards, start=len(shards)):
         if fits and cache.writes:
             _write_shard(entry, number, shard)
-        stored = _stored(entry, number) if fits and _alone(strategy) else None
-        shards.append(shard if stored is None else stored)
+        file_rows = _find_shard(entry, number) if fits and _is_alone(strategy) else None
+        shards.append(shard if file_rows is None else file_rows)
     if fits and cache.writes:
         write_json(entry / KEY_FILE, key)
         log(f"features kept: {folder_bytes(cache.folder) / 1e9:.2f} of {cache.gigabytes:g} GB in the cache")
@@ -137,7 +138,7 @@ def _read_shards(
     return shards
 
 
-def _alone(strategy: tf.distribute.Strategy) -> bool:
+def _is_alone(strategy: tf.distribute.Strategy) -> bool:
     return workers(strategy).workers == 1
 
 
@@ -145,19 +146,19 @@ def _sizes(batches: Batches) -> tf.data.Dataset:
     return batches.rows.take(1).map(lambda rows: tf.shape(tf.nest.flatten(rows)[0])[0])
 
 
-def _computed(
-    backbone: keras.Model, batches: Batches, each: int, strategy: tf.distribute.Strategy, stage: str
+def _compute_shards(
+    backbone: keras.Model, batches: Batches, shard_batches: int, strategy: tf.distribute.Strategy, stage: str
 ) -> Iterator[np.ndarray]:
     """Yields the features of so many batches each time, and at last of the rest."""
-    waiting: list[np.ndarray] = []
+    buffer: list[np.ndarray] = []
     run = outputs_streamed(backbone, strategy, frozen=True)
     for (outputs,) in run(batches, stage):
-        waiting.append(outputs)
-        if len(waiting) == each:
-            yield np.concatenate(waiting)
-            waiting = []
-    if waiting:
-        yield np.concatenate(waiting)
+        buffer.append(outputs)
+        if len(buffer) == shard_batches:
+            yield np.concatenate(buffer)
+            buffer = []
+    if buffer:
+        yield np.concatenate(buffer)
 
 
 def _key(backbone, split: ImageSplit, strategy, facts: dict[str, object]) -> dict[str, object]:
@@ -190,17 +191,17 @@ def _layers(backbone: keras.Model) -> str:
 
 def _read_shard(entry: Path, number: int, reads: bool, strategy) -> np.ndarray | NpyRows | None:
     """Finds a shard; of several processes the chief reads it, and gives it to all."""
-    stored = _stored(entry, number) if reads else None
-    if _alone(strategy):
-        return stored
+    file_rows = _find_shard(entry, number) if reads else None
+    if _is_alone(strategy):
+        return file_rows
     content = io.BytesIO()
-    if stored is not None:
-        np.save(content, stored[np.arange(len(stored))])
+    if file_rows is not None:
+        np.save(content, file_rows[np.arange(len(file_rows))])
     content = io.BytesIO(bytes_from_chief(content.getvalue(), strategy))
     return np.load(content) if content.getbuffer() else None
 
 
-def _stored(entry: Path, number: int) -> NpyRows | None:
+def _find_shard(entry: Path, number: int) -> NpyRows | None:
     for path in entry.glob(f"{number:05d}.*.npy"):
         # Another run may be making room.
         with suppress(OSError), open_regular(path) as file:

@@ -120,7 +120,7 @@ def fit(model: keras.Model, train: Callable[[int], tf.data.Dataset | Batches], *
     state, finished = (newest(checkpoint, strategy) if checkpoint else None) or (None, False)
     if state and finished:
         return History(stage, *take_result(state, model, strategy, stage), training.config.until)
-    run = _prepared(training, checkpoint, state)
+    run = _prepare(training, checkpoint, state)
     seconds = _train(run)
     progress = run.progress
     if progress.best_weights is not None:
@@ -159,12 +159,12 @@ class _Run:
         means = self.progress.means()
         return means if self.training.report_accuracy else {"loss": means["loss"]}
 
-    def validated(self, interrupted: Callable[[], bool]) -> dict[str, float] | None:
+    def run_validation(self, interrupted: Callable[[], bool]) -> dict[str, float] | None:
         """Returns what a validation gives, None when it was interrupted."""
         # Processes that share the work must not leave each other alone with it.
-        alone = workers(self.training.strategy).workers == 1
+        is_alone = workers(self.training.strategy).workers == 1
         try:
-            return self.validate(self.training.validation, interrupted if alone else lambda: False)
+            return self.validate(self.training.validation, interrupted if is_alone else lambda: False)
         except Stopped:
             return None
 
@@ -180,7 +180,7 @@ class _Run:
             self.save()
 
 
-def _prepared(training: Training, checkpoint: Stage | None, state: State | None) -> _Run:
+def _prepare(training: Training, checkpoint: Stage | None, state: State | None) -> _Run:
     """Makes what a training needs, as it is at its beginning or was when its state was saved."""
     model, strategy, config, stage = training.model, training.strategy, training.config, training.stage
     steps = int(training.train(0).cardinality())
@@ -189,13 +189,13 @@ def _prepared(training: Training, checkpoint: Stage | None, state: State | None)
             f"an epoch needs a known number of batches. Received: {steps}",
             "give the data set one: dataset.apply(tf.data.experimental.assert_cardinality(N))",
         )
-    planned = steps * training.epochs
+    planned_steps = steps * training.epochs
     with strategy.scope():
-        optimizer = training.optimizer(planned)
+        optimizer = training.optimizer(planned_steps)
         optimizer.build(model.trainable_variables)
     size = shortened(steps, training.epochs, config.steps_per_call)
     loss = None if training.report_accuracy else training.loss
-    traced = config.profile_steps if workers(strategy).is_chief else ()
+    traced_steps = config.profile_steps if workers(strategy).is_chief else ()
     return _Run(
         training,
         optimizer,
@@ -203,8 +203,8 @@ def _prepared(training: Training, checkpoint: Stage | None, state: State | None)
         take_progress(state, model, optimizer, strategy, stage, size) if state else Progress(),
         checkpoint,
         keras.callbacks.CallbackList(list(training.callbacks), model=model, epochs=size[1], steps=size[0]),
-        Steps(planned),
-        StepTrace(traced, config.profile_folder, stage),
+        Steps(planned_steps),
+        StepTrace(traced_steps, config.profile_folder, stage),
         make_train_step(
             model,
             optimizer,
@@ -213,7 +213,7 @@ def _prepared(training: Training, checkpoint: Stage | None, state: State | None)
             config,
             training.adversary,
             training.report_accuracy,
-            planned=planned,
+            planned=planned_steps,
         ),
         validator(
             model, strategy, training.metrics, training.validation_loss or loss, training.report_accuracy
@@ -250,48 +250,48 @@ def _train(run: _Run) -> float:
     return elapsed()
 
 
-def _reported_epochs(progress: Progress, planned: int, seconds: float) -> tuple[dict[str, float], ...]:
+def _reported_epochs(progress: Progress, planned_epochs: int, seconds: float) -> tuple[dict[str, float], ...]:
     """Returns the history; in a rehearsal that of the run, with the seconds that it would take."""
     if not under_way() or not progress.history:
         return tuple(progress.history)
-    last = {**progress.history[-1], "seconds": seconds / planned}
-    return tuple({**last, "epoch": epoch} for epoch in range(planned))
+    last = {**progress.history[-1], "seconds": seconds / planned_epochs}
+    return tuple({**last, "epoch": epoch} for epoch in range(planned_epochs))
 
 
 def _train_epoch(run: _Run, interrupted: Callable[[], bool]) -> bool:
     """Trains the rest of an epoch, and returns whether the training is to stop."""
     progress, (steps, epochs), training = run.progress, run.size, run.training
     strategy, config = training.strategy, training.config
-    several = workers(strategy).workers > 1
+    is_multi_worker = workers(strategy).workers > 1
     # All processes stop after the same step: the one whose sums say that one of them is to stop.
-    stop, go = tf.constant(1.0), tf.constant(0.0)
+    stop, go_on = tf.constant(1.0), tf.constant(0.0)
     if progress.step == 0:
         run.listeners.on_epoch_begin(progress.epoch)
     name = f"{training.stage} {progress.epoch + 1}/{epochs}" if training.stage else ""
-    started, before = time.perf_counter(), (progress.sums, progress.waiting)
+    start_time, start_progress = time.perf_counter(), (progress.sums, progress.waiting)
     with progress_bar(name, steps, strategy) as bar, lost_workers_noticed(strategy):
         bar.update(progress.step)
-        rest = training.train(progress.epoch).skip(progress.step)
-        shares = iter(distributed(rest, strategy, config.accumulate, config.data_service))
+        remaining_batches = training.train(progress.epoch).skip(progress.step)
+        shares = iter(distributed(remaining_batches, strategy, config.accumulate, config.data_service))
         while progress.step < steps:
             count = min(config.steps_per_call, steps - progress.step)
             run.listeners.on_train_batch_begin(progress.step)
             with run.steps.timed(count), run.trace.step(run.number + 1, count):
-                sums, waited = run.train_step(shares, count, stop if interrupted() else go)
+                sums, wait_seconds = run.train_step(shares, count, stop if interrupted() else go_on)
                 progress.sums += sums
                 if under_way():
                     # A GPU is done when its results are there.
                     progress.sums.numpy()
-            progress.waiting += waited
+            progress.waiting += wait_seconds
             progress.step += count
             run.listeners.on_train_batch_end(progress.step - 1)
             if not bar.disable and progress.step % 10 <= count:
-                _show(bar, run, before, time.perf_counter() - started)
+                _show(bar, run, start_progress, time.perf_counter() - start_time)
             bar.update(count)
             if bar.n == count:
                 _forget_tracing(bar)
             run.save_if_due()
-            if progress.stop_asked() if several else interrupted():
+            if progress.stop_asked() if is_multi_worker else interrupted():
                 return True
     return False
 
@@ -303,7 +303,7 @@ def _begin(run: _Run, interrupted: Callable[[], bool]) -> bool:
     refresh_statistics(model, without_statistics(model), training.train(0), strategy)
     if training.validation is None or training.patience is None:
         return False
-    logs = run.validated(interrupted)
+    logs = run.run_validation(interrupted)
     if logs is not None:
         run.progress.begin_with(logs, model, training.config.until)
     return logs is None
@@ -314,12 +314,12 @@ def _end_epoch(run: _Run, interrupted: Callable[[], bool]) -> bool:
     progress, training = run.progress, run.training
     model, strategy = training.model, training.strategy
     logs = run.means()
-    learning = batch_norms(model, trainable=True)
+    layers = batch_norms(model, trainable=True)
     with _averaged(model, run.optimizer, strategy):
-        if learning:
-            refresh_statistics(model, learning, training.train(progress.epoch), strategy)
+        if layers:
+            refresh_statistics(model, layers, training.train(progress.epoch), strategy)
         if training.validation is not None:
-            validation_logs = run.validated(interrupted)
+            validation_logs = run.run_validation(interrupted)
             if validation_logs is None:
                 return True
             logs |= validation_logs
@@ -342,11 +342,11 @@ def _averaged(model: keras.Model, optimizer, strategy: tf.distribute.Strategy) -
     if not getattr(optimizer, "inner_optimizer", optimizer).use_ema:
         yield
         return
-    trained = [variable.numpy() for variable in model.trainable_variables]
+    weights = [variable.numpy() for variable in model.trainable_variables]
     with strategy.scope():
         optimizer.finalize_variable_values(model.trainable_variables)
         yield
-        for variable, array in zip(model.trainable_variables, trained, strict=True):
+        for variable, array in zip(model.trainable_variables, weights, strict=True):
             variable.assign(array)
 
 
@@ -356,11 +356,11 @@ def _forget_tracing(bar: tqdm) -> None:
         bar.initial, bar.start_t = bar.n, time.time()
 
 
-def _show(bar: tqdm, run: _Run, before: tuple[tf.Tensor, float], seconds: float) -> None:
+def _show(bar: tqdm, run: _Run, start_progress: tuple[tf.Tensor, float], seconds: float) -> None:
     progress = run.progress
-    shown = {name: f"{value:.3g}" for name, value in run.means().items()}
-    shown["examples/s"] = f"{float((progress.sums - before[0])[3]) / seconds:.3g}"
-    waited = progress.waiting - before[1]
-    if math.isfinite(waited):
-        shown["waiting"] = f"{waited / seconds:.0%}"
-    bar.set_postfix(shown, refresh=False)
+    postfix = {name: f"{value:.3g}" for name, value in run.means().items()}
+    postfix["examples/s"] = f"{float((progress.sums - start_progress[0])[3]) / seconds:.3g}"
+    wait_seconds = progress.waiting - start_progress[1]
+    if math.isfinite(wait_seconds):
+        postfix["waiting"] = f"{wait_seconds / seconds:.0%}"
+    bar.set_postfix(postfix, refresh=False)

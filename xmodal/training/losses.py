@@ -54,13 +54,13 @@ def per_example(loss: Loss | keras.losses.Loss | str, report_accuracy: bool | No
     Raises:
         UserError: when Keras knows no loss of that name.
     """
-    loss = _known(loss) if isinstance(loss, str) else loss
-    of_keras = isinstance(loss, keras.losses.Loss)
-    if not of_keras and not getattr(loss, "__module__", "").startswith("keras."):
-        accuracy = report_accuracy is not False
-        return Losses(loss, cross_entropy() if accuracy else loss, accuracy)
-    name = type(loss).__name__ if of_keras else loss.__name__
-    accuracy = "categorical" in name.lower() if report_accuracy is None else report_accuracy
+    loss = _keras_loss(loss) if isinstance(loss, str) else loss
+    is_keras_loss = isinstance(loss, keras.losses.Loss)
+    if not is_keras_loss and not getattr(loss, "__module__", "").startswith("keras."):
+        has_accuracy = report_accuracy is not False
+        return Losses(loss, cross_entropy() if has_accuracy else loss, has_accuracy)
+    name = type(loss).__name__ if is_keras_loss else loss.__name__
+    has_accuracy = "categorical" in name.lower() if report_accuracy is None else report_accuracy
     compute: Any = getattr(loss, "call", loss)
 
     def mean_of_each(labels, outputs):
@@ -68,10 +68,10 @@ def per_example(loss: Loss | keras.losses.Loss | str, report_accuracy: bool | No
         # Of an output of several dimensions Keras gives one loss for each place.
         return tf.reduce_mean(tf.reshape(losses, [tf.shape(losses)[0], -1]), axis=1)
 
-    return Losses(mean_of_each, mean_of_each, accuracy)
+    return Losses(mean_of_each, mean_of_each, has_accuracy)
 
 
-def _known(name: str) -> Loss | keras.losses.Loss:
+def _keras_loss(name: str) -> Loss | keras.losses.Loss:
     try:
         return keras.losses.get(name)
     except ValueError as error:

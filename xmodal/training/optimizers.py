@@ -32,15 +32,15 @@ class WarmupSchedule(keras.optimizers.schedules.LearningRateSchedule):
 
     def __call__(self, step):
         step = tf.cast(step, tf.float32)
-        risen = tf.minimum(step / self.warmup_steps, 1.0) if self.warmup_steps else 1.0
-        left = (
+        warmup = tf.minimum(step / self.warmup_steps, 1.0) if self.warmup_steps else 1.0
+        decay = (
             tf.clip_by_value((self.warmup_steps + self.decay_steps - step) / self.decay_steps, 0.0, 1.0)
             if self.decay_steps
             else 1.0
         )
         if self.cosine:
-            left = (1 - tf.cos(math.pi * left)) / 2
-        return self.peak * risen * left
+            decay = (1 - tf.cos(math.pi * decay)) / 2
+        return self.peak * warmup * decay
 
     def get_config(self):
         """Returns the arguments."""
@@ -67,19 +67,19 @@ def optimizer_maker(
     """
 
     def make(steps: int) -> keras.optimizers.Optimizer:
-        made = _described(config, peak, steps) if optimizer is None else _copied(optimizer)
-        if config.precision == "mixed_float16" and not isinstance(made, LossScaleOptimizer):
-            return LossScaleOptimizer(made)
-        return made
+        new_optimizer = _build(config, peak, steps) if optimizer is None else _copy(optimizer)
+        if config.precision == "mixed_float16" and not isinstance(new_optimizer, LossScaleOptimizer):
+            return LossScaleOptimizer(new_optimizer)
+        return new_optimizer
 
     return make if optimizer is None or isinstance(optimizer, keras.optimizers.Optimizer) else optimizer
 
 
-def _copied(optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
+def _copy(optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
     return type(optimizer).from_config(optimizer.get_config())
 
 
-def _described(config: TrainConfig, peak: float, steps: int) -> keras.optimizers.Optimizer:
+def _build(config: TrainConfig, peak: float, steps: int) -> keras.optimizers.Optimizer:
     """Makes the optimizer of a configuration; AdamW: Loshchilov and Hutter 2019 (arXiv:1711.05101)."""
     cosine = config.schedule == "cosine"
     # A cosine rises in one step at least, as that of Keras.
@@ -112,13 +112,13 @@ def layer_scales(model: keras.Model, decay: float) -> list[float]:
         decay: from 0 to 1; 1 gives all of them one rate.
     """
     names = [layer.name for layer in model.layers]
-    numbered = [name for name in names if NUMBERED.fullmatch(name)]
-    first = names.index(numbered[0]) if numbered else 0
+    layer_names = [name for name in names if NUMBERED.fullmatch(name)]
+    first = names.index(layer_names[0]) if layer_names else 0
     scales: dict[int, float] = {}
     for place, layer in enumerate(model.layers):
-        if layer.name in numbered:
-            below_head = len(numbered) - numbered.index(layer.name)
+        if layer.name in layer_names:
+            below_head = len(layer_names) - layer_names.index(layer.name)
         else:
-            below_head = len(numbered) + 1 if place < first else 0
+            below_head = len(layer_names) + 1 if place < first else 0
         scales |= {id(variable): decay**below_head for variable in layer.trainable_variables}
     return [scales[id(variable)] for variable in model.trainable_variables]

@@ -70,9 +70,9 @@ def outputs_streamed(
         compiled: by XLA, which takes seconds for each shape of a batch that comes.
     """
     is_model = isinstance(model, keras.Model)
-    passing = passing_convolutions(model) if frozen and is_model else ()
+    passing_layers = passing_convolutions(model) if frozen and is_model else ()
 
-    call = partial(call_fast, model, training=False, passing=passing)
+    call = partial(call_fast, model, training=False, passing=passing_layers)
     if compiled:
         call = tf.function(call, jit_compile=True)
 
@@ -81,7 +81,7 @@ def outputs_streamed(
 
     # Keras tracks attributes that are set the usual way.
     functions = model.__dict__.setdefault("_streamed_outputs", {}) if is_model else {}
-    kind = (strategy, compiled, *(layer.name for layer in passing))
+    kind = (strategy, compiled, *(layer.name for layer in passing_layers))
     return functions.setdefault(kind, streamed(outputs, strategy))
 
 

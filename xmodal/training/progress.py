@@ -91,8 +91,8 @@ class Progress:
         if self.diverged:
             self.stopped = True
             return
-        waiting = {"waiting": self.waiting} if math.isfinite(self.waiting) else {}
-        self.history.append({"epoch": self.epoch, "seconds": self.seconds, **waiting, **logs})
+        waiting_entry = {"waiting": self.waiting} if math.isfinite(self.waiting) else {}
+        self.history.append({"epoch": self.epoch, "seconds": self.seconds, **waiting_entry, **logs})
         if patience is not None and "val_loss" in logs:
             if logs["val_loss"] < self.best:
                 self.best, self.best_weights, self.wait = logs["val_loss"], model.get_weights(), 0
@@ -115,9 +115,9 @@ def is_reached(until: float, logs: Mapping[str, float]) -> bool:
 def progress_state(progress: Progress, model, optimizer, stage: str, size: tuple[int, int]) -> State:
     """Returns the state of a training of (steps an epoch, epochs), all that its exact continuation needs."""
     arrays = {
-        **_numbered("model", [variable.numpy() for variable in model.variables]),
-        **_numbered("optimizer", [variable.numpy() for variable in optimizer.variables]),
-        **_numbered("best", progress.best_weights or []),
+        **_named_arrays("model", [variable.numpy() for variable in model.variables]),
+        **_named_arrays("optimizer", [variable.numpy() for variable in optimizer.variables]),
+        **_named_arrays("best", progress.best_weights or []),
         # A wish to stop is not one of the process that goes on.
         "sums": progress.sums.numpy() * [1, 1, 1, 1, 0],
     }
@@ -138,18 +138,18 @@ def take_progress(state: State, model, optimizer, strategy, stage: str, size: tu
             f"it is of {facts.get('stage')!r} with {facts.get('size')} steps an epoch and epochs, "
             f"not of {list(size)}",
         )
-    _assign(model.variables, _listed(state, "model"), strategy, stage)
-    _assign(optimizer.variables, _listed(state, "optimizer"), strategy, stage)
+    _assign(model.variables, _arrays_of(state, "model"), strategy, stage)
+    _assign(optimizer.variables, _arrays_of(state, "optimizer"), strategy, stage)
     return Progress(
         sums=tf.constant(state.arrays["sums"], tf.float32),
-        best_weights=_listed(state, "best") or None,
+        best_weights=_arrays_of(state, "best") or None,
         **{name: facts[name] for name in FACTS if name in facts},
     )
 
 
 def result_state(progress: Progress, model: keras.Model, stage: str) -> State:
     """Returns what a finished training leaves."""
-    arrays = _numbered("model", [variable.numpy() for variable in model.variables])
+    arrays = _named_arrays("model", [variable.numpy() for variable in model.variables])
     facts = {"history": progress.history, "start": progress.start, "diverged": progress.diverged}
     return State(arrays, {"stage": stage, **facts})
 
@@ -164,7 +164,7 @@ def take_result(
     """
     if state.facts.get("stage") != stage:
         raise foreign(stage, f"it is of {state.facts.get('stage')!r}")
-    _assign(model.variables, _listed(state, "model"), strategy, stage)
+    _assign(model.variables, _arrays_of(state, "model"), strategy, stage)
     facts = state.facts
     return tuple(facts["history"]), facts.get("start", {}), facts.get("diverged", False)
 
@@ -204,11 +204,11 @@ def foreign(stage: str, why: str) -> UserError:
     return UserError(f"the checkpoint of {stage!r} belongs to another training: {why}", RESTART)
 
 
-def _numbered(kind: str, arrays: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+def _named_arrays(kind: str, arrays: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
     return {f"{kind}/{number}": array for number, array in enumerate(arrays)}
 
 
-def _listed(state: State, kind: str) -> list[np.ndarray]:
+def _arrays_of(state: State, kind: str) -> list[np.ndarray]:
     count = sum(name.startswith(f"{kind}/") for name in state.arrays)
     return [state.arrays[f"{kind}/{number}"] for number in range(count)]
 
@@ -248,8 +248,8 @@ class History:
     @property
     def best(self) -> dict[str, float]:
         """val_loss and val_accuracy of the weights that were kept, where they were chosen on validation."""
-        started = [self.start] if self.start and math.isfinite(self.start["val_loss"]) else []
-        entries = [*started, *self.epochs]
+        start_entries = [self.start] if self.start and math.isfinite(self.start["val_loss"]) else []
+        entries = [*start_entries, *self.epochs]
         return entries[-1] if self.reached else min(entries, key=lambda entry: entry["val_loss"])
 
     @property

@@ -59,8 +59,8 @@ def shortened(steps: int, epochs: int, at_once: int = 1) -> tuple[int, int]:
     """
     if not under_way():
         return steps, epochs
-    few = min(steps, TAKEN * at_once)
-    return few, min(epochs, -(-TAKEN * at_once // few))
+    steps_taken = min(steps, TAKEN * at_once)
+    return steps_taken, min(epochs, -(-TAKEN * at_once // steps_taken))
 
 
 def representatives(items: Sequence[T], most: int) -> list[tuple[T, float]]:
@@ -89,9 +89,9 @@ def repeated(times: float) -> Iterator[None]:
 
 def stopwatch() -> Callable[[], float]:
     """Returns what tells the seconds since now, those that a rehearsal left out meanwhile among them."""
-    rehearsal, started = _under_way.get(), time.perf_counter()
-    before = rehearsal.seconds if rehearsal else 0.0
-    return lambda: time.perf_counter() - started + (rehearsal.seconds - before if rehearsal else 0.0)
+    rehearsal, start = _under_way.get(), time.perf_counter()
+    seconds_before = rehearsal.seconds if rehearsal else 0.0
+    return lambda: time.perf_counter() - start + (rehearsal.seconds - seconds_before if rehearsal else 0.0)
 
 
 class Steps:
@@ -102,29 +102,29 @@ class Steps:
     """
 
     def __init__(self, planned: int):
-        self._held = _under_way.get()
+        self._rehearsal = _under_way.get()
         self.planned = planned
         self._seconds: list[float] = []
 
     @contextmanager
     def timed(self, count: int = 1) -> Iterator[None]:
         """Times a block that takes so many steps; it has to wait for its results."""
-        started = time.perf_counter()
+        start = time.perf_counter()
         yield
-        if self._held is not None:
-            self._seconds += [(time.perf_counter() - started) / count] * count
+        if self._rehearsal is not None:
+            self._seconds += [(time.perf_counter() - start) / count] * count
 
     def few(self, items: Iterable[T]) -> Iterator[T]:
         """Yields what a step is taken for; in a rehearsal the first ones alone, over all calls."""
-        if self._held is None:
+        if self._rehearsal is None:
             yield from items
             return
         iterator = iter(items)
         while len(self._seconds) < TAKEN:
-            started = time.perf_counter()
+            start = time.perf_counter()
             for item in islice(iterator, 1):
                 yield item
-                self._seconds.append(time.perf_counter() - started)
+                self._seconds.append(time.perf_counter() - start)
                 break
             else:
                 return
@@ -132,7 +132,7 @@ class Steps:
     @property
     def most(self) -> int:
         """How many are taken."""
-        return self.planned if self._held is None else min(self.planned, TAKEN)
+        return self.planned if self._rehearsal is None else min(self.planned, TAKEN)
 
     @property
     def taken(self) -> int:
@@ -141,8 +141,8 @@ class Steps:
 
     def close(self) -> None:
         """Notes the steps that were left out, at the pace of those that were taken."""
-        if self._held is None or not self._seconds:
+        if self._rehearsal is None or not self._seconds:
             return
-        fastest = sorted(self._seconds)[:FASTEST]
-        left_out = self.planned * self._held.repeats - len(self._seconds)
-        self._held.seconds += max(0.0, left_out) * sum(fastest) / len(fastest)
+        fastest_seconds = sorted(self._seconds)[:FASTEST]
+        steps_left_out = self.planned * self._rehearsal.repeats - len(self._seconds)
+        self._rehearsal.seconds += max(0.0, steps_left_out) * sum(fastest_seconds) / len(fastest_seconds)

@@ -41,36 +41,38 @@ def distributed(
     replicas, cluster = strategy.num_replicas_in_sync, workers(strategy)
     # A single CPU takes batches as they are. What tf.distribute puts around them costs a fifth of a second
     # for each epoch, and has a tuner of its own that an epoch waits for; see `untuned`.
-    single = replicas == cluster.workers and not tf.config.list_logical_devices("GPU")
+    is_single = replicas == cluster.workers and not tf.config.list_logical_devices("GPU")
     rows = untuned(batches.rows if isinstance(batches, Batches) else batches)
     if data_service:
         # Each worker of the service reads batches of its own, and no two the same.
         rows = rows.shard(SHARD_HINT, SHARD_HINT)
-    if not _padded(strategy, microbatches):
-        read = _served(read_ahead(rows, batches.read) if isinstance(batches, Batches) else rows, data_service)
-        return read if single else strategy.experimental_distribute_dataset(read)
-    padded = rows.map(_padding(replicas * microbatches))
+    if not _is_padded(strategy, microbatches):
+        dataset = _serve(
+            read_ahead(rows, batches.read) if isinstance(batches, Batches) else rows, data_service
+        )
+        return dataset if is_single else strategy.experimental_distribute_dataset(dataset)
+    padded_rows = rows.map(_make_pad(replicas * microbatches))
 
     def read_padded(replica_batches: tf.data.Dataset) -> tf.data.Dataset:
         if isinstance(batches, Batches):
             load = batches.read
             replica_batches = read_ahead(replica_batches, lambda row, valid_mask: (load(row), valid_mask))
-        return _served(replica_batches, data_service)
+        return _serve(replica_batches, data_service)
 
     def own_batches(context: tf.distribute.InputContext) -> tf.data.Dataset:
-        local = replicas // context.num_input_pipelines
-        first = context.input_pipeline_id * local
-        return read_padded(padded.map(_cutting(replicas, first, local)).unbatch()).prefetch(2 * local)
+        count = replicas // context.num_input_pipelines
+        first = context.input_pipeline_id * count
+        return read_padded(padded_rows.map(_make_cut(replicas, first, count)).unbatch()).prefetch(2 * count)
 
     if replicas == 1:
-        read = read_padded(padded)
-        return read if single else strategy.experimental_distribute_dataset(read)
-    if single:
+        dataset = read_padded(padded_rows)
+        return dataset if is_single else strategy.experimental_distribute_dataset(dataset)
+    if is_single:
         return own_batches(tf.distribute.InputContext(cluster.workers, cluster.index, replicas))
     return strategy.distribute_datasets_from_function(own_batches)
 
 
-def _padding(multiple: int) -> Callable:
+def _make_pad(multiple: int) -> Callable:
     """Returns what repeats the last row until the size is a multiple, and adds the mask of real rows."""
 
     def pad(*row):
@@ -85,10 +87,10 @@ def _padding(multiple: int) -> Callable:
     return pad
 
 
-def _cutting(replicas: int, first: int, count: int) -> Callable:
+def _make_cut(replicas: int, first: int, count: int) -> Callable:
     """Returns what cuts a padded batch into replica batches, and gives so many of them from one on."""
 
-    def cut(row, valid_mask):
+    def cut_batch(row, valid_mask):
         size = tf.shape(valid_mask)[0] // replicas
         index = tf.range(first * size, (first + count) * size)
 
@@ -98,23 +100,23 @@ def _cutting(replicas: int, first: int, count: int) -> Callable:
 
         return tf.nest.map_structure(cut_part, (row, valid_mask))
 
-    return cut
+    return cut_batch
 
 
 def unpad(
     replica_batch: Any, strategy: tf.distribute.Strategy, microbatches: int = 1
 ) -> tuple[Any, tf.Tensor]:
     """Returns the rows of a replica batch, and 1.0 for a real one and 0.0 for one that fills up (b,)."""
-    if _padded(strategy, microbatches):
+    if _is_padded(strategy, microbatches):
         return replica_batch
     return replica_batch, tf.ones(tf.shape(tf.nest.flatten(replica_batch)[0])[0])
 
 
-def _padded(strategy: tf.distribute.Strategy, microbatches: int) -> bool:
+def _is_padded(strategy: tf.distribute.Strategy, microbatches: int) -> bool:
     return strategy.num_replicas_in_sync * microbatches > 1
 
 
-def _served(shares: tf.data.Dataset, address: str) -> tf.data.Dataset:
+def _serve(shares: tf.data.Dataset, address: str) -> tf.data.Dataset:
     service = tf.data.experimental.service
     if not address:
         return shares
@@ -144,10 +146,12 @@ def streamed(
         def replica(share):
             batch, valid_mask = unpad(share, strategy)
             # Truth values and half precision cannot be gathered.
-            narrow = (tf.bool, tf.bfloat16, tf.float16)
+            narrow_dtypes = (tf.bool, tf.bfloat16, tf.float16)
             outputs = function(batch)
-            wide = [tf.cast(output, tf.float32) if output.dtype in narrow else output for output in outputs]
-            return *wide, valid_mask
+            wide_outputs = [
+                tf.cast(output, tf.float32) if output.dtype in narrow_dtypes else output for output in outputs
+            ]
+            return *wide_outputs, valid_mask
 
         # Each process gets the outputs of all.
         return [strategy.gather(output, axis=0) for output in strategy.run(replica, (share,))]
@@ -165,15 +169,15 @@ def streamed(
                 step(next(iter(distributed(batches, strategy))))
             for share in steps.few(shares):
                 *outputs, valid_mask = (output.numpy() for output in step(share))
-                whole = tuple(output[valid_mask.astype(bool)] for output in outputs)
-                yield whole
+                real_outputs = tuple(output[valid_mask.astype(bool)] for output in outputs)
+                yield real_outputs
                 bar.update()
                 if stopped():
                     raise Stopped
             steps.close()
             # What was left out has outputs too, as many as it should.
             for size in _sizes(batches, steps.taken) if under_way() else ():
-                yield tuple(np.resize(output, (size, *output.shape[1:])) for output in whole)
+                yield tuple(np.resize(output, (size, *output.shape[1:])) for output in real_outputs)
 
     return run
 
@@ -188,10 +192,10 @@ def mapped(function: Callable, strategy: tf.distribute.Strategy) -> Callable[...
     """Returns what runs a function on the devices and joins what it gives: as `streamed`, (N, ...)."""
     run = streamed(function, strategy)
 
-    def joined(*arguments, **options) -> tuple[np.ndarray, ...]:
+    def join(*arguments, **options) -> tuple[np.ndarray, ...]:
         return tuple(map(np.concatenate, zip(*run(*arguments, **options), strict=True)))
 
-    return joined
+    return join
 
 
 def from_chief(array: np.ndarray, strategy: tf.distribute.Strategy) -> np.ndarray:
@@ -204,7 +208,7 @@ def sum_over_workers(array: np.ndarray, strategy: tf.distribute.Strategy) -> np.
     devices_each = strategy.num_replicas_in_sync // workers(strategy).workers
 
     @tf.function
-    def summed(own):
+    def sum_replicas(own):
         def replica(own):
             device = tf.distribute.get_replica_context().replica_id_in_sync_group
             return own * tf.cast(device % devices_each == 0, own.dtype)
@@ -212,7 +216,7 @@ def sum_over_workers(array: np.ndarray, strategy: tf.distribute.Strategy) -> np.
         return strategy.reduce(tf.distribute.ReduceOp.SUM, strategy.run(replica, (own,)), axis=None)
 
     with lost_workers_noticed(strategy):
-        return summed(tf.constant(array)).numpy()
+        return sum_replicas(tf.constant(array)).numpy()
 
 
 def bytes_from_chief(text: bytes, strategy: tf.distribute.Strategy) -> bytes:
@@ -224,8 +228,8 @@ def bytes_from_chief(text: bytes, strategy: tf.distribute.Strategy) -> bytes:
         # TensorFlow crashes when it reduces an empty array across processes.
         return b""
     words = np.zeros(-(-size // 4), np.int32)
-    given = np.frombuffer(text, np.uint8)[:size]
-    words.view(np.uint8)[: len(given)] = given
+    source = np.frombuffer(text, np.uint8)[:size]
+    words.view(np.uint8)[: len(source)] = source
     return from_chief(words, strategy).tobytes()[:size]
 
 
@@ -241,5 +245,5 @@ def moving_statistics(model: keras.Model) -> list[keras.Variable]:
 
 def progress_bar(name: str, steps: int, strategy: tf.distribute.Strategy) -> tqdm:
     """Returns a progress bar on the chief's terminal, and a silent one elsewhere or without a name."""
-    shown = name and workers(strategy).is_chief
-    return tqdm(total=steps, desc=printable(name), leave=False, disable=None if shown else True)
+    is_visible = name and workers(strategy).is_chief
+    return tqdm(total=steps, desc=printable(name), leave=False, disable=None if is_visible else True)

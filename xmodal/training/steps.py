@@ -79,11 +79,11 @@ def make_train_step(
             shapes = [variable.shape for variable in variables]
             gradients, sums = _accumulate_gradients(differentiate, batch, total, shapes, config.accumulate)
         if config.clip_norm:
-            gradients = _clipped(gradients, optimizer, config.clip_norm, replicas)
+            gradients = _clip(gradients, optimizer, config.clip_norm, replicas)
         update(gradients)
         for variable in statistics:
-            own = tf.convert_to_tensor(variable.value)
-            variable.assign(context.all_reduce(tf.distribute.ReduceOp.MEAN, own))
+            value = tf.convert_to_tensor(variable.value)
+            variable.assign(context.all_reduce(tf.distribute.ReduceOp.MEAN, value))
         return tf.concat([sums, [tf.reduce_sum(valid_mask), stop]], axis=0)
 
     return _make_loop(replica, strategy, config.steps_per_call)
@@ -113,19 +113,19 @@ def _make_differentiate(
 ) -> Callable:
     """Returns a function of a batch and the weight of the global batch: gradients, and sums (3,) over it."""
     variables = model.trainable_variables
-    scaled = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
+    is_scaled = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
 
     def differentiate(inputs, labels, weights, total):
-        changed = None if adversary is None else adversary(inputs, labels)
+        adversarial_inputs = None if adversary is None else adversary(inputs, labels)
         with tf.GradientTape() as tape:
             logits = tf.cast(call_fast(model, inputs, training=True), tf.float32)
             losses = loss(labels, logits)
             if adversary is not None:
-                adversarial = tf.cast(call_fast(model, changed, training=True), tf.float32)
-                losses = (losses + loss(labels, adversarial)) / 2
-            weighted = tf.reduce_sum(losses * weights)
+                adversarial_logits = tf.cast(call_fast(model, adversarial_inputs, training=True), tf.float32)
+                losses = (losses + loss(labels, adversarial_logits)) / 2
+            loss_sum = tf.reduce_sum(losses * weights)
             # The optimizer sums the gradients of the replicas.
-            objective = optimizer.scale_loss(weighted / total) if scaled else weighted / total
+            objective = optimizer.scale_loss(loss_sum / total) if is_scaled else loss_sum / total
         gradients = tape.gradient(objective, [variable.value for variable in variables])
         if dense:
             # Rows of embeddings are added up, and what has no part in the loss has a gradient of zero.
@@ -134,15 +134,15 @@ def _make_differentiate(
                 for gradient, variable in zip(gradients, variables, strict=True)
             ]
         right = tf.cast(hits(labels, logits), tf.float32) if report_accuracy else tf.zeros_like(weights)
-        return gradients, tf.stack([weighted, tf.reduce_sum(right * weights), tf.reduce_sum(weights)])
+        return gradients, tf.stack([loss_sum, tf.reduce_sum(right * weights), tf.reduce_sum(weights)])
 
     return tf.function(differentiate, jit_compile=True) if compiled else differentiate
 
 
-def _clipped(gradients: list, optimizer: keras.optimizers.Optimizer, clip_norm: float, replicas: int) -> list:
+def _clip(gradients: list, optimizer: keras.optimizers.Optimizer, clip_norm: float, replicas: int) -> list:
     """Clips the sum of the replicas' gradients by its norm, and returns the share of each replica."""
-    scaled = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
-    limit = clip_norm * (optimizer.dynamic_scale.value if scaled else 1.0)
+    is_scaled = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
+    limit = clip_norm * (optimizer.dynamic_scale.value if is_scaled else 1.0)
     context = tf.distribute.get_replica_context()
     gradients = context.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
     gradients, _ = tf.clip_by_global_norm(gradients, limit)
@@ -164,21 +164,21 @@ def _make_loop(replica: Callable, strategy: tf.distribute.Strategy, steps_per_ca
             sums += one_step(next(batches), stop)
         return sums
 
-    traced = False
+    is_traced = False
 
     def train_step(batches, count: int, stop) -> tuple[tf.Tensor, float]:
-        nonlocal traced
-        if not traced:
+        nonlocal is_traced
+        if not is_traced:
             # Once for batches of all sizes and lengths: the first batch would be traced as large as it is.
             one_step.get_concrete_function(batches.element_spec, tf.TensorSpec([], tf.float32))
-            traced = True
+            is_traced = True
         if steps_per_call > 1:
             # Operations that read a clock are refused where all must be deterministic.
             return several_steps(batches, tf.constant(count), stop), math.nan
-        started = time.perf_counter()
+        start = time.perf_counter()
         replica_batch = next(batches)
-        waited = time.perf_counter() - started
-        return one_step(replica_batch, stop), waited
+        wait_seconds = time.perf_counter() - start
+        return one_step(replica_batch, stop), wait_seconds
 
     return train_step
 
@@ -194,8 +194,8 @@ def worth_compiling(variables, planned: int, jit: str) -> bool:
         jit: "on", "off", or "auto" to go by how much is to be computed.
     """
     weights = sum(math.prod(variable.shape) for variable in variables)
-    many = weights >= MANY_WEIGHTS and weights * planned >= MANY_UPDATES
-    return jit == "on" or (jit == "auto" and many)
+    is_large = weights >= MANY_WEIGHTS and weights * planned >= MANY_UPDATES
+    return jit == "on" or (jit == "auto" and is_large)
 
 
 def _accumulate_gradients(differentiate: Callable, batch, total, shapes, count: int):
@@ -208,10 +208,10 @@ def _accumulate_gradients(differentiate: Callable, batch, total, shapes, count: 
 
     def add(number, gradients, sums):
         part = tf.nest.map_structure(
-            lambda rows, whole: tf.ensure_shape(rows[number], [None, *whole.shape[1:]]), microbatches, batch
+            lambda rows, column: tf.ensure_shape(rows[number], [None, *column.shape[1:]]), microbatches, batch
         )
-        more, counted = differentiate(*part, total)
-        return number + 1, [a + b for a, b in zip(gradients, more, strict=True)], sums + counted
+        part_gradients, part_sums = differentiate(*part, total)
+        return number + 1, [a + b for a, b in zip(gradients, part_gradients, strict=True)], sums + part_sums
 
     start = (tf.constant(0), [tf.zeros(shape) for shape in shapes], tf.zeros(3))
     # One at a time, or nothing would be saved.

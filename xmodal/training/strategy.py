@@ -56,8 +56,8 @@ def make_strategy(
 
 def workers(strategy: tf.distribute.Strategy) -> cluster.Worker:
     """Returns which process this one is among those that a strategy spans."""
-    several = isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
-    return cluster.current_worker("multi_worker" if several else "")
+    is_multi_worker = isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
+    return cluster.current_worker("multi_worker" if is_multi_worker else "")
 
 
 def require_scope(model: keras.Model, strategy: tf.distribute.Strategy) -> None:
@@ -91,10 +91,10 @@ def lost_workers_noticed(among: tf.distribute.Strategy | cluster.Worker) -> Iter
     try:
         yield
     except (*LOST, UserError) as error:
-        lost = next((cause for cause in _causes(error) if isinstance(cause, LOST)), None)
-        if lost is None or (among if isinstance(among, cluster.Worker) else workers(among)).workers == 1:
+        failure = next((cause for cause in _causes(error) if isinstance(cause, LOST)), None)
+        if failure is None or (among if isinstance(among, cluster.Worker) else workers(among)).workers == 1:
             raise
-        message = " ".join(lost.message.split())
+        message = " ".join(failure.message.split())
         raise WorkerLost(f"another process of the job was lost ({message[:200]})") from error
 
 
@@ -133,15 +133,15 @@ def _mirrored(*devices: str) -> tf.distribute.Strategy:
 
 
 def _multi_worker() -> tf.distribute.Strategy:
-    this = cluster.current_worker("multi_worker")
+    worker = cluster.current_worker("multi_worker")
     resolvers = tf.distribute.cluster_resolver
     resolver = (
         resolvers.TFConfigClusterResolver() if "TF_CONFIG" in os.environ else resolvers.SlurmClusterResolver()
     )
     jobs = resolver.cluster_spec().as_dict()
-    cluster.wait_for_hosts([host for job in ("chief", "worker") for host in jobs.get(job, ())], this)
+    cluster.wait_for_hosts([host for job in ("chief", "worker") for host in jobs.get(job, ())], worker)
     try:
-        with _ended_after(cluster.MAX_SECONDS):
+        with _end_after(cluster.MAX_SECONDS):
             return tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver)
     except RuntimeError as error:
         raise UserError(
@@ -150,7 +150,7 @@ def _multi_worker() -> tf.distribute.Strategy:
 
 
 @contextmanager
-def _ended_after(seconds: float) -> Iterator[None]:
+def _end_after(seconds: float) -> Iterator[None]:
     """Lets the system end this process when the block takes longer (SIGALRM): nothing in Python can.
 
     One of the processes that were there may have died since, and TensorFlow waits for an hour.
@@ -159,13 +159,13 @@ def _ended_after(seconds: float) -> Iterator[None]:
         yield
         return
     log_error(f"all processes of the job are there; this one is ended if they do not meet in {seconds:.0f} s")
-    before = signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    previous_handler = signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
         yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        signal.signal(signal.SIGALRM, previous_handler)
 
 
 def _tpu() -> tf.distribute.Strategy:

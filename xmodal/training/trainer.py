@@ -139,9 +139,9 @@ class Trainer:
             adversary=adversary,
             on_epoch=self.on_epoch,
         )
-        return self._logged(history)
+        return self._log_early_stop(history)
 
-    def _logged(self, history: History) -> History:
+    def _log_early_stop(self, history: History) -> History:
         """Says of a training with a name when it stopped because it was good enough."""
         if history.stage and history.reached:
             accuracy = f"{history.best['val_accuracy']:.1%} on validation"
@@ -204,6 +204,6 @@ class Trainer:
         newest_state = newest(checkpoint, self.strategy)
         if newest_state:
             return newest_state[0]
-        computed = compute()
-        checkpoint.finish(computed)
-        return computed
+        state = compute()
+        checkpoint.finish(state)
+        return state

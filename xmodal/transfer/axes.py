@@ -48,85 +48,89 @@ def weight_size(layer: keras.Layer, index: int, axis: int) -> int:
     return int(layer.weights[index].shape[axis])
 
 
-def _made(source: keras.Layer, target: keras.Layer, index: int, axis: int) -> Channels:
+def _new_channels(source: keras.Layer, target: keras.Layer, index: int, axis: int) -> Channels:
     return (Group(weight_size(source, index, axis), weight_size(target, index, axis)),)
 
 
-def _dense(source: keras.Layer, target: keras.Layer, taken: Channels) -> tuple[Axes, Channels]:
-    """A kernel (..., taken, made) and a bias: Dense and the convolutions."""
-    made = _made(source, target, 0, -1)
-    others = (None,) * (len(target.weights[0].shape) - 2)
-    return [(*others, Axis(taken, summed=True), Axis(made)), (Axis(made),)][: len(target.weights)], made
+def _dense(source: keras.Layer, target: keras.Layer, inputs: Channels) -> tuple[Axes, Channels]:
+    """A kernel (..., inputs, outputs) and a bias: Dense and the convolutions."""
+    outputs = _new_channels(source, target, 0, -1)
+    spatial_axes = (None,) * (len(target.weights[0].shape) - 2)
+    axes: Axes = [(*spatial_axes, Axis(inputs, summed=True), Axis(outputs)), (Axis(outputs),)]
+    return axes[: len(target.weights)], outputs
 
 
-def _transposed(source: keras.Layer, target: keras.Layer, taken: Channels) -> tuple[Axes, Channels]:
-    """A kernel (..., made, taken) and a bias."""
-    made = _made(source, target, 0, -2)
-    others = (None,) * (len(target.weights[0].shape) - 2)
-    return [(*others, Axis(made), Axis(taken, summed=True)), (Axis(made),)][: len(target.weights)], made
+def _transposed_convolution(
+    source: keras.Layer, target: keras.Layer, inputs: Channels
+) -> tuple[Axes, Channels]:
+    """A kernel (..., outputs, inputs) and a bias."""
+    outputs = _new_channels(source, target, 0, -2)
+    spatial_axes = (None,) * (len(target.weights[0].shape) - 2)
+    axes: Axes = [(*spatial_axes, Axis(outputs), Axis(inputs, summed=True)), (Axis(outputs),)]
+    return axes[: len(target.weights)], outputs
 
 
-def _depthwise(source: keras.Layer, target: keras.Layer, taken: Channels) -> tuple[Axes, Channels]:
-    """A kernel (..., taken, 1) and a bias."""
-    others = (None,) * (len(target.weights[0].shape) - 2)
-    return [(*others, Axis(taken), None), (Axis(taken),)][: len(target.weights)], taken
+def _depthwise(source: keras.Layer, target: keras.Layer, inputs: Channels) -> tuple[Axes, Channels]:
+    """A kernel (..., inputs, 1) and a bias."""
+    spatial_axes = (None,) * (len(target.weights[0].shape) - 2)
+    return [(*spatial_axes, Axis(inputs), None), (Axis(inputs),)][: len(target.weights)], inputs
 
 
-def _separable(source: keras.Layer, target: keras.Layer, taken: Channels) -> tuple[Axes, Channels]:
-    """A kernel (..., taken, 1), one of 1 x 1 (..., taken, made), and a bias."""
-    made = _made(source, target, 1, -1)
-    others = (None,) * (len(target.weights[0].shape) - 2)
+def _separable(source: keras.Layer, target: keras.Layer, inputs: Channels) -> tuple[Axes, Channels]:
+    """A kernel (..., inputs, 1), one of 1 x 1 (..., inputs, outputs), and a bias."""
+    outputs = _new_channels(source, target, 1, -1)
+    spatial_axes = (None,) * (len(target.weights[0].shape) - 2)
     axes: Axes = [
-        (*others, Axis(taken), None),
-        (*others, Axis(taken, summed=True), Axis(made)),
-        (Axis(made),),
+        (*spatial_axes, Axis(inputs), None),
+        (*spatial_axes, Axis(inputs, summed=True), Axis(outputs)),
+        (Axis(outputs),),
     ]
-    return axes[: len(target.weights)], made
+    return axes[: len(target.weights)], outputs
 
 
-def _by_channel(source: keras.Layer, target: keras.Layer, taken: Channels) -> tuple[Axes, Channels]:
+def _by_channel(source: keras.Layer, target: keras.Layer, inputs: Channels) -> tuple[Axes, Channels]:
     """Numbers of each channel along the last axis: BatchNormalization, LayerScale, depthwise `groups`."""
-    return [(None,) * (len(weight.shape) - 1) + (Axis(taken),) for weight in target.weights], taken
+    return [(None,) * (len(weight.shape) - 1) + (Axis(inputs),) for weight in target.weights], inputs
 
 
-def _normalized(source: keras.Layer, target: keras.Layer, taken: Channels) -> tuple[Axes, Channels]:
+def _layer_norm(source: keras.Layer, target: keras.Layer, inputs: Channels) -> tuple[Axes, Channels]:
     """As `_by_channel`, but the mean and variance are those of all channels."""
-    return [(Axis(taken, uniform=True),) for _ in target.weights], taken
+    return [(Axis(inputs, uniform=True),) for _ in target.weights], inputs
 
 
-def _embedding(source: keras.Layer, target: keras.Layer, taken: Channels) -> tuple[Axes, Channels]:
-    """Vectors (tokens or positions, made); a second matrix where the output has one of its own."""
-    made = _made(source, target, 0, -1)
-    axes: Axes = [(None, Axis(made)), (Axis(made, summed=True), None)]
-    return axes[: len(target.weights)], made
+def _embedding(source: keras.Layer, target: keras.Layer, inputs: Channels) -> tuple[Axes, Channels]:
+    """Vectors (tokens or positions, outputs); a second matrix where the output has one of its own."""
+    outputs = _new_channels(source, target, 0, -1)
+    axes: Axes = [(None, Axis(outputs)), (Axis(outputs, summed=True), None)]
+    return axes[: len(target.weights)], outputs
 
 
-def _transformer(source: keras.Layer, target: keras.Layer, taken: Channels) -> tuple[Axes, Channels]:
+def _transformer(source: keras.Layer, target: keras.Layer, inputs: Channels) -> tuple[Axes, Channels]:
     """Attention and a feed-forward network around a stream of vectors; more heads of the same size."""
     paths = [weight.path.split("/")[-2:] for weight in target.weights]
     query, inner = (
         next(i for i, path in enumerate(paths) if path == [name, "kernel"])
         for name in ("query", "feedforward_intermediate_dense")
     )
-    heads, wide = _made(source, target, query, 1), _made(source, target, inner, -1)
-    stream = Axis(taken)
-    projected: dict[str, tuple[Axis | None, ...]] = {
-        "kernel": (Axis(taken, summed=True), Axis(heads), None),
+    heads, units = _new_channels(source, target, query, 1), _new_channels(source, target, inner, -1)
+    stream = Axis(inputs)
+    projection: dict[str, tuple[Axis | None, ...]] = {
+        "kernel": (Axis(inputs, summed=True), Axis(heads), None),
         "bias": (Axis(heads), None),
     }
-    by_layer: dict[str, dict[str, tuple[Axis | None, ...]]] = {
-        "query": projected,
-        "key": projected,
-        "value": projected,
+    axes_by_layer: dict[str, dict[str, tuple[Axis | None, ...]]] = {
+        "query": projection,
+        "key": projection,
+        "value": projection,
         "attention_output": {"kernel": (Axis(heads, summed=True), None, stream), "bias": (stream,)},
         "feedforward_intermediate_dense": {
-            "kernel": (Axis(taken, summed=True), Axis(wide)),
-            "bias": (Axis(wide),),
+            "kernel": (Axis(inputs, summed=True), Axis(units)),
+            "bias": (Axis(units),),
         },
-        "feedforward_output_dense": {"kernel": (Axis(wide, summed=True), stream), "bias": (stream,)},
+        "feedforward_output_dense": {"kernel": (Axis(units, summed=True), stream), "bias": (stream,)},
     }
-    norm = (Axis(taken, uniform=True),)
-    return [by_layer[layer][name] if layer in by_layer else norm for layer, name in paths], taken
+    norm = (Axis(inputs, uniform=True),)
+    return [axes_by_layer[layer][name] if layer in axes_by_layer else norm for layer, name in paths], inputs
 
 
 RULES: dict[str, Rule] = {
@@ -134,16 +138,16 @@ RULES: dict[str, Rule] = {
     "Conv1D": _dense,
     "Conv2D": _dense,
     "Conv3D": _dense,
-    "Conv1DTranspose": _transposed,
-    "Conv2DTranspose": _transposed,
-    "Conv3DTranspose": _transposed,
+    "Conv1DTranspose": _transposed_convolution,
+    "Conv2DTranspose": _transposed_convolution,
+    "Conv3DTranspose": _transposed_convolution,
     "DepthwiseConv1D": _depthwise,
     "DepthwiseConv2D": _depthwise,
     "SeparableConv1D": _separable,
     "SeparableConv2D": _separable,
     "BatchNormalization": _by_channel,
     "LayerScale": _by_channel,
-    "LayerNormalization": _normalized,
+    "LayerNormalization": _layer_norm,
     "Embedding": _embedding,
     "PositionEmbedding": _embedding,
     "TransformerEncoder": _transformer,

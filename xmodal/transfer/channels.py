@@ -65,7 +65,7 @@ def traced(
             "only a functional or sequential model can be wider or narrower than its source",
         )
     tracing = Tracing(sources, frozenset(grown))
-    outputs = _trace(tracing, target, "", [_unchanged(size_of(tensor)) for tensor in target.inputs])
+    outputs = _trace(tracing, target, "", [_unchanged_channels(size_of(tensor)) for tensor in target.inputs])
     return tracing.axes, outputs
 
 
@@ -74,7 +74,7 @@ def size_of(tensor: keras.KerasTensor) -> int:
     return (tensor.shape[-1] or 1) if len(tensor.shape) > 1 else 1
 
 
-def _unchanged(count: int) -> Channels:
+def _unchanged_channels(count: int) -> Channels:
     return (Group(count, count),)
 
 
@@ -84,65 +84,67 @@ def _trace(tracing: Tracing, model: keras.Model, folder: str, inputs: Sequence[C
         tracing.tensors[id(tensor)] = channels
     for call in calls(model):
         if not isinstance(call.operation, keras.layers.InputLayer):
-            taken = [tracing.tensors[id(tensor)] for tensor in call.input_tensors]
-            made = _after(tracing, call, folder + call.operation.name, taken)
+            call_inputs = [tracing.tensors[id(tensor)] for tensor in call.input_tensors]
+            call_outputs = _follow_call(tracing, call, folder + call.operation.name, call_inputs)
             tracing.tensors |= {
-                id(tensor): made[min(index, len(made) - 1)]
+                id(tensor): call_outputs[min(index, len(call_outputs) - 1)]
                 for index, tensor in enumerate(call.output_tensors)
             }
     return [tracing.tensors[id(tensor)] for tensor in keras.tree.flatten(model.outputs)]
 
 
-def _after(tracing: Tracing, call: Any, path: str, taken: list[Channels]) -> list[Channels]:
+def _follow_call(tracing: Tracing, call: Any, path: str, inputs: list[Channels]) -> list[Channels]:
     """Returns the channels of what a call makes."""
     operation = call.operation
     if isinstance(operation, keras.Model) and calls(operation):
-        return _trace(tracing, operation, f"{path}/", taken)
+        return _trace(tracing, operation, f"{path}/", inputs)
     count = size_of(call.output_tensors[0])
     if getattr(operation, "weights", ()):
-        return [_after_layer(tracing, operation, path, taken, count)]
-    return [_after_operation(operation, path, call, taken, count)]
+        return [_follow_layer(tracing, operation, path, inputs, count)]
+    return [_follow_operation(operation, path, call, inputs, count)]
 
 
-def _after_layer(
-    tracing: Tracing, layer: keras.Layer, path: str, taken: list[Channels], count: int
+def _follow_layer(
+    tracing: Tracing, layer: keras.Layer, path: str, inputs: list[Channels], count: int
 ) -> Channels:
     source = tracing.sources.get(path)
     rule = rule_of(layer)
     if path in tracing.called:
-        before, made = tracing.called[path]
-        merge(before, taken[0])
-        return made
+        first_input, output = tracing.called[path]
+        merge(first_input, inputs[0])
+        return output
     if source is not None and rule is not None:
-        axes, made = rule(source, layer, taken[0])
+        axes, output = rule(source, layer, inputs[0])
         tracing.axes[path] = axes
     elif path in tracing.grown:
         # As wide as what it takes: it passes that on. Of another width: it is part of a new branch.
-        made = taken[0] if size(taken[0]) == count else (Group(None, count),)
+        output = inputs[0] if size(inputs[0]) == count else (Group(None, count),)
     else:
-        _require_unchanged(path, layer, taken if source is not None else [])
-        made = _unchanged(count)
-    tracing.called[path] = (taken[0], made)
-    return made
+        _require_unchanged(path, layer, inputs if source is not None else [])
+        output = _unchanged_channels(count)
+    tracing.called[path] = (inputs[0], output)
+    return output
 
 
-def _after_operation(operation: Any, path: str, call: Any, taken: list[Channels], count: int) -> Channels:
+def _follow_operation(operation: Any, path: str, call: Any, inputs: list[Channels], count: int) -> Channels:
     kind = type(operation).__name__
-    wide = [channels for channels in taken if size(channels) == count]
-    if wide and (kind in MERGES or (len(taken) == 1 and (kind in BY_CHANNEL or SPATIAL.fullmatch(kind)))):
-        for other in wide[1:]:
-            merge(wide[0], other)
-        return wide[0]
+    candidates = [channels for channels in inputs if size(channels) == count]
+    if candidates and (
+        kind in MERGES or (len(inputs) == 1 and (kind in BY_CHANNEL or SPATIAL.fullmatch(kind)))
+    ):
+        for other in candidates[1:]:
+            merge(candidates[0], other)
+        return candidates[0]
     if kind == "Concatenate" and operation.axis in (-1, len(call.output_tensors[0].shape) - 1):
-        return tuple(group for channels in taken for group in channels)
+        return tuple(group for channels in inputs for group in channels)
     if kind == "Flatten" and getattr(operation, "data_format", "") != "channels_first":
-        return taken[0] * (count // size(taken[0]))
-    _require_unchanged(path, operation, taken)
-    return _unchanged(count)
+        return inputs[0] * (count // size(inputs[0]))
+    _require_unchanged(path, operation, inputs)
+    return _unchanged_channels(count)
 
 
-def _require_unchanged(path: str, operation: Any, taken: Sequence[Channels]) -> None:
-    for group in (group.root() for channels in taken for group in channels):
+def _require_unchanged(path: str, operation: Any, inputs: Sequence[Channels]) -> None:
+    for group in (group.root() for channels in inputs for group in channels):
         if group.source not in (None, group.target):
             raise UserError(
                 f"what {path!r} ({type(operation).__name__}) takes has {group.target} channels in the place "

@@ -44,9 +44,9 @@ class Group:
                 "in the target",
                 "choose widths that go together, or `growth=random`",
             )
-        kept, gone = (other, one) if one.source is None else (one, other)
-        kept.norms = kept.norms + gone.norms
-        gone.joined = kept
+        parent, child = (other, one) if one.source is None else (one, other)
+        parent.norms = parent.norms + child.norms
+        child.joined = parent
 
     def index(self) -> np.ndarray:
         """Returns the channel of the source that each one of the target stands for.
@@ -112,8 +112,8 @@ def shares(places: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         places: see `index`.
         rng: draws the shares of those that stand for the same channel; they add up to 1.
     """
-    drawn = np.where(np.bincount(places)[places] > 1, rng.uniform(*SHARES, len(places)), 1.0)
-    return drawn / np.bincount(places, drawn)[places]
+    samples = np.where(np.bincount(places)[places] > 1, rng.uniform(*SHARES, len(places)), 1.0)
+    return samples / np.bincount(places, samples)[places]
 
 
 def add_norms(channels: Channels, norms: np.ndarray) -> None:

@@ -42,19 +42,23 @@ def grown_weights(model: keras.Model, grown: Mapping[str, keras.Layer]) -> dict[
     """
     weights_by_layer: dict[str, list[np.ndarray]] = {}
     for folder in dict.fromkeys(path.rpartition("/")[0] for path in grown):
-        inside = {path: layer for path, layer in grown.items() if path.rpartition("/")[0] == folder}
-        weights_by_layer |= _grown_inside(owner(model, next(iter(inside))), inside)
+        layers = {path: layer for path, layer in grown.items() if path.rpartition("/")[0] == folder}
+        weights_by_layer |= _grown_weights_of_model(owner(model, next(iter(layers))), layers)
     return weights_by_layer
 
 
-def _grown_inside(model: keras.Model, grown: Mapping[str, keras.Layer]) -> dict[str, list[np.ndarray]]:
+def _grown_weights_of_model(
+    model: keras.Model, grown: Mapping[str, keras.Layer]
+) -> dict[str, list[np.ndarray]]:
     """Does so for the layers of one model, not of those nested in it."""
     paths = {layer.name: path for path, layer in grown.items()}
     branches = residual_branches(model, set(paths))
     ends = {paths[name]: weights for name, (weights, _) in branches.items()}
-    covered = set(ends).union(*({paths[name] for name in inside} for _, inside in branches.values()))
+    branch_paths = set(ends).union(*({paths[name] for name in names} for _, names in branches.values()))
     return ends | {
-        path: identity_weights(path, layer, model) for path, layer in grown.items() if path not in covered
+        path: identity_weights(path, layer, model)
+        for path, layer in grown.items()
+        if path not in branch_paths
     }
 
 
@@ -73,12 +77,12 @@ def residual_branches(model: keras.Model, grown: set[str]) -> dict[str, tuple[li
     weights_by_layer = {}
     for call in calls(model):
         if _is_sum(call.operation):
-            new = [source for source in call.input_tensors if _branch(source, makers, grown)]
-            end = _end(new[0], makers, grown) if len(new) == 1 else None
+            sources = [source for source in call.input_tensors if _branch(source, makers, grown)]
+            end = _end(sources[0], makers, grown) if len(sources) == 1 else None
             weights = None if end is None else zero_weights(end)
             if end is not None and weights is not None:
                 name = end.operation.name
-                weights_by_layer[name] = (weights, set(_branch(new[0], makers, grown)) - {name})
+                weights_by_layer[name] = (weights, set(_branch(sources[0], makers, grown)) - {name})
     return weights_by_layer
 
 
@@ -90,19 +94,19 @@ def _is_sum(operation: keras.Operation) -> bool:
 def _branch(source: keras.KerasTensor, makers: Mapping[int, Any], grown: set[str]) -> list[str]:
     """Returns the new layers, from the last one on, between a sum and what was there before."""
     names: list[str] = []
-    waiting, seen = [source], set()
-    while waiting:
-        tensor = waiting.pop(0)
+    queue, seen_ids = [source], set()
+    while queue:
+        tensor = queue.pop(0)
         call = makers.get(id(tensor))
-        if call is None or id(tensor) in seen:
+        if call is None or id(tensor) in seen_ids:
             continue
-        seen.add(id(tensor))
+        seen_ids.add(id(tensor))
         weights = getattr(call.operation, "weights", ())
         if _is_sum(call.operation) or (weights and call.operation.name not in grown):
             continue
         if weights:
             names.append(call.operation.name)
-        waiting += call.input_tensors
+        queue += call.input_tensors
     return names
 
 
@@ -128,9 +132,9 @@ def _gives_zero(call: Any, function: Any, zeros: keras.KerasTensor | None = None
         for tensor in call.input_tensors
     }
     with suppress(Exception):
-        positional, named = arguments_with(call, values)
-        made = keras.tree.flatten(function(*positional, **named))
-        return not any(np.any(keras.ops.convert_to_numpy(part)) for part in made)
+        args, kwargs = arguments_with(call, values)
+        outputs = keras.tree.flatten(function(*args, **kwargs))
+        return not any(np.any(keras.ops.convert_to_numpy(part)) for part in outputs)
     return False
 
 
@@ -160,12 +164,12 @@ def zero_weights(call: Any) -> list[np.ndarray] | None:
 def _with_values(layer: keras.Layer, arrays: Mapping[int, np.ndarray]) -> Any:
     """Returns a layer as a function with other values of its variables, which stay as they are."""
 
-    def function(*positional: Any, **named: Any) -> Any:
-        trained, others = (
+    def function(*args: Any, **kwargs: Any) -> Any:
+        trainable_values, other_values = (
             [arrays[id(variable)] for variable in variables]
             for variables in (layer.trainable_variables, layer.non_trainable_variables)
         )
-        return layer.stateless_call(trained, others, *positional, **named)[0]
+        return layer.stateless_call(trainable_values, other_values, *args, **kwargs)[0]
 
     return function
 

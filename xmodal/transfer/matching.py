@@ -74,47 +74,51 @@ def matched(
     Raises:
         UserError: for layers neither matched nor declared, patterns of none, models that are not built.
     """
-    grow, leave, drop = (_patterns(given) for given in (grow, leave, drop))
+    grow, leave, drop = (_patterns(patterns) for patterns in (grow, leave, drop))
     _require_built(source, target)
     _require_names(target, grow=grow, leave=leave, rename=tuple(rename))
     _require_names(source, drop=drop, rename=tuple(rename.values()))
     sources, targets = weighted_layers(source), weighted_layers(target)
-    left = tuple(path for path in targets if declared(path, leave))
-    found = {path: match for path, match in _matches(source, target, rename).items() if path not in left}
-    pairs = {path: match for path, match in found.items() if _alike(match.layer, targets[path])}
-    resized = {
-        path: Match(match.path, match.layer, "another width")
-        for path, match in found.items()
-        if resize and path not in pairs and declared(path, grow) and _resizable(match.layer, targets[path])
+    left_paths = tuple(path for path in targets if declared(path, leave))
+    matches = {
+        path: match for path, match in _matches(source, target, rename).items() if path not in left_paths
     }
-    with_weights = (*pairs, *resized, *left)
-    grown = tuple(path for path in targets if path not in with_weights and declared(path, grow))
-    used = {match.path for match in (*pairs.values(), *resized.values())}
-    dropped = tuple(path for path in sources if path not in used)
+    pairs = {path: match for path, match in matches.items() if _is_alike(match.layer, targets[path])}
+    resized_matches = {
+        path: Match(match.path, match.layer, "another width")
+        for path, match in matches.items()
+        if resize and path not in pairs and declared(path, grow) and _is_resizable(match.layer, targets[path])
+    }
+    with_weights = (*pairs, *resized_matches, *left_paths)
+    grown_paths = tuple(path for path in targets if path not in with_weights and declared(path, grow))
+    used_paths = {match.path for match in (*pairs.values(), *resized_matches.values())}
+    dropped_paths = tuple(path for path in sources if path not in used_paths)
     _require_all(
         source,
         target,
-        missing={path: targets[path] for path in targets if path not in (*with_weights, *grown)},
-        undeclared={path: sources[path] for path in dropped if not declared(path, drop)},
+        missing_layers={path: targets[path] for path in targets if path not in (*with_weights, *grown_paths)},
+        undeclared_layers={path: sources[path] for path in dropped_paths if not declared(path, drop)},
     )
     _require_adapted(source, pairs, targets)
     # Unless all of the target is to stay as it is.
-    if sources and not pairs and not resized and len(left) < len(targets):
+    if sources and not pairs and not resized_matches and len(left_paths) < len(targets):
         raise UserError(
             f"no layer of {source.name!r} is one of {target.name!r} too", "choose networks of one family"
         )
-    return Plan(targets, pairs, resized, grown, left, dropped, leave, drop)
+    return Plan(targets, pairs, resized_matches, grown_paths, left_paths, dropped_paths, leave, drop)
 
 
 def declared(path: str, patterns: Sequence[str]) -> bool:
     """Tells whether a pattern matches a path, or that of a model which the layer is nested in."""
     parts = path.split("/")
-    indices = ["/".join(parts[: count + 1]) for count in range(len(parts))]
-    return any(index == pattern or fnmatchcase(index, pattern) for index in indices for pattern in patterns)
+    prefixes = ["/".join(parts[: count + 1]) for count in range(len(parts))]
+    return any(
+        prefix == pattern or fnmatchcase(prefix, pattern) for prefix in prefixes for pattern in patterns
+    )
 
 
-def _patterns(given: str | Sequence[str]) -> tuple[str, ...]:
-    return (given,) if isinstance(given, str) else tuple(given)
+def _patterns(patterns: str | Sequence[str]) -> tuple[str, ...]:
+    return (patterns,) if isinstance(patterns, str) else tuple(patterns)
 
 
 def _require_built(*models: keras.Model) -> None:
@@ -147,25 +151,25 @@ def _near(pattern: str, paths: Sequence[str]) -> str:
 def _matches(source: keras.Model, target: keras.Model, rename: Mapping[str, str]) -> dict[str, Match]:
     """Finds the layer of the source that each one of the target is, whatever the shapes of their weights."""
     sources, targets = weighted_layers(source), weighted_layers(target)
-    by_role = {role: path for path, role in roles(source).items()}
+    path_by_role = {role: path for path, role in roles(source).items()}
     role_of = roles(target)
     matches = {}
     for path in targets:
-        origin = rename.get(path) or by_role.get(role_of[path], "")
+        origin = rename.get(path) or path_by_role.get(role_of[path], "")
         if origin in sources:
-            same = "same name and shapes" if path == origin else "same place and shapes"
-            matches[path] = Match(origin, sources[origin], "renamed" if path in rename else same)
+            rule = "same name and shapes" if path == origin else "same place and shapes"
+            matches[path] = Match(origin, sources[origin], "renamed" if path in rename else rule)
     return matches
 
 
-def _resizable(one: keras.Layer | OwnWeights, other: keras.Layer | OwnWeights) -> bool:
+def _is_resizable(one: keras.Layer | OwnWeights, other: keras.Layer | OwnWeights) -> bool:
     """Tells whether two layers are alike but for the sizes of their weights."""
     return type(one) is type(other) and [len(shape) for shape in weight_shapes(one)] == [
         len(shape) for shape in weight_shapes(other)
     ]
 
 
-def _alike(one: keras.Layer | OwnWeights, other: keras.Layer | OwnWeights) -> bool:
+def _is_alike(one: keras.Layer | OwnWeights, other: keras.Layer | OwnWeights) -> bool:
     """Tells whether two layers have weights of the same shapes, and take the same strides."""
     strides = [getattr(layer, "strides", None) for layer in (one, other)]
     kinds = [bool(layer.weights) or type(layer) for layer in (one, other)]
@@ -187,17 +191,17 @@ def _require_all(
     source: keras.Model,
     target: keras.Model,
     *,
-    missing: Mapping[str, keras.Layer | OwnWeights],
-    undeclared: Mapping[str, keras.Layer | OwnWeights],
+    missing_layers: Mapping[str, keras.Layer | OwnWeights],
+    undeclared_layers: Mapping[str, keras.Layer | OwnWeights],
 ) -> None:
-    if missing or undeclared:
+    if missing_layers or undeclared_layers:
         raise UserError(
             f"layers of {source.name!r} and {target.name!r} do not match: only in the target: "
-            f"{_shapes(missing)}; only in the source: {_shapes(undeclared)}",
+            f"{_shapes(missing_layers)}; only in the source: {_shapes(undeclared_layers)}",
             "declare the target's by `grow` or `leave` and the source's by `drop`",
         )
 
 
 def _shapes(layers: Mapping[str, keras.Layer | OwnWeights]) -> str:
-    listed = [f"{path} {weight_shapes(layer)}" for path, layer in layers.items()]
-    return first_few(listed, MAX_LAYERS) or "none"
+    entries = [f"{path} {weight_shapes(layer)}" for path, layer in layers.items()]
+    return first_few(entries, MAX_LAYERS) or "none"

@@ -71,17 +71,17 @@ def value_range(tensor: keras.KerasTensor, makers: Mapping[int, Any]) -> Range:
         return ANY
     layer = call.operation
     if isinstance(layer, keras.Model):
-        inner = [id(made) for made in call.output_tensors].index(id(tensor))
+        inner = [id(output) for output in call.output_tensors].index(id(tensor))
         outputs = keras.tree.flatten(getattr(layer, "outputs", None) or [])
         return value_range(outputs[inner], producing_calls(layer)) if outputs else ANY
     if isinstance(layer, keras.layers.ReLU):
         return ANY if layer.negative_slope else (0, np.inf if layer.max_value is None else layer.max_value)
     if isinstance(layer, KEEPING):
-        return _around([value_range(source, makers) for source in call.input_tensors])
-    return _after_activation(call, makers)
+        return _span([value_range(source, makers) for source in call.input_tensors])
+    return _activation_range(call, makers)
 
 
-def _after_activation(call: Any, makers: Mapping[int, Any]) -> Range:
+def _activation_range(call: Any, makers: Mapping[int, Any]) -> Range:
     layer = call.operation
     activation = getattr(layer, "activation", None)
     if activation is keras.activations.linear and isinstance(layer, keras.layers.Activation):
@@ -97,5 +97,5 @@ def activation_name(activation: Any) -> str:
     return name if getattr(keras.activations, name or "_", None) is activation else ""
 
 
-def _around(ranges: list[Range]) -> Range:
+def _span(ranges: list[Range]) -> Range:
     return min(low for low, _ in ranges), max(high for _, high in ranges)

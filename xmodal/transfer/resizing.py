@@ -46,7 +46,7 @@ def resized_weights(
             )
     _add_norms(sources, axes)
     rng = np.random.default_rng(0)
-    weights = {path: _resized(path, sources[path], axes[path], rng) for path in resized}
+    weights = {path: _resize(path, sources[path], axes[path], rng) for path in resized}
     targets = weighted_layers(target)
     for path, arrays in weights.items():
         shapes = weight_shapes(targets[path])
@@ -61,45 +61,48 @@ def resized_weights(
 
 def _add_norms(sources: Mapping[str, keras.Layer], axes: Mapping[str, Axes]) -> None:
     """Adds up, for each channel, the L1 norms of the kernels that make it."""
-    for path, of_weights in axes.items():
-        for weight, of_axes in zip(sources[path].get_weights(), of_weights, strict=False):
-            for number, axis in enumerate(of_axes):
+    for path, layer_axes in axes.items():
+        for weight, weight_axes in zip(sources[path].get_weights(), layer_axes, strict=False):
+            for number, axis in enumerate(weight_axes):
                 if axis is not None and not axis.summed and weight.ndim > 1:
-                    others = tuple(other for other in range(weight.ndim) if other != number)
-                    add_norms(axis.channels, np.abs(weight).sum(axis=others))
+                    other_axes = tuple(other for other in range(weight.ndim) if other != number)
+                    add_norms(axis.channels, np.abs(weight).sum(axis=other_axes))
 
 
-def _resized(path: str, source: keras.Layer, axes: Axes, rng: np.random.Generator) -> list[np.ndarray]:
+def _resize(path: str, source: keras.Layer, axes: Axes, rng: np.random.Generator) -> list[np.ndarray]:
     weights = source.get_weights()
     if len(weights) != len(axes):
         raise UserError(
             f"layer {path!r} ({type(source).__name__}) has {len(weights)} weights, and not {len(axes)}",
             "use `growth=random` or `leave` it",
         )
-    return [_along_axes(path, weight, of, rng) for weight, of in zip(weights, axes, strict=True)]
+    return [
+        _resize_weight(path, weight, weight_axes, rng)
+        for weight, weight_axes in zip(weights, axes, strict=True)
+    ]
 
 
-def _along_axes(
+def _resize_weight(
     path: str, weight: np.ndarray, axes: tuple[Axis | None, ...], rng: np.random.Generator
 ) -> np.ndarray:
     for number, axis in enumerate(axes):
         if axis is None:
             continue
         count = source_size(axis.channels)
-        places = index(axis.channels)
+        indices = index(axis.channels)
         if weight.shape[number] != count:
             raise UserError(
                 f"layer {path!r} of the source takes {weight.shape[number]} channels, and {count} come to it",
                 "both networks must be built in the same way, apart from their widths",
             )
-        if axis.uniform and len(places) > count and not is_uniform(places, count):
+        if axis.uniform and len(indices) > count and not is_uniform(indices, count):
             raise UserError(
-                f"layer {path!r} cannot grow from {count} to {len(places)} channels: their mean and variance "
-                "would change",
+                f"layer {path!r} cannot grow from {count} to {len(indices)} channels: their mean and "
+                "variance would change",
                 f"choose a multiple of {count}, or `growth=random`",
             )
-        weight = np.take(weight, places, axis=number)
+        weight = np.take(weight, indices, axis=number)
         if axis.summed:
-            sides = [-1 if other == number else 1 for other in range(weight.ndim)]
-            weight = weight * shares(places, rng).reshape(sides).astype(weight.dtype)
+            shape = [-1 if other == number else 1 for other in range(weight.ndim)]
+            weight = weight * shares(indices, rng).reshape(shape).astype(weight.dtype)
     return weight

@@ -22,16 +22,18 @@ def weighted_layers(model: keras.Model) -> dict[str, keras.Layer | OwnWeights]:
 
 def layer_paths(model: keras.Model, path: str = "") -> list[str]:
     """Returns the paths of all layers of a model, of those without weights and of nested models too."""
-    named = [(f"{path}{name}", layer) for name, layer in _named(model)]
-    nested = [layer_paths(layer, f"{name}/") for name, layer in named if isinstance(layer, keras.Model)]
-    own = [path + OwnWeights.name] if OwnWeights(model).weights else []
-    return [name for name, _ in named] + sum(nested, own)
+    named_layers = [(f"{path}{name}", layer) for name, layer in _named_layers(model)]
+    nested = [
+        layer_paths(layer, f"{name}/") for name, layer in named_layers if isinstance(layer, keras.Model)
+    ]
+    own_paths = [path + OwnWeights.name] if OwnWeights(model).weights else []
+    return [name for name, _ in named_layers] + sum(nested, own_paths)
 
 
 def owner(model: keras.Model, path: str) -> keras.Model:
     """Returns the model, nested perhaps, that the layer of a path is part of."""
     for name in path.split("/")[:-1]:
-        model = dict(_named(model))[name]
+        model = dict(_named_layers(model))[name]
     return model
 
 
@@ -50,23 +52,27 @@ def roles(model: keras.Model) -> dict[str, str]:
     """
     paths = [(path, role) for path, role, _ in _walk(model)]
     prefix = _common_prefix([role.partition("/")[0] for _, role in paths])
-    made = {path: "/".join(part.removeprefix(prefix) for part in role.split("/")) for path, role in paths}
-    return _with_last_blocks(made)
+    role_by_path = {
+        path: "/".join(part.removeprefix(prefix) for part in role.split("/")) for path, role in paths
+    }
+    return _with_last_blocks(role_by_path)
 
 
-def _with_last_blocks(made: dict[str, str]) -> dict[str, str]:
+def _with_last_blocks(role_by_path: dict[str, str]) -> dict[str, str]:
     """Puts "last" for the number of the last block of each stage, which may be of another kind.
 
     ResNetV2's takes strides: "conv4_block6" of ResNet50V2 is "conv4_block23" of ResNet101V2.
     """
     numbers: dict[str, int] = {}
-    for role in made.values():
+    for role in role_by_path.values():
         if block := BLOCK.match(role):
             numbers[block[1]] = max(int(block[2]), numbers.get(block[1], 0))
-    last = {f"{stage}{number}": f"{stage}last" for stage, number in numbers.items()}
+    last_names = {f"{stage}{number}": f"{stage}last" for stage, number in numbers.items()}
     return {
-        path: last.get(block[0], block[0]) + role[block.end() :] if (block := BLOCK.match(role)) else role
-        for path, role in made.items()
+        path: last_names.get(block[0], block[0]) + role[block.end() :]
+        if (block := BLOCK.match(role))
+        else role
+        for path, role in role_by_path.items()
     }
 
 
@@ -74,33 +80,33 @@ def _walk(
     model: keras.Model, path: str = "", role: str = ""
 ) -> Iterator[tuple[str, str, keras.Layer | OwnWeights]]:
     """Yields path, role and layer of all that holds something; "#n" ends what Keras named of a role."""
-    seen: Counter[str] = Counter()
-    for name, layer in _named(model):
+    counts: Counter[str] = Counter()
+    for name, layer in _named_layers(model):
         if not (layer.weights or holds_state(layer)):
             continue
         kind = _own_name(type(layer))
-        own = name
-        if re.fullmatch(rf"{kind}(_\d+)?", own):
-            own = f"{kind}#{seen[kind]}"
-            seen[kind] += 1
+        part = name
+        if re.fullmatch(rf"{kind}(_\d+)?", part):
+            part = f"{kind}#{counts[kind]}"
+            counts[kind] += 1
         if isinstance(layer, keras.Model):
-            yield from _walk(layer, f"{path}{name}/", f"{role}{own}/")
+            yield from _walk(layer, f"{path}{name}/", f"{role}{part}/")
         else:
-            yield path + name, role + own, layer
+            yield path + name, role + part, layer
     own_weights = OwnWeights(model)
     if own_weights.weights:
         yield path + OwnWeights.name, role + OwnWeights.name, own_weights
 
 
-def _named(model: keras.Model) -> list[tuple[str, keras.Layer]]:
+def _named_layers(model: keras.Model) -> list[tuple[str, keras.Layer]]:
     """Returns the layers with their names; in subclassed models several may have one, and get numbers."""
-    seen: Counter[str] = Counter()
-    named = []
+    counts: Counter[str] = Counter()
+    layers = []
     for layer in model.layers:
-        seen[layer.name] += 1
-        again = f"~{seen[layer.name]}" if seen[layer.name] > 1 else ""
-        named.append((layer.name + again, layer))
-    return named
+        counts[layer.name] += 1
+        suffix = f"~{counts[layer.name]}" if counts[layer.name] > 1 else ""
+        layers.append((layer.name + suffix, layer))
+    return layers
 
 
 def _own_name(kind: type) -> str:
@@ -114,11 +120,11 @@ def _common_prefix(names: list[str]) -> str:
 
     What stands on the network, such as a head, may be called otherwise.
     """
-    given = [name.split("_") for name in names if "#" not in name]
-    first = [words for words in given if words[0] == given[0][0]]
-    if len(first) < 2 or 2 * len(first) < len(given):
+    word_lists = [name.split("_") for name in names if "#" not in name]
+    matches = [words for words in word_lists if words[0] == word_lists[0][0]]
+    if len(matches) < 2 or 2 * len(matches) < len(word_lists):
         return ""
-    shared = 0
-    while all(len(words) > shared + 1 and words[shared] == first[0][shared] for words in first):
-        shared += 1
-    return "".join(f"{word}_" for word in first[0][:shared])
+    length = 0
+    while all(len(words) > length + 1 and words[length] == matches[0][length] for words in matches):
+        length += 1
+    return "".join(f"{word}_" for word in matches[0][:length])

@@ -58,15 +58,15 @@ def settings(layer: keras.Operation) -> dict[str, Any]:
     config: dict[str, Any] = {}
     with suppress(Exception):  # A layer without `get_config` tells nothing.
         config = layer.get_config()
-    ignored = (*OF_NO_EFFECT, *COPIED) if holds_state(layer) else OF_NO_EFFECT
-    return {"type": type(layer).__name__} | _of_effect(config, ignored)
+    ignored_keys = (*OF_NO_EFFECT, *COPIED) if holds_state(layer) else OF_NO_EFFECT
+    return {"type": type(layer).__name__} | _effective_settings(config, ignored_keys)
 
 
-def _of_effect(config: Mapping[str, Any], ignored: Iterable[str]) -> dict[str, Any]:
+def _effective_settings(config: Mapping[str, Any], ignored_keys: Iterable[str]) -> dict[str, Any]:
     return {
-        key: _of_effect(value, ignored) if isinstance(value, Mapping) else value
+        key: _effective_settings(value, ignored_keys) if isinstance(value, Mapping) else value
         for key, value in config.items()
-        if key not in ignored and not key.endswith(MADE_ONCE)
+        if key not in ignored_keys and not key.endswith(MADE_ONCE)
     }
 
 
@@ -76,8 +76,10 @@ def different_settings(
     """Tells which settings of a copied layer are others in the target: "conv1 (activation: relu, gelu)"."""
     if isinstance(source, OwnWeights) or isinstance(target, OwnWeights):
         return []
-    ours, theirs = settings(source), settings(target)
-    pairs = {key: (ours.get(key), theirs.get(key)) for key in ours | theirs}
+    source_settings, target_settings = settings(source), settings(target)
+    pairs = {
+        key: (source_settings.get(key), target_settings.get(key)) for key in source_settings | target_settings
+    }
     return [
         f"{path} ({key}: {', '.join(truncate(str(value), MAX_LETTERS) for value in pair)})"
         for key, pair in pairs.items()
@@ -101,18 +103,18 @@ def unpaired_steps(
         grown: whether the target has new layers: further steps may belong to these, but those that scale.
         resized: whether layers are of another width, and with them the shapes that tensors are brought into.
     """
-    ours, theirs = (
+    source_steps, target_steps = (
         [step for step in _steps(model) if not skip(step.path)]
         for model, skip in zip((source, target), ignored, strict=True)
     )
-    _drop_pairs(ours, theirs, lambda one, other: one.kind == other.kind)
-    _drop_pairs(ours, theirs, _same_function)
+    _drop_pairs(source_steps, target_steps, lambda one, other: one.kind == other.kind)
+    _drop_pairs(source_steps, target_steps, _same_function)
     if resized:
-        _drop_pairs(ours, theirs, lambda one, other: _type(one) == _type(other) == "Reshape")
-    further = [step for step in theirs if step.scales or not grown]
+        _drop_pairs(source_steps, target_steps, lambda one, other: _type(one) == _type(other) == "Reshape")
+    extra_steps = [step for step in target_steps if step.scales or not grown]
     return [
         f"{step.path} of {model.name} ({truncate(step.kind, MAX_LETTERS)})"
-        for model, steps in ((source, ours), (target, further))
+        for model, steps in ((source, source_steps), (target, extra_steps))
         for step in steps
     ]
 
@@ -121,13 +123,13 @@ def _steps(model: keras.Model, path: str = "") -> Iterator[Step]:
     """Yields the steps of a model and those nested in it."""
     graph = [(call.operation, call) for call in calls(model)]
     for operation, call in graph or [(layer, None) for layer in model.layers]:
-        here = path + operation.name
+        step_path = path + operation.name
         if isinstance(operation, keras.Model):
-            yield from _steps(operation, f"{here}/")
+            yield from _steps(operation, f"{step_path}/")
         elif not _holds_something(operation) and not _of_training(type(operation).__name__):
             constants = [] if call is None else constants_read(call)
             kind = ", ".join(map(str, [*settings(operation).values(), *constants]))
-            yield Step(here, kind, isinstance(operation, SCALES) or bool(constants), call)
+            yield Step(step_path, kind, isinstance(operation, SCALES) or bool(constants), call)
 
 
 def _holds_something(operation: keras.Operation) -> bool:
@@ -138,13 +140,15 @@ def _of_training(kind: str) -> bool:
     return kind in OF_TRAINING or kind.startswith(("Random", "Gaussian")) or "Dropout" in kind
 
 
-def _drop_pairs(ours: list[Step], theirs: list[Step], same: Callable[[Step, Step], bool]) -> None:
+def _drop_pairs(
+    source_steps: list[Step], target_steps: list[Step], is_pair: Callable[[Step, Step], bool]
+) -> None:
     """Removes from both lists each step that has its like in the other one."""
-    for step in list(ours):
-        like = next((other for other in theirs if same(step, other)), None)
-        if like is not None:
-            ours.remove(step)
-            theirs.remove(like)
+    for step in list(source_steps):
+        match = next((other for other in target_steps if is_pair(step, other)), None)
+        if match is not None:
+            source_steps.remove(step)
+            target_steps.remove(match)
 
 
 def _type(step: Step) -> str:
@@ -156,18 +160,18 @@ def _same_function(one: Step, other: Step) -> bool:
     if one.call is None or other.call is None or _type(one) != _type(other):
         return False
     with suppress(Exception):
-        pairs = zip(_tried(one.call), _tried(other.call), strict=True)
+        pairs = zip(_call_outputs(one.call), _call_outputs(other.call), strict=True)
         return all(np.array_equal(a, b) for a, b in pairs)
     return False
 
 
-def _tried(call: Any) -> list[np.ndarray]:
+def _call_outputs(call: Any) -> list[np.ndarray]:
     """Returns what a call makes of numbers of the size of pixels."""
     rng = np.random.default_rng(0)
     values = {
         id(tensor): rng.uniform(0, 255, [side or 1 for side in tensor.shape]).astype(np.float32)
         for tensor in call.input_tensors
     }
-    positional, named = arguments_with(call, values)
-    made = keras.tree.flatten(call.operation(*positional, **named))
-    return [keras.ops.convert_to_numpy(part) for part in made]
+    args, kwargs = arguments_with(call, values)
+    outputs = keras.tree.flatten(call.operation(*args, **kwargs))
+    return [keras.ops.convert_to_numpy(part) for part in outputs]

@@ -24,8 +24,8 @@ class OwnWeights:
     name = "(its own weights)"
 
     def __init__(self, model: keras.Model):
-        inside = {id(weight) for layer in model.layers for weight in layer.weights}
-        self.weights = [weight for weight in model.weights if id(weight) not in inside]
+        layer_weight_ids = {id(weight) for layer in model.layers for weight in layer.weights}
+        self.weights = [weight for weight in model.weights if id(weight) not in layer_weight_ids]
 
     def get_weights(self) -> list[np.ndarray]:
         """Returns the values."""
@@ -43,7 +43,7 @@ class LayerState:
 
     Attributes:
         weights: the values of its weights.
-        adapted: of the layer and those inside of it, what they hold beside weights: see `_adapted`.
+        adapted: of the layer and those inside of it, what they hold beside weights: see `_part_state`.
     """
 
     weights: list[np.ndarray]
@@ -66,14 +66,16 @@ def layer_state(layer: keras.Layer | OwnWeights) -> LayerState:
         >>> layer_state(keras.layers.StringLookup(vocabulary=["cat"])).adapted
         [{'vocabulary': ['[UNK]', 'cat']}]
     """
-    return LayerState(layer.get_weights(), [_adapted(part) for part in _parts(layer)])
+    return LayerState(layer.get_weights(), [_part_state(part) for part in _parts(layer)])
 
 
 def unadapted(layer: keras.Layer | OwnWeights) -> bool:
     """Tells whether a layer, or one inside of it, has no vocabulary or bins yet."""
-    states = [(part, _adapted(part)) for part in _parts(layer)]
+    states = [(part, _part_state(part)) for part in _parts(layer)]
     return any(
-        not _is_adapted(part, adapted) for part, adapted in states if {"vocabulary", "bins"} & set(adapted)
+        not _is_adapted(part, part_state)
+        for part, part_state in states
+        if {"vocabulary", "bins"} & set(part_state)
     )
 
 
@@ -84,9 +86,9 @@ def give_state(layer: keras.Layer | OwnWeights, state: LayerState) -> None:
         ValueError: or another error of Keras where the layer cannot hold it.
     """
     layer.set_weights(state.weights)
-    for part, adapted in zip(_parts(layer), state.adapted, strict=True):
-        _give_adapted(part, adapted)
-        if not adapted and hasattr(part, "finalize_state"):
+    for part, part_state in zip(_parts(layer), state.adapted, strict=True):
+        _give_part_state(part, part_state)
+        if not part_state and hasattr(part, "finalize_state"):
             # It computes with what it made of its weights before: a Normalization.
             part.finalize_state()
 
@@ -116,7 +118,7 @@ def _has_files(layer: keras.Layer) -> bool:
     return hasattr(layer, "save_assets") and hasattr(layer, "load_assets")
 
 
-def _adapted(part: keras.Layer) -> dict[str, Any]:
+def _part_state(part: keras.Layer) -> dict[str, Any]:
     """Returns what a layer holds beside weights: a vocabulary with its weights, bins, or files."""
     if _is_lookup(part):
         vocabulary = [
@@ -129,10 +131,10 @@ def _adapted(part: keras.Layer) -> dict[str, Any]:
     return {"files": _files(part)} if _has_files(part) else {}
 
 
-def _is_adapted(part: keras.Layer, adapted: dict[str, Any]) -> bool:
+def _is_adapted(part: keras.Layer, part_state: dict[str, Any]) -> bool:
     """Tells whether a state of a layer has words or bins of its own."""
     special = len(part.get_vocabulary()) - len(part.get_vocabulary(False)) if _is_lookup(part) else 0
-    return len(adapted.get("vocabulary", adapted.get("bins")) or ()) > special
+    return len(part_state.get("vocabulary", part_state.get("bins")) or ()) > special
 
 
 def _document_weights(lookup: keras.Layer, count: int) -> list[float] | None:
@@ -151,20 +153,20 @@ def _files(part: keras.Layer) -> dict[str, bytes]:
         return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
-def _give_adapted(part: keras.Layer, adapted: dict[str, Any]) -> None:
-    if "vocabulary" in adapted:
-        if adapted == _adapted(part):
+def _give_part_state(part: keras.Layer, part_state: dict[str, Any]) -> None:
+    if "vocabulary" in part_state:
+        if part_state == _part_state(part):
             return
-        if _is_adapted(part, adapted):
-            part.set_vocabulary(**adapted)
+        if _is_adapted(part, part_state):
+            part.set_vocabulary(**part_state)
         else:
             forget_vocabulary(part)
-    elif "bins" in adapted:
-        part.bin_boundaries = adapted["bins"]
-    elif "files" in adapted:
+    elif "bins" in part_state:
+        part.bin_boundaries = part_state["bins"]
+    elif "files" in part_state:
         with TemporaryDirectory() as folder:
-            for name, content in adapted["files"].items():
-                index = Path(folder, name)
-                index.parent.mkdir(parents=True, exist_ok=True)
-                index.write_bytes(content)
+            for name, content in part_state["files"].items():
+                path = Path(folder, name)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(content)
             part.load_assets(folder)

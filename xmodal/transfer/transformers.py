@@ -56,25 +56,27 @@ def move_norms(model: keras.Model, grown: Mapping[str, keras.Layer]) -> dict[str
     Raises:
         UserError: when something else reads what stands before new layers, or it is no layer norm.
     """
-    new = {path: layer for path, layer in grown.items() if is_encoder(layer) and not layer.normalize_first}
-    moved: dict[str, str] = {}
-    for path, layer in new.items():
+    new_layers = {
+        path: layer for path, layer in grown.items() if is_encoder(layer) and not layer.normalize_first
+    }
+    scale_paths: dict[str, str] = {}
+    for path, layer in new_layers.items():
         folder = path.rpartition("/")[0]
-        before = _normed_before(path, owner(model, path))
-        scale = _scale(before)
-        for weight, values, plain in zip(_scale(layer), scale, (1.0, 0.0), strict=True):
+        norm = _preceding_norm(path, owner(model, path))
+        scale = _scale(norm)
+        for weight, values, default in zip(_scale(layer), scale, (1.0, 0.0), strict=True):
             weight.assign(values)
-            values.assign(np.full(values.shape, plain, np.float32))
-        origin = f"{folder}/{before.name}".lstrip("/")
-        moved[next((first for first, last in moved.items() if last == origin), origin)] = path
-    return moved
+            values.assign(np.full(values.shape, default, np.float32))
+        origin = f"{folder}/{norm.name}".lstrip("/")
+        scale_paths[next((first for first, last in scale_paths.items() if last == origin), origin)] = path
+    return scale_paths
 
 
-def _normed_before(path: str, model: keras.Model) -> keras.Layer:
+def _preceding_norm(path: str, model: keras.Model) -> keras.Layer:
     """Returns the layer whose norm a new transformer layer takes."""
     makers = {id(tensor): call for call in calls(model) for tensor in call.output_tensors}
-    [here] = [call for call in calls(model) if call.operation.name == path.rpartition("/")[2]]
-    tensor = here.input_tensors[0]
+    [encoder_call] = [call for call in calls(model) if call.operation.name == path.rpartition("/")[2]]
+    tensor = encoder_call.input_tensors[0]
     while True:
         readers = sum(any(tensor is other for other in call.input_tensors) for call in calls(model))
         if readers > 1 or any(tensor is output for output in keras.tree.flatten(model.outputs)):
@@ -102,5 +104,5 @@ def _scale(layer: keras.Layer) -> list[Any]:
     """Returns the gamma and the beta with which a layer ends."""
     if not is_encoder(layer):
         return [layer.gamma, layer.beta]
-    by_path = {tuple(weight.path.split("/")[-2:]): weight for weight in layer.weights}
-    return [by_path[NORMS[1], name] for name in ("gamma", "beta")]
+    weight_by_path = {tuple(weight.path.split("/")[-2:]): weight for weight in layer.weights}
+    return [weight_by_path[NORMS[1], name] for name in ("gamma", "beta")]

@@ -158,18 +158,18 @@ def transfer_weights(
         raise UserError(f"`growth={growth}` is not known", nearest(str(growth), get_args(Growth)))
     identity = growth == "identity"
     plan = matched(source, target, grow=grow, leave=leave, drop=drop, rename=rename or {}, resize=identity)
-    new = {path: plan.targets[path] for path in plan.grown if identity}
-    resized, places = _resized(target, plan) if plan.resized else ({}, None)
-    made = grown_weights(target, new) | resized
-    with _undone_on_errors(plan, made):
-        _copy(plan, made)
-        moved = move_norms(target, new)
-        difference = None if probe is None else _probed(source, target, probe, places)
+    new_layers = {path: plan.targets[path] for path in plan.grown if identity}
+    resized_arrays, places = _resize(target, plan) if plan.resized else ({}, None)
+    new_weights = grown_weights(target, new_layers) | resized_arrays
+    with _restore_on_errors(plan, new_weights):
+        _copy(plan, new_weights)
+        scale_paths = move_norms(target, new_layers)
+        difference = None if probe is None else _probe_difference(source, target, probe, places)
     _forget_functions(target)
-    return _report(source, target, plan, growth, difference, moved)
+    return _report(source, target, plan, growth, difference, scale_paths)
 
 
-def _resized(
+def _resize(
     target: keras.Model, plan: Plan
 ) -> tuple[dict[str, list[np.ndarray]], Sequence[np.ndarray] | None]:
     sources = {path: match.layer for path, match in {**plan.pairs, **plan.resized}.items()}
@@ -191,8 +191,8 @@ def output_difference(
         ValueError: when their outputs are not of the same shapes.
     """
     outputs = [
-        [np.asarray(keras.ops.convert_to_numpy(part), np.float64) for part in keras.tree.flatten(made)]
-        for made in (model(inputs, training=False) for model in (first, second))
+        [np.asarray(keras.ops.convert_to_numpy(part), np.float64) for part in keras.tree.flatten(result)]
+        for result in (model(inputs, training=False) for model in (first, second))
     ]
     if places is not None:
         outputs[0] = [
@@ -206,18 +206,18 @@ def output_difference(
 
 
 @contextmanager
-def _undone_on_errors(plan: Plan, kernels: Mapping[str, list[np.ndarray]]):
+def _restore_on_errors(plan: Plan, new_weights: Mapping[str, list[np.ndarray]]):
     """Gives the target its own weights again when what is done inside fails."""
-    before = {path: layer_state(plan.targets[path]) for path in (*plan.pairs, *kernels)}
+    states = {path: layer_state(plan.targets[path]) for path in (*plan.pairs, *new_weights)}
     try:
         yield
     except BaseException:
-        for path, state in before.items():
+        for path, state in states.items():
             give_state(plan.targets[path], state)
         raise
 
 
-def _copy(plan: Plan, kernels: Mapping[str, list[np.ndarray]]) -> None:
+def _copy(plan: Plan, new_weights: Mapping[str, list[np.ndarray]]) -> None:
     for path, match in plan.pairs.items():
         try:
             give_state(plan.targets[path], layer_state(match.layer))
@@ -226,11 +226,11 @@ def _copy(plan: Plan, kernels: Mapping[str, list[np.ndarray]]) -> None:
                 f"{path!r} cannot hold what {match.path!r} of the source holds ({_reason(error)})",
                 "name it in `leave`, or build both alike",
             ) from error
-    for path, weights in kernels.items():
+    for path, weights in new_weights.items():
         plan.targets[path].set_weights(weights)
 
 
-def _probed(
+def _probe_difference(
     source: keras.Model, target: keras.Model, probe: np.ndarray, places: Sequence[np.ndarray] | None
 ) -> float:
     try:
@@ -245,8 +245,8 @@ def _probed(
 
 def _reason(error: Exception) -> str:
     # Keras prints in bold.
-    plain = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
-    return truncate(" ".join(plain.split()), MAX_LETTERS)
+    text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
+    return truncate(" ".join(text.split()), MAX_LETTERS)
 
 
 def _forget_functions(model: keras.Model) -> None:
@@ -262,13 +262,13 @@ def _report(
     plan: Plan,
     growth: Growth,
     difference: float | None,
-    moved: Mapping[str, str],
+    scale_paths: Mapping[str, str],
 ) -> TransferReport:
     return TransferReport(
         source_model=source.name,
         target_model=target.name,
         growth=growth,
-        layers=tuple(_entry(path, plan, growth, moved) for path in plan.targets),
+        layers=tuple(_entry(path, plan, growth, scale_paths) for path in plan.targets),
         unmatched_source=plan.dropped,
         max_abs_difference=difference,
         different_settings=_different_settings(source, target, plan),
@@ -276,29 +276,29 @@ def _report(
 
 
 def _different_settings(source: keras.Model, target: keras.Model, plan: Plan) -> tuple[str, ...]:
-    copied = [
+    setting_differences = [
         difference
         for path, match in plan.pairs.items()
         for difference in different_settings(path, match.layer, plan.targets[path])
     ]
-    further = unpaired_steps(
+    step_differences = unpaired_steps(
         source,
         target,
         ignored=(lambda path: declared(path, plan.drop), lambda path: declared(path, plan.leave)),
         grown=bool(plan.grown),
         resized=bool(plan.resized),
     )
-    return (*copied, *further)
+    return (*setting_differences, *step_differences)
 
 
-def _entry(path: str, plan: Plan, growth: str, moved: Mapping[str, str]) -> LayerTransfer:
+def _entry(path: str, plan: Plan, growth: str, scale_paths: Mapping[str, str]) -> LayerTransfer:
     layer = plan.targets[path]
     parameters = sum(int(np.prod(weight.shape)) for weight in layer.weights)
     digest = layer_state(layer).sha256()
     match = plan.pairs.get(path) or plan.resized.get(path)
     if match is not None:
         action: Action = "copied" if path in plan.pairs else "resized"
-        rule = match.rule + (f"; its scale is in {moved[path]}" if path in moved else "")
+        rule = match.rule + (f"; its scale is in {scale_paths[path]}" if path in scale_paths else "")
         return LayerTransfer(path, match.path, action, rule, parameters, digest)
     if path in plan.grown:
         return LayerTransfer(path, None, "grown", growth, parameters, digest)

@@ -124,8 +124,8 @@ def train_from_scratch(
     def attempt(rate: float, passes: int):
         text = text_scratch_protocol(config.text, rate, passes)
         stage = f"{FROM_SCRATCH}: rate {rate:g}, passes {passes}"
-        trained = trainings.train(stage, text=text, patience=passes, weights="none")
-        return trained.history, trained
+        classifier = trainings.train(stage, text=text, patience=passes, weights="none")
+        return classifier.history, classifier
 
     return from_scratch(
         attempt,
@@ -149,32 +149,32 @@ def worth_of(trainings: DocumentTrainings, count: int, rate: float) -> Worth:
     """
     config, labels = trainings.session.config, trainings.data.train.labels
     positions = subset(labels, np.arange(len(trainings.data.class_names)), count, config.run.seed)
-    longer = partial(epochs_for, whole=len(labels), part=len(positions))
+    scaled_epochs = partial(epochs_for, whole=len(labels), part=len(positions))
     text = replace(
         config.text,
-        text_epochs=longer(config.text.text_epochs),
-        text_head_epochs=longer(config.text.text_head_epochs),
+        text_epochs=scaled_epochs(config.text.text_epochs),
+        text_head_epochs=scaled_epochs(config.text.text_head_epochs),
     )
-    few = partial(trainings.train, positions=positions)
-    patience = longer(config.train.patience)
-    scratch = text_scratch_protocol(text, rate, text.text_epochs)
-    amount, same = f"{count} a class", protocol_name(text)
-    bert = few(f"bert, {amount}", text=text, patience=patience)
+    train_few = partial(trainings.train, positions=positions)
+    patience = scaled_epochs(config.train.patience)
+    scratch_text = text_scratch_protocol(text, rate, text.text_epochs)
+    amount, protocol = f"{count} a class", protocol_name(text)
+    bert = train_few(f"bert, {amount}", text=text, patience=patience)
     without = {
-        same: few(f"{same}, {amount}", text=text, patience=patience, weights="none"),
-        FROM_SCRATCH: few(
-            f"{FROM_SCRATCH}, {amount}", text=scratch, patience=text.text_epochs, weights="none"
+        protocol: train_few(f"{protocol}, {amount}", text=text, patience=patience, weights="none"),
+        FROM_SCRATCH: train_few(
+            f"{FROM_SCRATCH}, {amount}", text=scratch_text, patience=text.text_epochs, weights="none"
         ),
     }
     best = better(trainings, without, amount)
-    with_it, without_it = (
+    with_transfer, without_transfer = (
         right_answers(trainings, trainings.logits(classifier, f"{name}, {amount}", "test"))
         for name, classifier in (("bert", bert), (best, without[best]))
     )
     trainings.session.clock.log(
-        f"{amount}: {with_it.mean():.1%}, without transfer {without_it.mean():.1%} ({best})"
+        f"{amount}: {with_transfer.mean():.1%}, without transfer {without_transfer.mean():.1%} ({best})"
     )
-    return Worth(count, len(positions), with_it, without_it, best)
+    return Worth(count, len(positions), with_transfer, without_transfer, best)
 
 
 def better(trainings: DocumentTrainings, without: Mapping[str, TextClassifier], amount: str) -> str:

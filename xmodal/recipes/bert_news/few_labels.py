@@ -43,7 +43,7 @@ def with_few_labels(run: report.Run, session: Session, preset: str, data: Docume
         texts, targets = described(session, data.class_names)
         document_vectors = bert.vectors(texts, trainer)
         logits = {
-            part: SCALE * similarities(each, document_vectors, targets) for part, each in vectors.items()
+            part: SCALE * similarities(rows, document_vectors, targets) for part, rows in vectors.items()
         }
         labels = {part: split.labels for part, split in splits.items()}
         curve = learning_curve(names.shots, names.draws, session.config.run.seed, vectors, logits, labels)
@@ -72,5 +72,5 @@ def described(session: Session, class_names: tuple[str, ...]) -> tuple[list[str]
     path = session.config.scorer.class_descriptions
     if path is None:
         return names, targets
-    more, of_class = read_descriptions(path, class_names)
-    return names + more, np.concatenate([targets, of_class])
+    descriptions, of_class = read_descriptions(path, class_names)
+    return names + descriptions, np.concatenate([targets, of_class])

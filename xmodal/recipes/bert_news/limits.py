@@ -21,7 +21,7 @@ def document_limits(
 ) -> MeasuredLimits:
     """Fits and measures what is promised of the exported answers to documents.
 
-    How strange a document is, is told by the logits and by the encoder's vectors.
+    How strange a document is, is measured by the logits and by the encoder's vectors.
 
     Args:
         session: the run.
@@ -32,17 +32,17 @@ def document_limits(
     """
 
     def vectors(split: DocumentSplit) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-        picked = sampled(len(split))
-        return picked, {"vectors": bert.vectors(split.texts[picked], session.trainer)}
+        indices = sampled(len(split))
+        return indices, {"vectors": bert.vectors(split.texts[indices], session.trainer)}
 
     with session.clock.stage("limits"):
-        _, kept = vectors(data.train)
-        validation, known_rows = vectors(data.validation)
-        test, rows = vectors(data.test)
-        known = fit_known_inputs(kept, served.logits.validation[validation], known_rows)
+        _, train_rows = vectors(data.train)
+        validation, validation_rows = vectors(data.validation)
+        test, test_rows = vectors(data.test)
+        known_inputs = fit_known_inputs(train_rows, served.logits.validation[validation], validation_rows)
         return measured_limits(
-            known,
-            known.unknown(served.logits.test[test], rows),
+            known_inputs,
+            known_inputs.unknown(served.logits.test[test], test_rows),
             HeldOut(set_scores(served.logits.validation), set_scores(served.logits.test)),
             HeldOut(data.validation.labels, data.test.labels),
             data.class_names,

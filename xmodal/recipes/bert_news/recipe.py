@@ -103,33 +103,33 @@ def run(config: Config, clock: Clock) -> report.Run:
     with clock.stage("encoder"):
         encoder = checked_encoder(session, preset)
         require_known_names(session, encoder, original.class_names)
-        read = report_reading(session, encoder, data.test.texts)
-    berts, measured = train_berts(trainings)
-    shipped, bert = [*berts.items()][-1]  # which is asked elsewhere, and exported
-    elsewhere = {}
+        reading = report_reading(session, encoder, data.test.texts)
+    berts, results = train_berts(trainings)
+    exported_name, bert = [*berts.items()][-1]  # which is asked elsewhere, and exported
+    other_results = {}
     if others:
         with clock.stage("bert: reading other test sets"):
-            known = measured[shipped].logits.validation
-            elsewhere = evaluate_elsewhere(session, bert, known, data.validation.labels, others)
+            logits = results[exported_name].logits.validation
+            other_results = evaluate_elsewhere(session, bert, logits, data.validation.labels, others)
     baseline, tf_idf = train_tf_idf(trainings)
-    without = without_transfer(trainings, berts["bert"], measured["bert"])
-    trained = [item.history for item in berts.values() if item.history]
-    histories = (*trained, *without.histories, baseline.history)
+    without = without_transfer(trainings, berts["bert"], results["bert"])
+    bert_histories = [item.history for item in berts.values() if item.history]
+    histories = (*bert_histories, *without.histories, baseline.history)
     if labelling is SEVERAL_LABELS:
         return finish_with_several_labels(
-            trainings, berts, measured, without, tf_idf, histories, prepared, original, read
+            trainings, berts, results, without, tf_idf, histories, prepared, original, reading
         )
     attack_comparisons, attack_tables = attack(session, berts, data)
     reports = {name: other.report for name, other in others.items()}
-    tables = answer_tables(measured, tf_idf, attack_tables, data)
-    run = reported(session, prepared, reports, measured, without, tf_idf, elsewhere, tables)
-    limits = document_limits(session, bert, data, measured[shipped], tf_idf)
+    tables = answer_tables(results, tf_idf, attack_tables, data)
+    run = reported(session, prepared, reports, results, without, tf_idf, other_results, tables)
+    limits = document_limits(session, bert, data, results[exported_name], tf_idf)
     run = replace(limits.added_to(run), gains=run.gains + attack_comparisons, histories=histories)
-    run = with_few_labels(replace(run, facts=run.facts | read), session, preset, data)
-    export = partial(export_bert, session, bert, measured[shipped], original, limits.limits)
+    run = with_few_labels(replace(run, facts=run.facts | reading), session, preset, data)
+    export = partial(export_bert, session, bert, results[exported_name], original, limits.limits)
     run = hand_over(session, run, export)
-    run = explained(session, run, measured[shipped].probabilities, data)
-    shrink = partial(small_forms, session.config, bert, measured[shipped], original)
+    run = explained(session, run, results[exported_name].probabilities, data)
+    shrink = partial(small_forms, session.config, bert, results[exported_name], original)
     return finish(session, run, shrink=shrink)
 
 
@@ -148,14 +148,14 @@ def train_berts(
 ) -> tuple[dict[str, TextClassifier], dict[str, CalibratedResult]]:
     """Trains each BERT of `noises`, and asks it about the test documents."""
     session = trainings.session
-    berts, measured = {}, {}
+    berts, results = {}, {}
     for name, noise in noises(session.config).items():
         with session.clock.stage(name):
             berts[name] = trainings.train(name, noise=noise)
         seconds = session.seconds(name, name)
         with session.clock.stage(f"{name}: reading"):
-            measured[name] = trainings.evaluate(name, berts[name], NOTES[name], seconds)
-    return berts, measured
+            results[name] = trainings.evaluate(name, berts[name], NOTES[name], seconds)
+    return berts, results
 
 
 def train_tf_idf(trainings: DocumentTrainings) -> tuple[Baseline, CalibratedResult]:
@@ -195,34 +195,34 @@ def without_transfer(
         of_bert: what it answers.
     """
     session, data = trainings.session, trainings.data
-    same = protocol_name(session.config.text)
+    protocol = protocol_name(session.config.text)
     if not (session.config.train.baseline and learned_before(trainings)):
         return Baselines()
-    with session.clock.stage(same):
-        like_bert = trainings.train(same, weights="none")
+    with session.clock.stage(protocol):
+        protocol_bert = trainings.train(protocol, weights="none")
     with session.clock.stage(FROM_SCRATCH):
         scratch, attempts = train_from_scratch(trainings, bert)
-    trained = {same: like_bert, FROM_SCRATCH: scratch.trained}
-    notes = {same: NOTES[same], FROM_SCRATCH: scratch_note("BERT", scratch, attempts)}
+    classifiers = {protocol: protocol_bert, FROM_SCRATCH: scratch.trained}
+    notes = {protocol: NOTES[protocol], FROM_SCRATCH: scratch_note("BERT", scratch, attempts)}
     with session.clock.stage("without transfer: reading"):
-        measured = measured_without(trainings, trained, notes)
+        results = measured_without(trainings, classifiers, notes)
     amounts = []
     per_class = () if trainings.labelling is SEVERAL_LABELS else session.config.scorer.per_class
     for count in counts_of(data.train.labels, per_class)[:-1]:
         with session.clock.stage(f"{count} a class"):
             amounts.append(worth_of(trainings, count, scratch.rate))
-    shown = Baselines(
-        measured,
-        histories=tuple(item.history for item in trained.values() if item.history),
+    baselines = Baselines(
+        results,
+        histories=tuple(item.history for item in classifiers.values() if item.history),
         facts={f"without transfer, {item.count} a class": item.baseline for item in amounts},
         tables=(tried_table(attempts),),
     )
     if not amounts:
-        return shown
-    amounts.append(Worth(0, len(data.train), of_bert.correct, measured[NO_TRANSFER].correct))
+        return baselines
+    amounts.append(Worth(0, len(data.train), of_bert.correct, results[NO_TRANSFER].correct))
     return replace(
-        shown,
-        tables=(worth_table(amounts, "documents"), *shown.tables),
+        baselines,
+        tables=(worth_table(amounts, "documents"), *baselines.tables),
         plots=(worth_plot(amounts, len(data.class_names), "documents"),),
     )
 
@@ -231,13 +231,13 @@ def learned_before(trainings: DocumentTrainings) -> bool:
     """Tells whether the encoder has weights that can be worth something, and says so where it has not."""
     text = trainings.session.config.text
     with trainings.session.trainer.strategy.scope():
-        new = is_new(text_encoder(trainings.preset, text.sequence_length).model)
-    if new:
+        encoder_is_new = is_new(text_encoder(trainings.preset, text.sequence_length).model)
+    if encoder_is_new:
         trainings.session.clock.log(
             f"warning: --text_encoder={text.text_encoder} was never trained: nothing is transferred, "
             "and there is no baseline without transfer"
         )
-    return not new
+    return not encoder_is_new
 
 
 def measured_without(
@@ -245,14 +245,14 @@ def measured_without(
 ) -> dict[str, CalibratedResult]:
     """Measures what answers without transfer, and calls the better one on validation "no_transfer" too."""
     session = trainings.session
-    measured = {
+    results = {
         name: trainings.evaluate(name, item, notes[name], session.seconds(name, name))
         for name, item in trained.items()
     }
-    logits = {name: item.logits.validation for name, item in measured.items()}
+    logits = {name: item.logits.validation for name, item in results.items()}
     best = trainings.labelling.best_on_validation(logits, trainings.truth.validation)
-    result = replace(measured[best].result, name=NO_TRANSFER, note=better_note(best, "documents"))
-    return measured | {NO_TRANSFER: replace(measured[best], result=result)}
+    result = replace(results[best].result, name=NO_TRANSFER, note=better_note(best, "documents"))
+    return results | {NO_TRANSFER: replace(results[best], result=result)}
 
 
 def attack(
@@ -260,27 +260,27 @@ def attack(
 ) -> tuple[tuple[Comparison, ...], tuple[report.Table, ...]]:
     """Attacks some of the test documents, where the flags ask for it: what that cost, and the tables."""
     config = session.config
-    picked = attacked_examples(len(data.test), config.attack.attacked_examples, config.run.seed)
-    if not len(picked):
+    indices = attacked_examples(len(data.test), config.attack.attacked_examples, config.run.seed)
+    if not len(indices):
         return (), ()
-    known = known_words(data.train.texts)
-    attacked = attack_all(
+    training_words = known_words(data.train.texts)
+    attacks = attack_all(
         session,
         berts,
         lambda name: attack_documents(
             berts[name],
-            data.test.texts[picked],
-            data.test.labels[picked],
-            [data.test.ids[index] for index in picked],
-            known,
+            data.test.texts[indices],
+            data.test.labels[indices],
+            [data.test.ids[index] for index in indices],
+            training_words,
             config=config.attack,
             max_words=config.text.sequence_length,
             trainer=session.trainer,
         ),
     )
-    return attack_comparisons(attacked, "documents"), (
-        attack_table(attacked, "documents"),
-        *(adversarial_table(item, name, "words") for name, item in attacked.items() if item.misled),
+    return attack_comparisons(attacks, "documents"), (
+        attack_table(attacks, "documents"),
+        *(adversarial_table(item, name, "words") for name, item in attacks.items() if item.misled),
     )
 
 
@@ -304,8 +304,8 @@ def evaluate_elsewhere(
         "bert_" and the name -> result.
     """
     sizes = [len(other.test) for other in others.values()]
-    original = np.concatenate([other.test.texts for other in others.values()])
-    texts, _ = prepare_texts(original, scrub=session.config.documents.scrub)
+    raw_texts = np.concatenate([other.test.texts for other in others.values()])
+    texts, _ = prepare_texts(raw_texts, scrub=session.config.documents.scrub)
     answers = bert.logits(texts, session.trainer, name="bert: other test sets")
     parts = np.split(answers, np.cumsum(sizes)[:-1])
     results = {}

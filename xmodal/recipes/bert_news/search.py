@@ -38,23 +38,23 @@ def document_space(trainings: DocumentTrainings) -> Space:
     config = session.config
     start = {name: config.value(name) for name in SEARCHED_TEXTS.split()}
     trainer = replace(session.trainer, checkpoints=None, on_epoch=None, log=lambda line: None)
-    compared = _taken(data.validation, stratified(data.validation.labels, COMPARED))
-    tried = replace(
+    validation = _subset(data.validation, stratified(data.validation.labels, COMPARED))
+    trial_trainings = replace(
         trainings,
         session=replace(session, trainer=trainer),
-        data=replace(data, validation=compared),
+        data=replace(data, validation=validation),
     )
     return Space(
         noun="documents",
         examples=len(data.train),
-        validation=len(compared),
+        validation=len(validation),
         start=start,
         fixed=frozenset(config.search.fixed),
         looks=[{"sequence_length": length} for length in LENGTHS],
         cost=lambda values: ("", float(values["sequence_length"])),
-        look=partial(_look, tried),
-        arms=partial(_arms, tried, start),
-        train=partial(_train, tried),
+        look=partial(_look, trial_trainings),
+        arms=partial(_arms, trial_trainings, start),
+        train=partial(_train, trial_trainings),
         epochs="text_epochs",
         rungs=(start["text_epochs"],) if "text_epochs" in config.search.fixed else RUNGS,
         most_epochs=12,
@@ -62,7 +62,7 @@ def document_space(trainings: DocumentTrainings) -> Space:
     )
 
 
-def _taken(split: DocumentSplit, positions: np.ndarray) -> DocumentSplit:
+def _subset(split: DocumentSplit, positions: np.ndarray) -> DocumentSplit:
     return replace(
         split,
         texts=split.texts[positions],
@@ -83,32 +83,34 @@ def _look(
     positions = stratified(train.labels, count)
     # In any order: which few are read first tells nothing then.
     positions = np.random.default_rng(0).permutation(positions)
-    pace, vectors = timed_reading(lambda some: classifier.vectors(train.texts[some], trainer), positions, FEW)
+    pace, vectors = timed_reading(
+        lambda indices: classifier.vectors(train.texts[indices], trainer), positions, FEW
+    )
     return pace, [({}, log_evidence(vectors, train.labels[positions]))]
 
 
 def _arms(trainings: DocumentTrainings, start: Values, looks: Sequence[Trial]) -> list[Arm]:
     """Returns what is trained: the flags as they are, and more or less of the encoder."""
     passes = 1.0 if start["text_trainable"] == "head" else LEARNING
-    asked = [Arm({}, passes, look) for look in looks if not look.flags]
+    start_arms = [Arm({}, passes, look) for look in looks if not look.flags]
     with trainings.session.trainer.scope():
         encoder = text_encoder(trainings.preset, start["sequence_length"])
     _, half = upper_layers(encoder.model)
 
-    def learning(look: Trial, trainable: str, rates: tuple[float, float], passes: float = LEARNING) -> Arm:
+    def make_arm(look: Trial, trainable: str, rates: tuple[float, float], passes: float = LEARNING) -> Arm:
         rate, decay = rates
-        learns = {"text_trainable": trainable, "text_learning_rate": rate, "layer_decay": decay}
-        return Arm({**values_of(look.flags), **learns}, passes, look)
+        flags = {"text_trainable": trainable, "text_learning_rate": rate, "layer_decay": decay}
+        return Arm({**values_of(look.flags), **flags}, passes, look)
 
     best = looks[0]
     return [
-        *asked,
-        learning(best, "all", ALL),
-        learning(best, half, HALF),
-        learning(best, "head", HEAD, 1.0),
-        learning(best, "all", BOLD),
-        *(learning(look, "all", ALL) for look in looks[1:2]),
-        learning(best, "all", CAREFUL),
+        *start_arms,
+        make_arm(best, "all", ALL),
+        make_arm(best, half, HALF),
+        make_arm(best, "head", HEAD, 1.0),
+        make_arm(best, "all", BOLD),
+        *(make_arm(look, "all", ALL) for look in looks[1:2]),
+        make_arm(best, "all", CAREFUL),
     ]
 
 
@@ -122,5 +124,5 @@ def _train(
     history = classifier.history
     assert history is not None
     # The first epoch waits for TensorFlow to start.
-    learned = min((entry["seconds"] for entry in history.epochs), default=0.0) / count
-    return history.best["val_accuracy"], history.best["val_loss"], learned
+    seconds = min((entry["seconds"] for entry in history.epochs), default=0.0) / count
+    return history.best["val_accuracy"], history.best["val_loss"], seconds

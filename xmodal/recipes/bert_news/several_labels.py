@@ -45,11 +45,11 @@ def finish_with_several_labels(
         original: as they came.
         read: facts about how they are read.
     """
-    session, shipped = trainings.session, [*berts][-1]
+    session, exported_name = trainings.session, [*berts][-1]
     session.clock.log(LEFT_OUT)
-    compared = measured | without.measured | {"tf_idf": tf_idf}
-    facts, tables = label_tables(compared, shipped, trainings.data, session.config.run.seed)
+    results = measured | without.measured | {"tf_idf": tf_idf}
+    facts, tables = label_tables(results, exported_name, trainings.data, session.config.run.seed)
     run = reported(session, prepared, {}, measured, without, tf_idf, {}, tables)
     run = replace(run, facts=facts | run.facts | read, histories=tuple(histories))
-    bert, answered = berts[shipped], measured[shipped]
-    return finish(session, run, lambda: export_bert(session, bert, answered, original, None))
+    bert, result = berts[exported_name], measured[exported_name]
+    return finish(session, run, lambda: export_bert(session, bert, result, original, None))

@@ -50,20 +50,20 @@ def reported(
     tables: tuple[report.Table, ...],
 ) -> report.Run:
     """Puts what was measured into the records of a report; of the BERTs the last one is exported."""
-    data, shipped = prepared.data, [*berts][-1]
-    measured = berts | without.measured | {"tf_idf": tf_idf}
-    cost = training_cost(shipped, "bert", session.result_seconds) if shipped != "bert" else {}
+    data, exported_name = prepared.data, [*berts][-1]
+    results = berts | without.measured | {"tf_idf": tf_idf}
+    cost = training_cost(exported_name, "bert", session.result_seconds) if exported_name != "bert" else {}
     return report.Run(
         **session.metadata(),
         title="Documents to BERT",
         data=data.report,
-        results={name: item.result for name, item in measured.items()} | elsewhere,
-        gains=gains(measured),
+        results={name: item.result for name, item in results.items()} | elsewhere,
+        gains=gains(results),
         transfer=None,
         histories=(),
         gallery=(),
         facts=mean_elsewhere(elsewhere)
-        | {"temperature of BERT": berts[shipped].temperature}
+        | {"temperature of BERT": berts[exported_name].temperature}
         | cost
         | without.facts,
         further_data=further_data,
@@ -73,21 +73,21 @@ def reported(
             *personal_data(session.config, prepared),
         ),
         plots=without.plots,
-        headline=shipped,
+        headline=exported_name,
     )
 
 
 def gains(measured: dict[str, CalibratedResult]) -> tuple[Comparison, ...]:
     """Compares BERT with what has no transfer, with TF-IDF, and with the robust one."""
     right = {name: item.correct for name, item in measured.items()}
-    compared = (
+    pairs = (
         ("bert", NO_TRANSFER, "transfer of weights"),
         ("bert", "tf_idf", "BERT, against TF-IDF,"),
         ("bert_robust", "bert", "bert_robust in the place of bert,"),
     )
     return tuple(
         compare_paired(right[a], right[b], what=what, unit="documents")
-        for a, b, what in compared
+        for a, b, what in pairs
         if a in right and b in right
     )
 

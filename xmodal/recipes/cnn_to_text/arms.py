@@ -92,25 +92,25 @@ def zero_shot_classes_of(modality: Modality, config: Config) -> np.ndarray:
 
 def arms_of(experiment: Experiment) -> list[Arm]:
     """Returns the trainings of a seed but those from scratch: each after those that its scorer comes from."""
-    alone = [Arm(name, count) for name, counts in experiment.counts.items() for count in counts]
-    moved = [
+    single_arms = [Arm(name, count) for name, counts in experiment.counts.items() for count in counts]
+    transfer_arms = [
         Arm(name, count, source)
         for source, name in experiment.session.config.scorer.directions
         for count in experiment.counts[name]
     ]
     frozen = experiment.session.config.train.baseline and experiment.session.config.scorer.freeze_moved
-    return alone + moved + (_beside(moved, RANDOM_FROZEN) if frozen else [])
+    return single_arms + transfer_arms + (_baseline_arms(transfer_arms, RANDOM_FROZEN) if frozen else [])
 
 
 def arms_from_scratch(experiment: Experiment) -> list[Arm]:
     """Returns the trainings from scratch: one beside each that a scorer moves into."""
-    moved = [arm for arm in arms_of(experiment) if arm.source]
-    return _beside(moved, FROM_SCRATCH) if experiment.session.config.train.baseline else []
+    transfer_arms = [arm for arm in arms_of(experiment) if arm.source]
+    return _baseline_arms(transfer_arms, FROM_SCRATCH) if experiment.session.config.train.baseline else []
 
 
-def _beside(moved: list[Arm], way: str) -> list[Arm]:
+def _baseline_arms(transfer_arms: list[Arm], way: str) -> list[Arm]:
     # One beside all that move into the same.
-    return list(dict.fromkeys(replace(arm, source=None, way=way) for arm in moved))
+    return list(dict.fromkeys(replace(arm, source=None, way=way) for arm in transfer_arms))
 
 
 def train_arm(experiment: Experiment, arm: Arm, alone: dict[str, keras.Model], seed: int) -> TrainedArm:
@@ -118,7 +118,7 @@ def train_arm(experiment: Experiment, arm: Arm, alone: dict[str, keras.Model], s
     positions, classes = _all_classes(experiment, arm, seed)
     stage = f"{arm.name}, seed {seed}"
     return evaluate_arm(
-        experiment, arm, _trained(experiment, arm, positions, classes, alone, seed, stage), seed
+        experiment, arm, _train(experiment, arm, positions, classes, alone, seed, stage), seed
     )
 
 
@@ -142,7 +142,7 @@ def search_from_scratch(
     examples = len(_all_classes(experiment, arm, seed)[0])
     passes = epochs_for(modality.epochs, len(modality.labels["train"]), examples)
     return from_scratch(
-        lambda rate, passes: _from_scratch(experiment, arm, rate, passes, seed),
+        lambda rate, passes: _train_from_scratch(experiment, arm, rate, passes, seed),
         rates=experiment.session.config.train.scratch_learning_rates,
         passes=passes,
         searched=passes,
@@ -155,23 +155,23 @@ def repeat_from_scratch(
     experiment: Experiment, arm: Arm, attempt: Attempt[SimilarityClassifier], seed: int
 ) -> SimilarityClassifier:
     """Trains from scratch with the rate and the passes that were found with another seed."""
-    return _from_scratch(experiment, arm, attempt.rate, attempt.passes, seed)[1]
+    return _train_from_scratch(experiment, arm, attempt.rate, attempt.passes, seed)[1]
 
 
-def _from_scratch(
+def _train_from_scratch(
     experiment: Experiment, arm: Arm, rate: float, passes: int, seed: int
 ) -> tuple[History, SimilarityClassifier]:
     positions, classes = _all_classes(experiment, arm, seed)
     stage = f"{arm.name}, rate {rate:g}, {passes} passes, seed {seed}"
-    scored = _trained(experiment, arm, positions, classes, {}, seed, stage, rate=rate, epochs=passes)
-    return scored.history, scored
+    classifier = _train(experiment, arm, positions, classes, {}, seed, stage, rate=rate, epochs=passes)
+    return classifier.history, classifier
 
 
 def evaluate_arm(experiment: Experiment, arm: Arm, scored: SimilarityClassifier, seed: int) -> TrainedArm:
     """Answers for the test examples."""
-    every = np.arange(len(truth_of(experiment, arm)))
+    indices = np.arange(len(truth_of(experiment, arm)))
     modality, stage = experiment.modalities[arm.modality], f"{arm.name}, seed {seed}"
-    return TrainedArm(scored, softmax(_read(experiment, modality, scored.model, every, stage)))
+    return TrainedArm(scored, softmax(_predict(experiment, modality, scored.model, indices, stage)))
 
 
 def _all_classes(experiment: Experiment, arm: Arm, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -184,26 +184,28 @@ def _all_classes(experiment: Experiment, arm: Arm, seed: int) -> tuple[np.ndarra
 def zero_shot_arms(experiment: Experiment) -> list[Arm]:
     """Returns the trainings without the unseen classes: each modality alone, then with the other's scorer."""
     count = experiment.session.config.scorer.seen_per_class
-    alone = [Arm(name, count) for name in experiment.modalities]
-    return alone + [Arm(name, count, source) for source, name in experiment.session.config.scorer.directions]
+    single_arms = [Arm(name, count) for name in experiment.modalities]
+    return single_arms + [
+        Arm(name, count, source) for source, name in experiment.session.config.scorer.directions
+    ]
 
 
 def evaluate_zero_shot(
     experiment: Experiment, arm: Arm, alone: dict[str, keras.Model], seed: int
 ) -> np.ndarray:
     """Trains on the other classes, and tells whether each test example of an unseen one is named rightly."""
-    modality, unseen = experiment.modalities[arm.modality], experiment.zero_shot_classes[arm.modality]
-    seen = np.setdiff1d(np.arange(len(modality.class_names)), unseen)
-    positions = subset(modality.labels["train"], seen, arm.count, seed)
+    modality, unseen_classes = experiment.modalities[arm.modality], experiment.zero_shot_classes[arm.modality]
+    seen_classes = np.setdiff1d(np.arange(len(modality.class_names)), unseen_classes)
+    positions = subset(modality.labels["train"], seen_classes, arm.count, seed)
     stage = f"{arm.name}, seed {seed}, some classes unseen"
-    scored = _trained(experiment, arm, positions, seen, alone, seed, stage)
-    model = with_classes(modality, scored.model, unseen, experiment.session.trainer)
-    test = np.flatnonzero(np.isin(modality.labels["test"], unseen))
-    logits = _read(experiment, modality, model, test, stage)
-    return unseen[logits.argmax(axis=1)] == modality.labels["test"][test]
+    classifier = _train(experiment, arm, positions, seen_classes, alone, seed, stage)
+    model = with_classes(modality, classifier.model, unseen_classes, experiment.session.trainer)
+    test = np.flatnonzero(np.isin(modality.labels["test"], unseen_classes))
+    logits = _predict(experiment, modality, model, test, stage)
+    return unseen_classes[logits.argmax(axis=1)] == modality.labels["test"][test]
 
 
-def _trained(
+def _train(
     experiment: Experiment,
     arm: Arm,
     positions: np.ndarray,
@@ -229,7 +231,9 @@ def _trained(
     )
 
 
-def _read(experiment: Experiment, modality: Modality, model, positions: np.ndarray, stage: str) -> np.ndarray:
+def _predict(
+    experiment: Experiment, modality: Modality, model, positions: np.ndarray, stage: str
+) -> np.ndarray:
     return predict_logits(
         modality, model, "test", positions, experiment.session.trainer, name=f"{stage}: test"
     )

@@ -82,48 +82,50 @@ def run(config: Config, clock: Clock) -> report.Run:
             name: zero_shot_classes_of(modality, config) for name, modality in modalities.items()
         },
     )
-    measured = measure(experiment)
-    run = reported(experiment, measured, reports, facts)
+    measurements = measure(experiment)
+    run = reported(experiment, measurements, reports, facts)
     return finish(session, run)
 
 
 def measure(experiment: Experiment) -> Measurements:
     """Trains everything with every seed, and asks all of it about the test examples."""
-    measured, clock = Measurements(), experiment.session.clock
-    first = experiment.session.config.run.seed
+    measurements, clock = Measurements(), experiment.session.clock
+    start = experiment.session.config.run.seed
     # With the first seed more is done than with the others, for which the second one stands in a dry run.
-    for seed, repeats in representatives(range(first, first + experiment.session.config.scorer.seeds), 2):
-        alone: dict[str, keras.Model] = {}
+    for seed, repeats in representatives(range(start, start + experiment.session.config.scorer.seeds), 2):
+        models: dict[str, keras.Model] = {}
         with clock.stage(f"seed {seed}", repeats):
             for arm in arms_of(experiment):
-                learned = train_arm(experiment, arm, alone, seed)
-                clock.log(f"{arm.name}: {measured.add(arm, learned, truth_of(experiment, arm)):.2%}")
+                trained_arm = train_arm(experiment, arm, models, seed)
+                clock.log(f"{arm.name}: {measurements.add(arm, trained_arm, truth_of(experiment, arm)):.2%}")
                 if not arm.count and not arm.source and arm.way == ALONE:
-                    alone[arm.modality] = learned.scored.model
+                    models[arm.modality] = trained_arm.scored.model
         if arms_from_scratch(experiment):
             with clock.stage(f"seed {seed}: from scratch", repeats):
                 for arm in arms_from_scratch(experiment):
-                    learned = evaluate_arm(
-                        experiment, arm, from_scratch(experiment, measured, arm, seed), seed
+                    trained_arm = evaluate_arm(
+                        experiment, arm, from_scratch(experiment, measurements, arm, seed), seed
                     )
-                    clock.log(f"{arm.name}: {measured.add(arm, learned, truth_of(experiment, arm)):.2%}")
+                    clock.log(
+                        f"{arm.name}: {measurements.add(arm, trained_arm, truth_of(experiment, arm)):.2%}"
+                    )
         if experiment.session.config.scorer.unseen:
             with clock.stage(f"seed {seed}: unseen classes", repeats):
                 for arm in zero_shot_arms(experiment):
-                    right = evaluate_zero_shot(experiment, arm, alone, seed)
-                    measured.guesses.setdefault(arm, []).append(right)
-    return measured
+                    right = evaluate_zero_shot(experiment, arm, models, seed)
+                    measurements.guesses.setdefault(arm, []).append(right)
+    return measurements
 
 
 def from_scratch(experiment: Experiment, measured: Measurements, arm: Arm, seed: int) -> SimilarityClassifier:
     """Trains from scratch: in several ways with the first seed, as was best then with the others."""
     if seed == experiment.session.config.run.seed:
         seconds = max(
-            sum(measured.histories[part][0].seconds for part in (moved, Arm(str(moved.source), 0)))
-            for moved in measured.moved_beside(arm)
+            sum(measured.histories[part][0].seconds for part in (other, Arm(str(other.source), 0)))
+            for other in measured.moved_beside(arm)
         )
-        best, tried = search_from_scratch(experiment, arm, seconds, seed)
-        measured.tried[arm] = [best, *(attempt for attempt in tried if attempt is not best)]
+        best, attempts = search_from_scratch(experiment, arm, seconds, seed)
+        measured.tried[arm] = [best, *(attempt for attempt in attempts if attempt is not best)]
         return best.trained
     return repeat_from_scratch(experiment, arm, measured.tried[arm][0], seed)
 
@@ -145,13 +147,17 @@ def modalities_of(session: Session) -> tuple[dict[str, Modality], tuple[DataRepo
     """Reads images, documents and sounds, and says what became of the documents' words."""
     config, splits = session.config, session.config.splits
     # --class_names is for the images, and groups are those of the sounds, where there are any.
-    unnamed = replace(splits, class_names=())
-    sounds = configured_sounds(replace(config, splits=unnamed)) if config.scorer.sounds != "none" else None
+    unnamed_splits = replace(splits, class_names=())
+    sounds = (
+        configured_sounds(replace(config, splits=unnamed_splits)) if config.scorer.sounds != "none" else None
+    )
     if sounds:
-        splits, unnamed = (replace(part, group_column="", group_pattern="") for part in (splits, unnamed))
+        splits, unnamed_splits = (
+            replace(part, group_column="", group_pattern="") for part in (splits, unnamed_splits)
+        )
     images = configured_images(replace(config, splits=splits))
     has_documents = config.documents.documents != "none"
-    documents = configured_documents(replace(config, splits=unnamed)) if has_documents else None
+    documents = configured_documents(replace(config, splits=unnamed_splits)) if has_documents else None
     build = partial(
         image_backbone,
         config.image.base,
@@ -162,7 +168,7 @@ def modalities_of(session: Session) -> tuple[dict[str, Modality], tuple[DataRepo
         cache=cache_folder(),
         offline=config.run.offline,
     )
-    # So that a mistake is told before the documents are learned.
+    # So that a mistake is reported before training on the documents.
     build()
     modalities, reports = {"images": seen_modality(session, images, build, config.image)}, [images.report]
     facts: Facts = {}
@@ -171,8 +177,8 @@ def modalities_of(session: Session) -> tuple[dict[str, Modality], tuple[DataRepo
         reports.append(report_of_documents)
     if sounds:
         scorer = config.scorer
-        trained = replace(config.image, augment=scorer.sound_augment, epochs=scorer.sound_epochs)
-        modalities["sounds"] = seen_modality(session, sounds, build, trained)
+        sound_config = replace(config.image, augment=scorer.sound_augment, epochs=scorer.sound_epochs)
+        modalities["sounds"] = seen_modality(session, sounds, build, sound_config)
         reports.append(sounds.report)
     return modalities, tuple(reports), facts
 
@@ -197,8 +203,8 @@ def read_modality(session: Session, original: DocumentData) -> tuple[Modality, D
     config, preset = session.config, session.text_encoder()
     prepared = prepare_documents(original, scrub=config.documents.scrub)
     document_data: DocumentData = prepared.data
-    names, unread = names_of(session, document_data.class_names, config.scorer.class_descriptions, preset)
-    documents, numbered = document_modality(
+    names, warnings = names_of(session, document_data.class_names, config.scorer.class_descriptions, preset)
+    documents, word_ids = document_modality(
         document_data,
         names,
         preset,
@@ -206,8 +212,8 @@ def read_modality(session: Session, original: DocumentData) -> tuple[Modality, D
         config=config.scorer,
         seed=config.run.seed,
     )
-    document_report = replace(document_data.report, warnings=(*document_data.report.warnings, *unread))
-    return documents, document_report, prepared.facts | facts_of_words(session, numbered)
+    document_report = replace(document_data.report, warnings=(*document_data.report.warnings, *warnings))
+    return documents, document_report, prepared.facts | facts_of_words(session, word_ids)
 
 
 def names_of(
@@ -217,12 +223,12 @@ def names_of(
     names, targets = [readable(name) for name in class_names], np.arange(len(class_names))
     warnings = []
     if described:
-        more, of_class = read_descriptions(described, class_names)
-        if not more:
+        descriptions, of_class = read_descriptions(described, class_names)
+        if not descriptions:
             warnings.append(f"`class_descriptions={described}` describes none of the classes and is left out")
-        names, targets = names + more, np.concatenate([targets, of_class])
-    called = session.config.text.text_encoder
-    return class_texts(names, targets, class_names, preset, session.trainer, called=called), warnings
+        names, targets = names + descriptions, np.concatenate([targets, of_class])
+    encoder_name = session.config.text.text_encoder
+    return class_texts(names, targets, class_names, preset, session.trainer, called=encoder_name), warnings
 
 
 def facts_of_words(session: Session, numbered: Mapping[str, Numbered]) -> Facts:

@@ -39,10 +39,12 @@ def retrieval_tables(
     for one, other in permutations(modalities, 2):
         names = shared_names(modalities[one], modalities[other])
         if len(names) > 1:
-            queries, found = (named(modalities[side], probabilities[side], names) for side in (one, other))
-            rows.append((f"{one} -> {other}", *_row(queries, found)))
-            if (words := f"names -> {other}") not in [row[0] for row in rows]:
-                rows.append((words, *_row(Named(np.eye(len(names)), np.arange(len(names))), found)))
+            queries, candidates = (
+                named(modalities[side], probabilities[side], names) for side in (one, other)
+            )
+            rows.append((f"{one} -> {other}", *_row(queries, candidates)))
+            if (direction := f"names -> {other}") not in [row[0] for row in rows]:
+                rows.append((direction, *_row(Named(np.eye(len(names)), np.arange(len(names))), candidates)))
     if rows:
         head = (
             "test examples, the best first",
@@ -64,25 +66,25 @@ def shared_names(one: Modality, other: Modality) -> tuple[str, ...]:
 
 def named(modality: Modality, probabilities: np.ndarray, names: tuple[str, ...]) -> Named:
     """Returns the test examples of some classes, as probabilities of these."""
-    of_name = {readable(name): index for index, name in enumerate(modality.class_names)}
-    classes = np.array([of_name[name] for name in names])
+    index_by_name = {readable(name): index for index, name in enumerate(modality.class_names)}
+    classes = np.array([index_by_name[name] for name in names])
     labels = modality.labels["test"]
-    some = np.flatnonzero(np.isin(labels, classes))
-    some = some[np.linspace(0, len(some) - 1, min(MAX_EXAMPLES, len(some))).round().astype(int)]
-    shares = probabilities[some][:, classes]
+    indices = np.flatnonzero(np.isin(labels, classes))
+    indices = indices[np.linspace(0, len(indices) - 1, min(MAX_EXAMPLES, len(indices))).round().astype(int)]
+    shares = probabilities[indices][:, classes]
     position = np.full(len(modality.class_names), -1)
     position[classes] = np.arange(len(classes))
-    return Named(shares / shares.sum(axis=1, keepdims=True), position[labels[some]])
+    return Named(shares / shares.sum(axis=1, keepdims=True), position[labels[indices]])
 
 
-def _row(queries: Named, found: Named) -> tuple[int, int, str, str, str]:
-    relevant = queries.labels[:, None] == found.labels
+def _row(queries: Named, candidates: Named) -> tuple[int, int, str, str, str]:
+    relevant = queries.labels[:, None] == candidates.labels
     answerable = relevant.any(axis=1)
-    first, precision = rank_each((queries.shares @ found.shares.T)[answerable], relevant[answerable])
+    first, precision = rank_each((queries.shares @ candidates.shares.T)[answerable], relevant[answerable])
     half = Z95 * precision.std(ddof=1) / np.sqrt(len(precision)) if len(precision) > 1 else 1.0
     mean, low, high = precision.mean(), max(precision.mean() - half, 0), min(precision.mean() + half, 1)
     interval = f"{mean:.3f} ({low:.3f} to {high:.3f})"
-    return len(first), len(found.labels), _share(first <= 1), _share(first <= 5), interval
+    return len(first), len(candidates.labels), _share(first <= 1), _share(first <= 5), interval
 
 
 def _share(right: np.ndarray) -> str:

@@ -59,8 +59,8 @@ class Measurements:
 
     def no_transfer(self, moved: Arm) -> Arm:
         """Returns the training without the other's scorer that was best on validation over all seeds."""
-        beside = [other for other in self.histories if not other.source and _same_examples(other, moved)]
-        return best_of_trainings({other: self.histories[other] for other in beside})
+        baselines = [other for other in self.histories if not other.source and _same_examples(other, moved)]
+        return best_of_trainings({other: self.histories[other] for other in baselines})
 
 
 def reported(
@@ -70,22 +70,22 @@ def reported(
     facts: Facts,
 ) -> report.Run:
     """Puts what was measured into tables, plots and sentences."""
-    whole, names = measured.whole, list(experiment.modalities)
+    trained_arms, names = measured.whole, list(experiment.modalities)
     return report.Run(
         **experiment.session.metadata(),
         title=f"One scorer for {' and '.join(filter(None, (', '.join(names[:-1]), names[-1])))}",
         data=reports[0],
         further_data=dict(zip(names[1:], reports[1:], strict=True)),
-        results={arm.name: _result(experiment, measured, arm) for arm in whole},
+        results={arm.name: _result(experiment, measured, arm) for arm in trained_arms},
         gains=(*_gains(measured), *_beyond_chance(experiment, measured.guesses)),
-        transfer=next((one.scored.transfer for one in whole.values() if one.scored.transfer), None),
-        histories=tuple(learned.scored.history for learned in whole.values()),
+        transfer=next((item.scored.transfer for item in trained_arms.values() if item.scored.transfer), None),
+        histories=tuple(trained_arm.scored.history for trained_arm in trained_arms.values()),
         gallery=(),
-        facts=facts | _scales(whole),
+        facts=facts | _scales(trained_arms),
         headline=Arm(names[-1], 0).name,
         tables=(
             *_tables(measured),
-            *retrieval_tables(experiment.modalities, alone_of(whole)),
+            *retrieval_tables(experiment.modalities, alone_of(trained_arms)),
             *_unseen_table(experiment, measured.guesses),
             *_tried_tables(measured.tried, experiment.session.config.run.seed),
         ),
@@ -95,18 +95,18 @@ def reported(
 
 def alone_of(whole: dict[Arm, TrainedArm]) -> dict[str, np.ndarray]:
     """Returns what each modality's own training on all examples says of its test examples (N, C)."""
-    own = {arm.modality: arm for arm in whole if arm.source is None and arm.way == ALONE}
-    return {name: whole[arm].probabilities for name, arm in own.items()}
+    own_arms = {arm.modality: arm for arm in whole if arm.source is None and arm.way == ALONE}
+    return {name: whole[arm].probabilities for name, arm in own_arms.items()}
 
 
-def _result(experiment: Experiment, measured: Measurements, arm: Arm) -> Result:
+def _result(experiment: Experiment, measurements: Measurements, arm: Arm) -> Result:
     modality = experiment.modalities[arm.modality]
     note = f"with the scorer of the {arm.source}, otherwise as alone" if arm.source else NOTES[arm.way]
-    if arm in [measured.no_transfer(moved) for moved in measured.rights if moved.source]:
+    if arm in [measurements.no_transfer(other) for other in measurements.rights if other.source]:
         note += "; no_transfer, the best without the other's scorer on validation"
     return evaluate(
         arm.name,
-        measured.whole[arm].probabilities,
+        measurements.whole[arm].probabilities,
         modality.labels["test"],
         modality.class_names,
         note=f"{note}; seed {experiment.session.config.run.seed}",
@@ -117,20 +117,20 @@ def _same_examples(one: Arm, other: Arm) -> bool:
     return (one.modality, one.count) == (other.modality, other.count)
 
 
-def _gain(measured: Measurements, moved: Arm) -> Comparison:
+def _gain(measurements: Measurements, arm: Arm) -> Comparison:
     """Compares a training with a scorer that moved with the best one without."""
-    other = measured.no_transfer(moved)
-    what = f"the scorer of the {moved.source}, at {amount(moved.count)} {moved.modality} a class, "
+    baseline = measurements.no_transfer(arm)
+    what = f"the scorer of the {arm.source}, at {amount(arm.count)} {arm.modality} a class, "
     return repeated_comparison(
-        np.stack(measured.rights[moved]),
-        np.stack(measured.rights[other]),
-        what=f"{what}in the place of no_transfer ({other.way}),",
-        unit=moved.modality,
+        np.stack(measurements.rights[arm]),
+        np.stack(measurements.rights[baseline]),
+        what=f"{what}in the place of no_transfer ({baseline.way}),",
+        unit=arm.modality,
     )
 
 
-def _gains(measured: Measurements) -> Iterator[Comparison]:
-    yield from (_gain(measured, arm) for arm in measured.rights if arm.source)
+def _gains(measurements: Measurements) -> Iterator[Comparison]:
+    yield from (_gain(measurements, arm) for arm in measurements.rights if arm.source)
 
 
 def _beyond_chance(experiment: Experiment, guesses: dict[Arm, list[np.ndarray]]) -> Iterator[Comparison]:
@@ -147,33 +147,33 @@ def _start(arm: Arm) -> str:
     return f"scorer of the {arm.source}" if arm.source else "scorer from random weights"
 
 
-def _scales(whole: dict[Arm, TrainedArm]) -> Facts:
+def _scales(trained_arms: dict[Arm, TrainedArm]) -> Facts:
     return {
         f"scale learned by {arm.name}": float(
-            np.exp(learned.scored.model.get_layer("scorer").log_scale.numpy())
+            np.exp(trained_arm.scored.model.get_layer("scorer").log_scale.numpy())
         )
-        for arm, learned in whole.items()
+        for arm, trained_arm in trained_arms.items()
     }
 
 
-def _tables(measured: Measurements) -> Iterator[report.Table]:
-    rights = measured.rights
+def _tables(measurements: Measurements) -> Iterator[report.Table]:
+    rights = measurements.rights
     for modality in dict.fromkeys(arm.modality for arm in rights):
-        of_it = [arm for arm in rights if arm.modality == modality]
-        ways = [way for way in NOTES if any(arm.way == way for arm in of_it)]
+        arms = [arm for arm in rights if arm.modality == modality]
+        ways = [way for way in NOTES if any(arm.way == way for arm in arms)]
         head: tuple[str, ...] = (f"{modality} a class", *ways)
         rows = {
             count: (amount(count), *(_accuracy(rights[Arm(modality, count, way=way)]) for way in ways))
-            for count in dict.fromkeys(arm.count for arm in of_it)
+            for count in dict.fromkeys(arm.count for arm in arms)
         }
-        moved = [arm for arm in of_it if arm.source]
-        for arm in moved:
+        transfer_arms = [arm for arm in arms if arm.source]
+        for arm in transfer_arms:
             rows[arm.count] += (
                 _accuracy(rights[arm]),
-                measured.no_transfer(arm).way,
-                _points(_gain(measured, arm)),
+                measurements.no_transfer(arm).way,
+                _points(_gain(measurements, arm)),
             )
-        for source in dict.fromkeys(arm.source for arm in moved):
+        for source in dict.fromkeys(arm.source for arm in transfer_arms):
             head += (f"scorer of the {source}", "no_transfer", "points above it")
         seeds = len(next(iter(rights.values())))
         yield report.Table(
@@ -183,23 +183,25 @@ def _tables(measured: Measurements) -> Iterator[report.Table]:
         )
 
 
-def _tried_tables(tried: dict[Arm, list[Attempt[SimilarityClassifier]]], seed: int) -> Iterator[report.Table]:
-    if tried:
+def _tried_tables(
+    attempts_by_arm: dict[Arm, list[Attempt[SimilarityClassifier]]], seed: int
+) -> Iterator[report.Table]:
+    if attempts_by_arm:
         caption = f"Trainings from scratch with seed {seed}; the first of each was taken with every seed"
-        yield tried_by_name({arm.name: attempts for arm, attempts in tried.items()}, caption)
+        yield tried_by_name({arm.name: attempts for arm, attempts in attempts_by_arm.items()}, caption)
 
 
 def _unseen_table(experiment: Experiment, guesses: dict[Arm, list[np.ndarray]]) -> Iterator[report.Table]:
     rows = []
     for arm, right in guesses.items():
-        modality, unseen = experiment.modalities[arm.modality], experiment.zero_shot_classes[arm.modality]
+        modality, classes = experiment.modalities[arm.modality], experiment.zero_shot_classes[arm.modality]
         rows.append(
             (
                 arm.modality,
                 _start(arm),
-                ", ".join(modality.class_names[label] for label in unseen),
+                ", ".join(modality.class_names[label] for label in classes),
                 _accuracy(right),
-                f"{1 / len(unseen):.1%}",
+                f"{1 / len(classes):.1%}",
             )
         )
     if rows:

@@ -87,10 +87,10 @@ class EncodedPairs:
     @property
     def prior(self) -> np.ndarray:
         """The share of each class among the training pairs (C,)."""
-        learned = self.encoded["train"]
-        if learned.shares is not None:
-            return learned.shares.mean(axis=0, dtype=np.float64)
-        return np.bincount(learned.labels, minlength=self.models.texts.targets.max() + 1) / len(learned)
+        train = self.encoded["train"]
+        if train.shares is not None:
+            return train.shares.mean(axis=0, dtype=np.float64)
+        return np.bincount(train.labels, minlength=self.models.texts.targets.max() + 1) / len(train)
 
 
 def train_all(pairs: EncodedPairs, names: Sequence[str]) -> dict[str, Fused]:
@@ -100,10 +100,10 @@ def train_all(pairs: EncodedPairs, names: Sequence[str]) -> dict[str, Fused]:
         stage = pairs.prefix + name
         with pairs.session.clock.stage(stage):
             if needs_unimodal_models(name):
-                made = join_unimodal_models(pairs, name, [models[alone] for alone in pairs.alone])
+                fused = join_unimodal_models(pairs, name, [models[unimodal] for unimodal in pairs.alone])
             else:
-                made = train_fused(pairs, name)
-        models[name] = replace(made, seconds=pairs.session.seconds(stage, stage))
+                fused = train_fused(pairs, name)
+        models[name] = replace(fused, seconds=pairs.session.seconds(stage, stage))
     return models
 
 
@@ -118,8 +118,8 @@ def train_fused(pairs: EncodedPairs, name: str) -> Fused:
         name: of a model without `needs_unimodal_models`.
     """
     config, trainer, encoders = pairs.session.config, pairs.session.trainer, pairs.encoders
-    learned, held_out = (
-        split.take(np.flatnonzero(_readable(name, split)))
+    train, validation = (
+        split.take(np.flatnonzero(_readable_mask(name, split)))
         for split in (pairs.encoded["train"], pairs.encoded["validation"])
     )
     with trainer.scope():
@@ -128,10 +128,10 @@ def train_fused(pairs: EncodedPairs, name: str) -> Fused:
     size = 2 * config.train.batch_size
 
     def epoch_batches(epoch: int) -> tf.data.Dataset:
-        chance = np.random.default_rng((config.run.seed, epoch))
-        order = chance.permutation(len(learned))
-        seen = dropped(learned, config.fusion.modality_dropout, chance)
-        return pair_batches(encoders, seen, inputs, batch_size=size, order=order, view=epoch)
+        rng = np.random.default_rng((config.run.seed, epoch))
+        order = rng.permutation(len(train))
+        visible_pairs = dropped(train, config.fusion.modality_dropout, rng)
+        return pair_batches(encoders, visible_pairs, inputs, batch_size=size, order=order, view=epoch)
 
     history = trainer.fit(
         model,
@@ -140,10 +140,10 @@ def train_fused(pairs: EncodedPairs, name: str) -> Fused:
         loss=cross_entropy(),
         learning_rate=config.fusion.fusion_learning_rate,
         epochs=config.fusion.fusion_epochs,
-        validation=pair_batches(encoders, held_out, inputs, batch_size=1024),
+        validation=pair_batches(encoders, validation, inputs, batch_size=1024),
         name=pairs.prefix + name,
     )
-    return _tempered(pairs, name, model, history)
+    return _with_temperature(pairs, name, model, history)
 
 
 def join_unimodal_models(pairs: EncodedPairs, name: str, alone: Sequence[Fused]) -> Fused:
@@ -152,7 +152,7 @@ def join_unimodal_models(pairs: EncodedPairs, name: str, alone: Sequence[Fused])
     unimodal = UnimodalModels(models, tuple(fused.temperature for fused in alone), pairs.prior)
     with pairs.session.trainer.strategy.scope():
         model = fusion_model(name, pairs.models, unimodal)
-    return _tempered(pairs, name, model, None)
+    return _with_temperature(pairs, name, model, None)
 
 
 def dropped(split: EncodedSplit, share: float, chance: np.random.Generator) -> EncodedSplit:
@@ -161,18 +161,20 @@ def dropped(split: EncodedSplit, share: float, chance: np.random.Generator) -> E
     A pair that has nothing of its part shows all that it has.
     """
     names = tuple(split.modalities)
-    *parts, whole = reversed(subsets(names).values())
+    *parts, all_names = reversed(subsets(names).values())
     half = len(parts) // 2
     # Draws below and above these show a part each, those between them everything.
     low = share / 2 * np.arange(1, half + 1) / half
-    shown = [*parts[:half], whole, *parts[half:]]
-    drawn = np.searchsorted(np.concatenate([low, 1 - low[::-1]]), chance.random(len(split)), side="right")
-    kept = {
-        name: there & np.array([name in part for part in shown])[drawn]
-        for name, there in split.present.items()
+    visible_parts = [*parts[:half], all_names, *parts[half:]]
+    draws = np.searchsorted(np.concatenate([low, 1 - low[::-1]]), chance.random(len(split)), side="right")
+    visible = {
+        name: mask & np.array([name in part for part in visible_parts])[draws]
+        for name, mask in split.present.items()
     }
-    left = np.logical_or.reduce([*kept.values()])
-    return split.showing({name: np.where(left, part, split.present[name]) for name, part in kept.items()})
+    any_visible = np.logical_or.reduce([*visible.values()])
+    return split.showing(
+        {name: np.where(any_visible, part, split.present[name]) for name, part in visible.items()}
+    )
 
 
 def logits_of(
@@ -210,18 +212,18 @@ def calibrated(
     Of a pair that shows nothing of what the model reads they are the shares of the classes in training.
     """
     split = pairs.encoded[split_name].only(pairs.visible[visible or pairs.whole])
-    there = _readable(fused.name, split)
-    return np.where(there[:, None], softmax(logits, fused.temperature), pairs.prior)
+    mask = _readable_mask(fused.name, split)
+    return np.where(mask[:, None], softmax(logits, fused.temperature), pairs.prior)
 
 
-def _readable(name: str, split: EncodedSplit) -> np.ndarray:
+def _readable_mask(name: str, split: EncodedSplit) -> np.ndarray:
     """Tells of each pair (N,) whether it has something that a model reads."""
-    present, alone = split.present, name.removesuffix("_only")
-    return present[alone] if alone in present else np.logical_or.reduce([*present.values()])
+    present, modality = split.present, name.removesuffix("_only")
+    return present[modality] if modality in present else np.logical_or.reduce([*present.values()])
 
 
-def _tempered(pairs: EncodedPairs, name: str, model: keras.Model, history: History | None) -> Fused:
+def _with_temperature(pairs: EncodedPairs, name: str, model: keras.Model, history: History | None) -> Fused:
     logits = logits_of(pairs, name, model, "validation")
     split = pairs.encoded["validation"]
-    there = _readable(name, split)
-    return Fused(name, model, history, logits, fit_temperature(logits[there], split.labels[there]))
+    mask = _readable_mask(name, split)
+    return Fused(name, model, history, logits, fit_temperature(logits[mask], split.labels[mask]))

@@ -35,8 +35,8 @@ def require_all_modalities(data: PairData) -> None:
     """Refuses a split in which no pair has an image, a text or, where there are any, a sound: `UserError`."""
     for name in SPLITS:
         split: PairSplit = getattr(data, name)
-        for modality, there in split.present.items():
-            if not there.any():
+        for modality, mask in split.present.items():
+            if not mask.any():
                 raise UserError(
                     f"no {name} pair has {'an' if modality == 'image' else 'a'} {modality}",
                     REMEDIES.get(
@@ -75,9 +75,9 @@ def picture_backbone(session: Session, modality: str, weights: str) -> keras.Mod
     config, trainer = session.config, session.trainer
     if modality == "image":
         return build_backbone(config, config.image.base, weights, trainer)
-    pooled = replace(config.image, pooling=config.fusion.sound_pooling)
+    sound_config = replace(config.image, pooling=config.fusion.sound_pooling)
     try:
-        return build_backbone(replace(config, image=pooled), config.image.base, weights, trainer)
+        return build_backbone(replace(config, image=sound_config), config.image.base, weights, trainer)
     except UserError as error:
         raise UserError(error.problem.replace("`pooling=", "`sound_pooling="), error.remedy) from error
 
@@ -152,18 +152,18 @@ def train_texts(
     name: str,
 ) -> TextClassifier:
     """Trains a text encoder with a head on the texts of pairs; arguments as of `sentence_encoder`."""
-    learned, held_out = (
+    train, validation_examples = (
         merge(split.texts[split.has_text], split.targets[split.has_text])
         for split in (data.train, data.validation)
     )
     return train_text_classifier(
         preset,
-        learned,
+        train,
         len(data.class_names),
         config,
         trainer,
         name=name,
-        validation=held_out,
+        validation=validation_examples,
         weights=weights,
     )
 
@@ -202,8 +202,8 @@ def with_tokens(encoder: keras.Model) -> keras.Model:
     """
     vectors, _ = encoder.get_layer("mean_pool").input
     sentence = keras.layers.Reshape((1, vectors.shape[-1]))(encoder.output)
-    joined = keras.layers.Concatenate(axis=1, name="with_tokens")([sentence, vectors])
-    return keras.Model(encoder.input, joined, name=encoder.name)
+    outputs = keras.layers.Concatenate(axis=1, name="with_tokens")([sentence, vectors])
+    return keras.Model(encoder.input, outputs, name=encoder.name)
 
 
 def read_pictures(
@@ -262,8 +262,8 @@ def read_texts(
     """Runs the text model over the distinct texts of all splits; arguments as of `read_pictures`."""
 
     def read(split: PairSplit, stage: str) -> EncodedModality:
-        distinct, row = np.unique(split.texts.astype(str), return_inverse=True)
-        tokens = encoders.text.padded(distinct)
+        distinct_texts, row = np.unique(split.texts.astype(str), return_inverse=True)
+        tokens = encoders.text.padded(distinct_texts)
         batches = array_batches(tokens, batch_size=64)
         rows = tf.constant(session.trainer.predict(encoders.text_model, batches, name=stage))
         return EncodedModality((rows,), row, split.has_text, tf.cast(tokens["padding_mask"], tf.float32))

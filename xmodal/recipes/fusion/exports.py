@@ -45,9 +45,12 @@ def export_best(
 
     def question(part: Sequence[str], expected: np.ndarray, signature: str, output: str) -> Question:
         """Asks about test pairs that have all of some modalities."""
-        have = np.flatnonzero(np.logical_and.reduce([test.present[name] for name in part]))[:CHECKED_PAIRS]
-        inputs = {name: [read(index) for index in have] for name, read in (contents[own] for own in part)}
-        return Question(inputs, expected[have], signature, output)
+        indices = np.flatnonzero(np.logical_and.reduce([test.present[name] for name in part]))[:CHECKED_PAIRS]
+        inputs = {
+            name: [read(index) for index in indices]
+            for name, read in (contents[modality] for modality in part)
+        }
+        return Question(inputs, expected[indices], signature, output)
 
     probabilities, embeddings = (
         measured.probabilities[fused.name],

@@ -18,8 +18,8 @@ def pair_limits(
 ) -> MeasuredLimits:
     """Fits and measures what is promised of the exported answers to pairs, with all that they have.
 
-    How strange a pair is, is told by the logits, by the features of its image and its sound and by the text's
-    vector; a side that is missing says nothing.
+    How strange a pair is, is measured by the logits, by the features of its image and its sound and by the
+    text's vector; a side that is missing says nothing.
 
     Args:
         pairs: what the models read.
@@ -38,14 +38,14 @@ def pair_limits(
             name: HeldOut(models[name].validation_logits, measured.logits[name])
             for name in (measured.best, *pairs.alone)
         }
-        served = logits[measured.best]
-        known = fit_known_inputs(
-            rows("train"), served.validation[sampled(len(served.validation))], rows("validation")
+        best_logits = logits[measured.best]
+        known_inputs = fit_known_inputs(
+            rows("train"), best_logits.validation[sampled(len(best_logits.validation))], rows("validation")
         )
         return measured_limits(
-            known,
-            known.unknown(served.test[sampled(len(served.test))], rows("test")),
-            HeldOut(set_scores(served.validation), set_scores(served.test)),
+            known_inputs,
+            known_inputs.unknown(best_logits.test[sampled(len(best_logits.test))], rows("test")),
+            HeldOut(set_scores(best_logits.validation), set_scores(best_logits.test)),
             labels,
             data.class_names,
             {name: calibrated_result(name, part, labels, data.class_names) for name, part in logits.items()},

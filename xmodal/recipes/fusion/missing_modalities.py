@@ -24,10 +24,10 @@ def missing_parts(rights: Rights) -> Iterator[tuple[tuple[str, ...], str, str]]:
     """Yields what is missing, the name of what is left, and the best model of one modality that is left."""
     modalities = tuple(name.removesuffix("_only") for name in rights if name.endswith("_only"))
     whole, *_ = subsets(modalities)
-    for left, part in subsets(modalities).items():
+    for visible, part in subsets(modalities).items():
         missing = tuple(name for name in modalities if name not in part)
         if missing:
-            yield missing, left, max(alone_of(part), key=lambda name: rights[name][whole].mean())
+            yield missing, visible, max(alone_of(part), key=lambda name: rights[name][whole].mean())
 
 
 def _whole(right: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -43,15 +43,16 @@ def missing_curves(rights: Rights, fused: Sequence[str], seed: int) -> Iterator[
         fused: names of the fused models.
         seed: which pairs lose a side; those of a smaller share do in a larger one too.
     """
-    for missing, left, alone in missing_parts(rights):
+    for missing, visible, unimodal in missing_parts(rights):
         if len(missing) > 1:
             continue
-        n = len(_whole(rights[alone]))
+        n = len(_whole(rights[unimodal]))
         rank = np.random.default_rng(seed).permutation(n)
-        series = [_flat(alone, _whole(rights[alone]))]
+        series = [_flat(unimodal, _whole(rights[unimodal]))]
         for name in fused:
             curve = [
-                np.where(rank < share * n / 100, rights[name][left], _whole(rights[name])) for share in SHARES
+                np.where(rank < share * n / 100, rights[name][visible], _whole(rights[name]))
+                for share in SHARES
             ]
             series.append(_series(name, curve))
         yield Plot(
@@ -74,16 +75,16 @@ def missing_table(rights: Rights, fused: Sequence[str], count: int = 1) -> Table
     rows = []
     for name in fused:
         row: tuple[str, ...] = (name, _format_accuracy(_whole(rights[name])))
-        for _, left, alone in parts:
-            gain = compare_paired(rights[name][left], _whole(rights[alone]))
+        for _, visible, unimodal in parts:
+            gain = compare_paired(rights[name][visible], _whole(rights[unimodal]))
             low, high = gain.ci95
             points = f"{100 * gain.difference:+.2f} ({100 * low:+.2f} to {100 * high:+.2f})"
-            row += (_format_accuracy(rights[name][left]), points)
+            row += (_format_accuracy(rights[name][visible]), points)
         rows.append(row)
     sides = SIDES[sum(name.endswith("_only") for name in rights)]
     head = ["model", f"with {sides}"]
-    for missing, _, alone in parts:
-        head += [f"without {' and '.join(f'{name}s' for name in missing)}", f"points above {alone}"]
+    for missing, _, unimodal in parts:
+        head += [f"without {' and '.join(f'{name}s' for name in missing)}", f"points above {unimodal}"]
     what = "a side is" if count == 1 else "two sides are"
     return Table(f"Test accuracy when {what} missing, with 95% intervals", tuple(head), tuple(rows))
 
@@ -92,21 +93,21 @@ def missing_comparisons(rights: Rights, name: str) -> tuple[Comparison, ...]:
     """Returns what a fused model gains or loses without a part, against the best model of the rest."""
     return tuple(
         compare_paired(
-            rights[name][left],
-            _whole(rights[alone]),
-            what=f"{name} without any {' or '.join(missing)}, in the place of {alone},",
+            rights[name][visible],
+            _whole(rights[unimodal]),
+            what=f"{name} without any {' or '.join(missing)}, in the place of {unimodal},",
             unit="pairs",
         )
-        for missing, left, alone in missing_parts(rights)
+        for missing, visible, unimodal in missing_parts(rights)
     )
 
 
 def least_without_a_modality(rights: Rights, fused: Sequence[str]) -> float:
     """Returns the least difference, in points, of a fused model without a part to a model of the rest."""
     return min(
-        100 * float(np.mean(rights[name][left]) - np.mean(_whole(rights[alone])))
+        100 * float(np.mean(rights[name][visible]) - np.mean(_whole(rights[unimodal])))
         for name in fused
-        for _, left, alone in missing_parts(rights)
+        for _, visible, unimodal in missing_parts(rights)
     )
 
 
@@ -120,18 +121,20 @@ def trust_table(weights: np.ndarray, right: Mapping[str, np.ndarray], modality: 
     """
     kinds = {}
     for part in subsets(tuple(right)).values():
-        name = " and ".join(f"the {own}" for own in part) + (" alone" if len(part) == 1 else "")
+        name = " and ".join(f"the {side}" for side in part) + (" alone" if len(part) == 1 else "")
         name = SIDES[len(part)] if len(part) == len(right) else name
-        kinds[name] = np.logical_and.reduce([own if key in part else ~own for key, own in right.items()])
+        kinds[name] = np.logical_and.reduce(
+            [correct if key in part else ~correct for key, correct in right.items()]
+        )
     kinds["neither" if len(right) == 2 else "none"] = ~np.logical_or.reduce([*right.values()])
     rows: tuple[tuple[str | int, ...], ...] = tuple(
         (
             name,
-            int(chosen.sum()),
-            *(f"{value:.3f}" for value in np.quantile(weights[chosen], (0.25, 0.5, 0.75))),
+            int(mask.sum()),
+            *(f"{value:.3f}" for value in np.quantile(weights[mask], (0.25, 0.5, 0.75))),
         )
-        for name, chosen in kinds.items()
-        if chosen.any()
+        for name, mask in kinds.items()
+        if mask.any()
     )
     head = ("right is", "test pairs", "lower quartile", "median", "upper quartile")
     caption = f"Weight of the {modality} in the gate, by the side whose own model is right"
@@ -156,15 +159,15 @@ def trusted_pairs(
         class_names: the C names.
     """
     modalities = [name.removesuffix("_only") for name in answers if name.endswith("_only")]
-    alone = np.stack([answers[name] for name in alone_of(modalities)])
-    apart = np.flatnonzero((alone != alone[0]).any(axis=0))
-    ranked = apart[np.argsort(next(iter(weights.values()))[apart], kind="stable")]
-    right = answers["fused_gated"][ranked] == labels[ranked]
-    picked = [
-        *ranked[right][::-1][:EXAMPLES],
-        *ranked[right][:EXAMPLES],
-        *ranked[~right][::-1][: EXAMPLES // 2],
-        *ranked[~right][: EXAMPLES // 2],
+    unimodal_answers = np.stack([answers[name] for name in alone_of(modalities)])
+    disagreements = np.flatnonzero((unimodal_answers != unimodal_answers[0]).any(axis=0))
+    order = disagreements[np.argsort(next(iter(weights.values()))[disagreements], kind="stable")]
+    right = answers["fused_gated"][order] == labels[order]
+    indices = [
+        *order[right][::-1][:EXAMPLES],
+        *order[right][:EXAMPLES],
+        *order[~right][::-1][: EXAMPLES // 2],
+        *order[~right][: EXAMPLES // 2],
     ]
     rows: tuple[tuple[str, ...], ...] = tuple(
         (
@@ -174,12 +177,12 @@ def trusted_pairs(
             *(class_names[answer[index]] for answer in answers.values()),
             *(f"{weight[index]:.3f}" for weight in weights.values()),
         )
-        for index in dict.fromkeys(picked)
+        for index in dict.fromkeys(indices)
     )
-    weighed = (f"weight of the {name}" for name in weights)
-    head = ("pair", "text", "class", *(f"answer of {name}" for name in answers), *weighed)
-    apart_are = f"{', '.join(modalities[:-1])} and {modalities[-1]}"
-    return Table(f"Whom the gate trusted where {apart_are} disagree: the clearest pairs", head, rows)
+    weight_head = (f"weight of the {name}" for name in weights)
+    head = ("pair", "text", "class", *(f"answer of {name}" for name in answers), *weight_head)
+    modalities_text = f"{', '.join(modalities[:-1])} and {modalities[-1]}"
+    return Table(f"Whom the gate trusted where {modalities_text} disagree: the clearest pairs", head, rows)
 
 
 def _series(name: str, curve: Sequence[np.ndarray]) -> Series:

@@ -86,23 +86,23 @@ def by_flags(
     inputs: EncoderInputs, *, image_weights: str, text_weights: Literal["preset", "none"], prefix: str = ""
 ) -> EncodedPairs:
     """Makes the encoders, trains them where the flags ask for it, and reads all pairs with them."""
-    session, made = inputs.session, {}
+    session, encoders = inputs.session, {}
     histories: list[History] = []
     config = session.config
     for modality in inputs.modalities:
         stage = encoder_stage(prefix, modality)
         with session.clock.stage(stage):
-            made[modality], learned = (
+            encoders[modality], encoder_histories = (
                 sentence_encoder(session, inputs.data, inputs.preset, weights=text_weights, name=stage)
                 if modality == "text"
                 else picture_encoder(session, inputs.data, modality, weights=image_weights, name=stage)
             )
-        histories += learned
+        histories += encoder_histories
     views = {
         modality: picture_config(config, modality).epochs if config.image.trainable == "head" else 1
         for modality in inputs.data.train.pictured
     }
-    return _read(inputs, made, tuple(histories), views, prefix)
+    return _read(inputs, encoders, tuple(histories), views, prefix)
 
 
 def encoder_stage(prefix: str, modality: str) -> str:
@@ -112,7 +112,7 @@ def encoder_stage(prefix: str, modality: str) -> str:
 
 def _read(
     inputs: EncoderInputs,
-    made: dict[str, Any],
+    encoder_by_modality: dict[str, Any],
     histories: tuple[History, ...],
     views: dict[str, int],
     prefix: str,
@@ -121,25 +121,25 @@ def _read(
 
     Args:
         inputs: of the run.
-        made: modality -> its encoder.
+        encoder_by_modality: modality -> its encoder.
         histories: of their trainings.
         views: modality -> views of each training picture.
         prefix: of what stages are called.
     """
     session, config, data = inputs.session, inputs.session.config, inputs.data
-    backbones = {modality: made[modality] for modality in views}
-    encoders = all_encoders(session, backbones, made["text"], histories)
-    read, seconds = {}, []
+    backbones = {modality: encoder_by_modality[modality] for modality in views}
+    encoders = all_encoders(session, backbones, encoder_by_modality["text"], histories)
+    encoded_modalities, seconds = {}, []
     for modality in inputs.modalities:
         stage = f"{prefix}reading {modality}s"
         with session.clock.stage(stage):
-            read[modality] = (
+            encoded_modalities[modality] = (
                 read_texts(session, encoders, data, prefix=prefix)
                 if modality == "text"
                 else read_pictures(session, encoders, data, modality, views=views[modality], prefix=prefix)
             )
         seconds.append(session.seconds(prefix + modality, encoder_stage(prefix, modality), stage))
-    encoded = encoded_pairs(data, read)
+    encoded = encoded_pairs(data, encoded_modalities)
     models = FusionSettings(
         samples=samples(encoders, encoded["train"]),
         texts=inputs.texts,
@@ -157,23 +157,23 @@ def trained_from_scratch(inputs: EncoderInputs) -> tuple[EncodedPairs, dict[str,
         What fusions are trained on; and all that was tried, by the name of the encoder.
     """
     config, data = inputs.session.config, inputs.data
-    made, histories, tried = {}, [], {}
+    encoders, histories, all_attempts = {}, [], {}
     for modality in inputs.modalities:
         if modality == "text":
-            best, attempts = _searched(inputs, modality, _text_attempt, config.text.text_epochs)
+            best, attempts = _search(inputs, modality, _text_attempt, config.text.text_epochs)
         else:
             images = picture_config(config, modality)
             parts, _ = parts_of_pass(len(data.train.pictures(modality)), images, config.train)
             attempt = partial(_picture_attempt, modality)
-            best, attempts = _searched(inputs, modality, attempt, images.epochs, parts)
-        made[modality], tried[f"{modality} encoder"] = best.trained, attempts
+            best, attempts = _search(inputs, modality, attempt, images.epochs, parts)
+        encoders[modality], all_attempts[f"{modality} encoder"] = best.trained, attempts
         histories.append(best.history)
     # They know the training images: these are read as they are, as by a backbone that learned by the flags.
     views = dict.fromkeys(data.train.pictured, 1)
-    return _read(inputs, made, tuple(histories), views, f"{FROM_SCRATCH}: "), tried
+    return _read(inputs, encoders, tuple(histories), views, f"{FROM_SCRATCH}: "), all_attempts
 
 
-def _searched(
+def _search(
     inputs: EncoderInputs,
     modality: str,
     attempt: Callable[[EncoderInputs, str, float, int], tuple[History, T]],
@@ -182,13 +182,13 @@ def _searched(
 ) -> tuple[Attempt[T], tuple[Attempt[T], ...]]:
     """Trains the encoder of a side from scratch, within the seconds of the one with transferred weights."""
     session, stage = inputs.session, encoder_stage(f"{FROM_SCRATCH}: ", modality)
-    spent = session.result_seconds[modality]
+    candidate_seconds = session.result_seconds[modality]
     with session.clock.stage(stage):
         return from_scratch(
             partial(attempt, inputs, stage),
             rates=session.config.train.scratch_learning_rates,
             passes=passes,
-            seconds=kept_seconds(spent, stage, session.trainer),
+            seconds=kept_seconds(candidate_seconds, stage, session.trainer),
             trainer=session.trainer,
             parts=parts,
         )
@@ -206,9 +206,9 @@ def _picture_attempt(
     backbone = picture_backbone(session, modality, "none")
     protocol = image_scratch_protocol(picture_config(session.config, modality), rate, passes)
     name = _attempt_name(stage, rate, passes)
-    patient = session.trainer.with_options(patience=passes)
+    trainer = session.trainer.with_options(patience=passes)
     pictures = pictures_of(inputs.data, modality)
-    classifier = train_image_classifier(backbone, pictures, protocol, patient, name=name)
+    classifier = train_image_classifier(backbone, pictures, protocol, trainer, name=name)
     return classifier.histories[-1], backbone
 
 
@@ -228,15 +228,15 @@ def _text_attempt(inputs: EncoderInputs, stage: str, rate: float, passes: int) -
 
 def answers_of(inputs: EncoderInputs, pairs: EncodedPairs, name: str) -> Answers:
     """Trains the fused model of a name on encoders without transfer, and asks it about the test pairs."""
-    needed = (*pairs.alone, name) if needs_unimodal_models(name) else (name,)
-    models = train_all(pairs, needed)
+    names = (*pairs.alone, name) if needs_unimodal_models(name) else (name,)
+    models = train_all(pairs, names)
     fused = models[name]
     logits = logits_of(pairs, name, fused.model, "test")
-    trained = (model.history for model in models.values() if model.history)
+    histories = (model.history for model in models.values() if model.history)
     return Answers(
         fused.validation_logits,
         calibrated(pairs, fused, logits, "test"),
         softmax(logits),
-        (*pairs.encoders.histories, *trained),
+        (*pairs.encoders.histories, *histories),
         pairs.seconds + sum(model.seconds for model in models.values()),
     )

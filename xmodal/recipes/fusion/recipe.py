@@ -56,21 +56,21 @@ def run(config: Config, clock: Clock) -> report.Run:
         preset = session.text_encoder()
         require_picture_layers(session, data)
         texts = data.test.texts[data.test.has_text]
-        read = report_reading(session, checked_encoder(session, preset), texts)
+        reading = report_reading(session, checked_encoder(session, preset), texts)
     session.check_data(data.report)
     inputs = encoder_inputs(session, data, preset)
     pairs = by_flags(inputs, image_weights=config.image.image_weights, text_weights="preset")
-    ways = (f"fused_{kind}" for kind in config.fusion.fusion)
-    models = train_all(pairs, (*pairs.alone, *ways))
+    fused_names = (f"fused_{kind}" for kind in config.fusion.fusion)
+    models = train_all(pairs, (*pairs.alone, *fused_names))
     with clock.stage("evaluation"):
-        measured = measure(pairs, models, data)
-    without = without_transfer(inputs, measured.best, data) if config.train.baseline else None
-    run = reported(session, pairs, models, measured, without, data)
-    limits = pair_limits(pairs, models, measured, data)
-    run = limits.added_to(replace(run, facts=run.facts | prepared.facts | read))
-    served = models[measured.best]
-    run = hand_over(session, run, lambda: export_best(pairs, served, measured, original, limits.limits))
-    return finish(session, explained(session, run, measured.best_probabilities, data))
+        results = measure(pairs, models, data)
+    without = without_transfer(inputs, results.best, data) if config.train.baseline else None
+    run = reported(session, pairs, models, results, without, data)
+    limits = pair_limits(pairs, models, results, data)
+    run = limits.added_to(replace(run, facts=run.facts | prepared.facts | reading))
+    served = models[results.best]
+    run = hand_over(session, run, lambda: export_best(pairs, served, results, original, limits.limits))
+    return finish(session, explained(session, run, results.best_probabilities, data))
 
 
 def explained(session: Session, run: report.Run, probabilities: np.ndarray, data: PairData) -> report.Run:
@@ -79,8 +79,8 @@ def explained(session: Session, run: report.Run, probabilities: np.ndarray, data
 
     def item(index: int) -> Item:
         text = test.texts[index].encode("utf-8", "replace")
-        heard = test.sound(index)
-        sound = Item(test.ids[index], heard, False) if heard else None
+        sound_bytes = test.sound(index)
+        sound = Item(test.ids[index], sound_bytes, False) if sound_bytes else None
         return Item(test.ids[index], test.image(index), False, text=text, sound=sound)
 
     return with_explained(session, run, probabilities, test.labels, data.class_names, item)
@@ -119,12 +119,12 @@ def without_transfer(inputs: EncoderInputs, name: str, data: PairData) -> Baseli
 
     # One after the other, so that the features of one alone are held.
     answers = {RANDOM_FROZEN: random_frozen()}
-    pairs, tried = trained_from_scratch(inputs)
+    pairs, attempts = trained_from_scratch(inputs)
     answers[FROM_SCRATCH] = answers_of(inputs, pairs, name)
     best = best_on_validation(
-        {way: given.validation_logits for way, given in answers.items()}, data.validation.labels
+        {way: answer.validation_logits for way, answer in answers.items()}, data.validation.labels
     )
-    return Baselines(answers, tried, best)
+    return Baselines(answers, attempts, best)
 
 
 def measure(pairs: EncodedPairs, models: dict[str, Fused], data: PairData) -> FusionResults:
@@ -156,8 +156,8 @@ def measure(pairs: EncodedPairs, models: dict[str, Fused], data: PairData) -> Fu
     }
     best = best_of(pairs, [fused for name, fused in models.items() if name not in ALONE])
     results["fused"] = replace(results[best], name="fused", note=f"{best}, the best on the validation pairs")
-    whole = {name: part[pairs.whole] for name, part in logits.items()}
-    return FusionResults(results, probabilities, best, whole, pairs.whole)
+    test_logits = {name: part[pairs.whole] for name, part in logits.items()}
+    return FusionResults(results, probabilities, best, test_logits, pairs.whole)
 
 
 def best_of(pairs: EncodedPairs, models: list[Fused]) -> str:

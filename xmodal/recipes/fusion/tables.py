@@ -78,14 +78,14 @@ def baseline_results(without: Baselines, measured: FusionResults, data: PairData
     results = {
         way: evaluate(
             way,
-            given.probabilities,
+            answer.probabilities,
             data.test.labels,
             data.class_names,
-            uncalibrated=given.uncalibrated,
+            uncalibrated=answer.uncalibrated,
             note=NOTES[way].format(best=measured.best),
-            seconds=given.seconds,
+            seconds=answer.seconds,
         )
-        for way, given in without.answers.items()
+        for way, answer in without.answers.items()
     }
     note = better_note(without.best, "pairs")
     return results | {NO_TRANSFER: replace(results[without.best], name=NO_TRANSFER, note=note)}
@@ -103,8 +103,8 @@ def transfer_comparison(
         )
     )
     # Where the image weights are random ones, nothing of them was transferred.
-    moved = "weights" if config.image.image_weights != "none" else "the text encoder's weights"
-    what = f"transfer of {moved}, in the place of no_transfer ({without.best}),"
+    weights_text = "weights" if config.image.image_weights != "none" else "the text encoder's weights"
+    what = f"transfer of {weights_text}, in the place of no_transfer ({without.best}),"
     return compare_paired(right, other, what=what, unit="pairs")
 
 
@@ -123,11 +123,11 @@ def reported(
         for name, parts in measured.probabilities.items()
     }
     fused = [name for name in models if name not in ALONE]
-    alone = max(pairs.alone, key=lambda name: results[name].accuracy)
-    trained = [model.history for model in models.values() if model.history]
+    unimodal = max(pairs.alone, key=lambda name: results[name].accuracy)
+    histories = [model.history for model in models.values() if model.history]
     if without:
         results = results | baseline_results(without, measured, data)
-        trained += [history for given in without.answers.values() for history in given.histories]
+        histories += [history for answer in without.answers.values() for history in answer.histories]
     return report.Run(
         **session.metadata(),
         title="Image and text together" if len(pairs.alone) == 2 else "Image, text and sound together",
@@ -136,17 +136,17 @@ def reported(
         gains=(
             compare_paired(
                 rights[measured.best][pairs.whole],
-                rights[alone][pairs.whole],
-                what=f"reading {pairs.whole} ({measured.best}), in the place of {alone},",
+                rights[unimodal][pairs.whole],
+                what=f"reading {pairs.whole} ({measured.best}), in the place of {unimodal},",
                 unit="pairs",
             ),
             *([transfer_comparison(config, without, measured, data)] if without else []),
             *missing_comparisons(rights, measured.best),
         ),
         transfer=None,
-        histories=(*pairs.encoders.histories, *trained),
+        histories=(*pairs.encoders.histories, *histories),
         gallery=gallery(config, data, measured.best_probabilities),
-        facts=facts_of(config, models, measured, rights, alone) | sound_facts(config, data),
+        facts=facts_of(config, models, measured, rights, unimodal) | sound_facts(config, data),
         headline="fused",
         tables=(
             *(missing_table(rights, fused, count) for count in range(1, len(pairs.modalities))),
@@ -162,7 +162,7 @@ def facts_of(
 ) -> dict[str, float | int | str]:
     """Returns single figures of the run; `alone` is the best model of one side."""
     errors = {name: 1 - measured.results[name].accuracy for name in (alone, "fused")}
-    left = "the other side's model" if measured.whole == WHOLE[2] else "the best model of what is left"
+    alternative = "the other side's model" if measured.whole == WHOLE[2] else "the best model of what is left"
     readings = {
         "share of the digits that were misread": config.pairs.misread,
         "share of their letters that were mistyped": config.pairs.typing_slips,
@@ -172,7 +172,7 @@ def facts_of(
         **(
             {f"errors of fused to those of {alone}": errors["fused"] / errors[alone]} if errors[alone] else {}
         ),
-        f"points of {measured.best} above {left} without a modality, at least": (
+        f"points of {measured.best} above {alternative} without a modality, at least": (
             least_without_a_modality(rights, [measured.best])
         ),
         **{f"temperature of {name}": model.temperature for name, model in models.items()},
@@ -208,23 +208,23 @@ def gate_tables(
     test = data.test
     right = {name: answers[f"{name}_only"] == test.labels for name in pairs.modalities}
     return (
-        *(trust_table(own, right, name) for name, own in weights.items()),
+        *(trust_table(weight, right, name) for name, weight in weights.items()),
         trusted_pairs(weights, test.labels, answers, test.texts, test.ids, data.class_names),
     )
 
 
 def gallery(config: Config, data: PairData, probabilities: np.ndarray) -> tuple[report.GalleryItem, ...]:
     """Returns test pairs to look at, of those with an image."""
-    pictured = np.flatnonzero(data.test.has_image)
+    indices = np.flatnonzero(data.test.has_image)
     images = data.test.images()
     return report.gallery_items(
-        probabilities[pictured],
-        data.test.labels[pictured],
+        probabilities[indices],
+        data.test.labels[indices],
         data.class_names,
         per_kind=GALLERY_EACH,
         seed=config.run.seed,
         png=images.encoded,
         id=lambda index: images.ids[index],
-        sentence=lambda index: str(data.test.texts[pictured[index]]),
-        sound=lambda index: data.test.sound(pictured[index]),
+        sentence=lambda index: str(data.test.texts[indices[index]]),
+        sound=lambda index: data.test.sound(indices[index]),
     )

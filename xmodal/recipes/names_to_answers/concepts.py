@@ -49,14 +49,14 @@ def bottleneck_of(session: Session, words: Words, seen: dict[str, Seen], questio
     names = session.config.names
     part = "train" if "train" in seen else "test"
     answers = question.answers.names
-    edited = read_concept_head(names.concept_weights, answers) if names.concept_weights else None
-    concepts = edited.concepts if edited else concepts_of(names.concepts)
+    edited_head = read_concept_head(names.concept_weights, answers) if names.concept_weights else None
+    concepts = edited_head.concepts if edited_head else concepts_of(names.concepts)
     features, logits = seen[part].features, seen[part].logits
     projection = train_projection(features, logits, words.names, words.trainer, name="concepts: projection")
     vectors = unit(words.read([TEMPLATE.format(concept) for concept in concepts])).T
     weights, bias = projection.weights @ vectors, projection.bias @ vectors
     scores = features @ weights + bias
-    head = edited or fit_concept_head(scores, question.right[part], concepts, answers)
+    head = edited_head or fit_concept_head(scores, question.right[part], concepts, answers)
     if session.checkpoints.writes:
         write_text(session.config.run.output_dir / TABLE, head.table())
     return Bottleneck(weights, bias, head)

@@ -28,18 +28,18 @@ def export_names(
 ) -> dict[str, float | int | str]:
     """Exports the speaker and the encoder, and compares what they say in a fresh process."""
     sentences = [TEMPLATE.format(phrase) for phrase in words.phrases]
-    fixed: dict[str, FixedAnswers] = {}
+    fixed_answers: dict[str, FixedAnswers] = {}
     if bottleneck:
-        fixed["concepts"] = ServedConcepts(speaker, bottleneck)
+        fixed_answers["concepts"] = ServedConcepts(speaker, bottleneck)
     if changed.reader:
         student = changed.student.model if changed.student else None
-        fixed["adapted"] = ServedAdapted(speaker, answers.names, changed.reader, student)
-    served = ServedNames(speaker, words.encoder, sentences, vectors=words.names, fixed=fixed)
+        fixed_answers["adapted"] = ServedAdapted(speaker, answers.names, changed.reader, student)
+    served = ServedNames(speaker, words.encoder, sentences, vectors=words.names, fixed=fixed_answers)
     images = [test.encoded(index) for index in range(min(CHECKED_IMAGES, len(test)))]
     texts = [text.encode() for text in answers.texts]
     expected = served.ask(tf.constant(images), tf.constant(texts))["probabilities"].numpy()
     questions = [Question({"image_bytes": images, "answers": texts}, expected)]
-    for signature, part in fixed.items():
+    for signature, part in fixed_answers.items():
         expected = part.answer(tf.constant(images))["probabilities"].numpy()
         questions.append(Question({"image_bytes": images}, expected, signature))
     facts = export_checked(

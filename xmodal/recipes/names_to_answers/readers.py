@@ -69,9 +69,9 @@ def words_of(
             not known of the speaker's.
     """
     # The words around a name are known always.
-    known = encoder.knows([re.sub(r"^a photo of (an? )?", "", text) for text in answers.texts])
-    if not known.all():
-        text = answers.texts[int(np.argmin(known))]
+    known_mask = encoder.knows([re.sub(r"^a photo of (an? )?", "", text) for text in answers.texts])
+    if not known_mask.all():
+        text = answers.texts[int(np.argmin(known_mask))]
         raise UserError(
             f"the text encoder knows no word of the answer {text!r}",
             "use other words, or `text_encoder=multilingual_e5_small` for other languages",
@@ -85,7 +85,7 @@ def words_of(
 def with_name_text(words: Words, speaker: Speaker, style: str) -> Words:
     """Returns the same with other texts of the names, one of `names_text.NAME_TEXTS`."""
     phrases = names_text(speaker.class_names, speaker.wordnet, style=style, template="{}")
-    return replace(words, phrases=phrases, names=words.read([TEMPLATE.format(each) for each in phrases]))
+    return replace(words, phrases=phrases, names=words.read([TEMPLATE.format(phrase) for phrase in phrases]))
 
 
 def name_mixture(words: Words, seen: Seen) -> np.ndarray:
@@ -107,22 +107,22 @@ def hedged_sentence(words: Words, seen: Seen) -> np.ndarray:
 def written_head(words: Words, seen: Seen) -> np.ndarray:
     """A head on BERT that has learned from the sentences of the names which answers they mean."""
     weights = name_weights(words.names, words.descriptions, words.targets)
-    meant = weights / weights.sum(axis=1, keepdims=True)
+    meanings = weights / weights.sum(axis=1, keepdims=True)
     with words.trainer.scope():
-        head = keras.Sequential([keras.Input((words.names.shape[1],)), heads.logits(meant.shape[1])])
+        head = keras.Sequential([keras.Input((words.names.shape[1],)), heads.logits(meanings.shape[1])])
     loss = keras.losses.CategoricalCrossentropy(from_logits=True)
-    learned = (words.names, meant.astype(np.float32))
-    words.trainer.fit(head, learned, loss=loss, epochs=HEAD_EPOCHS, batch_size=32, name="written head")
-    read = softmax(words.trainer.predict(head, words.names, batch_size=1024))
-    return np.log(softmax(seen.logits) @ read)
+    examples = (words.names, meanings.astype(np.float32))
+    words.trainer.fit(head, examples, loss=loss, epochs=HEAD_EPOCHS, batch_size=32, name="written head")
+    answer_shares = softmax(words.trainer.predict(head, words.names, batch_size=1024))
+    return np.log(softmax(seen.logits) @ answer_shares)
 
 
 def projected(words: Words, seen: Seen) -> np.ndarray:
     """The answer nearest to the image itself, mapped into the space of sentences."""
     project = train_projection(seen.features, seen.logits, words.names, words.trainer, name="projection")
     cosines = similarities(project(seen.features), words.descriptions, words.targets)
-    together = reads_together(seen.logits, cosines.shape[1])
-    return SHARPNESS * standardised(cosines) if together else SCALE * cosines
+    is_joint = reads_together(seen.logits, cosines.shape[1])
+    return SHARPNESS * standardised(cosines) if is_joint else SCALE * cosines
 
 
 # How answers are read: words, and what the speaker makes of B images -> logits of the answers (B, C).

@@ -63,34 +63,36 @@ def run(config: Config, clock: Clock) -> report.Run:
     session.check_data(photographs.report)
     network = transferred_student(session, photographs)
     speaker, words, facts = speaker_and_words(session, question)
-    learns = names.adapt in (SELF_TRAIN, NOISY_STUDENT) or any(names.shots) or bool(names.concepts)
+    needs_training = names.adapt in (SELF_TRAIN, NOISY_STUDENT) or any(names.shots) or bool(names.concepts)
     with clock.stage(SEEING):
         splits = {"test": photographs.test} | (
-            {"train": photographs.train} if learns and photographs.train else {}
+            {"train": photographs.train} if needs_training and photographs.train else {}
         )
-        seen = {
+        speaker_outputs = {
             part: see(speaker, split, trainer, config.train.batch_size, name=f"seeing, {part}")
             for part, split in splits.items()
         }
-    read, mixture = read_answers(session, speaker, words, seen)
-    changed = adapted(session, photographs, question.answers.names, seen, mixture, network)
-    read = changed.read | read
+    answer_logits, mixture = read_answers(session, speaker, words, speaker_outputs)
+    adaptation = adapted(session, photographs, question.answers.names, speaker_outputs, mixture, network)
+    answer_logits = adaptation.read | answer_logits
     bottleneck = None
     if names.concepts:
         with clock.stage(CONCEPTS):
-            bottleneck = bottleneck_of(session, words, seen, question)
-            read[CONCEPTS] = bottleneck(seen["test"].features)
+            bottleneck = bottleneck_of(session, words, speaker_outputs, question)
+            answer_logits[CONCEPTS] = bottleneck(speaker_outputs["test"].features)
         session.seconds(CONCEPTS, SEEING, CONCEPTS)
     curve: list[Shots] = []
     if any(names.shots):
-        features = {part: each.features for part, each in seen.items()}
+        features = {part: outputs.features for part, outputs in speaker_outputs.items()}
         with clock.stage("few labels"):
             curve = learning_curve(
-                names.shots, names.draws, config.run.seed, features, changed.logits, question.right
+                names.shots, names.draws, config.run.seed, features, adaptation.logits, question.right
             )
-    run = reported(session, speaker, words, photographs, question, seen["test"].logits, read, curve)
+    run = reported(
+        session, speaker, words, photographs, question, speaker_outputs["test"].logits, answer_logits, curve
+    )
     run = replace(run, facts=run.facts | facts)
-    if student := changed.student:
+    if student := adaptation.student:
         run = replace(run, histories=student.histories, transfer=student.transfer)
     if bottleneck:
         run = replace(run, tables=(*run.tables, concepts_table(bottleneck.head)))
@@ -98,7 +100,7 @@ def run(config: Config, clock: Clock) -> report.Run:
         session,
         run,
         lambda: export_names(
-            session, speaker, words, question.answers, photographs.test, bottleneck, changed
+            session, speaker, words, question.answers, photographs.test, bottleneck, adaptation
         ),
     )
 
@@ -125,16 +127,16 @@ def read_answers(
         those of the mixture of the names, by part.
     """
     names, clock = session.config.names, session.clock
-    read: dict[str, np.ndarray] = {}
+    answer_logits: dict[str, np.ndarray] = {}
     for name in names.readers:
         with clock.stage(name):
-            read[name] = READERS[name](words, seen["test"])
+            answer_logits[name] = READERS[name](words, seen["test"])
     if names.name_text != "plain":
         with clock.stage(PLAIN):
-            read[PLAIN] = name_mixture(with_name_text(words, speaker, "plain"), seen["test"])
-    for name in read:
+            answer_logits[PLAIN] = name_mixture(with_name_text(words, speaker, "plain"), seen["test"])
+    for name in answer_logits:
         session.seconds(name, SEEING, name)
-    return read, {part: name_mixture(words, each) for part, each in seen.items()}
+    return answer_logits, {part: name_mixture(words, outputs) for part, outputs in seen.items()}
 
 
 def reported(
@@ -151,7 +153,7 @@ def reported(
     answers, config = question.answers, session.config
     headline = next(iter(read))
     probabilities = softmax(read[headline])
-    given = probabilities.argmax(axis=1)
+    predictions = probabilities.argmax(axis=1)
     weights = name_weights(words.names, words.descriptions, words.targets)
     results = results_of(session, read, question)
     return report.Run(
@@ -173,11 +175,11 @@ def reported(
         facts={
             "speaker": speaker.name,
             "names that it knows": len(speaker.class_names),
-            "images": len(given),
+            "images": len(predictions),
         },
         headline=headline if results else None,
         tables=(
-            answer_table(answers.names, given, weights, logits, speaker.class_names),
+            answer_table(answers.names, predictions, weights, logits, speaker.class_names),
             *([shots_table(curve, results[headline].accuracy)] if curve else []),
         ),
         plots=(shots_plot(curve, results[headline].accuracy),) if curve else (),
@@ -206,7 +208,7 @@ def gains_of(read: dict[str, np.ndarray], question: Question, name_text: str) ->
     if not question.right:
         return ()
     right = {name: logits.argmax(axis=1) == question.right["test"] for name, logits in read.items()}
-    compared = [
+    pairs = [
         (NOISY_STUDENT, SELF_TRAIN, "teaching a second network"),
         (SELF_TRAIN, "name_mixture", "training on images without labels"),
         ("prior", "name_mixture", "finding how frequent the answers are"),
@@ -215,5 +217,5 @@ def gains_of(read: dict[str, np.ndarray], question: Question, name_text: str) ->
         ("name_mixture", "top1_sentence", "reading all names and not the first alone"),
     ]
     return tuple(
-        compare_paired(right[a], right[b], what=what) for a, b, what in compared if a in right and b in right
+        compare_paired(right[a], right[b], what=what) for a, b, what in pairs if a in right and b in right
     )

@@ -59,14 +59,14 @@ def sure_images(teachers: tuple[np.ndarray, ...]) -> np.ndarray:
         Their positions (n,), ascending.
     """
     answers = np.stack([logits.argmax(axis=1) for logits in teachers])
-    agreed = (answers == answers[-1]).all(axis=0)
+    agreement = (answers == answers[-1]).all(axis=0)
     confidence = softmax(teachers[-1]).max(axis=1)
-    chosen = []
+    positions = []
     for answer in np.unique(answers[-1]):
-        given = np.flatnonzero(agreed & (answers[-1] == answer))
-        most = round(SURE * (answers[-1] == answer).sum())
-        chosen.append(given[np.argsort(-confidence[given], kind="stable")[:most]])
-    return np.sort(np.concatenate(chosen))
+        candidates = np.flatnonzero(agreement & (answers[-1] == answer))
+        count = round(SURE * (answers[-1] == answer).sum())
+        positions.append(candidates[np.argsort(-confidence[candidates], kind="stable")[:count]])
+    return np.sort(np.concatenate(positions))
 
 
 def transferred_student(session: Session, photographs: Photographs) -> Network | None:
@@ -107,15 +107,15 @@ def train_student(
             learned is what the last one says.
     """
     part = "train" if photographs.train is not None else "test"
-    data = taught_data(photographs, answers, tuple(each[part] for each in teachers))
+    data = taught_data(photographs, answers, tuple(logits[part] for logits in teachers))
     backbone, transfer = network
     with session.clock.stage(NOISY_STUDENT):
         classifier, held_out = train_images(
             backbone, data, session.config.image, session.trainer, name=NOISY_STUDENT
         )
     # The geometric mean of their probabilities.
-    both = (held_out.test + teachers[-1]["test"]) / 2
-    return Student(classifier.model, both, classifier.histories, transfer)
+    mean_logits = (held_out.test + teachers[-1]["test"]) / 2
+    return Student(classifier.model, mean_logits, classifier.histories, transfer)
 
 
 def taught_data(
@@ -128,11 +128,11 @@ def taught_data(
         labels=shares.argmax(axis=1).astype(np.int32),
         shares=shares,
     )
-    sure = sure_images(teachers)
-    validation = np.arange(len(sure)) % HELD_OUT == 0
+    positions = sure_images(teachers)
+    validation = np.arange(len(positions)) % HELD_OUT == 0
     return ImageData(
-        images.take(sure[~validation]),
-        images.take(sure[validation]),
+        images.take(positions[~validation]),
+        images.take(positions[validation]),
         photographs.test,
         answers,
         photographs.report,

@@ -38,11 +38,11 @@ def answer_table(
         logits: of the speaker's names (B, N).
         words: the N names.
     """
-    spoke = spoken_names(logits, weights, answers, NAMES_EACH)
-    given = np.bincount(answers, minlength=len(names))
+    names_by_answer = spoken_names(logits, weights, answers, NAMES_EACH)
+    counts = np.bincount(answers, minlength=len(names))
     rows = [
-        (names[index], int(given[index]), ", ".join(words[name] for name in spoke[index]))
-        for index in np.argsort(-given, kind="stable")[:MAX_ROWS]
+        (names[index], int(counts[index]), ", ".join(words[name] for name in names_by_answer[index]))
+        for index in np.argsort(-counts, kind="stable")[:MAX_ROWS]
     ]
     return report.Table(
         "The answers, and the names that spoke for them", ("answer", "images", "names"), tuple(rows)
@@ -58,9 +58,9 @@ def gallery(
     seed: int,
 ) -> tuple[report.GalleryItem, ...]:
     """Picks images to show, with their answers and what the speaker sees."""
-    picked: dict[Kind, np.ndarray] = {"unknown": split.spread(2 * GALLERY_EACH)}
+    indices_by_kind: dict[Kind, np.ndarray] = {"unknown": split.spread(2 * GALLERY_EACH)}
     if labels is not None:
-        picked = gallery_indices(probabilities, labels, GALLERY_EACH, seed)
+        indices_by_kind = gallery_indices(probabilities, labels, GALLERY_EACH, seed)
     return tuple(
         report.GalleryItem(
             png=split.encoded(index),
@@ -71,6 +71,6 @@ def gallery(
             sentence=sentences[index],
             kind=kind,
         )
-        for kind, indices in picked.items()
+        for kind, indices in indices_by_kind.items()
         for index in indices
     )

@@ -60,21 +60,21 @@ def adapted(
         return Adapted({}, logits)
     if adapt == PRIOR:
         with session.clock.stage(PRIOR):
-            logits = {part: _with_prior(each) for part, each in logits.items()}
+            logits = {part: _with_prior(array) for part, array in logits.items()}
         session.seconds(PRIOR, SEEING, PRIOR)
         return Adapted({PRIOR: logits["test"]}, logits)
     with session.clock.stage(SELF_TRAIN):
         part = "train" if "train" in seen else "test"
         _require_enough(adapt, *logits[part].shape)
         reader = self_train(seen[part].features, logits[part])
-        taught = {part: reader(each.features) for part, each in seen.items()}
+        taught_logits = {part: reader(array.features) for part, array in seen.items()}
     session.seconds(SELF_TRAIN, SEEING, SELF_TRAIN)
-    found = Adapted({SELF_TRAIN: taught["test"]}, taught, reader)
+    adaptation = Adapted({SELF_TRAIN: taught_logits["test"]}, taught_logits, reader)
     if network is None:
-        return found
-    student = train_student(session, network, photographs, answers, (logits, taught))
+        return adaptation
+    student = train_student(session, network, photographs, answers, (logits, taught_logits))
     session.seconds(NOISY_STUDENT, SELF_TRAIN, TRANSFER, NOISY_STUDENT)
-    return replace(found, read={NOISY_STUDENT: student.logits} | found.read, student=student)
+    return replace(adaptation, read={NOISY_STUDENT: student.logits} | adaptation.read, student=student)
 
 
 def _with_prior(logits: np.ndarray) -> np.ndarray:

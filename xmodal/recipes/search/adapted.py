@@ -39,14 +39,14 @@ def adapted(session: Session, space_of: Callable[[], Space]) -> Session:
         space, ledger = space_of(), Ledger(folder / SEARCH, session.trainer.strategy)
         search = Search(space, ledger, config.search.minutes, config.train.until, clock.log)
         values, choices = search.choose()
-    chosen = config.with_values({**values, "minutes": 0.0, "fixed": ()})
-    explained = {line for choice in choices for line in choice.flags}
-    rest = [line for line in chosen.flagfile.splitlines() if line not in explained]
+    new_config = config.with_values({**values, "minutes": 0.0, "fixed": ()})
+    explained_lines = {line for choice in choices for line in choice.flags}
+    other_lines = [line for line in new_config.flagfile.splitlines() if line not in explained_lines]
     head = f"What a search of {config.search.minutes:g} minutes chose stands below, with the reasons."
     path = folder / CHOSEN
     if workers(session.trainer.strategy).is_chief:
-        write_text(path, flagfile(quote(printable(str(path))), head, rest, choices))
+        write_text(path, flagfile(quote(printable(str(path))), head, other_lines, choices))
     for choice in choices:
         clock.log(f"chosen {' '.join(choice.flags)}: {choice.why}")
     clock.log(f"{path} has these flags and their reasons")
-    return replace(session, config=chosen, tables=(tried_table(ledger.trials, space.noun),))
+    return replace(session, config=new_config, tables=(tried_table(ledger.trials, space.noun),))

@@ -62,8 +62,8 @@ class Search:
         arms = first_of_each(space.arms(looks), lambda arm: space.lines(arm.values))
         arms = [arm for arm in arms if space.is_open(arm.values)]
         if len(arms) < 2 and space.epochs in space.fixed:
-            fixed = f"`fixed={','.join(sorted(space.fixed))}`"
-            raise self._refusal(f"has nothing to choose beside {fixed}", "leave some of these out")
+            fixed_flag = f"`fixed={','.join(sorted(space.fixed))}`"
+            raise self._refusal(f"has nothing to choose beside {fixed_flag}", "leave some of these out")
         best = self._best(arms, looks[0].pace)
         epochs, why = self._epochs(best)
         values = {**space.whole(best.flags), space.epochs: epochs}
@@ -82,48 +82,48 @@ class Search:
 
     def _looks(self) -> list[Trial]:
         """Looks at features as far as the time goes, and returns what may be trained, the best first."""
-        space, fitting = self.space, list[Trial]()
-        for further in ({}, *space.looks):
-            values = {**space.start, **further}
-            if not space.is_open(values) or (further and not space.lines(values)):
+        space, trials = self.space, list[Trial]()
+        for changes in ({}, *space.looks):
+            values = {**space.start, **changes}
+            if not space.is_open(values) or (changes and not space.lines(values)):
                 continue
-            look = partial(self._looked, values, bool(fitting))
-            found = self.ledger.once(f"look at {named(space.lines(values))}", look)
-            fitting += [trial for trial in found if trial.score is not None]
-            self.log(line_of(max(found, key=_score), space.noun))
-        if not fitting:
+            look = partial(self._look_at, values, bool(trials))
+            new_trials = self.ledger.once(f"look at {named(space.lines(values))}", look)
+            trials += [trial for trial in new_trials if trial.score is not None]
+            self.log(line_of(max(new_trials, key=_score), space.noun))
+        if not trials:
             fastest = min((trial for trial in self.ledger.trials if trial.pace), key=lambda trial: trial.pace)
             raise self._too_short(
                 fastest.pace * space.examples / A_PASS, f"{named(fastest.flags)}, the fastest, {fastest.note}"
             )
         # Of equal ones the flags as they are, or else that which is read in less time.
         return sorted(
-            fitting,
+            trials,
             key=lambda trial: (round(_score(trial), 3), not trial.flags, -trial.pace),
             reverse=True,
         )
 
-    def _looked(self, values: Values, others: bool) -> list[Trial]:
+    def _look_at(self, values: Values, has_others: bool) -> list[Trial]:
         """Looks at features, unless that is in vain, or there are others and there is no time."""
         space, lines = self.space, self.space.lines(values)
         count = min(SAMPLE, space.examples)
         seconds, pace = self._expected_look(values)
         if not self._is_slow(pace):
-            if others and self.ledger.elapsed + seconds > LOOKS * self.seconds:
+            if has_others and self.ledger.elapsed + seconds > LOOKS * self.seconds:
                 return [Trial(lines, note="no time was left to look at it")]
             try:
-                pace, found = space.look(values, count)
+                pace, scores = space.look(values, count)
             except UserError as error:
                 if not lines:
                     raise
                 return [Trial(lines, note=error.problem)]
         if self._is_slow(pace):
-            read = f"to read all {space.examples:,} {space.noun}"
-            return [Trial(lines, pace=pace, note=f"takes {duration(pace * space.examples)} {read}")]
+            purpose = f"to read all {space.examples:,} {space.noun}"
+            return [Trial(lines, pace=pace, note=f"takes {duration(pace * space.examples)} {purpose}")]
         return [
-            Trial(space.lines({**values, **further}), examples=count, pace=pace, score=score)
-            for further, score in found
-            if space.is_open({**values, **further})
+            Trial(space.lines({**values, **changes}), examples=count, pace=pace, score=score)
+            for changes, score in scores
+            if space.is_open({**values, **changes})
         ]
 
     def _is_slow(self, pace: float) -> bool:
@@ -133,9 +133,9 @@ class Search:
         """Returns the seconds of a look and of an example, by what the same network took before, or 0."""
         network, cost = self.space.cost(values)
         for trial in reversed(self.ledger.trials):
-            other, known = self.space.cost(self.space.whole(trial.flags))
+            other, known_cost = self.space.cost(self.space.whole(trial.flags))
             if other == network and trial.pace:
-                return self._step_seconds(trial) * cost / known, trial.pace * cost / known
+                return self._step_seconds(trial) * cost / known_cost, trial.pace * cost / known_cost
         return 0.0, 0.0
 
     def _step_seconds(self, trial: Trial) -> float:
@@ -143,31 +143,31 @@ class Search:
 
     def _best(self, arms: Sequence[Arm], pace: float) -> Trial:
         """Trains arms by successive halving, and returns the training that was best on validation."""
-        left = SEARCHES * self.seconds - self.ledger.elapsed
-        count = min(self.space.examples, max(SAMPLE, int(left / (PASSES * pace))))
-        done: list[Trial] = []
+        seconds = SEARCHES * self.seconds - self.ledger.elapsed
+        count = min(self.space.examples, max(SAMPLE, int(seconds / (PASSES * pace))))
+        trials: list[Trial] = []
         for epochs in self.space.rungs:
-            tried = []
+            trained_pairs = []
             for arm in arms:
                 step = f"{epochs} epochs of {named(self.space.lines(arm.values))}"
-                (trial,) = self.ledger.once(step, partial(self._trained, arm, epochs, count, not done))
+                (trial,) = self.ledger.once(step, partial(self._train_arm, arm, epochs, count, not trials))
                 self.log(line_of(trial, self.space.noun))
                 if trial.accuracy is None:
                     continue
-                done.append(trial)
-                tried.append((trial, arm))
+                trials.append(trial)
+                trained_pairs.append((trial, arm))
                 if self.until and trial.accuracy >= self.until:
                     self.log(f"search: nothing better is searched for, until={self.until:g}")
                     return trial
-            if not done:
-                raise self._none_trained(arms, epochs, count)
-            ranked = sorted(tried, key=lambda pair: merit(pair[0]), reverse=True)
-            arms = [arm for _, arm in ranked[: (len(ranked) + 1) // 2]]
-            if len(tried) < 2:
+            if not trials:
+                raise self._none_fits(arms, epochs, count)
+            ranking = sorted(trained_pairs, key=lambda pair: merit(pair[0]), reverse=True)
+            arms = [arm for _, arm in ranking[: (len(ranking) + 1) // 2]]
+            if len(trained_pairs) < 2:
                 break
-        return max(done, key=merit)
+        return max(trials, key=merit)
 
-    def _trained(self, arm: Arm, epochs: int, count: int, first: bool) -> list[Trial]:
+    def _train_arm(self, arm: Arm, epochs: int, count: int, first: bool) -> list[Trial]:
         """Trains an arm, unless it takes longer than what is left of the search."""
         space, lines = self.space, self.space.lines(arm.values)
         expected = self._expected_training(arm, epochs, count)
@@ -184,7 +184,7 @@ class Search:
         pace = max(pace, arm.look.pace)
         return [Trial(lines, epochs, count, pace=pace, accuracy=accuracy, loss=loss)]
 
-    def _none_trained(self, arms: Sequence[Arm], epochs: int, count: int) -> UserError:
+    def _none_fits(self, arms: Sequence[Arm], epochs: int, count: int) -> UserError:
         """Returns the error that no arm fits into the time."""
         shortest = min(self._expected_training(arm, epochs, count) + self._an_epoch(arm) for arm in arms)
         needed = self.ledger.elapsed + shortest
@@ -193,14 +193,14 @@ class Search:
     def _expected_training(self, arm: Arm, epochs: int, count: int) -> float:
         """Returns the seconds of a training, by what the same took with fewer epochs, or by the look."""
         lines = self.space.lines(arm.values)
-        trained = [trial for trial in self.ledger.trials if trial.accuracy is not None]
-        same = [trial for trial in trained if trial.flags == lines]
-        if same:
-            return same[-1].seconds * epochs / same[-1].epochs
+        trainings = [trial for trial in self.ledger.trials if trial.accuracy is not None]
+        repeats = [trial for trial in trainings if trial.flags == lines]
+        if repeats:
+            return repeats[-1].seconds * epochs / repeats[-1].epochs
         # What comes to reading: building the network, and starting.
-        rest = [trial.seconds - trial.pace * trial.epochs * trial.examples for trial in trained]
-        read = arm.passes * epochs * count + (epochs + 1) * self.space.validation
-        return (max(rest) if rest else self._step_seconds(arm.look)) + read * arm.look.pace
+        overheads = [trial.seconds - trial.pace * trial.epochs * trial.examples for trial in trainings]
+        reads = arm.passes * epochs * count + (epochs + 1) * self.space.validation
+        return (max(overheads) if overheads else self._step_seconds(arm.look)) + reads * arm.look.pace
 
     def _an_epoch(self, arm: Arm) -> float:
         return arm.passes * arm.look.pace * self.space.examples
@@ -211,12 +211,12 @@ class Search:
         if space.epochs in space.fixed:
             return space.start[space.epochs], "As it was given."
         an_epoch = best.pace * space.examples
-        left = max(0.0, self.seconds - self.ledger.elapsed)
-        epochs = max(1, min(space.most_epochs, int(left / an_epoch)))
-        most = f" More than {space.most_epochs} are not taken." if epochs == space.most_epochs else ""
+        time = max(0.0, self.seconds - self.ledger.elapsed)
+        epochs = max(1, min(space.most_epochs, int(time / an_epoch)))
+        limit_text = f" More than {space.most_epochs} are not taken." if epochs == space.most_epochs else ""
         return epochs, (
-            f"{duration(left)} of {self.minutes:g} minutes were left, and an epoch of all {space.examples:,} "
-            f"{space.noun} takes about {duration(an_epoch)}.{most}"
+            f"{duration(time)} of {self.minutes:g} minutes were left, and an epoch of all {space.examples:,} "
+            f"{space.noun} takes about {duration(an_epoch)}.{limit_text}"
         )
 
 

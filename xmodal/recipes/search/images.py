@@ -52,28 +52,28 @@ SIZED = 50
 def image_space(session: Session, data: ImageData) -> Space:
     """Returns what may be chosen of the image classifier of a run."""
     config = session.config
-    searched = EXPERIMENTS[config.run.experiment].searched
-    start: Values = {name: config.value(name) for name in searched}
+    searched_names = EXPERIMENTS[config.run.experiment].searched
+    start: Values = {name: config.value(name) for name in searched_names}
     # vgg_to_vgg trains whole networks.
-    heads = "head_learning_rate" in searched
+    heads = "head_learning_rate" in searched_names
     trainer = replace(session.trainer, checkpoints=None, on_epoch=None, log=lambda line: None)
-    compared = data.validation.take(stratified(data.validation.labels, COMPARED))
-    tried = replace(data, validation=compared)
+    validation = data.validation.take(stratified(data.validation.labels, COMPARED))
+    trial_data = replace(data, validation=validation)
     return Space(
         noun=f"{data.train.medium.noun if data.train.medium else 'image'}s",
         examples=len(data.train),
-        validation=len(compared),
+        validation=len(validation),
         start=start,
         fixed=frozenset(config.search.fixed),
         looks=_looks(data, start),
         cost=lambda values: (values.get("target"), float(values["image_size"] ** 2)),
-        look=partial(_look, config, tried, trainer),
+        look=partial(_look, config, trial_data, trainer),
         arms=partial(_arms, config, data, trainer, start, heads),
-        train=partial(_train, config, tried, trainer, {}),
+        train=partial(_train, config, trial_data, trainer, {}),
         epochs="epochs",
         rungs=(start["epochs"],) if "epochs" in config.search.fixed else RUNGS,
         most_epochs=30,
-        groups=(TRUNK, *((name,) for name in searched if name not in (*TRUNK, "epochs"))),
+        groups=(TRUNK, *((name,) for name in searched_names if name not in (*TRUNK, "epochs"))),
         unread=lambda values: frozenset({"learning_rate"} if values["trainable"] == "head" else ()),
     )
 
@@ -88,19 +88,19 @@ def _looks(data: ImageData, start: Values) -> list[Values]:
     """Returns networks and sides, the smaller ones first."""
     side = start["image_size"]
     if not data.train.medium:
-        sized = data.train.take(data.train.spread(SIZED))
-        most = max(LEAST, LARGER * usual_side(sized))
-        sides = sorted({side, *(each for each in SIDES if each <= most)})
+        sample = data.train.take(data.train.spread(SIZED))
+        limit = max(LEAST, LARGER * usual_side(sample))
+        sides = sorted({side, *(size for size in SIDES if size <= limit)})
     else:
         # How large a spectrogram is, other flags say.
         sides = [side]
     networks: list[Values] = [{}]
     if "base" in start:
-        anew = {"features": AUTO, "grow": ("*",), "drop": ()}
+        defaults = {"features": AUTO, "grow": ("*",), "drop": ()}
         networks += [
-            {"base": name, "target": name, "image_weights": weights, **anew} for name, weights in NETWORKS
+            {"base": name, "target": name, "image_weights": weights, **defaults} for name, weights in NETWORKS
         ]
-    return [{**network, "image_size": each} for each in sides for network in networks]
+    return [{**network, "image_size": size} for size in sides for network in networks]
 
 
 def _look(
@@ -111,8 +111,8 @@ def _look(
     compute_statistics(backbone, data, trainer)
     positions, size = stratified(data.train.labels, count), 4 * trainer.config.batch_size
 
-    def read(some: np.ndarray) -> np.ndarray:
-        images = pixels(data.train.take(some), image_size(backbone), size)
+    def read(indices: np.ndarray) -> np.ndarray:
+        images = pixels(data.train.take(indices), image_size(backbone), size)
         return trainer.predict(backbone, images)
 
     pace, features = timed_reading(read, positions, trainer.config.batch_size)
@@ -136,40 +136,48 @@ def timed_reading(
         positions: of all that are read (N,).
         few: how many are read once more, to tell what starting takes.
     """
-    begun = time.perf_counter()
+    begin_time = time.perf_counter()
     read(positions[:few])
-    after_few = time.perf_counter()
+    few_time = time.perf_counter()
     outputs = read(positions)
-    start, whole = after_few - begun, time.perf_counter() - after_few
-    rest = len(positions) - few
+    few_seconds, all_seconds = few_time - begin_time, time.perf_counter() - few_time
+    remaining = len(positions) - few
     # Of too few it cannot be told apart.
-    least = whole / len(positions) / 2
-    return max(least, (whole - start) / rest) if rest > few else 2 * least, outputs
+    minimum = all_seconds / len(positions) / 2
+    return max(minimum, (all_seconds - few_seconds) / remaining) if remaining > few else 2 * minimum, outputs
 
 
 def _arms(
     config: Config, data: ImageData, trainer: Trainer, start: Values, heads: bool, looks: Sequence[Trial]
 ) -> list[Arm]:
     """Returns what is trained: the flags as they are, heads on good features, more of the best network."""
-    own = [look for look in looks if not look.flags]
-    asked = [Arm({}, 1.0 if start["trainable"] == "head" else LEARNING, look) for look in own]
+    start_looks = [look for look in looks if not look.flags]
+    start_arms = [Arm({}, 1.0 if start["trainable"] == "head" else LEARNING, look) for look in start_looks]
     best, values, head = looks[0], values_of(looks[0].flags), {"trainable": "head"}
     # The best features of each network and side; equal ones are those of the same layers.
-    of_steps = first_of_each(first_of_each(looks, lambda look: look.step), lambda look: f"{look.score:.3f}")
-    frozen = [Arm({**values_of(look.flags), **head}, 1.0, look) for look in of_steps[:3]]
+    best_looks = first_of_each(first_of_each(looks, lambda look: look.step), lambda look: f"{look.score:.3f}")
+    frozen_arms = [Arm({**values_of(look.flags), **head}, 1.0, look) for look in best_looks[:3]]
     medium = data.train.medium
-    further: list[Values] = [{"head_learning_rate": 3e-3}]
-    further += [{"augment": kinds} for kinds in ((medium.augmentations, ()) if medium else AUGMENTATIONS)]
-    frozen += [Arm({**values, **head, **more}, 1.0, best) for more in further]
+    changes: list[Values] = [{"head_learning_rate": 3e-3}]
+    changes += [{"augment": kinds} for kinds in ((medium.augmentations, ()) if medium else AUGMENTATIONS)]
+    frozen_arms += [Arm({**values, **head, **change}, 1.0, best) for change in changes]
     quarter, half = upper_layers(_target(config.with_values(values), trainer))
-    learning = [
+    learning_arms = [
         Arm({**values, "trainable": layer, "learning_rate": rate}, LEARNING, best)
         for layer, rate in ((quarter, 3e-4), (half, 3e-4), (half, 1e-4), ("all", 1e-4))
     ]
     if not heads:
-        return asked + learning
+        return start_arms + learning_arms
     # Little time is best spent on some of each kind.
-    return asked + frozen[:2] + learning[:1] + frozen[2:4] + learning[1:2] + frozen[4:] + learning[2:]
+    return (
+        start_arms
+        + frozen_arms[:2]
+        + learning_arms[:1]
+        + frozen_arms[2:4]
+        + learning_arms[1:2]
+        + frozen_arms[4:]
+        + learning_arms[2:]
+    )
 
 
 def _target(config: Config, trainer: Trainer) -> keras.Model:
@@ -182,9 +190,9 @@ def upper_layers(model: keras.Model) -> tuple[str, str]:
 
     def begins(index: int) -> str:
         block = names[index].partition("_")[0]
-        of_block = [number for number, name in enumerate(names) if name.startswith(block)]
+        indices = [number for number, name in enumerate(names) if name.startswith(block)]
         # What many layers are called is no block.
-        is_block = len(of_block) <= len(names) // 3 and index - of_block[0] <= len(names) // 6
+        is_block = len(indices) <= len(names) // 3 and index - indices[0] <= len(names) // 6
         return block if is_block else names[index]
 
     return begins(3 * len(names) // 4), begins(len(names) // 2)
@@ -195,34 +203,38 @@ def _backbone(config: Config, data: ImageData, trainer: Trainer) -> keras.Model:
 
 
 def _kept_backbone(
-    built: dict[str, keras.Model], config: Config, data: ImageData, trainer: Trainer
+    backbones: dict[str, keras.Model], config: Config, data: ImageData, trainer: Trainer
 ) -> keras.Model:
     """Returns the network that was built last, if it is the same, so that heads on it do not wait."""
     key = str([config.value(name) for name in (*TRUNK, "image_size", "features")])
-    if key not in built:
-        built.clear()
-        built[key] = _backbone(config, data, trainer)
-    return built[key]
+    if key not in backbones:
+        backbones.clear()
+        backbones[key] = _backbone(config, data, trainer)
+    return backbones[key]
 
 
 def _train(
     config: Config,
     data: ImageData,
     trainer: Trainer,
-    built: dict[str, keras.Model],
+    backbones: dict[str, keras.Model],
     values: Values,
     epochs: int,
     count: int,
 ) -> tuple[float, float, float]:
     """Trains a classifier on some of the images, as `Space` has it."""
-    tried = config.with_values({**values, "epochs": epochs})
-    some = replace(data, train=data.train.take(stratified(data.train.labels, count)))
+    trial_config = config.with_values({**values, "epochs": epochs})
+    trial_data = replace(data, train=data.train.take(stratified(data.train.labels, count)))
     frozen = values["trainable"] == "head"
-    backbone = _kept_backbone(built, tried, some, trainer) if frozen else _backbone(tried, some, trainer)
-    classifier = train_image_classifier(backbone, some, tried.image, trainer, name="search")
-    logits, labels = classifier.validation_logits, some.validation.labels
+    backbone = (
+        _kept_backbone(backbones, trial_config, trial_data, trainer)
+        if frozen
+        else _backbone(trial_config, trial_data, trainer)
+    )
+    classifier = train_image_classifier(backbone, trial_data, trial_config.image, trainer, name="search")
+    logits, labels = classifier.validation_logits, trial_data.validation.labels
     # The first epoch waits for TensorFlow to start, and a frozen network is read.
-    parts, _ = parts_of_pass(count, tried.image, trainer.config)
-    seconds = [entry["seconds"] for entry in classifier.histories[-1].epochs]
-    learned = 0.0 if frozen else parts * min(seconds, default=0.0) / count
-    return float((logits.argmax(axis=1) == labels).mean()), log_loss(softmax(logits), labels), learned
+    parts, _ = parts_of_pass(count, trial_config.image, trainer.config)
+    epoch_seconds = [entry["seconds"] for entry in classifier.histories[-1].epochs]
+    seconds = 0.0 if frozen else parts * min(epoch_seconds, default=0.0) / count
+    return float((logits.argmax(axis=1) == labels).mean()), log_loss(softmax(logits), labels), seconds

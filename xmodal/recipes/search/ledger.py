@@ -78,9 +78,9 @@ class Ledger:
     ):
         self._path, self._strategy, self._now = path, strategy, now
         self._writes = workers(strategy).is_chief
-        self._kept = list(self._from_chief(self._read() if self._writes else ()))
+        self._kept_trials = list(self._from_chief(self._read() if self._writes else ()))
         self.trials: list[Trial] = []
-        self._started = now() - (self._kept[-1].elapsed if self._kept else 0.0)
+        self._started = now() - (self._kept_trials[-1].elapsed if self._kept_trials else 0.0)
 
     @property
     def elapsed(self) -> float:
@@ -97,32 +97,34 @@ class Ledger:
         Raises:
             UserError: when another step was taken here.
         """
-        if self._kept and self._kept[0].step != step:
+        if self._kept_trials and self._kept_trials[0].step != step:
             raise UserError(f"{str(self._path)!r} is of another search than that for {step}", RESTART)
-        if self._kept:
-            found = [trial for trial in self._kept if trial.step == step]
-            self._kept = self._kept[len(found) :]
+        if self._kept_trials:
+            trials = [trial for trial in self._kept_trials if trial.step == step]
+            self._kept_trials = self._kept_trials[len(trials) :]
         else:
-            found = self._taken(step, take)
-        self.trials += found
-        return found
+            trials = self._take_step(step, take)
+        self.trials += trials
+        return trials
 
     def discard(self) -> None:
         """Forgets all steps: the search came to nothing."""
         if self._writes:
             self._path.unlink(missing_ok=True)
 
-    def _taken(self, step: str, take: Callable[[], Iterable[Trial]]) -> list[Trial]:
-        before = self._now() - self._started
-        found = list(take())
+    def _take_step(self, step: str, take: Callable[[], Iterable[Trial]]) -> list[Trial]:
+        start = self._now() - self._started
+        trials = list(take())
         elapsed = self._now() - self._started
-        taken = round((elapsed - before) / len(found), 3)
-        timed = [replace(trial, step=step, seconds=taken, elapsed=round(elapsed, 3)) for trial in found]
-        timed = list(self._from_chief(timed))
+        seconds = round((elapsed - start) / len(trials), 3)
+        timed_trials = [
+            replace(trial, step=step, seconds=seconds, elapsed=round(elapsed, 3)) for trial in trials
+        ]
+        timed_trials = list(self._from_chief(timed_trials))
         if self._writes:
-            trials = [asdict(trial) for trial in (*self.trials, *timed)]
-            write_json(self._path, {"trials": trials})
-        return timed
+            records = [asdict(trial) for trial in (*self.trials, *timed_trials)]
+            write_json(self._path, {"trials": records})
+        return timed_trials
 
     def _from_chief(self, trials: Iterable[Trial]) -> tuple[Trial, ...]:
         text = json.dumps({"trials": [asdict(trial) for trial in trials]}).encode()

@@ -91,22 +91,22 @@ class Space:
 
 def first_of_each(items: Iterable[T], key: Callable[[T], Any]) -> list[T]:
     """Returns the first of those items that have the same key."""
-    found: dict[Any, T] = {}
+    first_items: dict[Any, T] = {}
     for item in items:
-        found.setdefault(key(item), item)
-    return list(found.values())
+        first_items.setdefault(key(item), item)
+    return list(first_items.values())
 
 
 def values_of(lines: Iterable[str]) -> dict[str, Any]:
     """Returns the values that lines of a flagfile give, each as its option has it."""
     options = {name: option for group in GROUPS.values() for name, option in options_of(group)}
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for line in lines:
         name, _, text = line.removeprefix("--").partition("=")
         option = options[name]
         kind = option.kind if option.kind in (int, float) else str
-        found[name] = tuple(filter(None, text.split(","))) if option.several else kind(text)
-    return found
+        values[name] = tuple(filter(None, text.split(","))) if option.several else kind(text)
+    return values
 
 
 def reason(space: Space, group: Sequence[str], values: Values, trials: Iterable[Trial]) -> Choice:
@@ -118,33 +118,37 @@ def reason(space: Space, group: Sequence[str], values: Values, trials: Iterable[
         values: that were chosen.
         trials: of the search.
     """
-    unread = space.unread(values)
-    names = [name for name in group if name in space.start and name not in unread]
+    unread_names = space.unread(values)
+    names = [name for name in group if name in space.start and name not in unread_names]
     lines = tuple(flag_line(name, values[name]) for name in names)
     if not names or set(names) <= space.fixed:
         return Choice("As it was given.", lines)
-    looked: dict[str, float] = {}
-    trained: dict[str, float] = {}
-    left_out: dict[str, str] = {}
+    best_scores: dict[str, float] = {}
+    best_accuracies: dict[str, float] = {}
+    left_out_notes: dict[str, str] = {}
     for trial in trials:
-        tried = space.whole(trial.flags)
-        label = _word(tried[names[0]])
+        trial_values = space.whole(trial.flags)
+        label = _word(trial_values[names[0]])
         if trial.note:
-            left_out.setdefault(label, trial.note)
-        for best, found in ((looked, trial.score), (trained, trial.accuracy)):
-            if found is not None:
-                best[label] = max(found, best.get(label, -math.inf))
-    told = []
-    if len(looked) > 1:
-        scores = ", ".join(f"{label} {score:.3f}" for label, score in looked.items())
-        told.append(f"LogME of features without training, higher is better: {scores}.")
-    if len(trained) > 1:
-        shares = ", ".join(f"{label} {share:.2%}" for label, share in trained.items())
-        told.append(f"Validation accuracy of short trainings, the best of each: {shares}.")
-    notes = [f"{label} ({note})" for label, note in left_out.items() if label not in looked | trained]
+            left_out_notes.setdefault(label, trial.note)
+        for best_values, value in ((best_scores, trial.score), (best_accuracies, trial.accuracy)):
+            if value is not None:
+                best_values[label] = max(value, best_values.get(label, -math.inf))
+    sentences = []
+    if len(best_scores) > 1:
+        scores = ", ".join(f"{label} {score:.3f}" for label, score in best_scores.items())
+        sentences.append(f"LogME of features without training, higher is better: {scores}.")
+    if len(best_accuracies) > 1:
+        shares = ", ".join(f"{label} {share:.2%}" for label, share in best_accuracies.items())
+        sentences.append(f"Validation accuracy of short trainings, the best of each: {shares}.")
+    notes = [
+        f"{label} ({note})"
+        for label, note in left_out_notes.items()
+        if label not in best_scores | best_accuracies
+    ]
     if notes:
-        told.append(f"Left out: {', '.join(notes)}.")
-    return Choice(" ".join(told) or "No other was tried.", lines)
+        sentences.append(f"Left out: {', '.join(notes)}.")
+    return Choice(" ".join(sentences) or "No other was tried.", lines)
 
 
 def named(lines: Sequence[str]) -> str:
@@ -154,13 +158,13 @@ def named(lines: Sequence[str]) -> str:
 
 def line_of(trial: Trial, noun: str) -> str:
     """Returns a line about what was tried."""
-    tried = named(trial.flags)
+    flags = named(trial.flags)
     if trial.note:
-        return f"search: left out {tried}: {trial.note}"
+        return f"search: left out {flags}: {trial.note}"
     if trial.accuracy is None:
-        return f"search: LogME {trial.score:.3f}, {tried}"
-    after = f"{trial.epochs} epochs of {trial.examples:,} {noun}"
-    return f"search: {trial.accuracy:.2%} on validation after {after}, {tried}"
+        return f"search: LogME {trial.score:.3f}, {flags}"
+    effort = f"{trial.epochs} epochs of {trial.examples:,} {noun}"
+    return f"search: {trial.accuracy:.2%} on validation after {effort}, {flags}"
 
 
 def _word(value: Any) -> str:

@@ -30,14 +30,14 @@ def export_checked(
     pictures = thumbnails(test, config.data.image_size)
     index = PictureIndex(vectors, test.labels, pictures, test.ids, data.class_names)
     folder = session.export_folder
-    some = slice(CHECKED)
-    texts = {"text": [text.encode() for text in embedded.captions.texts[some]]}
-    images = {"image_bytes": [test.encoded(index) for index in range(len(test))[some]]}
+    sample = slice(CHECKED)
+    texts = {"text": [text.encode() for text in embedded.captions.texts[sample]]}
+    images = {"image_bytes": [test.encoded(index) for index in range(len(test))[sample]]}
     questions = [
-        Question(texts, embedded.embeddings[some], "embed_text", "embedding"),
-        Question(images, index.vectors[some], "embed_image", "embedding"),
+        Question(texts, embedded.embeddings[sample], "embed_text", "embedding"),
+        Question(images, index.vectors[sample], "embed_image", "embedding"),
     ]
-    exported, facts = publish(
+    export_path, facts = publish(
         folder,
         lambda path: save_index(path, index, space),
         lambda path: differences(path / ENCODERS, questions),
@@ -45,13 +45,13 @@ def export_checked(
         form="index",
     )
     facts |= {
-        "export": str(exported),
-        ASK: f"python -m xmodal.search --index={quote(str(exported))} 'WORDS'",
+        "export": str(export_path),
+        ASK: f"python -m xmodal.search --index={quote(str(export_path))} 'WORDS'",
     }
     if generator is not None:
         # A number belongs to one run: what stands there is this run's.
-        beside = form_folder(folder / exported.name, "generator")
-        if not beside.exists():
-            save_generator(beside, ServedGenerator(space.texts, generator, sampling_of(config)))
-        facts["generator"] = str(beside)
+        generator_folder = form_folder(folder / export_path.name, "generator")
+        if not generator_folder.exists():
+            save_generator(generator_folder, ServedGenerator(space.texts, generator, sampling_of(config)))
+        facts["generator"] = str(generator_folder)
     return facts

@@ -65,7 +65,7 @@ def run(config: Config, clock: Clock) -> report.Run:
     with clock.stage("data"):
         data = configured_images(config)
         encoder, captions = captions_of(session, data)
-        read = report_reading(session, encoder, captions["learned"][0].texts)
+        reading = report_reading(session, encoder, captions["learned"][0].texts)
         generator = ready_generator(config)
     session.check_data(data.report)
     with clock.stage("features"):
@@ -101,7 +101,7 @@ def run(config: Config, clock: Clock) -> report.Run:
     run = replace(
         run,
         histories=(*evaluator.histories, space.history, *([history] if history else [])),
-        facts=run.facts | read | facts_of_generator(generator),
+        facts=run.facts | reading | facts_of_generator(generator),
         tables=(*run.tables, distances),
     )
     texts, data_config = ServedTexts(encoder, space), config.data
@@ -115,10 +115,10 @@ def drawn_answers(
     session: Session, evaluator: ImageClassifier, pictures: dict[str, GeneratedImages], temperature: float
 ) -> dict[str, np.ndarray]:
     """Asks the judge what it sees in the pictures that were drawn."""
-    of_captions = {"text_to_image": "learned", "text_to_image_unseen": "unseen"}
+    captions_by_way = {"text_to_image": "learned", "text_to_image_unseen": "unseen"}
     return {
         way: evaluator_answers(session, evaluator, pictures[name], temperature, name)
-        for way, name in of_captions.items()
+        for way, name in captions_by_way.items()
     }
 
 

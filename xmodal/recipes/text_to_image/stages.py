@@ -46,17 +46,19 @@ def captions_of(
         UserError: when BERT reads captions of two classes as the same.
     """
     config = session.config
-    learned, unseen = written_captions(data.class_names)
+    learned_captions, unseen_captions = written_captions(data.class_names)
     if config.scorer.class_descriptions:
-        learned = with_descriptions(
-            learned, *read_descriptions(config.scorer.class_descriptions, data.class_names)
+        learned_captions = with_descriptions(
+            learned_captions, *read_descriptions(config.scorer.class_descriptions, data.class_names)
         )
     with session.trainer.strategy.scope():
         encoder = text_encoder(session.text_encoder(), config.text.sequence_length)
-    for part in (learned, unseen):
+    for part in (learned_captions, unseen_captions):
         require_told_apart(encoder, part.texts, part.labels, data.class_names, config.text.text_encoder)
-    vectors = [sentence_vectors(encoder, part.texts, session.trainer) for part in (learned, unseen)]
-    return encoder, {"learned": (learned, vectors[0]), "unseen": (unseen, vectors[1])}
+    vectors = [
+        sentence_vectors(encoder, part.texts, session.trainer) for part in (learned_captions, unseen_captions)
+    ]
+    return encoder, {"learned": (learned_captions, vectors[0]), "unseen": (unseen_captions, vectors[1])}
 
 
 def features_of(session: Session, backbone: keras.Model, data: ImageData) -> dict[str, np.ndarray]:
@@ -136,9 +138,9 @@ def build_generator(
     sampler_step = make_sampler_step(model, sampling.solver)
 
     def generate_from_texts(texts, seed: int) -> np.ndarray:
-        distinct, index = np.unique(np.asarray(texts, object), return_inverse=True)
+        distinct_texts, index = np.unique(np.asarray(texts, object), return_inverse=True)
         embeddings = projected(
-            space.text_head, sentence_vectors(encoder, distinct, session.trainer), session.trainer
+            space.text_head, sentence_vectors(encoder, distinct_texts, session.trainer), session.trainer
         )
         return generate_images(
             sampler_step, noise_for(len(index), shape, (seed, 0)), embeddings[index], sampling
@@ -164,15 +166,17 @@ def generate_set(
     size = config.data.image_size
 
     def pictures() -> np.ndarray:
-        painted = generate(list(embedded.captions.texts[captions]), config.run.seed)
-        if painted.shape[1] == size:
-            return painted
-        resized = [tf.image.resize(picture, (size, size), antialias=True).numpy() for picture in painted]
-        return np.clip(np.round(np.stack(resized)), 0, 255).astype(np.uint8)
+        images = generate(list(embedded.captions.texts[captions]), config.run.seed)
+        if images.shape[1] == size:
+            return images
+        resized_images = [
+            tf.image.resize(picture, (size, size), antialias=True).numpy() for picture in images
+        ]
+        return np.clip(np.round(np.stack(resized_images)), 0, 255).astype(np.uint8)
 
     stage = f"drawing: {name}"
-    generated = session.trainer.once(stage, lambda: State({"outputs": pictures()}, {"stage": stage}))
-    return GeneratedImages(generated.arrays["outputs"], embedded.captions, captions)
+    state = session.trainer.once(stage, lambda: State({"outputs": pictures()}, {"stage": stage}))
+    return GeneratedImages(state.arrays["outputs"], embedded.captions, captions)
 
 
 def embed_captions(
@@ -190,10 +194,12 @@ def answers_through_text(
     bridge = Bridge(data.class_names, text.text_style, text.template, text.top_k)
     # The first wording: one embedding for each image.
     sentences = bridge.sentences(tf.nn.softmax(tf.constant(logits)))[:, 0].numpy()
-    distinct, index = np.unique(np.char.decode(sentences.astype(bytes), "utf-8"), return_inverse=True)
-    vectors = sentence_vectors(encoder, distinct.astype(object), session.trainer)
-    read = answers_by_text(projected(space.text_head, vectors, session.trainer), space, learned, data)
-    return read[index]
+    distinct_sentences, index = np.unique(
+        np.char.decode(sentences.astype(bytes), "utf-8"), return_inverse=True
+    )
+    vectors = sentence_vectors(encoder, distinct_sentences.astype(object), session.trainer)
+    answers = answers_by_text(projected(space.text_head, vectors, session.trainer), space, learned, data)
+    return answers[index]
 
 
 def answers_by_text(

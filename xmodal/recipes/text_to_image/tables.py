@@ -118,11 +118,13 @@ def templates_table(pictures: GeneratedImages, probabilities: np.ndarray) -> rep
     templates = pictures.captions.templates[pictures.order]
     rows = []
     for template in dict.fromkeys(pictures.captions.templates):
-        of = templates == template
-        if of.any():
-            example = pictures.captions.texts[pictures.order[of][0]]
-            share = _share(float(right[of].mean()), wilson_interval(int(right[of].sum()), int(of.sum())))
-            rows.append((template, example, int(of.sum()), share))
+        mask = templates == template
+        if mask.any():
+            example = pictures.captions.texts[pictures.order[mask][0]]
+            share = _share(
+                float(right[mask].mean()), wilson_interval(int(right[mask].sum()), int(mask.sum()))
+            )
+            rows.append((template, example, int(mask.sum()), share))
     head = ("wording", "such as", "pictures", "agreement")
     return report.Table("What the judge sees in pictures drawn from unseen wordings", head, tuple(rows))
 

@@ -63,7 +63,7 @@ def export_served(
         speaker_text: what a speaker says beside that, None for nothing.
         limits: what is promised of the answers to images.
     """
-    answered = measured["both_texts" if speaker_text else "text"]
+    result = measured["both_texts" if speaker_text else "text"]
     temperature = measured["text"].temperature
     test, words = data.test, sentences.held_out.test
     served = _served_kind(test)(
@@ -76,11 +76,11 @@ def export_served(
         text_temperature=temperature,
         names=question.names,
         speaker_text=speaker_text,
-        temperature_of_both=answered.temperature if speaker_text else 1.0,
+        temperature_of_both=result.temperature if speaker_text else 1.0,
         limits=limits,
         features_and_logits=with_features(images.classifier, mirror=session.config.image.mirror),
     )
-    logits = answered.logits.test / answered.temperature
+    logits = result.logits.test / result.temperature
     questions = export_questions(
         served.input_name, served.noun, test, words, logits, text, temperature, session.trainer.alone()
     )
@@ -116,19 +116,19 @@ def _served_kind(test: ImageSplit) -> Callable[..., ServedImages]:
 
 
 def _question_of_frames(test: ImageSplit, logits: np.ndarray, side: int) -> Question:
-    some = test.take(np.arange(len(test))[:CHECKED_IMAGES])
-    (batch,) = batches(some, image_size=side, batch_size=CHECKED_IMAGES, windows=True)
-    frames = [tf.io.serialize_tensor(several).numpy() for several in batch["image"]]
+    sample = test.take(np.arange(len(test))[:CHECKED_IMAGES])
+    (batch,) = batches(sample, image_size=side, batch_size=CHECKED_IMAGES, windows=True)
+    frames = [tf.io.serialize_tensor(windows).numpy() for windows in batch["image"]]
     return Question({"frames": frames}, softmax(logits[:CHECKED_IMAGES]), "frames")
 
 
 def _asked_indices(test: ImageSplit) -> np.ndarray:
     """Returns the positions of the first test images that an export decodes by itself."""
-    some = range(min(CHECKED_IMAGES, len(test)))
+    indices = range(min(CHECKED_IMAGES, len(test)))
     if test.medium is None or not isinstance(test.medium.format, VideoFormat):
-        return np.array(some)
+        return np.array(indices)
     video = test.medium.format
-    return np.array([index for index in some if not problem_in_graph(test.encoded(index), video)], int)
+    return np.array([index for index in indices if not problem_in_graph(test.encoded(index), video)], int)
 
 
 def said_beside(
@@ -162,19 +162,19 @@ def export_questions(
 
     The texts are the first of the sentences (N, P) of these images.
     """
-    some = _asked_indices(test)
-    images = {input_name: [test.encoded(index) for index in some]}
-    words = sentences[some if len(some) else slice(CHECKED_IMAGES), 0]
+    indices = _asked_indices(test)
+    images = {input_name: [test.encoded(index) for index in indices]}
+    words = sentences[indices if len(indices) else slice(CHECKED_IMAGES), 0]
     text_inputs = {"text": [word.encode() for word in words]}
-    of_words = text.logits(words, trainer) / temperature
-    if not len(some):
-        return [Question(text_inputs, softmax(of_words), "text")]
-    vectors = unit_vectors(text.vectors(sentences[some].ravel(), trainer))
+    text_logits = text.logits(words, trainer) / temperature
+    if not len(indices):
+        return [Question(text_inputs, softmax(text_logits), "text")]
+    vectors = unit_vectors(text.vectors(sentences[indices].ravel(), trainer))
     vectors = tf.reshape(vectors, [len(words), -1, vectors.shape[-1]]).numpy()
     return [
-        Question(images, softmax(of_images[some])),
-        Question(text_inputs, softmax(of_words), "text"),
-        Question(images | text_inputs, softmax((of_images[some] + of_words) / 2), f"{noun}_and_text"),
+        Question(images, softmax(of_images[indices])),
+        Question(text_inputs, softmax(text_logits), "text"),
+        Question(images | text_inputs, softmax((of_images[indices] + text_logits) / 2), f"{noun}_and_text"),
         Question(images, unit_vectors(vectors.mean(axis=1)).numpy(), f"embed_{noun}", "embedding"),
         Question(text_inputs, vectors[:, 0], "embed_text", "embedding"),
     ]

@@ -28,7 +28,7 @@ def image_limits(
 ) -> MeasuredLimits:
     """Fits and measures what is promised of the exported answers to images.
 
-    How strange an image is, is told by the class logits and the backbone's features and, where a speaker
+    How strange an image is, is measured by the class logits and the backbone's features and, where a speaker
     speaks, by its names.
 
     Args:
@@ -39,12 +39,12 @@ def image_limits(
         truth: the right ones (V,) and (N,).
         spoken: what a speaker says beside the network, None for nothing.
     """
-    served = "both_texts" if spoken else "text"
+    served_name = "both_texts" if spoken else "text"
     with session.clock.stage("limits"):
         rows: dict[str, dict[str, np.ndarray]] = {}
-        picked = {}
+        indices = {}
         for part in ("train", "validation", "test"):
-            picked[part], features = sampled_features(
+            indices[part], features = sampled_features(
                 images.classifier,
                 getattr(data, part),
                 SAMPLED,
@@ -53,20 +53,21 @@ def image_limits(
                 name=f"limits: {part}",
             )
             rows[part] = {"features": features} | ({"names": spoken.rows[part]} if spoken else {})
-        logits = HeldOut(images.logits.validation[picked["validation"]], images.logits.test[picked["test"]])
-        known = fit_known_inputs(rows["train"], logits.validation, rows["validation"])
+        logits = HeldOut(images.logits.validation[indices["validation"]], images.logits.test[indices["test"]])
+        known_inputs = fit_known_inputs(rows["train"], logits.validation, rows["validation"])
         # A few sentences make the answers of many images equal: the image classifier decides among these.
-        doubts, answers = from_classes(images.logits, question), measured[served].logits
+        class_logits, answers = from_classes(images.logits, question), measured[served_name].logits
         scores = HeldOut(
-            set_scores(answers.validation, doubts.validation), set_scores(answers.test, doubts.test)
+            set_scores(answers.validation, class_logits.validation),
+            set_scores(answers.test, class_logits.test),
         )
         return measured_limits(
-            known,
-            known.unknown(logits.test, rows["test"]),
+            known_inputs,
+            known_inputs.unknown(logits.test, rows["test"]),
             scores,
             truth,
             question.names,
-            {name: measured[name] for name in (served, "image_only", "fused")},
+            {name: measured[name] for name in (served_name, "image_only", "fused")},
             max_error=session.config.trust.max_error,
             of_class=question.of_class,
         )

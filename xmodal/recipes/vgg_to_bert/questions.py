@@ -92,8 +92,8 @@ def question_of(config: Config, data: ImageData) -> TargetMap:
 
 def extra_targets(config: Config, data: ImageData) -> dict[str, TargetMap]:
     """Returns the questions of --also_ask by their names."""
-    named = (item.partition("=")[::2] for item in config.text.also_ask)
-    return {name: read_target_map(shipped(path), data.class_names, "also_ask") for name, path in named}
+    pairs = (item.partition("=")[::2] for item in config.text.also_ask)
+    return {name: read_target_map(shipped(path), data.class_names, "also_ask") for name, path in pairs}
 
 
 def require_legible(
@@ -105,11 +105,13 @@ def require_legible(
         What it does not know, and what it may cut, of the sentences with the first one's descriptions.
     """
     config = session.config
-    written = [_written(config, question, "top1", len(config.text.template)) for question in questions]
-    for question, examples in zip(questions, written, strict=True):
+    written_examples = [
+        _write_examples(config, question, "top1", len(config.text.template)) for question in questions
+    ]
+    for question, examples in zip(questions, written_examples, strict=True):
         answers = examples.targets.argmax(axis=1)
         require_told_apart(encoder, examples.texts, answers, question.names, config.text.text_encoder)
-    return report_reading(session, encoder, written[0].texts)
+    return report_reading(session, encoder, written_examples[0].texts)
 
 
 def sentences_of(bridge: Bridge, logits: np.ndarray, temperature: float) -> np.ndarray:
@@ -132,8 +134,8 @@ def zero_shot_model(
 
 def described_answers(config: Config, question: TargetMap) -> tuple[np.ndarray, np.ndarray]:
     """Returns the question's descriptions as sentences (M,), and the answer of each (M,)."""
-    described = _written(config, question, "top1", len(config.text.template))
-    return described.texts, described.targets.argmax(axis=1)
+    examples = _write_examples(config, question, "top1", len(config.text.template))
+    return examples.texts, examples.targets.argmax(axis=1)
 
 
 def train_text_models(
@@ -169,18 +171,20 @@ def train_text_models(
         return {"text": zero_shot, "zero_image": zero_shot, "text_zero_shot": zero_shot}
     style, count = config.text.text_style, config.text.text_examples
 
-    def trained(examples: TextExamples, name: str) -> TextClassifier:
+    def train_classifier(examples: TextExamples, name: str) -> TextClassifier:
         return train_text_classifier(
             preset, examples, len(question.names), config.text, session.trainer, name=name + suffix
         )
 
     with clock.stage(f"text: head{suffix}"):
         answers = np.repeat(sentences.probabilities @ _one_hot(question), sentences.train.shape[1], axis=0)
-        written = _written(config, question, style, count, sentences.shares)
-        text = trained(expected(sentences.train.ravel(), answers, written), "text head")
+        written_examples = _write_examples(config, question, style, count, sentences.shares)
+        text = train_classifier(expected(sentences.train.ravel(), answers, written_examples), "text head")
     session.seconds(f"text{suffix}", "sentences", f"text: head{suffix}")
     with clock.stage(f"text: head on text alone{suffix}"):
-        zero_image = trained(_written(config, question, style, count), "text head, text alone")
+        zero_image = train_classifier(
+            _write_examples(config, question, style, count), "text head, text alone"
+        )
     session.seconds(f"zero_image{suffix}", "sentences", f"text: head on text alone{suffix}")
     return {"text": text, "zero_image": zero_image, "text_zero_shot": zero_shot}
 
@@ -191,12 +195,12 @@ def predict_answers(
     """Returns the logits that each model of a question gives for the sentences of the held-out images."""
 
     texts = np.concatenate([sentences.validation, sentences.test])
-    first = len(sentences.validation)
+    validation_count = len(sentences.validation)
 
     def answers(name: str) -> HeldOut:
         stage = f"{STAGES[name]}: reading{suffix}"
         logits = models[name].logits(texts, trainer, name=stage)
-        return HeldOut(logits[:first], logits[first:])
+        return HeldOut(logits[:validation_count], logits[validation_count:])
 
     return {name: answers(name) for name in models}
 
@@ -239,11 +243,11 @@ def truth_of(question: TargetMap, data: ImageData) -> HeldOut:
 def from_classes(logits: HeldOut, question: TargetMap) -> HeldOut:
     """Answers a question from class logits: an answer has the sum of its classes' probabilities."""
 
-    def answered(part: np.ndarray) -> np.ndarray:
+    def log_probabilities(part: np.ndarray) -> np.ndarray:
         # Far from the other classes a probability rounds to zero, and its logarithm is wanted.
         return np.log(np.maximum(softmax(part) @ _one_hot(question), np.finfo(np.float64).tiny))
 
-    return HeldOut(answered(logits.validation), answered(logits.test))
+    return HeldOut(log_probabilities(logits.validation), log_probabilities(logits.test))
 
 
 def pooled(image: HeldOut, text: HeldOut, truth: HeldOut) -> tuple[HeldOut, float]:
@@ -253,11 +257,11 @@ def pooled(image: HeldOut, text: HeldOut, truth: HeldOut) -> tuple[HeldOut, floa
         The logarithms of the mixtures, and that weight.
     """
 
-    def calibrated(logits: HeldOut) -> HeldOut:
+    def calibrate(logits: HeldOut) -> HeldOut:
         temperature = fit_temperature(logits.validation, truth.validation)
         return HeldOut(softmax(logits.validation, temperature), softmax(logits.test, temperature))
 
-    image, text = calibrated(image), calibrated(text)
+    image, text = calibrate(image), calibrate(text)
     weight = fit_mixture(image.validation, text.validation, truth.validation)
     validation, test = mix(image.validation, text.validation, weight), mix(image.test, text.test, weight)
     return HeldOut(np.log(validation), np.log(test)), weight
@@ -306,14 +310,14 @@ def expected(texts: np.ndarray, answers: np.ndarray, written: TextExamples) -> T
         answers: the probabilities of the T answers for these images (N, T).
         written: distinct sentences with what they mean (U, T).
     """
-    distinct, index = np.unique([*texts, *written.texts], return_inverse=True)
+    distinct_texts, index = np.unique([*texts, *written.texts], return_inverse=True)
     images = np.concatenate([np.ones(len(texts)), np.full(len(written.texts), AS_IMAGES)])
     parts = [np.full(count, 1 / count) for count in (len(texts), len(written.texts))]
-    sums = np.zeros((len(distinct), answers.shape[1]))
+    sums = np.zeros((len(distinct_texts), answers.shape[1]))
     np.add.at(sums, index, images[:, None] * np.concatenate([answers, written.targets]))
     weights = np.bincount(index, np.concatenate(parts))
     return TextExamples(
-        distinct.astype(object),
+        distinct_texts.astype(object),
         (sums / sums.sum(axis=1, keepdims=True)).astype(np.float32),
         (weights / weights.mean()).astype(np.float32),
     )
@@ -324,7 +328,7 @@ def _one_hot(question: TargetMap) -> np.ndarray:
     return np.eye(len(question.names))[question.of_class]
 
 
-def _written(
+def _write_examples(
     config: Config,
     question: TargetMap,
     style: str,

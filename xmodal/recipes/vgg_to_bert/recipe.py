@@ -90,7 +90,7 @@ def run(config: Config, clock: Clock) -> report.Run:
         preset = session.text_encoder()
         encoder = checked_encoder(session, preset)
         # A mistake in further questions is reported before anything is trained.
-        legible = require_legible(session, [question, *extra_targets(config, data).values()], encoder)
+        reading = require_legible(session, [question, *extra_targets(config, data).values()], encoder)
         bridge = Bridge(data.class_names, config.text.text_style, config.text.template, config.text.top_k)
     session.check_data(data.report)
     session = adapted(session, lambda: image_space(session, data))
@@ -100,35 +100,35 @@ def run(config: Config, clock: Clock) -> report.Run:
         sentences = bridge_sentences(bridge, images)
     session.seconds("sentences", "image_only", "bridge")
     text_models = train_text_models(session, question, preset, sentences, encoder=encoder)
-    spoken = spoken_images(session, data, question, preset)
-    speaker_logits = {"speaker_text": spoken.logits} if spoken else {}
-    class_logits, attacked = {"image_only": images.logits}, {"image_only": images.classifier.model}
+    speech = spoken_images(session, data, question, preset)
+    speaker_logits = {"speaker_text": speech.logits} if speech else {}
+    class_logits, models = {"image_only": images.logits}, {"image_only": images.classifier.model}
     if config.attack.robust:
         plain, class_logits["image_plain"] = train_plain_images(session, data)
-        attacked = {"image_plain": plain.model} | attacked
+        models = {"image_plain": plain.model} | models
     truth = truth_of(question, data)
-    measured = evaluate(session, class_logits, text_models, sentences, speaker_logits, question, truth)
-    run = reported(session, data, question, truth, sentences, measured, text_models, images, spoken)
-    limits = image_limits(session, data, question, images, measured, truth, spoken)
-    run = limits.added_to(replace(run, facts=run.facts | legible))
-    in_words = partial(in_words_of, data.test.medium)
-    text, beside = text_models["text"], said_beside(spoken, measured, truth)
+    results = evaluate(session, class_logits, text_models, sentences, speaker_logits, question, truth)
+    run = reported(session, data, question, truth, sentences, results, text_models, images, speech)
+    limits = image_limits(session, data, question, images, results, truth, speech)
+    run = limits.added_to(replace(run, facts=run.facts | reading))
+    translate = partial(in_words_of, data.test.medium)
+    text, speaker_text = text_models["text"], said_beside(speech, results, truth)
     run = hand_over(
         session,
-        in_words(run),
+        translate(run),
         lambda: export_served(
-            session, bridge, question, images, text, measured, data, sentences, beside, limits.limits
+            session, bridge, question, images, text, results, data, sentences, speaker_text, limits.limits
         ),
     )
-    answered = measured["both_texts" if spoken else "text"].probabilities
-    run = with_explained(session, run, answered, truth.test, question.names, partial(_item, data.test))
+    answers = results["both_texts" if speech else "text"].probabilities
+    run = with_explained(session, run, answers, truth.test, question.names, partial(_item, data.test))
     if config.train.baseline and moves(config):
-        run = compared(session, run, data, question, measured)
+        run = compared(session, run, data, question, results)
     extra_results, extra_gains = evaluate_extra_targets(session, data, preset, sentences)
-    attack_comparisons, attack_tables = attack_classifiers(session, attacked, data)
+    attack_comparisons, attack_tables = attack_classifiers(session, models, data)
     run = replace(run, results=run.results | extra_results, tables=run.tables + attack_tables)
     run = replace(run, gains=run.gains + extra_gains + attack_comparisons)
-    return finish(session, in_words(run), shrink=lambda folder: small_forms(config, images, data, folder))
+    return finish(session, translate(run), shrink=lambda folder: small_forms(config, images, data, folder))
 
 
 def _item(test: ImageSplit, index: int) -> Item:
@@ -180,9 +180,9 @@ def train_plain_images(session: Session, data: ImageData) -> tuple[ImageClassifi
     config, trainer = session.config, session.trainer
     with session.clock.stage("plain image classifier"):
         backbone, _ = transferred_backbone(config, data.train, trainer)
-        plain = train_images(backbone, data, config.image, trainer, name="plain images")
+        result = train_images(backbone, data, config.image, trainer, name="plain images")
     session.seconds("image_plain", "transfer", "plain image classifier")
-    return plain
+    return result
 
 
 def compared(
@@ -231,7 +231,7 @@ def worth_of_transfer(
     """
     config, trainer = session.config, session.trainer
     frozen = config.image.trainable == "head" and not config.image.mirror and not config.attack.robust
-    known = (
+    result_names = (
         {"with": "image_only", "without": NO_TRANSFER} if frozen and config.text.target_map is None else {}
     )
     backbones = {
@@ -243,5 +243,5 @@ def worth_of_transfer(
             session,
             data,
             backbones,
-            {name: measured[result].correct for name, result in known.items()},
+            {name: measured[result].correct for name, result in result_names.items()},
         )

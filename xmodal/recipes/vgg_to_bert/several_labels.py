@@ -79,16 +79,16 @@ def run_with_several_labels(session: Session, transferred: Backbone) -> report.R
     with clock.stage("transfer"):
         backbone, transfer = transferred(config, data.train, trainer)
     clock.log(transfer.line())
-    classifier, seen = _classified(session, backbone, data, "image_only", "images")
-    assert seen.thresholds is not None
-    sentences = LabelSentences(data.class_names, seen.thresholds, seen.temperature, config.text.template)
-    text, read, words = _read(session, preset, data, classifier, seen, sentences)
-    measured = {"text": read, "image_only": seen}
+    classifier, result = _train_and_measure(session, backbone, data, "image_only", "images")
+    assert result.thresholds is not None
+    sentences = LabelSentences(data.class_names, result.thresholds, result.temperature, config.text.template)
+    text, text_result, words = _train_reader(session, preset, data, classifier, result, sentences)
+    results = {"text": text_result, "image_only": result}
     if config.train.baseline and config.image.image_weights != "none":
-        random = build_backbone(config, config.image.target, "none", trainer)
-        _, measured[RANDOM_FROZEN] = _classified(session, random, data, RANDOM_FROZEN, RANDOM_FROZEN)
-    facts, tables = label_tables(measured, "text", data, config.run.seed)
-    compared = (
+        untrained = build_backbone(config, config.image.target, "none", trainer)
+        _, results[RANDOM_FROZEN] = _train_and_measure(session, untrained, data, RANDOM_FROZEN, RANDOM_FROZEN)
+    facts, tables = label_tables(results, "text", data, config.run.seed)
+    pairs = (
         ("image_only", RANDOM_FROZEN, "transfer of weights"),
         ("text", "image_only", "answering through text"),
     )
@@ -96,25 +96,25 @@ def run_with_several_labels(session: Session, transferred: Backbone) -> report.R
         **session.metadata(),
         title=f"{config.image.base} to {config.image.target} to text of several labels to BERT",
         data=data.report,
-        results={name: item.result for name, item in measured.items()},
+        results={name: item.result for name, item in results.items()},
         gains=tuple(
-            compare_paired(measured[a].correct, measured[b].correct, what=what)
-            for a, b, what in compared
-            if b in measured
+            compare_paired(results[a].correct, results[b].correct, what=what)
+            for a, b, what in pairs
+            if b in results
         ),
         transfer=transfer,
         histories=(*classifier.histories, *([text.history] if text.history else [])),
-        gallery=_gallery(data, read, words.test),
+        gallery=_gallery(data, text_result, words.test),
         facts=facts,
         tables=tables,
         headline="text",
     )
     return finish(
-        session, run, partial(_export, session, data, classifier, sentences, text, read, words.test)
+        session, run, partial(_export, session, data, classifier, sentences, text, text_result, words.test)
     )
 
 
-def _classified(
+def _train_and_measure(
     session: Session, backbone: keras.Model, data: ImageData, name: str, stage: str
 ) -> tuple[ImageClassifier, CalibratedResult]:
     """Trains a head, or more, on a backbone, and measures which labels it gives."""
@@ -123,43 +123,41 @@ def _classified(
         classifier, logits = train_images(
             backbone, data, session.config.image, session.trainer, name=stage, loss=SEVERAL_LABELS.loss
         )
-    before = ("transfer",) if stage == "images" else ()
-    return classifier, _measured(session, name, logits, data, *before, clock_stage)
+    earlier_stages = ("transfer",) if stage == "images" else ()
+    return classifier, _measure(session, name, logits, data, *earlier_stages, clock_stage)
 
 
-def _measured(
-    session: Session, name: str, logits: HeldOut, data: ImageData, *stages: str
-) -> CalibratedResult:
+def _measure(session: Session, name: str, logits: HeldOut, data: ImageData, *stages: str) -> CalibratedResult:
     truth = HeldOut(data.validation.targets, data.test.targets)
     seconds = session.seconds(name, *stages)
     return SEVERAL_LABELS.calibrated(name, logits, truth, data.class_names, note=NOTES[name], seconds=seconds)
 
 
-def _read(
+def _train_reader(
     session: Session,
     preset: str,
     data: ImageData,
     classifier: ImageClassifier,
-    seen: CalibratedResult,
+    image_result: CalibratedResult,
     sentences: LabelSentences,
 ) -> tuple[TextClassifier, CalibratedResult, HeldOut]:
     """Trains BERT on the sentences of the training images, and has it read those of the held-out ones."""
     config, trainer, names = session.config.text, session.trainer, data.class_names
     with session.clock.stage("text: head"):
         logits = classifier.train_logits()
-        told = _words(sentences, logits)
-        probabilities = np.repeat(sigmoid(logits, seen.temperature), told.shape[1], axis=0)
-        single = [
+        train_sentences = _words(sentences, logits)
+        probabilities = np.repeat(sigmoid(logits, image_result.temperature), train_sentences.shape[1], axis=0)
+        label_sentences = [
             pattern.replace("{}", with_article(readable(name)))
             for name in names
             for pattern in config.template
         ]
-        texts = [*told.ravel(), *single]
+        texts = [*train_sentences.ravel(), *label_sentences]
         targets = np.concatenate([probabilities, np.repeat(np.eye(len(names)), len(config.template), axis=0)])
-        weights = np.concatenate([np.ones(told.size), np.full(len(single), AS_IMAGES)])
+        weights = np.concatenate([np.ones(train_sentences.size), np.full(len(label_sentences), AS_IMAGES)])
         text = train_text_classifier(
             preset,
-            _repeated(merge(texts, targets, weights), len(logits)),
+            _repeat(merge(texts, targets, weights), len(logits)),
             len(names),
             config,
             trainer,
@@ -167,13 +165,15 @@ def _read(
             loss=SEVERAL_LABELS.loss,
         )
     with session.clock.stage("text: reading"):
-        words = HeldOut(*(_words(sentences, part) for part in (seen.logits.validation, seen.logits.test)))
-        read = HeldOut(text.logits(words.validation, trainer), text.logits(words.test, trainer))
+        words = HeldOut(
+            *(_words(sentences, part) for part in (image_result.logits.validation, image_result.logits.test))
+        )
+        answers = HeldOut(text.logits(words.validation, trainer), text.logits(words.test, trainer))
     stages = ("image_only", "text: head", "text: reading")
-    return text, _measured(session, "text", read, data, *stages), words
+    return text, _measure(session, "text", answers, data, *stages), words
 
 
-def _repeated(examples: TextExamples, images: int) -> TextExamples:
+def _repeat(examples: TextExamples, images: int) -> TextExamples:
     """Repeats distinct sentences up to the number of images: few label sets would make few steps an epoch."""
     times = max(1, min(images, MAX_SENTENCES) // len(examples.texts))
     return TextExamples(
@@ -191,8 +191,8 @@ def _words(sentences: LabelSentences, logits: np.ndarray) -> np.ndarray:
 
 
 def _gallery(data: ImageData, item: CalibratedResult, words: np.ndarray) -> tuple[report.GalleryItem, ...]:
-    given, names = item.probabilities >= item.thresholds, data.class_names
-    picked = [
+    answer_mask, names = item.probabilities >= item.thresholds, data.class_names
+    indices = [
         index
         for right in (False, True)
         for index in np.flatnonzero(item.correct == right)[:GALLERY_EACH].tolist()
@@ -202,12 +202,12 @@ def _gallery(data: ImageData, item: CalibratedResult, words: np.ndarray) -> tupl
             png=data.test.picture(index),
             id=data.test.ids[index],
             truth=named_labels(data.test.targets[index], names),
-            predicted=named_labels(given[index], names),
+            predicted=named_labels(answer_mask[index], names),
             probability=float(item.probabilities[index].max()),
             sentence=" | ".join(words[index]),
             kind="right" if item.correct[index] else "wrong",
         )
-        for index in picked
+        for index in indices
     )
 
 
@@ -217,27 +217,27 @@ def _export(
     classifier: ImageClassifier,
     sentences: LabelSentences,
     text: TextClassifier,
-    read: CalibratedResult,
+    text_result: CalibratedResult,
     words: np.ndarray,
 ) -> dict[str, float | int | str]:
     """Exports the models, and compares their answers for some test images in a fresh process."""
-    assert read.thresholds is not None
+    assert text_result.thresholds is not None
     served = ServedSeveralImages(
         image_model=classifier.model,
         image_size=session.config.data.image_size,
         max_pixels=session.config.data.max_pixels,
         sentences=sentences,
         text=text,
-        temperature=read.temperature,
-        thresholds=read.thresholds,
+        temperature=text_result.temperature,
+        thresholds=text_result.thresholds,
         names=data.class_names,
     )
-    some = words[:CHECKED_IMAGES]
-    images = {"image_bytes": [data.test.encoded(index) for index in range(len(some))]}
-    first = [sentence.encode() for sentence in some[:, 0]]
-    of_words = sigmoid(text.logits(some[:, 0], session.trainer.alone()), read.temperature)
+    sample = words[:CHECKED_IMAGES]
+    images = {"image_bytes": [data.test.encoded(index) for index in range(len(sample))]}
+    first = [sentence.encode() for sentence in sample[:, 0]]
+    text_probabilities = sigmoid(text.logits(sample[:, 0], session.trainer.alone()), text_result.temperature)
     questions = [
-        Question(images, read.probabilities[:CHECKED_IMAGES]),
-        Question({"text": first}, of_words, "text"),
+        Question(images, text_result.probabilities[:CHECKED_IMAGES]),
+        Question({"text": first}, text_probabilities, "text"),
     ]
     return export_model(session, served, questions)

@@ -72,12 +72,12 @@ def spoken_images(session: Session, data: ImageData, question: TargetMap, preset
         read = TextClassifier(encoder, encoder.model, None).reader(trainer)
         texts, targets = described_answers(config, question)
 
-        def seen(split: ImageSplit, part: str) -> np.ndarray:
+        def logits_of(split: ImageSplit, part: str) -> np.ndarray:
             size = config.train.batch_size
             return see(speaker, split, trainer, size, name=f"speaker, {part}").logits
 
         train, validation, test = (
-            seen(getattr(data, part), part) for part in ("train", "validation", "test")
+            logits_of(getattr(data, part), part) for part in ("train", "validation", "test")
         )
         temperature = speaker_temperature(train)
         head = fit_names_head(
@@ -104,9 +104,10 @@ def names_tables(spoken: SpokenImages | None, question: TargetMap) -> tuple[repo
     """Tells which of the speaker's names speak for which answer, weighted by how often they are said."""
     if spoken is None:
         return ()
-    loud = (spoken.head.weights - spoken.head.weights.mean(axis=1, keepdims=True)) * spoken.shares[:, None]
+    contrast = spoken.head.weights - spoken.head.weights.mean(axis=1, keepdims=True)
+    salience = contrast * spoken.shares[:, None]
     rows = tuple(
         (answer, ", ".join(spoken.speaker.class_names[name] for name in np.argsort(-weights)[:NAMES_EACH]))
-        for answer, weights in zip(question.names, loud.T, strict=True)
+        for answer, weights in zip(question.names, salience.T, strict=True)
     )
     return (report.Table("The speaker's names that speak for each answer", ("answer", "names"), rows),)

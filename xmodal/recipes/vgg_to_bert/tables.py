@@ -51,8 +51,8 @@ def reported(
     headline = "both_texts" if spoken else "text"
 
     def sentence(index: int) -> str:
-        own = " | ".join(words.test[index])
-        return f"{own} | {spoken.speaker.name}: {spoken.sentences[index]}" if spoken else own
+        bridge_text = " | ".join(words.test[index])
+        return f"{bridge_text} | {spoken.speaker.name}: {spoken.sentences[index]}" if spoken else bridge_text
 
     _, image_weight = pooled(measured["image_only"].logits, measured["text"].logits, truth)
     cost = (
@@ -130,8 +130,8 @@ def histories_of(
 ) -> tuple[History, ...]:
     """Returns the histories of the trainings, in their order."""
     texts = [text_models[name].history for name in ("text", "zero_image")]
-    trained = tuple(history for history in texts if history)
-    return classifier.histories + trained
+    histories = tuple(history for history in texts if history)
+    return classifier.histories + histories
 
 
 def worth_tables(worth: list[Worth]) -> tuple[report.Table, ...]:

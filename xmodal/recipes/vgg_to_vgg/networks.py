@@ -102,7 +102,7 @@ def without_transfer(session: Session, data: ImageData) -> list[Network]:
     )
     stage = f"{FROM_SCRATCH}: training"
     with session.clock.stage(stage):
-        best, tried = train_images_from_scratch(
+        best, attempts = train_images_from_scratch(
             lambda: build_backbone(config, image.target, "none", trainer),
             data,
             image,
@@ -112,18 +112,18 @@ def without_transfer(session: Session, data: ImageData) -> list[Network]:
             passes=2 * image.epochs,
             seconds=kept_seconds(session.result_seconds["target"], FROM_SCRATCH, trainer),
         )
-        scratch = replace(network_of(FROM_SCRATCH, best.trained), tried=tried)
-        note = scratch_note(image.target, best, tried)
+        scratch = replace(network_of(FROM_SCRATCH, best.trained), tried=attempts)
+        note = scratch_note(image.target, best, attempts)
         scratch = replace(scratch, measured=(evaluate_network(session, data, scratch, note=note),))
     session.seconds(FROM_SCRATCH, stage)
     networks = {network.name: network for network in (protocol, scratch)}
     validation = {name: network.measured[-1].logits.validation for name, network in networks.items()}
     name = best_on_validation(validation, data.validation.labels)
-    better = networks[name].measured[-1]
-    result = replace(better.result, name=NO_TRANSFER, note=better_note(name, "images"))
+    better_result = networks[name].measured[-1]
+    result = replace(better_result.result, name=NO_TRANSFER, note=better_note(name, "images"))
     session.seconds(NO_TRANSFER, name)
-    again = replace(networks[name], name=NO_TRANSFER, histories=(), tried=())
-    return [protocol, scratch, replace(again, measured=(replace(better, result=result),))]
+    best_network = replace(networks[name], name=NO_TRANSFER, histories=(), tried=())
+    return [protocol, scratch, replace(best_network, measured=(replace(better_result, result=result),))]
 
 
 def network_of(name: str, classifier: ImageClassifier) -> Network:
@@ -144,14 +144,14 @@ def require_match(config: Config, trainer: Trainer) -> None:
     base, target = (build_backbone(config, name, "none", trainer) for name in (image.base, image.target))
     for network in (base, target):
         set_trainable(network, image.trainable)
-    there = transfer_weights(base, target, growth=image.growth, grow=image.grow, drop=image.drop)
+    transfer = transfer_weights(base, target, growth=image.growth, grow=image.grow, drop=image.drop)
     if base.output.shape != target.output.shape:
         raise UserError(
             f"`features={','.join(image.features)}` are {base.output.shape[-1]} numbers in {image.base} and "
             f"{target.output.shape[-1]} in {image.target}, so that the head cannot move",
             "name layers that have the same width in both",
         )
-    if there.names("grown"):
+    if transfer.names("grown"):
         transfer_weights(target, base, growth=image.growth, grow=image.drop, drop=image.grow)
 
 
@@ -227,13 +227,13 @@ def train_network(session: Session, data: ImageData, network: Network, epsilon: 
             name=f"{network.name}: network",
             epsilon=epsilon,
         )
-        trained = evaluate_network(session, data, network)
+        result = evaluate_network(session, data, network)
     seconds = session.seconds(stage, stage)
     session.seconds(network.name, network.name + START, stage)
     return replace(
         network,
         histories=(*network.histories, history),
-        measured=(*network.measured, trained),
+        measured=(*network.measured, result),
         seconds=seconds,
     )
 

@@ -50,8 +50,10 @@ def run(config: Config, clock: Clock) -> report.Run:
     models = {
         network.name: network.model for network in networks if network.name in ("target", "target_robust")
     }
-    foiled, under_attack = attack_classifiers(session, models, data)
-    return finish(session, replace(run, gains=run.gains + foiled, tables=run.tables + under_attack))
+    attack_comparisons, attack_tables = attack_classifiers(session, models, data)
+    return finish(
+        session, replace(run, gains=run.gains + attack_comparisons, tables=run.tables + attack_tables)
+    )
 
 
 def compare(session: Session, data: ImageData) -> list[Network]:
@@ -59,32 +61,32 @@ def compare(session: Session, data: ImageData) -> list[Network]:
     config, clock, image = session.config, session.clock, session.config.image
     require_match(config, session.trainer)
 
-    def there(name: str, growth: Growth = image.growth) -> Network:
+    def move_to_target(name: str, growth: Growth = image.growth) -> Network:
         return transferred(
             session, data, name, base, image.target, growth=growth, grow=image.grow, drop=image.drop
         )
 
-    def back(name: str, source: Network) -> Network:
+    def move_to_base(name: str, source: Network) -> Network:
         # What is new on the way there has no place on the way back, and the other way round.
         return transferred(session, data, name, source, image.base, grow=image.drop, drop=image.grow)
 
     base = train_network(session, data, with_new_head(session, data, "base", image.base, image.image_weights))
     clock.log(f"Test accuracy: {_accuracy(base)}")
-    target = train_network(session, data, there("target"))
+    target = train_network(session, data, move_to_target("target"))
     clock.log(f"Target accuracy: {_accuracy(target)}")
     networks = [base, target]
     if config.attack.robust:
         epsilon = max(config.attack.pixel_budgets)
-        networks.append(train_network(session, data, there("target_robust"), epsilon))
-    grown = bool(target.transfer and target.transfer.names("grown"))
-    if grown and image.growth == "identity":
-        random_growth = train_network(session, data, there("random_growth", "random"))
+        networks.append(train_network(session, data, move_to_target("target_robust"), epsilon))
+    is_grown = bool(target.transfer and target.transfer.names("grown"))
+    if is_grown and image.growth == "identity":
+        random_growth = train_network(session, data, move_to_target("random_growth", "random"))
         networks.append(random_growth)
     networks += without_transfer(session, data) if config.train.baseline else []
-    if grown:
-        networks.append(train_network(session, data, back("back", target)))
-    if grown and image.growth == "identity":
-        networks.append(back("back_random_growth", random_growth))
+    if is_grown:
+        networks.append(train_network(session, data, move_to_base("back", target)))
+    if is_grown and image.growth == "identity":
+        networks.append(move_to_base("back_random_growth", random_growth))
     return networks
 
 

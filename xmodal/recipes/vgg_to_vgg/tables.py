@@ -29,9 +29,9 @@ COMPARISONS = (
 def report_of(session: Session, data: ImageData, networks: list[Network]) -> report.Run:
     """Puts what was measured into the records of a report."""
     config = session.config
-    measured = {item.result.name: item for network in networks for item in network.measured}
+    results_by_name = {item.result.name: item for network in networks for item in network.measured}
     # What a network became stands before what it started as.
-    names = sorted(measured, key=lambda name: name.endswith(START))
+    names = sorted(results_by_name, key=lambda name: name.endswith(START))
     target = networks[1]
     assert target.transfer is not None
     return report.Run(
@@ -39,9 +39,10 @@ def report_of(session: Session, data: ImageData, networks: list[Network]) -> rep
         title=f"{config.image.base} to {config.image.target}",
         data=data.report,
         results={
-            name: replace(measured[name].result, seconds=session.result_seconds[name]) for name in names
+            name: replace(results_by_name[name].result, seconds=session.result_seconds[name])
+            for name in names
         },
-        gains=_gains(config, measured),
+        gains=_gains(config, results_by_name),
         transfer=target.transfer,
         histories=tuple(history for network in networks for history in network.histories),
         gallery=(),
@@ -52,11 +53,11 @@ def report_of(session: Session, data: ImageData, networks: list[Network]) -> rep
     )
 
 
-def _gains(config: Config, measured: dict[str, CalibratedResult]) -> tuple[Comparison, ...]:
+def _gains(config: Config, results: dict[str, CalibratedResult]) -> tuple[Comparison, ...]:
     return tuple(
-        compare_paired(measured[a].correct, measured[b].correct, what=with_names(config, what))
+        compare_paired(results[a].correct, results[b].correct, what=with_names(config, what))
         for a, b, what in COMPARISONS
-        if {a, b} <= set(measured)
+        if {a, b} <= set(results)
     )
 
 
@@ -88,9 +89,9 @@ def _table(networks: list[Network]) -> report.Table:
 def _plot(config: Config, data: ImageData, networks: list[Network]) -> report.Plot:
     def series(network: Network) -> report.Series:
         history = network.histories[-1]
-        looks = [entry["val_accuracy"] for entry in (history.start, *history.epochs)]
+        accuracies = [entry["val_accuracy"] for entry in (history.start, *history.epochs)]
         return report.Series(
-            network.name, tuple(steps * number for number in range(len(looks))), tuple(looks)
+            network.name, tuple(steps * number for number in range(len(accuracies))), tuple(accuracies)
         )
 
     _, steps = parts_of_pass(len(data.train), config.image, config.train)

@@ -67,7 +67,7 @@ def write_tensorboard(run: Run, folder: Path, shown: Collection[tuple[str, int]]
             tf.summary.graph(graph)
     if run.points is not None:
         write_points(run.points, folder / "results")
-    left = [
+    new_epochs = [
         (history.stage, epoch)
         for history in run.histories
         for epoch in history.epochs
@@ -75,7 +75,7 @@ def write_tensorboard(run: Run, folder: Path, shown: Collection[tuple[str, int]]
     ]
     for name, prefix in CURVES.items():
         with _events(folder / name):
-            for stage, epoch in left:
+            for stage, epoch in new_epochs:
                 write_scalars(stage, epoch, prefix)
 
 
@@ -87,8 +87,8 @@ def _write_sounds(tag: str, items: Sequence[GalleryItem]) -> None:
 
     for number, item in enumerate(items, 1):
         samples = tf.audio.decode_wav(short_wav(item.original)).audio
-        told = printable(f"{item.id}: {item.predicted}, {item.probability:.0%}")
-        tf.summary.audio(f"{tag}/{number}", samples[None], CLIP_RATE, step=0, description=told)
+        description = printable(f"{item.id}: {item.predicted}, {item.probability:.0%}")
+        tf.summary.audio(f"{tag}/{number}", samples[None], CLIP_RATE, step=0, description=description)
 
 
 def _write_headline(result: Result) -> None:
@@ -136,8 +136,8 @@ def flag_values(flags: str) -> dict[str, bool | int | float | str]:
     values: dict[str, bool | int | float | str] = {}
     lines = [line.strip() for line in flags.splitlines()]
     for line in [line for line in lines if line and not line.startswith("#")]:
-        name, given, value = line.removeprefix("--").partition("=")
-        if given:
+        name, separator, value = line.removeprefix("--").partition("=")
+        if separator:
             texts.setdefault(name, []).append(value)
         else:
             # absl writes --name and --noname for booleans only.
@@ -168,10 +168,10 @@ def _events(folder: Path) -> Iterator[None]:
         with writer.as_default():
             yield
         writer.close()
-        (written,) = Path(temporary).iterdir()
-        require_whole(written)
+        (event_file,) = Path(temporary).iterdir()
+        require_whole(event_file)
         with atomic_write(folder / EVENTS) as file:
-            file.write(written.read_bytes())
+            file.write(event_file.read_bytes())
 
 
 def require_whole(events: Path) -> None:

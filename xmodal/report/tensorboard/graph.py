@@ -36,21 +36,23 @@ def served_graph(path: Path) -> GraphDef | None:
 
     if not path.is_file():
         return None
-    (served,) = saved_model_pb2.SavedModel.FromString(path.read_bytes()).meta_graphs
-    if SIGNATURE not in served.signature_def:
+    (meta_graph,) = saved_model_pb2.SavedModel.FromString(path.read_bytes()).meta_graphs
+    if SIGNATURE not in meta_graph.signature_def:
         return None
-    signature = served.signature_def[SIGNATURE]
+    signature = meta_graph.signature_def[SIGNATURE]
     (end,) = {output.name.partition(":")[0] for output in signature.outputs.values()}
-    (call,) = (node for node in served.graph_def.node if node.name == end)
-    flat = _Flat({function.signature.name: function for function in served.graph_def.library.function})
+    (call,) = (node for node in meta_graph.graph_def.node if node.name == end)
+    flat_graph = _Flat(
+        {function.signature.name: function for function in meta_graph.graph_def.library.function}
+    )
     graph = GraphDef()
-    for name, given in signature.inputs.items():
-        graph.node.add(name=name, op="Placeholder").attr["dtype"].type = given.dtype
-    flat.add(flat.wrapped(_called(call)), "")
-    graph.node.extend(flat.nodes)
+    for name, info in signature.inputs.items():
+        graph.node.add(name=name, op="Placeholder").attr["dtype"].type = info.dtype
+    flat_graph.add(flat_graph.unwrap(_called_function(call)), "")
+    graph.node.extend(flat_graph.nodes)
     node_names = {node.name for node in graph.node}
     for node in graph.node:
-        sources = dict.fromkeys(flat.source(name) for name in node.input)
+        sources = dict.fromkeys(flat_graph.source(name) for name in node.input)
         node.input[:] = [name for name in sources if name in node_names]
         if node.op == "Const" and node.attr["value"].tensor.ByteSize() > LARGEST_CONSTANT:
             node.attr["value"].tensor.Clear()
@@ -71,10 +73,14 @@ class _Flat:
         self._stands_for: dict[str, str] = {}
         self._scopes: Counter[str] = Counter()
 
-    def wrapped(self, name: str) -> str:
+    def unwrap(self, name: str) -> str:
         """Returns the name of the function that one calls which does nothing else, or its own."""
         calls = [node for node in self._functions[name].node_def if node.op not in ("Identity", "NoOp")]
-        return self.wrapped(_called(calls[0])) if len(calls) == 1 and _called(calls[0]) else name
+        return (
+            self.unwrap(_called_function(calls[0]))
+            if len(calls) == 1 and _called_function(calls[0])
+            else name
+        )
 
     def add(self, name: str, scope: str) -> None:
         """Adds the nodes of a function."""
@@ -82,22 +88,22 @@ class _Flat:
         for node in function.node_def:
             if node.op == "NoOp":
                 continue
-            read = [scope + _plain(source) for source in node.input if not source.startswith("^")]
-            if not _called(node):
+            sources = [scope + _plain(source) for source in node.input if not source.startswith("^")]
+            if not _called_function(node):
                 copy = type(node)()
                 copy.CopyFrom(node)
                 copy.name = scope + node.name
-                copy.input[:] = read
+                copy.input[:] = sources
                 self.nodes.append(copy)
                 continue
-            inner = self._functions[_called(node)]
-            inside = self._new_scope(scope, inner)
-            for argument, source in zip(inner.signature.input_arg, read, strict=True):
-                self._stands_for[inside + argument.name] = source
+            inner = self._functions[_called_function(node)]
+            inner_scope = self._new_scope(scope, inner)
+            for argument, source in zip(inner.signature.input_arg, sources, strict=True):
+                self._stands_for[inner_scope + argument.name] = source
             for number, output in enumerate(inner.signature.output_arg):
-                source = inside + _plain(inner.ret[output.name])
+                source = inner_scope + _plain(inner.ret[output.name])
                 self._stands_for[f"{scope}{node.name}:{number}"] = source
-            self.add(_called(node), inside)
+            self.add(_called_function(node), inner_scope)
 
     def source(self, name: str) -> str:
         """Returns the name of the node behind what a node reads."""
@@ -108,13 +114,13 @@ class _Flat:
     def _new_scope(self, scope: str, function) -> str:
         """Names the box of a call by the largest part of what is in it."""
         parts = Counter(node.name.partition("/")[0] for node in function.node_def if "/" in node.name)
-        largest = parts.most_common(1)[0][0] if parts else function.signature.name
-        own = scope + re.sub(r"_\d+$", "", largest.removeprefix("__inference_"))
-        self._scopes[own] += 1
-        return f"{own}_{self._scopes[own]}/" if self._scopes[own] > 1 else f"{own}/"
+        largest_part = parts.most_common(1)[0][0] if parts else function.signature.name
+        own_scope = scope + re.sub(r"_\d+$", "", largest_part.removeprefix("__inference_"))
+        self._scopes[own_scope] += 1
+        return f"{own_scope}_{self._scopes[own_scope]}/" if self._scopes[own_scope] > 1 else f"{own_scope}/"
 
 
-def _called(node) -> str:
+def _called_function(node) -> str:
     """Returns the name of the function that a node calls, or nothing."""
     return node.attr["f"].func.name if node.op in CALLS else ""
 

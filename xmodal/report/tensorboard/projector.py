@@ -35,13 +35,13 @@ def write_points(points: Points, folder: Path) -> None:
     rows = zip(points.labels, points.words, map(_kind, points.pictures), strict=True)
     lines = ("\t".join(map(printable, row)) for row in (("label", "words", "kind"), *rows))
     config = projector.ProjectorConfig()
-    shown = config.embeddings.add(
+    embedding = config.embeddings.add(
         tensor_name="vectors/.ATTRIBUTES/VARIABLE_VALUE",
         tensor_shape=points.vectors.shape,
         metadata_path=LABELS,
     )
-    shown.sprite.image_path = SPRITE
-    shown.sprite.single_image_dim.extend((SIDE, SIDE))
+    embedding.sprite.image_path = SPRITE
+    embedding.sprite.single_image_dim.extend((SIDE, SIDE))
     with tempfile.TemporaryDirectory() as name:
         temporary = Path(name)
         (temporary / SPRITE).write_bytes(tf.io.encode_png(sprite(points)).numpy())
