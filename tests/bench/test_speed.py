@@ -276,9 +276,9 @@ def test_epochs_that_are_left_out_are_reckoned_from_the_last_one():
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)])
     model.compile("sgd", plain_flow._loss())
     inputs, labels = np.zeros((8, 2), np.float32), np.zeros(8, np.int32)
-    assert plain_flow._fit(model, inputs, labels, size=4, epochs=3, taken=3) == 0
+    assert plain_flow._fit(model, inputs, labels, size=4, epochs=3, timed_epochs=3) == 0
     before = time.perf_counter()
-    reckoned = plain_flow._fit(model, inputs, labels, size=4, epochs=21, taken=1)
+    reckoned = plain_flow._fit(model, inputs, labels, size=4, epochs=21, timed_epochs=1)
     assert 0 < reckoned / 20 < time.perf_counter() - before
 
 
