@@ -110,7 +110,8 @@ def read_from(record: dict) -> list[str]:
     if flags.get("answers"):
         named["answers"] = flags["answers"]
     named |= {name: flags[name] for name, usual in USUAL.items() if flags.get(name, usual) != usual}
-    if flag == "dataset" and flags.get("trainable") == "all":
+    # Mostly its upper blocks learn, or its head.
+    if flags["experiment"] == "vgg_to_bert" and flags.get("trainable") == "all":
         named["trainable"] = "all"
     told = [f"`--{name}={value}`" for name, value in named.items()]
     return [re.sub(r"(folder|dir|csv|tsv|jsonl):.*/", r"\1:", item) for item in told]

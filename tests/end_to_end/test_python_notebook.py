@@ -9,7 +9,6 @@ import subprocess
 import sys
 
 import numpy as np
-import pytest
 import tensorflow as tf
 from pages import ROOT
 from tiny_bert import save_tiny_bert
@@ -48,7 +47,6 @@ def small_cells() -> list[str]:
     return [*SOURCES[:place], small, *SOURCES[place + 1 :]]
 
 
-@pytest.mark.slow
 def test_its_cells_run_in_a_fresh_process(tmp_path):
     save_tiny_bert(tmp_path / "bert", longest=64, more_words="zero four five six seven eight nine")
     rng = np.random.default_rng(0)

@@ -41,7 +41,11 @@ if (
     or os.path.dirname(script) == {helpers!r}
 ):
     kind = "commands"
-elif "import tensorflow" in code or "tensorflow as tf" in code or "fresh_process_" in script:
+elif (
+    "import tensorflow" in code
+    or "tensorflow as tf" in code
+    or os.path.basename(script).startswith("fresh_process_")
+):
     kind = "answers"
 else:
     os.execv({python!r}, [{python!r}, *words])

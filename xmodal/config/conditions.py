@@ -96,7 +96,8 @@ CONDITIONS = (
 )
 
 
-def idle_options(config: Config) -> frozenset[str]:
-    """Returns the options that change nothing in a configuration, because of others."""
-    name_lists = [condition.options.split() for condition in CONDITIONS if not condition.holds(config)]
-    return frozenset(name for names in name_lists for name in names)
+def idle_options(config: Config) -> dict[str, str]:
+    """Returns the options that change nothing in a configuration, with what each of them needs, as flags."""
+    conditions = [condition for condition in reversed(CONDITIONS) if not condition.holds(config)]
+    # As where flags are refused, the first condition counts.
+    return {name: condition.given for condition in conditions for name in condition.options.split()}

@@ -11,7 +11,7 @@ from typing import Any
 
 from absl import flags
 
-from xmodal.config.conditions import CONDITIONS
+from xmodal.config.conditions import CONDITIONS, idle_options
 from xmodal.config.config import GROUPS, Config
 from xmodal.config.experiments import EXPERIMENTS
 from xmodal.config.fields import MANY, Option, options_of
@@ -177,11 +177,7 @@ def help_text(argv: Sequence[str] = ("xmodal.run",)) -> str:
     experiment = flags.FLAGS["experiment"]
     read_names, requirements = frozenset(flag_names()), {}
     if experiment.present:
-        read_names, config = EXPERIMENTS[experiment.value].reads, from_flags()
-        idle_conditions = [condition for condition in CONDITIONS if not condition.holds(config)]
-        requirements = {
-            name: condition.given for condition in idle_conditions for name in condition.options.split()
-        }
+        read_names, requirements = EXPERIMENTS[experiment.value].reads, idle_options(from_flags())
     lines = [f"Flags that {experiment.value} reads:" if experiment.present else "Flags:"]
     for group in GROUPS.values():
         options = [(name, option) for name, option in options_of(group) if name in read_names]

@@ -391,8 +391,8 @@ def _replay(run: Run) -> str:
 
 
 def _first(lines: Sequence[str]) -> list[str]:
-    count = len(lines) - MAX_LINES
-    return [*lines[:MAX_LINES], *([f"and {count:,} more; metrics.json lists them all"] * (count > 0))]
+    rest = len(lines) - MAX_LINES
+    return [*lines[:MAX_LINES], *([f"and {rest:,} more; metrics.json lists them all"] if rest > 0 else [])]
 
 
 def _range(run: Run) -> str:
