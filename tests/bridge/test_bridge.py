@@ -7,10 +7,27 @@ import tensorflow as tf
 
 from xmodal.bridge.bridge import Bridge
 from xmodal.bridge.class_names import readable, with_article
-from xmodal.bridge.styles import HEDGES, LIKELY, PROBABLE, STYLES, SURE, Style
+from xmodal.bridge.styles import (
+    HEDGES,
+    LIKELY,
+    PERCENT,
+    PROBABLE,
+    RIVAL_HEDGES,
+    STYLES,
+    SURE,
+    Style,
+)
 from xmodal.config.text import TextConfig
 from xmodal.core.errors import UserError
-from xmodal.evaluation.calibration import FLOOR, TEMPERATURES, fit_mixture, fit_temperature, mix, softmax
+from xmodal.evaluation.calibration import (
+    FLOOR,
+    TEMPERATURES,
+    fit_mixture,
+    fit_temperature,
+    matching_temperature,
+    mix,
+    softmax,
+)
 
 ANIMALS = ("cat", "dog", "owl", "wild_horse", "猫头鹰", "scissors", "t_shirt/top", "8")
 TWO_TEMPLATES = ("a photo of {}", "{}, seen from afar")
@@ -155,7 +172,7 @@ def rows(classes: int, seed: int) -> np.ndarray:
     logits = random.normal(size=(3000, classes)) * 10 ** random.uniform(-2, 2, size=(3000, 1))
     coarse = random.integers(0, 4, size=(2000, classes)) + 1e-9
     thresholds = []
-    for top in map(np.float32, (SURE, LIKELY, PROBABLE, 0.5)):
+    for top in map(np.float32, (SURE, LIKELY, PROBABLE, *PERCENT)):
         for nudged in (np.nextafter(top, np.float32(0)), top, np.nextafter(top, np.float32(1))):
             for second in (np.float32(0.1), np.float32(0.25), np.float32(1) - nudged):
                 row = np.zeros(classes, np.float32)
@@ -180,6 +197,8 @@ BRIDGES = [
     Bridge(ANIMALS, "topk", top_k=len(ANIMALS)),
     Bridge(ANIMALS, "hedged", TWO_TEMPLATES),
     Bridge(("no", "yes"), "hedged"),
+    Bridge(ANIMALS, "percent", TWO_TEMPLATES),
+    Bridge(("no", "yes"), "percent"),
 ]
 
 
@@ -220,6 +239,44 @@ def test_hedged_words_at_their_thresholds():
     assert log(0.1, 0.2, 0.7) == "probably an owl, perhaps a cat"
     assert log(0.31, 0, 0.69) == "possibly an owl or a dog"
     assert log(0.2, 0.2, 0.2) == "possibly a dog or a cat"
+
+
+def test_percentages_at_their_thresholds():
+    bridge = Bridge(("dog", "cat", "owl", "ant", "bee"), "percent")
+
+    def log(*probabilities):
+        row = np.zeros(5, np.float32)
+        row[: len(probabilities)] = probabilities
+        return bridge.describe(row)[0].removeprefix("a photo of ")
+
+    assert log(0.9991, 0.0009) == "99.9% a dog"
+    assert log(0.9989, 0.0011) == "99.8% a dog"
+    assert log(0.96, 0.04) == "97% a dog, 4% a cat"
+    assert log(0.01, 0.95, 0.0029, 0.0371) == "94% a cat, 4% an ant, 2% a dog"
+    assert log(0.36, 0.3, 0.2, 0.07, 0.07) == "42% a dog, 27% a cat, 27% an owl, 9% an ant, 9% a bee"
+    # The most probable class is always named.
+    assert log(0.002, 0.001) == "under 0.3% a dog"
+
+
+def test_every_percentage_is_of_the_range_that_it_stands_for():
+    highest = 1.0
+    for least, percent in PERCENT.items():
+        assert least <= float(percent) / 100 < highest
+        assert float(percent) / 100 == pytest.approx((least + highest) / 2, abs=0.01)
+        highest = least
+
+
+def test_images_bring_further_patterns_to_what_is_written():
+    bridge = Bridge(tuple("abcdef"), "percent")
+    shares = bridge.measured_shares(np.array([[0.24, 0.24, 0.23, 0.23, 0.04, 0.02]]))
+    (pattern,) = shares
+    assert pattern == "27% {}, 27% {}, 27% {}, 27% {}, 4% {}"
+    # Two sentences of a label are fewer than there are patterns, which take turns over the labels.
+    assert len({text.count("%") for text, _ in bridge.text_examples(2, 0, shares)}) > 1
+    assert not any("27% a b, 27%" in text for text, _ in bridge.text_examples(10_000, 0))
+    meant = dict(bridge.text_examples(10_000, 0, shares))
+    meaning = meant["a photo of 27% a b, 27% an a, 27% a c, 27% an f, 4% an e"]
+    np.testing.assert_allclose(meaning, [0.24, 0.24, 0.23, 0.02, 0.04, 0.23])
 
 
 def test_digits_read_well():
@@ -288,10 +345,11 @@ def test_what_the_user_can_mend(arguments, message):
 
 # Says how far the first class is ahead of the second.
 AHEAD = Style(
-    ("{} by far, not {}", "{}, but {} is close"),
-    lambda ranked, where: where(ranked[..., 0] >= ranked[..., 1] + 0.5, 0, 1),
+    ("{} by far", ", not {}", "{}", ", but {} is close"),
+    lambda ranked, where: where(ranked[..., :1] >= ranked[..., 1:] + 0.5, [0, 1], [2, 3]),
+    places=2,
     shares=(0.85, 0.52),
-    rival=0.9,
+    rivals=(0.9,),
 )
 
 
@@ -313,7 +371,7 @@ def test_a_new_style_is_a_row_of_the_table(monkeypatch):
         assert two.describe(meaning) == [sentence]
     shares = two.measured_shares(np.array([[0.9, 0.1], [0.4, 0.6]]))
     np.testing.assert_allclose(shares["{}, but {} is close"], [0.6, 0.4])
-    monkeypatch.setitem(STYLES, "three", Style(("{}, {} or {}",)))
+    monkeypatch.setitem(STYLES, "three", Style(("{}", ", {}"), places=3))
     with pytest.raises(UserError, match="`text_style=three` names 3 classes, and there are 2; choose"):
         Bridge(("no", "yes"), "three")
 
@@ -322,7 +380,7 @@ def test_top_k_is_not_read_by_other_styles():
     assert Bridge(("no", "yes"), "hedged", top_k=3).describe(np.array([1, 0])) == ["a photo of surely a no"]
 
 
-@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize("style", ["top1", "topk", "hedged"])
 def test_text_examples_are_all_that_images_can_give(style):
     bridge = Bridge(("dog", "cat", "owl", "deer", "eel"), style, TWO_TEMPLATES)
     written = [
@@ -368,7 +426,7 @@ def test_what_a_sentence_means_are_probabilities_in_the_order_of_its_names(style
         assert (meaning >= -1e-12).all()
         named = sorted((name for name in names if name in sentence), key=sentence.index)
         assert [names[index] for index in np.argsort(-meaning, kind="stable")[: len(named)]] == named
-        if style == "hedged":
+        if style in ("hedged", "percent"):
             # An image of just this would be put into the same words.
             assert bridge.describe(meaning) == [sentence]
 
@@ -379,7 +437,10 @@ def test_a_weaker_hedge_means_less():
     meant = {sentence.removeprefix("a photo of "): meaning for sentence, meaning in written}
     for first in bridge.class_phrases:
         for second in set(bridge.class_phrases) - {first}:
-            told = [hedge.format(first, second) for hedge in HEDGES]
+            told = [
+                hedge.format(first) + rival.format(second)
+                for hedge, rival in zip(HEDGES, RIVAL_HEDGES, strict=True)
+            ]
             index = bridge.class_phrases.index(first)
             shares = [meant[sentence][index] for sentence in told]
             assert shares == sorted(shares, reverse=True)
@@ -417,6 +478,19 @@ def test_text_examples_follow_the_seed():
     assert any(written(1) != written(seed) for seed in (2, 3, 4))
     with pytest.raises(ValueError, match=r"per_class must be at least 1. Received: 0"):
         bridge.text_examples(0, seed=1)
+
+
+def test_a_matching_temperature_brings_what_was_learned_to_the_doubts_of_the_rest():
+    random = np.random.default_rng(3)
+    logits = random.normal(size=(3000, 5)) * 3
+    wanted = softmax(logits[:1000])
+    # The same classifier, four times as sure of other examples.
+    assert matching_temperature(4 * logits[1000:], wanted) == pytest.approx(4, rel=0.1)
+    assert matching_temperature(np.ones((4, 5)), wanted) == 1.0
+    # No temperature makes ties as sure as that: the end of the range.
+    ties = np.repeat([[1.0, 1, 0, 0, 0]], 9, axis=0)
+    assert matching_temperature(ties, np.eye(5)) == pytest.approx(TEMPERATURES[0])
+    assert matching_temperature(logits, np.full((3, 5), 0.2)) == pytest.approx(TEMPERATURES[1])
 
 
 def test_softmax_is_stable():
@@ -540,4 +614,5 @@ def test_sentences_grow_with_classes_not_with_images():
     classes = 12
     bridge = Bridge(tuple("abcdefghijkl"), "hedged")
     distinct = set(bridge.sentences(rows(classes, seed=9)).numpy().ravel())
-    assert len(distinct) <= sum(math.perm(classes, hedge.count("{}")) for hedge in HEDGES) <= 3 * classes**2
+    named = [hedge.count("{}") + rival.count("{}") for hedge, rival in zip(HEDGES, RIVAL_HEDGES, strict=True)]
+    assert len(distinct) <= sum(math.perm(classes, count) for count in named) <= 3 * classes**2

@@ -43,7 +43,7 @@ def _has_columns(config: Config) -> bool:
 CONDITIONS = (
     Condition("slips pixel_budgets", _has_attack_or_robust, "--attacked_examples or --robust"),
     Condition("changed_words attack_steps", _has_attack, "--attacked_examples"),
-    Condition("top_k", lambda config: callable(STYLES[config.text.text_style].patterns), "--text_style=topk"),
+    Condition("top_k", lambda config: STYLES[config.text.text_style].places is None, "--text_style=topk"),
     Condition(
         f"text_examples {FINE_TUNING}",
         lambda config: config.text.text_head == "finetune" or config.run.experiment != "vgg_to_bert",

@@ -56,6 +56,37 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     return math.exp(-root(slope, -hottest, -coldest))
 
 
+def matching_temperature(logits: np.ndarray, probabilities: np.ndarray) -> float:
+    """Finds the temperature T at which softmax(logits / T) is as doubtful as other probabilities are.
+
+    A network is surer of the examples that it learned from than of others. With this temperature what it says
+    of them can stand for what it says of others: the mean entropies are equal.
+
+    Args:
+        logits: (N, C).
+        probabilities: (M, C).
+
+    Returns:
+        T, within `TEMPERATURES`; 1.0 when the logits of every row are equal, where any T would do.
+
+    Example:
+        >>> round(matching_temperature(np.array([[6.0, 0.0]]), np.array([[0.95, 0.05]])), 1)  # ln(19) is 2.9
+        2.0
+    """
+    logits, wanted = np.asarray(logits, np.float64), _mean_entropy(probabilities)
+    if not (logits - logits.max(axis=1, keepdims=True)).any():
+        return 1.0
+
+    def excess(log_temperature: float) -> float:
+        return _mean_entropy(softmax(logits, math.exp(log_temperature))) - wanted
+
+    return math.exp(root(excess, *map(math.log, TEMPERATURES)))
+
+
+def _mean_entropy(probabilities: np.ndarray) -> float:
+    return float(-(probabilities * _logs(probabilities)).sum(axis=-1).mean())
+
+
 def mix(p_a: np.ndarray, p_b: np.ndarray, weight: float) -> np.ndarray:
     """Pools two sets of probabilities (N, C): softmax(w log p_a + (1 - w) log p_b).
 

@@ -12,7 +12,7 @@ from xmodal.core.files import shipped
 from xmodal.data.images import ImageData
 from xmodal.data.target_map import TargetMap, identity_map, read_target_map
 from xmodal.evaluation.calibrated_result import CalibratedResult, calibrated_result
-from xmodal.evaluation.calibration import fit_mixture, fit_temperature, mix, softmax
+from xmodal.evaluation.calibration import fit_mixture, fit_temperature, matching_temperature, mix, softmax
 from xmodal.evaluation.intervals import Comparison, compare_paired
 from xmodal.evaluation.metrics import HeldOut, Result
 from xmodal.models.legibility import require_told_apart
@@ -58,7 +58,7 @@ class BridgeSentences:
 
     Attributes:
         train: P sentences (M, P) of training images.
-        probabilities: of the classes of these (M, C), calibrated.
+        probabilities: of the classes of these (M, C), as doubtful as those of the validation images.
         shares: what the patterns of sentences are said for, see `Bridge.measured_shares`.
         held_out: sentences of the held-out images, (V, P) and (N, P).
     """
@@ -74,9 +74,11 @@ def bridge_sentences(bridge: Bridge, images: TransferredImages) -> BridgeSentenc
     train, held_out, temperature = images.classifier.train_logits(), images.logits, images.temperature
     parts = (sentences_of(bridge, part, temperature) for part in (held_out.validation, held_out.test))
     sentences = HeldOut(*parts)
-    probabilities = softmax(train, temperature)
+    # The network is surer of the images that it learned from than of those that BERT will be told about.
+    train_temperature = matching_temperature(train, softmax(held_out.validation, temperature))
+    probabilities = softmax(train, train_temperature)
     return BridgeSentences(
-        sentences_of(bridge, train, temperature),
+        sentences_of(bridge, train, train_temperature),
         probabilities,
         bridge.measured_shares(probabilities),
         sentences,
@@ -302,8 +304,7 @@ def expected(texts: np.ndarray, answers: np.ndarray, written: TextExamples) -> T
 
     A written sentence counts as `AS_IMAGES` images with what its words are said for, so that one that is
     said of a few images only, or of none, means something too. Those said of images and the written ones
-    have an equal say: of the images that it learned from, the classifier is mostly sure; the doubts that it
-    has about others are among the written sentences.
+    have an equal say: the classifier is sure of most images, and the written ones are its doubts.
 
     Args:
         texts: sentences that are said of images (N,).
