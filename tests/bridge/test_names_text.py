@@ -24,6 +24,14 @@ def test_the_1000_classes_in_their_order():
     assert all(entry.name not in entry.synonyms for entry in names)
 
 
+def test_names_that_are_shared_say_what_they_are():
+    entries = imagenet_names()
+    assert len({entry.name for entry in entries}) == len(entries)
+    shared = [entry.name for entry in entries if "(" in entry.name]
+    assert shared == ["crane (wading bird)", "crane (lifting device)", "maillot (tights)", "maillot (swimsuit)"]
+
+
+
 def test_wordnets_licence_is_beside_its_words():
     licence = (files("xmodal.bridge") / "imagenet_names.LICENCE.txt").read_text()
     assert "WordNet 3.0 Copyright 2006 by Princeton University" in licence

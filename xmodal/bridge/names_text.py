@@ -5,6 +5,7 @@ hypernyms of WordNet 3.0 (Princeton University; its licence stands beside it).
 """
 
 import csv
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -28,7 +29,8 @@ class WordnetName:
 
     Attributes:
         wordnet: the id of its synset, such as "n02085620".
-        name: what it is mostly called.
+        name: what it is mostly called, with what it is a kind of where another class is called the same:
+            "crane (wading bird)" and "crane (lifting device)".
         synonyms: what else.
         ancestors: what it is a kind of, the nearest first.
     """
@@ -48,13 +50,16 @@ def imagenet_names() -> tuple[WordnetName, ...]:
         ('toy dog', 'dog')
     """
     table = (files("xmodal.bridge") / "imagenet_names.csv").read_text(encoding="utf-8")
-    return tuple(map(_wordnet_name, csv.DictReader(table.splitlines())))
+    rows = list(csv.DictReader(table.splitlines()))
+    uses = Counter(row["name"] for row in rows)
+    return tuple(_wordnet_name(row, is_shared=uses[row["name"]] > 1) for row in rows)
 
 
-def _wordnet_name(row: dict[str, str]) -> WordnetName:
+def _wordnet_name(row: dict[str, str], *, is_shared: bool) -> WordnetName:
     synonyms, ancestors = (tuple(row[column].split("; ")) for column in ("synonyms", "ancestors"))
     others = tuple(word for word in synonyms if word != row["name"])
-    return WordnetName(row["wordnet"], row["name"], others, ancestors)
+    name = f"{row['name']} ({ancestors[0]})" if is_shared else row["name"]
+    return WordnetName(row["wordnet"], name, others, ancestors)
 
 
 def names_text(
