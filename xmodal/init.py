@@ -106,6 +106,7 @@ def choices_for_sounds(data: "ImageData", grouped: bool) -> list[Choice]:
     lengths = sorted(len(without_silence(samples, int(rate))) / int(rate) for samples, rate in waves)
     usual_length = lengths[int(0.9 * (len(lengths) - 1))]
     seconds = next((length for length in SECONDS if length >= usual_length), SECONDS[-1])
+    is_short = seconds <= 1
     choices = [
         Choice(
             f"Half of the sounds have {rate:,} samples a second or more; speech is told by half of 16,000.",
@@ -113,9 +114,10 @@ def choices_for_sounds(data: "ImageData", grouped: bool) -> list[Choice]:
         ),
         Choice(
             f"Nine of ten sound for up to {usual_length:.2g} seconds; of longer ones several parts are read.",
-            (f"--sound_seconds={seconds:g}", f"--image_size={32 if seconds <= 1 else 64}"),
+            (f"--sound_seconds={seconds:g}", f"--image_size={32 if is_short else 64}"),
         ),
-        _learning_of_new_groups() if grouped else _learning_of_sounds(),
+        # Larger pictures have more places than can be kept of every view of many sounds.
+        _learning_of_new_groups() if grouped and is_short else _learning_of_sounds(),
         Choice(
             "Changes that leave a sound what it is, and what its sentence is.",
             (
@@ -135,7 +137,7 @@ def choices_for_sounds(data: "ImageData", grouped: bool) -> list[Choice]:
 
 
 def _learning_of_new_groups() -> Choice:
-    reason = "As in experiments/sound_to_text.cfg: what two lower blocks see is the least bound to who is heard."
+    reason = "As in experiments/sound_to_text.cfg: what two lower blocks see is least bound to a group."
     flags = ("--trainable=head", "--features=block2_pool", "--pooling=flatten", "--dropout=0.8")
     return Choice(reason, (*flags, "--head_epochs=10", "--epochs=6"))
 

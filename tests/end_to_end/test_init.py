@@ -128,6 +128,12 @@ def test_sounds(tmp_path, monkeypatch):
     lines = (tmp_path / "said.cfg").read_text().splitlines()
     assert r"--group_pattern=(speaker\d)" in lines
     assert not any("finds who" in line for line in lines)
+    assert "--trainable=block4" in lines
+    # As if they were shorter.
+    monkeypatch.setattr(init, "SECONDS", (1.0,))
+    assert init.main(["", str(tmp_path / "said"), r"--group_pattern=(speaker\d)", "--overwrite"]) == 0
+    lines = (tmp_path / "said.cfg").read_text().splitlines()
+    assert {"--image_size=32", "--trainable=head", "--features=block2_pool", "--dropout=0.8"} <= set(lines)
 
 
 def test_videos(tmp_path, monkeypatch):
