@@ -279,6 +279,18 @@ def test_images_bring_further_patterns_to_what_is_written():
     np.testing.assert_allclose(meaning, [0.24, 0.24, 0.23, 0.02, 0.04, 0.23])
 
 
+@pytest.mark.parametrize("style", ["topk", "percent"])
+def test_patterns_of_more_classes_than_there_are_stay_out(style):
+    """As of ten classes, of which a question has two descriptions."""
+    probabilities = np.random.default_rng(1).dirichlet(np.ones(10), 50)
+    shares = Bridge(tuple("abcdefghij"), style).measured_shares(probabilities)
+    assert max(pattern.count("{}") for pattern in shares) > 2
+    two = Bridge(("no", "yes"), style, top_k=2)
+    assert {text for text, _ in two.text_examples(99, 0)} <= {
+        text for text, _ in two.text_examples(99, 0, shares)
+    }
+
+
 def test_digits_read_well():
     digits = Bridge(tuple("0123456789"), "top1")
     assert digits.describe(np.eye(10)[7]) == ["a photo of a seven"]

@@ -194,7 +194,7 @@ class Bridge:
                 that, labels take turns with them.
             seed: chooses where in the sequence of other classes to begin.
             shares: what patterns give to the classes that they name, as `measured_shares` returns it, in the
-                place of what their words say, and of further patterns.
+                place of what their words say, and of further patterns; not of those with too many classes.
 
         Returns:
             Different sentences, each with its probabilities (C,), ordered by the class that is named first.
@@ -205,7 +205,9 @@ class Bridge:
         if per_class < 1:
             raise ValueError(f"per_class must be at least 1. Received: {per_class}")
         random = Random(seed)
-        patterns = {**self._written_shares(), **(shares or {})}
+        # Those of a bridge with more classes may name more of them than there are here.
+        further = {key: part for key, part in (shares or {}).items() if key.count("{}") <= self._max_names}
+        patterns = {**self._written_shares(), **further}
         starts = [random.randrange(self._combinations(pattern)) for pattern in patterns]
         examples: list[tuple[str, np.ndarray]] = []
         for label in range(len(self.class_names)):
