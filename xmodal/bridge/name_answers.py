@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from xmodal.core.errors import UserError
-from xmodal.evaluation.calibration import FLOOR, softmax
+from xmodal.evaluation.calibration import FLOOR, mean_entropy, softmax
 
 # These were chosen on training images of CIFAR-10 and every second one of the photographs that have a kind.
 
@@ -75,7 +75,7 @@ def speaker_temperature(logits: np.ndarray) -> float:
     nats. Chosen on half of the photographs (1.4) and training images of CIFAR-10 (4.1), where any from 4 up
     is as good.
     """
-    return max(1.0, _mean_entropy(logits))
+    return max(1.0, mean_entropy(softmax(logits)))
 
 
 def reads_together(logits: np.ndarray, answers: int, enough: int = ENOUGH_IMAGES) -> bool:
@@ -91,13 +91,8 @@ def reads_together(logits: np.ndarray, answers: int, enough: int = ENOUGH_IMAGES
         answers: C.
         enough: images for each answer from which there are many.
     """
-    is_unsure = _mean_entropy(logits) > UNSURE * np.log(logits.shape[1])
+    is_unsure = mean_entropy(softmax(logits)) > UNSURE * np.log(logits.shape[1])
     return len(logits) >= enough * answers and bool(is_unsure)
-
-
-def _mean_entropy(logits: np.ndarray) -> float:
-    probabilities = softmax(logits)
-    return float(-(probabilities * np.log(np.maximum(probabilities, FLOOR))).sum(axis=1).mean())
 
 
 def read_names(

@@ -73,17 +73,18 @@ def matching_temperature(logits: np.ndarray, probabilities: np.ndarray) -> float
         >>> round(matching_temperature(np.array([[6.0, 0.0]]), np.array([[0.95, 0.05]])), 1)  # ln(19) is 2.9
         2.0
     """
-    logits, wanted = np.asarray(logits, np.float64), _mean_entropy(probabilities)
+    logits, wanted = np.asarray(logits, np.float64), mean_entropy(probabilities)
     if not (logits - logits.max(axis=1, keepdims=True)).any():
         return 1.0
 
     def excess(log_temperature: float) -> float:
-        return _mean_entropy(softmax(logits, math.exp(log_temperature))) - wanted
+        return mean_entropy(softmax(logits, math.exp(log_temperature))) - wanted
 
     return math.exp(root(excess, *map(math.log, TEMPERATURES)))
 
 
-def _mean_entropy(probabilities: np.ndarray) -> float:
+def mean_entropy(probabilities: np.ndarray) -> float:
+    """Returns the mean entropy of probabilities (N, C), in nats."""
     return float(-(probabilities * _logs(probabilities)).sum(axis=-1).mean())
 
 
