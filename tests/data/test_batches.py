@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from xmodal.data import images
-from xmodal.data.batches import Batches
+from xmodal.data.batches import Batches, joined
 from xmodal.data.images import ImageSplit, batches
 from xmodal.training.replicas import Stopped, distributed, mapped
 
@@ -20,6 +20,14 @@ def test_they_are_read_in_order_and_mapped_after_that():
     told = [batch.numpy().tolist() for batch in read.map(lambda batch: batch + 1).skip(1)]
     assert told == [[21, 31], [41]]
     assert int(read.cardinality()) == 3
+
+
+def test_batches_are_joined_one_after_the_other():
+    told = joined([numbers(3, 2), numbers(2, 2)])
+    assert [batch.numpy().tolist() for batch in told] == [[0, 10], [20], [0, 10]]
+    assert int(told.cardinality()) == 3
+    listed = joined([tf.data.Dataset.range(2).batch(2), tf.data.Dataset.range(1).batch(2)])
+    assert [batch.numpy().tolist() for batch in listed] == [[0, 1], [0]]
 
 
 def test_an_iteration_does_not_wait_for_a_tuner(one_device):

@@ -1,5 +1,6 @@
 """Sounds become spectrograms of one size, are split by speakers, audited and augmented."""
 
+import shutil
 import subprocess
 import sys
 
@@ -167,6 +168,14 @@ def test_batches_hold_pictures_and_all_windows_of_each(folder):
     assert not there.all()
     short = there.sum(axis=1) == 1
     np.testing.assert_allclose(pictures[short, 0], once[short], atol=1e-3)
+
+
+def test_pictures_that_do_not_change_are_read_once(tmp_path):
+    save_tiny_sounds(tmp_path / "sounds")
+    read = batches(load(tmp_path).validation, image_size=32, batch_size=2)
+    first = np.concatenate([batch["image"].numpy() for batch in read])
+    shutil.rmtree(tmp_path / "sounds")
+    np.testing.assert_array_equal(np.concatenate([batch["image"].numpy() for batch in read]), first)
 
 
 def test_augmented_batches_follow_from_the_seed_and_the_epoch(folder):

@@ -63,7 +63,7 @@ def test_an_epoch_of_documents_has_full_batches_and_its_targets(modality, docume
     epochs = [
         [
             (ids.numpy(), targets.numpy())
-            for ids, targets, _ in side.train_batches(positions, positions, (0, epoch))
+            for ids, targets, _ in side.train_batches(positions, positions)((0, epoch))
         ]
         for epoch in (0, 1)
     ]
@@ -76,7 +76,7 @@ def test_an_epoch_of_documents_has_full_batches_and_its_targets(modality, docume
 
 
 def test_few_documents_are_one_batch(modality):
-    batches = list(modality[0].train_batches(np.arange(5), np.arange(5), (0, 0)))
+    batches = list(modality[0].train_batches(np.arange(5), np.arange(5))((0, 0)))
     assert [len(targets) for _, targets, _ in batches] == [5]
 
 
@@ -134,7 +134,7 @@ def test_an_epoch_of_documents_has_the_shares_of_its_targets(modality):
     positions = np.arange(24)
     shares = np.random.default_rng(0).dirichlet(np.ones(2), 24).astype(np.float32)
     found = {}
-    for ids, targets, _ in given.train_batches(positions, shares, (0, 0)):
+    for ids, targets, _ in given.train_batches(positions, shares)((0, 0)):
         found |= {row.tobytes(): target for row, target in zip(ids.numpy(), targets.numpy(), strict=True)}
     assert len(found) == 24
     for place, target in zip(positions, shares, strict=True):
@@ -156,7 +156,7 @@ def test_an_epoch_of_images_has_the_shares_of_its_targets():
     )
     positions = np.array([5, 1, 3, 2])
     for targets in (np.array([0, 1, 1, 0]), np.array([[0.2, 0.8], [1, 0], [0.5, 0.5], [0, 1]], np.float32)):
-        for pictures, found, weights in modality.train_batches(positions, targets, (0, 0)):
+        for pictures, found, weights in modality.train_batches(positions, targets)((0, 0)):
             for picture, target in zip(pictures.numpy(), found.numpy(), strict=True):
                 [place] = np.flatnonzero(positions == picture[0, 0, 0])
                 np.testing.assert_array_equal(target, targets[place])

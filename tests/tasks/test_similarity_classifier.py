@@ -1,5 +1,6 @@
 """The shared scorer: trained, moved between modalities, asked for classes that it never saw."""
 
+import math
 from dataclasses import replace
 
 import keras
@@ -18,6 +19,7 @@ from xmodal.tasks.similarity_classifier import (
     LayerTransfer,
     class_texts,
     epochs_for,
+    passes_per_epoch,
     predict_logits,
     subset,
     train_similarity_classifier,
@@ -45,8 +47,10 @@ def modality(name, width, seed, *, directions=DIRECTIONS, per_class=30):
         inputs = keras.Input((width,))
         return keras.Model(inputs, keras.layers.Dense(40, activation="relu", name="own")(inputs), name=name)
 
-    def learn(positions, targets, seed):
-        return array_batches(arrays["train"][positions], targets, batch_size=16, shuffle_seed=seed)
+    def learn(positions, targets):
+        return lambda seed: array_batches(
+            arrays["train"][positions], targets, batch_size=16, shuffle_seed=seed
+        )
 
     def read_split(split, positions, targets):
         order = np.argsort(arrays[split][positions, 0])
@@ -191,6 +195,25 @@ def test_fewer_examples_of_each_class():
 def test_few_examples_are_shown_more_often():
     assert epochs_for(6, 100, 100) == 6
     assert epochs_for(6, 100, 25) == 12
+
+
+def test_a_training_on_few_examples_has_as_many_epochs_as_one_on_all(pictures, one_device):
+    seeds = []
+
+    def counted(positions, targets):
+        batches = pictures.train_batches(positions, targets)
+        return lambda seed: seeds.append(seed) or batches(seed)
+
+    classes, trainer = np.arange(CLASSES), Trainer(TRAINING, strategy=one_device)
+    few = subset(pictures.labels["train"], classes, 2, 0)
+    passes = passes_per_epoch(pictures, few)
+    assert passes == round(math.sqrt(len(pictures.labels["train"]) / len(few))) > 1
+    scored = train_similarity_classifier(
+        replace(pictures, train_batches=counted), few, classes, trainer, scale=10.0, epochs=3
+    )
+    assert len(scored.history.epochs) == 3
+    # Every pass has an order of its own.
+    assert sorted(set(seeds)) == [(trainer.seed, number) for number in range(3 * passes)]
 
 
 # The names of the classes.

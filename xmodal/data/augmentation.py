@@ -1,6 +1,7 @@
 """Random changes of training images."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 import numpy as np
 import tensorflow as tf
@@ -83,3 +84,9 @@ def augmented(images: tf.Tensor, kinds: Sequence[str], draws: tf.Tensor) -> tf.T
         fill_mode="NEAREST",
     )
     return tf.ensure_shape(outputs, images.shape)
+
+
+@lru_cache(maxsize=16)
+def traced_augmentation(kinds: tuple[str, ...]) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+    """Returns `augmented` of images (B, H, W, 3) and draws (B, 7), traced once for all splits and epochs."""
+    return tf.function(lambda images, rows: augmented(images, kinds, rows), autograph=False)

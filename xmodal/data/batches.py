@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import partial, reduce
 from typing import Any
 
 import keras
@@ -46,6 +46,14 @@ class Batches:
 
     def __iter__(self) -> Iterator[Any]:
         return iter(self.dataset())
+
+
+def joined(parts: Sequence["Batches | tf.data.Dataset"]) -> "Batches | tf.data.Dataset":
+    """Returns batches one after the other: all `Batches` of one split, read in one way, or all data sets."""
+    first = parts[0]
+    listed = [part.rows if isinstance(part, Batches) else part for part in parts]
+    rows = reduce(tf.data.Dataset.concatenate, listed)
+    return replace(first, rows=rows) if isinstance(first, Batches) else rows
 
 
 def read_ahead(rows: tf.data.Dataset, read: Callable[..., Any]) -> tf.data.Dataset:

@@ -18,14 +18,14 @@ from xmodal.config.data import SplitConfig
 from xmodal.core.files import cache_folder
 from xmodal.core.reading import read_regular
 from xmodal.data.audit import DataReport, audit_unlabelled, scan, scan_each
-from xmodal.data.augmentation import augmented, draws
+from xmodal.data.augmentation import draws, traced_augmentation
 from xmodal.data.batches import Batches, read_ahead, untuned
 from xmodal.data.decoding import MAX_PIXELS, decode, decoded_pixels
 from xmodal.data.examples import IMAGES, SOUNDS, VIDEOS, Columns, Example, ExampleSplit, columns, digests_of
 from xmodal.data.image_files import MAX_BYTES
 from xmodal.data.image_sources import read_images, read_unlabelled, with_further
 from xmodal.data.loading import Scanned, SplitData, split_and_audit
-from xmodal.data.media import Medium, of_sounds, of_videos
+from xmodal.data.media import Medium, of_sounds, of_videos, traced_reader
 from xmodal.data.sound_format import SoundFormat
 from xmodal.data.video_format import VideoFormat
 from xmodal.data.videos import frames_of
@@ -322,17 +322,19 @@ def _reader(
 ) -> Callable[[dict[str, tf.Tensor]], tf.Tensor]:
     """Returns what reads rows of items (B,), with the draws (B, D) of augmentation or none: (B, H, W, 3)."""
     if split.medium:
-        reader = split.medium.reader(split.in_memory, size[0], augment, windows=windows)
-        return lambda rows: reader(rows["item"], rows.get("draws"))
-
-    pixels = _pixels(split.in_memory, size, read_image)
+        read_items = traced_reader(split.medium, split.in_memory, size[0], tuple(augment), windows)
+        if augment or windows:
+            return lambda rows: read_items(rows["item"], rows.get("draws"))
+        pixels: Callable[[tf.Tensor], tf.Tensor] = partial(read_items, row_draws=None)
+    else:
+        pixels = _pixels(split.in_memory, size, read_image)
 
     def read(rows: dict[str, tf.Tensor]) -> tf.Tensor:
         if 0 < len(split) * math.prod(size) * 12 <= KEPT_BYTES:
             images = tf.gather(split.kept((size, read_image), pixels), rows["index"])
         else:
             images = pixels(rows["item"])
-        return augmented(images, augment, rows["draws"]) if augment else images
+        return traced_augmentation(tuple(augment))(images, rows["draws"]) if augment else images
 
     return read
 
@@ -341,7 +343,7 @@ def _reader(
 def _pixels(
     in_memory: bool, size: tuple[int, int], read_image: Callable[[tf.Tensor], tf.Tensor] | None
 ) -> Callable[[tf.Tensor], tf.Tensor]:
-    """Returns what reads items (B,): (B, H, W, 3). It is traced once for all splits and epochs."""
+    """Returns what reads images (B,): (B, H, W, 3). It is traced once for all splits and epochs."""
 
     def load(item: tf.Tensor) -> tf.Tensor:
         encoded = item if in_memory else tf.io.read_file(item)
@@ -372,11 +374,23 @@ def equal_parts(batch_count: int, most: int) -> int:
 
 def _with_draws(seed: tuple[int, int], draw: Callable) -> Callable:
     # Drawn for the whole batch before devices share it: so an image gets the same on any number of them.
+    drawn, epoch_seed = _traced_draws(draw), tf.constant(seed)
+
     def add(number: tf.Tensor, rows: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        batch_seed = tf.random.fold_in(seed, number, alg="philox")
-        return rows | {"draws": draw(tf.shape(rows["label"])[0], batch_seed)}
+        return rows | {"draws": drawn(tf.shape(rows["label"])[0], epoch_seed, number)}
 
     return add
+
+
+@lru_cache(maxsize=16)
+def _traced_draws(draw: Callable) -> Callable[..., tf.Tensor]:
+    """Returns a function of a count, a seed (2,) and a batch's number, traced once for all epochs."""
+
+    @partial(tf.function, autograph=False)
+    def drawn(count: tf.Tensor, seed: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
+        return draw(count, tf.random.fold_in(seed, number, alg="philox"))
+
+    return drawn
 
 
 def _image_split(columns: Columns, medium: Medium | None) -> ImageSplit:

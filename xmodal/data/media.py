@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import tensorflow as tf
@@ -81,3 +81,17 @@ def of_videos(video: VideoFormat) -> Medium:
         draws=video_draws,
         reader=lambda in_memory, *arguments, **options: video_reader(in_memory, video, *arguments, **options),
     )
+
+
+@lru_cache(maxsize=16)
+def traced_reader(
+    medium: Medium, in_memory: bool, side: int, augment: tuple[str, ...], windows: bool
+) -> Callable[..., tf.Tensor]:
+    """Returns what reads items (B,) with their draws (B, D) or None, traced once for all epochs."""
+    reader = medium.reader(in_memory, side, augment, windows=windows)
+
+    @partial(tf.function, autograph=False, reduce_retracing=True)
+    def read(items: tf.Tensor, row_draws: tf.Tensor | None) -> tf.Tensor:
+        return reader(items, row_draws)
+
+    return read

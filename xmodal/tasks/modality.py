@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import keras
 import numpy as np
@@ -25,6 +26,10 @@ WORD_WIDTH = 100
 SPREAD = 0.5
 
 
+# (seed, epoch) -> batches.
+Epochs = Callable[[tuple[int, int]], tf.data.Dataset | Batches]
+
+
 @dataclass(frozen=True)
 class Modality:
     """Examples of one kind, C classes of them.
@@ -35,10 +40,10 @@ class Modality:
         texts: what the scorer compares with.
         labels: the classes of the examples, "train", "validation" and "test" (N,) each.
         encoder: makes a new encoder: inputs -> features (B, D).
-        train_batches: (positions in train (n,), their targets (n,) or (n, K), (seed, epoch)) -> an epoch of
-            batches of (inputs, targets (B,) or (B, K), weights (B,)).
-        eval_batches: (split, positions in it (n,), their targets) -> batches as `train_batches` gives, and
-            the order (n,) in which they come.
+        train_batches: (positions in train (n,), their targets (n,) or (n, K)) -> what gives the batches of an
+            epoch for (seed, epoch), of (inputs, targets (B,) or (B, K), weights (B,)).
+        eval_batches: (split, positions in it (n,), their targets) -> such batches, and the order (n,) in
+            which they come.
         epochs: of a training on all examples.
         learning_rate: its peak.
         shares: of the classes, for the examples of a split (N, C), where labels are soft.
@@ -49,7 +54,7 @@ class Modality:
     texts: ClassTexts
     labels: dict[str, np.ndarray]
     encoder: Callable[[], keras.Model]
-    train_batches: Callable[[np.ndarray, np.ndarray, tuple[int, int]], tf.data.Dataset | Batches]
+    train_batches: Callable[[np.ndarray, np.ndarray], Epochs]
     eval_batches: Callable[[str, np.ndarray, np.ndarray], tuple[tf.data.Dataset | Batches, np.ndarray]]
     epochs: int
     learning_rate: float
@@ -95,26 +100,28 @@ def image_modality(
     """
     splits = {name: getattr(data, name) for name in SPLITS}
 
-    def examples(split: ImageSplit, targets: np.ndarray, **options) -> Batches:
+    def labelled(split: str, positions: np.ndarray, targets: np.ndarray) -> ImageSplit:
         soft = targets.ndim == 2
         labels = (targets.argmax(axis=1) if soft else targets).astype(np.int32)
-        labelled_split = replace(split, labels=labels, shares=targets if soft else None)
-        return batches(labelled_split, image_size=image_size, **options).map(learnable)
+        return replace(splits[split].take(positions), labels=labels, shares=targets if soft else None)
 
-    def train_batches(positions: np.ndarray, targets: np.ndarray, seed: tuple[int, int]) -> Batches:
-        return examples(
-            data.train.take(positions),
-            targets,
+    def train_batches(positions: np.ndarray, targets: np.ndarray) -> Epochs:
+        # Taken once for all epochs, so that pixels which are kept are too.
+        examples = labelled("train", positions, targets)
+        epoch_batches = partial(
+            batches,
+            examples,
+            image_size=image_size,
             batch_size=batch_size,
-            seed=seed[0],
-            epoch=seed[1],
             shuffle=True,
             augment=config.augment,
         )
+        return lambda seed: epoch_batches(seed=seed[0], epoch=seed[1]).map(learnable)
 
     def eval_batches(split: str, positions: np.ndarray, targets: np.ndarray) -> tuple[Batches, np.ndarray]:
-        subset = splits[split].take(positions)
-        return examples(subset, targets, batch_size=4 * batch_size), np.arange(len(positions))
+        examples = labelled(split, positions, targets)
+        found = batches(examples, image_size=image_size, batch_size=4 * batch_size).map(learnable)
+        return found, np.arange(len(positions))
 
     return Modality(
         name=f"{data.train.medium.noun}s" if data.train.medium else "images",
@@ -156,13 +163,19 @@ def document_modality(
     length, size = text_config.sequence_length, text_config.text_batch_size
     word_ids = {name: vocabulary.number(getattr(data, name).texts, length) for name in SPLITS}
 
-    def train_batches(positions: np.ndarray, targets: np.ndarray, seed: tuple[int, int]) -> tf.data.Dataset:
+    def train_batches(positions: np.ndarray, targets: np.ndarray) -> Epochs:
         lengths = word_ids["train"].lengths[positions]
-        order = length_order(lengths, batch_size=size, window=text_config.length_window, shuffle_seed=seed)
-        if len(order) > size:
-            # Other ones in each epoch: what is left over and would make a small, noisy batch.
-            order = order[: len(order) // size * size]
-        return array_batches(word_ids["train"].ids[positions[order]], targets[order], batch_size=size)
+
+        def epoch_batches(seed: tuple[int, int]) -> tf.data.Dataset:
+            order = length_order(
+                lengths, batch_size=size, window=text_config.length_window, shuffle_seed=seed
+            )
+            if len(order) > size:
+                # Other ones in each epoch: what is left over and would make a small, noisy batch.
+                order = order[: len(order) // size * size]
+            return array_batches(word_ids["train"].ids[positions[order]], targets[order], batch_size=size)
+
+        return epoch_batches
 
     def eval_batches(
         split: str, positions: np.ndarray, targets: np.ndarray

@@ -3,13 +3,12 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import keras
 import numpy as np
 
 from xmodal.core.errors import UserError
-from xmodal.data.batches import array_batches
+from xmodal.data.batches import array_batches, joined
 from xmodal.models.heads import ClassTexts, scored_classifier, with_descriptions
 from xmodal.models.legibility import require_told_apart
 from xmodal.models.text_encoder import text_encoder
@@ -121,6 +120,14 @@ def epochs_for(epochs: int, whole: int, part: int) -> int:
     return round(epochs * math.sqrt(whole / part))
 
 
+def passes_per_epoch(modality: Modality, positions: np.ndarray) -> int:
+    """Returns how often an epoch goes through some training examples (n,): as the rule of `epochs_for` says.
+
+    So a training has as many epochs, and is validated as often, on few examples as on all.
+    """
+    return epochs_for(1, len(modality.labels["train"]), len(positions))
+
+
 def train_similarity_classifier(
     modality: Modality,
     positions: np.ndarray,
@@ -144,7 +151,7 @@ def train_similarity_classifier(
         scale: where its scale starts.
         name: what progress, history and checkpoints call it.
         transfer: layers that are copied from another modality, or stay as they begin.
-        epochs: to go through without stopping early; 0 for those of `epochs_for`, with patience.
+        epochs: each of `passes_per_epoch`, without stopping early; 0 for the modality's, with patience.
     """
     texts = modality.texts.take(classes)
     with trainer.scope():
@@ -157,15 +164,15 @@ def train_similarity_classifier(
     validation, _ = modality.eval_batches(
         "validation", held_out, modality.targets_among(classes, "validation", held_out)
     )
-    scaled_epochs = partial(epochs_for, whole=len(modality.labels["train"]), part=len(positions))
+    batches, passes = modality.train_batches(positions, targets), passes_per_epoch(modality, positions)
     history = trainer.fit(
         model,
-        lambda epoch: modality.train_batches(positions, targets, (trainer.seed, epoch)),
+        lambda epoch: joined([batches((trainer.seed, passes * epoch + number)) for number in range(passes)]),
         loss=cross_entropy(trainer.config.label_smoothing),
         learning_rate=modality.learning_rate,
-        epochs=epochs or scaled_epochs(modality.epochs),
+        epochs=epochs or modality.epochs,
         validation=validation,
-        patience=epochs or scaled_epochs(trainer.config.patience),
+        patience=epochs or trainer.config.patience,
         name=name,
     )
     return SimilarityClassifier(model, history, transfer_report)

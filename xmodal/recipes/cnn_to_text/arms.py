@@ -15,7 +15,7 @@ from xmodal.tasks.similarity_classifier import (
     TRANSFERABLE,
     LayerTransfer,
     SimilarityClassifier,
-    epochs_for,
+    passes_per_epoch,
     predict_logits,
     subset,
     train_similarity_classifier,
@@ -124,7 +124,7 @@ def train_arm(experiment: Experiment, arm: Arm, alone: dict[str, keras.Model], s
 
 def search_from_scratch(
     experiment: Experiment, arm: Arm, seconds: float, seed: int
-) -> tuple[Attempt[SimilarityClassifier], tuple[Attempt[SimilarityClassifier], ...]]:
+) -> list[Attempt[SimilarityClassifier]]:
     """Trains from scratch with several rates, and for as many passes as fit in some seconds.
 
     Each rate is tried with the candidate's own passes: of few examples a single one is a step or two.
@@ -136,34 +136,41 @@ def search_from_scratch(
         seed: of the trainings.
 
     Returns:
-        The best attempt on the validation split, and all of them.
+        All attempts, of which the first one is the best on the validation split.
     """
     modality = experiment.modalities[arm.modality]
-    examples = len(_all_classes(experiment, arm, seed)[0])
-    passes = epochs_for(modality.epochs, len(modality.labels["train"]), examples)
-    return from_scratch(
-        lambda rate, passes: _train_from_scratch(experiment, arm, rate, passes, seed),
+    passes = _passes_per_epoch(experiment, arm, seed)
+    best, attempts = from_scratch(
+        lambda rate, epochs: _train_from_scratch(experiment, arm, rate, epochs, seed),
         rates=experiment.session.config.train.scratch_learning_rates,
-        passes=passes,
-        searched=passes,
+        passes=modality.epochs,
+        searched=modality.epochs,
         seconds=seconds,
         trainer=experiment.session.trainer,
     )
+    ordered = [best, *(attempt for attempt in attempts if attempt is not best)]
+    return [replace(attempt, passes=passes * attempt.passes) for attempt in ordered]
 
 
 def repeat_from_scratch(
     experiment: Experiment, arm: Arm, attempt: Attempt[SimilarityClassifier], seed: int
 ) -> SimilarityClassifier:
     """Trains from scratch with the rate and the passes that were found with another seed."""
-    return _train_from_scratch(experiment, arm, attempt.rate, attempt.passes, seed)[1]
+    epochs = attempt.passes // _passes_per_epoch(experiment, arm, seed)
+    return _train_from_scratch(experiment, arm, attempt.rate, epochs, seed)[1]
+
+
+def _passes_per_epoch(experiment: Experiment, arm: Arm, seed: int) -> int:
+    return passes_per_epoch(experiment.modalities[arm.modality], _all_classes(experiment, arm, seed)[0])
 
 
 def _train_from_scratch(
-    experiment: Experiment, arm: Arm, rate: float, passes: int, seed: int
+    experiment: Experiment, arm: Arm, rate: float, epochs: int, seed: int
 ) -> tuple[History, SimilarityClassifier]:
     positions, classes = _all_classes(experiment, arm, seed)
+    passes = epochs * _passes_per_epoch(experiment, arm, seed)
     stage = f"{arm.name}, rate {rate:g}, {passes} passes, seed {seed}"
-    classifier = _train(experiment, arm, positions, classes, {}, seed, stage, rate=rate, epochs=passes)
+    classifier = _train(experiment, arm, positions, classes, {}, seed, stage, rate=rate, epochs=epochs)
     return classifier.history, classifier
 
 

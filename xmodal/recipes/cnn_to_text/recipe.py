@@ -124,9 +124,8 @@ def from_scratch(experiment: Experiment, measured: Measurements, arm: Arm, seed:
             sum(measured.histories[part][0].seconds for part in (other, Arm(str(other.source), 0)))
             for other in measured.moved_beside(arm)
         )
-        best, attempts = search_from_scratch(experiment, arm, seconds, seed)
-        measured.tried[arm] = [best, *(attempt for attempt in attempts if attempt is not best)]
-        return best.trained
+        measured.tried[arm] = search_from_scratch(experiment, arm, seconds, seed)
+        return measured.tried[arm][0].trained
     return repeat_from_scratch(experiment, arm, measured.tried[arm][0], seed)
 
 
