@@ -31,6 +31,7 @@ SHRUNK = [
     "--text_examples=2",
     "--scratch_learning_rates=3e-4",
     "--per_class=2,all",
+    "--explained=1",
 ]
 RESULTS = [
     *("image_only", "text", "fused", "zero_image", "text_zero_shot"),

@@ -24,6 +24,7 @@ FLAGS = (
     "--text_batch_size=16",
     "--text_learning_rate=0.01",
     "--min_per_class=1",
+    "--explained=1",
 )
 
 

@@ -22,6 +22,7 @@ FLAGS = [
     "--frames=4",
     "--augment=shift,flip",
     "--nobaseline",
+    "--explained=1",
     "--output_dir=runs/videos",
     "--saved_models_dir=saved_models",
 ]
