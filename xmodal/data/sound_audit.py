@@ -25,12 +25,11 @@ def look_at_sound(encoded: bytes, max_seconds: float) -> Scan:
     Raises:
         UserError: for FLAC and OGG, when the package that reads them is not installed.
     """
-    problem = problem_of_sound(encoded, max_seconds)
-    if problem:
+    wave, problem = _wave_or_problem(encoded, max_seconds)
+    if wave is None:
         return Scan(b"", problem)
-    samples, rate = waves.decoded_wave(as_wav(encoded), 0.0)
-    digest = content_digest(np.append(samples.numpy(), np.float32(rate)))
-    return Scan(digest, "", _doubt(samples.numpy()))
+    samples, rate = (part.numpy() for part in wave)
+    return Scan(content_digest(np.append(samples, np.float32(rate))), "", _doubt(samples))
 
 
 def problem_of_sound(encoded: bytes, max_seconds: float) -> str:
@@ -39,13 +38,17 @@ def problem_of_sound(encoded: bytes, max_seconds: float) -> str:
     Raises:
         UserError: for FLAC and OGG, when the package that reads them is not installed.
     """
+    return _wave_or_problem(encoded, max_seconds)[1]
+
+
+def _wave_or_problem(encoded: bytes, max_seconds: float) -> tuple[tuple[tf.Tensor, tf.Tensor] | None, str]:
+    """Returns what `waves.decoded_wave` gives, or None and why it cannot be read."""
     try:
-        waves.decoded_wave(as_wav(encoded, max_seconds), max_seconds)
+        return waves.decoded_wave(as_wav(encoded, max_seconds), max_seconds), ""
     except ValueError as error:
-        return str(error)
+        return None, str(error)
     except tf.errors.InvalidArgumentError as error:
-        return why_not_decoded(encoded, error)
-    return ""
+        return None, why_not_decoded(encoded, error)
 
 
 def why_not_decoded(encoded: bytes, error: tf.errors.OpError) -> str:
