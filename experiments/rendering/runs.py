@@ -7,7 +7,13 @@ from rendering.markdown import grid, table_lines
 from xmodal.core.formatting import plural
 
 # Flags that are told where they differ from these.
-USUAL = {"precision": "float32", "train_examples": "0", "text_encoder": "minilm_l6", "also_train": "none"}
+USUAL = {
+    "precision": "float32",
+    "train_examples": "0",
+    "text_encoder": "minilm_l6",
+    "also_train": "none",
+    "sounds": "none",
+}
 # Experiments whose examples are not images alone.
 MIXED = ("cnn_to_text", "text_to_image")
 # What each experiment is judged by: a result, and those of the same run that stand beside it.
@@ -17,9 +23,9 @@ HEADLINES = {
         "text": ("image_only", "audio_only", "no_transfer"),
     },
     "vgg_to_vgg": {"target": ("base", "random_weights")},
-    "cnn_to_text": {"images, all a class": (), "documents, all a class": ()},
+    "cnn_to_text": dict.fromkeys((f"{name}, all a class" for name in ("images", "documents", "sounds")), ()),
     "bert_news": {"bert": ("tf_idf", "no_transfer"), "bert_robust": ("bert",)},
-    "fusion": {"fused": ("image_only", "text_only", "no_transfer")},
+    "fusion": {"fused": ("image_only", "text_only", "sound_only", "no_transfer")},
     "names_to_answers": {
         "noisy_student": ("self_train", "name_mixture"),
         "self_train": ("name_mixture",),
