@@ -88,3 +88,13 @@ def test_sets_in_words(least, told):
     outputs = served(tf.constant(NAMES), scores, scores, {})
     assert outputs["verdict"].numpy()[0].decode() == told
     assert served.max_error.numpy() == np.float32(0.05)
+
+
+def test_sets_count_by_what_is_there():
+    known = fit_known_inputs({}, np.random.default_rng(0).normal(0, 1, (50, 3)), {})
+    whole, alone = (AnswerSets(0.05, np.full(3, least), False, 50) for least in (-0.01, -3.0))
+    limits = AnswerLimits(whole, known, sets_of_parts={("text",): alone})
+    served = ServedLimits(limits, NAMES, "it is most like")
+    scores = tf.constant([[3.0, 1.5, -3.0]] * 2)
+    told = served(tf.constant(NAMES), scores, scores, {}, part=tf.constant([0, 1]))["answers"].numpy()
+    assert told.tolist() == [[b"", b""], [b"cat", b"dog"]]

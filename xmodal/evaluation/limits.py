@@ -1,6 +1,7 @@
 """What an answer promises: the set that the right one is in, and whether the input is of a known kind."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -21,8 +22,10 @@ class AnswerLimits:
             ones is called none of these.
         of_class: the answer of each class of an image model, whose doubts decide among answers that a
             sentence makes equal; None where nothing is equal.
+        sets_of_parts: those that count for inputs of which some modalities alone are there, by these.
     """
 
     sets: AnswerSets
     known: KnownInputs
     of_class: np.ndarray | None = None
+    sets_of_parts: Mapping[tuple[str, ...], AnswerSets] = field(default_factory=dict)

@@ -25,7 +25,9 @@ class ServedLimits(tf.Module):
     def __init__(self, limits: AnswerLimits, phrases: Sequence[str], resembles: str):
         super().__init__()
         sets, known_inputs = limits.sets, limits.known
-        self._least = tf.Variable(sets.least - SLACK, trainable=False, dtype=tf.float32)
+        # Those of `sets` first.
+        thresholds = [part.least for part in (sets, *limits.sets_of_parts.values())]
+        self._least = _constant(np.array(thresholds) - SLACK)
         self._kept = {name: _constant(rows) for name, rows in known_inputs.kept.items()}
         self._values = {name: _constant(values) for name, values in known_inputs.values.items()}
         self._evidence = _constant(known_inputs.evidence)
@@ -43,6 +45,7 @@ class ServedLimits(tf.Module):
         logits: tf.Tensor,
         rows: Mapping[str, tf.Tensor],
         class_logits: tf.Tensor | None = None,
+        part: tf.Tensor | int = 0,
     ) -> dict[str, tf.Tensor]:
         """Returns "answers" (B, S), "certainty" (B,), "unknown" (B,) and "verdict" (B,).
 
@@ -58,6 +61,7 @@ class ServedLimits(tf.Module):
             logits: those whose energy counts (B, C).
             rows: name of a measure -> what stands for the inputs (B, D).
             class_logits: of an image model (B, C), where they break ties.
+            part: whose sets count (B,): 0 for `AnswerLimits.sets`, n for the n-th of `sets_of_parts`.
         """
         shares = tf.nn.log_softmax(scores)
         if self._answers_of_classes is not None:
@@ -65,7 +69,7 @@ class ServedLimits(tf.Module):
             logs = tf.math.log(tf.maximum(class_shares, np.finfo(np.float32).tiny))
             shares += TIE_BREAK * tf.nn.log_softmax(logs)
         certainty = tf.exp(tf.reduce_max(shares, axis=1))
-        in_set = shares >= self._least
+        in_set = shares >= tf.gather(self._least, part)
         unknown = self._unknown(logits, rows)
         order = tf.argsort(tf.where(in_set, shares, shares - 1e6), axis=1, direction="DESCENDING")
         in_set = tf.gather(in_set, order, axis=1, batch_dims=1)

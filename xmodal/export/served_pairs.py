@@ -81,6 +81,7 @@ class ServedPairs(Labelled):
         self._temperature = temperature
         self._prepare = prepare
         self._limits = ServedLimits(limits, names, "it is most like") if limits else None
+        self._part_of_code = _parts_by_code(tuple(self._sides), tuple(limits.sets_of_parts) if limits else ())
         trunk = with_maps(encoders.pictures["image"].backbone)
         self._maps = Differentiable(trunk) if trunk else None
         self._words = word_shares(encoders.text_model, self._sides["text"].tokenizer)
@@ -124,14 +125,16 @@ class ServedPairs(Labelled):
         return labelled_answer(self._logits(self._read(contents)) / self._temperature, self._names)
 
     def _answer_whole(self, contents):
-        """As `_answer`; with limits also what `ServedLimits` tells, of pairs as they were fitted on."""
+        """As `_answer`; with limits also what `ServedLimits` tells, by the modalities that a pair has."""
         parts = self._read(contents)
         logits = self._logits(parts)
         answer = labelled_answer(logits / self._temperature, self._names)
         if self._limits is None:
             return answer
         rows = {side: parts[side] * parts[f"has_{side}"][:, None] for side in self._sides}
-        return answer | self._limits(self._names, logits, logits, rows)
+        bits = [2**place * tf.cast(parts[f"has_{side}"], tf.int32) for place, side in enumerate(self._sides)]
+        part = tf.gather(self._part_of_code, tf.add_n(bits))
+        return answer | self._limits(self._names, logits, logits, rows, part=part)
 
     def _embed(self, contents):
         """Encoded contents of one modality (B,) -> "embedding" (B, D), of length 1: what its encoder gives.
@@ -193,6 +196,16 @@ class ServedPairs(Labelled):
 
     def _logits(self, parts):
         return self._model({name: parts[name] for name in self._inputs})
+
+
+def _parts_by_code(modalities: Sequence[str], parts: Sequence[tuple[str, ...]]) -> list[int]:
+    """Returns which sets of `AnswerLimits` count, by the sum of 2**n for each n-th modality that is there."""
+
+    def part_of(code: int) -> int:
+        there = tuple(name for place, name in enumerate(modalities) if code >> place & 1)
+        return 1 + parts.index(there) if there in parts else 0
+
+    return [part_of(code) for code in range(2 ** len(modalities))]
 
 
 class _ServedPictures(tf.Module):

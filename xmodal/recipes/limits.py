@@ -7,7 +7,7 @@ import numpy as np
 
 from xmodal import report
 from xmodal.core.formatting import format_number
-from xmodal.evaluation.answer_sets import AnswerSets, certainty_for, fit_answer_sets, withheld
+from xmodal.evaluation.answer_sets import AnswerSets, certainty_for, fewest, fit_answer_sets, withheld
 from xmodal.evaluation.calibrated_result import CalibratedResult
 from xmodal.evaluation.limits import AnswerLimits
 from xmodal.evaluation.metrics import HeldOut
@@ -22,6 +22,21 @@ RIGHT, POINTS = (0.9, 0.95, 0.99, 0.999), 100
 def sampled(examples: int, most: int = SAMPLED) -> np.ndarray:
     """Returns the positions of so many examples at most, evenly from the first to the last."""
     return np.linspace(0, examples - 1, min(most, examples)).round().astype(int)
+
+
+@dataclass(frozen=True)
+class Part:
+    """Examples of which some modalities are seen, for answer sets of their own.
+
+    Attributes:
+        scores: of examples that have all of these, and show nothing else: as `measured_limits` takes them.
+        labels: their right answers.
+        tested: which of all test examples have these and no others, bool (N,).
+    """
+
+    scores: HeldOut
+    labels: HeldOut
+    tested: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -58,6 +73,7 @@ def measured_limits(
     *,
     max_error: float,
     of_class: np.ndarray | None = None,
+    parts: Mapping[tuple[str, ...], Part] | None = None,
 ) -> MeasuredLimits:
     """Fits the sets of answers, and measures all that is promised.
 
@@ -70,17 +86,29 @@ def measured_limits(
         results: of which errors are drawn over the share that is answered; the first one is served.
         max_error: how often a set may lack the right answer, and a known input may be called none of these.
         of_class: as in `AnswerLimits`.
+        parts: examples by the modalities that are seen of them. Of those with enough validation examples the
+            answer sets are their own.
     """
     sets = fit_answer_sets(scores.validation, labels.validation, max_error)
     members = sets(scores.test)
+    enough = {
+        name: part for name, part in (parts or {}).items() if len(part.labels.validation) >= fewest(max_error)
+    }
+    sets_of_parts = {
+        name: fit_answer_sets(part.scores.validation, part.labels.validation, max_error)
+        for name, part in enough.items()
+    }
+    for name, part in enough.items():
+        members[part.tested] = sets_of_parts[name](scores.test[part.tested])
     served_result = next(iter(results.values()))
     facts = _facts(sets, members, labels.test, float((strangeness > 1 - max_error).mean()))
     tables = (
         _class_table(sets, members, labels.test, class_names),
         _withheld_table(served_result, scores, labels),
+        *([_part_table(enough, sets_of_parts)] if enough else []),
     )
     plot = _withheld_plot(results, scores.test, labels.test)
-    return MeasuredLimits(AnswerLimits(sets, known, of_class), facts, tables, (plot,))
+    return MeasuredLimits(AnswerLimits(sets, known, of_class, sets_of_parts), facts, tables, (plot,))
 
 
 def _facts(
@@ -119,6 +147,32 @@ def _class_table(
         f"Answer sets meant to hold the right answer in {100 * (1 - sets.error):g}% of cases, for {of_whom}",
         ("class", "test examples", "share with the right answer", "answers in a set", "share of one answer"),
         (*rows, row("all", np.ones(len(labels), bool))),
+    )
+
+
+def _part_table(
+    parts: Mapping[tuple[str, ...], Part], sets_of_parts: Mapping[tuple[str, ...], AnswerSets]
+) -> report.Table:
+    rows: list[tuple[str | int | float, ...]] = []
+    for name, part in parts.items():
+        sets, labels = sets_of_parts[name], part.labels.test
+        members = sets(part.scores.test)
+        right, sizes = members[np.arange(len(labels)), labels], members.sum(axis=1)
+        shares = (right, sizes, sizes == 1)
+        told = (float(share.mean()) if len(labels) else "-" for share in shares)
+        rows.append((" and ".join(name), sets.examples, len(labels), *told))
+    share = f"{100 * (1 - next(iter(sets_of_parts.values())).error):g}%"
+    head = (
+        "there",
+        "validation examples",
+        "test examples",
+        "share with the right answer",
+        "answers in a set",
+    )
+    return report.Table(
+        f"Answer sets meant to hold the right answer in {share} of cases, by what is there",
+        (*head, "share of one answer"),
+        tuple(rows),
     )
 
 
