@@ -17,6 +17,8 @@ from xmodal.evaluation.open_set import KnownInputs
 SAMPLED = 2000
 # Shares of right answers that are asked for when others are withheld, and points of a drawn curve.
 RIGHT, POINTS = (0.9, 0.95, 0.99, 0.999), 100
+# What tables tell of sets.
+SHARES = ("share with the right answer", "answers in a set", "share of one answer")
 
 
 def sampled(examples: int, most: int = SAMPLED) -> np.ndarray:
@@ -102,6 +104,13 @@ def measured_limits(
         members[part.tested] = sets_of_parts[name](scores.test[part.tested])
     served_result = next(iter(results.values()))
     facts = _facts(sets, members, labels.test, float((strangeness > 1 - max_error).mean()))
+    facts |= {
+        f"answer sets where {' and '.join(name)} alone is there": (
+            f"as of all together: {len(part.labels.validation)} validation examples are too few"
+        )
+        for name, part in (parts or {}).items()
+        if name not in enough
+    }
     tables = (
         _class_table(sets, members, labels.test, class_names),
         _withheld_table(served_result, scores, labels),
@@ -133,45 +142,38 @@ def _facts(
 def _class_table(
     sets: AnswerSets, members: np.ndarray, labels: np.ndarray, class_names: Sequence[str]
 ) -> report.Table:
-    hits, sizes = members[np.arange(len(labels)), labels], members.sum(axis=1)
-
     def row(name: str, mask: np.ndarray) -> tuple[str | int | float, ...]:
-        right, size = hits[mask], sizes[mask]
-        if not len(right):
-            return name, 0, "-", "-", "-"
-        return name, len(right), float(right.mean()), float(size.mean()), float((size == 1).mean())
+        return name, int(mask.sum()), *_shares(members[mask], labels[mask])
 
     rows = [row(name, labels == number) for number, name in enumerate(class_names)]
     of_whom = "each class" if sets.by_class else "all classes together"
     return report.Table(
         f"Answer sets meant to hold the right answer in {100 * (1 - sets.error):g}% of cases, for {of_whom}",
-        ("class", "test examples", "share with the right answer", "answers in a set", "share of one answer"),
+        ("class", "test examples", *SHARES),
         (*rows, row("all", np.ones(len(labels), bool))),
     )
+
+
+def _shares(members: np.ndarray, labels: np.ndarray) -> tuple[str | float, ...]:
+    """Returns what `SHARES` names, of sets (N, C) and right answers (N,)."""
+    if not len(labels):
+        return ("-",) * len(SHARES)
+    right, sizes = members[np.arange(len(labels)), labels], members.sum(axis=1)
+    return float(right.mean()), float(sizes.mean()), float((sizes == 1).mean())
 
 
 def _part_table(
     parts: Mapping[tuple[str, ...], Part], sets_of_parts: Mapping[tuple[str, ...], AnswerSets]
 ) -> report.Table:
-    rows: list[tuple[str | int | float, ...]] = []
+    rows = []
     for name, part in parts.items():
         sets, labels = sets_of_parts[name], part.labels.test
-        members = sets(part.scores.test)
-        right, sizes = members[np.arange(len(labels)), labels], members.sum(axis=1)
-        shares = (right, sizes, sizes == 1)
-        told = (float(share.mean()) if len(labels) else "-" for share in shares)
-        rows.append((" and ".join(name), sets.examples, len(labels), *told))
+        shares = _shares(sets(part.scores.test), labels)
+        rows.append((" and ".join(name), sets.examples, len(labels), *shares))
     share = f"{100 * (1 - next(iter(sets_of_parts.values())).error):g}%"
-    head = (
-        "there",
-        "validation examples",
-        "test examples",
-        "share with the right answer",
-        "answers in a set",
-    )
     return report.Table(
         f"Answer sets meant to hold the right answer in {share} of cases, by what is there",
-        (*head, "share of one answer"),
+        ("there", "validation examples", "test examples", *SHARES),
         tuple(rows),
     )
 
