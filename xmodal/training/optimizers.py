@@ -1,4 +1,4 @@
-"""Optimizers, their schedules, and rates that decay_steps from the head of an encoder to its first layer."""
+"""Optimizers, their schedules, and rates that decay from the head of an encoder to its first layer."""
 
 import math
 import re
@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from xmodal.config.training import TrainConfig
+from xmodal.kernels.optimizer_step import FusedAdamW, FusedSGD
 
 LossScaleOptimizer = keras.optimizers.LossScaleOptimizer
 MakeOptimizer = Callable[[int], keras.optimizers.Optimizer]
@@ -92,8 +93,8 @@ def _build(config: TrainConfig, peak: float, steps: int) -> keras.optimizers.Opt
         "ema_momentum": config.ema,
     }
     if config.optimizer == "adamw":
-        return keras.optimizers.AdamW(rate, **options)
-    return keras.optimizers.SGD(rate, momentum=0.9, nesterov=True, **options)
+        return FusedAdamW(rate, **options)
+    return FusedSGD(rate, momentum=0.9, nesterov=True, **options)
 
 
 # The layers of encoders: "transformer_layer_3", "fnet_layer_3", "disentangled_attention_encoder_layer_3".

@@ -10,12 +10,12 @@ import tensorflow as tf
 
 from xmodal.config.training import TrainConfig
 from xmodal.kernels.convolutions import call_fast
-from xmodal.kernels.optimizer_step import one_rate
+from xmodal.kernels.optimizer_step import is_fused, one_rate
 from xmodal.training.progress import SUMS
 from xmodal.training.replicas import moving_statistics, unpad
 
-# Weights, and updates of single weights in all steps together, from which on compiling the update pays: it
-# takes seconds, and saves a part of each step.
+# Weights, and updates of single weights in all steps together, from which on compiling pays: it takes
+# seconds, and saves a part of each step.
 MANY_WEIGHTS = 1_000_000
 MANY_UPDATES = 500_000_000
 
@@ -54,7 +54,7 @@ def make_train_step(
     replicas = strategy.num_replicas_in_sync
     statistics = moving_statistics(model) if replicas > 1 else []
     variables = model.trainable_variables
-    compiled = replicas == 1 and worth_compiling(variables, planned, config.jit)
+    compiled = replicas == 1 and not is_fused(optimizer) and worth_compiling(variables, planned, config.jit)
     update = _make_update(optimizer, variables, one_replica=replicas == 1, compiled=compiled)
     differentiate = _make_differentiate(
         model,
@@ -186,7 +186,7 @@ def _make_loop(replica: Callable, strategy: tf.distribute.Strategy, steps_per_ca
 def worth_compiling(variables, planned: int, jit: str) -> bool:
     """Tells whether the update of variables is to be compiled, and what else a training compiles on a CPU.
 
-    As it is, one operation after the other reads and writes every weight, a dozen times in all.
+    As they are, Keras' optimizers read and write every weight a dozen times, one operation after the other.
 
     Args:
         variables: that are trained.
