@@ -13,6 +13,7 @@ import warnings
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from html import escape
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -96,31 +97,35 @@ def curve(history: History, quantity: str) -> str | None:
     if quantity == "loss" and not any("accuracy" in epoch for epoch in history.epochs):
         # Not that of a classifier: its own loss, whatever it is measured in.
         unit = ""
-    lines = [
-        (name, [(e["epoch"] + 1, scale * e[key]) for e in history.epochs if key in e], colour, dash)
-        for name, key, colour, dash in (
-            ("training", quantity, SECOND, (0, (4, 2))),
-            ("validation", f"val_{quantity}", FIRST, "solid"),
-        )
-    ]
-    lines = [line for line in lines if line[1]]
-    if not lines:
-        return None
+    training, validation = (
+        tuple((epoch["epoch"] + 1, scale * epoch[key]) for epoch in history.epochs if key in epoch)
+        for key in (quantity, f"val_{quantity}")
+    )
+    return _curve(history.stage, quantity, unit, training, validation) if training or validation else None
+
+
+# A run writes its report several times, with the trainings that it had before.
+@lru_cache(maxsize=1000)
+def _curve(stage: str, quantity: str, unit: str, training: tuple, validation: tuple) -> str:
     from matplotlib.ticker import MaxNLocator
 
-    with drawing(f"{history.stage} {quantity}", PAGE_STYLE):
+    with drawing(f"{stage} {quantity}", PAGE_STYLE):
         figure, axes = _axes(WIDTH, 2.6)
-        for name, points, colour, dash in lines:
-            marker = "o" if len(points) == 1 else None
-            axes.plot(*zip(*points, strict=True), label=name, color=colour, linestyle=dash, marker=marker)
+        for name, points, colour, dash in (
+            ("training", training, SECOND, (0, (4, 2))),
+            ("validation", validation, FIRST, "solid"),
+        ):
+            if points:
+                marker = "o" if len(points) == 1 else None
+                axes.plot(*zip(*points, strict=True), label=name, color=colour, linestyle=dash, marker=marker)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(visible=False, axis="x")
-        axes.set_xlabel("epoch")
-        axes.set_title(quantity + unit)
+        axes.set(xlabel="epoch", title=quantity + unit)
         axes.legend(loc="lower right", bbox_to_anchor=(1, 1.03), ncols=2)
-        return _svg(figure, f"{quantity} of the {history.stage} by epoch")
+        return _svg(figure, f"{quantity} of the {stage} by epoch")
 
 
+@lru_cache(maxsize=1000)
 def lines(plot: Plot) -> str:
     """Draws the lines of a plot, with their intervals as bands, as SVG."""
     with drawing(plot.caption, PAGE_STYLE):
@@ -248,9 +253,7 @@ def confusion(result: Result) -> np.ndarray:
     with drawing("confusion"):
         figure, axes = _axes(side, side)
         axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-        axes.set_title(printable(result.name))
-        axes.set_xlabel("answer")
-        axes.set_ylabel("truth")
+        axes.set(title=printable(result.name), xlabel="answer", ylabel="truth")
         if classes <= NAMED_CLASSES:
             names = [truncate(printable(name), 18) for name in result.class_names]
             rotation = 90 if max(map(len, names)) > 2 else 0
