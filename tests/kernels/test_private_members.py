@@ -95,6 +95,20 @@ def test_the_parts_of_an_optimizer_that_a_step_goes_through():
     np.testing.assert_allclose(seen, [0.1, 0.1])
 
 
+def test_an_optimizer_goes_through_the_update_of_its_backend_once_a_step(monkeypatch):
+    optimizer = keras.optimizers.AdamW(0.1)
+    variables = [keras.Variable(np.ones(shape, np.float32)) for shape in (2, 3)]
+    optimizer.build(variables)
+    for slots in (optimizer._momentums, optimizer._velocities):
+        assert [slot.shape for slot in slots] == [(2,), (3,)]
+    seen = []
+    monkeypatch.setattr(optimizer, "_backend_update_step", lambda *given: seen.append(given))
+    optimizer.apply([np.ones(2, np.float32), np.ones(3, np.float32)])
+    ((gradients, updated, rate),) = seen
+    assert len(gradients) == len(updated) == 2
+    np.testing.assert_allclose(rate, 0.1)
+
+
 def test_a_loss_scaling_optimizer_has_the_other_inside():
     inner = keras.optimizers.Adam(0.1)
     assert keras.optimizers.LossScaleOptimizer(inner).inner_optimizer is inner
