@@ -89,3 +89,15 @@ def test_a_mistake_is_told_before_the_first_training(
     recipe = __import__(f"{recipes.__name__}.{experiment}", fromlist=["run"])
     with pytest.raises(UserError, match=message):
         recipe.run(config, Clock(log=lambda line: None))
+
+
+@pytest.mark.parametrize("experiment", [name for name, flags in FLAGS.items() if "--base=small_cnn" in flags])
+def test_a_network_that_is_none_is_told_before_any_data_is_read(experiment, tmp_path):
+    source = "--pairs=csv:nowhere.csv" if experiment == "fusion" else "--dataset=folder:nowhere"
+    with flagsaver.flagsaver():
+        flags = [f"--experiment={experiment}", source, "--base=VGG61", f"--output_dir={tmp_path}"]
+        parse(["run", *flags, "--strategy=one_device"])
+        config = from_flags()
+    recipe = __import__(f"{recipes.__name__}.{experiment}", fromlist=["run"])
+    with pytest.raises(UserError, match="'VGG61' is no model of Keras Applications; did you mean 'VGG1"):
+        recipe.run(config, Clock(log=lambda line: None))

@@ -88,9 +88,14 @@ def image_backbone(
     return keras.Model(model.input, outputs, name=model.name)
 
 
-def _build(name: str, image_size: int, imagenet: bool, offline: bool) -> keras.Model:
-    if name not in BACKBONES:
+def require_backbone(name: str, *, offline: bool = False) -> None:
+    """Raises a UserError for a name that is no backbone's, before anything is built."""
+    if image_backbone_path(name, offline=offline) is None and name not in BACKBONES:
         raise UserError(f"{name!r} is no model of Keras Applications", nearest(name, BACKBONES))
+
+
+def _build(name: str, image_size: int, imagenet: bool, offline: bool) -> keras.Model:
+    require_backbone(name)
     if imagenet and offline:
         raise UserError(
             "`image_weights=imagenet` is fetched by Keras Applications, which `offline` forbids",

@@ -17,6 +17,7 @@ from xmodal.core.errors import spelled_as_flags
 from xmodal.core.files import cache_folder, target_of, write_text
 from xmodal.core.formatting import printable
 from xmodal.data.audit import DataReport
+from xmodal.models.image_backbones import require_backbone
 from xmodal.report.model_card import CARD
 from xmodal.report.trackers import RunTracker
 from xmodal.runs import provenance
@@ -115,9 +116,12 @@ def begin(config: Config, clock: Clock) -> Session:
     """Makes the strategy and finds the checkpoints and the feature cache of a run.
 
     Raises:
-        UserError: when the devices that the flags ask for are not there, or --record may not be written;
-            when the processes of the job were started with other code or flags.
+        UserError: for an unknown --base or --target; when the devices that the flags ask for are not there,
+            or --record may not be written; when the processes of the job were started with other code or
+            flags.
     """
+    for name in (config.image.base, config.image.target):
+        require_backbone(name, offline=config.run.offline)
     strategy = make_strategy(
         config.run.strategy, config.run.virtual_devices, deterministic=config.run.deterministic
     )
