@@ -11,6 +11,7 @@ import keras
 from xmodal import report
 from xmodal.assets.presets import text_encoder_path
 from xmodal.config.config import Config
+from xmodal.config.experiments import EXPERIMENTS
 from xmodal.core import versions
 from xmodal.core.clock import Clock
 from xmodal.core.errors import spelled_as_flags
@@ -120,8 +121,8 @@ def begin(config: Config, clock: Clock) -> Session:
             or --record may not be written; when the processes of the job were started with other code or
             flags.
     """
-    for name in (config.image.base, config.image.target):
-        require_backbone(name, offline=config.run.offline)
+    for option in {"base", "target"} & EXPERIMENTS[config.run.experiment].reads:
+        require_backbone(getattr(config.image, option), offline=config.run.offline)
     strategy = make_strategy(
         config.run.strategy, config.run.virtual_devices, deterministic=config.run.deterministic
     )
