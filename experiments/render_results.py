@@ -3,9 +3,10 @@
 python experiments/render_results.py           # rewrite
 python experiments/render_results.py --check   # exit 1 when they differ
 
-README.md and README.zh-CN.md get ten rows of the records, what a run prints, what was promised, and what
-transfer is worth; experiments/results/README.md gets the rows and tables of all records;
-experiments/README.md gets some of their sentences, and experiments/running.md what larger jobs would cost.
+README.md and README.zh-CN.md get ten rows of the records, what a run prints, what was promised, what
+transfer is worth, and how well speakers are understood that were never heard; experiments/results/README.md
+gets the rows and tables of all records; experiments/README.md gets some of their sentences, and
+experiments/running.md what larger jobs would cost.
 """
 
 import json
@@ -16,12 +17,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 from rendering.benches import BENCHES
 from rendering.markdown import as_text, grid, link
 from rendering.runs import MOVED, UNDER_ATTACK, figures, origin, read_from, result_lines
 from rendering.scale import scale
 from rendering.words import ENGLISH, README_LANGUAGES, punctuated
 
+from xmodal.evaluation.repeats import student95
 from xmodal.report import Plot, Series, console_table
 from xmodal.report.figures import lines_file
 
@@ -127,6 +130,36 @@ def worth(records: Path, words: dict = ENGLISH) -> str:
     return as_text([words["worth"], "", *grid(head, cells), *(line for link in drawn for line in ("", link))])
 
 
+def unheard(records: Path, words: dict = ENGLISH) -> str:
+    """Returns a Markdown table of speakers that were never heard in training, and of what transfer was worth.
+
+    The interval of the mean difference is Student's over the speakers.
+
+    Args:
+        records: the folder; those of speakers compare transfer with random weights.
+        words: `ENGLISH` or `CHINESE`.
+    """
+    rows, columns = [], []
+    for name, record in _records(records):
+        if "unheard_" not in "".join(read_from(record)):
+            continue
+        results = record["results"]
+        [gain] = [gain for gain in record["gains"] if gain["sentence"].startswith("transfer of weights")]
+        shares = [results[result]["accuracy"] for result in ("audio_only", "text", "no_transfer")]
+        columns.append([*shares, gain["difference"]])
+        rows.append((link(name, RESULTS_PAGE), *_points(*columns[-1], *gain["ci95"])))
+    means = np.mean(columns, axis=0)
+    half_width = student95(len(rows) - 1) * np.std(columns, axis=0, ddof=1)[-1] / math.sqrt(len(rows))
+    interval = (means[-1] - half_width, means[-1] + half_width)
+    rows.append((words["mean of"].format(len(rows)), *_points(*means, *interval)))
+    return as_text(grid(words["unheard"], rows))
+
+
+def _points(sound: float, text: float, without: float, gain: float, low: float, high: float) -> Iterator[str]:
+    yield from (f"{share:.1%}" for share in (sound, text, without))
+    yield f"{100 * gain:+z.1f} [{100 * low:+z.1f}, {100 * high:+z.1f}]"
+
+
 def worth_plots(records: Path) -> dict[Path, Plot]:
     """Returns the plots of what transfer is worth in a folder's records, by the file of each."""
     return {
@@ -184,7 +217,8 @@ def rendered(root: Path = ROOT) -> dict[Path, str]:
     files[page] = filled(page.read_text(), "scale", scale(*map(of_name.get, ("growth", "serving", "engine"))))
     for name, words in README_LANGUAGES.items():
         text = (root / name).read_text()
-        for part, write in (("results", ten_headlines), ("promises", promises), ("worth", worth)):
+        parts = {"results": ten_headlines, "promises": promises, "worth": worth, "unheard": unheard}
+        for part, write in parts.items():
             text = filled(text, part, punctuated(write(RECORDS, words), words))
         files[root / name] = filled(text, "printed", printed(dict(_records(RECORDS))["vgg_to_bert"]))
     return files

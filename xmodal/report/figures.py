@@ -125,7 +125,6 @@ def _curve(stage: str, quantity: str, unit: str, training: tuple, validation: tu
         return _svg(figure, f"{quantity} of the {stage} by epoch")
 
 
-@lru_cache(maxsize=1000)
 def lines(plot: Plot) -> str:
     """Draws the lines of a plot, with their intervals as bands, as SVG."""
     with drawing(plot.caption, PAGE_STYLE):
