@@ -252,4 +252,4 @@ def test_a_missing_library_is_told_with_its_remedy():
     )
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert "FLAC and OGG need the package soundfile" in told
-    assert "pip install 'xmodal[sound]'" in told
+    assert "pip install -c constraints.txt -e '.[sound]'" in told

@@ -278,5 +278,5 @@ def test_a_video_is_turned_upright(rotation):
 
 def test_a_missing_library_is_told_with_its_remedy(monkeypatch):
     monkeypatch.setitem(sys.modules, "av", None)
-    with pytest.raises(UserError, match=r"MP4 and other containers need the package av .*xmodal\[video\]"):
+    with pytest.raises(UserError, match=r"MP4 and other containers need the package av .*-e '\.\[video\]'"):
         frames_of(b"\0\0\0\x18ftypisom", FOUR)

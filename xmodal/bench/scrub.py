@@ -65,9 +65,8 @@ def known_documents(count: int, seed: int) -> list[KnownDocument]:
     try:
         import faker
     except ImportError as error:
-        raise UserError(
-            f"this benchmark needs the package faker ({error})", "pip install -e '.[bench]'"
-        ) from error
+        remedy = "pip install -c constraints.txt -e '.[bench]'"
+        raise UserError(f"this benchmark needs the package faker ({error})", remedy) from error
     locales = ("en_US", "en_GB", "zh_CN", *_IBAN_LOCALES)
     fakes = {locale: faker.Faker(locale, use_weighting=False) for locale in dict.fromkeys(locales)}
     for fake in fakes.values():

@@ -100,6 +100,5 @@ def library():
     Raises:
         UserError: when it is not installed.
     """
-    return optional_package(
-        "soundfile", "FLAC and OGG", "pip install 'xmodal[sound]', or convert them to WAV"
-    )
+    remedy = "pip install -c constraints.txt -e '.[sound]', or convert them to WAV"
+    return optional_package("soundfile", "FLAC and OGG", remedy)

@@ -173,5 +173,5 @@ def library():
     Raises:
         UserError: when it is not installed.
     """
-    remedy = "pip install 'xmodal[video]', or convert them to GIF"
+    remedy = "pip install -c constraints.txt -e '.[video]', or convert them to GIF"
     return optional_package("av", "MP4 and other containers", remedy)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from xmodal.core.errors import UserError
 from xmodal.core.saved_models import answering
 from xmodal.data.sound_format import SoundFormat
 
@@ -104,12 +105,13 @@ def _sounds(loaded: Any, answer: Any) -> AskedMedium:
     # An export of an earlier version tells less. Numbers of float32 have more digits than were meant.
     names = [name for name in ("rate", "seconds", "max_seconds") if hasattr(loaded, name)]
     sound = SoundFormat(**{name: round(getattr(loaded, name).numpy().item(), 6) for name in names})
+    problem = _of_one_alone(partial(problem_of_sound, max_seconds=sound.max_seconds))
     return AskedMedium(
         noun="sound",
         input_name="audio_bytes",
         answer=answer,
-        problem=partial(problem_of_sound, max_seconds=sound.max_seconds),
-        problem_beside=partial(problem_of_sound, max_seconds=sound.max_seconds),
+        problem=problem,
+        problem_beside=problem,
         # FLAC and OGG are decoded here.
         prepared=as_wav,
         picture=lambda encoded: picture_of_sound(as_wav(encoded), sound),
@@ -130,18 +132,32 @@ def _videos(loaded: Any, _: Any) -> AskedMedium:
         # Whatever it is, it is decoded here, as it was for training.
         return ask(padded_frames([frames_of(content, video) for content in contents], side))
 
+    problem = _of_one_alone(partial(problem_of_video, video=video))
+
     def problem_beside(encoded: bytes) -> str:
-        problem = problem_of_video(encoded, video) or problem_in_graph(encoded, video)
-        return problem and f"beside a text: {problem}"
+        reason = problem(encoded) or problem_in_graph(encoded, video)
+        return reason and f"beside a text: {reason}"
 
     return AskedMedium(
         noun="video",
         input_name="video_bytes",
         answer=answer,
-        problem=partial(problem_of_video, video=video),
+        problem=problem,
         problem_beside=problem_beside,
         picture=partial(strip_of, video=video),
     )
+
+
+def _of_one_alone(problem: Callable[[bytes], str]) -> Callable[[bytes], str]:
+    """Makes a package that is missing a problem of what needs it: the others are answered."""
+
+    def told(encoded: bytes) -> str:
+        try:
+            return problem(encoded)
+        except UserError as error:
+            return f"not read: {error.problem}: {error.remedy}"
+
+    return told
 
 
 def _problem_of_picture(encoded: bytes, max_pixels: int | None) -> str:
