@@ -48,8 +48,9 @@ class TrainConfig(Group):
     )
     jit: str = option(
         "auto",
-        "XLA: auto compiles the training steps on GPUs, and the optimizer's update on a single device"
-        " where there are many weights and steps; on compiles these, and what reads texts.",
+        "XLA: auto compiles the training steps on GPUs and, where there are many weights and steps, the "
+        "activations of BERT and the update of an optimizer of your own on a single device; on compiles "
+        "these, and what reads texts.",
         choices=("auto", "on", "off"),
     )
     baseline: bool = option(True, "Also train from random weights, to measure what the transfer is worth.")

@@ -10,8 +10,9 @@ import tensorflow as tf
 class FusedAdamW(keras.optimizers.AdamW):
     """Keras' `AdamW`, of which each variable's update is one operation, and not two dozen.
 
-    Weights and moments are read and written once a step, and the graph of a step is traced in half the time.
-    The formula is the same, of Kingma and Ba 2015 (arXiv:1412.6980), section 2, its last paragraph.
+    Weights and moments are read and written once a step, and the graph of a step has a third of the
+    operations. The formula is the same, of Kingma and Ba 2015 (arXiv:1412.6980), section 2, its last
+    paragraph; there is no `amsgrad`.
 
     Example:
         >>> model.compile(FusedAdamW(1e-3), "sparse_categorical_crossentropy")
