@@ -27,14 +27,17 @@ class FusedAdamW(keras.optimizers.AdamW):
         super()._backend_update_step(grads, trainable_variables, learning_rate)
 
     def update_step(self, gradient, variable, learning_rate):
+        if isinstance(gradient, tf.IndexedSlices):
+            # Keras takes a row that occurs twice for two gradients.
+            super().update_step(gradient, variable, learning_rate)
+            return
         index = self._get_variable_index(variable)
         tf.raw_ops.ResourceApplyAdam(
             var=variable.handle,
             m=self._momentums[index].value.handle,
             v=self._velocities[index].value.handle,
             lr=learning_rate,
-            # Rows of embeddings are added up.
-            grad=tf.convert_to_tensor(gradient),
+            grad=gradient,
             **self._numbers,
         )
 
@@ -43,6 +46,7 @@ class FusedSGD(keras.optimizers.SGD):
     """Keras' `SGD` with momentum, of which each variable's update is one operation; see `FusedAdamW`."""
 
     def update_step(self, gradient, variable, learning_rate):
+        # Rows of embeddings are added up, as by Keras.
         tf.raw_ops.ResourceApplyKerasMomentum(
             var=variable.handle,
             accum=self.momentums[self._get_variable_index(variable)].value.handle,

@@ -54,7 +54,8 @@ def make_train_step(
     replicas = strategy.num_replicas_in_sync
     statistics = moving_statistics(model) if replicas > 1 else []
     variables = model.trainable_variables
-    compiled = replicas == 1 and not is_fused(optimizer) and worth_compiling(variables, planned, config.jit)
+    large = replicas == 1 and worth_compiling(variables, planned, config.jit)
+    compiled = large and not is_fused(optimizer)
     update = _make_update(optimizer, variables, one_replica=replicas == 1, compiled=compiled)
     differentiate = _make_differentiate(
         model,
@@ -62,7 +63,7 @@ def make_train_step(
         loss,
         adversary,
         report_accuracy,
-        dense=compiled or config.accumulate > 1 or config.clip_norm > 0,
+        dense=large or config.accumulate > 1 or config.clip_norm > 0,
         compiled=config.jit == "on" or (config.jit == "auto" and tf.config.list_physical_devices("GPU")),
     )
 
