@@ -12,7 +12,7 @@ class FusedAdamW(keras.optimizers.AdamW):
 
     Weights and moments are read and written once a step, and the graph of a step has a third of the
     operations. The formula is the same, of Kingma and Ba 2015 (arXiv:1412.6980), section 2, its last
-    paragraph; there is no `amsgrad`.
+    paragraph; there is no `amsgrad`. Rows of embeddings (`tf.IndexedSlices`) are left to Keras.
 
     Example:
         >>> model.compile(FusedAdamW(1e-3), "sparse_categorical_crossentropy")
