@@ -14,7 +14,7 @@ from rendering import words
 from rendering.markdown import table_lines
 from rendering.scale import exchange_seconds, sent_bytes
 
-from xmodal.bench.serving import compared
+from xmodal.bench.serving import compare_ways
 from xmodal.config import flags
 from xmodal.robustness.attacked import AttackResult, attack_comparisons, attack_table
 from xmodal.training.cluster import Worker, current_worker
@@ -276,7 +276,7 @@ def test_a_served_export_is_rendered_beside_keras(render_results, tmp_path):
         return np.array([[0.25, 0.75]])
 
     record |= {"image_size": 32, "requests": 4, "batch_size": 64, "batches": 1, "repeats": 3}
-    record |= {name: compared(call, call, [b"one", b"two"]) for name in ("serving_default", "text")}
+    record |= {name: compare_ways(call, call, [b"one", b"two"]) for name in ("serving_default", "text")}
     (tmp_path / "serving.json").write_text(json.dumps(record))
     rendered = render_results.render(tmp_path)
     assert re.search(r"\| an image alone, milliseconds: median \(95th percentile\) \| \d\.\d \(", rendered)

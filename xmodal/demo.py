@@ -25,7 +25,7 @@ from xmodal.core.console import log
 from xmodal.core.errors import UserError
 from xmodal.core.formatting import printable, truncate
 from xmodal.data.table_format import TableFormat
-from xmodal.data.target_map import typed_answers
+from xmodal.data.target_map import parse_answers
 from xmodal.export.asked_files import item_of_file
 from xmodal.export.predictor import Answer, Item, Predictor
 
@@ -61,7 +61,7 @@ def library() -> ModuleType:
 def answers_of(predictor: Predictor, items: Sequence[Item], words: str) -> list[Answer]:
     """Answers items, by the answers that were typed or, without these, by the model's own."""
     try:
-        return list((predictor.with_answers(typed_answers(words)) if words.strip() else predictor)(items))
+        return list((predictor.with_answers(parse_answers(words)) if words.strip() else predictor)(items))
     except UserError as error:
         return [Answer(item.name, problem=str(error)) for item in items]
 
@@ -76,7 +76,7 @@ def reasons(predictor: Predictor, files: Sequence[str], typed: str, words: str) 
         return text(f"longer than {MAX_CHARACTERS:,} letters")
     (item,) = items_of(predictor, files, typed)
     try:
-        asked_predictor = predictor.with_answers(typed_answers(words)) if words.strip() else predictor
+        asked_predictor = predictor.with_answers(parse_answers(words)) if words.strip() else predictor
         (answer,) = asked_predictor([item])
     except UserError as error:
         return text(str(error))

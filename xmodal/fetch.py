@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from xmodal.assets.catalog import ASSETS, needed
+from xmodal.assets.catalog import ASSETS, needed_assets
 from xmodal.assets.fetch import ManifestEntry, manifest
 from xmodal.config import flags
 from xmodal.config.config import Config
@@ -54,7 +54,7 @@ def _run(arguments: Sequence[str]) -> None:
 def _of_run(settings: Config) -> list[str]:
     """The named assets of a run; what else its flags name is said, since it is not fetched here."""
     made_from = provenance.of_run(settings)
-    names = needed(*(part.value for part in made_from))
+    names = needed_assets(*(part.value for part in made_from))
     for part in made_from:
         if part.value not in names:
             log_error(f"--{part.flag}={part.value} is no named asset: left to the run itself")

@@ -24,7 +24,7 @@ from xmodal.config.flagfiles import Choice, flagfile
 from xmodal.config.run import RunConfig
 from xmodal.core.command import Parser, exit_code
 from xmodal.core.console import log
-from xmodal.core.errors import UserError, spelled_as_flags
+from xmodal.core.errors import UserError, spell_as_flags
 from xmodal.core.files import NONE, target_of, write_text
 from xmodal.core.formatting import printable
 from xmodal.core.tensorflow_start import start_tensorflow
@@ -99,9 +99,9 @@ def choices_for_images(data: "ImageData") -> list[Choice]:
 def choices_for_sounds(data: "ImageData", grouped: bool) -> list[Choice]:
     """Returns what fits a set of sounds: rate, length, and what learns; `grouped`, their groups are told."""
     from xmodal.data.sounds import without_silence
-    from xmodal.data.waves import decoded_wave
+    from xmodal.data.waves import decode_wave
 
-    waves = [decoded_wave(data.train.encoded(index), 0.0) for index in _sample_indices(len(data.train))]
+    waves = [decode_wave(data.train.encoded(index), 0.0) for index in _sample_indices(len(data.train))]
     rate = sorted(int(rate) for _, rate in waves)[len(waves) // 2]
     lengths = sorted(len(without_silence(samples, int(rate))) / int(rate) for samples, rate in waves)
     usual_length = lengths[int(0.9 * (len(lengths) - 1))]
@@ -311,7 +311,7 @@ def _require_a_line(path: str) -> None:
 def _examine_data(
     source: str, documents: bool, name: str, given_flags: dict[str, str]
 ) -> tuple[str, list[str], list[Choice]]:
-    from xmodal.runs.inputs import configured_documents, configured_media
+    from xmodal.runs.inputs import load_configured_documents, load_configured_media
 
     data: DocumentData | ImageData
     options: dict[str, Any] = {"min_per_class": 1, **given_flags}
@@ -324,14 +324,16 @@ def _examine_data(
     splits = SplitConfig(**{flag: options.pop(flag) for flag in SPLIT_FLAGS if flag in options})
     config = Config(run=RunConfig(offline=True), splits=splits)
     if documents:
-        data = configured_documents(replace(config, documents=DocumentConfig(documents=source, **options)))
+        data = load_configured_documents(
+            replace(config, documents=DocumentConfig(documents=source, **options))
+        )
         choices, example_kind, flags = choices_for_documents(data), "documents", ("bert_news", "documents")
     else:
         if options:
             raise UserError(f"--{min(options)} is for texts, and {source!r} holds none", "leave it out")
         # Kinds of augmentation are for one kind of data.
         image = replace(config.image, augment=())
-        data = configured_media(replace(config, data=DataConfig(dataset=source), image=image))
+        data = load_configured_media(replace(config, data=DataConfig(dataset=source), image=image))
         example_kind, flags = (
             f"{data.train.medium.noun if data.train.medium else 'image'}s",
             ("vgg_to_bert", "dataset"),
@@ -341,7 +343,7 @@ def _examine_data(
             choices_for_sounds(data, is_grouped) if example_kind == "sounds" else choices_for_images(data)
         )
     for warning in data.report.warnings:
-        log(f"warning: {printable(spelled_as_flags(warning))}")
+        log(f"warning: {printable(spell_as_flags(warning))}")
     counts = ", ".join(f"{len(getattr(data, split)):,} {split}" for split in ("train", "validation", "test"))
     head = f"{counts} {example_kind} of {len(data.class_names):,} classes"
     fixed_flags = [

@@ -24,7 +24,7 @@ import numpy as np
 import pytest
 
 from xmodal.assets import fetch
-from xmodal.assets.catalog import ASSETS, Asset, AssetFile, needed
+from xmodal.assets.catalog import ASSETS, Asset, AssetFile, needed_assets
 from xmodal.assets.presets import text_encoder_path
 from xmodal.assets.vgg16 import vgg16_arrays, vgg16_from_keras
 from xmodal.core.errors import UserError
@@ -545,13 +545,13 @@ print(sorted(path.name for path in folder.iterdir()))
 
 
 def test_needed():
-    assert needed("vgg16_imagenet", "mnist_5k", "minilm_l6") == [
+    assert needed_assets("vgg16_imagenet", "mnist_5k", "minilm_l6") == [
         "vgg16_imagenet",
         "mnist_5k",
         "minilm_l6",
     ]
-    assert needed("imagenet", "folder:mnist_5k", "hf://org/minilm_l6") == []
-    assert needed("none", "mnist_5k", "mnist_5k") == ["mnist_5k"]
+    assert needed_assets("imagenet", "folder:mnist_5k", "hf://org/minilm_l6") == []
+    assert needed_assets("none", "mnist_5k", "mnist_5k") == ["mnist_5k"]
 
 
 def test_no_tensorflow_is_imported():

@@ -42,7 +42,7 @@ def test_sentences_do_not_grow_with_images():
     bridge = Bridge(tuple("abcdefghij"), "hedged", ("a photo of {}",))
 
     def distinct(images: int) -> int:
-        return len(set(sentences_of(bridge, growth.drawn_logits(images, 10, 0), 1.0).ravel()))
+        return len(set(sentences_of(bridge, growth.draw_logits(images, 10, 0), 1.0).ravel()))
 
     few, many = distinct(2_000), distinct(20_000)
     assert few <= many < 1.2 * few

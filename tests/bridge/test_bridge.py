@@ -24,7 +24,7 @@ from xmodal.evaluation.calibration import (
     TEMPERATURES,
     fit_mixture,
     fit_temperature,
-    matching_temperature,
+    match_temperature,
     mix,
     softmax,
 )
@@ -500,12 +500,12 @@ def test_a_matching_temperature_brings_what_was_learned_to_the_doubts_of_the_res
     logits = random.normal(size=(3000, 5)) * 3
     wanted = softmax(logits[:1000])
     # The same classifier, four times as sure of other examples.
-    assert matching_temperature(4 * logits[1000:], wanted) == pytest.approx(4, rel=0.1)
-    assert matching_temperature(np.ones((4, 5)), wanted) == 1.0
+    assert match_temperature(4 * logits[1000:], wanted) == pytest.approx(4, rel=0.1)
+    assert match_temperature(np.ones((4, 5)), wanted) == 1.0
     # No temperature makes ties as sure as that: the end of the range.
     ties = np.repeat([[1.0, 1, 0, 0, 0]], 9, axis=0)
-    assert matching_temperature(ties, np.eye(5)) == pytest.approx(TEMPERATURES[0])
-    assert matching_temperature(logits, np.full((3, 5), 0.2)) == pytest.approx(TEMPERATURES[1])
+    assert match_temperature(ties, np.eye(5)) == pytest.approx(TEMPERATURES[0])
+    assert match_temperature(logits, np.full((3, 5), 0.2)) == pytest.approx(TEMPERATURES[1])
 
 
 def test_softmax_is_stable():

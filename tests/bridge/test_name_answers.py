@@ -13,7 +13,7 @@ from xmodal.bridge.name_answers import (
     similarities,
     speaker_temperature,
     spoken_names,
-    standardised,
+    standardise,
 )
 from xmodal.core.errors import UserError
 
@@ -101,4 +101,4 @@ def test_ten_thousand_answers_are_no_trouble():
 
 
 def test_a_constant_column_stays_finite():
-    assert np.isfinite(standardised(np.ones((4, 2)))).all()
+    assert np.isfinite(standardise(np.ones((4, 2)))).all()

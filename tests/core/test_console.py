@@ -8,7 +8,7 @@ import pytest
 from xmodal.core import console
 from xmodal.core.command import USER_ERROR, exit_code
 from xmodal.core.errors import UserError
-from xmodal.core.formatting import escaped, printable
+from xmodal.core.formatting import escape, printable
 
 # Each would clear a screen, turn a line around, write over it, or begin a new one.
 HOSTILE = ("\x1b[2J", "\x9b31m", "\x07", "\x00", "\x7f", "\r", "\u202e", "\u2066", "\u200f", "\u2028", "\x85")
@@ -40,14 +40,14 @@ def test_a_terminal_of_few_letters(monkeypatch):
 
 def test_names_of_the_world_stay():
     names = "犬 नमस्ते \u200d👩\u200d🔬 عربى עברית é e\u0301"
-    assert printable(names) == escaped(names) == names
+    assert printable(names) == escape(names) == names
 
 
 def test_what_is_escaped_is_json_and_utf_8():
     import json
 
     told = "a\x1b[0m \udcff \u202e\x9b"
-    text = escaped(json.dumps(told, ensure_ascii=False))
+    text = escape(json.dumps(told, ensure_ascii=False))
     assert json.loads(text) == told
     assert text.encode() == b'"a\\u001b[0m \\udcff \\u202e\\u009b"'
-    assert escaped("a\tb\nc") == "a\tb\nc"
+    assert escape("a\tb\nc") == "a\tb\nc"

@@ -6,7 +6,7 @@ import os
 import pytest
 from jail import run_in_jail
 
-from xmodal.core.errors import UserError, spelled_as_flags, system_errors
+from xmodal.core.errors import UserError, spell_as_flags, system_errors
 
 FULL = """
 import os, sys, tempfile
@@ -109,4 +109,4 @@ def test_all_else_passes_as_it_is(error):
     ],
 )
 def test_warnings_are_spelled_as_flags(words, spelled):
-    assert spelled in spelled_as_flags(words)
+    assert spelled in spell_as_flags(words)

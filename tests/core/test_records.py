@@ -8,7 +8,7 @@ from typing import Literal
 import pytest
 
 from xmodal.core import records
-from xmodal.core.records import Count, RecordError, Share, parsed, read_record, read_records
+from xmodal.core.records import Count, RecordError, Share, parse_record, read_record, read_records
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def test_what_is_right_is_read(tmp_path):
 )
 def test_the_wrong_value_is_named(change, told):
     with pytest.raises(RecordError, match=told):
-        parsed(Whole, json.dumps(GOOD | change).encode())
+        parse_record(Whole, json.dumps(GOOD | change).encode())
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_the_wrong_value_is_named(change, told):
 )
 def test_what_is_no_record_is_told(text, told):
     with pytest.raises(RecordError, match=told):
-        parsed(Whole, text)
+        parse_record(Whole, text)
 
 
 def test_what_is_no_file_is_not_waited_for(tmp_path):

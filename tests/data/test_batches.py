@@ -5,9 +5,9 @@ import pytest
 import tensorflow as tf
 
 from xmodal.data import images
-from xmodal.data.batches import Batches, joined
+from xmodal.data.batches import Batches, concatenate
 from xmodal.data.images import ImageSplit, batches
-from xmodal.training.replicas import Stopped, distributed, mapped
+from xmodal.training.replicas import Stopped, distribute, map_over_replicas
 
 
 def numbers(count: int, size: int) -> Batches:
@@ -23,10 +23,10 @@ def test_they_are_read_in_order_and_mapped_after_that():
 
 
 def test_batches_are_joined_one_after_the_other():
-    told = joined([numbers(3, 2), numbers(2, 2)])
+    told = concatenate([numbers(3, 2), numbers(2, 2)])
     assert [batch.numpy().tolist() for batch in told] == [[0, 10], [20], [0, 10]]
     assert int(told.cardinality()) == 3
-    listed = joined([tf.data.Dataset.range(2).batch(2), tf.data.Dataset.range(1).batch(2)])
+    listed = concatenate([tf.data.Dataset.range(2).batch(2), tf.data.Dataset.range(1).batch(2)])
     assert [batch.numpy().tolist() for batch in listed] == [[0, 1], [0]]
 
 
@@ -34,7 +34,7 @@ def test_an_iteration_does_not_wait_for_a_tuner(one_device):
     listed = tf.data.Dataset.range(5).batch(2)
     for read in (
         numbers(5, 2).dataset(),
-        *(distributed(given, one_device) for given in (listed, numbers(5, 2))),
+        *(distribute(given, one_device) for given in (listed, numbers(5, 2))),
     ):
         assert read.options().autotune.enabled is False
 
@@ -67,20 +67,20 @@ def test_a_process_reads_its_own_rows_only(broken):
             return function(split)
 
     read = batches(broken, image_size=4, batch_size=8).map(lambda batch: batch["image"])
-    (share,) = distributed(read, Two())
+    (share,) = distribute(read, Two())
     assert share[0].numpy()[:, 0, 0, 0].tolist() == [4, 5, 6, 7]
     assert share[1].numpy().tolist() == [1, 1, 1, 1]
 
 
 def test_shares_are_filled_up_and_put_together_again(one_device, mirrored):
     for strategy in (one_device, mirrored):
-        (outputs,) = mapped(lambda rows: (rows + 1,), strategy)(numbers(5, 3))
+        (outputs,) = map_over_replicas(lambda rows: (rows + 1,), strategy)(numbers(5, 3))
         assert outputs.tolist() == [1, 11, 21, 31, 41]
 
 
 def test_a_run_stops_between_two_batches(one_device):
     seen = []
-    run = mapped(lambda rows: (rows,), one_device)
+    run = map_over_replicas(lambda rows: (rows,), one_device)
     with pytest.raises(Stopped):
         run(numbers(5, 1), stopped=lambda: len(seen) > 1 or seen.append(None))
     assert len(seen) == 2

@@ -10,7 +10,7 @@ import tensorflow as tf
 from loading import load_images
 from PIL import Image, ImageOps
 
-from xmodal.data.decoding import decode, decoded_pixels, why_not_decoded
+from xmodal.data.decoding import decode, decode_pixels, why_not_decoded
 from xmodal.data.image_headers import declared_size
 from xmodal.data.images import batches
 from xmodal.export.serving import pixels, pixels_or_black
@@ -113,7 +113,7 @@ IMAGES["BMP from the top down"] = (top_down(IMAGES["BMP of 30 colours"][0]), col
 @pytest.mark.parametrize("name", IMAGES)
 def test_an_image_is_read_as_it_is_meant_to_be_seen(name):
     content, expected = IMAGES[name]
-    read = decoded_pixels(content).numpy()
+    read = decode_pixels(content).numpy()
     assert np.abs(read.astype(int) - expected).max() <= 1
     assert declared_size(tf.constant(content)).numpy().tolist() == [6, 5]
 
@@ -125,7 +125,7 @@ def test_of_an_animated_webp_the_first_frame_is_read(mode, frames, lossless):
         Image.fromarray(RNG.integers(0, 255, (90, 70, len(mode))).astype(np.uint8)) for _ in range(frames)
     )
     content = encoded(first, "WEBP", save_all=True, append_images=others, lossless=lossless)
-    read = decoded_pixels(content).numpy()
+    read = decode_pixels(content).numpy()
     assert np.abs(read.astype(int) - on_white(Image.open(io.BytesIO(content)))).max() <= 1
 
 
@@ -145,9 +145,9 @@ def animated_webp(corner: tuple[int, int]) -> bytes:
 def test_the_first_frame_of_a_webp_has_its_place_on_the_canvas():
     expected = np.full((40, 50, 3), 255)
     expected[6:12, 8:13] = on_white(RGBA)
-    assert np.abs(decoded_pixels(animated_webp((8, 6))).numpy() - expected).max() <= 1
+    assert np.abs(decode_pixels(animated_webp((8, 6))).numpy() - expected).max() <= 1
     with pytest.raises(tf.errors.InvalidArgumentError):
-        decoded_pixels(animated_webp((48, 6)))
+        decode_pixels(animated_webp((48, 6)))
 
 
 def bmp_of(bits: int, packed: int) -> bytes:
@@ -162,7 +162,7 @@ OS2 = b"BM" + struct.pack("<IHHIIHHHH", 98, 0, 0, 26, 12, 5, 6, 1, 8) + bytes(72
 def test_rare_kinds_of_bmp_are_told(content):
     assert declared_size(tf.constant(content)).numpy().tolist() == [6, 5]
     with pytest.raises(tf.errors.InvalidArgumentError) as caught:
-        decoded_pixels(content)
+        decode_pixels(content)
     assert why_not_decoded(content, caught.value) == (
         "a BMP of a kind that is not read (compressed, of 16 bits, or of OS/2): convert it to PNG"
     )
@@ -186,7 +186,7 @@ FORMS = (("JPEG", {"quality": 95, "subsampling": 0}), ("PNG", {}), ("WEBP", LOSS
 def test_exif_turns_images(orientation, endian, form, options):
     content = turned(orientation, form, endian, **options)
     expected = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(content))).convert("RGB"))
-    read = decoded_pixels(content).numpy()
+    read = decode_pixels(content).numpy()
     assert read.shape == expected.shape
     assert np.abs(read.astype(int) - expected).mean() < 2
 
@@ -198,14 +198,14 @@ def test_exif_behind_other_segments_and_broken_exif():
         b"\xff" + bytes([kind]) + struct.pack(">H", 400) + bytes(398) for kind in (0xE2, 0xED, 0xFE)
     )
     behind = content[:start] + others + content[start:]
-    np.testing.assert_array_equal(decoded_pixels(behind), decoded_pixels(content))
+    np.testing.assert_array_equal(decode_pixels(behind), decode_pixels(content))
     # What is broken in EXIF makes no image unreadable.
     tiff = start + 10
     for at, value in ((tiff + 4, b"\xff" * 4), (tiff + 8, b"\xff\xff"), (tiff, b"XX")):
         broken = content[:at] + value + content[at + len(value) :]
-        assert decoded_pixels(broken).shape[:2] in ((48, 40), (40, 48))
+        assert decode_pixels(broken).shape[:2] in ((48, 40), (40, 48))
     for orientation in (0, 9, 300):
-        assert decoded_pixels(turned(orientation, "JPEG")).shape == (48, 40, 3)
+        assert decode_pixels(turned(orientation, "JPEG")).shape == (48, 40, 3)
 
 
 def test_training_evaluation_and_export_see_the_same(tmp_path):
@@ -258,7 +258,7 @@ def test_what_declares_too_much_is_refused_before_it_is_decoded(kind, tmp_path):
         frame = small.index(b"\xff\xc0")
         content = small[: frame + 5] + struct.pack(">HH", 60_000, 60_000) + small[frame + 9 :]
     with pytest.raises(tf.errors.InvalidArgumentError, match="too many pixels"):
-        decoded_pixels(content)
+        decode_pixels(content)
     with pytest.raises(tf.errors.InvalidArgumentError, match="too many pixels"):
         pixels(tf.constant([content]), 32)
 

@@ -15,7 +15,7 @@ from xmodal.core.errors import UserError
 from xmodal.core.files import cache_folder
 from xmodal.data import decoding, image_sources, images, splits
 from xmodal.data.audit import scan
-from xmodal.data.augmentation import augmented, draws
+from xmodal.data.augmentation import augment_images, draws
 from xmodal.data.decoding import decode
 from xmodal.data.images import batches, load_unlabelled
 
@@ -487,7 +487,7 @@ def test_a_clean_set_has_no_warnings(tmp_path, load):
 def test_scan_keeps_the_order_over_many_tasks():
     encoded = [png(number % 7, height=2, width=2) for number in range(600)]
     encoded[300] = b"junk"
-    scans = scan(encoded, decoding.decoded_pixels)
+    scans = scan(encoded, decoding.decode_pixels)
     assert [number for number, found in enumerate(scans) if found.problem] == [300]
     assert all(scans[number].digest == scans[number % 7].digest for number in range(600) if number != 300)
     assert len({found.digest for found in scans[:7]}) == 7
@@ -723,7 +723,7 @@ def test_photographs_are_read_as_a_speaker_reads_them(tmp_path):
     split, _ = load_unlabelled(f"unlabelled:{tmp_path}", cache=tmp_path)
 
     def middle(encoded):
-        return decoding.framed(decoding.decoded_pixels(encoded), (10, 20))
+        return decoding.center_crop(decoding.decode_pixels(encoded), (10, 20))
 
     read = [batch["image"] for batch in batches(split, image_size=(10, 20), read_image=middle, batch_size=2)]
     assert [image.shape for image in read] == [(2, 10, 20, 3), (1, 10, 20, 3)]
@@ -734,9 +734,11 @@ def test_framed_cuts_the_middle_at_the_ratio_of_the_sides():
     pixels = np.zeros((40, 100, 3), np.uint8)
     pixels[10:30, 40:60] = 200
     # Half of the largest square, 40 by 40: exactly the bright middle.
-    np.testing.assert_allclose(decoding.framed(pixels, (8, 8), crop=0.5), np.full((8, 8, 3), 200), rtol=1e-5)
+    np.testing.assert_allclose(
+        decoding.center_crop(pixels, (8, 8), crop=0.5), np.full((8, 8, 3), 200), rtol=1e-5
+    )
     # The largest 1 to 2 that fits is 40 by 80.
-    seen = np.asarray(decoding.framed(pixels, (40, 80)))
+    seen = np.asarray(decoding.center_crop(pixels, (40, 80)))
     np.testing.assert_array_equal(seen, pixels[:, 10:90])
 
 
@@ -745,11 +747,11 @@ def test_a_picture_smaller_than_what_is_wanted_is_not_cropped(side, kept):
     pixels = np.zeros((side, side, 3), np.uint8)
     edge = (side - kept) // 2
     pixels[edge : edge + kept, edge : edge + kept] = 200
-    seen = np.asarray(decoding.framed(pixels, (16, 16), crop=0.5))
+    seen = np.asarray(decoding.center_crop(pixels, (16, 16), crop=0.5))
     # The middle alone is seen, and all of it.
     np.testing.assert_allclose(seen, np.full((16, 16, 3), 200), rtol=1e-5)
     pixels[edge], pixels[:, edge] = 0, 0
-    assert np.asarray(decoding.framed(pixels, (16, 16), crop=0.5)).min() < 150
+    assert np.asarray(decoding.center_crop(pixels, (16, 16), crop=0.5)).min() < 150
 
 
 @pytest.mark.parametrize("encode", [png, jpeg])
@@ -808,7 +810,7 @@ def read(split, **options):
 
 
 def augment(images, kinds, seed):
-    return augmented(images, kinds, draws(tf.shape(images)[0], seed))
+    return augment_images(images, kinds, draws(tf.shape(images)[0], seed))
 
 
 def joined(epoch, name):

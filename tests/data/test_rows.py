@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from xmodal.data.batches import array_batches
 from xmodal.data.rows import ArrayShards, NpyRows
-from xmodal.models.heads import standardising
+from xmodal.models.heads import standardisation
 
 
 @pytest.fixture
@@ -78,4 +78,4 @@ def test_statistics_are_those_of_an_array(rows, array, monkeypatch):
     flat = array.reshape(-1, 4)
     variance = np.maximum(flat.var(axis=0), np.median(flat.var(axis=0)))
     expected = (flat - flat.mean(axis=0)) / np.sqrt(variance)
-    np.testing.assert_allclose(standardising(rows)(flat), expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(standardisation(rows)(flat), expected, rtol=1e-4, atol=1e-5)

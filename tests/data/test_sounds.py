@@ -14,10 +14,10 @@ from xmodal.config.sound import SOUND_AUGMENTATIONS
 from xmodal.core.errors import UserError
 from xmodal.data import sound_files
 from xmodal.data.images import batches, load_images
-from xmodal.data.sound_augmentation import augmented_spectrograms, sound_draws
+from xmodal.data.sound_augmentation import augment_spectrograms, sound_draws
 from xmodal.data.sound_format import SoundFormat
 from xmodal.data.sounds import MAX_WINDOWS, short_wav, spectrogram, spectrograms
-from xmodal.data.waves import decoded_wave
+from xmodal.data.waves import decode_wave
 from xmodal.data.windows import ABSENT
 
 CONFIG = SoundFormat(rate=8000)
@@ -192,7 +192,7 @@ def test_augmented_batches_follow_from_the_seed_and_the_epoch(folder):
 @pytest.mark.parametrize("kind", SOUND_AUGMENTATIONS)
 def test_each_augmentation_changes_a_picture_and_keeps_its_range(kind):
     images = np.repeat(pictures(tone(1000, 0.7)), 4, axis=0)
-    changed = augmented_spectrograms(tf.constant(images), (kind,), sound_draws(4, (1, 2))).numpy()
+    changed = augment_spectrograms(tf.constant(images), (kind,), sound_draws(4, (1, 2))).numpy()
     assert np.abs(changed - images).max(axis=(1, 2, 3)).min() > 10
     assert changed.min() >= 0
     assert changed.max() <= 255.01
@@ -203,22 +203,22 @@ def test_augmentations_do_what_they_say():
     draws[:, 1:4] = 1.0
     images = tf.constant(pictures(tone(1000, 0.5)))
     row = brightest_row(images[0].numpy())
-    shifted = augmented_spectrograms(images, ("shift",), draws).numpy()[0]
+    shifted = augment_spectrograms(images, ("shift",), draws).numpy()[0]
     np.testing.assert_allclose(shifted[:, :-4], images[0, :, 3:-1], atol=80)
     assert brightest_row(shifted) == row
-    assert brightest_row(augmented_spectrograms(images, ("pitch",), draws).numpy()[0]) < row
-    fast = augmented_spectrograms(images, ("speed",), draws).numpy()[0]
+    assert brightest_row(augment_spectrograms(images, ("pitch",), draws).numpy()[0]) < row
+    fast = augment_spectrograms(images, ("speed",), draws).numpy()[0]
     assert (fast[row] > 200).sum() < (images[0, row].numpy() > 200).sum()
 
 
 def test_augmentations_of_images_are_refused_for_sounds():
     with pytest.raises(UserError, match="'rotate' is not one of sounds"):
-        augmented_spectrograms(tf.zeros([1, 8, 8, 3]), ("rotate",), sound_draws(1, (1, 2)))
+        augment_spectrograms(tf.zeros([1, 8, 8, 3]), ("rotate",), sound_draws(1, (1, 2)))
 
 
 def test_a_short_wav_is_small_and_sounds_the_same():
     encoded = short_wav(wav(tone(500, 5.0, 44100), 44100, 24))
-    samples, rate = decoded_wave(encoded)
+    samples, rate = decode_wave(encoded)
     assert (len(samples), int(rate)) == (16000, 8000)
     np.testing.assert_allclose(samples[200:-200], tone(500, 2.0)[200:-200], atol=1e-3)
 
@@ -235,7 +235,7 @@ def test_flac_and_ogg_are_read_as_the_wav_is(tmp_path):
     (batch,) = batches(data.train, image_size=32, batch_size=64)
     assert batch["image"].numpy().max() > 200
     flac = (tmp_path / "cat" / "0.flac").read_bytes()
-    samples, _ = decoded_wave(sound_files.as_wav(flac))
+    samples, _ = decode_wave(sound_files.as_wav(flac))
     np.testing.assert_allclose(samples, tone(300), atol=1e-4)
     with pytest.raises(ValueError, match="truncated or corrupt FLAC"):
         sound_files.as_wav(flac[:50])

@@ -15,7 +15,7 @@ from xmodal.data import unpacked
 from xmodal.data.image_records import read_image_records
 from xmodal.data.table_format import TableFormat
 from xmodal.data.tables import read_rows
-from xmodal.data.unpacked import limited
+from xmodal.data.unpacked import limit_rows
 
 TEXT, COUNT = "wheat prices rise " * 50, 3000
 
@@ -86,6 +86,6 @@ def test_packed_records_out_of_proportion_are_told(tmp_path):
 
 def test_a_larger_file_may_unpack_to_more(tmp_path):
     (tmp_path / "file").write_bytes(bytes(10_000))
-    assert len(list(limited([""] * 3000, tmp_path / "file", len))) == 3000
+    assert len(list(limit_rows([""] * 3000, tmp_path / "file", len))) == 3000
     with pytest.raises(UserError):
-        list(limited([""] * 4000, tmp_path / "file", len))
+        list(limit_rows([""] * 4000, tmp_path / "file", len))

@@ -12,7 +12,7 @@ SAMPLES = tone(440) + tone(100, loudness=0.2)
 
 
 def decoded(encoded, limit=60.0):
-    samples, rate = waves.decoded_wave(tf.constant(encoded), limit)
+    samples, rate = waves.decode_wave(tf.constant(encoded), limit)
     return samples.numpy(), int(rate)
 
 
@@ -93,14 +93,14 @@ def test_a_header_of_zeros_is_refused():
 @pytest.mark.parametrize("new_rate", [8000, 16000])
 def test_another_rate_keeps_what_is_heard_and_drops_what_it_cannot_hold(rate, new_rate):
     samples = tf.constant(tone(1000, 0.25, rate), tf.float32)
-    changed = waves.resampled(samples, tf.constant(rate, tf.int64), new_rate).numpy()
+    changed = waves.resample(samples, tf.constant(rate, tf.int64), new_rate).numpy()
     assert len(changed) == -(-len(samples) * new_rate // rate)
     middle = slice(200, -200)
     np.testing.assert_allclose(changed[middle], tone(1000, 0.25, new_rate)[: len(changed)][middle], atol=1e-3)
     if 0.6 * new_rate < rate / 2:
         above = tf.constant(tone(0.6 * new_rate, 0.25, rate), tf.float32)
         assert (
-            np.abs(waves.resampled(above, tf.constant(rate, tf.int64), new_rate).numpy()[middle]).max() < 2e-3
+            np.abs(waves.resample(above, tf.constant(rate, tf.int64), new_rate).numpy()[middle]).max() < 2e-3
         )
 
 

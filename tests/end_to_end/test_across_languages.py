@@ -13,7 +13,7 @@ from xmodal.core.clock import Clock
 from xmodal.models.heads import text_classifier
 from xmodal.models.text_encoder import text_encoder
 from xmodal.recipes.bert_news import recipe, tables
-from xmodal.runs.inputs import configured_documents, other_test_documents
+from xmodal.runs.inputs import load_configured_documents, other_test_documents
 from xmodal.runs.session import Session
 from xmodal.tasks.text_classifier import TextClassifier
 from xmodal.training.trainer import Trainer
@@ -43,7 +43,7 @@ def folder(tmp_path_factory) -> Path:
 def test_each_other_test_set_has_the_result_of_its_own_documents(folder, one_device):
     others = [f"--test_documents={name}=tsv:{folder / name}.tsv" for name in ("near", "far")]
     settings = parsed(f"--documents=tsv:{folder / 'home.tsv'}", "--min_per_class=1", "--noscrub", *others)
-    original = configured_documents(settings)
+    original = load_configured_documents(settings)
     data = other_test_documents(original, settings.documents, cache=folder, offline=True)
     encoder = text_encoder(save_tiny_bert(folder / "bert"), 12)
     bert = TextClassifier(encoder, text_classifier(encoder.model, 2), None)

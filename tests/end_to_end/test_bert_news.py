@@ -297,7 +297,7 @@ def test_validation_says_which_baseline_counts_whatever_the_test_split_says():
     splits = {part: SimpleNamespace(labels=truth, texts=part) for part in ("validation", "test")}
     data = SimpleNamespace(**splits, class_names=("a", "b"))
     trainings = DocumentTrainings(Session(None, clock, Trainer()), "", data)
-    measured = recipe.measured_without(trainings, answers, dict.fromkeys(answers, "note"))
+    measured = recipe.measure_without_transfer(trainings, answers, dict.fromkeys(answers, "note"))
     assert list(measured) == ["random_weights", "from_scratch", "no_transfer"]
     result = measured["no_transfer"].result
     assert (result.name, result.accuracy, result.seconds) == ("no_transfer", 0.0, 1.5)

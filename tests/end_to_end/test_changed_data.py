@@ -67,7 +67,7 @@ def test_another_target_map_is_told(folder, monkeypatch, capsys):
 def test_a_run_that_stopped_at_its_data_takes_the_corrected_command(folder, monkeypatch, capsys):
     module = "xmodal.recipes.bert_news.recipe"
     # Killed while it read them: it has left its folder, and no state of anything.
-    interrupt(monkeypatch, module, "configured_documents", "bert_news", "--seed=1")
+    interrupt(monkeypatch, module, "load_configured_documents", "bert_news", "--seed=1")
     Path("letters/cat/0.txt").write_bytes(b"caf\xe9 cat")
     assert started("bert_news") == run.USER_ERROR
     assert "'cat/0.txt' is not in utf-8" in capsys.readouterr().err

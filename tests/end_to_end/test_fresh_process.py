@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from xmodal.bridge.bridge import Bridge
-from xmodal.text.cleaning import scrubbed
+from xmodal.text.cleaning import scrub_texts
 
 
 def test_a_start_on_a_sound_machine_without_a_gpu_says_nothing():
@@ -33,7 +33,7 @@ def test_saved_sentences_and_cleaning_run_without_this_package(tmp_path):
     bridge = Bridge(("cat", "wild_horse", "猫头鹰"), "hedged", ("a photo of {}", "{}, seen from afar"))
     module = tf.Module()
     module.sentences = tf.function(bridge.sentences, input_signature=[tf.TensorSpec([None, 3], tf.float32)])
-    module.scrubbed = tf.function(scrubbed, input_signature=[tf.TensorSpec([None], tf.string)])
+    module.scrubbed = tf.function(scrub_texts, input_signature=[tf.TensorSpec([None], tf.string)])
     for function in (module.sentences, module.scrubbed):
         graph = function.get_concrete_function().graph
         assert not [op.type for op in graph.get_operations() if "PyFunc" in op.type]

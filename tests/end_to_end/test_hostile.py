@@ -24,7 +24,7 @@ from xmodal.models.heads import text_classifier
 from xmodal.models.image_backbones import image_backbone
 from xmodal.models.text_encoder import text_encoder
 from xmodal.tasks.text_classifier import TextClassifier
-from xmodal.text.cleaning import scrubbed
+from xmodal.text.cleaning import scrub_texts
 
 # Answers each question by its outputs, or by the error's name; and tells seconds and the most memory.
 SERVE = """
@@ -148,7 +148,7 @@ def answered(told: dict, rows: int = 1) -> bool:
 
 def test_documents(text, tmp_path):
     served = ServedDocuments(
-        text=text, temperature=1.3, prepare=lambda texts: scrubbed(texts)[0], names=("animal", "plant")
+        text=text, temperature=1.3, prepare=lambda texts: scrub_texts(texts)[0], names=("animal", "plant")
     )
     exported = saved_model.export_saved_model(served, tmp_path / "documents")
     cat = ("serving_default", "text", [b"a red cat"])
@@ -172,7 +172,7 @@ def test_documents(text, tmp_path):
 
 def test_a_picture_among_texts_is_its_own_problem(text, tmp_path):
     served = ServedDocuments(
-        text=text, temperature=1, prepare=lambda texts: scrubbed(texts)[0], names=("a", "b")
+        text=text, temperature=1, prepare=lambda texts: scrub_texts(texts)[0], names=("a", "b")
     )
     predictor = Predictor(saved_model.export_saved_model(served, tmp_path / "documents"))
     picture, letter = images()["JPEG"][0], Item("a.txt", b"a red cat", True)

@@ -11,8 +11,8 @@ from xmodal.evaluation.answer_sets import (
     fewest,
     fit_answer_sets,
     log_shares,
+    risk_coverage,
     set_scores,
-    withheld,
 )
 
 
@@ -84,7 +84,7 @@ def test_an_error_that_cannot_be_promised_is_refused(error):
 def test_errors_over_the_share_that_is_answered():
     probabilities = np.array([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8], [0.3, 0.7]])
     correct = np.array([True, False, True, False])
-    curve = withheld(probabilities, correct)
+    curve = risk_coverage(probabilities, correct)
     np.testing.assert_allclose(curve.answered, [0.25, 0.5, 0.75, 1])
     np.testing.assert_allclose(curve.errors, [0, 0, 1 / 3, 0.5])
     assert [curve.most_answered(right) for right in (1.0, 0.6, 0.5)] == [0.5, 0.75, 1.0]

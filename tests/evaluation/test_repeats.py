@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from xmodal.evaluation.repeats import beyond_chance, mean_of, repeated_comparison, student95
+from xmodal.evaluation.repeats import beyond_chance, compare_repeated, mean_of, student95
 
 
 @pytest.mark.parametrize(("freedom", "quantile"), [(1, 12.7062), (2, 4.3027), (9, 2.2622), (1000, 1.9623)])
@@ -50,7 +50,7 @@ def test_an_interval_holds_the_truth_as_often_as_it_says():
 )
 def test_a_gain_says_whether_something_helped(with_it, without, words):
     a, b = (np.tile(np.arange(200) < 200 * share, (2, 1)) for share in (with_it, without))
-    gain = repeated_comparison(a, b, what="the scorer", unit="documents")
+    gain = compare_repeated(a, b, what="the scorer", unit="documents")
     assert gain.sentence.startswith(words)
     assert gain.difference == pytest.approx(with_it - without)
     assert (gain.n, gain.only_a - gain.only_b) == (200, round(400 * (with_it - without)))
@@ -76,5 +76,5 @@ def test_one_seed_is_said():
     right = np.ones((1, 4), bool)
     assert (
         "4 documents and one seed can show"
-        in repeated_comparison(right, right, what="x", unit="documents").sentence
+        in compare_repeated(right, right, what="x", unit="documents").sentence
     )

@@ -90,7 +90,7 @@ def test_every_form_answers_documents_as_the_model_in_memory(text, folders):
     # Otherwise the comparison would say little.
     assert np.ptp(expected, axis=0).min() > 4 * CLOSE
     for name, folder in folders.items():
-        answer = fresh_process_timing.loaded(folder)
+        answer = fresh_process_timing.load(folder)
         found = answer(tf.constant(DOCUMENTS))
         np.testing.assert_allclose(found, expected, atol=1e-4 if name == FLOAT32 else CLOSE, err_msg=name)
         # The same document alone and in a batch of another size.
@@ -136,13 +136,13 @@ def test_litert_is_run_by_its_own_package_where_that_is_installed(text, folders,
     # None makes an import fail, as where it is not installed.
     monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", None)
     with warnings.catch_warnings(record=True) as heard:
-        by_tensorflow = fresh_process_timing.loaded(folders[LITE_WEIGHTS])(inputs)
+        by_tensorflow = fresh_process_timing.load(folders[LITE_WEIGHTS])(inputs)
     assert not [str(warning.message) for warning in heard if "deprecated" in str(warning.message)]
     package = ModuleType("ai_edge_litert.interpreter")
     package.Interpreter = Mock(wraps=tf.lite.Interpreter)
     monkeypatch.setitem(sys.modules, "ai_edge_litert", ModuleType("ai_edge_litert"))
     monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", package)
-    np.testing.assert_array_equal(fresh_process_timing.loaded(folders[LITE_WEIGHTS])(inputs), by_tensorflow)
+    np.testing.assert_array_equal(fresh_process_timing.load(folders[LITE_WEIGHTS])(inputs), by_tensorflow)
     package.Interpreter.assert_called_once()
 
 
@@ -207,7 +207,7 @@ def test_int8_activations_may_cost_half_a_point(right, kept):
         return Variant(1, np.eye(2)[(np.arange(200) >= count).astype(int)], 1.0, 1.0)
 
     forms = {FLOAT32: form(200), LITE_WEIGHTS: form(200), LITE_ACTIVATIONS: form(right)}
-    assert compressed.chosen(forms, labels) == kept
+    assert compressed.choose_litert_form(forms, labels) == kept
 
 
 def test_the_table_compares_with_float32():
@@ -234,4 +234,4 @@ def test_many_examples_are_drawn_by_the_seed():
 
 def test_a_form_that_cannot_be_used_is_told(tmp_path):
     with pytest.raises(RuntimeError, match=r"(?s)the form in .*nothing cannot be used: .*OSError"):
-        compressed.measured(tmp_path / "nothing", [b"a document"])
+        compressed.measure_form(tmp_path / "nothing", [b"a document"])

@@ -12,7 +12,7 @@ from tiny_bert import save_tiny_bert
 from xmodal import ask
 from xmodal.bridge.name_answers import SCALE
 from xmodal.core.errors import UserError
-from xmodal.data.target_map import Answers, read_answers, typed_answers
+from xmodal.data.target_map import Answers, parse_answers, read_answers
 from xmodal.export.predictor import Item, Predictor
 from xmodal.export.saved_model import export_saved_model
 from xmodal.export.served_names import ServedNames
@@ -139,7 +139,7 @@ def test_the_nearest_of_several_descriptions_speaks_for_an_answer(served, export
 
 def test_an_export_of_vgg_to_bert_is_asked_by_its_sentences(tiny_exported):
     served, folder = tiny_exported
-    answers = typed_answers("cat, green bird")
+    answers = parse_answers("cat, green bird")
     told = list(Predictor(folder).with_answers(answers)([Item("", content, False) for content in PICTURES]))
     vectors, asked = (
         served.embed_images(tf.constant(PICTURES))["embedding"].numpy(),
@@ -177,8 +177,8 @@ def test_an_export_speaks_for_others(exported):
 
 
 def test_typed_answers_and_tables(tmp_path):
-    assert typed_answers(" dog ,  fire   engine").names == ("dog", "fire engine")
-    assert typed_answers("something that flies, owl").texts[0] == "a photo of something that flies"
+    assert parse_answers(" dog ,  fire   engine").names == ("dog", "fire engine")
+    assert parse_answers("something that flies, owl").texts[0] == "a photo of something that flies"
     (tmp_path / "a.csv").write_text("description,target\na raven,yes\na cow,no\nan owl,yes\n")
     table = read_answers(str(tmp_path / "a.csv"))
     assert (table.names, table.texts) == (("yes", "no"), ("a raven", "a cow", "an owl"))

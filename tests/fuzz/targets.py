@@ -477,10 +477,10 @@ def target_maps(data):
 
 @target(2)
 def answers_that_are_typed(data):
-    from xmodal.data.target_map import typed_answers
+    from xmodal.data.target_map import parse_answers
 
     words = ",".join(data.draw(st.lists(odd.names, max_size=4)))
-    found = refused(lambda: typed_answers(words))
+    found = refused(lambda: parse_answers(words))
     assert found is None or len(found.texts) > 1
 
 
@@ -683,10 +683,10 @@ def documents(data):
     """Cleaning gives UTF-8 without control characters, whatever it is given."""
     import tensorflow as tf
 
-    from xmodal.text.cleaning import scrubbed
+    from xmodal.text.cleaning import scrub_texts
 
     text = b"Mail jane.doe@example.com or call +49 170 1234567 <b>now</b> &amp; pay 4111 1111 1111 1111"
-    (found,), _ = scrubbed(tf.constant([data.draw(odd.damaged(text))]))
+    (found,), _ = scrub_texts(tf.constant([data.draw(odd.damaged(text))]))
     require_fit(found.numpy().decode())
 
 

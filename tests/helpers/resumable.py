@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from xmodal.config.training import TrainConfig
-from xmodal.data.augmentation import augmented, draws
+from xmodal.data.augmentation import augment_images, draws
 from xmodal.data.batches import array_batches
 from xmodal.training.checkpoint import Checkpoints
 from xmodal.training.loop import fit
@@ -55,7 +55,7 @@ def main(folder: str, result: str, steps: str = "1") -> None:
         read = array_batches(images[:70], labels[:70], batch_size=8, shuffle_seed=(0, epoch))
         return read.enumerate().map(
             lambda number, batch: (
-                augmented(
+                augment_images(
                     batch[0],
                     ("shift", "rotate"),
                     draws(tf.shape(batch[0])[0], tf.stack([epoch, tf.cast(number, tf.int32)])),

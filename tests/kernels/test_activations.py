@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from xmodal.kernels.activations import compiled_activation, compiled_activations
+from xmodal.kernels.activations import compile_activation, compiled_activations
 
 NUMBERS = np.random.default_rng(0).normal(size=(7, 5)).astype(np.float32) * 3
 
@@ -13,7 +13,7 @@ NUMBERS = np.random.default_rng(0).normal(size=(7, 5)).astype(np.float32) * 3
 def test_values_and_gradients_are_those_of_the_activation(name, dtype):
     plain = keras.activations.get(name)
     found = []
-    for activation in (plain, compiled_activation(plain)):
+    for activation in (plain, compile_activation(plain)):
         inputs = tf.cast(NUMBERS, dtype)
         with tf.GradientTape() as tape:
             tape.watch(inputs)

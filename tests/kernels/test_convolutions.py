@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from xmodal.kernels import convolutions
-from xmodal.kernels.convolutions import call_fast, passing_convolutions, small_convolution
+from xmodal.kernels.convolutions import call_fast, identity_convolutions, small_convolution
 
 on_cpu = pytest.mark.skipif(
     bool(tf.config.list_physical_devices("GPU")), reason="a GPU keeps its convolutions"
@@ -98,14 +98,14 @@ def test_the_upper_blocks_of_a_vgg_are_among_them():
 def test_convolutions_that_pass_every_channel_on_are_left_out_to_the_last_bit():
     model = layers()
     images = tf.nn.relu(numbers((2, 8, 8, 3), 3))
-    assert passing_convolutions(model) == []
+    assert identity_convolutions(model) == []
     grown = model.get_layer("many_for_4")
     bias = np.arange(4, dtype=np.float32)
     identity = np.zeros((3, 3, 4, 4), np.float32)
     identity[1, 1] = np.eye(4)
     for changed, passes in ((identity, True), (2 * identity, False), (identity[::-1] + 1e-9, False)):
         grown.set_weights([changed, bias])
-        assert passing_convolutions(model) == [grown] * passes
+        assert identity_convolutions(model) == [grown] * passes
 
     grown.set_weights([identity, bias])
     counts = []

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from xmodal.kernels.layers import all_layers
-from xmodal.kernels.transformers import quicken
+from xmodal.kernels.transformers import fuse_layers
 
 LENGTHS = (7, 4, 1)
 MASK = np.arange(max(LENGTHS)) < np.array(LENGTHS)[:, None]
@@ -46,7 +46,7 @@ def vectors(model, training=False):
 @pytest.mark.parametrize("precision", TOLERANCES)
 def test_vectors_of_real_tokens_stay(precision):
     plain, quick = bert(precision), bert(precision)
-    quicken(quick)
+    fuse_layers(quick)
     assert quick(TOKENS)["sequence_output"].dtype == plain(TOKENS)["sequence_output"].dtype
     np.testing.assert_allclose(vectors(quick), vectors(plain), atol=TOLERANCES[precision])
 
@@ -67,7 +67,7 @@ def with_gradients(model, training):
 
 def test_training_with_dropout_has_the_same_outputs_and_gradients():
     plain, quick = bert(), bert()
-    quicken(quick)
+    fuse_layers(quick)
     for one, other in zip(with_gradients(quick, True), with_gradients(plain, True), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4)
 
@@ -81,7 +81,7 @@ def products(model) -> int:
 
 def test_an_attention_takes_two_products_with_its_weights():
     model = bert()
-    quicken(model)
+    fuse_layers(model)
     # In each of two layers two of attention and two of the dense layers, and the pooler.
     assert products(model) == 9
 
@@ -94,7 +94,7 @@ def test_what_is_no_attention_of_a_sequence_to_itself_stays():
     outputs = within(across(one, two), across(one, two), use_causal_mask=True)
     model = keras.Model([one, two], outputs)
     before = model([queries, others])
-    quicken(model)
+    fuse_layers(model)
     np.testing.assert_array_equal(model([queries, others]), before)
 
 
@@ -103,13 +103,13 @@ def test_attention_of_other_shapes_stays(options):
     given = keras.Input((None, 12))
     model = keras.Model(given, keras.layers.MultiHeadAttention(3, 4, **options)(given, given))
     (layer,) = attention_of(model)
-    quicken(model)
+    fuse_layers(model)
     assert "call" not in vars(layer)
 
 
 def test_rows_alone_are_cast_to_half_precision():
     model = bert("mixed_bfloat16")
-    quicken(model)
+    fuse_layers(model)
     graph = tf.function(model).get_concrete_function(TOKENS).graph
     casts = [operation.inputs[0] for operation in graph.get_operations() if operation.type == "Cast"]
     table = model.token_embedding.embeddings.shape

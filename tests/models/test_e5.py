@@ -50,7 +50,7 @@ def test_what_the_file_holds(tiny):
             np.testing.assert_array_equal(read.tensors[name], tensor)
         else:
             # Half a step of the scale, which is a seventh of the block's largest weight.
-            found = e5_file.dequantised(read.tensors[name]).reshape(-1, 32)
+            found = e5_file.dequantize(read.tensors[name]).reshape(-1, 32)
             largest = np.abs(tensor.reshape(-1, 32)).max(axis=1, keepdims=True)
             assert np.all(np.abs(found - tensor.reshape(-1, 32)) <= largest / 13)
 
@@ -60,7 +60,7 @@ def test_four_bits_and_a_scale():
     block["scale"] = 0.5
     block["pairs"][0, 0] = 0xF0
     block["pairs"][0, 1] = 0x09
-    weights = e5_file.dequantised(block)
+    weights = e5_file.dequantize(block)
     assert weights.dtype == np.float32
     assert weights[:2].tolist() == [-4.0, 0.5]
     assert weights[16:18].tolist() == [3.5, -4.0]
@@ -188,10 +188,10 @@ def test_the_official_model_is_put_into_the_order_of_the_ids(tiny):
     official.pieces.add(piece="<s>", type=kinds.CONTROL)
     official.pieces.add(piece="</s>", type=kinds.CONTROL)
     official.pieces.extend(list(ours.pieces)[4:-1])
-    assert ModelProto.FromString(e5.reordered(official.SerializeToString())).pieces == ours.pieces
+    assert ModelProto.FromString(e5.reorder_pieces(official.SerializeToString())).pieces == ours.pieces
     texts = ["ab ba \N{GRINNING FACE} bé", ""]
     theirs = keras_nlp.models.XLMRobertaTokenizer(official.SerializeToString())
-    packed = e5.Preprocessor(e5.reordered(official.SerializeToString()), LENGTH, prefix="")(texts)
+    packed = e5.Preprocessor(e5.reorder_pieces(official.SerializeToString()), LENGTH, prefix="")(texts)
     for ids, expected in zip(packed["token_ids"].numpy(), theirs(texts), strict=True):
         assert ids[ids != e5_file.PAD].tolist() == [e5_file.START, *expected, e5_file.END]
 
@@ -202,7 +202,7 @@ def test_the_official_model_is_put_into_the_order_of_the_ids(tiny):
 def test_the_table_of_pieces_gives_the_rows_and_is_not_trained(tiny):
     read = e5_file.read(tiny)
     model = e5.encoder_model(read)
-    rows = e5_file.dequantised(read.tensors["emb.word"]).reshape(len(PIECES), HIDDEN)
+    rows = e5_file.dequantize(read.tensors["emb.word"]).reshape(len(PIECES), HIDDEN)
     token_ids = np.array([[0, 5, 12], [7, 7, 1]])
     np.testing.assert_array_equal(model.get_layer("token_embedding")(token_ids), rows[token_ids])
     assert [path for path in (weight.path for weight in model.trainable_weights) if "token" in path] == []
@@ -247,7 +247,7 @@ def test_a_layer_computes_what_the_equations_of_bert_say(tiny):
     """Against NumPy: post-norm attention and exact GELU, with the weights as the file has them."""
     read = e5_file.read(tiny)
     w = {
-        name: e5_file.dequantised(tensor).reshape(tensors()[name].shape) if tensor.dtype.names else tensor
+        name: e5_file.dequantize(tensor).reshape(tensors()[name].shape) if tensor.dtype.names else tensor
         for name, tensor in read.tensors.items()
     }
     erf = np.vectorize(math.erf)

@@ -14,7 +14,7 @@ from xmodal.models.applications import IMAGENET_DEVIATIONS, applications
 from xmodal.models.heads import image_head
 from xmodal.models.image_backbones import BACKBONES, image_backbone, with_regions
 from xmodal.models.trainable import set_trainable
-from xmodal.tasks.image_classifier import joined
+from xmodal.tasks.image_classifier import attach_head
 from xmodal.transfer.weights import transfer_weights
 
 # Of each family: a small network, a network of its layers and more, and the side of the images.
@@ -61,7 +61,7 @@ def check(source: keras.Model, target: keras.Model, side: int, folder: Path) -> 
     with_statistics(source)
     batch = images(side)
     heads = [image_head(trunk.output.shape[-1], 3, hidden=0, dropout=0.0) for trunk in (source, target)]
-    source, target = (joined(*both) for both in zip((source, target), heads, strict=True))
+    source, target = (attach_head(*both) for both in zip((source, target), heads, strict=True))
     report = transfer_weights(source, target, grow=["*"], probe=batch)
     assert report.unmatched_source == ()
     assert report.max_abs_difference <= 1e-5

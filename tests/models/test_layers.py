@@ -16,7 +16,7 @@ from xmodal.models.fusion import FusionSettings, UnimodalModels, fusion_model
 from xmodal.models.heads import ClassTexts, image_head, scored_classifier
 from xmodal.models.image_backbones import image_backbone, small_cnn
 from xmodal.models.unet import unet
-from xmodal.tasks.image_classifier import both_ways, joined
+from xmodal.tasks.image_classifier import attach_head, both_ways
 
 RNG = np.random.default_rng(0)
 
@@ -131,7 +131,7 @@ def network(name: str):
     if name == "vgg16 with a head, and its mirror image":
         trunk = image_backbone("VGG16", 32, ("block1_pool", "block3_pool"), cache=cache_folder())
         head = image_head(trunk.output.shape[-1], 3, hidden=4, dropout=0.1)
-        return both_ways(joined(trunk, head)), images
+        return both_ways(attach_head(trunk, head)), images
     if name == "scored small_cnn":
         return scored_classifier(small_cnn(32), texts.vectors, texts.targets, scale=5.0), images
     if name == "bilstm":

@@ -8,7 +8,7 @@ from xmodal.config import flags
 from xmodal.core.clock import Clock
 from xmodal.recipes.image_baselines import image_baselines, image_worth
 from xmodal.recipes.vgg_to_bert.recipe import moves
-from xmodal.runs.inputs import build_backbone, configured_images
+from xmodal.runs.inputs import build_backbone, load_configured_images
 from xmodal.runs.session import Session
 from xmodal.training.checkpoint import Checkpoints
 from xmodal.training.feature_cache import FeatureCache
@@ -32,7 +32,7 @@ def session(tmp_path, monkeypatch, one_device):
 
 
 def test_both_baselines_are_trained_and_features_are_found_again(session, tmp_path):
-    data = configured_images(session.config)
+    data = load_configured_images(session.config)
     session.seconds("image_only")
     baselines = image_baselines(session, data)
     assert baselines.best in ("random_frozen", "from_scratch")

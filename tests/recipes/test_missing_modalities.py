@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from xmodal.core.errors import UserError
 from xmodal.models.image_backbones import small_cnn, with_regions
-from xmodal.recipes.fusion.classifiers import EncodedPairs, dropped
+from xmodal.recipes.fusion.classifiers import EncodedPairs, drop_modalities
 from xmodal.recipes.fusion.encoders import require_all_modalities
 from xmodal.recipes.fusion.missing_modalities import (
     SHARES,
@@ -121,7 +121,7 @@ def test_the_clearest_pairs_are_those_where_the_sides_disagree():
 def test_pairs_lose_one_side_and_never_both():
     there = np.arange(4000)
     split = shown(image=there >= 1000, text=there < 3000)
-    seen = dropped(split, 0.5, np.random.default_rng(0)).present
+    seen = drop_modalities(split, 0.5, np.random.default_rng(0)).present
     # Those that have one side only keep it.
     np.testing.assert_array_equal(seen["text"][:1000], True)
     np.testing.assert_array_equal(seen["image"][3000:], True)
@@ -133,14 +133,14 @@ def test_pairs_lose_one_side_and_never_both():
     draws = np.random.default_rng(0).random(4000)
     np.testing.assert_array_equal(~seen["image"][both], draws[both] < 0.25)
     np.testing.assert_array_equal(~seen["text"][both], draws[both] > 0.75)
-    whole = dropped(split, 0.0, np.random.default_rng(0))
+    whole = drop_modalities(split, 0.0, np.random.default_rng(0))
     assert_same(whole.present, split.present)
 
 
 def test_of_three_modalities_every_part_is_left_as_often():
     there = np.arange(12_000)
     split = shown(image=there >= 0, text=there >= 0, sound=there < 8000)
-    seen = dropped(split, 0.6, np.random.default_rng(0)).present
+    seen = drop_modalities(split, 0.6, np.random.default_rng(0)).present
     parts = np.stack([seen[name] for name in ("image", "text", "sound")])
     assert parts.any(axis=0).all()
     assert not seen["sound"][8000:].any()
@@ -148,7 +148,7 @@ def test_of_three_modalities_every_part_is_left_as_often():
     assert kinds.shape[1] == 7
     expected = np.where(kinds.all(axis=0), 0.4, 0.1)
     np.testing.assert_allclose(counts / 8000, expected, atol=0.02)
-    assert_same(dropped(split, 0.0, np.random.default_rng(0)).present, split.present)
+    assert_same(drop_modalities(split, 0.0, np.random.default_rng(0)).present, split.present)
 
 
 def shown(**present):

@@ -18,7 +18,7 @@ from xmodal.recipes.vgg_to_bert.questions import (
     TransferredImages,
     bridge_sentences,
     evaluate_extra_targets,
-    expected,
+    expected_answers,
     extra_targets,
     from_classes,
 )
@@ -115,7 +115,7 @@ def test_a_sentence_means_the_mean_answer_of_its_images():
     # "a" is said of 30 images, "c" of one, and "b" of none.
     texts = np.array(["a"] * 30 + ["c"], object)
     answers = np.array([[1.0, 0.0]] * 15 + [[0.6, 0.4]] * 15 + [[0.2, 0.8]])
-    examples = expected(texts, answers, written)
+    examples = expected_answers(texts, answers, written)
     assert examples.texts.tolist() == ["a", "b", "c"]
     # The written sentence counts as 10 images.
     np.testing.assert_allclose(examples.targets, [[0.825, 0.175], [0.5, 0.5], [0.2, 0.8]], atol=1e-6)

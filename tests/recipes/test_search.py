@@ -10,9 +10,9 @@ import pytest
 from xmodal.config.search import SearchConfig
 from xmodal.core.clock import Clock
 from xmodal.core.errors import UserError
-from xmodal.recipes.search import adapted
+from xmodal.recipes.search import adapt_run
 from xmodal.recipes.search.halving import Search
-from xmodal.recipes.search.images import stratified, upper_layers
+from xmodal.recipes.search.images import stratified_sample, upper_layers
 from xmodal.recipes.search.ledger import Ledger
 from xmodal.recipes.search.space import Arm, Space, values_of
 from xmodal.training.rehearsal import rehearsal
@@ -244,17 +244,17 @@ def test_a_dry_run_says_that_it_does_not_search_and_without_minutes_nothing_is_s
     config = SimpleNamespace(search=SearchConfig(minutes=3.0), run=SimpleNamespace(output_dir=None))
     session = SimpleNamespace(config=config, clock=Clock(told.append))
     with rehearsal():
-        assert adapted(session, lambda: pytest.fail("it looked at data")) is session
+        assert adapt_run(session, lambda: pytest.fail("it looked at data")) is session
     assert told == ["warning: what --minutes would choose is not known; this is for the flags as they are"]
     config.search = SearchConfig()
-    assert adapted(session, lambda: pytest.fail("it looked at data")) is session
+    assert adapt_run(session, lambda: pytest.fail("it looked at data")) is session
 
 
 def test_examples_are_taken_with_each_class_as_frequent_as_among_all():
     labels = np.array([0] * 60 + [1] * 30 + [2] * 10)[np.random.default_rng(0).permutation(100)]
-    positions = stratified(labels, 50)
+    positions = stratified_sample(labels, 50)
     assert np.bincount(labels[positions]).tolist() == [30, 15, 5]
-    assert np.array_equal(stratified(labels, 500), np.arange(100))
+    assert np.array_equal(stratified_sample(labels, 500), np.arange(100))
 
 
 def test_upper_layers_begin_with_a_block_where_one_is_near():

@@ -15,7 +15,7 @@ from xmodal.recipes.bert_news.few_labels import require_known_names
 from xmodal.recipes.text_reading import (
     WORDS_CUT,
     WORDS_UNKNOWN,
-    checked_encoder,
+    check_encoder,
     report_reading,
     report_word_ids,
 )
@@ -51,7 +51,7 @@ def session_of(**settings):
 def test_what_the_encoder_has_not_is_told_before_anything_is_trained(preset, settings, message):
     session, _ = session_of(**settings)
     with pytest.raises(UserError, match=message):
-        checked_encoder(session, preset)
+        check_encoder(session, preset)
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_what_the_encoder_has_not_is_told_before_anything_is_trained(preset, set
 )
 def test_what_is_cut_and_what_is_not_known_is_told(preset, texts, cut, unknown, said):
     session, lines = session_of()
-    facts = report_reading(session, checked_encoder(session, preset), texts)
+    facts = report_reading(session, check_encoder(session, preset), texts)
     assert facts == {CUT: pytest.approx(cut), UNKNOWN: pytest.approx(unknown)}
     assert [line.split(": ")[1] for line in lines] == [*said]
     remedies = {CUT: "raise --sequence_length", UNKNOWN: "choose a --text_encoder"}
@@ -79,7 +79,7 @@ def test_names_that_are_a_first_shot_must_be_told_apart(preset):
     session, _ = session_of()
     session.config.names, session.config.scorer = NamesConfig(shots=(0, 1)), ScorerConfig()
     session.config.documents = DocumentConfig()
-    encoder = checked_encoder(session, preset)
+    encoder = check_encoder(session, preset)
     require_known_names(session, encoder, ("cat", "dog"))
     with pytest.raises(UserError, match=r"reads '体育' and '财经' as the same tokens"):
         require_known_names(session, encoder, ("体育", "财经"))

@@ -211,13 +211,13 @@ def test_a_broken_record_is_told(tmp_path, content):
 def test_restart_drops_a_run_that_was_killed_after_it_had_measured(tmp_path):
     begin(tmp_path)
     (tmp_path / "metrics.json").write_text("{}")
-    assert run_folder.unfinished(tmp_path)
+    assert run_folder.is_unfinished(tmp_path)
     assert begin(tmp_path, restart=True) is False
     assert not (tmp_path / "metrics.json").exists()
     finished(tmp_path)
     with pytest.raises(UserError, match="holds a finished run"):
         begin(tmp_path, restart=True)
-    assert not run_folder.unfinished(tmp_path)
+    assert not run_folder.is_unfinished(tmp_path)
 
 
 def test_a_run_removes_what_a_killed_one_was_writing(tmp_path):
@@ -256,7 +256,7 @@ def test_a_run_whose_folder_is_emptied_writes_its_flags_again(tmp_path):
         shutil.rmtree(tmp_path / "checkpoints")
         (tmp_path / "config.cfg").unlink()
     assert (tmp_path / "config.cfg").read_text() == FLAGS
-    assert not run_folder.unfinished(tmp_path)
+    assert not run_folder.is_unfinished(tmp_path)
 
 
 def test_a_refused_run_that_has_kept_something_goes_on(tmp_path):
@@ -267,10 +267,10 @@ def test_a_refused_run_that_has_kept_something_goes_on(tmp_path):
         raise UserError("no space", "make some")
     with hold(tmp_path / "run"):
         pass
-    assert not run_folder.unfinished(tmp_path / "run")
+    assert not run_folder.is_unfinished(tmp_path / "run")
 
 
 def test_an_interrupted_run_is_kept(tmp_path):
     with pytest.raises(KeyboardInterrupt), hold(tmp_path / "run"):
         raise KeyboardInterrupt
-    assert run_folder.unfinished(tmp_path / "run")
+    assert run_folder.is_unfinished(tmp_path / "run")

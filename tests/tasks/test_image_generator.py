@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from xmodal.bridge.captions import written_captions
+from xmodal.bridge.captions import write_captions
 from xmodal.config.generator import GeneratorConfig
 from xmodal.core.errors import UserError
 from xmodal.data.images import ImageSplit
@@ -15,7 +15,7 @@ from xmodal.tasks.image_generator import (
     as_pixels,
     flow_batches,
     generate_images,
-    guided,
+    guide,
     is_grey,
     make_sampler_step,
     noise_for,
@@ -57,7 +57,7 @@ def split(copies=16) -> ImageSplit:
 
 
 def told():
-    captions, _ = written_captions(NAMES)
+    captions, _ = write_captions(NAMES)
     return np.eye(4, dtype=np.float32)[captions.labels], captions
 
 
@@ -117,7 +117,7 @@ def test_guidance_goes_past_what_the_text_asks():
         return inputs["text"][:, :1, None, None] * tf.ones_like(inputs["image"]) + inputs["time"][0]
 
     images, texts = tf.zeros((3, 2, 2, 3)), tf.constant([[1.0, 0], [2, 0], [0, 0]])
-    velocities = guided(model, images, tf.constant(0.5), texts, tf.constant(3.0))
+    velocities = guide(model, images, tf.constant(0.5), texts, tf.constant(3.0))
     np.testing.assert_allclose(velocities[:, 0, 0, 0], [3.5, 6.5, 0.5])
 
 

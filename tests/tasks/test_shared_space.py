@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from xmodal.bridge.captions import written_captions
+from xmodal.bridge.captions import write_captions
 from xmodal.config.image import ImageConfig
 from xmodal.config.training import TrainConfig
 from xmodal.evaluation.ranking import class_scores, rank
-from xmodal.tasks.shared_space import contrastive_loss, projected, train_shared_space
+from xmodal.tasks.shared_space import contrastive_loss, project, train_shared_space
 from xmodal.training.trainer import Trainer
 
 
@@ -77,7 +77,7 @@ def test_images_and_texts_that_belong_together_meet(devices, request):
     training = TrainConfig(dropout=0.0, batch_size=16, patience=12)
     trainer = Trainer(training, strategy=request.getfixturevalue(devices))
     rng = np.random.default_rng(0)
-    captions, _ = written_captions(("cat", "dog", "oak"))
+    captions, _ = write_captions(("cat", "dog", "oak"))
     centres = rng.normal(size=(3, 6)).astype(np.float32)
     labels = np.repeat(np.arange(3), 20).astype(np.int32)
     features = centres[labels] + 0.1 * rng.normal(size=(60, 6)).astype(np.float32)
@@ -97,8 +97,8 @@ def test_images_and_texts_that_belong_together_meet(devices, request):
     assert set(space.history.epochs[0]) >= {"loss", "val_loss"}
     assert "accuracy" not in space.history.epochs[0]
     assert "val_accuracy" not in space.history.epochs[0]
-    images = projected(space.image_head, features, trainer)
-    texts = projected(space.text_head, vectors, trainer)
+    images = project(space.image_head, features, trainer)
+    texts = project(space.text_head, vectors, trainer)
     np.testing.assert_allclose(np.linalg.norm(images, axis=1), 1, atol=1e-5)
     relevant = labels[:, None] == captions.labels[None, :]
     assert rank(images @ texts.T, relevant).recall[1] == 1

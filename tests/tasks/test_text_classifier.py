@@ -19,7 +19,7 @@ from xmodal.models.heads import text_classifier
 from xmodal.models.text_encoder import text_encoder
 from xmodal.tasks.text_classifier import (
     TextClassifier,
-    balanced,
+    balance_classes,
     merge,
     train_text_classifier,
     zero_shot_classifier,
@@ -125,7 +125,7 @@ def test_loss_and_gradient_of_shares_are_those_of_answers_in_these_proportions(p
     soft, hard = merge(SOFT, ANSWERS / 4), merge(REPEATED, REPEATED_TARGETS)
     assert (len(soft.texts), len(hard.texts)) == (4, 9)
     if evened:
-        soft, hard = balanced(soft, 3), balanced(hard, 3)
+        soft, hard = balance_classes(soft, 3), balance_classes(hard, 3)
         np.testing.assert_allclose(soft.weights @ soft.targets, [5 / 3] * 3, rtol=1e-6)
     np.testing.assert_allclose(soft.targets.sum(axis=1), 1, rtol=1e-6)
     loss, gradients = loss_and_gradients(encoder, model, soft.texts, soft.targets, soft.weights)
@@ -158,7 +158,7 @@ def test_a_head_and_a_whole_classifier_learn_shares_with_slips_too(preset, setti
     ).history
     assert len(history.epochs) == 3
     # The least that is left where each text is answered with its shares.
-    evened = balanced(soft, 3)
+    evened = balance_classes(soft, 3)
     entropy = -np.sum(evened.targets * np.log(np.maximum(evened.targets, 1e-9)), axis=1)
     assert all(epoch["loss"] > evened.weights @ entropy / evened.weights.sum() for epoch in history.epochs)
     assert history.epochs[-1]["val_loss"] < history.epochs[0]["val_loss"]
@@ -458,6 +458,6 @@ def test_training_stops_when_the_validation_loss_rises(preset, settings, one_dev
 
 def test_balanced_classes_have_the_same_weight():
     examples = merge(["a", "b", "c", "d", "d"], np.array([0, 0, 0, 2, 2]))
-    weights = balanced(examples, 4).weights
+    weights = balance_classes(examples, 4).weights
     np.testing.assert_allclose(weights, [5 / 6, 5 / 6, 5 / 6, 2.5])
     assert weights.sum() == pytest.approx(examples.weights.sum())

@@ -10,7 +10,7 @@ from loading import load_documents
 from xmodal.data.cleaned_documents import prepare_documents
 from xmodal.text import checksums
 from xmodal.text.checksums import iban, luhn, resident_id
-from xmodal.text.cleaning import cleaned, prepare_texts
+from xmodal.text.cleaning import clean_texts, prepare_texts
 from xmodal.text.personal_data import IBAN_LENGTHS, MARKS
 
 
@@ -19,7 +19,7 @@ def scrub(*texts: str) -> list[str]:
 
 
 def clean(text: str | bytes) -> str:
-    return cleaned(tf.constant([text])).numpy()[0].decode()
+    return clean_texts(tf.constant([text])).numpy()[0].decode()
 
 
 # Cleaning.
@@ -282,31 +282,31 @@ def test_example_numbers_of_phonenumbers_are_found(region):
 
 @pytest.mark.parametrize("language", ["en", "zh", "de", "fr"])
 def test_written_lines(language):
-    from xmodal.bench.scrub import written_figures, written_lines
+    from xmodal.bench.scrub import measure_written_lines, read_written_lines
 
-    lines = [line for line in written_lines() if line.language == language]
+    lines = [line for line in read_written_lines() if line.language == language]
     innocent = sum(line.text == line.expected for line in lines)
     assert len(lines) >= 300
     assert len(lines) / 3 < innocent < 2 * len(lines) / 3
-    figures = written_figures()
+    figures = measure_written_lines()
     assert figures[f"written {language} recall"] >= 0.98
     assert figures[f"written {language} precision"] >= 0.98
 
 
 def test_what_is_missed_and_what_is_wrong_are_seen():
-    from xmodal.bench.scrub import compared
+    from xmodal.bench.scrub import compare_marks
 
-    assert compared("a [EMAIL] b", "a [EMAIL] b") == [("[EMAIL]", "found")]
-    assert compared("a [EMAIL] b", "a x@y.z b") == [("[EMAIL]", "missed")]
-    assert compared("a 5 b [IP]", "a [PHONE] b [IP]") == [("[PHONE]", "wrong"), ("[IP]", "found")]
-    assert sorted(compared("a [CARD] b", "a [PHONE] b")) == [("[CARD]", "missed"), ("[PHONE]", "wrong")]
+    assert compare_marks("a [EMAIL] b", "a [EMAIL] b") == [("[EMAIL]", "found")]
+    assert compare_marks("a [EMAIL] b", "a x@y.z b") == [("[EMAIL]", "missed")]
+    assert compare_marks("a 5 b [IP]", "a [PHONE] b [IP]") == [("[PHONE]", "wrong"), ("[IP]", "found")]
+    assert sorted(compare_marks("a [CARD] b", "a [PHONE] b")) == [("[CARD]", "missed"), ("[PHONE]", "wrong")]
 
 
 def test_known_documents_are_the_same_for_a_seed():
     pytest.importorskip("faker")
-    from xmodal.bench.scrub import known_documents
+    from xmodal.bench.scrub import make_documents
 
-    first, again, other = known_documents(6, 1), known_documents(6, 1), known_documents(6, 2)
+    first, again, other = make_documents(6, 1), make_documents(6, 1), make_documents(6, 2)
     assert first == again != other
     assert [document.language for document in first] == ["en", "zh"] * 3
     assert np.mean([len(document.text.split()) for document in first[::2]]) > 100

@@ -3,7 +3,7 @@ import random
 import numpy as np
 import pytest
 
-from xmodal.text.typos import NEIGHBOURS, misspellings, mistyped, pieces_of, training_rates
+from xmodal.text.typos import NEIGHBOURS, add_typos, misspellings, pieces_of, training_rates
 
 TEXT = "Profits rose [EMAIL] by 12.5 pct, it's said in a note on the quarter's wheat trade to [PHONE]; "
 
@@ -27,13 +27,13 @@ def test_neighbours_touch_each_other():
 def test_slips_fall_on_the_share_of_letters_and_on_nothing_else():
     texts = ["the cat and the dog sat on one red mat. " * 50] * 20
     for rate in (0.02, 0.1):
-        noisy = mistyped(texts, rate, (0,))
+        noisy = add_typos(texts, rate, (0,))
         changed = [
             sum(map(_differs, text.split(), new.split())) for text, new in zip(texts, noisy, strict=True)
         ]
         # A word of about three letters is hit with 1 - (1 - rate)**3; doubles and swaps of equals hide a few.
         assert np.mean(changed) / 500 == pytest.approx(1 - (1 - rate) ** 2.9, rel=0.15)
-    everywhere = mistyped([TEXT] * 50, 1.0, (0,))
+    everywhere = add_typos([TEXT] * 50, 1.0, (0,))
     assert all("[EMAIL]" in text and "[PHONE]" in text and "12.5" in text for text in everywhere)
     assert not any("Profits" in text for text in everywhere)
 
@@ -44,13 +44,15 @@ def _differs(word: str, other: str) -> bool:
 
 def test_slips_follow_from_the_seed_and_the_place_alone():
     texts = [TEXT, TEXT, "a cat"]
-    first = mistyped(texts, 0.2, (3, 1))
-    np.testing.assert_array_equal(first, mistyped(texts, 0.2, (3, 1)))
-    np.testing.assert_array_equal(first[:1], mistyped(texts[:1], np.array([0.2]), (3, 1)))
+    first = add_typos(texts, 0.2, (3, 1))
+    np.testing.assert_array_equal(first, add_typos(texts, 0.2, (3, 1)))
+    np.testing.assert_array_equal(first[:1], add_typos(texts[:1], np.array([0.2]), (3, 1)))
     assert first[0] != first[1]
-    assert first[0] != mistyped(texts, 0.2, (3, 2))[0]
-    np.testing.assert_array_equal(mistyped(texts, 0.0, (3, 1)), texts)
-    np.testing.assert_array_equal(mistyped(texts, np.array([0.0, 0.9, 0.0]), (3, 1))[[0, 2]], [TEXT, "a cat"])
+    assert first[0] != add_typos(texts, 0.2, (3, 2))[0]
+    np.testing.assert_array_equal(add_typos(texts, 0.0, (3, 1)), texts)
+    np.testing.assert_array_equal(
+        add_typos(texts, np.array([0.0, 0.9, 0.0]), (3, 1))[[0, 2]], [TEXT, "a cat"]
+    )
 
 
 def test_half_of_the_training_texts_stay_as_they_are():

@@ -18,7 +18,7 @@ from xmodal.training.rehearsal import (
     rehearsal,
     repeated,
     representatives,
-    shortened,
+    shorten,
     under_way,
 )
 from xmodal.training.rehearsal import TAKEN as FEW
@@ -35,7 +35,7 @@ def rows(count):
 
 def test_without_a_rehearsal_nothing_is_shortened():
     assert not under_way()
-    assert shortened(100, 7) == (100, 7)
+    assert shorten(100, 7) == (100, 7)
     steps = Steps(100)
     assert list(steps.few(range(100))) == list(range(100))
     steps.close()
@@ -63,7 +63,7 @@ def test_the_last_representative_stands_for_all_that_are_left_out():
 )
 def test_a_training_takes_few_steps(steps, epochs, at_once, taken):
     with rehearsal():
-        assert shortened(steps, epochs, at_once) == taken
+        assert shorten(steps, epochs, at_once) == taken
 
 
 def test_what_is_left_out_counts_at_the_pace_of_the_fastest_steps():

@@ -63,7 +63,7 @@ class Asset:
     platform: str | None = None
 
 
-def needed(*values: str) -> list[str]:
+def needed_assets(*values: str) -> list[str]:
     """Returns the named assets among the values of a run's flags, each once."""
     return list(dict.fromkeys(value for value in values if value in ASSETS))
 

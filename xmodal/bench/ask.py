@@ -41,7 +41,7 @@ def measure(settings: Config, clock: Clock) -> dict[str, Any]:
 
     Returns:
         How many "photographs", "answers" and "names" there are, and "rate", photographs a second of both, as
-        `paired_timing.compared` gives it.
+        `paired_timing.compare_rates` gives it.
     """
     with clock.stage("preparation"):
         photographs = photographs_of(settings)
@@ -64,9 +64,9 @@ def measure(settings: Config, clock: Clock) -> dict[str, Any]:
             images = tf.data.Dataset.from_tensor_slices(photographs).map(speaker.read, tf.data.AUTOTUNE)
             speaker.model.predict(images.batch(BATCH).prefetch(1), verbose=0)
 
-        rate = paired_timing.compared(
-            lambda: PHOTOGRAPHS / paired_timing.timed(lambda: [*predictor(contents)])[0],
-            lambda: PHOTOGRAPHS / paired_timing.timed(lambda: classify(contents))[0],
+        rate = paired_timing.compare_rates(
+            lambda: PHOTOGRAPHS / paired_timing.time_call(lambda: [*predictor(contents)])[0],
+            lambda: PHOTOGRAPHS / paired_timing.time_call(lambda: classify(contents))[0],
         )
     return {
         "photographs": PHOTOGRAPHS,

@@ -17,12 +17,12 @@ from xmodal.bench import paired_timing
 from xmodal.config.config import Config
 from xmodal.config.training import TrainConfig
 from xmodal.core.clock import Clock
-from xmodal.data.batches import Batches, array_batches, untuned
+from xmodal.data.batches import Batches, array_batches, without_autotuning
 from xmodal.data.images import ImageData, ImageSplit, batches, load_images
 from xmodal.models.heads import image_head
 from xmodal.models.image_backbones import image_backbone
 from xmodal.models.trainable import set_trainable
-from xmodal.runs.inputs import configured_images
+from xmodal.runs.inputs import load_configured_images
 from xmodal.training.losses import cross_entropy
 from xmodal.training.optimizers import optimizer_maker
 from xmodal.training.progress import History
@@ -48,11 +48,11 @@ def measure(settings: Config, clock: Clock) -> dict[str, object]:
         clock: times the parts.
 
     Returns:
-        For each part what `pairs.compared` gives, or the share of waiting.
+        For each part what `paired_timing.compare_rates` gives, or the share of waiting.
     """
     strategy = make_strategy(settings.run.strategy, settings.run.virtual_devices)
     with clock.stage("data"):
-        data = configured_images(settings)
+        data = load_configured_images(settings)
     size = settings.data.image_size
     figures: dict[str, object] = {
         "images": len(data.train),
@@ -61,7 +61,7 @@ def measure(settings: Config, clock: Clock) -> dict[str, object]:
         "repeats": paired_timing.REPEATS,
     }
     with clock.stage("head from cached features against through the trunk"):
-        figures["cached_head"] = cached_head(settings, data, strategy)
+        figures["cached_head"] = compare_cached_head(settings, data, strategy)
     with clock.stage("our loop against Keras fit"):
         figures["loop"] = {
             name: against_keras(model, strategy)
@@ -69,10 +69,10 @@ def measure(settings: Config, clock: Clock) -> dict[str, object]:
         }
     with clock.stage("waiting for input"):
         figures["waiting"] = {
-            f"images of {size} pixels": waiting(
+            f"images of {size} pixels": waiting_share(
                 examples(data.train, size), network(size, strategy), strategy
             ),
-            f"photographs shrunk to {PHOTOGRAPH_SIDE} pixels": waiting_for_photographs(strategy),
+            f"photographs shrunk to {PHOTOGRAPH_SIDE} pixels": waiting_share_of_photographs(strategy),
         }
     with clock.stage("two workers against one process"):
         # The smaller the images, the more of a step goes into exchanging the gradients of 20 million weights.
@@ -105,7 +105,7 @@ def examples(split: ImageSplit, size: int) -> Batches:
     )
 
 
-def fitted(model: keras.Model, epoch, strategy, epochs: int, optimizer: str = "sgd") -> History:
+def fit_model(model: keras.Model, epoch, strategy, epochs: int, optimizer: str = "sgd") -> History:
     """Trains a model by the project's own loop, without a trace of it but the history.
 
     The training is stopped early: what is compiled for a long one would not be for a few steps.
@@ -136,7 +136,7 @@ def rate(history: History, examples_each: int) -> float:
     return examples_each * len(later_epochs) / sum(epoch["seconds"] for epoch in later_epochs)
 
 
-def cached_head(settings: Config, data: ImageData, strategy) -> dict[str, float]:
+def compare_cached_head(settings: Config, data: ImageData, strategy) -> dict[str, float]:
     """Compares training a head on kept features with training it through the frozen trunk."""
     size = settings.data.image_size
     with strategy.scope():
@@ -152,12 +152,12 @@ def cached_head(settings: Config, data: ImageData, strategy) -> dict[str, float]
 
     def from_cache() -> float:
         rows = array_batches(outputs, labels, batch_size=BATCH)
-        return rate(fitted(head, rows, strategy, HEAD_EPOCHS), len(outputs))
+        return rate(fit_model(head, rows, strategy, HEAD_EPOCHS), len(outputs))
 
     def through_trunk() -> float:
-        return rate(fitted(full_model, epoch, strategy, 2), len(outputs))
+        return rate(fit_model(full_model, epoch, strategy, 2), len(outputs))
 
-    return paired_timing.compared(from_cache, through_trunk)
+    return paired_timing.compare_rates(from_cache, through_trunk)
 
 
 def against_keras(model: keras.Model, strategy, batch_size: int = BATCH) -> dict[str, float]:
@@ -168,10 +168,10 @@ def against_keras(model: keras.Model, strategy, batch_size: int = BATCH) -> dict
     inputs = rng.uniform(0, 255, (count, *model.input_shape[1:])).astype(np.float32)
     labels = rng.integers(0, 10, count).astype(np.int32)
     # As our loop reads it, so that the loops are compared and not the reading.
-    epoch = untuned(array_batches(inputs, labels, batch_size=batch_size))
+    epoch = without_autotuning(array_batches(inputs, labels, batch_size=batch_size))
 
     def ours() -> float:
-        return rate(fitted(model, epoch, strategy, 3), count)
+        return rate(fit_model(model, epoch, strategy, 3), count)
 
     seconds: list[float] = []
     clock = keras.callbacks.LambdaCallback(
@@ -188,17 +188,17 @@ def against_keras(model: keras.Model, strategy, batch_size: int = BATCH) -> dict
             model.fit(epoch, epochs=3, verbose=0, shuffle=False, callbacks=[clock])
         return count * 2 / sum(seconds[1:])
 
-    return paired_timing.compared(ours, theirs)
+    return paired_timing.compare_rates(ours, theirs)
 
 
-def waiting(epoch: Batches, model: keras.Model, strategy) -> float:
+def waiting_share(epoch: Batches, model: keras.Model, strategy) -> float:
     """Returns the share of a training's time that went by waiting for input."""
-    last_epoch = fitted(model, epoch, strategy, 2).epochs[-1]
+    last_epoch = fit_model(model, epoch, strategy, 2).epochs[-1]
     return last_epoch["waiting"] / last_epoch["seconds"]
 
 
-def waiting_for_photographs(strategy) -> float:
-    """As `waiting`, with large photographs on disk that are shrunk as they are read."""
+def waiting_share_of_photographs(strategy) -> float:
+    """As `waiting_share`, with large photographs on disk that are shrunk as they are read."""
     size = PHOTOGRAPH_SIDE
     rng = np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as folder:
@@ -213,7 +213,7 @@ def waiting_for_photographs(strategy) -> float:
             path.parent.mkdir(exist_ok=True)
             path.write_bytes(tf.io.encode_jpeg(tf.cast(noisy_pixels, tf.uint8)).numpy())
         data = load_images(f"folder:{folder}", cache=Path(folder))
-        return waiting(examples(data.train, size), network(size, strategy), strategy)
+        return waiting_share(examples(data.train, size), network(size, strategy), strategy)
 
 
 def two_workers(size: int) -> dict[str, float]:
@@ -225,7 +225,7 @@ def two_workers(size: int) -> dict[str, float]:
     def two_processes() -> float:
         return min(_worker_rates(size, 2, threads=1))
 
-    return paired_timing.compared(two_processes, one_process, warm_up=False)
+    return paired_timing.compare_rates(two_processes, one_process, warm_up=False)
 
 
 def _worker_rates(size: int, count: int, threads: int) -> list[float]:
@@ -253,7 +253,7 @@ def _worker(size: int) -> float:
     rng = np.random.default_rng(0)
     inputs = rng.uniform(0, 255, (2 * WORKERS_BATCH, size, size, 3)).astype(np.float32)
     epoch = array_batches(inputs, rng.integers(0, 10, len(inputs)), batch_size=WORKERS_BATCH)
-    examples_a_second = rate(fitted(network(size, strategy), epoch, strategy, 3), len(inputs))
+    examples_a_second = rate(fit_model(network(size, strategy), epoch, strategy, 3), len(inputs))
     wait_for_all(strategy)
     return examples_a_second
 

@@ -104,7 +104,7 @@ def write_noise(folder: Path, images: int, classes: int) -> None:
         path.write_bytes(tf.io.encode_jpeg(pixels).numpy())
 
 
-def drawn_logits(count: int, classes: int, seed: int) -> np.ndarray:
+def draw_logits(count: int, classes: int, seed: int) -> np.ndarray:
     """Draws logits (count, C) of a classifier that takes each class for one of three others now and then."""
     rng = np.random.default_rng(seed)
     logits = rng.normal(0, 0.5, (count, classes)).astype(np.float32)
@@ -232,7 +232,7 @@ def _measure_words(
     sentences: set[str] = set()
     with _stage(size, "bridge"):
         for start in range(0, count, BLOCK):
-            logits = drawn_logits(min(BLOCK, count - start), len(names), start)
+            logits = draw_logits(min(BLOCK, count - start), len(names), start)
             sentences.update(sentences_of(bridge, logits, 1.0).ravel())
     with _stage(size, "text"):
         reader.logits(np.array(sorted(sentences), object), trainer)

@@ -21,7 +21,7 @@ from xmodal.data.images import ImageSplit, batches
 from xmodal.models.hub_text import load_encoder
 from xmodal.models.text_encoder import MeanPool, text_encoder
 from xmodal.report.records import Table
-from xmodal.runs.inputs import configured_documents, configured_images
+from xmodal.runs.inputs import load_configured_documents, load_configured_images
 from xmodal.training.progress import History
 from xmodal.training.strategy import make_strategy
 from xmodal.training.trainer import Trainer
@@ -136,7 +136,7 @@ def _first(inputs: Any) -> Any:
 
 def _of_images(settings: Config, clock: Clock) -> list[Comparison]:
     with clock.stage("images"):
-        data = configured_images(settings)
+        data = load_configured_images(settings)
         side = settings.data.image_size
         training, validation = (
             _pixels(split, side, settings.train.batch_size) for split in (data.train, data.validation)
@@ -170,7 +170,7 @@ def _pixels(split: ImageSplit, side: int, batch_size: int) -> Examples:
 
 def _of_documents(settings: Config, clock: Clock) -> Comparison:
     with clock.stage("documents"):
-        data = configured_documents(settings)
+        data = load_configured_documents(settings)
         preset = text_encoder_path(
             settings.text.text_encoder, cache=cache_folder(), offline=settings.run.offline
         )

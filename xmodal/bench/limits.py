@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from xmodal.bench.paired_timing import QUIET, timed
+from xmodal.bench.paired_timing import QUIET, time_call
 from xmodal.kernels.layers import all_layers
 
 # Images, side, channels in and out of convolutions as VGG has them at 32 to 224 pixels.
@@ -85,7 +85,7 @@ def convolution_flops(model) -> int:
 
 def _best(function, work: float) -> float:
     function()
-    return work / min(timed(function)[0] for _ in range(ROUNDS)) / 1e9
+    return work / min(time_call(function)[0] for _ in range(ROUNDS)) / 1e9
 
 
 def _matrix(side: int, dtype: str) -> float:

@@ -20,7 +20,7 @@ from xmodal.data.images import load_images, load_unlabelled
 from xmodal.evaluation.open_set import auroc
 from xmodal.export.predictor import Predictor
 from xmodal.report.records import Table
-from xmodal.runs.inputs import configured_media
+from xmodal.runs.inputs import load_configured_media
 
 NOISE = "noise"
 # Inputs of each source that are asked about at most, evenly from its first to its last.
@@ -47,7 +47,7 @@ def measure(settings: Config, clock: Clock) -> dict[str, Any]:
     if settings.bench.model is None:
         raise UserError("`--bench=open_set` needs an export", "give its folder as `model`")
     with clock.stage("data"):
-        own_data = configured_media(settings)
+        own_data = load_configured_media(settings)
         known_inputs = own_data.test.take(own_data.test.spread(MOST))
         outside_contents = {source: _contents(source, settings) for source in settings.bench.outside}
     predictor = Predictor(settings.bench.model)

@@ -12,7 +12,7 @@ QUIET = 0.1
 MAX_SPENT = 8
 
 
-def timed(function: Callable[[], Any]) -> tuple[float, Any]:
+def time_call(function: Callable[[], Any]) -> tuple[float, Any]:
     """Returns the wall seconds of a call, and what it gave."""
     started = time.perf_counter()
     result = function()
@@ -42,7 +42,7 @@ def besides(row: dict[str, Any]) -> str:
     return "; ".join(notes)
 
 
-def compared(
+def compare_rates(
     first: Callable[[], float], second: Callable[[], float], *, warm_up: bool = True
 ) -> dict[str, float]:
     """Compares two rates, measured in turn.

@@ -22,8 +22,8 @@ from xmodal.core.files import cache_folder
 from xmodal.data.decoding import decode
 from xmodal.data.images import ImageData, ImageSplit
 from xmodal.models.trainable import set_trainable
-from xmodal.recipes.image_training import transferred_backbone
-from xmodal.runs.inputs import configured_images
+from xmodal.recipes.image_training import transfer_backbone
+from xmodal.runs.inputs import load_configured_images
 from xmodal.training.trainer import Trainer
 
 
@@ -33,7 +33,7 @@ def main(argv: list[str]) -> int:
     flags.parse(argv)
     settings = flags.from_flags()
     keras.config.set_dtype_policy(settings.train.precision)
-    data = configured_images(settings)
+    data = load_configured_images(settings)
     pixels, test = (_pixels(split, settings.data.image_size) for split in (data.train, data.test))
     image_model = _image_network(settings, data)
     # As often as the head of a frozen trunk is trained.
@@ -79,7 +79,7 @@ def _pixels(split: ImageSplit, size: int) -> np.ndarray:
 
 
 def _image_network(settings: Config, data: ImageData) -> keras.Model:
-    trunk, _ = transferred_backbone(settings, data.train, Trainer(settings.train, settings.run.seed))
+    trunk, _ = transfer_backbone(settings, data.train, Trainer(settings.train, settings.run.seed))
     set_trainable(trunk, settings.image.trainable)
     features = keras.layers.LayerNormalization()(trunk.output)
     model = keras.Model(trunk.input, _logits(len(data.class_names))(features))

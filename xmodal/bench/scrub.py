@@ -52,7 +52,7 @@ class KnownDocument:
     language: str
 
 
-def known_documents(count: int, seed: int) -> list[KnownDocument]:
+def make_documents(count: int, seed: int) -> list[KnownDocument]:
     """Makes documents of about 200 words with 3 to 6 pieces of personal data, half of them Chinese.
 
     Args:
@@ -76,7 +76,7 @@ def known_documents(count: int, seed: int) -> list[KnownDocument]:
 
 
 @cache
-def written_lines() -> tuple[KnownDocument, ...]:
+def read_written_lines() -> tuple[KnownDocument, ...]:
     """Returns the lines that were written by hand: half of them hold personal data, half what looks like it.
 
     A file a language; personal data stands in it as {{MARK:text}}.
@@ -111,7 +111,7 @@ def scrub_figures(count: int, seed: int) -> dict[str, float | int]:
     Returns:
         Documents, pieces, recall and precision by language and by mark, and documents a second.
     """
-    documents = known_documents(count, seed)
+    documents = make_documents(count, seed)
     prepare_texts([document.text for document in documents[:64]])  # traces the function
     started = time.perf_counter()
     prepare_texts([document.text for document in documents])
@@ -125,12 +125,12 @@ def scrub_figures(count: int, seed: int) -> dict[str, float | int]:
     for index, names in ((0, LANGUAGES), (1, MARKS)):
         for name in names:
             figures |= _shares(name, Counter(key[2] for key in outcomes.elements() if key[index] == name))
-    return figures | written_figures()
+    return figures | measure_written_lines()
 
 
-def written_figures() -> dict[str, float | int]:
-    """Scrubs `written_lines`; returns lines, pieces, recall and precision of each language."""
-    lines = written_lines()
+def measure_written_lines() -> dict[str, float | int]:
+    """Scrubs `read_written_lines`; returns lines, pieces, recall and precision of each language."""
+    lines = read_written_lines()
     outcomes = outcomes_of(lines)
     figures: dict[str, float | int] = {}
     for language in dict.fromkeys(line.language for line in lines):
@@ -147,7 +147,7 @@ def outcomes_of(documents: Sequence[KnownDocument]) -> Counter[tuple[str, str, s
     expected, _ = prepare_texts([document.expected for document in documents])
     outcomes: Counter[tuple[str, str, str]] = Counter()
     for document, text, expected_text in zip(documents, texts, expected, strict=True):
-        for mark, outcome in compared(expected_text, text):
+        for mark, outcome in compare_marks(expected_text, text):
             outcomes[document.language, mark, outcome] += 1
     return outcomes
 
@@ -161,7 +161,7 @@ def _shares(name: str, outcomes: Counter[str]) -> dict[str, float | int]:
     }
 
 
-def compared(expected: str, text: str) -> list[tuple[str, str]]:
+def compare_marks(expected: str, text: str) -> list[tuple[str, str]]:
     """Returns (mark, "found", "missed" or "wrong") for every mark in either of two scrubbed texts."""
     parts = [_parts(expected), _parts(text)]
     outcomes = []

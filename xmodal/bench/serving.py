@@ -22,9 +22,9 @@ from xmodal.data.decoding import decode
 from xmodal.evaluation.calibration import softmax
 from xmodal.export.saved_model import export_saved_model
 from xmodal.export.served_images import ServedImages
-from xmodal.recipes.image_training import transferred_backbone
+from xmodal.recipes.image_training import transfer_backbone
 from xmodal.recipes.vgg_to_bert.questions import question_of, zero_shot_model
-from xmodal.runs.inputs import configured_images
+from xmodal.runs.inputs import load_configured_images
 from xmodal.tasks.text_classifier import TextClassifier
 from xmodal.training.strategy import make_strategy
 from xmodal.training.trainer import Trainer
@@ -50,7 +50,7 @@ def measure(settings: Config, clock: Clock) -> dict[str, object]:
 
     Returns:
         By the name of the signature: "one", milliseconds of a request of one example, see `latencies`;
-        "batch", examples a second in batches of `BATCH`, as `pairs.compared` gives it; and the largest
+        "batch", examples a second in batches of `BATCH`, as `compare_rates` gives it; and the largest
         difference of a probability.
     """
     with clock.stage("preparation"):
@@ -67,22 +67,22 @@ def measure(settings: Config, clock: Clock) -> dict[str, object]:
     }
     for name, by_keras in ways.items():
         with clock.stage(name):
-            figures[name] = compared(_of_signature(model, name), by_keras, inputs[name])
+            figures[name] = compare_ways(_of_signature(model, name), by_keras, inputs[name])
     return figures
 
 
-def compared(first: Way, second: Way, examples: Sequence[bytes]) -> dict[str, object]:
+def compare_ways(first: Way, second: Way, examples: Sequence[bytes]) -> dict[str, object]:
     """Compares two ways to answer the same examples, one by one and in batches."""
     batches = _requests(examples, BATCH, BATCHES)
     difference = np.abs(first(batches[0]) - second(batches[0])).max()
 
     def rate(way: Way) -> float:
-        seconds, _ = paired_timing.timed(lambda: [way(batch) for batch in batches])
+        seconds, _ = paired_timing.time_call(lambda: [way(batch) for batch in batches])
         return BATCH * len(batches) / seconds
 
     return {
         "one": latencies(first, second, _requests(examples, 1, REQUESTS)),
-        "batch": paired_timing.compared(lambda: rate(first), lambda: rate(second)),
+        "batch": paired_timing.compare_rates(lambda: rate(first), lambda: rate(second)),
         "largest_difference": float(difference),
     }
 
@@ -175,9 +175,9 @@ def _prepare(settings: Config) -> tuple[Parts, tuple[str, ...], dict[str, list[b
     """Returns the parts, the names of the answers, and what each signature is asked."""
     strategy = make_strategy(settings.run.strategy, settings.run.virtual_devices)
     trainer = Trainer(settings.train, settings.run.seed, strategy)
-    data = configured_images(settings)
+    data = load_configured_images(settings)
     preset = text_encoder_path(settings.text.text_encoder, cache=cache_folder(), offline=settings.run.offline)
-    trunk, _ = transferred_backbone(settings, data.train, trainer)
+    trunk, _ = transfer_backbone(settings, data.train, trainer)
     head = keras.layers.Dense(len(data.class_names))(trunk.output)
     question = question_of(settings, data)
     bridge = Bridge(data.class_names, settings.text.text_style, settings.text.template, settings.text.top_k)

@@ -20,12 +20,12 @@ import numpy as np
 import tensorflow as tf
 
 from xmodal.bench import limits, operations, paired_timing
-from xmodal.bench.engine import against_keras, examples, fitted, rate
+from xmodal.bench.engine import against_keras, examples, fit_model, rate
 from xmodal.bench.speed_models import (
     CLASSES,
     computing,
     encoder_preset,
-    held_epoch,
+    hold_epoch,
     image_classifier,
     noise_images,
     noise_tokens,
@@ -45,9 +45,9 @@ from xmodal.models.heads import text_classifier
 from xmodal.models.image_backbones import image_backbone, pooled_layers
 from xmodal.models.text_encoder import text_encoder
 from xmodal.report.records import Table
-from xmodal.runs.inputs import configured_images, sound_format
+from xmodal.runs.inputs import load_configured_images, sound_format
 from xmodal.text.length_buckets import token_batches
-from xmodal.training.replicas import mapped
+from xmodal.training.replicas import map_over_replicas
 from xmodal.training.strategy import make_strategy
 
 PRECISIONS = ("float32", "mixed_bfloat16")
@@ -76,7 +76,7 @@ def measure(settings: Config, clock: Clock) -> dict[str, object]:
     Returns:
         "busy", the share of the processors that others used before; "threads" of each side, and how those
         of PyTorch were told to wait, None for its default; "limits" of each precision, see `limits.limits`;
-        and "rows", each with what, unit, peer, what `pairs.compared` gives (more is better), "others", the
+        and "rows", each with what, unit, peer, what `compare_rates` gives (more is better), "others", the
         share that others used meanwhile, and what else there is to know: see `pairs.besides`.
 
     Raises:
@@ -185,7 +185,7 @@ def forward(settings: Config, strategy: tf.distribute.Strategy) -> list[Row]:
         trunk = image_backbone(
             settings.image.target, settings.data.image_size, settings.image.features, cache=Path()
         )
-    run = mapped(lambda batch: (call_fast(trunk, batch, training=False),), strategy)
+    run = map_over_replicas(lambda batch: (call_fast(trunk, batch, training=False),), strategy)
     batches = tf.data.Dataset.from_tensor_slices(images)
     theirs = peers().forward(
         peers().vgg(trunk, [*pooled_layers(trunk)]), [(batch,) for batch in images], precision
@@ -211,12 +211,12 @@ def _train(settings: Config, strategy: tf.distribute.Strategy, first: str) -> li
     difference = _difference(outputs, peers().answers(module, (images[0],)))
     peers().freeze(module, "block" if first == "all" else first)
     step = peers().trainer(module, [(batch,) for batch in images], labels, peers().sgd(), precision)
-    epoch = held_epoch(images, labels)
+    epoch = hold_epoch(images, labels)
 
     def ours() -> float:
-        return rate(fitted(model, epoch, strategy, EPOCHS), labels.size)
+        return rate(fit_model(model, epoch, strategy, EPOCHS), labels.size)
 
-    pair = paired_timing.compared(ours, lambda: _rate_of(step, labels.size))
+    pair = paired_timing.compare_rates(ours, lambda: _rate_of(step, labels.size))
     what = f"training step of {settings.image.target}, {first} of it, {precision}"
     row: Row = {"what": what, "unit": "images a second"}
     fit = against_keras(model, strategy, settings.train.batch_size)
@@ -244,7 +244,7 @@ def _encoding(settings: Config, strategy: tf.distribute.Strategy, length: int) -
         model = text_encoder(preset, length).model
     tokens = noise_tokens(count, length)
     batches = token_batches(tokens, batch_size=size, order=np.arange(count))
-    run = mapped(lambda batch: (model(batch[0], training=False),), strategy)
+    run = map_over_replicas(lambda batch: (model(batch[0], training=False),), strategy)
     theirs = peers().forward(peers().bert(preset), torch_tokens(tokens, size), precision)
     what = f"BERT on {length} tokens, {precision}"
     return _row(what, "texts a second", "transformers", lambda: run(batches)[0], theirs, count)
@@ -270,9 +270,9 @@ def _fine_tuning(settings: Config, strategy: tf.distribute.Strategy) -> Row:
 
     def ours() -> float:
         with compiled_activations(model):
-            return rate(fitted(model, epoch, strategy, EPOCHS, "adamw"), count)
+            return rate(fit_model(model, epoch, strategy, EPOCHS, "adamw"), count)
 
-    pair = paired_timing.compared(ours, lambda: _rate_of(step, count))
+    pair = paired_timing.compare_rates(ours, lambda: _rate_of(step, count))
     what = f"fine-tuning step of BERT on {FINE_TUNED_TOKENS} tokens, {precision}"
     row = {"what": what, "unit": "texts a second", "peer": "transformers"}
     return _explain(row | pair | {"largest_difference": difference}, ours)
@@ -280,18 +280,18 @@ def _fine_tuning(settings: Config, strategy: tf.distribute.Strategy) -> Row:
 
 def read_images(settings: Config, strategy: tf.distribute.Strategy) -> list[Row]:
     """Compares reading, decoding and augmenting images with what a training of all layers takes of them."""
-    data = configured_images(settings)
+    data = load_configured_images(settings)
     split = data.train.take(data.train.spread(READ_IMAGES))
     epoch = examples(split, settings.data.image_size)
     # In the precision that takes the most where a machine has it.
     half_settings = replace(settings, train=replace(settings.train, precision="mixed_bfloat16"))
     model, _ = image_classifier(half_settings, strategy, "all")
     images = noise_images(settings, BATCHES)
-    epoch_tensors = held_epoch(images, np.zeros(images.shape[:2], np.int32))
+    epoch_tensors = hold_epoch(images, np.zeros(images.shape[:2], np.int32))
     count = images.shape[0] * images.shape[1]
-    pair = paired_timing.compared(
+    pair = paired_timing.compare_rates(
         lambda: _rate_of(lambda: [None for _ in epoch], len(split)),
-        lambda: rate(fitted(model, epoch_tensors, strategy, EPOCHS), count),
+        lambda: rate(fit_model(model, epoch_tensors, strategy, EPOCHS), count),
     )
     what, peer = "reading, decoding and augmenting", "a training of all layers in mixed_bfloat16 takes"
     return [{"what": what, "unit": "images a second", "peer": peer, **pair}]
@@ -322,7 +322,7 @@ def put_in_words(settings: Config, strategy: tf.distribute.Strategy) -> list[Row
     bridge = Bridge(names, settings.text.text_style, settings.text.template, settings.text.top_k)
     soft_labels = np.random.default_rng(0).dirichlet(np.full(CLASSES, 0.1), SENTENCES).astype(np.float32)
     in_graph = tf.function(bridge.sentences)
-    pair = paired_timing.compared(
+    pair = paired_timing.compare_rates(
         lambda: _rate_of(lambda: in_graph(tf.constant(soft_labels)).numpy(), SENTENCES),
         lambda: _rate_of(lambda: [bridge.describe(row) for row in soft_labels], SENTENCES),
     )
@@ -333,7 +333,7 @@ def put_in_words(settings: Config, strategy: tf.distribute.Strategy) -> list[Row
     with strategy.scope():
         encoder = text_encoder(preset, settings.text.sequence_length)
     texts = [text.decode() for text in in_graph(tf.constant(soft_labels)).numpy()[:, 0]]
-    pair = paired_timing.compared(
+    pair = paired_timing.compare_rates(
         lambda: _rate_of(lambda: encoder.padded(texts), SENTENCES),
         lambda: _rate_of(peers().tokenizer(preset, texts, settings.text.sequence_length), SENTENCES),
     )
@@ -356,7 +356,7 @@ IN_EACH_PRECISION = ("forward", "train", "bert", "run")
 def _row(what: str, unit: str, peer: str, ours: Callable, theirs: Callable, count: int) -> Row:
     """Compares two ways to the same outputs (N, D), and tells how far apart these are."""
     outputs, reference = ours(), theirs()
-    pair = paired_timing.compared(
+    pair = paired_timing.compare_rates(
         lambda: _rate_of(ours, count), lambda: _rate_of(theirs, count), warm_up=False
     )
     difference = _difference(outputs, reference)
@@ -375,7 +375,7 @@ def _difference(outputs: np.ndarray, reference: np.ndarray) -> float:
 
 
 def _rate_of(function: Callable, count: int) -> float:
-    return count / paired_timing.timed(function)[0]
+    return count / paired_timing.time_call(function)[0]
 
 
 def main(argv: Sequence[str]) -> None:

@@ -11,7 +11,7 @@ import tensorflow as tf
 from xmodal.assets.presets import text_encoder_path
 from xmodal.config.config import Config
 from xmodal.core.files import cache_folder
-from xmodal.data.batches import array_batches, untuned
+from xmodal.data.batches import array_batches, without_autotuning
 from xmodal.models.heads import logits
 from xmodal.models.image_backbones import image_backbone
 from xmodal.models.trainable import set_trainable
@@ -43,10 +43,10 @@ def image_classifier(
         return keras.Model(trunk.input, logits(CLASSES)(trunk.output)), trunk
 
 
-def held_epoch(images: np.ndarray, labels: np.ndarray) -> tf.data.Dataset:
+def hold_epoch(images: np.ndarray, labels: np.ndarray) -> tf.data.Dataset:
     """Returns an epoch of images (BATCHES, B, H, W, 3) with labels (BATCHES, B), held in memory."""
     flat_images = images.reshape(labels.size, *images.shape[2:])
-    return untuned(array_batches(flat_images, labels.ravel(), batch_size=labels.shape[1]))
+    return without_autotuning(array_batches(flat_images, labels.ravel(), batch_size=labels.shape[1]))
 
 
 def encoder_preset(settings: Config) -> str:

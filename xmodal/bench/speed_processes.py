@@ -27,7 +27,7 @@ def start(settings: Config, strategy: tf.distribute.Strategy) -> list[Row]:
         )
         return 1 / reports[way][-1]["seconds"]
 
-    pair = paired_timing.compared(lambda: seconds("xmodal"), lambda: seconds("keras"), warm_up=False)
+    pair = paired_timing.compare_rates(lambda: seconds("xmodal"), lambda: seconds("keras"), warm_up=False)
     ours, theirs = (_medians(reports[way]) for way in ("xmodal", "keras"))
     row = _seconds("from the start of a process to its first training step", "Keras fit", pair)
     return [
@@ -52,7 +52,7 @@ def whole_run(settings: Config, strategy: tf.distribute.Strategy) -> list[Row]:
         # The plain code trains no head on text alone: a sentence of each class is the least that ours takes.
         plain_flags = ("--nobaseline", "--nosmall", "--noexport", "--feature_cache_gb=0", "--text_examples=1")
         our_flags = (f"--output_dir={output}", f"--precision={settings.train.precision}", *plain_flags)
-        our_seconds, _ = paired_timing.timed(
+        our_seconds, _ = paired_timing.time_call(
             lambda: run_module("xmodal.run", f"--flagfile={flags}", *our_flags)
         )
         results = json.loads((output / "metrics.json").read_text())["results"]
@@ -60,7 +60,7 @@ def whole_run(settings: Config, strategy: tf.distribute.Strategy) -> list[Row]:
             f"--precision={settings.train.precision}",
             f"--peer_epochs={settings.bench.peer_epochs}",
         )
-        peer_seconds, line = paired_timing.timed(
+        peer_seconds, line = paired_timing.time_call(
             lambda: run_module("xmodal.bench.plain_flow", f"--flagfile={flags}", *peer_flags)
         )
     report = json.loads(line)

@@ -6,16 +6,16 @@ from dataclasses import replace
 import numpy as np
 
 from xmodal.assets.presets import text_encoder_path
-from xmodal.bench.paired_timing import REPEATS, timed
+from xmodal.bench.paired_timing import REPEATS, time_call
 from xmodal.bridge.bridge import Bridge
 from xmodal.config.config import Config
 from xmodal.core.clock import Clock
 from xmodal.core.files import cache_folder
 from xmodal.data.batches import array_batches
 from xmodal.evaluation.calibration import fit_temperature
-from xmodal.recipes.image_training import train_images, transferred_backbone
+from xmodal.recipes.image_training import train_images, transfer_backbone
 from xmodal.recipes.vgg_to_bert.questions import question_of, sentences_of, zero_shot_model
-from xmodal.runs.inputs import configured_images
+from xmodal.runs.inputs import load_configured_images
 from xmodal.training.strategy import make_strategy
 from xmodal.training.trainer import Trainer
 
@@ -44,7 +44,7 @@ def measure(settings: Config, clock: Clock) -> dict[str, float | int]:
 
     with clock.stage("comparison"):
         once_runs, image_runs = zip(
-            *((timed(each_once), timed(each_image)) for _ in range(REPEATS)), strict=True
+            *((time_call(each_once), time_call(each_image)) for _ in range(REPEATS)), strict=True
         )
     ratios = [slow / fast for (fast, _), (slow, _) in zip(once_runs, image_runs, strict=True)]
     return {
@@ -65,12 +65,12 @@ def _prepare(settings: Config, clock: Clock):
     strategy = make_strategy(settings.run.strategy, settings.run.virtual_devices)
     trainer = Trainer(settings.train, settings.run.seed, strategy)
     with clock.stage("data"):
-        data = configured_images(settings)
+        data = load_configured_images(settings)
         preset = text_encoder_path(
             settings.text.text_encoder, cache=cache_folder(), offline=settings.run.offline
         )
     with clock.stage("image classifier"):
-        trunk, _ = transferred_backbone(settings, data.train, trainer)
+        trunk, _ = transfer_backbone(settings, data.train, trainer)
         images, logits = train_images(
             trunk, data, replace(settings.image, trainable="head"), trainer, name="images"
         )

@@ -76,7 +76,7 @@ class Captions:
         return len(self.texts)
 
 
-def written_captions(class_names: Sequence[str]) -> tuple[Captions, Captions]:
+def write_captions(class_names: Sequence[str]) -> tuple[Captions, Captions]:
     """Writes captions of every class: those to learn from, and wordings that are kept for testing.
 
     Args:
@@ -118,7 +118,7 @@ def by_class(captions: Captions, classes: int) -> np.ndarray:
     return np.stack([np.resize(class_indices, width) for class_indices in indices])
 
 
-def drawn_captions(captions: Captions, labels: np.ndarray, classes: int, seed: Sequence[int]) -> np.ndarray:
+def draw_captions(captions: Captions, labels: np.ndarray, classes: int, seed: Sequence[int]) -> np.ndarray:
     """Draws a caption for each example: its place (N,), of the class that `labels` (N,) tells."""
     table = by_class(captions, classes)
     return table[labels, np.random.default_rng(seed).integers(table.shape[1], size=len(labels))]

@@ -64,7 +64,7 @@ def name_weights(names: np.ndarray, descriptions: np.ndarray, targets: np.ndarra
         [0, 1]
     """
     cosines = similarities(names, descriptions, targets)
-    return softmax(standardised(cosines).T).T
+    return softmax(standardise(cosines).T).T
 
 
 def speaker_temperature(logits: np.ndarray) -> float:
@@ -119,7 +119,7 @@ def read_names(
     if not reads_together(logits, targets.max() + 1, enough):
         return SCALE * similarities(softmax(logits) @ unit(names), descriptions, targets)
     shares = softmax(logits, speaker_temperature(logits))
-    return SHARPNESS * standardised(shares @ name_weights(names, descriptions, targets))
+    return SHARPNESS * standardise(shares @ name_weights(names, descriptions, targets))
 
 
 def project(logits: np.ndarray, names: np.ndarray) -> np.ndarray:
@@ -184,6 +184,6 @@ def require_distinct(tokens: np.ndarray, targets: np.ndarray, texts: Sequence[st
             )
 
 
-def standardised(scores: np.ndarray) -> np.ndarray:
+def standardise(scores: np.ndarray) -> np.ndarray:
     """Returns scores (N, C) less each column's mean, in its standard deviations."""
     return (scores - scores.mean(axis=0)) / np.maximum(scores.std(axis=0), FLOOR)

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from xmodal.core.errors import UserError, nearest
-from xmodal.core.files import path_of, shipped
-from xmodal.core.formatting import capitalized
+from xmodal.core.files import path_of, shipped_path
+from xmodal.core.formatting import capitalize
 
 # The most of anything that is counted: with what is added to it, TensorFlow holds it in 32 bits.
 MANY = 10**9
@@ -108,7 +108,7 @@ class Option:
         return UserError(f"`{name}=` is empty", f"give {self.limits}")
 
     def _check(self, name: str, value: Any) -> Any:
-        if self.parse in (Path, path_of, shipped) and value == "":
+        if self.parse in (Path, path_of, shipped_path) and value == "":
             # It would be the folder that a command is started in.
             if self.default is None:
                 return None
@@ -214,7 +214,7 @@ def documented(group: type[Documented]) -> type[Documented]:
 
 
 def _describe(name: str, option: Option, default: Any) -> str:
-    limits = f" {capitalized(option.limits)}." if option.limits else ""
+    limits = f" {capitalize(option.limits)}." if option.limits else ""
     # Help is written for the command line, where an option is a flag.
     help = re.sub(r"--(\w+)", r"`\1`", option.help)
     text = f"{name}: {help}{limits} Default: {default!r}."

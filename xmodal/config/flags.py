@@ -16,7 +16,7 @@ from xmodal.config.config import GROUPS, Config
 from xmodal.config.experiments import EXPERIMENTS
 from xmodal.config.fields import MANY, Option, options_of
 from xmodal.core.errors import UserError, nearest, with_flags
-from xmodal.core.files import shipped
+from xmodal.core.files import shipped_path
 from xmodal.core.reading import read_regular
 
 INDENT = 6 * " "
@@ -143,7 +143,7 @@ def _expand(words: Iterable[str], outer_files: tuple[Path, ...] = ()) -> Iterato
     """Yields arguments, with the lines of flagfiles in their places; these may name others in turn."""
     for word in words:
         name, separator, path = word.partition("=")
-        file = shipped(path)
+        file = shipped_path(path)
         if not separator or name.lstrip("-") != "flagfile":
             yield word
         elif file in outer_files:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from xmodal.config.fields import MAX_UNITS, MAX_WORDS, Group, option
 from xmodal.config.sound import SOUND_AUGMENTATIONS
-from xmodal.core.files import shipped
+from xmodal.core.files import shipped_path
 
 DIRECTIONS = tuple(
     f"{source}_to_{target}" for source, target in permutations(("images", "documents", "sounds"), 2)
@@ -67,7 +67,7 @@ class ScorerConfig(Group):
     )
     seen_per_class: int = option(100, "Training examples per other class in that measurement.", least=1)
     class_descriptions: Path | None = option(
-        None, "CSV with the columns name,description: what the classes are about.", parse=shipped
+        None, "CSV with the columns name,description: what the classes are about.", parse=shipped_path
     )
     vocabulary: int = option(30_000, "Vocabulary size of the BiLSTM.", least=1, most=MAX_WORDS)
     word_vectors: str = option(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from xmodal.bridge.styles import STYLES
 from xmodal.config.fields import MAX_IN_BATCH, MAX_UNITS, Group, documented, option, require_named
-from xmodal.core.files import shipped
+from xmodal.core.files import shipped_path
 
 TEXT_HEADS = ("finetune", "zero_shot")
 CLASS_WEIGHTS = ("none", "balanced")
@@ -43,7 +43,7 @@ class TextConfig(Group):
         "finetune", "finetune trains a head and the encoder; zero_shot trains nothing.", choices=TEXT_HEADS
     )
     target_map: Path | None = option(
-        None, "CSV with the columns description,target: the question to answer.", parse=shipped
+        None, "CSV with the columns description,target: the question to answer.", parse=shipped_path
     )
     also_ask: tuple[str, ...] = option(
         (),

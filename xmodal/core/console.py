@@ -17,7 +17,7 @@ def log_error(text: str) -> None:
 
 
 def write_out(text: str) -> None:
-    """Writes JSON or CSV, which `xmodal.core.formatting.escaped` rid of what a terminal would obey."""
+    """Writes JSON or CSV, which `xmodal.core.formatting.escape` rid of what a terminal would obey."""
     sys.stdout.flush()
     sys.stdout.buffer.write(text.encode())
     sys.stdout.buffer.flush()

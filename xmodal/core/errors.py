@@ -46,14 +46,14 @@ def with_flags(error: UserError) -> UserError:
         >>> print(with_flags(UserError("`top_k=0` does not fit", "leave out `export=False`")))
         --top_k=0 does not fit; leave out --noexport
     """
-    return UserError(spelled_as_flags(error.problem), spelled_as_flags(error.remedy))
+    return UserError(spell_as_flags(error.problem), spell_as_flags(error.remedy))
 
 
-def spelled_as_flags(words: str) -> str:
+def spell_as_flags(words: str) -> str:
     """Returns a text, such as a warning, with its arguments as the command line spells them.
 
     Example:
-        >>> spelled_as_flags("two names look alike; `merge_names` makes one of them")
+        >>> spell_as_flags("two names look alike; `merge_names` makes one of them")
         'two names look alike; --merge_names makes one of them'
     """
     return ARGUMENT.sub(_flag, words)

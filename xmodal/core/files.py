@@ -50,13 +50,13 @@ def path_of(words: str) -> Path:
         raise UserError(f"{words!r} is no path ({error})", "write the path out") from error
 
 
-def shipped(words: str | Path) -> Path:
+def shipped_path(words: str | Path) -> Path:
     """Returns a path as it is, or that of the file which came with the package, where there is none here.
 
     So `experiments/vgg_to_bert.cfg` means the same in a checkout and beside an installed package.
 
     Example:
-        >>> shipped("experiments/vgg_to_bert.cfg").is_file()
+        >>> shipped_path("experiments/vgg_to_bert.cfg").is_file()
         True
     """
     path = Path(words)

@@ -21,7 +21,7 @@ def printable(text: str) -> str:
     return "".join("\ufffd" if _is_hidden(c) else c for c in text)
 
 
-def escaped(text: str) -> str:
+def escape(text: str) -> str:
     """Puts what `printable` replaces as `\\u001b`, as JSON may have it; ends of lines and tabs stay."""
     return "".join(f"\\u{ord(c):04x}" if _is_hidden(c) and c not in "\n\t" else c for c in text)
 
@@ -43,7 +43,7 @@ def first_few(names: Sequence[str], most: int = 3) -> str:
     return ", ".join(names[:most]) + suffix
 
 
-def capitalized(sentence: str) -> str:
+def capitalize(sentence: str) -> str:
     """Returns a sentence with a capital letter at its beginning."""
     return sentence[:1].upper() + sentence[1:]
 

@@ -62,15 +62,15 @@ def read_record(kind: type[T], path: Path) -> T:
         RecordError: for anything else than such a record.
         OSError: when there is no such file, or it cannot be read.
     """
-    return parsed(kind, read_regular(path, LARGEST))
+    return parse_record(kind, read_regular(path, LARGEST))
 
 
 def read_records(kind: type[T], path: Path) -> tuple[T, ...]:
     """Reads a file with a record in each line; arguments and errors as those of `read_record`."""
-    return tuple(parsed(kind, line) for line in read_regular(path, LARGEST).splitlines())
+    return tuple(parse_record(kind, line) for line in read_regular(path, LARGEST).splitlines())
 
 
-def parsed(kind: type[T], text: bytes) -> T:
+def parse_record(kind: type[T], text: bytes) -> T:
     """Returns the record that a text of JSON holds; NaN and infinity are not JSON."""
     try:
         value = json.loads(text.decode(), parse_constant=_no_constant)

@@ -59,7 +59,7 @@ def labels_of(signatures: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(label.decode() for label in signatures["labels"]()["labels"].numpy())
 
 
-def answering(signatures: Mapping[str, Any], *names: str) -> Any:
+def find_signature(signatures: Mapping[str, Any], *names: str) -> Any:
     """Returns the signature that answers exactly these inputs, None without one."""
     for signature in signatures.values():
         inputs, outputs = signature.structured_input_signature[1], signature.structured_outputs

@@ -16,7 +16,7 @@ ZOOM = 0.1
 
 
 def draws(count: int | tf.Tensor, seed: Sequence[int] | tf.Tensor) -> tf.Tensor:
-    """Draws what `augmented` takes.
+    """Draws what `augment_images` takes.
 
     Args:
         count: B.
@@ -34,7 +34,7 @@ def draws(count: int | tf.Tensor, seed: Sequence[int] | tf.Tensor) -> tf.Tensor:
     return tf.concat(samples, axis=1)
 
 
-def augmented(images: tf.Tensor, kinds: Sequence[str], draws: tf.Tensor) -> tf.Tensor:
+def augment_images(images: tf.Tensor, kinds: Sequence[str], draws: tf.Tensor) -> tf.Tensor:
     """Moves each image a little, by one random affine map, so that it is resampled once.
 
     Where the map reaches outside the image, the pixel at the edge goes on: black would make wedges that
@@ -87,6 +87,6 @@ def augmented(images: tf.Tensor, kinds: Sequence[str], draws: tf.Tensor) -> tf.T
 
 
 @lru_cache(maxsize=16)
-def traced_augmentation(kinds: tuple[str, ...]) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
-    """Returns `augmented` of images (B, H, W, 3) and draws (B, 7), traced once for all splits and epochs."""
-    return tf.function(lambda images, rows: augmented(images, kinds, rows), autograph=False)
+def trace_augmentation(kinds: tuple[str, ...]) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+    """Returns `augment_images`, of images (B, H, W, 3) and draws (B, 7), as one function traced once."""
+    return tf.function(lambda images, rows: augment_images(images, kinds, rows), autograph=False)

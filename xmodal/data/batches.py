@@ -42,13 +42,13 @@ class Batches:
 
     def dataset(self) -> tf.data.Dataset:
         """Returns the batches as they are read."""
-        return untuned(read_ahead(self.rows, self.read))
+        return without_autotuning(read_ahead(self.rows, self.read))
 
     def __iter__(self) -> Iterator[Any]:
         return iter(self.dataset())
 
 
-def joined(parts: Sequence["Batches | tf.data.Dataset"]) -> "Batches | tf.data.Dataset":
+def concatenate(parts: Sequence["Batches | tf.data.Dataset"]) -> "Batches | tf.data.Dataset":
     """Returns batches one after the other: all `Batches` of one split, read in one way, or all data sets."""
     first = parts[0]
     listed = [part.rows if isinstance(part, Batches) else part for part in parts]
@@ -62,7 +62,7 @@ def read_ahead(rows: tf.data.Dataset, read: Callable[..., Any]) -> tf.data.Datas
     return read_rows.prefetch(tf.data.AUTOTUNE)
 
 
-def untuned(dataset: tf.data.Dataset) -> tf.data.Dataset:
+def without_autotuning(dataset: tf.data.Dataset) -> tf.data.Dataset:
     """Returns a data set whose iteration ends when its last element is done.
 
     tf.data tunes how many threads read while they do, at intervals that double up to a minute. The end of

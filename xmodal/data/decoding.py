@@ -1,7 +1,7 @@
 """From encoded images to numbers.
 
 Nothing else in the project does it: training, evaluation and the exported SavedModel all call `decode`, or
-`framed` for a classifier that was trained on photographs as they are.
+`center_crop` for a classifier that was trained on photographs as they are.
 """
 
 import tensorflow as tf
@@ -33,16 +33,16 @@ def decode(encoded: tf.Tensor, image_size: int, max_pixels: int = MAX_PIXELS) ->
     Raises:
         tf.errors.InvalidArgumentError: for bytes that are no image, or a part of one.
     """
-    return squashed(decoded_pixels(encoded, max_pixels), (image_size, image_size))
+    return resize_pixels(decode_pixels(encoded, max_pixels), (image_size, image_size))
 
 
-def squashed(pixels: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
+def resize_pixels(pixels: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
     """Resizes whole images, (h, w, 3) or (B, h, w, 3), to (..., H, W, 3) float32; sides are scaled apart."""
     # Antialiasing makes a shrunk photo depend on all of its pixels; it changes nothing when enlarging.
     return tf.image.resize(pixels, size, method="bilinear", antialias=True)
 
 
-def framed(
+def center_crop(
     pixels: tf.Tensor, size: tuple[int, int], *, crop: float = 1.0, method: str = "bilinear"
 ) -> tf.Tensor:
     """Cuts the middle out of photographs and resizes it: nothing is squashed, and the edges are lost.
@@ -72,7 +72,7 @@ def framed(
     return tf.clip_by_value(tf.image.resize(middle, size, method=method, antialias=True), 0.0, 255.0)
 
 
-def decoded_pixels(encoded: tf.Tensor | bytes, max_pixels: int = MAX_PIXELS) -> tf.Tensor:
+def decode_pixels(encoded: tf.Tensor | bytes, max_pixels: int = MAX_PIXELS) -> tf.Tensor:
     """Decodes an image in its own size, as it is meant to be seen.
 
     It is turned as its EXIF orientation says, and what is transparent in it is laid on white.
@@ -91,7 +91,7 @@ def decoded_pixels(encoded: tf.Tensor | bytes, max_pixels: int = MAX_PIXELS) -> 
 
 
 def why_not_decoded(encoded: bytes, error: tf.errors.OpError) -> str:
-    """Says what is wrong with an image that `decoded_pixels` refused with an error."""
+    """Says what is wrong with an image that `decode_pixels` refused with an error."""
     if TOO_MANY not in str(error):
         return why_undecodable(encoded)
     height, width = headers.declared_size(tf.constant(encoded)).numpy()

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from xmodal.text.typos import mistyped
+from xmodal.text.typos import add_typos
 
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 # What a hasty reader takes each digit for.
@@ -12,7 +12,7 @@ LOOKALIKES = ("69", "74", "71", "85", "97", "36", "05", "19", "36", "47")
 TEMPLATES = ("{}", "a {}", "number {}", "the digit {}", "looks like {}", "I read {}", "{}, I think")
 
 
-def typed_captions(digits: Sequence[int], *, misread: float, slips: float, seed: int) -> np.ndarray:
+def write_captions(digits: Sequence[int], *, misread: float, slips: float, seed: int) -> np.ndarray:
     """Writes down what somebody read in the picture of each digit.
 
     Half of the readings are in figures. All chance follows from the seed and the place of a digit.
@@ -37,4 +37,4 @@ def typed_captions(digits: Sequence[int], *, misread: float, slips: float, seed:
         texts.append(
             TEMPLATES[template_numbers[index]].format(reading if in_figures[index] else WORDS[reading])
         )
-    return mistyped(texts, slips, (seed, 1))
+    return add_typos(texts, slips, (seed, 1))

@@ -10,12 +10,12 @@ from xmodal.core.files import path_of
 from xmodal.core.reading import NotReadable, read_regular
 from xmodal.data.examples import Example
 from xmodal.data.folders import NOWHERE, name_in
-from xmodal.data.hub_datasets import fetched_dataset
-from xmodal.data.labelled_folders import FileKind, labelled_files
+from xmodal.data.hub_datasets import fetch_dataset
+from xmodal.data.labelled_folders import FileKind, list_labelled_files
 from xmodal.data.sources import RawExamples, permission_errors, source_reader
-from xmodal.data.table_format import TableFormat, decoded, fallen_warning
+from xmodal.data.table_format import TableFormat, decode_document, fallen_warning
 from xmodal.data.tables import MAX_BYTES, TABLES, read_tables
-from xmodal.data.tfds import prepared_builder, require_features, tfds_examples
+from xmodal.data.tfds import prepare_builder, require_features, tfds_examples
 
 Source = Callable[[str, TableFormat, Path, bool], RawExamples]
 
@@ -53,13 +53,15 @@ def _read_folder(location: str, table_format: TableFormat, cache: Path, offline:
     root = path_of(location)
     if not root.is_dir():
         raise UserError(f"the folder {str(root)!r} does not exist", "check the path of `documents`")
-    files, warnings = labelled_files(root, FileKind(".txt files", _reason_against, _class_by_name))
+    files, warnings = list_labelled_files(root, FileKind(".txt files", _reason_against, _class_by_name))
     examples: list[Example] = []
     fallback_names: list[str] = []
     for path, class_name, split in files:
         name = name_in(path, root)
         examples.append(
-            Example(decoded(_content(path), name, table_format, fallback_names), name, class_name, split)
+            Example(
+                decode_document(_content(path), name, table_format, fallback_names), name, class_name, split
+            )
         )
     return RawExamples(examples, warnings=warnings + fallen_warning(fallback_names, table_format))
 
@@ -99,14 +101,14 @@ def _read_table(
 
 def _read_tfds(name: str, table_format: TableFormat, cache: Path, offline: bool) -> RawExamples:
     alternative = "give the documents as dir:PATH or csv:PATH"
-    builder = prepared_builder(name, cache=cache, offline=offline, flag="documents", instead=alternative)
+    builder = prepare_builder(name, cache=cache, offline=offline, flag="documents", instead=alternative)
     require_features(builder, name, table_format.text, table_format.label)
     rows, class_names = tfds_examples(builder, name, table_format.text, table_format.label, encoded=False)
     fallback_names: list[str] = []
     examples = []
     for row in rows:
         assert isinstance(row.item, bytes)
-        examples.append(row._replace(item=decoded(row.item, row.id, table_format, fallback_names)))
+        examples.append(row._replace(item=decode_document(row.item, row.id, table_format, fallback_names)))
     return RawExamples(examples, class_names, fallen_warning(fallback_names, table_format))
 
 
@@ -118,6 +120,6 @@ DOCUMENT_SOURCES: dict[str, Source] = {
     **{f"{kind}:PATH": partial(_read_table, kind) for kind in TABLES},
     "tfds:NAME": _read_tfds,
     "hf:NAME": lambda name, table_format, cache, offline: read_tables(
-        "parquet", fetched_dataset(name, cache, offline), table_format
+        "parquet", fetch_dataset(name, cache, offline), table_format
     ),
 }

@@ -22,12 +22,12 @@ from xmodal.data.examples import (
     ExampleSplit,
     columns,
     digests_of,
-    renamed,
+    rename_classes,
 )
 from xmodal.data.loading import SplitData, split_and_audit
 from xmodal.data.near_duplicates import near_duplicates
 from xmodal.data.several_labels import with_several_labels
-from xmodal.data.table_format import TableFormat, checked_format
+from xmodal.data.table_format import TableFormat, check_format
 from xmodal.text.cleaning import prepare_texts
 
 # With more, the comparison of nearly equal documents would take minutes.
@@ -100,7 +100,7 @@ def load_documents(
         >>> data.class_names, len(data.train)
         (('cat', 'dog'), 29)
     """
-    table_format = checked_format(table_format, split.group_column)
+    table_format = check_format(table_format, split.group_column)
     raw = read_documents(dataset, table_format, cache or cache_folder(), offline)
     if table_format.several:
         raw = with_several_labels(raw, table_format)
@@ -143,7 +143,7 @@ def with_test(original: DocumentData, examples: list[Example]) -> DocumentData:
         for text, label, document in zip(split.texts, split.labels, split.ids, strict=True)
     ]
     all_examples = original_examples + [
-        renamed(example, same_names)._replace(split="test") for example in test_examples
+        rename_classes(example, same_names)._replace(split="test") for example in test_examples
     ]
     scans = _scans(all_examples)
     audited_examples, report = audit(

@@ -199,7 +199,7 @@ def _shares_of(example: Example, class_names: Sequence[str]) -> list[float]:
     return [example.shares[name] for name in class_names]
 
 
-def renamed(example: Example, names: Mapping[str, str]) -> Example:
+def rename_classes(example: Example, names: Mapping[str, str]) -> Example:
     """Returns an example with other names of the classes.
 
     Args:

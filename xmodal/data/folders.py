@@ -87,7 +87,7 @@ def files_under(folder: Path, left_out: LeftOut) -> list[Path]:
     return sorted(files)
 
 
-def wanted_files(files: list[Path], reason_against: Callable[[Path], str], left_out: LeftOut) -> list[Path]:
+def filter_files(files: list[Path], reason_against: Callable[[Path], str], left_out: LeftOut) -> list[Path]:
     """Returns the files that there is no reason against, and adds the others to what is left out."""
     accepted_files = []
     for path in files:

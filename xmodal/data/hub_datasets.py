@@ -25,7 +25,7 @@ PARTIAL = "partial-"
 INSTEAD = "check the name and the network, or download its files and give parquet:PATH"
 
 
-def fetched_dataset(name: str, cache: Path, offline: bool) -> Path:
+def fetch_dataset(name: str, cache: Path, offline: bool) -> Path:
     """Returns a folder with the Parquet files of a data set, named after its splits; fetches it when missing.
 
     Args:

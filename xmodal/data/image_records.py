@@ -14,7 +14,7 @@ from xmodal.data.split_files import split_files
 from xmodal.data.split_names import with_splits
 from xmodal.data.tables import path_beside
 from xmodal.data.typed_tables import typed_rows
-from xmodal.data.unpacked import limited
+from xmodal.data.unpacked import limit_rows
 
 # What the columns are called by Hugging Face, TensorFlow Datasets and TensorFlow's own image records, the
 # first that is there is taken: a name before the number of a class.
@@ -87,7 +87,7 @@ def _records(path: Path) -> Records:
     class_names = names.read_text("utf-8").splitlines() if names.is_file() else []
     records = tf.data.TFRecordDataset(str(path), "GZIP" if is_packed else "").as_numpy_iterator()
     try:
-        for record in limited(records, path, len) if is_packed else records:
+        for record in limit_rows(records, path, len) if is_packed else records:
             features = {name: _value(value) for name, value in _features(record).items()}
             label = features.get("label")
             if isinstance(label, int) and 0 <= label < len(class_names):

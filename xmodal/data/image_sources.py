@@ -18,18 +18,18 @@ from xmodal.core.files import path_of
 from xmodal.core.reading import read_regular
 from xmodal.data import sound_files, video_files
 from xmodal.data.examples import FURTHER, IMAGES, SOUNDS, VIDEOS, Example, ExampleKind
-from xmodal.data.folders import LeftOut, files_under, name_in, wanted_files, warnings_of
-from xmodal.data.hub_datasets import fetched_dataset
+from xmodal.data.folders import LeftOut, files_under, filter_files, name_in, warnings_of
+from xmodal.data.hub_datasets import fetch_dataset
 from xmodal.data.image_files import MAX_BYTES, reason_against
 from xmodal.data.image_records import read_image_records
-from xmodal.data.labelled_folders import FileKind, labelled_files
+from xmodal.data.labelled_folders import FileKind, list_labelled_files
 from xmodal.data.several_labels import with_several_labels
 from xmodal.data.sources import RawExamples, permission_errors, source_reader
 from xmodal.data.split_names import with_splits
 from xmodal.data.spoken_digits import spoken_digits
 from xmodal.data.table_format import TableFormat
-from xmodal.data.tables import heading_of, path_beside, read_rows, row_example
-from xmodal.data.tfds import prepared_builder, require_features, tfds_examples
+from xmodal.data.tables import path_beside, read_header, read_rows, row_example
+from xmodal.data.tfds import prepare_builder, require_features, tfds_examples
 
 IMAGE_COLUMNS = TableFormat("utf-8", None, "image", "label", "split")
 # What the column is called that names the files of a table.
@@ -98,7 +98,7 @@ def _content(item: str | bytes) -> bytes:
 
 
 def _with_labels(raw: RawExamples, several: str) -> RawExamples:
-    grouped_examples = grouped_by_content(raw)
+    grouped_examples = group_by_content(raw)
     return (
         with_several_labels(grouped_examples, replace(IMAGE_COLUMNS, several=several))
         if several
@@ -106,7 +106,7 @@ def _with_labels(raw: RawExamples, several: str) -> RawExamples:
     )
 
 
-def grouped_by_content(raw: RawExamples) -> RawExamples:
+def group_by_content(raw: RawExamples) -> RawExamples:
     """Puts files with the same bytes into one group, so that no cut goes between them.
 
     Only files as large as another one are read.
@@ -156,7 +156,7 @@ def read_unlabelled(dataset: str, cache: Path, offline: bool) -> RawExamples:
     if not root.is_dir():
         raise UserError(f"the folder {str(root)!r} does not exist", "check the path of `dataset`")
     left_out: LeftOut = {}
-    files = wanted_files(files_under(root, left_out), reason_against, left_out)
+    files = filter_files(files_under(root, left_out), reason_against, left_out)
     warnings = warnings_of(left_out, root)
     if not files:
         reason = f"holds no images ({'; '.join(warnings)})" if warnings else "is empty"
@@ -202,7 +202,7 @@ def _read_videos(location: str, cache: Path, offline: bool) -> RawExamples:
 def _files(root: Path, file_kind: FileKind, kind: ExampleKind) -> RawExamples:
     if not root.is_dir():
         raise UserError(f"the folder {str(root)!r} does not exist", "check the path of `dataset`")
-    files, warnings = labelled_files(root, file_kind)
+    files, warnings = list_labelled_files(root, file_kind)
     examples = [Example(str(file.path), name_in(file.path, root), *file[1:]) for file in files]
     return RawExamples(examples, warnings=warnings, kind=kind)
 
@@ -213,7 +213,7 @@ def _read_csv(
     path = path_of(location)
     if not path.is_file():
         raise UserError(f"the file {str(path)!r} does not exist", "check the path of `dataset`")
-    columns = heading_of("csv", path, IMAGE_COLUMNS)
+    columns = read_header("csv", path, IMAGE_COLUMNS)
     column = next((column for column in COLUMNS if column in columns), "image")
     kind = COLUMNS[column]
     table_format = replace(IMAGE_COLUMNS, text=column, group=group_column, several=several)
@@ -234,7 +234,7 @@ def _read_csv(
 
 def _read_tfds(name: str, cache: Path, offline: bool) -> RawExamples:
     alternative = "give the images as folder:PATH"
-    builder = prepared_builder(name, cache=cache, offline=offline, flag="dataset", instead=alternative)
+    builder = prepare_builder(name, cache=cache, offline=offline, flag="dataset", instead=alternative)
     require_features(builder, name, "image", "label")
     return RawExamples(*tfds_examples(builder, name, "image", "label", encoded=True))
 
@@ -252,7 +252,7 @@ IMAGE_SOURCES: dict[str, Callable[[str, Path, bool], RawExamples]] = {
     "videos:PATH": _read_videos,
     "tfds:NAME": _read_tfds,
     "hf:NAME": lambda name, cache, offline: read_image_records(
-        "parquet", fetched_dataset(name, cache, offline)
+        "parquet", fetch_dataset(name, cache, offline)
     ),
 }
 

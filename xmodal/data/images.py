@@ -18,14 +18,14 @@ from xmodal.config.data import SplitConfig
 from xmodal.core.files import cache_folder
 from xmodal.core.reading import read_regular
 from xmodal.data.audit import DataReport, audit_unlabelled, scan, scan_each
-from xmodal.data.augmentation import draws, traced_augmentation
-from xmodal.data.batches import Batches, read_ahead, untuned
-from xmodal.data.decoding import MAX_PIXELS, decode, decoded_pixels
+from xmodal.data.augmentation import draws, trace_augmentation
+from xmodal.data.batches import Batches, read_ahead, without_autotuning
+from xmodal.data.decoding import MAX_PIXELS, decode, decode_pixels
 from xmodal.data.examples import IMAGES, SOUNDS, VIDEOS, Columns, Example, ExampleSplit, columns, digests_of
 from xmodal.data.image_files import MAX_BYTES
 from xmodal.data.image_sources import read_images, read_unlabelled, with_further
 from xmodal.data.loading import Scanned, SplitData, split_and_audit
-from xmodal.data.media import Medium, of_sounds, of_videos, traced_reader
+from xmodal.data.media import Medium, of_sounds, of_videos, trace_reader
 from xmodal.data.sound_format import SoundFormat
 from xmodal.data.video_format import VideoFormat
 from xmodal.data.videos import frames_of
@@ -103,7 +103,7 @@ class ImageSplit(ExampleSplit):
             # Asked for where batches are put together, and not computed.
             with tf.init_scope(), tf.device("CPU"):
                 items = tf.data.Dataset.from_tensor_slices(_items(self.items))
-                parts = untuned(read_ahead(items.batch(64), read))
+                parts = without_autotuning(read_ahead(items.batch(64), read))
                 self._pixels.clear()
                 self._pixels[key] = tf.concat(list(parts), axis=0)
         return self._pixels[key]
@@ -150,7 +150,7 @@ def usual_side(split: ImageSplit) -> int:
         encoded, medium = split.encoded(index), split.medium
         if medium and isinstance(medium.format, VideoFormat):
             return frames_of(encoded, medium.format).shape[1:]
-        return decoded_pixels(encoded).shape
+        return decode_pixels(encoded).shape
 
     return sorted(min(shape(index)[:2]) for index in range(len(split)))[len(split) // 2]
 
@@ -217,7 +217,7 @@ def load_images(
 
 def _scan_examples(examples: list[Example], medium: Medium | None, max_pixels: int) -> Scanned:
     items = [example.item for example in examples]
-    pixels = partial(decoded_pixels, max_pixels=max_pixels)
+    pixels = partial(decode_pixels, max_pixels=max_pixels)
     return examples, scan_each(items, medium.look) if medium else scan(items, pixels), ()
 
 
@@ -245,7 +245,7 @@ def load_unlabelled(
         UserError: when there are none that can be read.
     """
     raw = read_unlabelled(dataset, cache, offline)
-    pixels = partial(decoded_pixels, max_pixels=max_pixels)
+    pixels = partial(decode_pixels, max_pixels=max_pixels)
     scans = scan([example.item for example in raw.examples], pixels)
     audited_examples, report = audit_unlabelled(raw.examples, scans, kind=IMAGES, bad_images=bad_images)
     split = _image_split(columns(audited_examples, "test", ("",)), None)
@@ -280,7 +280,7 @@ def batches(
         batch_size: B.
         seed: of the order and the augmentation.
         shuffle: bring the images in a random order, instead of that of the split.
-        augment: kinds of augmentation, see `augmented`, of sounds `augmented_spectrograms`.
+        augment: kinds of augmentation, see `augment_images`, of sounds `augment_spectrograms`.
         epoch: number of the epoch; each has its own order and augmentation.
         part: (i, n) for the i-th of n parts of the epoch that have equal numbers of batches; batches
             that are left over at its end are in none, see `equal_parts`.
@@ -322,7 +322,7 @@ def _reader(
 ) -> Callable[[dict[str, tf.Tensor]], tf.Tensor]:
     """Returns what reads rows of items (B,), with the draws (B, D) of augmentation or none: (B, H, W, 3)."""
     if split.medium:
-        read_items = traced_reader(split.medium, split.in_memory, size[0], tuple(augment), windows)
+        read_items = trace_reader(split.medium, split.in_memory, size[0], tuple(augment), windows)
         if augment or windows:
             return lambda rows: read_items(rows["item"], rows.get("draws"))
         pixels: Callable[[tf.Tensor], tf.Tensor] = partial(read_items, row_draws=None)
@@ -334,7 +334,7 @@ def _reader(
             images = tf.gather(split.kept((size, read_image), pixels), rows["index"])
         else:
             images = pixels(rows["item"])
-        return traced_augmentation(tuple(augment))(images, rows["draws"]) if augment else images
+        return trace_augmentation(tuple(augment))(images, rows["draws"]) if augment else images
 
     return read
 

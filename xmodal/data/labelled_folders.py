@@ -12,9 +12,9 @@ from xmodal.data.folders import (
     LeftOut,
     files_in,
     files_under,
+    filter_files,
     name_in,
     subfolders,
-    wanted_files,
     warnings_of,
 )
 from xmodal.data.split_names import split_of
@@ -66,7 +66,7 @@ class FileKind(NamedTuple):
     class_by_name: Callable[[Path], str] | None = None
 
 
-def labelled_files(root: Path, kind: FileKind) -> tuple[list[LabelledFile], tuple[str, ...]]:
+def list_labelled_files(root: Path, kind: FileKind) -> tuple[list[LabelledFile], tuple[str, ...]]:
     """Lists the files of a data set, and warns of what is left out or put together.
 
     Args:
@@ -81,7 +81,7 @@ def labelled_files(root: Path, kind: FileKind) -> tuple[list[LabelledFile], tupl
     all_files: list[LabelledFile] = []
     inner_files, empty_folders = defaultdict(list), []
     for folder in layout.classes:
-        files = wanted_files(files_under(folder.path, left_out), kind.reason_against, left_out)
+        files = filter_files(files_under(folder.path, left_out), kind.reason_against, left_out)
         if not files:
             empty_folders.append(folder)
         for path in files:
@@ -89,11 +89,11 @@ def labelled_files(root: Path, kind: FileKind) -> tuple[list[LabelledFile], tupl
             if path.parent != folder.path:
                 inner_files[folder.path].append(path)
     for folder_at, split in layout.around:
-        files = wanted_files(list(files_in(folder_at, left_out)), _leads_nowhere, left_out)
+        files = filter_files(list(files_in(folder_at, left_out)), _leads_nowhere, left_out)
         if kind.class_by_name is None or not split:
             left_out.setdefault(BESIDE, []).extend(files)
         else:
-            files = wanted_files(files, kind.reason_against, left_out)
+            files = filter_files(files, kind.reason_against, left_out)
             all_files += [LabelledFile(path, kind.class_by_name(path), split) for path in files]
     _require_files(layout, all_files, empty_folders, kind)
     warnings = (

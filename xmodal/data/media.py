@@ -84,7 +84,7 @@ def of_videos(video: VideoFormat) -> Medium:
 
 
 @lru_cache(maxsize=16)
-def traced_reader(
+def trace_reader(
     medium: Medium, in_memory: bool, side: int, augment: tuple[str, ...], windows: bool
 ) -> Callable[..., tf.Tensor]:
     """Returns what reads items (B,) with their draws (B, D) or None, traced once for all epochs."""

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from xmodal.core.errors import UserError
 from xmodal.core.files import path_of
-from xmodal.data.digit_readings import typed_captions
-from xmodal.data.image_sources import grouped_by_content, load_digits
+from xmodal.data.digit_readings import write_captions
+from xmodal.data.image_sources import group_by_content, load_digits
 from xmodal.data.sources import RawExamples, permission_errors, source_reader
 from xmodal.data.split_names import with_splits
 from xmodal.data.table_format import TableFormat
@@ -28,7 +28,7 @@ class PairSettings:
         cache: folder of downloaded data.
         offline: reach for nothing.
         image_folder: what the paths of images and sounds are relative to, by default the table's own folder.
-        misread, typing_slips: of the readings of mnist_5k, see `typed_captions`.
+        misread, typing_slips: of the readings of mnist_5k, see `write_captions`.
         seed: of these readings.
     """
 
@@ -49,14 +49,14 @@ def read_pairs(source: str, settings: PairSettings) -> RawExamples:
         UserError: for a source that is not known, or not there, or a pair without both sides.
     """
     read, location = source_reader(PAIR_SOURCES, source, "pairs")
-    return grouped_by_content(read(location, settings))
+    return group_by_content(read(location, settings))
 
 
 def _read_digits(location: str, settings: PairSettings) -> RawExamples:
-    """Returns the digits of mnist_5k with written readings, see `typed_captions`."""
+    """Returns the digits of mnist_5k with written readings, see `write_captions`."""
     examples = load_digits(settings.cache, settings.offline)
     digits = [int(example.class_name) for example in examples]
-    texts = typed_captions(digits, misread=settings.misread, slips=settings.typing_slips, seed=settings.seed)
+    texts = write_captions(digits, misread=settings.misread, slips=settings.typing_slips, seed=settings.seed)
     id_texts = zip((example.id for example in examples), texts, strict=True)
     return RawExamples(examples, texts=dict(id_texts))
 

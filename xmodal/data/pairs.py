@@ -15,7 +15,7 @@ from xmodal.config.data import SplitConfig
 from xmodal.core.errors import UserError
 from xmodal.core.files import cache_folder
 from xmodal.data.audit import Scan, reasons, scan, scan_each
-from xmodal.data.decoding import MAX_PIXELS, decoded_pixels
+from xmodal.data.decoding import MAX_PIXELS, decode_pixels
 from xmodal.data.examples import LOSSLESS, PAIRS, Columns, Example, ExampleSplit
 from xmodal.data.images import ImageSplit
 from xmodal.data.loading import Scanned, SplitData, split_and_audit
@@ -24,7 +24,7 @@ from xmodal.data.modalities import MODALITIES
 from xmodal.data.pair_sources import NO_IMAGE, PairSettings, read_pairs
 from xmodal.data.sound_format import SoundFormat
 from xmodal.data.sources import RawExamples
-from xmodal.data.table_format import TableFormat, checked_format
+from xmodal.data.table_format import TableFormat, check_format
 
 
 @dataclass(frozen=True)
@@ -169,7 +169,7 @@ def load_pairs(
         >>> data.train.texts[0]
         'a cat or 0'
     """
-    layout, cache = checked_format(table_format, split.group_column), cache or cache_folder()
+    layout, cache = check_format(table_format, split.group_column), cache or cache_folder()
     settings = PairSettings(layout, cache, offline, image_folder, misread, typing_slips, seed)
     raw = read_pairs(source, settings)
     sound_digests: dict[str, bytes] = {}
@@ -206,7 +206,7 @@ def _scan_examples(
     Returns:
         The examples, a scan of each, and warnings of these pairs.
     """
-    pixels, look = partial(decoded_pixels, max_pixels=max_pixels), of_sounds(sound).look
+    pixels, look = partial(decode_pixels, max_pixels=max_pixels), of_sounds(sound).look
     paths = raw.sounds or {}
     images = {example.id: example.item for example in examples if example.item}
     sounds = {example.id: paths[example.id] for example in examples if example.id in paths}

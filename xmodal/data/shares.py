@@ -40,7 +40,7 @@ def share_columns(columns: Iterable[str], label: str, where: str) -> dict[str, s
     return column_of
 
 
-def parsed_shares(cells: Mapping[str, object], columns: Mapping[str, str], where: str) -> dict[str, float]:
+def parse_shares(cells: Mapping[str, object], columns: Mapping[str, str], where: str) -> dict[str, float]:
     """Returns the shares that a row has of the classes; their sum is 1.
 
     Args:

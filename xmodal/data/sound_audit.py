@@ -42,9 +42,9 @@ def problem_of_sound(encoded: bytes, max_seconds: float) -> str:
 
 
 def _wave_or_problem(encoded: bytes, max_seconds: float) -> tuple[tuple[tf.Tensor, tf.Tensor] | None, str]:
-    """Returns what `waves.decoded_wave` gives, or None and why it cannot be read."""
+    """Returns what `waves.decode_wave` gives, or None and why it cannot be read."""
     try:
-        return waves.decoded_wave(as_wav(encoded, max_seconds), max_seconds), ""
+        return waves.decode_wave(as_wav(encoded, max_seconds), max_seconds), ""
     except ValueError as error:
         return None, str(error)
     except tf.errors.InvalidArgumentError as error:
@@ -52,7 +52,7 @@ def _wave_or_problem(encoded: bytes, max_seconds: float) -> tuple[tuple[tf.Tenso
 
 
 def why_not_decoded(encoded: bytes, error: tf.errors.OpError) -> str:
-    """Says what is wrong with a sound that `decoded_wave` refused with an error."""
+    """Says what is wrong with a sound that `decode_wave` refused with an error."""
     problem = next((problem for problem in waves.PROBLEMS if f"{problem}:" in str(error)), waves.CUT)
     numbers = [float(number) for number in re.findall(r"\[([-+.e0-9]+)\]", str(error))]
     if problem == waves.NOT_WAV:

@@ -19,7 +19,7 @@ DRAWS = 7 + 4 * MASKS
 
 
 def sound_draws(count: int | tf.Tensor, seed: Sequence[int] | tf.Tensor) -> tf.Tensor:
-    """Draws what `augmented_spectrograms` takes, and before it the place of a window in a longer sound.
+    """Draws what `augment_spectrograms` takes, and before it the place of a window in a longer sound.
 
     Args:
         count: B.
@@ -31,7 +31,7 @@ def sound_draws(count: int | tf.Tensor, seed: Sequence[int] | tf.Tensor) -> tf.T
     return tf.random.stateless_uniform((count, DRAWS), seed, minval=-1.0, alg="philox")
 
 
-def augmented_spectrograms(pictures: tf.Tensor, kinds: Sequence[str], draws: tf.Tensor) -> tf.Tensor:
+def augment_spectrograms(pictures: tf.Tensor, kinds: Sequence[str], draws: tf.Tensor) -> tf.Tensor:
     """Changes each spectrogram a little.
 
     Args:

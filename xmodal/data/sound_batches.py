@@ -5,7 +5,7 @@ from functools import partial
 
 import tensorflow as tf
 
-from xmodal.data.sound_augmentation import augmented_spectrograms
+from xmodal.data.sound_augmentation import augment_spectrograms
 from xmodal.data.sound_files import as_wav
 from xmodal.data.sound_format import SoundFormat
 from xmodal.data.sounds import all_windows, spectrogram
@@ -43,6 +43,6 @@ def sound_reader(
             (items, places),
             fn_output_signature=tf.TensorSpec((side, side, 3), tf.float32),
         )
-        return pictures if draws is None else augmented_spectrograms(pictures, augment, draws)
+        return pictures if draws is None else augment_spectrograms(pictures, augment, draws)
 
     return read_all if windows else read_one

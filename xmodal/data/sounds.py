@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from xmodal.data.sound_format import SoundFormat
 from xmodal.data.wav_files import wav_of
-from xmodal.data.waves import decoded_wave, resampled
+from xmodal.data.waves import decode_wave, resample
 from xmodal.data.windows import ABSENT, windows_of
 
 # Seconds of a frame of the Fourier transform, and between two.
@@ -74,8 +74,8 @@ def spectrogram_shape(side: int, config: SoundFormat) -> SpectrogramShape:
 
 def read_sound(encoded: tf.Tensor, config: SoundFormat, max_seconds: float = 0.0) -> tf.Tensor:
     """Decodes a WAV, at the rate of the settings and without the silence before and after it: (S,)."""
-    samples, rate = decoded_wave(encoded, max_seconds)
-    return without_silence(resampled(samples, rate, config.rate), config.rate)
+    samples, rate = decode_wave(encoded, max_seconds)
+    return without_silence(resample(samples, rate, config.rate), config.rate)
 
 
 def without_silence(samples: tf.Tensor, rate: int) -> tf.Tensor:
@@ -101,7 +101,7 @@ def spectrograms(encoded: tf.Tensor, side: int, config: SoundFormat, max_seconds
         silent in a sound that is not has `ABSENT` everywhere.
 
     Raises:
-        tf.errors.InvalidArgumentError: for what cannot be decoded, see `decoded_wave`.
+        tf.errors.InvalidArgumentError: for what cannot be decoded, see `decode_wave`.
     """
     shape = spectrogram_shape(side, config)
     samples = _pad_to(read_sound(encoded, config, max_seconds), shape.samples)
@@ -143,9 +143,9 @@ def picture_of_sound(encoded: bytes, config: SoundFormat) -> bytes:
 
 def short_wav(encoded: bytes) -> bytes:
     """Returns the first seconds of a WAV, small enough to be shown in a page: 8 kHz, one channel, 16 bits."""
-    samples, rate = decoded_wave(encoded, 0.0)
+    samples, rate = decode_wave(encoded, 0.0)
     clip = samples[: int(CLIP_SECONDS * int(rate))]
-    return wav_of(resampled(clip, rate, CLIP_RATE).numpy(), CLIP_RATE)
+    return wav_of(resample(clip, rate, CLIP_RATE).numpy(), CLIP_RATE)
 
 
 def spectrogram(

@@ -9,7 +9,7 @@ import numpy as np
 from xmodal.config.data import SplitConfig
 from xmodal.core.errors import UserError
 from xmodal.core.formatting import first_few
-from xmodal.data.examples import FURTHER, Example, ExampleKind, renamed
+from xmodal.data.examples import FURTHER, Example, ExampleKind, rename_classes
 
 
 def with_groups(examples: list[Example], pattern: str) -> list[Example]:
@@ -83,7 +83,7 @@ def divide(
     _require_learnable(dataset, examples, original_names, kind)
     names = _rename_classes(original_names, config.class_names)
     new_names = dict(zip(original_names, names, strict=True))
-    examples = [renamed(example, new_names) for example in examples]
+    examples = [rename_classes(example, new_names) for example in examples]
     examples = _cut(examples, "test", config.test_fraction, seed, kind)
     minimums = {"train": config.min_per_class}
     if config.train_examples:

@@ -82,7 +82,7 @@ class TableFormat:
         return parts[0] if len(parts) == 1 else " ".join(filter(None, map(str.strip, parts)))
 
 
-def checked_format(table_format: TableFormat, group_column: str) -> TableFormat:
+def check_format(table_format: TableFormat, group_column: str) -> TableFormat:
     """Returns a format with a column of groups, where one is given; refuses encodings that are not known."""
     require_encodings(table_format)
     return replace(table_format, group=group_column or table_format.group)
@@ -100,7 +100,7 @@ def require_encodings(table_format: TableFormat) -> None:
             raise UserError(f"`{flag}={name}` is not known", "utf-8, latin-1 and gb18030 are some") from error
 
 
-def decoded(content: bytes, name: str, table_format: TableFormat, fallen: list[str]) -> str:
+def decode_document(content: bytes, name: str, table_format: TableFormat, fallen: list[str]) -> str:
     """Decodes a document.
 
     Args:
@@ -158,7 +158,7 @@ def not_in(name: str, table_format: TableFormat, error: UnicodeError) -> UserErr
 
 
 def fallen_warning(fallen: Sequence[str], table_format: TableFormat) -> tuple[str, ...]:
-    """Returns a warning of the names that `decoded` collected, or nothing."""
+    """Returns a warning of the names that `decode_document` collected, or nothing."""
     if not fallen:
         return ()
     encodings = f"{table_format.fallback} and not in {table_format.encoding}"

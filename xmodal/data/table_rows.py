@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from xmodal.core.errors import UserError
 from xmodal.core.formatting import first_few, truncate
 from xmodal.data.file_advice import ending_of
-from xmodal.data.shares import parsed_shares, share_columns
+from xmodal.data.shares import parse_shares, share_columns
 from xmodal.data.table_format import TableFormat
 from xmodal.data.typed_tables import TYPED_TABLES
 
@@ -142,4 +142,4 @@ def _json_shares(row: Mapping[str, Any], label: str, where: str) -> dict[str, fl
     if isinstance(row.get(label), dict):
         row = {f"{label}:{name}": share for name, share in row[label].items()}
         columns = share_columns(row, label, where)
-    return parsed_shares(row, columns, where) if columns else None
+    return parse_shares(row, columns, where) if columns else None

@@ -14,7 +14,7 @@ from typing import IO
 from xmodal.core.errors import UserError
 from xmodal.core.formatting import first_few
 from xmodal.data.examples import Example
-from xmodal.data.shares import most_probable, parsed_shares, share_columns
+from xmodal.data.shares import most_probable, parse_shares, share_columns
 from xmodal.data.sources import RawExamples
 from xmodal.data.split_files import split_files
 from xmodal.data.split_names import with_splits
@@ -28,7 +28,7 @@ from xmodal.data.table_format import (
 )
 from xmodal.data.table_rows import Row, as_asked, json_row, line_in, named_columns, object_row
 from xmodal.data.typed_tables import TYPED_TABLES, typed_rows
-from xmodal.data.unpacked import limited
+from xmodal.data.unpacked import limit_rows
 
 # No document is longer; what is, is a file of another kind, and it would fill the memory.
 MAX_BYTES = 16 * 2**20
@@ -93,7 +93,7 @@ def read_rows(kind: str, path: Path, table_format: TableFormat) -> tuple[list[Ro
     return rows, warnings + fallen_warning([path.name], table_format)
 
 
-def heading_of(kind: str, path: Path, table_format: TableFormat) -> list[str]:
+def read_header(kind: str, path: Path, table_format: TableFormat) -> list[str]:
     """Returns the names of the columns of a CSV or TSV; nothing of one that is not in its encoding."""
     try:
         with _open_text(path, without_mark(table_format.encoding)) as file:
@@ -189,7 +189,7 @@ def _bounded_lines(path: Path, file: IO[str]) -> Iterator[str]:
                 raise _too_long(path)
             yield line
 
-    return limited(lines(), path, len) if path.suffix == ".gz" else lines()
+    return limit_rows(lines(), path, len) if path.suffix == ".gz" else lines()
 
 
 def _heading_line(lines: Iterator[str]) -> tuple[int, str]:
@@ -251,7 +251,7 @@ def _separated_rows(
             lines = sum(value.count("\n") + value.count("\r") - value.count("\r\n") for value in row.values())
             if lines:
                 line_ranges.append(f"lines {table.line_num - lines} to {table.line_num}")
-            shares = parsed_shares(row, classes, line_in(table.line_num, path)) if classes else None
+            shares = parse_shares(row, classes, line_in(table.line_num, path)) if classes else None
             rows.append(Row(table.line_num, row, shares))
             start = table.line_num + 1
     except csv.Error as error:

@@ -52,14 +52,14 @@ class Answers:
     targets: np.ndarray
 
 
-def described_answers(descriptions: Mapping[str, Sequence[str]]) -> Answers:
+def describe_answers(descriptions: Mapping[str, Sequence[str]]) -> Answers:
     """Returns answers by what describes them: name -> one text or several.
 
     Raises:
         UserError: for fewer than two answers, and one without a description.
 
     Example:
-        >>> described_answers({"wet": ["a fish", "a frog"], "dry": ["a camel"]}).texts
+        >>> describe_answers({"wet": ["a fish", "a frog"], "dry": ["a camel"]}).texts
         ('a fish', 'a frog', 'a camel')
     """
     names = tuple(descriptions)
@@ -75,14 +75,14 @@ def described_answers(descriptions: Mapping[str, Sequence[str]]) -> Answers:
     return Answers(names, tuple(text for own_texts in texts for text in own_texts), targets)
 
 
-def typed_answers(words: str) -> Answers:
+def parse_answers(words: str) -> Answers:
     """Reads answers that are typed, with commas between them; each is put as "a photo of a NAME".
 
     Raises:
         UserError: for fewer than two answers, and one that is empty or given twice.
 
     Example:
-        >>> typed_answers("dog, owl").texts
+        >>> parse_answers("dog, owl").texts
         ('a photo of a dog', 'a photo of an owl')
     """
     names = [" ".join(name.split()) for name in words.split(",")]
@@ -96,7 +96,7 @@ def typed_answers(words: str) -> Answers:
 
 
 def read_answers(words: str, flag: str = "answers") -> Answers:
-    """Reads answers that are typed, see `typed_answers`, or a CSV with the columns description,target.
+    """Reads answers that are typed, see `parse_answers`, or a CSV with the columns description,target.
 
     Args:
         words: names with commas between them; or the path of a CSV, of which descriptions stay as they are.
@@ -108,7 +108,7 @@ def read_answers(words: str, flag: str = "answers") -> Answers:
     path = path_of(words)
     if path.suffix.lower() == ".csv" or isfile(path):
         return _answers(_answer_by_description(path, f"`{flag}={words}`"))
-    return typed_answers(words)
+    return parse_answers(words)
 
 
 def _answers(answers: dict[str, str]) -> Answers:

@@ -6,7 +6,7 @@ from xmodal.core.errors import UserError
 from xmodal.data.examples import SPLITS, Example
 
 
-def prepared_builder(name: str, *, cache: Path, offline: bool, flag: str, instead: str):
+def prepare_builder(name: str, *, cache: Path, offline: bool, flag: str, instead: str):
     """Returns the builder of a data set that is downloaded and prepared.
 
     Args:
@@ -53,7 +53,7 @@ def require_features(builder, name: str, feature: str, label: str) -> None:
     """Refuses a data set without the features asked for.
 
     Args:
-        builder: what `prepared_builder` returned.
+        builder: what `prepare_builder` returned.
         name: as TFDS has it.
         feature: the feature to learn from.
         label: the feature to learn, which must be a class label.
@@ -77,7 +77,7 @@ def tfds_examples(
     """Reads the splits of a prepared data set.
 
     Args:
-        builder: what `prepared_builder` returned.
+        builder: what `prepare_builder` returned.
         name: as TFDS has it, for the ids.
         feature: the feature that becomes an example's item.
         label: the feature of its class.

@@ -11,7 +11,7 @@ from typing import Any
 from xmodal.core.errors import UserError
 from xmodal.core.formatting import truncate
 from xmodal.core.reading import read_regular
-from xmodal.data.unpacked import limited, most_bytes, out_of_proportion
+from xmodal.data.unpacked import limit_rows, most_bytes, out_of_proportion
 
 MAX_BYTES = 2**30
 # Of a packed table.
@@ -39,7 +39,7 @@ def typed_rows(kind: str, path: Path, encoding: str = "utf-8") -> ArrayShards:
     """
     rows = TYPED_TABLES[kind](path, encoding)
     try:
-        yield from rows if kind == "json" else limited(rows, path, _bytes_of)
+        yield from rows if kind == "json" else limit_rows(rows, path, _bytes_of)
     except (UserError, UnicodeError, PermissionError):
         raise
     # What the libraries say of damaged files may be anything.

@@ -14,7 +14,7 @@ ROW_BYTES = 256
 Row = TypeVar("Row")
 
 
-def limited(rows: Iterable[Row], path: Path, size: Callable[[Row], int]) -> Iterator[Row]:
+def limit_rows(rows: Iterable[Row], path: Path, size: Callable[[Row], int]) -> Iterator[Row]:
     """Yields the rows of a packed file as long as they are in proportion to it.
 
     Args:
@@ -26,7 +26,7 @@ def limited(rows: Iterable[Row], path: Path, size: Callable[[Row], int]) -> Iter
         UserError: when they are more than `TIMES` as large as the file, and more than `ALWAYS`.
 
     Example:
-        >>> list(limited(["wheat prices rise"], Path("news.csv.gz"), len))
+        >>> list(limit_rows(["wheat prices rise"], Path("news.csv.gz"), len))
         ['wheat prices rise']
     """
     bytes_left = most_bytes(path)

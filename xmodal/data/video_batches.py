@@ -4,15 +4,15 @@ from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
-from xmodal.data.augmentation import augmented, draws
-from xmodal.data.decoding import squashed
+from xmodal.data.augmentation import augment_images, draws
+from xmodal.data.decoding import resize_pixels
 from xmodal.data.video_format import VideoFormat
 from xmodal.data.videos import frames_of
 from xmodal.data.windows import windows_of
 
 
 def video_draws(count: int | tf.Tensor, seed: Sequence[int] | tf.Tensor) -> tf.Tensor:
-    """Draws which frame of a video is taken, and behind it what `augmented` takes: (B, 8) from -1 to 1."""
+    """Draws which frame of a video is taken, then what `augment_images` takes: (B, 8) from -1 to 1."""
     place = tf.random.stateless_uniform(
         (count, 1), tf.random.fold_in(seed, 2, alg="philox"), minval=-1.0, alg="philox"
     )
@@ -40,7 +40,7 @@ def video_reader(
         pixels = tf.numpy_function(
             lambda content: frames_of(content, video), [encoded], tf.uint8, stateful=False
         )
-        return squashed(tf.ensure_shape(pixels, [None, None, None, 3]), (side, side))
+        return resize_pixels(tf.ensure_shape(pixels, [None, None, None, 3]), (side, side))
 
     def read_all(items: tf.Tensor, row_draws: tf.Tensor | None) -> tf.Tensor:
         return windows_of(items, frames, side)
@@ -55,6 +55,6 @@ def video_reader(
         places = tf.zeros(tf.shape(items)) if row_draws is None else row_draws[:, 0]
         spec = tf.TensorSpec((side, side, 3), tf.float32)
         pictures = tf.map_fn(frame_at, (items, places), fn_output_signature=spec)
-        return pictures if row_draws is None else augmented(pictures, augment, row_draws[:, 1:])
+        return pictures if row_draws is None else augment_images(pictures, augment, row_draws[:, 1:])
 
     return read_all if windows else read_one

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from xmodal.core.versions import optional_package
 from xmodal.data.audit import LITTLE_CONTRAST, Scan, content_digest
-from xmodal.data.decoding import squashed
+from xmodal.data.decoding import resize_pixels
 from xmodal.data.image_files import HEAD
 from xmodal.data.image_headers import declared_size
 from xmodal.data.video_files import ANIMATIONS, CONTAINERS, delays, kind_by_content, why_undecodable
@@ -78,7 +78,7 @@ def strip_of(encoded: bytes, video: VideoFormat) -> bytes:
     """Returns a PNG of the frames that are looked at, `ROW` in a row."""
     frames = frames_of(encoded, video)
     width = max(1, round(HEIGHT * frames.shape[2] / frames.shape[1]))
-    thumbnails = np.round(squashed(frames, (HEIGHT, width)).numpy()).astype(np.uint8)
+    thumbnails = np.round(resize_pixels(frames, (HEIGHT, width)).numpy()).astype(np.uint8)
     row = min(ROW, len(thumbnails))
     padding = np.full((-len(thumbnails) % row, *thumbnails.shape[1:]), 255, np.uint8)
     rows = np.concatenate([thumbnails, padding]).reshape(-1, row, *thumbnails.shape[1:])

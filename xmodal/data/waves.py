@@ -36,7 +36,7 @@ NOT_FINITE = "has samples that are not numbers, or far beyond full scale"
 PROBLEMS = (NOT_WAV, NO_FORMAT, CODEC, CUT, LONG, SHORT, NOT_FINITE)
 
 
-def decoded_wave(encoded: tf.Tensor | bytes, max_seconds: float = MAX_SECONDS) -> tuple[tf.Tensor, tf.Tensor]:
+def decode_wave(encoded: tf.Tensor | bytes, max_seconds: float = MAX_SECONDS) -> tuple[tf.Tensor, tf.Tensor]:
     """Decodes a WAV at its own rate; several channels become their mean.
 
     Args:
@@ -152,7 +152,7 @@ def _doubles(data: tf.Tensor) -> tf.Tensor:
 READERS = (_bytes, _of_two_bytes, _of_three_bytes, _of_four_bytes, _floats, _doubles)
 
 
-def resampled(samples: tf.Tensor, rate: tf.Tensor, new_rate: int) -> tf.Tensor:
+def resample(samples: tf.Tensor, rate: tf.Tensor, new_rate: int) -> tf.Tensor:
     """Brings samples to another rate, without what the lower of both rates cannot hold.
 
     By a sinc in a Hann window, at the exact place of each new sample (Smith 2002, "Digital audio resampling",

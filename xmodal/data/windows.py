@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import tensorflow as tf
 
-from xmodal.data.decoding import squashed
+from xmodal.data.decoding import resize_pixels
 
 # What is in the place of a picture that an example does not have, beside others that have more.
 ABSENT = -1.0
@@ -27,10 +27,10 @@ def windows_of(items: tf.Tensor, read: Callable[[tf.Tensor], tf.Tensor], side: i
     return windows.to_tensor(ABSENT, shape=[None, None, side, side, 3])
 
 
-def padded_frames(videos: Sequence[np.ndarray], side: int) -> np.ndarray:
+def pad_frames(videos: Sequence[np.ndarray], side: int) -> np.ndarray:
     """Brings the frames of several videos (n, h, w, 3) to one size and number: (B, n, H, H, 3) float32."""
     frame_count = max(len(frames) for frames in videos)
     padded_videos = np.full((len(videos), frame_count, side, side, 3), ABSENT, np.float32)
     for row, frames in zip(padded_videos, videos, strict=True):
-        row[: len(frames)] = squashed(frames, (side, side))
+        row[: len(frames)] = resize_pixels(frames, (side, side))
     return padded_videos

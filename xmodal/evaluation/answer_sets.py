@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from xmodal.evaluation.calibration import checked_scores
+from xmodal.evaluation.calibration import check_scores
 
 # A class has a threshold of its own where each has so many times the examples that the smallest error needs:
 # what a class gets beyond the promise is at most 1 in n + 1, and so a fifth of the error here.
@@ -88,7 +88,7 @@ def fit_answer_sets(scores: np.ndarray, labels: np.ndarray, error: float) -> Ans
     """
     if not 0 < error < 1:
         raise ValueError(f"error must be above 0 and below 1. Received: {error}")
-    scores, labels = checked_scores(scores, labels)
+    scores, labels = check_scores(scores, labels)
     classes = scores.shape[1]
     right = scores[np.arange(len(labels)), labels]
     is_per_class = np.bincount(labels, minlength=classes).min() >= TIMES_NEEDED * fewest(error)
@@ -128,7 +128,7 @@ class Withheld:
         return float(shares.max(initial=0.0))
 
 
-def withheld(probabilities: np.ndarray, correct: np.ndarray) -> Withheld:
+def risk_coverage(probabilities: np.ndarray, correct: np.ndarray) -> Withheld:
     """Measures errors over the share that is answered, most certain first.
 
     The risk-coverage curve: El-Yaniv and Wiener 2010; Geifman and El-Yaniv 2017, arXiv:1705.08500.
@@ -146,11 +146,11 @@ def certainty_for(probabilities: np.ndarray, correct: np.ndarray, right: float) 
     """Returns the lowest certainty from which on a share of `right` of the answers is right; inf for none.
 
     Args:
-        probabilities: (N, C), as `withheld` takes them, of held-out examples.
+        probabilities: (N, C), as `risk_coverage` takes them, of held-out examples.
         correct: bool (N,).
         right: from 0 to 1.
     """
     certainty = np.sort(probabilities.max(axis=1))[::-1]
-    curve = withheld(probabilities, correct)
+    curve = risk_coverage(probabilities, correct)
     count = round(curve.most_answered(right) * len(certainty))
     return float(certainty[count - 1]) if count else math.inf

@@ -41,7 +41,7 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
         >>> round(fit_temperature(logits, np.array([0, 0, 0, 1])), 1)  # which is right in three of four
         10.9
     """
-    logits, labels = checked_scores(logits, labels)
+    logits, labels = check_scores(logits, labels)
     logits = logits - logits.max(axis=1, keepdims=True)
     if not logits.any():
         return 1.0
@@ -56,7 +56,7 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     return math.exp(-root(slope, -hottest, -coldest))
 
 
-def matching_temperature(logits: np.ndarray, probabilities: np.ndarray) -> float:
+def match_temperature(logits: np.ndarray, probabilities: np.ndarray) -> float:
     """Finds the temperature T at which softmax(logits / T) is as doubtful as other probabilities are.
 
     A network is surer of the examples that it learned from than of others. With this temperature what it says
@@ -70,7 +70,7 @@ def matching_temperature(logits: np.ndarray, probabilities: np.ndarray) -> float
         T, within `TEMPERATURES`; 1.0 when the logits of every row are equal, where any T would do.
 
     Example:
-        >>> round(matching_temperature(np.array([[6.0, 0.0]]), np.array([[0.95, 0.05]])), 1)  # ln(19) is 2.9
+        >>> round(match_temperature(np.array([[6.0, 0.0]]), np.array([[0.95, 0.05]])), 1)  # ln(19) is 2.9
         2.0
     """
     logits, wanted = np.asarray(logits, np.float64), mean_entropy(probabilities)
@@ -119,8 +119,8 @@ def fit_mixture(p_a: np.ndarray, p_b: np.ndarray, labels: np.ndarray) -> float:
     Raises:
         ValueError: for shapes, labels or values that do not fit.
     """
-    p_a, labels = checked_scores(p_a, labels)
-    p_b, labels = checked_scores(p_b, labels)
+    p_a, labels = check_scores(p_a, labels)
+    p_b, labels = check_scores(p_b, labels)
     if p_a.shape != p_b.shape:
         raise ValueError(f"p_a and p_b must have one shape. Received: {p_a.shape} and {p_b.shape}")
     logs_b = _logs(p_b)
@@ -137,7 +137,7 @@ def _logs(probabilities: np.ndarray) -> np.ndarray:
     return np.log(np.maximum(np.asarray(probabilities, np.float64), FLOOR))
 
 
-def checked_scores(scores: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def check_scores(scores: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Returns scores (N, C) in float64 and labels (N,); raises a `ValueError` for what does not fit."""
     scores, labels = np.asarray(scores, np.float64), np.asarray(labels)
     if scores.ndim != 2 or labels.shape != scores.shape[:1] or not scores.size:

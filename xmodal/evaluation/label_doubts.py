@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from xmodal.evaluation.metrics import checked
+from xmodal.evaluation.metrics import check_probabilities
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def label_doubts(probabilities: np.ndarray, labels: np.ndarray) -> LabelDoubts:
         >>> found.worst_first, found.suggested[4]
         (array([4]), np.int64(1))
     """
-    probabilities, labels = checked(probabilities, labels)
+    probabilities, labels = check_probabilities(probabilities, labels)
     classes = probabilities.shape[1]
     one_hot = np.eye(classes)[labels]
     counts = one_hot.sum(axis=0)

@@ -180,7 +180,7 @@ def evaluate(
         >>> result.confusion  # rows are the labels
         ((1, 1), (0, 1))
     """
-    probabilities, labels = checked(probabilities, labels)
+    probabilities, labels = check_probabilities(probabilities, labels)
     n, classes = probabilities.shape
     if len(class_names) != classes:
         raise ValueError(f"class_names must hold {classes} names. Received: {len(class_names)}")
@@ -248,7 +248,7 @@ def class_scores(confusion: np.ndarray) -> ClassScores:
 
 def log_loss(probabilities: np.ndarray, labels: np.ndarray) -> float:
     """Returns the mean negative log likelihood, in nats, of labels (N,) under probabilities (N, C)."""
-    probabilities, labels = checked(probabilities, labels)
+    probabilities, labels = check_probabilities(probabilities, labels)
     return float(-np.log(np.maximum(of_label(probabilities, labels), FLOOR)).mean())
 
 
@@ -263,11 +263,11 @@ def reliability(probabilities: np.ndarray, labels: np.ndarray, bins: int = 15) -
     Raises:
         ValueError: as `evaluate` does, and for less than one bin.
     """
-    probabilities, labels = checked(probabilities, labels)
-    return binned(probabilities.max(axis=1), probabilities.argmax(axis=1) == labels, bins)
+    probabilities, labels = check_probabilities(probabilities, labels)
+    return bin_confidences(probabilities.max(axis=1), probabilities.argmax(axis=1) == labels, bins)
 
 
-def binned(confidence: np.ndarray, right: np.ndarray, bins: int = 15) -> Reliability:
+def bin_confidences(confidence: np.ndarray, right: np.ndarray, bins: int = 15) -> Reliability:
     """Compares confidences (N,) with what was right (N,), as `reliability` does."""
     if bins < 1:
         raise ValueError(f"bins must be at least 1. Received: {bins}")
@@ -294,11 +294,13 @@ def precision_recall(probabilities: np.ndarray, labels: np.ndarray, steps: int =
     Raises:
         ValueError: as `evaluate` does.
     """
-    probabilities, labels = checked(probabilities, labels)
-    return counted_curves(probabilities, labels[:, None] == np.arange(probabilities.shape[1]), steps)
+    probabilities, labels = check_probabilities(probabilities, labels)
+    return precision_recall_counts(probabilities, labels[:, None] == np.arange(probabilities.shape[1]), steps)
 
 
-def counted_curves(probabilities: np.ndarray, belongs: np.ndarray, steps: int = 200) -> PrecisionRecall:
+def precision_recall_counts(
+    probabilities: np.ndarray, belongs: np.ndarray, steps: int = 200
+) -> PrecisionRecall:
     """Counts as `precision_recall`, of examples that belong (N, C) to any number of classes."""
     n, classes = probabilities.shape
     thresholds = np.linspace(0, 1, steps + 1)
@@ -339,7 +341,7 @@ def expected_calibration_error(probabilities: np.ndarray, labels: np.ndarray, bi
     return reliability(probabilities, labels, bins).ece
 
 
-def checked(probabilities: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def check_probabilities(probabilities: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Returns probabilities (N, C) and labels (N,) as arrays; a ValueError says what is wrong with them."""
     probabilities, labels = np.asarray(probabilities, np.float64), np.asarray(labels)
     if probabilities.ndim != 2 or labels.shape != probabilities.shape[:1]:

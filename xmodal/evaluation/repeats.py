@@ -36,7 +36,7 @@ def mean_of(values: np.ndarray) -> Mean:
     return Mean(mean, (mean - half_width, mean + half_width))
 
 
-def repeated_comparison(a_right: np.ndarray, b_right: np.ndarray, *, what: str, unit: str) -> Comparison:
+def compare_repeated(a_right: np.ndarray, b_right: np.ndarray, *, what: str, unit: str) -> Comparison:
     """Compares the accuracy of two ways to answer that were both tried with the same S seeds.
 
     Args:

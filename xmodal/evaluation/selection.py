@@ -6,14 +6,14 @@ from typing import Literal
 
 import numpy as np
 
-from xmodal.evaluation.metrics import checked, of_label
+from xmodal.evaluation.metrics import check_probabilities, of_label
 
 Kind = Literal["wrong", "right", "unsure", "unknown"]
 
 
 def hardest(probabilities: np.ndarray, labels: np.ndarray, k: int) -> np.ndarray:
     """Returns the indices (at most k) of the examples whose label got the least probability, worst first."""
-    probabilities, labels = checked(probabilities, labels)
+    probabilities, labels = check_probabilities(probabilities, labels)
     return np.argsort(of_label(probabilities, labels), kind="stable")[:k]
 
 
@@ -32,7 +32,7 @@ def gallery_indices(
         Indices by kind, none of them twice: "wrong" and "right", a random choice that takes the classes
         in turn, and "unsure", of the rest those with the least between their two highest probabilities.
     """
-    probabilities, labels = checked(probabilities, labels)
+    probabilities, labels = check_probabilities(probabilities, labels)
     random = np.random.default_rng(seed)
     right = probabilities.argmax(axis=1) == labels
     indices_by_kind: dict[Kind, np.ndarray] = {

@@ -12,7 +12,7 @@ import numpy as np
 from xmodal.evaluation.calibrated_result import CalibratedResult
 from xmodal.evaluation.calibration import TEMPERATURES, root
 from xmodal.evaluation.intervals import wilson_interval
-from xmodal.evaluation.metrics import FLOOR, HeldOut, Result, binned, counted_curves
+from xmodal.evaluation.metrics import FLOOR, HeldOut, Result, bin_confidences, precision_recall_counts
 
 # Samples of the examples with replacement, of which intervals are taken, and those at a time.
 RESAMPLES, AT_ONCE = 1000, 100
@@ -228,7 +228,7 @@ def calibrated_labels(
     probabilities, truth = sigmoid(logits.test, temperature), targets.test > 0
     answers = probabilities >= thresholds
     correct = (answers == truth).all(axis=1)
-    reliability = binned(probabilities.ravel(), truth.ravel())
+    reliability = bin_confidences(probabilities.ravel(), truth.ravel())
     f1 = _share(2.0 * (answers & truth).sum(axis=0), answers.sum(axis=0) + truth.sum(axis=0))
     result = Result(
         name=name,
@@ -238,11 +238,11 @@ def calibrated_labels(
         macro_f1=float(_mean(f1[None])[0]),
         log_loss=binary_log_loss(probabilities, truth),
         ece=reliability.ece,
-        ece_uncalibrated=binned(sigmoid(logits.test).ravel(), truth.ravel()).ece,
+        ece_uncalibrated=bin_confidences(sigmoid(logits.test).ravel(), truth.ravel()).ece,
         confusion=(),
         class_names=tuple(class_names),
         reliability=reliability,
-        precision_recall=counted_curves(probabilities, truth),
+        precision_recall=precision_recall_counts(probabilities, truth),
         note=note,
         seconds=seconds,
     )

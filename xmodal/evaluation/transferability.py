@@ -47,7 +47,7 @@ def log_evidence(features: np.ndarray, labels: np.ndarray) -> float:
 
 
 def _standardise(features: np.ndarray) -> np.ndarray:
-    """Returns features (N, D) with means of 0; rare ones are not blown up, see `heads.standardising`."""
+    """Returns features (N, D) with means of 0; rare ones are not blown up, see `heads.standardisation`."""
     variance = features.var(axis=0)
     floor = np.median(variance[variance > 0]) if variance.any() else 1.0
     return (features - features.mean(axis=0)) / np.sqrt(np.maximum(variance, floor))

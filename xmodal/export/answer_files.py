@@ -14,7 +14,7 @@ from xmodal.core.command import Parser, require_png
 from xmodal.core.console import log_error, write_out
 from xmodal.core.errors import UserError
 from xmodal.core.files import atomic_write, path_of, target_of, write_text
-from xmodal.core.formatting import escaped, printable, truncate
+from xmodal.core.formatting import escape, printable, truncate
 from xmodal.data.table_format import TableFormat, require_encodings
 from xmodal.evaluation.limits import NONE_OF_THESE
 from xmodal.export.asked_files import (
@@ -88,7 +88,7 @@ def items_of(
 
 def as_json(answers: Sequence[Answer]) -> str:
     """Returns the answers as a JSON list of objects."""
-    return escaped(json.dumps([asdict(answer) for answer in answers], indent=2, ensure_ascii=False)) + "\n"
+    return escape(json.dumps([asdict(answer) for answer in answers], indent=2, ensure_ascii=False)) + "\n"
 
 
 def as_csv(answers: Sequence[Answer], items: Sequence[Item] = ()) -> str:
@@ -124,7 +124,7 @@ def csv_cell(value: str | float) -> str | float:
     """Returns a cell that no spreadsheet takes for a formula: one such is begun with an apostrophe."""
     if not isinstance(value, str):
         return value
-    text = escaped(value)
+    text = escape(value)
     return f"'{text}" if FORMULA.match(text) and not NUMBER.fullmatch(text) else text
 
 

@@ -11,7 +11,7 @@ from xmodal.data import image_files, sound_files, video_files
 from xmodal.data.file_advice import ending_of
 from xmodal.data.folders import LeftOut, files_under, printable, warnings_of
 from xmodal.data.image_files import kind_of_file
-from xmodal.data.table_format import TableFormat, decoded
+from xmodal.data.table_format import TableFormat, decode_document
 from xmodal.data.tables import MAX_BYTES, TABLES, path_beside, read_rows
 from xmodal.export.predictor import Item
 
@@ -55,7 +55,7 @@ def item_of_file(path: Path, table_format: TableFormat) -> Item:
 def item_of_text(name: str, content: bytes, table_format: TableFormat) -> Item:
     """Decodes a text; one in neither encoding has that for its problem."""
     try:
-        text = decoded(content, name, table_format, [])
+        text = decode_document(content, name, table_format, [])
     except UserError as error:
         cause = error.__cause__
         # Only a missing byte order mark is told without a place.
@@ -73,7 +73,7 @@ def items_of_lines(lines: Iterable[bytes], table_format: TableFormat) -> Iterato
         UserError: for lines in UTF-16 or UTF-32, whose ends no single byte tells, that are not so encoded.
     """
     if len("\n".encode(table_format.encoding)) > 1:
-        text = decoded(b"".join(lines), "-", table_format, [])
+        text = decode_document(b"".join(lines), "-", table_format, [])
         lines, table_format = (
             io.BytesIO(text.encode("utf-8", "replace")),
             replace(table_format, encoding="utf-8"),

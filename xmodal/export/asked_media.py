@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from xmodal.core.errors import UserError
-from xmodal.core.saved_models import answering
+from xmodal.core.saved_models import find_signature
 from xmodal.data.sound_format import SoundFormat
 
 Outputs = Mapping[str, Any]
@@ -43,14 +43,14 @@ class AskedMedium:
 
 def asked_medium(loaded: Any) -> AskedMedium:
     """Returns what an export, as it was loaded, sees or hears."""
-    input_name = next((name for name in NOUNS if answering(loaded.signatures, name)), "image_bytes")
+    input_name = next((name for name in NOUNS if find_signature(loaded.signatures, name)), "image_bytes")
     build = {"image_bytes": _pictures, "audio_bytes": _sounds, "video_bytes": _videos}[input_name]
-    return build(loaded, outputs_of(answering(loaded.signatures, input_name)))
+    return build(loaded, outputs_of(find_signature(loaded.signatures, input_name)))
 
 
 def sounds_beside(loaded: Any) -> AskedMedium | None:
     """Returns how an export is asked of sounds beside images and texts, None where it takes none."""
-    signature = answering(loaded.signatures, "image_bytes", "audio_bytes", "text")
+    signature = find_signature(loaded.signatures, "image_bytes", "audio_bytes", "text")
     return _sounds(loaded, outputs_of(signature)) if signature else None
 
 
@@ -123,14 +123,14 @@ def _videos(loaded: Any, _: Any) -> AskedMedium:
     from xmodal.data.gif_frames import problem_in_graph
     from xmodal.data.video_format import VideoFormat
     from xmodal.data.videos import frames_of, problem_of_video, strip_of
-    from xmodal.data.windows import padded_frames
+    from xmodal.data.windows import pad_frames
 
     video = VideoFormat(int(loaded.frames), float(loaded.max_seconds), int(loaded.max_pixels))
     ask, side = outputs_of(loaded.signatures["frames"]), int(loaded.image_side)
 
     def answer(contents: Sequence[bytes]) -> Outputs:
         # Whatever it is, it is decoded here, as it was for training.
-        return ask(padded_frames([frames_of(content, video) for content in contents], side))
+        return ask(pad_frames([frames_of(content, video) for content in contents], side))
 
     problem = _of_one_alone(partial(problem_of_video, video=video))
 
@@ -163,10 +163,10 @@ def _of_one_alone(problem: Callable[[bytes], str]) -> Callable[[bytes], str]:
 def _problem_of_picture(encoded: bytes, max_pixels: int | None) -> str:
     import tensorflow as tf
 
-    from xmodal.data.decoding import MAX_PIXELS, decoded_pixels, why_not_decoded
+    from xmodal.data.decoding import MAX_PIXELS, decode_pixels, why_not_decoded
 
     try:
-        decoded_pixels(encoded, max_pixels or MAX_PIXELS)
+        decode_pixels(encoded, max_pixels or MAX_PIXELS)
     except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError) as error:
         return why_not_decoded(encoded, error)
     return ""

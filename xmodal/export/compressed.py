@@ -106,9 +106,9 @@ def small_documents(
         probabilities: what the model in memory answered for these (N, C); the export is only timed.
     """
     folders = document_forms(exported, text, temperature=temperature, prepare=prepare, names=names)
-    float32 = measured(folders.pop(FLOAT32), test.inputs[:TIMED])
+    float32 = measure_form(folders.pop(FLOAT32), test.inputs[:TIMED])
     forms = {FLOAT32: replace(float32, probabilities=probabilities)}
-    forms |= {name: measured(folder, test.inputs) for name, folder in folders.items()}
+    forms |= {name: measure_form(folder, test.inputs) for name, folder in folders.items()}
     return (small_table(forms, test.labels, "document"),)
 
 
@@ -187,10 +187,12 @@ def small_images(
             names=names,
             representative=representative,
         )
-        forms = {name: measured(folder, validation.inputs + test.inputs) for name, folder in folders.items()}
+        forms = {
+            name: measure_form(folder, validation.inputs + test.inputs) for name, folder in folders.items()
+        }
         validation_forms = {name: form.part(slice(validation_count)) for name, form in forms.items()}
         test_forms = {name: form.part(slice(validation_count, None)) for name, form in forms.items()}
-        best = chosen(validation_forms, validation.labels)
+        best = choose_litert_form(validation_forms, validation.labels)
         with summed_folder(form_folder(exported, "litert")) as folder:
             shutil.copytree(folders[best], folder, dirs_exist_ok=True)
     choice = small_table(validation_forms, validation.labels, "image", "validation", f"; {best} is kept")
@@ -238,7 +240,7 @@ def image_forms(
     return folders
 
 
-def chosen(tried: dict[str, Variant], labels: np.ndarray) -> str:
+def choose_litert_form(tried: dict[str, Variant], labels: np.ndarray) -> str:
     """Returns the LiteRT form to keep, by what the forms answered for validation images of these labels."""
     lost_answers = tried[FLOAT32].right(labels).sum() - tried[LITE_ACTIVATIONS].right(labels).sum()
     return LITE_ACTIVATIONS if 100 * lost_answers <= ALLOWED * len(labels) else LITE_WEIGHTS
@@ -292,7 +294,7 @@ def lite_model(
             return converter.convert()
 
 
-def measured(folder: Path, inputs: list[bytes]) -> Variant:
+def measure_form(folder: Path, inputs: list[bytes]) -> Variant:
     """Answers raw inputs by a form in a fresh process.
 
     Args:

@@ -26,7 +26,7 @@ WARM_UP = 3
 ALONE = 40
 
 
-def loaded(model: Path) -> Callable:
+def load(model: Path) -> Callable:
     """Returns a function: strings (B,) -> probabilities (B, C)."""
     if (model / "model.onnx").exists():
         return _by_onnx(model)
@@ -69,7 +69,7 @@ def _by_onnx(model: Path) -> Callable:
     return answers
 
 
-def timed(answer: Callable, inputs: tf.Tensor, batch_size: int) -> dict[str, object]:
+def time_answers(answer: Callable, inputs: tf.Tensor, batch_size: int) -> dict[str, object]:
     """Answers all inputs (N,) in batches, and some of them one by one.
 
     Returns:
@@ -112,4 +112,4 @@ def _answers(answer: Callable, batches: list[tf.Tensor]) -> tuple[float, list]:
 
 if __name__ == "__main__":
     strings = tf.io.parse_tensor(Path(sys.argv[2]).read_bytes(), tf.string)
-    print(json.dumps(timed(loaded(Path(sys.argv[1])), strings, int(sys.argv[3]))))
+    print(json.dumps(time_answers(load(Path(sys.argv[1])), strings, int(sys.argv[3]))))

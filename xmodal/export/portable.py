@@ -12,7 +12,7 @@ from xmodal.config.run import RunConfig
 from xmodal.core.errors import UserError
 from xmodal.core.sums import summed_folder
 from xmodal.data.decoding import MAX_PIXELS
-from xmodal.export.compressed import measured, save_function, tokens_of, write_labels
+from xmodal.export.compressed import measure_form, save_function, tokens_of, write_labels
 from xmodal.export.saved_model import ExportFacts, form_folder
 from xmodal.export.serving import pixels
 from xmodal.models.text_encoder import TextEncoder
@@ -93,7 +93,7 @@ def _check_files(folder: Path, inputs: list[bytes], expected: np.ndarray) -> Exp
     answers = {
         KERAS: keras_model(batch if isinstance(keras_model.input, dict) else batch["images"]).numpy(),
         # In a fresh process, by the runtime of ONNX.
-        ONNX: measured(folder, inputs).probabilities,
+        ONNX: measure_form(folder, inputs).probabilities,
     }
     facts: ExportFacts = {}
     for file, probabilities in answers.items():

@@ -10,9 +10,9 @@ import numpy as np
 
 from xmodal.bridge.name_answers import SCALE, similarities
 from xmodal.core.errors import UserError
-from xmodal.core.saved_models import answering, labels_of, load_export, newest_version
+from xmodal.core.saved_models import find_signature, labels_of, load_export, newest_version
 from xmodal.data import sound_files
-from xmodal.data.target_map import Answers, described_answers
+from xmodal.data.target_map import Answers, describe_answers
 from xmodal.evaluation.calibration import softmax
 from xmodal.export.answers_in_words import require_apart, require_known
 from xmodal.export.asked_media import asked_medium, outputs_of, sounds_beside
@@ -120,14 +120,14 @@ class Predictor:
         }
         self.medium = asked_medium(model)
         self.answer_images = self.medium.answer
-        self.answer_texts = outputs_of(answering(model.signatures, "text"))
-        images = answering(model.signatures, self.medium.input_name)
+        self.answer_texts = outputs_of(find_signature(model.signatures, "text"))
+        images = find_signature(model.signatures, self.medium.input_name)
         # Of a model that takes a sound beside an image and a text.
         self._sounds = sounds_beside(model)
         self.answer_pairs = (
             self._sounds.answer
             if self._sounds
-            else outputs_of(answering(model.signatures, self.medium.input_name, "text"))
+            else outputs_of(find_signature(model.signatures, self.medium.input_name, "text"))
         )
         self._embed = outputs_of(model.signatures.get("embed_text"))
         # What made an answer, as far as the export tells it.
@@ -155,7 +155,7 @@ class Predictor:
                 descriptions of two answers alike.
         """
         if not isinstance(answers, Answers):
-            answers = described_answers(answers)
+            answers = describe_answers(answers)
         if not self.can_be_asked:
             raise UserError(
                 f"the model in {str(self._folder)!r} puts no image into words, and can be asked nothing else",

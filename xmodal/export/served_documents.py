@@ -21,7 +21,7 @@ class ServedDocuments(Labelled):
     Args:
         text: texts -> logits of the classes (B, C).
         temperature: calibrates these.
-        prepare: documents (B,) -> texts (B,), such as `xmodal.text.cleaning.scrubbed` or `cleaned`, in-graph.
+        prepare: documents (B,) -> texts (B,), such as `text.cleaning.scrub_texts`, in-graph.
         names: the classes, C of them.
         limits: what is promised of the answers; None promises nothing.
         thresholds: of the classes (C,), of which a document may have several: each is given where its

@@ -4,7 +4,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from xmodal.data.decoding import squashed
+from xmodal.data.decoding import resize_pixels
 from xmodal.data.gif_frames import BLACK, gif_frames
 from xmodal.data.video_format import VideoFormat
 from xmodal.data.windows import windows_of
@@ -45,10 +45,10 @@ class ServedVideos(ServedImages):
 
     def _frames_of(self, encoded):
         frames = gif_frames(encoded, self._video.frames, self._video.max_pixels)
-        return squashed(frames, (self._image_size, self._image_size))
+        return resize_pixels(frames, (self._image_size, self._image_size))
 
     def _resized(self, frames):
-        flat_frames = squashed(
+        flat_frames = resize_pixels(
             tf.reshape(frames, [-1, *tf.unstack(tf.shape(frames)[2:4]), 3]), (self._image_size,) * 2
         )
         return tf.reshape(flat_frames, [*tf.unstack(tf.shape(frames)[:2]), *flat_frames.shape[1:]])

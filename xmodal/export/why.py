@@ -110,14 +110,14 @@ def _of_picture(
 
 def _cover_parts(predictor: Predictor, encoded: bytes) -> tuple[np.ndarray, bytes, Rest]:
     """Returns the pixels of a picture or of a sound, what is asked of it, and what covers its parts."""
-    from xmodal.report.figures import decoded, thumbnail
+    from xmodal.report.figures import decode_picture, thumbnail
 
     medium = predictor.medium
     if medium.sound is None:
         pixels = thumbnail(encoded, SIDE)
         return pixels, encoded, covered_picture(pixels)
     wav = medium.prepared(encoded)
-    return decoded(medium.picture(encoded)), wav, covered_sound(wav, medium.sound)
+    return decode_picture(medium.picture(encoded)), wav, covered_sound(wav, medium.sound)
 
 
 def _of_text(

@@ -12,7 +12,7 @@ from xmodal.kernels.layers import all_layers
 SIMPLE = (keras.activations.linear, keras.activations.relu, keras.activations.tanh, keras.activations.sigmoid)
 
 
-def compiled_activation(activation: Callable[[tf.Tensor], tf.Tensor]) -> Callable[[tf.Tensor], tf.Tensor]:
+def compile_activation(activation: Callable[[tf.Tensor], tf.Tensor]) -> Callable[[tf.Tensor], tf.Tensor]:
     """Returns an activation compiled by XLA, and its gradient, which is computed from its input alone.
 
     GELU and its gradient are some twenty operations, each of which reads and writes all numbers of the widest
@@ -52,7 +52,7 @@ def compiled_activations(model: keras.Model) -> Iterator[None]:
         if isinstance(layer, keras.layers.Dense) and layer.activation not in SIMPLE
     ]
     activations = [layer.activation for layer in layers]
-    compiled_by_activation = {activation: compiled_activation(activation) for activation in activations}
+    compiled_by_activation = {activation: compile_activation(activation) for activation in activations}
     try:
         for layer in layers:
             layer.activation = compiled_by_activation[layer.activation]

@@ -30,14 +30,14 @@ def call_fast(model: Callable, inputs, *, training: bool, passing: Collection[ke
         model: inputs -> outputs.
         inputs: of the model.
         training: as Keras has it.
-        passing: what `passing_convolutions` found; these are left out, which changes nothing at all.
+        passing: what `identity_convolutions` found; these are left out, which changes nothing at all.
     """
     changes = isinstance(model, keras.Model) and not tf.config.list_physical_devices("GPU")
     with _quick_convolutions(model, passing) if changes else nullcontext():
         return model(inputs, training=training)
 
 
-def passing_convolutions(model: keras.Model) -> list[keras.layers.Conv2D]:
+def identity_convolutions(model: keras.Model) -> list[keras.layers.Conv2D]:
     """Returns the convolutions whose filters pass every channel on as it is, as layers grown by identity do.
 
     To be asked for anew whenever weights may have changed.

@@ -13,7 +13,7 @@ PLAIN = {"use_bias": True, "output_shape": None, "attention_axes": (1,)}
 SPECIAL = ("use_gate", "sliding_window", "flash_attention")
 
 
-def quicken(model: keras.Model) -> None:
+def fuse_layers(model: keras.Model) -> None:
     """Lets dense layers, attention and embeddings of a model take fewer passes, in exports too.
 
     To be called before anything is traced. Layers of other kinds stay as they are.

@@ -19,7 +19,7 @@ import keras
 import numpy as np
 
 from xmodal.data.modalities import MODALITIES
-from xmodal.models.heads import ClassTexts, Scorer, standardising
+from xmodal.models.heads import ClassTexts, Scorer, standardisation
 from xmodal.models.text_encoder import MeanPool
 
 HEADS = 4
@@ -234,7 +234,7 @@ def gate_model(gated: keras.Model) -> keras.Model:
 
 def _hidden_layer(name: str, vectors: keras.KerasTensor, settings: FusionSettings) -> keras.KerasTensor:
     """Pooled features of one side (B, D) -> hidden ones (B, units)."""
-    vectors = standardising(settings.samples[name], name=f"{name}_standardised")(vectors)
+    vectors = standardisation(settings.samples[name], name=f"{name}_standardised")(vectors)
     vectors = keras.layers.Dropout(settings.dropout, name=f"{name}_dropout")(vectors)
     return keras.layers.Dense(settings.units, activation="relu", name=f"{name}_side")(vectors)
 
@@ -331,7 +331,7 @@ def _picture(name: str, features, regions, settings: FusionSettings) -> keras.Ke
 
 
 def _project(name: str, vectors: keras.KerasTensor, settings: FusionSettings) -> keras.KerasTensor:
-    vectors = standardising(settings.samples[name], name=f"{name}_standardised")(vectors)
+    vectors = standardisation(settings.samples[name], name=f"{name}_standardised")(vectors)
     vectors = keras.layers.Dropout(settings.dropout, name=f"{name}_dropout")(vectors)
     return keras.layers.Dense(settings.units, name=f"{name}_side")(vectors)
 

@@ -36,14 +36,16 @@ def image_head(
     if isinstance(features, int):
         layers = [keras.Input((features,)), keras.layers.BatchNormalization(name="standardise")]
     else:
-        layers = [keras.Input((features.shape[1],)), standardising(features)]
+        layers = [keras.Input((features.shape[1],)), standardisation(features)]
     if hidden:
         layers += [keras.layers.Dropout(dropout), keras.layers.Dense(hidden, activation="relu")]
     layers += [keras.layers.Dropout(dropout), logits(classes)]
     return keras.Sequential(layers, name=name)
 
 
-def standardising(features: np.ndarray | ArrayShards, name: str | None = None) -> keras.layers.Normalization:
+def standardisation(
+    features: np.ndarray | ArrayShards, name: str | None = None
+) -> keras.layers.Normalization:
     """Returns what standardises features by their statistics over a sample (N, ..., D)."""
     rows = features if isinstance(features, ArrayShards) else ArrayShards([features])
     mean = _mean(rows, lambda block: block)

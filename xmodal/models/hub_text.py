@@ -133,7 +133,7 @@ def preprocessor_of(backbone: keras.Model, tokenizer: keras.layers.Layer, sequen
     """
     segments = "segment_ids" in backbone.input
     if isinstance(tokenizer, keras_nlp.models.XLMRobertaTokenizer):
-        proto = e5.reordered(tokenizer.proto)
+        proto = e5.reorder_pieces(tokenizer.proto)
         return e5.Preprocessor(proto, sequence_length, prefix="", segments=segments)
     if isinstance(tokenizer, keras_nlp.tokenizers.SentencePieceTokenizer):
         special_ids = (tokenizer.cls_token_id, padding_of(tokenizer), tokenizer.sep_token_id)

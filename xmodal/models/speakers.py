@@ -16,8 +16,8 @@ from xmodal.bridge.names_text import imagenet_names
 from xmodal.core.errors import UserError, nearest
 from xmodal.core.files import cache_folder, path_of
 from xmodal.core.records import read_record
-from xmodal.core.saved_models import answering, labels_of, load_export, newest_version
-from xmodal.data.decoding import MAX_PIXELS, decoded_pixels, framed, squashed
+from xmodal.core.saved_models import find_signature, labels_of, load_export, newest_version
+from xmodal.data.decoding import MAX_PIXELS, center_crop, decode_pixels, resize_pixels
 from xmodal.models.applications import Preprocess, application
 from xmodal.models.classifier_outputs import features_and_logits
 from xmodal.models.efficientnet_lite0 import CROP, IMAGE_SIZE, efficientnet_lite0, set_torch_weights
@@ -60,13 +60,13 @@ class Speaker:
 
         It runs in `tf.data`, in a graph, and therefore in an export. Raises as `decoding.decode` does.
         """
-        return self.frame(decoded_pixels(encoded, self.max_pixels))
+        return self.frame(decode_pixels(encoded, self.max_pixels))
 
     def frame(self, images: tf.Tensor) -> tf.Tensor:
         """Brings pixels of any size, (h, w, 3) or (B, h, w, 3), to (..., H, W, 3) float32."""
         if self.crop is None:
-            return squashed(images, self.image_size)
-        return framed(images, self.image_size, crop=self.crop, method=self.method)
+            return resize_pixels(images, self.image_size)
+        return center_crop(images, self.image_size, crop=self.crop, method=self.method)
 
 
 def make_speaker(
@@ -237,7 +237,7 @@ def _run(spec: str, cache: Path, offline: bool) -> Speaker:
 
 def _export(spec: str, cache: Path, offline: bool) -> Speaker:
     model = load_export(newest_version(path_of(spec), f"the speaker {spec!r}"))
-    if answering(model.signatures, "image_bytes") is None:
+    if find_signature(model.signatures, "image_bytes") is None:
         raise UserError(f"the speaker {spec!r} answers no images", "give an export that does")
     if not hasattr(model, "image_side"):
         raise UserError(
@@ -269,7 +269,7 @@ class Exported(keras.layers.Layer):
     def call(self, images):
         pixels = tf.cast(tf.round(tf.clip_by_value(images, 0, 255)), tf.uint8)
         png_bytes = tf.map_fn(tf.io.encode_png, pixels, fn_output_signature=tf.TensorSpec([], tf.string))
-        return answering(self._loaded.signatures, "image_bytes")(image_bytes=png_bytes)["probabilities"]
+        return find_signature(self._loaded.signatures, "image_bytes")(image_bytes=png_bytes)["probabilities"]
 
     def compute_output_shape(self, input_shape):
         return (input_shape[0], self._classes)

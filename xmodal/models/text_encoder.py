@@ -19,7 +19,7 @@ from xmodal.assets.presets import text_encoder_path
 from xmodal.core.errors import UserError
 from xmodal.core.files import cache_folder
 from xmodal.kernels.layers import all_layers
-from xmodal.kernels.transformers import quicken
+from xmodal.kernels.transformers import fuse_layers
 from xmodal.models import e5, e5_file, trainable
 from xmodal.models.hub_text import (
     load_encoder,
@@ -160,7 +160,7 @@ def _of_keras_hub(preset: str, sequence_length: int) -> TextEncoder:
         tokenizer, keras_nlp.models.XLMRobertaTokenizer
     )
     if is_e5:
-        preprocessor: Any = e5.Preprocessor(e5.reordered(tokenizer.proto), sequence_length)
+        preprocessor: Any = e5.Preprocessor(e5.reorder_pieces(tokenizer.proto), sequence_length)
     else:
         preprocessor = preprocessor_of(backbone, tokenizer, sequence_length)
     tokens = token_model(backbone, tokenizer, sequence_length)
@@ -220,7 +220,7 @@ def with_random_weights(encoder: TextEncoder, texts: Iterable[str | bytes]) -> T
         return layer.__class__.from_config(config)
 
     model = keras.models.clone_model(encoder.model, clone_function=new)
-    quicken(model)
+    fuse_layers(model)
     return TextEncoder(preprocessor, model, unknown_id)
 
 
@@ -257,7 +257,7 @@ def _sentence_encoder(
         outputs = keras.layers.UnitNormalization(name="one_length")(outputs)
         outputs = keras.layers.Rescaling(vectors.shape[-1] ** 0.5, name="feature_size")(outputs)
     model = keras.Model(inputs, outputs, name="sentence_encoder")
-    quicken(model)
+    fuse_layers(model)
     return model
 
 

@@ -24,7 +24,7 @@ from xmodal.transfer.weights import TransferReport, transfer_weights
 PROBE_IMAGES = 64
 
 
-def transferred_backbone(
+def transfer_backbone(
     config: Config, images: ImageSplit, trainer: Trainer
 ) -> tuple[keras.Model, TransferReport]:
     """Builds the target's backbone with the base's weights, and proves it on a batch of images."""

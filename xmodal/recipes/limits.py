@@ -7,7 +7,7 @@ import numpy as np
 
 from xmodal import report
 from xmodal.core.formatting import format_number
-from xmodal.evaluation.answer_sets import AnswerSets, certainty_for, fewest, fit_answer_sets, withheld
+from xmodal.evaluation.answer_sets import AnswerSets, certainty_for, fewest, fit_answer_sets, risk_coverage
 from xmodal.evaluation.calibrated_result import CalibratedResult
 from xmodal.evaluation.limits import AnswerLimits
 from xmodal.evaluation.metrics import HeldOut
@@ -21,7 +21,7 @@ RIGHT, POINTS = (0.9, 0.95, 0.99, 0.999), 100
 SHARES = ("share with the right answer", "answers in a set", "share of one answer")
 
 
-def sampled(examples: int, most: int = SAMPLED) -> np.ndarray:
+def sample_positions(examples: int, most: int = SAMPLED) -> np.ndarray:
     """Returns the positions of so many examples at most, evenly from the first to the last."""
     return np.linspace(0, examples - 1, min(most, examples)).round().astype(int)
 
@@ -31,7 +31,7 @@ class Part:
     """Examples of which some modalities are seen, for answer sets of their own.
 
     Attributes:
-        scores: of examples that have all of these, and show nothing else: as `measured_limits` takes them.
+        scores: of examples that have all of these, and show nothing else: as `measure_limits` takes them.
         labels: their right answers.
         tested: which of all test examples have these and no others, bool (N,).
     """
@@ -65,7 +65,7 @@ class MeasuredLimits:
         )
 
 
-def measured_limits(
+def measure_limits(
     known: KnownInputs,
     strangeness: np.ndarray,
     scores: HeldOut,
@@ -204,7 +204,7 @@ def _withheld_plot(
     served_name, series = next(iter(results)), []
     for name, item in results.items():
         certainty = np.exp(scores) if name == served_name else item.probabilities
-        curve = withheld(certainty, item.correct)
+        curve = risk_coverage(certainty, item.correct)
         indices = np.unique(np.linspace(0, len(labels) - 1, POINTS).astype(int))
         shares, errors = 100 * curve.answered[indices], 100 * curve.errors[indices]
         series.append(report.Series(name, tuple(shares.tolist()), tuple(errors.tolist())))

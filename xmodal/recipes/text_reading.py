@@ -22,7 +22,7 @@ REMEDIES = {
 }
 
 
-def checked_encoder(session: Session, preset: str) -> TextEncoder:
+def check_encoder(session: Session, preset: str) -> TextEncoder:
     """Loads the text encoder of a run that trains it, so that a mistake is reported in seconds.
 
     Args:

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from xmodal.core.formatting import capitalized
+from xmodal.core.formatting import capitalize
 from xmodal.report import markup
 from xmodal.report.records import Explained, Explanation
-from xmodal.report.why_sheet import drawn_map
+from xmodal.report.why_sheet import draw_map
 
 # The longer side of a picture in pixels.
 SIDE = 160
@@ -33,9 +33,9 @@ def explanation(row: Explained) -> str:
     """Returns what made an answer as markup, which needs no style of a page."""
     pictures = [_figure(_picture(row.picture), row.name)] if row.picture is not None else []
     if row.picture is not None:
-        pictures += [_figure(drawn_map(row.picture, entry.shares), entry.method) for entry in row.maps]
+        pictures += [_figure(draw_map(row.picture, entry.shares), entry.method) for entry in row.maps]
     sentences = [_sentence(row.words, entry) for entry in row.of_words]
-    lines = markup.items([capitalized(entry.line) for entry in (*row.maps, *row.of_words)], "findings quiet")
+    lines = markup.items([capitalize(entry.line) for entry in (*row.maps, *row.of_words)], "findings quiet")
     return "".join(
         [
             '<figure style="margin: 0 0 2rem">',
@@ -78,7 +78,7 @@ def _sentence(words: Sequence[str], entry: Explanation) -> str:
         f"{markup.text(word)}</span>"
         for word, share in zip(words, entry.shares.tolist(), strict=True)
     )
-    method = f'<span class="quiet">{markup.text(capitalized(entry.method))}: </span>'
+    method = f'<span class="quiet">{markup.text(capitalize(entry.method))}: </span>'
     return f'<p style="max-width: 46rem; margin: 0 0 .5rem">{method}{spans}</p>'
 
 

@@ -265,11 +265,11 @@ def confusion(result: Result) -> np.ndarray:
         return _pixels(figure)
 
 
-def captioned(item: GalleryItem) -> np.ndarray:
+def add_caption(item: GalleryItem) -> np.ndarray:
     """Draws a picture with what was answered below it: (380, 320, 3) uint8."""
     from matplotlib.figure import Figure
 
-    picture = decoded(item.png)
+    picture = decode_picture(item.png)
     small = max(picture.shape[:2]) < SMALL
     with drawing("picture"):
         figure = Figure(figsize=(3.2, 3.8))
@@ -311,10 +311,10 @@ def sheet(rows: Sequence[tuple[str, Sequence[tuple[np.ndarray, str]]]]) -> bytes
                 axes.set_title(truncate(printable(words), 16), fontsize=7)
             for axes in part.axes:
                 axes.set_axis_off()
-        return encoded_figure(figure)
+        return encode_figure(figure)
 
 
-def encoded_figure(figure: Figure) -> bytes:
+def encode_figure(figure: Figure) -> bytes:
     """Returns what was drawn as a PNG that says who drew it: `SHEET` knows it again."""
     import tensorflow as tf
 
@@ -323,19 +323,19 @@ def encoded_figure(figure: Figure) -> bytes:
     return png[:PNG_HEAD] + chunk + png[PNG_HEAD:]
 
 
-def decoded(encoded: bytes) -> np.ndarray:
+def decode_picture(encoded: bytes) -> np.ndarray:
     """Returns the pixels (H, W, 3) uint8 of a picture, read as `xmodal.data.images` reads them."""
-    from xmodal.data.decoding import decoded_pixels
+    from xmodal.data.decoding import decode_pixels
 
     # Those of a run were looked at before; it may allow more than an export does.
-    return decoded_pixels(encoded, max_pixels=0).numpy()
+    return decode_pixels(encoded, max_pixels=0).numpy()
 
 
 def thumbnail(encoded: bytes, side: int) -> np.ndarray:
     """Returns the same, shrunk until no side is longer than `side`."""
     import tensorflow as tf
 
-    pixels = decoded(encoded)
+    pixels = decode_picture(encoded)
     if max(pixels.shape[:2]) <= side:
         return pixels
     small_pixels = tf.image.resize(pixels, (side, side), "area", preserve_aspect_ratio=True)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from xmodal.core.formatting import capitalized, interval, percent, printable
+from xmodal.core.formatting import capitalize, interval, percent, printable
 from xmodal.report.records import Run
 
 if TYPE_CHECKING:
@@ -162,7 +162,7 @@ def card(run: Run, made_from: Sequence[Ingredient], ask: str) -> str:
         _code(ask),
         _table(("signature", "takes", "gives"), _signatures(run)),
         *(_figures(run, run.main_result) if run.main_result else []),
-        *([_list(capitalized(gain.sentence) for gain in run.gains)] if run.gains else []),
+        *([_list(capitalize(gain.sentence) for gain in run.gains)] if run.gains else []),
         "## Data",
         _table(
             ("split", "examples"),

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from xmodal.core.formatting import (
-    capitalized,
+    capitalize,
     change,
     confused_pairs,
     duration,
@@ -88,7 +88,7 @@ def _when(run: Run) -> str:
 def _answer(run: Run) -> str:
     doubts = sum(len(data.warnings) for data in (run.data, *run.further_data.values()))
     headline = _headline(run.main_result) if run.main_result else ""
-    lead, *others = (capitalized(gain.sentence) for gain in run.gains) if run.gains else (None,)
+    lead, *others = (capitalize(gain.sentence) for gain in run.gains) if run.gains else (None,)
     return "\n".join(
         [
             '<section id="answer" aria-label="The answer">',
@@ -201,7 +201,7 @@ def _picture(item: GalleryItem) -> str:
 def _thumbnail(encoded: bytes) -> tuple[str, int, int]:
     from PIL import Image
 
-    picture = Image.fromarray(figures.decoded(encoded))
+    picture = Image.fromarray(figures.decode_picture(encoded))
     kind = "png" if max(picture.size) < figures.SMALL else "jpeg"
     picture.thumbnail((THUMBNAIL, THUMBNAIL))
     buffer = io.BytesIO()
@@ -255,7 +255,7 @@ def _training(history: History) -> str:
     curves = "\n".join(filter(None, (figures.curve(history, quantity) for quantity in ("loss", "accuracy"))))
     if not curves and not history.diverged:
         return ""
-    title = markup.text(capitalized(history.stage))
+    title = markup.text(capitalize(history.stage))
     return (
         f'<h3>{title}</h3>\n<figure>\n<div class="plots">\n{curves}\n</div>\n'
         f"<figcaption>{markup.text(_format_history(history))}</figcaption>\n</figure>"

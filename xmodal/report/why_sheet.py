@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from xmodal.core.formatting import printable, truncate
-from xmodal.report.figures import drawing, encoded_figure
+from xmodal.report.figures import drawing, encode_figure
 from xmodal.report.records import Explained
 
 # Of the words of a text.
@@ -43,10 +43,10 @@ def why_sheet(rows: Sequence[Explained]) -> bytes:
                     _draw_map(axes, row.picture, entry.shares)
                     axes.set_title(entry.method, fontsize=8)
             _draw_words(words_axes, row)
-        return encoded_figure(figure)
+        return encode_figure(figure)
 
 
-def drawn_map(picture: np.ndarray, shares: np.ndarray) -> bytes:
+def draw_map(picture: np.ndarray, shares: np.ndarray) -> bytes:
     """Draws a map on a picture, as PNG.
 
     Args:
@@ -61,7 +61,7 @@ def drawn_map(picture: np.ndarray, shares: np.ndarray) -> bytes:
         axes = figure.add_axes((0, 0, 1, 1))
         axes.set_axis_off()
         _draw_map(axes, picture, shares)
-        return encoded_figure(figure)
+        return encode_figure(figure)
 
 
 def _draw_map(axes, picture: np.ndarray, shares: np.ndarray) -> None:

@@ -19,7 +19,7 @@ from xmodal.models.text_encoder import TextEncoder
 from xmodal.robustness.attacked import AttackResult
 from xmodal.tasks.text_classifier import TextClassifier
 from xmodal.text.personal_data import MARKS
-from xmodal.text.typos import misspellings, mistyped, pieces_of
+from xmodal.text.typos import add_typos, misspellings, pieces_of
 from xmodal.training.trainer import Trainer
 
 MAX_FORMS = 4
@@ -86,7 +86,7 @@ def attack_documents(
         return read(documents).argmax(axis=1) == labels
 
     noise = {
-        f"in {100 * rate:.3g}% of the letters": right(mistyped(texts, rate, (seed, index, len(texts))))
+        f"in {100 * rate:.3g}% of the letters": right(add_typos(texts, rate, (seed, index, len(texts))))
         for index, rate in enumerate(config.slips)
     }
     ranked_indices = ranked_words(read, texts, labels, max_words)

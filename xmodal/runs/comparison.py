@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from xmodal.core.errors import UserError
-from xmodal.core.formatting import capitalized, change, duration, interval, percent, printable
+from xmodal.core.formatting import capitalize, change, duration, interval, percent, printable
 from xmodal.core.reading import read_regular
 from xmodal.core.records import LARGEST, Amount, Count, Positive, Share, read_record, read_records
 from xmodal.evaluation.intervals import difference_interval
@@ -15,7 +15,7 @@ from xmodal.report import markup
 from xmodal.report.figures import lines
 from xmodal.report.records import Plot, Series, Table
 from xmodal.report.tensorboard.events import flag_values
-from xmodal.runs.folder import CHOSEN, CONFIG, unfinished
+from xmodal.runs.folder import CHOSEN, CONFIG, is_unfinished
 
 # Flags that only say where files go.
 PLACES = ("output_dir", "saved_models_dir", "record")
@@ -103,7 +103,7 @@ def read_run(folder: Path, name: str) -> FinishedRun:
         UserError: when there is none.
     """
     remedy = "give the `output_dir` of a run that has come to its end"
-    if unfinished(folder):
+    if is_unfinished(folder):
         raise UserError(f"the run in {str(folder)!r} has not come to its end", remedy)
     # What a search chose is what was run.
     flagfile = folder / (CHOSEN if (folder / CHOSEN).exists() else CONFIG)
@@ -239,7 +239,7 @@ def page(runs: Sequence[FinishedRun]) -> str:
     """Returns a page like report.html: no network, no scripts."""
     findings = "\n".join(
         f"<h3>{markup.text(run.name)}</h3>\n"
-        + markup.items([capitalized(gain.sentence) for gain in run.metrics.gains], "findings")
+        + markup.items([capitalize(gain.sentence) for gain in run.metrics.gains], "findings")
         for run in runs
         if run.metrics.gains
     )

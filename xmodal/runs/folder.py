@@ -175,7 +175,7 @@ def goes_on(folder: Path, flagfile: str, *, overwrite: bool, restart: bool) -> b
     return True
 
 
-def unfinished(folder: Path) -> bool:
+def is_unfinished(folder: Path) -> bool:
     """Tells whether a folder holds a run that has not come to its end, whatever it has written.
 
     Raises:

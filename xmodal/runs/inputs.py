@@ -30,7 +30,7 @@ OF_IMAGES = {
 }
 
 
-def configured_images(config: Config, multi_label: str = "") -> ImageData:
+def load_configured_images(config: Config, multi_label: str = "") -> ImageData:
     """Reads, splits and audits the images that a configuration asks for, see `load_images`.
 
     Args:
@@ -52,7 +52,7 @@ def configured_images(config: Config, multi_label: str = "") -> ImageData:
     return data
 
 
-def configured_sounds(config: Config) -> ImageData:
+def load_configured_sounds(config: Config) -> ImageData:
     """Reads, splits and audits the sounds that `config.scorer.sounds` names, see `load_images`.
 
     Raises:
@@ -73,7 +73,7 @@ def sound_format(config: Config) -> SoundFormat:
     return SoundFormat(config.sound.sound_rate, config.sound.sound_seconds, config.sound.max_seconds)
 
 
-def configured_media(config: Config) -> ImageData:
+def load_configured_media(config: Config) -> ImageData:
     """Reads, splits and audits the images, sounds or videos that a configuration asks for, see `load_images`.
 
     Raises:
@@ -126,7 +126,7 @@ def _load(config: Config, source: str, sound: SoundFormat, video: VideoFormat, *
     )
 
 
-def configured_unlabelled(config: Config) -> tuple[ImageSplit, DataReport]:
+def load_configured_unlabelled(config: Config) -> tuple[ImageSplit, DataReport]:
     """Lists and audits the images without labels that a configuration names, see `load_unlabelled`."""
     return load_unlabelled(
         config.data.dataset,
@@ -137,7 +137,7 @@ def configured_unlabelled(config: Config) -> tuple[ImageSplit, DataReport]:
     )
 
 
-def configured_documents(config: Config, multi_label: str = "") -> DocumentData:
+def load_configured_documents(config: Config, multi_label: str = "") -> DocumentData:
     """Reads, splits and audits the documents that a configuration asks for, see `load_documents`.
 
     Args:
@@ -199,7 +199,7 @@ def _table_format(documents: DocumentConfig, image_column: str | None = None) ->
     )
 
 
-def configured_pairs(config: Config) -> PairData:
+def load_configured_pairs(config: Config) -> PairData:
     """Reads, splits and audits the pairs that a configuration asks for, see `load_pairs`.
 
     With --sounds each gets one, see `with_sounds`; groups are those of the sounds then.
@@ -218,7 +218,7 @@ def configured_pairs(config: Config) -> PairData:
         )
     # --class_names is for the pairs. What is not drawn of the sounds costs little.
     all_sounds = replace(config.splits, class_names=(), limit=0, train_examples=0)
-    sounds = configured_sounds(replace(config, splits=all_sounds))
+    sounds = load_configured_sounds(replace(config, splits=all_sounds))
     return with_sounds(pairs, sounds, config.run.seed)
 
 

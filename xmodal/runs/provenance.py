@@ -8,7 +8,7 @@ from xmodal.assets.catalog import ASSETS
 from xmodal.config.conditions import idle_options
 from xmodal.config.config import Config
 from xmodal.config.experiments import EXPERIMENTS
-from xmodal.core.files import digests, sha256_file, shipped
+from xmodal.core.files import digests, sha256_file, shipped_path
 from xmodal.report.records import Ingredient
 
 
@@ -40,7 +40,7 @@ def digests_of_files(config: Config) -> dict[str, str]:
         "concept_weights": config.names.concept_weights,
     }
     for name, _, path in (item.partition("=") for item in config.text.also_ask):
-        path_by_option[f"also_ask={name}"] = shipped(path)
+        path_by_option[f"also_ask={name}"] = shipped_path(path)
     paths = {f"--{flag}": Path(path) for flag, path in path_by_option.items() if path}
     return {flag: _digest(path) for flag, path in paths.items() if exists(path)}
 

@@ -14,7 +14,7 @@ from xmodal.config.config import Config
 from xmodal.config.experiments import EXPERIMENTS
 from xmodal.core import versions
 from xmodal.core.clock import Clock
-from xmodal.core.errors import spelled_as_flags
+from xmodal.core.errors import spell_as_flags
 from xmodal.core.files import cache_folder, target_of, write_text
 from xmodal.core.formatting import printable
 from xmodal.data.audit import DataReport
@@ -92,7 +92,7 @@ class Session:
             UserError: when the run goes on with one that was begun with other data, or another process of
                 the job has other data.
         """
-        for warning in map(printable, map(spelled_as_flags, data.warnings)):
+        for warning in map(printable, map(spell_as_flags, data.warnings)):
             self.clock.log(f"warning: {what}: {warning}" if what else f"warning: {warning}")
         digests = {f"{part} of {what or 'the examples'}": digest for part, digest in data.digests.items()}
         require_agreement(digests, self.trainer.strategy)

@@ -5,7 +5,7 @@ import numpy as np
 
 from xmodal.data.batches import array_batches
 from xmodal.kernels.layers import calls
-from xmodal.training.replicas import mapped
+from xmodal.training.replicas import map_over_replicas
 from xmodal.training.trainer import Trainer
 
 # Bytes of what frozen layers make of all texts that are held while the other layers learn.
@@ -76,7 +76,7 @@ def run_frozen_layers(
         outputs = frozen_model(batch[0], training=False)
         return tuple(outputs[name] for name in names)
 
-    run = mapped(run_frozen, trainer.strategy)
+    run = map_over_replicas(run_frozen, trainer.strategy)
 
     def compute(part: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         outputs = run(array_batches(part, batch_size=64))

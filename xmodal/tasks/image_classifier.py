@@ -71,7 +71,7 @@ def compute_statistics(backbone: keras.Model, data: ImageData, trainer: Trainer)
     refresh_statistics(backbone, without_statistics(backbone), images, trainer.strategy)
 
 
-def joined(backbone: keras.Model, head: keras.Model) -> keras.Model:
+def attach_head(backbone: keras.Model, head: keras.Model) -> keras.Model:
     """Puts a head on a backbone: RGB images (B, H, W, 3) -> logits (B, C)."""
     return keras.Model(backbone.input, head(backbone.output), name=backbone.name)
 
@@ -175,7 +175,7 @@ def _with_new_head(
             hidden=config.hidden,
             dropout=trainer.config.dropout,
         )
-        return head, joined(backbone, head)
+        return head, attach_head(backbone, head)
 
 
 def _kept_features(

@@ -31,7 +31,7 @@ def with_features(classifier: ImageClassifier, *, mirror: bool) -> keras.Model:
     return keras.Model(images, [features, mean], name=f"{backbone.name}_both_ways")
 
 
-def sampled_features(
+def sample_features(
     classifier: ImageClassifier,
     split: ImageSplit,
     most: int,

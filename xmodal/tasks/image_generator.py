@@ -195,7 +195,7 @@ def is_grey(split: ImageSplit, image_size: int) -> bool:
     return True
 
 
-def guided(model: Velocity, images: tf.Tensor, time: tf.Tensor, texts: tf.Tensor, guidance) -> tf.Tensor:
+def guide(model: Velocity, images: tf.Tensor, time: tf.Tensor, texts: tf.Tensor, guidance) -> tf.Tensor:
     """Returns the velocities (B, H, W, 3) with classifier-free guidance, see `Sampling`.
 
     Args:
@@ -217,11 +217,11 @@ def guided(model: Velocity, images: tf.Tensor, time: tf.Tensor, texts: tf.Tensor
 
 def ode_step(model: Velocity, images, texts, start, end, guidance, *, solver: str) -> tf.Tensor:
     """Moves images (B, H, W, 3) from one time to another, by Euler's or Heun's method."""
-    velocities = guided(model, images, start, texts, guidance)
+    velocities = guide(model, images, start, texts, guidance)
     shifted_images = images + (end - start) * velocities
     if solver == "euler":
         return shifted_images
-    return images + (end - start) * (velocities + guided(model, shifted_images, end, texts, guidance)) / 2
+    return images + (end - start) * (velocities + guide(model, shifted_images, end, texts, guidance)) / 2
 
 
 def noise_for(count, shape: Sequence[int], seed: Sequence[int]) -> tf.Tensor:

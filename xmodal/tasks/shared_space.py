@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from xmodal.bridge.captions import Captions, drawn_captions
+from xmodal.bridge.captions import Captions, draw_captions
 from xmodal.config.image import ImageConfig
 from xmodal.data.batches import array_batches
 from xmodal.models.text_encoder import TextEncoder
@@ -121,7 +121,7 @@ def train_shared_space(
         model = keras.Model(inputs, pairs, name="shared_space")
 
     def batches(images: np.ndarray, labels: np.ndarray, draw: tuple[int, int], **options) -> tf.data.Dataset:
-        caption = drawn_captions(captions, labels, classes, draw)
+        caption = draw_captions(captions, labels, classes, draw)
         size = 2 * trainer.config.batch_size
         return array_batches({"image": images, "text": vectors[caption]}, labels, batch_size=size, **options)
 
@@ -162,6 +162,6 @@ def sentence_vectors(encoder: TextEncoder, texts: np.ndarray, trainer: Trainer) 
     return trainer.predict(encoder.model, array_batches(tokens, batch_size=64))
 
 
-def projected(head: keras.Model, vectors: np.ndarray, trainer: Trainer) -> np.ndarray:
+def project(head: keras.Model, vectors: np.ndarray, trainer: Trainer) -> np.ndarray:
     """Returns what a head makes of vectors (N, D): unit vectors (N, E)."""
     return trainer.predict(head, array_batches(vectors, batch_size=1024))

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from xmodal.core.errors import UserError
-from xmodal.data.batches import array_batches, joined
+from xmodal.data.batches import array_batches, concatenate
 from xmodal.models.heads import ClassTexts, scored_classifier, with_descriptions
 from xmodal.models.legibility import require_told_apart
 from xmodal.models.text_encoder import text_encoder
@@ -167,7 +167,9 @@ def train_similarity_classifier(
     batches, passes = modality.train_batches(positions, targets), passes_per_epoch(modality, positions)
     history = trainer.fit(
         model,
-        lambda epoch: joined([batches((trainer.seed, passes * epoch + number)) for number in range(passes)]),
+        lambda epoch: concatenate(
+            [batches((trainer.seed, passes * epoch + number)) for number in range(passes)]
+        ),
         loss=cross_entropy(trainer.config.label_smoothing),
         learning_rate=modality.learning_rate,
         epochs=epochs or modality.epochs,

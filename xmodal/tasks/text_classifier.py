@@ -19,11 +19,11 @@ from xmodal.models.text_encoder import TextEncoder, text_encoder, with_random_we
 from xmodal.models.trainable import set_trainable
 from xmodal.tasks.frozen_layers import run_frozen_layers
 from xmodal.text.length_buckets import length_order, token_batches, token_lengths
-from xmodal.text.typos import mistyped, training_rates
+from xmodal.text.typos import add_typos, training_rates
 from xmodal.training.losses import cross_entropy
 from xmodal.training.optimizers import layer_scales, optimizer_maker
 from xmodal.training.progress import History
-from xmodal.training.replicas import mapped
+from xmodal.training.replicas import map_over_replicas
 from xmodal.training.steps import Loss, worth_compiling
 from xmodal.training.trainer import Trainer
 
@@ -52,7 +52,7 @@ class TextExamples:
 
     def mistyped(self, seed: Sequence[int]) -> np.ndarray:
         """Returns the texts (U,) with typing errors, the same for the same seed."""
-        return mistyped(self.texts, training_rates(len(self.texts), self.noise, seed), seed)
+        return add_typos(self.texts, training_rates(len(self.texts), self.noise, seed), seed)
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ class TextClassifier:
         def outputs(batch):
             return (self.model(batch[0], training=False),)
 
-        run = mapped(outputs, trainer.strategy)
+        run = map_over_replicas(outputs, trainer.strategy)
 
         def logits(texts: Iterable[str]) -> np.ndarray:
             tokens = self.encoder.padded(texts)
@@ -149,7 +149,7 @@ def merge(texts: Iterable[str], targets: np.ndarray, weights: np.ndarray | None 
     )
 
 
-def merged(examples: TextExamples | tuple[Any, ...]) -> TextExamples:
+def as_examples(examples: TextExamples | tuple[Any, ...]) -> TextExamples:
     """Returns examples as they are, or merges a tuple of texts, targets and, if there are any, weights."""
     return examples if isinstance(examples, TextExamples) else merge(*examples)
 
@@ -169,7 +169,7 @@ def _mean_targets(texts: list[str], targets: np.ndarray, weights: np.ndarray) ->
     )
 
 
-def balanced(examples: TextExamples, classes: int) -> TextExamples:
+def balance_classes(examples: TextExamples, classes: int) -> TextExamples:
     """Gives every class that occurs the same weight in all, and the examples the mean weight that they had.
 
     An example of several classes counts for each by its share; the weights of these change its shares too.
@@ -236,7 +236,7 @@ def train_text_classifier(
         ((1, 2), 1)
     """
     config, trainer, loss = config or TextConfig(), trainer or Trainer(), loss or cross_entropy()
-    examples, validation = merged(examples), None if validation is None else merged(validation)
+    examples, validation = as_examples(examples), None if validation is None else as_examples(validation)
     with trainer.scope():
         encoder = text_encoder(preset, config.sequence_length)
         if weights == "none":
@@ -244,7 +244,7 @@ def train_text_classifier(
         model = text_classifier(encoder.model, classes)
         set_trainable(encoder.model, config.text_trainable, flag="text_trainable")
     if config.class_weights == "balanced":
-        examples = balanced(examples, classes)
+        examples = balance_classes(examples, classes)
     classifier = TextClassifier(encoder, model, None)
     frozen = config.text_trainable == "head"
     if frozen or config.text_head_epochs:

@@ -32,7 +32,7 @@ _TAG = r"</?[A-Za-z][A-Za-z0-9:-]*(?:\s[^<>]*)?/?>"
 _TAG_WITHOUT_ADDRESS = r"</?[A-Za-z][A-Za-z0-9:-]*(?:\s[^<>@]*)?/?>"
 
 
-def cleaned(texts: tf.Tensor) -> tf.Tensor:
+def clean_texts(texts: tf.Tensor) -> tf.Tensor:
     """Normalises texts (B,), in-graph: one form for what looks the same, and nothing that does not show.
 
     Invalid UTF-8 becomes U+FFFD; entities and markup go; compatibility characters are composed (NFKC: Unicode
@@ -45,7 +45,7 @@ def cleaned(texts: tf.Tensor) -> tf.Tensor:
         return _normalize_spaces(texts)
 
 
-def scrubbed(texts: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+def scrub_texts(texts: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Cleans texts and puts typed marks, such as [EMAIL], in the place of personal data, in-graph.
 
     What is found: URLs with a password or a secret parameter, e-mail addresses, IBANs, payment cards,
@@ -69,8 +69,8 @@ def scrubbed(texts: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 
 
 def preparation(scrub: bool) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
-    """Returns what is done to documents (B,) before they are read: `scrubbed`, or `cleaned` without marks."""
-    return scrubbed if scrub else _without_marks
+    """Returns what documents (B,) are read through: `scrub_texts`, or `clean_texts` without marks."""
+    return scrub_texts if scrub else _without_marks
 
 
 def text_of(scrub: bool) -> Callable[[tf.Tensor], tf.Tensor]:
@@ -80,7 +80,7 @@ def text_of(scrub: bool) -> Callable[[tf.Tensor], tf.Tensor]:
 
 
 def _without_marks(texts: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    return cleaned(texts), tf.zeros((tf.size(texts), len(MARKS)), tf.int32)
+    return clean_texts(texts), tf.zeros((tf.size(texts), len(MARKS)), tf.int32)
 
 
 def prepare_texts(
@@ -244,4 +244,4 @@ def _trace_once(prepare: Callable) -> Callable:
     return tf.function(prepare, input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
 
 
-_SCRUB, _CLEAN = _trace_once(scrubbed), _trace_once(_without_marks)
+_SCRUB, _CLEAN = _trace_once(scrub_texts), _trace_once(_without_marks)

@@ -42,7 +42,9 @@ def pieces_of(text: str) -> list[str]:
     return _PIECES.split(text)
 
 
-def mistyped(texts: Sequence[str] | np.ndarray, rates: float | np.ndarray, seed: Sequence[int]) -> np.ndarray:
+def add_typos(
+    texts: Sequence[str] | np.ndarray, rates: float | np.ndarray, seed: Sequence[int]
+) -> np.ndarray:
     """Puts slips into texts; what is no letter stays, and marks such as [EMAIL] do.
 
     Args:

@@ -18,7 +18,7 @@ from xmodal.data.batches import Batches
 from xmodal.kernels.convolutions import call_fast
 from xmodal.kernels.layers import all_layers
 from xmodal.training.rehearsal import Steps
-from xmodal.training.replicas import distributed, unpad
+from xmodal.training.replicas import distribute, unpad
 from xmodal.training.strategy import lost_workers_noticed
 
 # Batches that statistics are computed on.
@@ -64,7 +64,7 @@ def refresh_statistics(
     variances: list[list[np.ndarray]] = [[] for _ in layers]
     with _of_one_batch(layers), lost_workers_noticed(strategy):
         compute = _batch_statistics(model, layers, strategy)
-        shares: Any = iter(distributed(batches, strategy))
+        shares: Any = iter(distribute(batches, strategy))
         # Once for batches of all sizes and lengths: the first batch would be traced as large as it is.
         compute.get_concrete_function(shares.element_spec)
         for share in steps.few(next(shares) for _ in range(steps.planned)):

@@ -32,8 +32,8 @@ from xmodal.training.progress import (
     take_progress,
     take_result,
 )
-from xmodal.training.rehearsal import Steps, repeated, shortened, stopwatch, under_way
-from xmodal.training.replicas import Stopped, distributed, progress_bar
+from xmodal.training.rehearsal import Steps, repeated, shorten, stopwatch, under_way
+from xmodal.training.replicas import Stopped, distribute, progress_bar
 from xmodal.training.steps import Adversary, Loss, make_train_step
 from xmodal.training.strategy import lost_workers_noticed, require_scope, workers
 
@@ -193,7 +193,7 @@ def _prepare(training: Training, checkpoint: Stage | None, state: State | None) 
     with strategy.scope():
         optimizer = training.optimizer(planned_steps)
         optimizer.build(model.trainable_variables)
-    size = shortened(steps, training.epochs, config.steps_per_call)
+    size = shorten(steps, training.epochs, config.steps_per_call)
     loss = None if training.report_accuracy else training.loss
     traced_steps = config.profile_steps if workers(strategy).is_chief else ()
     return _Run(
@@ -272,7 +272,7 @@ def _train_epoch(run: _Run, interrupted: Callable[[], bool]) -> bool:
     with progress_bar(name, steps, strategy) as bar, lost_workers_noticed(strategy):
         bar.update(progress.step)
         remaining_batches = training.train(progress.epoch).skip(progress.step)
-        shares = iter(distributed(remaining_batches, strategy, config.accumulate, config.data_service))
+        shares = iter(distribute(remaining_batches, strategy, config.accumulate, config.data_service))
         while progress.step < steps:
             count = min(config.steps_per_call, steps - progress.step)
             run.listeners.on_train_batch_begin(progress.step)

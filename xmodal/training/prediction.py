@@ -8,11 +8,11 @@ import numpy as np
 import tensorflow as tf
 
 from xmodal.data.batches import Batches
-from xmodal.kernels.convolutions import call_fast, passing_convolutions
+from xmodal.kernels.convolutions import call_fast, identity_convolutions
 from xmodal.training.checkpoint import Checkpoints, State
 from xmodal.training.losses import cross_entropy
 from xmodal.training.progress import foreign, newest
-from xmodal.training.replicas import mapped, streamed
+from xmodal.training.replicas import map_over_replicas, stream_over_replicas
 from xmodal.training.steps import Loss, hits
 
 
@@ -59,7 +59,9 @@ def predict(
 def outputs_streamed(
     model: Callable, strategy: tf.distribute.Strategy, *, frozen: bool = False, compiled: bool = False
 ) -> Callable[..., Iterator[tuple[np.ndarray, ...]]]:
-    """Returns what runs a model, as in inference, and yields its outputs (B, ...), see `replicas.streamed`.
+    """Returns what runs a model, as in inference, and yields its outputs (B, ...).
+
+    See `replicas.stream_over_replicas`.
 
     A Keras model keeps it, so that it is traced once however often it is asked.
 
@@ -70,7 +72,7 @@ def outputs_streamed(
         compiled: by XLA, which takes seconds for each shape of a batch that comes.
     """
     is_model = isinstance(model, keras.Model)
-    passing_layers = passing_convolutions(model) if frozen and is_model else ()
+    passing_layers = identity_convolutions(model) if frozen and is_model else ()
 
     call = partial(call_fast, model, training=False, passing=passing_layers)
     if compiled:
@@ -82,7 +84,7 @@ def outputs_streamed(
     # Keras tracks attributes that are set the usual way.
     functions = model.__dict__.setdefault("_streamed_outputs", {}) if is_model else {}
     kind = (strategy, compiled, *(layer.name for layer in passing_layers))
-    return functions.setdefault(kind, streamed(outputs, strategy))
+    return functions.setdefault(kind, stream_over_replicas(outputs, strategy))
 
 
 def validator(
@@ -113,7 +115,7 @@ def validator(
         right = hits(labels, outputs) if report_accuracy else tf.zeros_like(weights)
         return loss(labels, outputs), right, weights, *((labels, outputs) if metrics else ())
 
-    run = mapped(outcomes, strategy)
+    run = map_over_replicas(outcomes, strategy)
 
     def validate(batches, stopped: Callable[[], bool] = lambda: False) -> dict[str, float]:
         losses, right, weights, *answers = run(batches, stopped=stopped)

@@ -49,7 +49,7 @@ def under_way() -> bool:
     return _under_way.get() is not None
 
 
-def shortened(steps: int, epochs: int, at_once: int = 1) -> tuple[int, int]:
+def shorten(steps: int, epochs: int, at_once: int = 1) -> tuple[int, int]:
     """Returns the steps of an epoch, and the epochs, that a training takes: all of them but in a rehearsal.
 
     Args:

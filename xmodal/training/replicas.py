@@ -9,7 +9,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from xmodal.core.formatting import printable
-from xmodal.data.batches import Batches, read_ahead, untuned
+from xmodal.data.batches import Batches, read_ahead, without_autotuning
 from xmodal.kernels.layers import all_layers
 from xmodal.training.rehearsal import TAKEN, Steps, under_way
 from xmodal.training.strategy import lost_workers_noticed, workers
@@ -17,7 +17,7 @@ from xmodal.training.strategy import lost_workers_noticed, workers
 SHARD_HINT = tf.data.experimental.SHARD_HINT
 
 
-def distributed(
+def distribute(
     batches: tf.data.Dataset | Batches,
     strategy: tf.distribute.Strategy,
     microbatches: int = 1,
@@ -40,9 +40,9 @@ def distributed(
     """
     replicas, cluster = strategy.num_replicas_in_sync, workers(strategy)
     # A single CPU takes batches as they are. What tf.distribute puts around them costs a fifth of a second
-    # for each epoch, and has a tuner of its own that an epoch waits for; see `untuned`.
+    # for each epoch, and has a tuner of its own that an epoch waits for; see `without_autotuning`.
     is_single = replicas == cluster.workers and not tf.config.list_logical_devices("GPU")
-    rows = untuned(batches.rows if isinstance(batches, Batches) else batches)
+    rows = without_autotuning(batches.rows if isinstance(batches, Batches) else batches)
     if data_service:
         # Each worker of the service reads batches of its own, and no two the same.
         rows = rows.shard(SHARD_HINT, SHARD_HINT)
@@ -127,7 +127,7 @@ class Stopped(Exception):
     """A run over a data set was stopped."""
 
 
-def streamed(
+def stream_over_replicas(
     function: Callable, strategy: tf.distribute.Strategy
 ) -> Callable[..., Iterator[tuple[np.ndarray, ...]]]:
     """Returns what runs a function on the devices and yields what it gives, batch by batch, in order.
@@ -161,12 +161,12 @@ def streamed(
     ) -> Iterator[tuple[np.ndarray, ...]]:
         steps = Steps(int(batches.cardinality()))
         with progress_bar(stage, steps.planned, strategy) as bar, lost_workers_noticed(strategy):
-            shares: Any = iter(distributed(batches, strategy))
+            shares: Any = iter(distribute(batches, strategy))
             # Once for batches of all sizes and lengths: the first batch would be traced as large as it is.
             step.get_concrete_function(shares.element_spec)
             if under_way() and steps.planned < TAKEN:
                 # So that the pace of a single step is not that of the first one.
-                step(next(iter(distributed(batches, strategy))))
+                step(next(iter(distribute(batches, strategy))))
             for share in steps.few(shares):
                 *outputs, valid_mask = (output.numpy() for output in step(share))
                 real_outputs = tuple(output[valid_mask.astype(bool)] for output in outputs)
@@ -188,9 +188,11 @@ def _sizes(batches: tf.data.Dataset | Batches, first: int) -> Iterator[int]:
     return (int(tf.shape(tf.nest.flatten(row)[0])[0]) for row in rows)
 
 
-def mapped(function: Callable, strategy: tf.distribute.Strategy) -> Callable[..., tuple[np.ndarray, ...]]:
-    """Returns what runs a function on the devices and joins what it gives: as `streamed`, (N, ...)."""
-    run = streamed(function, strategy)
+def map_over_replicas(
+    function: Callable, strategy: tf.distribute.Strategy
+) -> Callable[..., tuple[np.ndarray, ...]]:
+    """As `stream_over_replicas`, of what joins the outputs: (N, ...)."""
+    run = stream_over_replicas(function, strategy)
 
     def join(*arguments, **options) -> tuple[np.ndarray, ...]:
         return tuple(map(np.concatenate, zip(*run(*arguments, **options), strict=True)))

@@ -43,7 +43,7 @@ class Tracing:
     called: dict[str, tuple[Channels, Channels]] = field(default_factory=dict)
 
 
-def traced(
+def trace_channels(
     target: keras.Model, sources: Mapping[str, keras.Layer], grown: Sequence[str]
 ) -> tuple[dict[str, Axes], list[Channels]]:
     """Follows the channels of a target from its inputs to its outputs.

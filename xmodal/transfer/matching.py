@@ -11,7 +11,7 @@ from xmodal.core.errors import UserError
 from xmodal.core.formatting import first_few
 from xmodal.transfer.growth import weight_shapes
 from xmodal.transfer.roles import layer_paths, roles, weighted_layers
-from xmodal.transfer.state import OwnWeights, unadapted
+from xmodal.transfer.state import OwnWeights, is_unadapted
 
 # Of each side that an error or an account lists.
 MAX_LAYERS = 6
@@ -55,7 +55,7 @@ class Plan:
     drop: tuple[str, ...]
 
 
-def matched(
+def match_layers(
     source: keras.Model,
     target: keras.Model,
     *,
@@ -79,7 +79,7 @@ def matched(
     _require_names(target, grow=grow, leave=leave, rename=tuple(rename))
     _require_names(source, drop=drop, rename=tuple(rename.values()))
     sources, targets = weighted_layers(source), weighted_layers(target)
-    left_paths = tuple(path for path in targets if declared(path, leave))
+    left_paths = tuple(path for path in targets if is_declared(path, leave))
     matches = {
         path: match for path, match in _matches(source, target, rename).items() if path not in left_paths
     }
@@ -87,17 +87,20 @@ def matched(
     resized_matches = {
         path: Match(match.path, match.layer, "another width")
         for path, match in matches.items()
-        if resize and path not in pairs and declared(path, grow) and _is_resizable(match.layer, targets[path])
+        if resize
+        and path not in pairs
+        and is_declared(path, grow)
+        and _is_resizable(match.layer, targets[path])
     }
     with_weights = (*pairs, *resized_matches, *left_paths)
-    grown_paths = tuple(path for path in targets if path not in with_weights and declared(path, grow))
+    grown_paths = tuple(path for path in targets if path not in with_weights and is_declared(path, grow))
     used_paths = {match.path for match in (*pairs.values(), *resized_matches.values())}
     dropped_paths = tuple(path for path in sources if path not in used_paths)
     _require_all(
         source,
         target,
         missing_layers={path: targets[path] for path in targets if path not in (*with_weights, *grown_paths)},
-        undeclared_layers={path: sources[path] for path in dropped_paths if not declared(path, drop)},
+        undeclared_layers={path: sources[path] for path in dropped_paths if not is_declared(path, drop)},
     )
     _require_adapted(source, pairs, targets)
     # Unless all of the target is to stay as it is.
@@ -108,7 +111,7 @@ def matched(
     return Plan(targets, pairs, resized_matches, grown_paths, left_paths, dropped_paths, leave, drop)
 
 
-def declared(path: str, patterns: Sequence[str]) -> bool:
+def is_declared(path: str, patterns: Sequence[str]) -> bool:
     """Tells whether a pattern matches a path, or that of a model which the layer is nested in."""
     parts = path.split("/")
     prefixes = ["/".join(parts[: count + 1]) for count in range(len(parts))]
@@ -135,7 +138,7 @@ def _require_names(model: keras.Model, **arguments: tuple[str, ...]) -> None:
     paths = layer_paths(model)
     for argument, patterns in arguments.items():
         for pattern in patterns:
-            if not any(declared(path, [pattern]) for path in paths):
+            if not any(is_declared(path, [pattern]) for path in paths):
                 raise UserError(
                     f"`{argument}={pattern}` matches no layer of {model.name!r}", _near(pattern, paths)
                 )
@@ -180,7 +183,7 @@ def _require_adapted(
     source: keras.Model, pairs: Mapping[str, Match], targets: Mapping[str, keras.Layer | OwnWeights]
 ) -> None:
     for path, match in pairs.items():
-        if unadapted(match.layer) and not unadapted(targets[path]):
+        if is_unadapted(match.layer) and not is_unadapted(targets[path]):
             raise UserError(
                 f"{match.path!r} of {source.name!r} is not adapted: it has no vocabulary or bins yet",
                 f"call its `adapt` first, or keep those of the target by `leave={path}`",

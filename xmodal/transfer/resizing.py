@@ -7,13 +7,13 @@ import numpy as np
 
 from xmodal.core.errors import UserError
 from xmodal.transfer.axes import Axes, Axis
-from xmodal.transfer.channels import traced
+from xmodal.transfer.channels import trace_channels
 from xmodal.transfer.groups import add_norms, index, is_uniform, shares, source_size
 from xmodal.transfer.growth import weight_shapes
 from xmodal.transfer.roles import weighted_layers
 
 
-def resized_weights(
+def resize_weights(
     target: keras.Model, sources: Mapping[str, keras.Layer], resized: Sequence[str], grown: Sequence[str]
 ) -> tuple[dict[str, list[np.ndarray]], list[np.ndarray]]:
     """Returns the weights of layers that are of another width than in the source.
@@ -37,7 +37,7 @@ def resized_weights(
     Raises:
         UserError: when it is not known how to resize a layer, or what a wider network computes would change.
     """
-    axes, outputs = traced(target, sources, grown)
+    axes, outputs = trace_channels(target, sources, grown)
     for path in resized:
         if path not in axes:
             raise UserError(

@@ -69,7 +69,7 @@ def layer_state(layer: keras.Layer | OwnWeights) -> LayerState:
     return LayerState(layer.get_weights(), [_part_state(part) for part in _parts(layer)])
 
 
-def unadapted(layer: keras.Layer | OwnWeights) -> bool:
+def is_unadapted(layer: keras.Layer | OwnWeights) -> bool:
     """Tells whether a layer, or one inside of it, has no vocabulary or bins yet."""
     states = [(part, _part_state(part)) for part in _parts(layer)]
     return any(

@@ -12,8 +12,8 @@ import numpy as np
 from xmodal.core.errors import UserError, nearest
 from xmodal.core.formatting import first_few, truncate
 from xmodal.transfer.growth import Growth, grown_weights
-from xmodal.transfer.matching import MAX_LAYERS, Plan, declared, matched
-from xmodal.transfer.resizing import resized_weights
+from xmodal.transfer.matching import MAX_LAYERS, Plan, is_declared, match_layers
+from xmodal.transfer.resizing import resize_weights
 from xmodal.transfer.settings import different_settings, unpaired_steps
 from xmodal.transfer.state import give_state, layer_state
 from xmodal.transfer.transformers import move_norms
@@ -157,7 +157,9 @@ def transfer_weights(
     if growth not in get_args(Growth):
         raise UserError(f"`growth={growth}` is not known", nearest(str(growth), get_args(Growth)))
     identity = growth == "identity"
-    plan = matched(source, target, grow=grow, leave=leave, drop=drop, rename=rename or {}, resize=identity)
+    plan = match_layers(
+        source, target, grow=grow, leave=leave, drop=drop, rename=rename or {}, resize=identity
+    )
     new_layers = {path: plan.targets[path] for path in plan.grown if identity}
     resized_arrays, places = _resize(target, plan) if plan.resized else ({}, None)
     new_weights = grown_weights(target, new_layers) | resized_arrays
@@ -173,7 +175,7 @@ def _resize(
     target: keras.Model, plan: Plan
 ) -> tuple[dict[str, list[np.ndarray]], Sequence[np.ndarray] | None]:
     sources = {path: match.layer for path, match in {**plan.pairs, **plan.resized}.items()}
-    return resized_weights(target, sources, tuple(plan.resized), plan.grown)
+    return resize_weights(target, sources, tuple(plan.resized), plan.grown)
 
 
 def output_difference(
@@ -284,7 +286,7 @@ def _different_settings(source: keras.Model, target: keras.Model, plan: Plan) ->
     step_differences = unpaired_steps(
         source,
         target,
-        ignored=(lambda path: declared(path, plan.drop), lambda path: declared(path, plan.leave)),
+        ignored=(lambda path: is_declared(path, plan.drop), lambda path: is_declared(path, plan.leave)),
         grown=bool(plan.grown),
         resized=bool(plan.resized),
     )

@@ -40,7 +40,7 @@ def with_few_labels(run: report.Run, session: Session, preset: str, data: Docume
         bert = TextClassifier(encoder, encoder.model, None)
         splits = {"train": data.train, "test": data.test}
         vectors = {part: bert.vectors(split.texts, trainer) for part, split in splits.items()}
-        texts, targets = described(session, data.class_names)
+        texts, targets = describe_classes(session, data.class_names)
         document_vectors = bert.vectors(texts, trainer)
         logits = {
             part: SCALE * similarities(rows, document_vectors, targets) for part, rows in vectors.items()
@@ -62,11 +62,11 @@ def require_known_names(session: Session, encoder: TextEncoder, class_names: tup
         UserError: for two such names.
     """
     if any(session.config.names.shots) and not session.config.documents.multi_label:
-        texts, targets = described(session, class_names)
+        texts, targets = describe_classes(session, class_names)
         require_told_apart(encoder, texts, targets, class_names, session.config.text.text_encoder)
 
 
-def described(session: Session, class_names: tuple[str, ...]) -> tuple[list[str], np.ndarray]:
+def describe_classes(session: Session, class_names: tuple[str, ...]) -> tuple[list[str], np.ndarray]:
     """Returns the names of the classes and what describes them (M,), and the class of each (M,)."""
     names, targets = [readable(name) for name in class_names], np.arange(len(class_names))
     path = session.config.scorer.class_descriptions

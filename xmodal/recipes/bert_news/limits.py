@@ -7,7 +7,7 @@ from xmodal.evaluation.answer_sets import set_scores
 from xmodal.evaluation.calibrated_result import CalibratedResult
 from xmodal.evaluation.metrics import HeldOut
 from xmodal.evaluation.open_set import fit_known_inputs
-from xmodal.recipes.limits import MeasuredLimits, measured_limits, sampled
+from xmodal.recipes.limits import MeasuredLimits, measure_limits, sample_positions
 from xmodal.runs.session import Session
 from xmodal.tasks.text_classifier import TextClassifier
 
@@ -32,7 +32,7 @@ def document_limits(
     """
 
     def vectors(split: DocumentSplit) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-        indices = sampled(len(split))
+        indices = sample_positions(len(split))
         return indices, {"vectors": bert.vectors(split.texts[indices], session.trainer)}
 
     with session.clock.stage("limits"):
@@ -40,7 +40,7 @@ def document_limits(
         validation, validation_rows = vectors(data.validation)
         test, test_rows = vectors(data.test)
         known_inputs = fit_known_inputs(train_rows, served.logits.validation[validation], validation_rows)
-        return measured_limits(
+        return measure_limits(
             known_inputs,
             known_inputs.unknown(served.logits.test[test], test_rows),
             HeldOut(set_scores(served.logits.validation), set_scores(served.logits.test)),

@@ -31,15 +31,15 @@ from xmodal.recipes.bert_news.baselines import (
 from xmodal.recipes.bert_news.exports import export_bert, small_forms
 from xmodal.recipes.bert_news.few_labels import require_known_names, with_few_labels
 from xmodal.recipes.bert_news.limits import document_limits
-from xmodal.recipes.bert_news.search import adapted_trainings
+from xmodal.recipes.bert_news.search import adapt_trainings
 from xmodal.recipes.bert_news.several_labels import finish_with_several_labels
 from xmodal.recipes.bert_news.tables import (
     Baselines,
     answer_tables,
-    reported,
+    build_report,
 )
 from xmodal.recipes.explaining import with_explained
-from xmodal.recipes.text_reading import checked_encoder, report_reading
+from xmodal.recipes.text_reading import check_encoder, report_reading
 from xmodal.recipes.transfer_worth import Worth, tried_table, worth_plot, worth_table
 from xmodal.robustness.attacked import (
     adversarial_table,
@@ -49,7 +49,7 @@ from xmodal.robustness.attacked import (
     attacked_examples,
 )
 from xmodal.robustness.text_attack import attack_documents, known_words
-from xmodal.runs.inputs import configured_documents, other_test_documents
+from xmodal.runs.inputs import load_configured_documents, other_test_documents
 from xmodal.runs.session import Session, begin, finish, hand_over
 from xmodal.tasks.labelling import ONE_LABEL, SEVERAL_LABELS
 from xmodal.tasks.text_classifier import TextClassifier
@@ -86,7 +86,7 @@ def run(config: Config, clock: Clock) -> report.Run:
     require_onnx(config.run)
     session = begin(config, clock)
     with clock.stage("data"):
-        original = configured_documents(config, config.documents.multi_label)
+        original = load_configured_documents(config, config.documents.multi_label)
         others = other_test_documents(
             original, config.documents, cache=cache_folder(), offline=config.run.offline
         )
@@ -98,10 +98,10 @@ def run(config: Config, clock: Clock) -> report.Run:
         prepared = prepare_documents(original, scrub=config.documents.scrub)
         data: DocumentData = prepared.data
     labelling = SEVERAL_LABELS if config.documents.multi_label else ONE_LABEL
-    trainings = adapted_trainings(DocumentTrainings(session, preset, data, labelling))
+    trainings = adapt_trainings(DocumentTrainings(session, preset, data, labelling))
     session = trainings.session
     with clock.stage("encoder"):
-        encoder = checked_encoder(session, preset)
+        encoder = check_encoder(session, preset)
         require_known_names(session, encoder, original.class_names)
         reading = report_reading(session, encoder, data.test.texts)
     berts, results = train_berts(trainings)
@@ -122,18 +122,20 @@ def run(config: Config, clock: Clock) -> report.Run:
     attack_comparisons, attack_tables = attack(session, berts, data)
     reports = {name: other.report for name, other in others.items()}
     tables = answer_tables(results, tf_idf, attack_tables, data)
-    run = reported(session, prepared, reports, results, without, tf_idf, other_results, tables)
+    run = build_report(session, prepared, reports, results, without, tf_idf, other_results, tables)
     limits = document_limits(session, bert, data, results[exported_name], tf_idf)
     run = replace(limits.added_to(run), gains=run.gains + attack_comparisons, histories=histories)
     run = with_few_labels(replace(run, facts=run.facts | reading), session, preset, data)
     export = partial(export_bert, session, bert, results[exported_name], original, limits.limits)
     run = hand_over(session, run, export)
-    run = explained(session, run, results[exported_name].probabilities, data)
+    run = explain_documents(session, run, results[exported_name].probabilities, data)
     shrink = partial(small_forms, session.config, bert, results[exported_name], original)
     return finish(session, run, shrink=shrink)
 
 
-def explained(session: Session, run: report.Run, probabilities: np.ndarray, data: DocumentData) -> report.Run:
+def explain_documents(
+    session: Session, run: report.Run, probabilities: np.ndarray, data: DocumentData
+) -> report.Run:
     """Asks about documents as they were cleaned: a report does not show what --scrub takes away."""
     test = data.test
 
@@ -205,7 +207,7 @@ def without_transfer(
     classifiers = {protocol: protocol_bert, FROM_SCRATCH: scratch.trained}
     notes = {protocol: NOTES[protocol], FROM_SCRATCH: scratch_note("BERT", scratch, attempts)}
     with session.clock.stage("without transfer: reading"):
-        results = measured_without(trainings, classifiers, notes)
+        results = measure_without_transfer(trainings, classifiers, notes)
     amounts = []
     per_class = () if trainings.labelling is SEVERAL_LABELS else session.config.scorer.per_class
     for count in counts_of(data.train.labels, per_class)[:-1]:
@@ -240,7 +242,7 @@ def learned_before(trainings: DocumentTrainings) -> bool:
     return not encoder_is_new
 
 
-def measured_without(
+def measure_without_transfer(
     trainings: DocumentTrainings, trained: dict[str, TextClassifier], notes: dict[str, str]
 ) -> dict[str, CalibratedResult]:
     """Measures what answers without transfer, and calls the better one on validation "no_transfer" too."""

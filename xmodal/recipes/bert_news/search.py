@@ -11,8 +11,8 @@ from xmodal.data.documents import DocumentSplit
 from xmodal.evaluation.transferability import log_evidence
 from xmodal.models.text_encoder import text_encoder
 from xmodal.recipes.bert_news.baselines import DocumentTrainings
-from xmodal.recipes.search import adapted
-from xmodal.recipes.search.images import stratified, timed_reading, upper_layers
+from xmodal.recipes.search import adapt_run
+from xmodal.recipes.search.images import stratified_sample, time_reading, upper_layers
 from xmodal.recipes.search.ledger import Trial
 from xmodal.recipes.search.space import COMPARED, LEARNING, RUNGS, Arm, Space, Values, values_of
 from xmodal.tasks.labelling import SEVERAL_LABELS
@@ -25,11 +25,11 @@ FEW = 64
 ALL, CAREFUL, BOLD, HALF, HEAD = (1e-4, 0.9), (5e-5, 1.0), (2e-4, 0.9), (3e-4, 1.0), (3e-3, 1.0)
 
 
-def adapted_trainings(trainings: DocumentTrainings) -> DocumentTrainings:
-    """Returns trainings with the flags that a search finds for the documents, see `adapted`."""
+def adapt_trainings(trainings: DocumentTrainings) -> DocumentTrainings:
+    """Returns trainings with the flags that a search finds for the documents, see `adapt_answers`."""
     if trainings.labelling is SEVERAL_LABELS:
         return trainings
-    return replace(trainings, session=adapted(trainings.session, lambda: document_space(trainings)))
+    return replace(trainings, session=adapt_run(trainings.session, lambda: document_space(trainings)))
 
 
 def document_space(trainings: DocumentTrainings) -> Space:
@@ -38,7 +38,7 @@ def document_space(trainings: DocumentTrainings) -> Space:
     config = session.config
     start = {name: config.value(name) for name in SEARCHED_TEXTS.split()}
     trainer = replace(session.trainer, checkpoints=None, on_epoch=None, log=lambda line: None)
-    validation = _subset(data.validation, stratified(data.validation.labels, COMPARED))
+    validation = _subset(data.validation, stratified_sample(data.validation.labels, COMPARED))
     trial_trainings = replace(
         trainings,
         session=replace(session, trainer=trainer),
@@ -80,10 +80,10 @@ def _look(
     with trainer.scope():
         encoder = text_encoder(trainings.preset, values["sequence_length"])
     classifier = TextClassifier(encoder, encoder.model)
-    positions = stratified(train.labels, count)
+    positions = stratified_sample(train.labels, count)
     # In any order: which few are read first tells nothing then.
     positions = np.random.default_rng(0).permutation(positions)
-    pace, vectors = timed_reading(
+    pace, vectors = time_reading(
         lambda indices: classifier.vectors(train.texts[indices], trainer), positions, FEW
     )
     return pace, [({}, log_evidence(vectors, train.labels[positions]))]
@@ -119,7 +119,7 @@ def _train(
 ) -> tuple[float, float, float]:
     """Trains a BERT on some of the documents, as `Space` has it."""
     text = trainings.session.config.with_values({**values, "text_epochs": epochs}).text
-    positions = stratified(trainings.data.train.labels, count)
+    positions = stratified_sample(trainings.data.train.labels, count)
     classifier = trainings.train("search", text=text, positions=positions)
     history = classifier.history
     assert history is not None

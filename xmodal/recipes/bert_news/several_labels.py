@@ -9,7 +9,7 @@ from xmodal.data.documents import DocumentData
 from xmodal.evaluation.calibrated_result import CalibratedResult
 from xmodal.recipes.bert_news.baselines import DocumentTrainings
 from xmodal.recipes.bert_news.exports import export_bert
-from xmodal.recipes.bert_news.tables import Baselines, reported
+from xmodal.recipes.bert_news.tables import Baselines, build_report
 from xmodal.recipes.label_tables import label_tables
 from xmodal.runs.session import finish
 from xmodal.tasks.text_classifier import TextClassifier
@@ -49,7 +49,7 @@ def finish_with_several_labels(
     session.clock.log(LEFT_OUT)
     results = measured | without.measured | {"tf_idf": tf_idf}
     facts, tables = label_tables(results, exported_name, trainings.data, session.config.run.seed)
-    run = reported(session, prepared, {}, measured, without, tf_idf, {}, tables)
+    run = build_report(session, prepared, {}, measured, without, tf_idf, {}, tables)
     run = replace(run, facts=facts | run.facts | read, histories=tuple(histories))
     bert, result = berts[exported_name], measured[exported_name]
     return finish(session, run, lambda: export_bert(session, bert, result, original, None))

@@ -39,7 +39,7 @@ class Baselines:
     plots: tuple[report.Plot, ...] = ()
 
 
-def reported(
+def build_report(
     session: Session,
     prepared: Prepared,
     further_data: dict[str, DataReport],

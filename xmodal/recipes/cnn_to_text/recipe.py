@@ -45,9 +45,9 @@ from xmodal.recipes.cnn_to_text.arms import (
     zero_shot_arms,
     zero_shot_classes_of,
 )
-from xmodal.recipes.cnn_to_text.tables import Facts, Measurements, reported
+from xmodal.recipes.cnn_to_text.tables import Facts, Measurements, build_report
 from xmodal.recipes.text_reading import report_word_ids
-from xmodal.runs.inputs import configured_documents, configured_images, configured_sounds
+from xmodal.runs.inputs import load_configured_documents, load_configured_images, load_configured_sounds
 from xmodal.runs.session import Session, begin, finish
 from xmodal.tasks.modality import Modality, document_modality, image_modality
 from xmodal.tasks.similarity_classifier import SimilarityClassifier, class_texts
@@ -83,7 +83,7 @@ def run(config: Config, clock: Clock) -> report.Run:
         },
     )
     measurements = measure(experiment)
-    run = reported(experiment, measurements, reports, facts)
+    run = build_report(experiment, measurements, reports, facts)
     return finish(session, run)
 
 
@@ -148,15 +148,17 @@ def modalities_of(session: Session) -> tuple[dict[str, Modality], tuple[DataRepo
     # --class_names is for the images, and groups are those of the sounds, where there are any.
     unnamed_splits = replace(splits, class_names=())
     sounds = (
-        configured_sounds(replace(config, splits=unnamed_splits)) if config.scorer.sounds != "none" else None
+        load_configured_sounds(replace(config, splits=unnamed_splits))
+        if config.scorer.sounds != "none"
+        else None
     )
     if sounds:
         splits, unnamed_splits = (
             replace(part, group_column="", group_pattern="") for part in (splits, unnamed_splits)
         )
-    images = configured_images(replace(config, splits=splits))
+    images = load_configured_images(replace(config, splits=splits))
     has_documents = config.documents.documents != "none"
-    documents = configured_documents(replace(config, splits=unnamed_splits)) if has_documents else None
+    documents = load_configured_documents(replace(config, splits=unnamed_splits)) if has_documents else None
     build = partial(
         image_backbone,
         config.image.base,

@@ -9,7 +9,7 @@ from xmodal import report
 from xmodal.data.audit import DataReport
 from xmodal.evaluation.intervals import Comparison
 from xmodal.evaluation.metrics import Result, evaluate
-from xmodal.evaluation.repeats import beyond_chance, mean_of, repeated_comparison
+from xmodal.evaluation.repeats import beyond_chance, compare_repeated, mean_of
 from xmodal.recipes.amounts import amount
 from xmodal.recipes.cnn_to_text.arms import ALONE, Arm, Experiment, TrainedArm
 from xmodal.recipes.cnn_to_text.retrieval import retrieval_tables
@@ -63,7 +63,7 @@ class Measurements:
         return best_of_trainings({other: self.histories[other] for other in baselines})
 
 
-def reported(
+def build_report(
     experiment: Experiment,
     measured: Measurements,
     reports: tuple[DataReport, ...],
@@ -121,7 +121,7 @@ def _gain(measurements: Measurements, arm: Arm) -> Comparison:
     """Compares a training with a scorer that moved with the best one without."""
     baseline = measurements.no_transfer(arm)
     what = f"the scorer of the {arm.source}, at {amount(arm.count)} {arm.modality} a class, "
-    return repeated_comparison(
+    return compare_repeated(
         np.stack(measurements.rights[arm]),
         np.stack(measurements.rights[baseline]),
         what=f"{what}in the place of no_transfer ({baseline.way}),",

@@ -130,7 +130,7 @@ def train_fused(pairs: EncodedPairs, name: str) -> Fused:
     def epoch_batches(epoch: int) -> tf.data.Dataset:
         rng = np.random.default_rng((config.run.seed, epoch))
         order = rng.permutation(len(train))
-        visible_pairs = dropped(train, config.fusion.modality_dropout, rng)
+        visible_pairs = drop_modalities(train, config.fusion.modality_dropout, rng)
         return pair_batches(encoders, visible_pairs, inputs, batch_size=size, order=order, view=epoch)
 
     history = trainer.fit(
@@ -155,7 +155,7 @@ def join_unimodal_models(pairs: EncodedPairs, name: str, alone: Sequence[Fused])
     return _with_temperature(pairs, name, model, None)
 
 
-def dropped(split: EncodedSplit, share: float, chance: np.random.Generator) -> EncodedSplit:
+def drop_modalities(split: EncodedSplit, share: float, chance: np.random.Generator) -> EncodedSplit:
     """Lets a share of the pairs show a part of their modalities, each part of them as often.
 
     A pair that has nothing of its part shows all that it has.
@@ -204,7 +204,7 @@ def logits_of(
     )
 
 
-def calibrated(
+def calibrate(
     pairs: EncodedPairs, fused: Fused, logits: np.ndarray, split_name: str, visible: str = ""
 ) -> np.ndarray:
     """Returns the calibrated probabilities (N, C) of logits that `logits_of` gave for the same arguments.

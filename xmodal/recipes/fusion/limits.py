@@ -9,7 +9,7 @@ from xmodal.evaluation.metrics import HeldOut
 from xmodal.evaluation.open_set import fit_known_inputs
 from xmodal.recipes.fusion.classifiers import EncodedPairs, Fused, logits_of
 from xmodal.recipes.fusion.tables import FusionResults
-from xmodal.recipes.limits import MeasuredLimits, Part, measured_limits, sampled
+from xmodal.recipes.limits import MeasuredLimits, Part, measure_limits, sample_positions
 from xmodal.tasks.pair_encoders import vectors
 
 
@@ -31,7 +31,7 @@ def pair_limits(
     labels = HeldOut(data.validation.labels, data.test.labels)
 
     def rows(part: str) -> dict[str, np.ndarray]:
-        return vectors(pairs.encoders, pairs.encoded[part].take(sampled(len(pairs.encoded[part]))))
+        return vectors(pairs.encoders, pairs.encoded[part].take(sample_positions(len(pairs.encoded[part]))))
 
     with session.clock.stage("limits"):
         logits = {
@@ -40,11 +40,13 @@ def pair_limits(
         }
         best_logits = logits[measured.best]
         known_inputs = fit_known_inputs(
-            rows("train"), best_logits.validation[sampled(len(best_logits.validation))], rows("validation")
+            rows("train"),
+            best_logits.validation[sample_positions(len(best_logits.validation))],
+            rows("validation"),
         )
-        return measured_limits(
+        return measure_limits(
             known_inputs,
-            known_inputs.unknown(best_logits.test[sampled(len(best_logits.test))], rows("test")),
+            known_inputs.unknown(best_logits.test[sample_positions(len(best_logits.test))], rows("test")),
             HeldOut(set_scores(best_logits.validation), set_scores(best_logits.test)),
             labels,
             data.class_names,

@@ -17,7 +17,7 @@ from xmodal.evaluation.calibration import softmax
 from xmodal.models.fusion import FusionSettings, needs_unimodal_models
 from xmodal.models.heads import ClassTexts
 from xmodal.models.text_encoder import TextEncoder
-from xmodal.recipes.fusion.classifiers import EncodedPairs, calibrated, logits_of, train_all
+from xmodal.recipes.fusion.classifiers import EncodedPairs, calibrate, logits_of, train_all
 from xmodal.recipes.fusion.encoders import (
     all_encoders,
     encoded_pairs,
@@ -150,7 +150,7 @@ def _read(
     return EncodedPairs(session, encoders, encoded, models, sum(seconds), prefix)
 
 
-def trained_from_scratch(inputs: EncoderInputs) -> tuple[EncodedPairs, dict[str, tuple[Attempt, ...]]]:
+def train_from_scratch(inputs: EncoderInputs) -> tuple[EncodedPairs, dict[str, tuple[Attempt, ...]]]:
     """Trains all encoders from scratch, each within the seconds of its side, and reads all pairs with them.
 
     Returns:
@@ -235,7 +235,7 @@ def answers_of(inputs: EncoderInputs, pairs: EncodedPairs, name: str) -> Answers
     histories = (model.history for model in models.values() if model.history)
     return Answers(
         fused.validation_logits,
-        calibrated(pairs, fused, logits, "test"),
+        calibrate(pairs, fused, logits, "test"),
         softmax(logits),
         (*pairs.encoders.histories, *histories),
         pairs.seconds + sum(model.seconds for model in models.values()),

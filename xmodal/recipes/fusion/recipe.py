@@ -23,14 +23,14 @@ from xmodal.evaluation.metrics import evaluate, log_loss
 from xmodal.export.predictor import Item
 from xmodal.models.fusion import ALONE, FUSIONS, note_of
 from xmodal.recipes.explaining import with_explained
-from xmodal.recipes.fusion.classifiers import EncodedPairs, Fused, calibrated, logits_of, train_all
+from xmodal.recipes.fusion.classifiers import EncodedPairs, Fused, calibrate, logits_of, train_all
 from xmodal.recipes.fusion.encoders import require_all_modalities, require_picture_layers
 from xmodal.recipes.fusion.exports import export_best
 from xmodal.recipes.fusion.limits import pair_limits
-from xmodal.recipes.fusion.protocols import Answers, EncoderInputs, answers_of, by_flags, trained_from_scratch
-from xmodal.recipes.fusion.tables import Baselines, FusionResults, reported
-from xmodal.recipes.text_reading import checked_encoder, report_reading
-from xmodal.runs.inputs import configured_pairs
+from xmodal.recipes.fusion.protocols import Answers, EncoderInputs, answers_of, by_flags, train_from_scratch
+from xmodal.recipes.fusion.tables import Baselines, FusionResults, build_report
+from xmodal.recipes.text_reading import check_encoder, report_reading
+from xmodal.runs.inputs import load_configured_pairs
 from xmodal.runs.session import Session, begin, finish, hand_over
 from xmodal.tasks.similarity_classifier import class_texts
 from xmodal.training.baselines import FROM_SCRATCH, RANDOM_FROZEN, best_on_validation
@@ -49,14 +49,14 @@ def run(config: Config, clock: Clock) -> report.Run:
     require_fusions(config.fusion.fusion)
     session = begin(config, clock)
     with clock.stage("data"):
-        original = configured_pairs(config)
+        original = load_configured_pairs(config)
         prepared = prepare_documents(original, scrub=config.documents.scrub)
         data: PairData = prepared.data
         require_all_modalities(data)
         preset = session.text_encoder()
         require_picture_layers(session, data)
         texts = data.test.texts[data.test.has_text]
-        reading = report_reading(session, checked_encoder(session, preset), texts)
+        reading = report_reading(session, check_encoder(session, preset), texts)
     session.check_data(data.report)
     inputs = encoder_inputs(session, data, preset)
     pairs = by_flags(inputs, image_weights=config.image.image_weights, text_weights="preset")
@@ -65,15 +65,15 @@ def run(config: Config, clock: Clock) -> report.Run:
     with clock.stage("evaluation"):
         results = measure(pairs, models, data)
     without = without_transfer(inputs, results.best, data) if config.train.baseline else None
-    run = reported(session, pairs, models, results, without, data)
+    run = build_report(session, pairs, models, results, without, data)
     limits = pair_limits(pairs, models, results, data)
     run = limits.added_to(replace(run, facts=run.facts | prepared.facts | reading))
     served = models[results.best]
     run = hand_over(session, run, lambda: export_best(pairs, served, results, original, limits.limits))
-    return finish(session, explained(session, run, results.best_probabilities, data))
+    return finish(session, explain_pairs(session, run, results.best_probabilities, data))
 
 
-def explained(session: Session, run: report.Run, probabilities: np.ndarray, data: PairData) -> report.Run:
+def explain_pairs(session: Session, run: report.Run, probabilities: np.ndarray, data: PairData) -> report.Run:
     """Asks about pairs whose texts were cleaned: a report does not show what --scrub takes away."""
     test = data.test
 
@@ -119,7 +119,7 @@ def without_transfer(inputs: EncoderInputs, name: str, data: PairData) -> Baseli
 
     # One after the other, so that the features of one alone are held.
     answers = {RANDOM_FROZEN: random_frozen()}
-    pairs, attempts = trained_from_scratch(inputs)
+    pairs, attempts = train_from_scratch(inputs)
     answers[FROM_SCRATCH] = answers_of(inputs, pairs, name)
     best = best_on_validation(
         {way: answer.validation_logits for way, answer in answers.items()}, data.validation.labels
@@ -138,7 +138,7 @@ def measure(pairs: EncodedPairs, models: dict[str, Fused], data: PairData) -> Fu
     }
     probabilities = {
         name: {
-            visible: calibrated(pairs, models[name], part, "test", visible) for visible, part in parts.items()
+            visible: calibrate(pairs, models[name], part, "test", visible) for visible, part in parts.items()
         }
         for name, parts in logits.items()
     }
@@ -168,5 +168,5 @@ def best_of(pairs: EncodedPairs, models: list[Fused]) -> str:
     labels = pairs.encoded["validation"].labels
     return min(
         models,
-        key=lambda fused: log_loss(calibrated(pairs, fused, fused.validation_logits, "validation"), labels),
+        key=lambda fused: log_loss(calibrate(pairs, fused, fused.validation_logits, "validation"), labels),
     ).name

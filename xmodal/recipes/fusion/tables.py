@@ -108,7 +108,7 @@ def transfer_comparison(
     return compare_paired(right, other, what=what, unit="pairs")
 
 
-def reported(
+def build_report(
     session: Session,
     pairs: EncodedPairs,
     models: dict[str, Fused],

@@ -11,7 +11,7 @@ from xmodal.data.audit import DataReport
 from xmodal.data.image_sources import is_unlabelled
 from xmodal.data.images import ImageSplit
 from xmodal.data.target_map import Answers, read_answers
-from xmodal.runs.inputs import configured_images, configured_unlabelled
+from xmodal.runs.inputs import load_configured_images, load_configured_unlabelled
 
 MAX_ANSWERS = 1000
 
@@ -60,14 +60,14 @@ def photographs_of(config: Config) -> Photographs:
     if config.names.speaker == "none":
         raise UserError("`speaker=none` knows no names", "give `speaker=efficientnet_lite0_imagenet`")
     if not is_unlabelled(config.data.dataset):
-        data = configured_images(config)
+        data = load_configured_images(config)
         return Photographs(data.test, data.train, data.class_names, data.report)
     if any(config.names.shots):
         raise UserError(
             f"`shots` needs labels, and `dataset={config.data.dataset}` has none",
             "leave it out, or give labelled images",
         )
-    test, labels = configured_unlabelled(config)
+    test, labels = load_configured_unlabelled(config)
     return Photographs(test, None, (), labels)
 
 

@@ -17,7 +17,7 @@ from xmodal.bridge.name_answers import (
     reads_together,
     require_distinct,
     similarities,
-    standardised,
+    standardise,
 )
 from xmodal.bridge.names_text import names_text
 from xmodal.core.errors import UserError
@@ -122,7 +122,7 @@ def projected(words: Words, seen: Seen) -> np.ndarray:
     project = train_projection(seen.features, seen.logits, words.names, words.trainer, name="projection")
     cosines = similarities(project(seen.features), words.descriptions, words.targets)
     is_joint = reads_together(seen.logits, cosines.shape[1])
-    return SHARPNESS * standardised(cosines) if is_joint else SCALE * cosines
+    return SHARPNESS * standardise(cosines) if is_joint else SCALE * cosines
 
 
 # How answers are read: words, and what the speaker makes of B images -> logits of the answers (B, C).

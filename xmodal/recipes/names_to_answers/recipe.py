@@ -33,9 +33,9 @@ from xmodal.recipes.names_to_answers.readers import (
     with_name_text,
     words_of,
 )
-from xmodal.recipes.names_to_answers.student import transferred_student
+from xmodal.recipes.names_to_answers.student import transfer_student
 from xmodal.recipes.names_to_answers.tables import NOTES, answer_table, gallery
-from xmodal.recipes.names_to_answers.unlabelled import adapted
+from xmodal.recipes.names_to_answers.unlabelled import adapt_answers
 from xmodal.recipes.seeing import SEEING, Seen, see
 from xmodal.recipes.text_reading import Facts, report_reading
 from xmodal.runs.session import Session, begin, finish
@@ -61,7 +61,7 @@ def run(config: Config, clock: Clock) -> report.Run:
         question = question_of(config, photographs)
         require_labels(config, question)
     session.check_data(photographs.report)
-    network = transferred_student(session, photographs)
+    network = transfer_student(session, photographs)
     speaker, words, facts = speaker_and_words(session, question)
     needs_training = names.adapt in (SELF_TRAIN, NOISY_STUDENT) or any(names.shots) or bool(names.concepts)
     with clock.stage(SEEING):
@@ -73,7 +73,9 @@ def run(config: Config, clock: Clock) -> report.Run:
             for part, split in splits.items()
         }
     answer_logits, mixture = read_answers(session, speaker, words, speaker_outputs)
-    adaptation = adapted(session, photographs, question.answers.names, speaker_outputs, mixture, network)
+    adaptation = adapt_answers(
+        session, photographs, question.answers.names, speaker_outputs, mixture, network
+    )
     answer_logits = adaptation.read | answer_logits
     bottleneck = None
     if names.concepts:
@@ -88,7 +90,7 @@ def run(config: Config, clock: Clock) -> report.Run:
             curve = learning_curve(
                 names.shots, names.draws, config.run.seed, features, adaptation.logits, question.right
             )
-    run = reported(
+    run = build_report(
         session, speaker, words, photographs, question, speaker_outputs["test"].logits, answer_logits, curve
     )
     run = replace(run, facts=run.facts | facts)
@@ -139,7 +141,7 @@ def read_answers(
     return answer_logits, {part: name_mixture(words, outputs) for part, outputs in seen.items()}
 
 
-def reported(
+def build_report(
     session: Session,
     speaker: Speaker,
     words: Words,

@@ -10,7 +10,7 @@ from xmodal.config.names import NOISY_STUDENT
 from xmodal.data.images import ImageData
 from xmodal.evaluation.calibration import softmax
 from xmodal.models.trainable import set_trainable
-from xmodal.recipes.image_training import train_images, transferred_backbone
+from xmodal.recipes.image_training import train_images, transfer_backbone
 from xmodal.recipes.names_to_answers.photographs import Photographs
 from xmodal.runs.session import Session
 from xmodal.training.progress import History
@@ -69,7 +69,7 @@ def sure_images(teachers: tuple[np.ndarray, ...]) -> np.ndarray:
     return np.sort(np.concatenate(positions))
 
 
-def transferred_student(session: Session, photographs: Photographs) -> Network | None:
+def transfer_student(session: Session, photographs: Photographs) -> Network | None:
     """Builds the target with the base's weights, before anything that takes long; None if none is to learn.
 
     Raises:
@@ -79,7 +79,7 @@ def transferred_student(session: Session, photographs: Photographs) -> Network |
     if config.names.adapt != NOISY_STUDENT:
         return None
     with session.clock.stage(TRANSFER):
-        backbone, transfer = transferred_backbone(config, photographs.unlabelled, session.trainer)
+        backbone, transfer = transfer_backbone(config, photographs.unlabelled, session.trainer)
         set_trainable(backbone, config.image.trainable)
     session.clock.log(transfer.line())
     return backbone, transfer
@@ -100,7 +100,7 @@ def train_student(
 
     Args:
         session: the run; its flags say how the network is trained.
-        network: as `transferred_student` returns it.
+        network: as `transfer_student` returns it.
         photographs: the images.
         answers: the C names of the answers.
         teachers: logits of the answers (N, C) by part of the images, as `photographs` has them; what is

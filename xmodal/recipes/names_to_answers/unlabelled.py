@@ -34,7 +34,7 @@ class Adapted:
     student: Student | None = None
 
 
-def adapted(
+def adapt_answers(
     session: Session,
     photographs: Photographs,
     answers: tuple[str, ...],
@@ -50,7 +50,7 @@ def adapted(
         answers: the names of the C answers.
         seen: what the speaker makes of the images of each part: "test" and, where there are others, "train".
         logits: the names' own answers (N, C), by part.
-        network: that becomes the student, as `student.transferred_student` returns it.
+        network: that becomes the student, as `student.transfer_student` returns it.
 
     Raises:
         UserError: for fewer images than can be learned from.

@@ -1,5 +1,5 @@
 """Adaptive transfer: a search for the flags that fit the data, within a time."""
 
-from xmodal.recipes.search.adapted import adapted
+from xmodal.recipes.search.adapted import adapt_run
 
-__all__ = ["adapted"]
+__all__ = ["adapt_run"]

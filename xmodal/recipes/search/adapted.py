@@ -16,7 +16,7 @@ from xmodal.training.rehearsal import under_way
 from xmodal.training.strategy import workers
 
 
-def adapted(session: Session, space_of: Callable[[], Space]) -> Session:
+def adapt_run(session: Session, space_of: Callable[[], Space]) -> Session:
     """Returns a run with the flags that a search finds for its data, where --minutes asks for one.
 
     It leaves the search in search.json, from which an interrupted one goes on, and the flags with the reason

@@ -16,7 +16,7 @@ from xmodal.evaluation.metrics import log_loss
 from xmodal.evaluation.transferability import log_evidence
 from xmodal.models.feature_layers import AUTO
 from xmodal.models.image_backbones import pooled_layers
-from xmodal.recipes.image_training import transferred_backbone
+from xmodal.recipes.image_training import transfer_backbone
 from xmodal.recipes.search.ledger import Trial
 from xmodal.recipes.search.space import (
     COMPARED,
@@ -57,7 +57,7 @@ def image_space(session: Session, data: ImageData) -> Space:
     # vgg_to_vgg trains whole networks.
     heads = "head_learning_rate" in searched_names
     trainer = replace(session.trainer, checkpoints=None, on_epoch=None, log=lambda line: None)
-    validation = data.validation.take(stratified(data.validation.labels, COMPARED))
+    validation = data.validation.take(stratified_sample(data.validation.labels, COMPARED))
     trial_data = replace(data, validation=validation)
     return Space(
         noun=f"{data.train.medium.noun if data.train.medium else 'image'}s",
@@ -78,7 +78,7 @@ def image_space(session: Session, data: ImageData) -> Space:
     )
 
 
-def stratified(labels: np.ndarray, most: int) -> np.ndarray:
+def stratified_sample(labels: np.ndarray, most: int) -> np.ndarray:
     """Returns the positions of `most` examples, or of all, with each class as frequent as among all."""
     by_class = np.argsort(labels, kind="stable")
     return np.sort(by_class[np.linspace(0, len(labels) - 1, min(most, len(labels))).round().astype(int)])
@@ -107,15 +107,15 @@ def _look(
     config: Config, data: ImageData, trainer: Trainer, values: Values, count: int
 ) -> tuple[float, list[tuple[Values, float]]]:
     """Scores the features of a network, and those of its upper layers alone."""
-    backbone, _ = transferred_backbone(config.with_values(values), data.train, trainer)
+    backbone, _ = transfer_backbone(config.with_values(values), data.train, trainer)
     compute_statistics(backbone, data, trainer)
-    positions, size = stratified(data.train.labels, count), 4 * trainer.config.batch_size
+    positions, size = stratified_sample(data.train.labels, count), 4 * trainer.config.batch_size
 
     def read(indices: np.ndarray) -> np.ndarray:
         images = pixels(data.train.take(indices), image_size(backbone), size)
         return trainer.predict(backbone, images)
 
-    pace, features = timed_reading(read, positions, trainer.config.batch_size)
+    pace, features = time_reading(read, positions, trainer.config.batch_size)
     labels = data.train.labels[positions]
     pooled = pooled_layers(backbone)
     layers, widths = tuple(pooled), [*pooled.values()]
@@ -126,7 +126,7 @@ def _look(
     return pace, scores
 
 
-def timed_reading(
+def time_reading(
     read: Callable[[np.ndarray], np.ndarray], positions: np.ndarray, few: int
 ) -> tuple[float, np.ndarray]:
     """Reads examples, and returns the seconds that one takes, without those of starting, and what was read.
@@ -199,7 +199,7 @@ def upper_layers(model: keras.Model) -> tuple[str, str]:
 
 
 def _backbone(config: Config, data: ImageData, trainer: Trainer) -> keras.Model:
-    return transferred_backbone(config, data.train, trainer)[0]
+    return transfer_backbone(config, data.train, trainer)[0]
 
 
 def _kept_backbone(
@@ -224,7 +224,7 @@ def _train(
 ) -> tuple[float, float, float]:
     """Trains a classifier on some of the images, as `Space` has it."""
     trial_config = config.with_values({**values, "epochs": epochs})
-    trial_data = replace(data, train=data.train.take(stratified(data.train.labels, count)))
+    trial_data = replace(data, train=data.train.take(stratified_sample(data.train.labels, count)))
     frozen = values["trainable"] == "head"
     backbone = (
         _kept_backbone(backbones, trial_config, trial_data, trainer)

@@ -11,7 +11,7 @@ import tensorflow as tf
 from xmodal import report
 from xmodal.core.errors import UserError
 from xmodal.core.files import write_json
-from xmodal.core.records import Amount, Count, Share, parsed, read_record
+from xmodal.core.records import Amount, Count, Share, parse_record, read_record
 from xmodal.training.checkpoint import RESTART
 from xmodal.training.replicas import bytes_from_chief
 from xmodal.training.strategy import workers
@@ -128,7 +128,7 @@ class Ledger:
 
     def _from_chief(self, trials: Iterable[Trial]) -> tuple[Trial, ...]:
         text = json.dumps({"trials": [asdict(trial) for trial in trials]}).encode()
-        return parsed(Trials, bytes_from_chief(text, self._strategy)).trials
+        return parse_record(Trials, bytes_from_chief(text, self._strategy)).trials
 
     def _read(self) -> tuple[Trial, ...]:
         try:

@@ -33,14 +33,14 @@ from xmodal.recipes.text_to_image.stages import (
 )
 from xmodal.recipes.text_to_image.tables import (
     GeneratedImages,
+    build_report,
     distance_table,
     facts_of_generator,
-    reported,
 )
-from xmodal.runs.inputs import build_backbone, configured_images
+from xmodal.runs.inputs import build_backbone, load_configured_images
 from xmodal.runs.session import Session, begin, finish
 from xmodal.tasks.image_classifier import ImageClassifier
-from xmodal.tasks.shared_space import projected
+from xmodal.tasks.shared_space import project
 
 NOTES = {
     "judge": "a classifier of images, trained on real ones alone: it reads what is drawn",
@@ -63,7 +63,7 @@ def run(config: Config, clock: Clock) -> report.Run:
     """
     session = begin(config, clock)
     with clock.stage("data"):
-        data = configured_images(config)
+        data = load_configured_images(config)
         encoder, captions = captions_of(session, data)
         reading = report_reading(session, encoder, captions["learned"][0].texts)
         generator = ready_generator(config)
@@ -77,7 +77,7 @@ def run(config: Config, clock: Clock) -> report.Run:
     with clock.stage("shared space"):
         space = space_of(session, data, features, captions["learned"])
         embedded = {name: embed_captions(session, space, *part) for name, part in captions.items()}
-        images = projected(space.image_head, features["test"], session.trainer)
+        images = project(space.image_head, features["test"], session.trainer)
     with clock.stage("generator"):
         generate, generator, history = build_generator(
             session, data, encoder, space, embedded["learned"], generator
@@ -93,11 +93,11 @@ def run(config: Config, clock: Clock) -> report.Run:
                 session, logits.test / temperature, encoder, space, embedded["learned"], data
             ),
             "image_by_text": answers_by_text(images, space, embedded["learned"], data),
-            **drawn_answers(session, evaluator, pictures, temperature),
+            **ask_judge(session, evaluator, pictures, temperature),
         }
         results = evaluate_ways(probabilities, pictures, data)
         distances = distance_table(session, backbone, features["test"], pictures)
-    run = reported(session, data, space, embedded, images, pictures, probabilities, results)
+    run = build_report(session, data, space, embedded, images, pictures, probabilities, results)
     run = replace(
         run,
         histories=(*evaluator.histories, space.history, *([history] if history else [])),
@@ -111,7 +111,7 @@ def run(config: Config, clock: Clock) -> report.Run:
     )
 
 
-def drawn_answers(
+def ask_judge(
     session: Session, evaluator: ImageClassifier, pictures: dict[str, GeneratedImages], temperature: float
 ) -> dict[str, np.ndarray]:
     """Asks the judge what it sees in the pictures that were drawn."""

@@ -5,7 +5,7 @@ import numpy as np
 import tensorflow as tf
 
 from xmodal.bridge.bridge import Bridge
-from xmodal.bridge.captions import Captions, drawn_captions, with_descriptions, written_captions
+from xmodal.bridge.captions import Captions, draw_captions, with_descriptions, write_captions
 from xmodal.config.config import Config
 from xmodal.data.batches import array_batches
 from xmodal.data.examples import SPLITS
@@ -29,7 +29,7 @@ from xmodal.tasks.image_generator import (
     noise_for,
     train_generator,
 )
-from xmodal.tasks.shared_space import SharedSpace, projected, sentence_vectors, train_shared_space
+from xmodal.tasks.shared_space import SharedSpace, project, sentence_vectors, train_shared_space
 from xmodal.training.checkpoint import State
 from xmodal.training.progress import History
 
@@ -46,7 +46,7 @@ def captions_of(
         UserError: when BERT reads captions of two classes as the same.
     """
     config = session.config
-    learned_captions, unseen_captions = written_captions(data.class_names)
+    learned_captions, unseen_captions = write_captions(data.class_names)
     if config.scorer.class_descriptions:
         learned_captions = with_descriptions(
             learned_captions, *read_descriptions(config.scorer.class_descriptions, data.class_names)
@@ -139,7 +139,7 @@ def build_generator(
 
     def generate_from_texts(texts, seed: int) -> np.ndarray:
         distinct_texts, index = np.unique(np.asarray(texts, object), return_inverse=True)
-        embeddings = projected(
+        embeddings = project(
             space.text_head, sentence_vectors(encoder, distinct_texts, session.trainer), session.trainer
         )
         return generate_images(
@@ -162,7 +162,7 @@ def generate_set(
     config = session.config
     order = np.random.default_rng(config.run.seed).permutation(len(data.test))[: config.generator.drawn]
     seed = (config.run.seed, len(embedded.captions))
-    captions = drawn_captions(embedded.captions, data.test.labels[order], len(data.class_names), seed)
+    captions = draw_captions(embedded.captions, data.test.labels[order], len(data.class_names), seed)
     size = config.data.image_size
 
     def pictures() -> np.ndarray:
@@ -183,7 +183,7 @@ def embed_captions(
     session: Session, space: SharedSpace, captions: Captions, vectors: np.ndarray
 ) -> EmbeddedCaptions:
     """Places captions in the shared space."""
-    return EmbeddedCaptions(captions, vectors, projected(space.text_head, vectors, session.trainer))
+    return EmbeddedCaptions(captions, vectors, project(space.text_head, vectors, session.trainer))
 
 
 def answers_through_text(
@@ -198,7 +198,7 @@ def answers_through_text(
         np.char.decode(sentences.astype(bytes), "utf-8"), return_inverse=True
     )
     vectors = sentence_vectors(encoder, distinct_sentences.astype(object), session.trainer)
-    answers = answers_by_text(projected(space.text_head, vectors, session.trainer), space, learned, data)
+    answers = answers_by_text(project(space.text_head, vectors, session.trainer), space, learned, data)
     return answers[index]
 
 

@@ -156,7 +156,7 @@ def distance_table(
     return report.Table(caption, ("pictures", "distance"), tuple(rows))
 
 
-def reported(
+def build_report(
     session: Session,
     data: ImageData,
     space: SharedSpace,

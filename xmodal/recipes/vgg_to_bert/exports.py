@@ -28,7 +28,7 @@ from xmodal.export.served_videos import ServedVideos
 from xmodal.export.serving import unit_vectors
 from xmodal.export.verification import Question
 from xmodal.recipes.export import export_model
-from xmodal.recipes.vgg_to_bert.questions import BridgeSentences, TransferredImages, pooled
+from xmodal.recipes.vgg_to_bert.questions import BridgeSentences, TransferredImages, pool_answers
 from xmodal.recipes.vgg_to_bert.speaker import SpokenImages
 from xmodal.runs.session import Session
 from xmodal.tasks.image_features import with_features
@@ -137,7 +137,7 @@ def said_beside(
     """Returns what a speaker says beside the network's own sentence, as an export takes it."""
     if spoken is None:
         return None
-    _, text_weight = pooled(measured["text"].logits, spoken.logits, truth)
+    _, text_weight = pool_answers(measured["text"].logits, spoken.logits, truth)
     return SpeakerText(
         spoken.speaker,
         spoken.bridge,

@@ -10,11 +10,11 @@ from xmodal.evaluation.answer_sets import set_scores
 from xmodal.evaluation.calibrated_result import CalibratedResult
 from xmodal.evaluation.metrics import HeldOut
 from xmodal.evaluation.open_set import fit_known_inputs
-from xmodal.recipes.limits import SAMPLED, MeasuredLimits, measured_limits
+from xmodal.recipes.limits import SAMPLED, MeasuredLimits, measure_limits
 from xmodal.recipes.vgg_to_bert.questions import TransferredImages, from_classes
 from xmodal.recipes.vgg_to_bert.speaker import SpokenImages
 from xmodal.runs.session import Session
-from xmodal.tasks.image_features import sampled_features
+from xmodal.tasks.image_features import sample_features
 
 
 def image_limits(
@@ -44,7 +44,7 @@ def image_limits(
         rows: dict[str, dict[str, np.ndarray]] = {}
         indices = {}
         for part in ("train", "validation", "test"):
-            indices[part], features = sampled_features(
+            indices[part], features = sample_features(
                 images.classifier,
                 getattr(data, part),
                 SAMPLED,
@@ -61,7 +61,7 @@ def image_limits(
             set_scores(answers.validation, class_logits.validation),
             set_scores(answers.test, class_logits.test),
         )
-        return measured_limits(
+        return measure_limits(
             known_inputs,
             known_inputs.unknown(logits.test, rows["test"]),
             scores,

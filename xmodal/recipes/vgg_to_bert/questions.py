@@ -8,11 +8,11 @@ import tensorflow as tf
 
 from xmodal.bridge.bridge import Bridge
 from xmodal.config.config import Config
-from xmodal.core.files import shipped
+from xmodal.core.files import shipped_path
 from xmodal.data.images import ImageData
 from xmodal.data.target_map import TargetMap, identity_map, read_target_map
 from xmodal.evaluation.calibrated_result import CalibratedResult, calibrated_result
-from xmodal.evaluation.calibration import fit_mixture, fit_temperature, matching_temperature, mix, softmax
+from xmodal.evaluation.calibration import fit_mixture, fit_temperature, match_temperature, mix, softmax
 from xmodal.evaluation.intervals import Comparison, compare_paired
 from xmodal.evaluation.metrics import HeldOut, Result
 from xmodal.models.legibility import require_told_apart
@@ -75,7 +75,7 @@ def bridge_sentences(bridge: Bridge, images: TransferredImages) -> BridgeSentenc
     parts = (sentences_of(bridge, part, temperature) for part in (held_out.validation, held_out.test))
     sentences = HeldOut(*parts)
     # The network is surer of the images that it learned from than of those that BERT will be told about.
-    train_temperature = matching_temperature(train, softmax(held_out.validation, temperature))
+    train_temperature = match_temperature(train, softmax(held_out.validation, temperature))
     probabilities = softmax(train, train_temperature)
     return BridgeSentences(
         sentences_of(bridge, train, train_temperature),
@@ -95,7 +95,7 @@ def question_of(config: Config, data: ImageData) -> TargetMap:
 def extra_targets(config: Config, data: ImageData) -> dict[str, TargetMap]:
     """Returns the questions of --also_ask by their names."""
     pairs = (item.partition("=")[::2] for item in config.text.also_ask)
-    return {name: read_target_map(shipped(path), data.class_names, "also_ask") for name, path in pairs}
+    return {name: read_target_map(shipped_path(path), data.class_names, "also_ask") for name, path in pairs}
 
 
 def require_legible(
@@ -131,10 +131,10 @@ def zero_shot_model(
     encoder: TextEncoder | None = None,
 ) -> TextClassifier:
     """Builds what compares a sentence with the question's descriptions, see `zero_shot_classifier`."""
-    return zero_shot_classifier(preset, *described_answers(config, question), config.text, trainer, encoder)
+    return zero_shot_classifier(preset, *describe_answers(config, question), config.text, trainer, encoder)
 
 
-def described_answers(config: Config, question: TargetMap) -> tuple[np.ndarray, np.ndarray]:
+def describe_answers(config: Config, question: TargetMap) -> tuple[np.ndarray, np.ndarray]:
     """Returns the question's descriptions as sentences (M,), and the answer of each (M,)."""
     examples = _write_examples(config, question, "top1", len(config.text.template))
     return examples.texts, examples.targets.argmax(axis=1)
@@ -181,7 +181,9 @@ def train_text_models(
     with clock.stage(f"text: head{suffix}"):
         answers = np.repeat(sentences.probabilities @ _one_hot(question), sentences.train.shape[1], axis=0)
         written_examples = _write_examples(config, question, style, count, sentences.shares)
-        text = train_classifier(expected(sentences.train.ravel(), answers, written_examples), "text head")
+        text = train_classifier(
+            expected_answers(sentences.train.ravel(), answers, written_examples), "text head"
+        )
     session.seconds(f"text{suffix}", "sentences", f"text: head{suffix}")
     with clock.stage(f"text: head on text alone{suffix}"):
         zero_image = train_classifier(
@@ -252,7 +254,7 @@ def from_classes(logits: HeldOut, question: TargetMap) -> HeldOut:
     return HeldOut(log_probabilities(logits.validation), log_probabilities(logits.test))
 
 
-def pooled(image: HeldOut, text: HeldOut, truth: HeldOut) -> tuple[HeldOut, float]:
+def pool_answers(image: HeldOut, text: HeldOut, truth: HeldOut) -> tuple[HeldOut, float]:
     """Mixes the calibrated probabilities of both, with the image's weight chosen on the validation images.
 
     Returns:
@@ -299,7 +301,7 @@ def evaluate_answers(
     }
 
 
-def expected(texts: np.ndarray, answers: np.ndarray, written: TextExamples) -> TextExamples:
+def expected_answers(texts: np.ndarray, answers: np.ndarray, written: TextExamples) -> TextExamples:
     """Returns what each distinct sentence means: the mean answer of the images that it is said of.
 
     A written sentence counts as `AS_IMAGES` images with what its words are said for, so that one that is

@@ -20,10 +20,10 @@ from xmodal.export.portable import require_onnx
 from xmodal.export.predictor import Item
 from xmodal.recipes.explaining import with_explained
 from xmodal.recipes.image_baselines import image_baselines, image_worth
-from xmodal.recipes.image_training import train_images, transferred_backbone
-from xmodal.recipes.search import adapted
+from xmodal.recipes.image_training import train_images, transfer_backbone
+from xmodal.recipes.search import adapt_run
 from xmodal.recipes.search.images import image_space
-from xmodal.recipes.text_reading import checked_encoder
+from xmodal.recipes.text_reading import check_encoder
 from xmodal.recipes.transfer_worth import Worth, worth_plot
 from xmodal.recipes.vgg_to_bert.exports import export_served, said_beside, small_forms
 from xmodal.recipes.vgg_to_bert.limits import image_limits
@@ -36,7 +36,7 @@ from xmodal.recipes.vgg_to_bert.questions import (
     evaluate_extra_targets,
     extra_targets,
     from_classes,
-    pooled,
+    pool_answers,
     predict_answers,
     question_of,
     require_legible,
@@ -44,10 +44,10 @@ from xmodal.recipes.vgg_to_bert.questions import (
     truth_of,
 )
 from xmodal.recipes.vgg_to_bert.several_labels import run_with_several_labels
-from xmodal.recipes.vgg_to_bert.speaker import spoken_images
-from xmodal.recipes.vgg_to_bert.tables import paired_comparisons, reported, worth_tables
+from xmodal.recipes.vgg_to_bert.speaker import hear_speaker
+from xmodal.recipes.vgg_to_bert.tables import build_report, paired_comparisons, worth_tables
 from xmodal.robustness.image_attack import attack_classifiers, require_library
-from xmodal.runs.inputs import build_backbone, configured_media
+from xmodal.runs.inputs import build_backbone, load_configured_media
 from xmodal.runs.session import Session, begin, finish, hand_over
 from xmodal.tasks.image_classifier import ImageClassifier
 from xmodal.tasks.text_classifier import TextClassifier
@@ -83,24 +83,24 @@ def run(config: Config, clock: Clock) -> report.Run:
     require_onnx(config.run)
     session = begin(config, clock)
     if config.documents.multi_label:
-        return run_with_several_labels(session, transferred_backbone)
+        return run_with_several_labels(session, transfer_backbone)
     with clock.stage("data"):
-        data = configured_media(config)
+        data = load_configured_media(config)
         question = question_of(config, data)
         preset = session.text_encoder()
-        encoder = checked_encoder(session, preset)
+        encoder = check_encoder(session, preset)
         # A mistake in further questions is reported before anything is trained.
         reading = require_legible(session, [question, *extra_targets(config, data).values()], encoder)
         bridge = Bridge(data.class_names, config.text.text_style, config.text.template, config.text.top_k)
     session.check_data(data.report)
-    session = adapted(session, lambda: image_space(session, data))
+    session = adapt_run(session, lambda: image_space(session, data))
     config = session.config
     images = train_transferred(session, data)
     with clock.stage("bridge"):
         sentences = bridge_sentences(bridge, images)
     session.seconds("sentences", "image_only", "bridge")
     text_models = train_text_models(session, question, preset, sentences, encoder=encoder)
-    speech = spoken_images(session, data, question, preset)
+    speech = hear_speaker(session, data, question, preset)
     speaker_logits = {"speaker_text": speech.logits} if speech else {}
     class_logits, models = {"image_only": images.logits}, {"image_only": images.classifier.model}
     if config.attack.robust:
@@ -108,7 +108,7 @@ def run(config: Config, clock: Clock) -> report.Run:
         models = {"image_plain": plain.model} | models
     truth = truth_of(question, data)
     results = evaluate(session, class_logits, text_models, sentences, speaker_logits, question, truth)
-    run = reported(session, data, question, truth, sentences, results, text_models, images, speech)
+    run = build_report(session, data, question, truth, sentences, results, text_models, images, speech)
     limits = image_limits(session, data, question, images, results, truth, speech)
     run = limits.added_to(replace(run, facts=run.facts | reading))
     translate = partial(in_words_of, data.test.medium)
@@ -123,7 +123,7 @@ def run(config: Config, clock: Clock) -> report.Run:
     answers = results["both_texts" if speech else "text"].probabilities
     run = with_explained(session, run, answers, truth.test, question.names, partial(_item, data.test))
     if config.train.baseline and moves(config):
-        run = compared(session, run, data, question, results)
+        run = compare_without_transfer(session, run, data, question, results)
     extra_results, extra_gains = evaluate_extra_targets(session, data, preset, sentences)
     attack_comparisons, attack_tables = attack_classifiers(session, models, data)
     run = replace(run, results=run.results | extra_results, tables=run.tables + attack_tables)
@@ -151,11 +151,11 @@ def evaluate(
     with session.clock.stage("evaluation"):
         answers = {name: from_classes(part, question) for name, part in class_logits.items()}
         answers |= predict_answers(text_models, sentences.held_out, session.trainer)
-        answers["fused"], _ = pooled(answers["image_only"], answers["text"], truth)
+        answers["fused"], _ = pool_answers(answers["image_only"], answers["text"], truth)
         session.seconds("fused", "text")
         if speaker_logits:
             answers |= speaker_logits
-            answers["both_texts"], _ = pooled(answers["text"], speaker_logits["speaker_text"], truth)
+            answers["both_texts"], _ = pool_answers(answers["text"], speaker_logits["speaker_text"], truth)
         return evaluate_answers(session, answers, truth, question, NOTES)
 
 
@@ -163,7 +163,7 @@ def train_transferred(session: Session, data: ImageData) -> TransferredImages:
     """Moves the base's weights into the target, and trains it on the images."""
     config, clock = session.config, session.clock
     with clock.stage("transfer"):
-        backbone, transfer = transferred_backbone(config, data.train, session.trainer)
+        backbone, transfer = transfer_backbone(config, data.train, session.trainer)
     clock.log(transfer.line())
     epsilon = max(config.attack.pixel_budgets) if config.attack.robust else 0.0
     with clock.stage("image classifier"):
@@ -179,13 +179,13 @@ def train_plain_images(session: Session, data: ImageData) -> tuple[ImageClassifi
     """Trains the image classifier as it is without --robust."""
     config, trainer = session.config, session.trainer
     with session.clock.stage("plain image classifier"):
-        backbone, _ = transferred_backbone(config, data.train, trainer)
+        backbone, _ = transfer_backbone(config, data.train, trainer)
         result = train_images(backbone, data, config.image, trainer, name="plain images")
     session.seconds("image_plain", "transfer", "plain image classifier")
     return result
 
 
-def compared(
+def compare_without_transfer(
     session: Session,
     run: report.Run,
     data: ImageData,
@@ -235,7 +235,7 @@ def worth_of_transfer(
         {"with": "image_only", "without": NO_TRANSFER} if frozen and config.text.target_map is None else {}
     )
     backbones = {
-        "with": lambda: transferred_backbone(config, data.train, trainer)[0],
+        "with": lambda: transfer_backbone(config, data.train, trainer)[0],
         "without": lambda: build_backbone(config, config.image.target, "none", trainer),
     }
     with session.clock.stage("few labels"):

@@ -26,8 +26,8 @@ from xmodal.export.verification import Question
 from xmodal.recipes.export import export_model
 from xmodal.recipes.image_training import train_images
 from xmodal.recipes.label_tables import label_tables, named_labels
-from xmodal.recipes.text_reading import checked_encoder
-from xmodal.runs.inputs import build_backbone, configured_images
+from xmodal.recipes.text_reading import check_encoder
+from xmodal.runs.inputs import build_backbone, load_configured_images
 from xmodal.runs.session import Session, finish
 from xmodal.tasks.image_classifier import ImageClassifier
 from xmodal.tasks.labelling import SEVERAL_LABELS
@@ -71,9 +71,9 @@ def run_with_several_labels(session: Session, transferred: Backbone) -> report.R
             "write labels into the column label, and give what stands between them, such as |",
         )
     with clock.stage("data"):
-        data = configured_images(config, config.documents.multi_label)
+        data = load_configured_images(config, config.documents.multi_label)
         preset = session.text_encoder()
-        checked_encoder(session, preset)
+        check_encoder(session, preset)
     session.check_data(data.report)
     clock.log(LEFT_OUT)
     with clock.stage("transfer"):

@@ -18,7 +18,7 @@ from xmodal.models.speakers import Speaker, make_speaker
 from xmodal.models.text_encoder import text_encoder
 from xmodal.recipes.limits import SAMPLED
 from xmodal.recipes.seeing import see
-from xmodal.recipes.vgg_to_bert.questions import described_answers, sentences_of
+from xmodal.recipes.vgg_to_bert.questions import describe_answers, sentences_of
 from xmodal.runs.session import Session
 from xmodal.tasks.text_classifier import TextClassifier
 
@@ -50,7 +50,7 @@ class SpokenImages:
     rows: dict[str, np.ndarray]
 
 
-def spoken_images(session: Session, data: ImageData, question: TargetMap, preset: str) -> SpokenImages | None:
+def hear_speaker(session: Session, data: ImageData, question: TargetMap, preset: str) -> SpokenImages | None:
     """Lets the speaker look at the images, and learns what it means by its names; None without a speaker.
 
     Args:
@@ -70,7 +70,7 @@ def spoken_images(session: Session, data: ImageData, question: TargetMap, preset
         template, style = config.text.template[0], config.names.name_text
         phrases = names_text(speaker.class_names, speaker.wordnet, style=style, template="{}")
         read = TextClassifier(encoder, encoder.model, None).reader(trainer)
-        texts, targets = described_answers(config, question)
+        texts, targets = describe_answers(config, question)
 
         def logits_of(split: ImageSplit, part: str) -> np.ndarray:
             size = config.train.batch_size

@@ -11,7 +11,7 @@ from xmodal.evaluation.calibrated_result import CalibratedResult
 from xmodal.evaluation.intervals import Comparison, compare_paired
 from xmodal.evaluation.metrics import HeldOut
 from xmodal.recipes.transfer_worth import Worth, worth_table
-from xmodal.recipes.vgg_to_bert.questions import BridgeSentences, TransferredImages, pooled
+from xmodal.recipes.vgg_to_bert.questions import BridgeSentences, TransferredImages, pool_answers
 from xmodal.recipes.vgg_to_bert.speaker import SpokenImages, names_tables
 from xmodal.robustness.attacked import training_cost
 from xmodal.runs.session import Session
@@ -35,7 +35,7 @@ COMPARISONS = (
 )
 
 
-def reported(
+def build_report(
     session: Session,
     data: ImageData,
     question: TargetMap,
@@ -54,7 +54,7 @@ def reported(
         bridge_text = " | ".join(words.test[index])
         return f"{bridge_text} | {spoken.speaker.name}: {spoken.sentences[index]}" if spoken else bridge_text
 
-    _, image_weight = pooled(measured["image_only"].logits, measured["text"].logits, truth)
+    _, image_weight = pool_answers(measured["image_only"].logits, measured["text"].logits, truth)
     cost = (
         training_cost("image_only", "image_plain", session.result_seconds)
         if "image_plain" in measured

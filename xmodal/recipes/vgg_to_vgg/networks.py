@@ -17,9 +17,9 @@ from xmodal.runs.inputs import build_backbone
 from xmodal.runs.session import Session
 from xmodal.tasks.image_classifier import (
     ImageClassifier,
+    attach_head,
     evaluation_pixels,
     fine_tune,
-    joined,
     train_image_classifier,
 )
 from xmodal.training.baselines import (
@@ -173,7 +173,7 @@ def with_new_head(session: Session, data: ImageData, name: str, architecture: st
     return replace(network, measured=(start,))
 
 
-def transferred(
+def transfer_network(
     session: Session,
     data: ImageData,
     name: str,
@@ -190,7 +190,7 @@ def transferred(
         backbone = build_backbone(config, architecture, "none", trainer)
         with trainer.strategy.scope():
             head = keras.models.clone_model(source.head)
-            model = joined(backbone, head)
+            model = attach_head(backbone, head)
         images = batches(data.train, image_size=config.data.image_size, batch_size=PROBE_IMAGES)
         transfer = transfer_weights(
             source.model,

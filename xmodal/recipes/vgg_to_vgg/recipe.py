@@ -10,19 +10,19 @@ from xmodal import report
 from xmodal.config.config import Config
 from xmodal.core.clock import Clock
 from xmodal.data.images import ImageData
-from xmodal.recipes.search import adapted
+from xmodal.recipes.search import adapt_run
 from xmodal.recipes.search.images import image_space
 from xmodal.recipes.vgg_to_vgg.networks import (
     Network,
     require_match,
     train_network,
-    transferred,
+    transfer_network,
     with_new_head,
     without_transfer,
 )
 from xmodal.recipes.vgg_to_vgg.tables import report_of
 from xmodal.robustness.image_attack import attack_classifiers, require_library
-from xmodal.runs.inputs import configured_images
+from xmodal.runs.inputs import load_configured_images
 from xmodal.runs.session import Session, begin, finish
 from xmodal.transfer.growth import Growth
 
@@ -40,9 +40,9 @@ def run(config: Config, clock: Clock) -> report.Run:
     require_library(config.attack)
     session = begin(config, clock)
     with clock.stage("data"):
-        data = configured_images(config)
+        data = load_configured_images(config)
     session.check_data(data.report)
-    session = adapted(session, lambda: image_space(session, data))
+    session = adapt_run(session, lambda: image_space(session, data))
     if config.run.export:
         clock.log("--export: this experiment has nothing to export; vgg_to_bert exports the target")
     networks = compare(session, data)
@@ -62,13 +62,13 @@ def compare(session: Session, data: ImageData) -> list[Network]:
     require_match(config, session.trainer)
 
     def move_to_target(name: str, growth: Growth = image.growth) -> Network:
-        return transferred(
+        return transfer_network(
             session, data, name, base, image.target, growth=growth, grow=image.grow, drop=image.drop
         )
 
     def move_to_base(name: str, source: Network) -> Network:
         # What is new on the way there has no place on the way back, and the other way round.
-        return transferred(session, data, name, source, image.base, grow=image.drop, drop=image.grow)
+        return transfer_network(session, data, name, source, image.base, grow=image.drop, drop=image.grow)
 
     base = train_network(session, data, with_new_head(session, data, "base", image.base, image.image_weights))
     clock.log(f"Test accuracy: {_accuracy(base)}")

@@ -56,7 +56,7 @@ def write_tensorboard(run: Run, folder: Path, shown: Collection[tuple[str, int]]
         for plot in run.plots:
             tf.summary.image(f"plots/{plot.caption}", figures.lines_pixels(plot)[np.newaxis], step=0)
         for kind in dict.fromkeys(item.kind for item in run.gallery):
-            pictures = np.stack([figures.captioned(item) for item in run.gallery if item.kind == kind])
+            pictures = np.stack([figures.add_caption(item) for item in run.gallery if item.kind == kind])
             tf.summary.image(f"pictures/{kind}", pictures, step=0, max_outputs=len(pictures))
             if run.noun == "sound":
                 _write_sounds(f"sounds/{kind}", [item for item in run.gallery if item.kind == kind])

@@ -60,14 +60,14 @@ def sprite(points: Points) -> np.ndarray:
     """Returns all pictures in one, row by row: (H, W, 3) uint8, H and W multiples of 32 pixels."""
     import tensorflow as tf
 
-    from xmodal.data.decoding import decoded_pixels
+    from xmodal.data.decoding import decode_pixels
 
     columns = math.ceil(math.sqrt(len(points.pictures)))
     rows = math.ceil(len(points.pictures) / columns)
     tiles = np.full((rows * columns, SIDE, SIDE, 3), BLANK, np.uint8)
     for tile, encoded in zip(tiles, points.pictures, strict=False):
         if encoded:
-            picture = decoded_pixels(encoded, max_pixels=0)
+            picture = decode_pixels(encoded, max_pixels=0)
             tile[:] = tf.cast(tf.image.resize(picture, (SIDE, SIDE), antialias=True) + 0.5, tf.uint8)
     grid = tiles.reshape(rows, columns, SIDE, SIDE, 3).swapaxes(1, 2)
     return grid.reshape(rows * SIDE, columns * SIDE, 3)
