@@ -55,7 +55,7 @@ class Plan:
     drop: tuple[str, ...]
 
 
-def match_layers(
+def make_plan(
     source: keras.Model,
     target: keras.Model,
     *,

@@ -12,7 +12,7 @@ import numpy as np
 from xmodal.core.errors import UserError, nearest
 from xmodal.core.formatting import first_few, truncate
 from xmodal.transfer.growth import Growth, grown_weights
-from xmodal.transfer.matching import MAX_LAYERS, Plan, is_declared, match_layers
+from xmodal.transfer.matching import MAX_LAYERS, Plan, is_declared, make_plan
 from xmodal.transfer.resizing import resize_weights
 from xmodal.transfer.settings import different_settings, unpaired_steps
 from xmodal.transfer.state import give_state, layer_state
@@ -157,9 +157,7 @@ def transfer_weights(
     if growth not in get_args(Growth):
         raise UserError(f"`growth={growth}` is not known", nearest(str(growth), get_args(Growth)))
     identity = growth == "identity"
-    plan = match_layers(
-        source, target, grow=grow, leave=leave, drop=drop, rename=rename or {}, resize=identity
-    )
+    plan = make_plan(source, target, grow=grow, leave=leave, drop=drop, rename=rename or {}, resize=identity)
     new_layers = {path: plan.targets[path] for path in plan.grown if identity}
     resized_arrays, places = _resize(target, plan) if plan.resized else ({}, None)
     new_weights = grown_weights(target, new_layers) | resized_arrays

@@ -35,7 +35,7 @@ from xmodal.recipes.names_to_answers.readers import (
 )
 from xmodal.recipes.names_to_answers.student import transfer_student
 from xmodal.recipes.names_to_answers.tables import NOTES, answer_table, gallery
-from xmodal.recipes.names_to_answers.unlabelled import adapt_answers
+from xmodal.recipes.names_to_answers.unlabelled import adapt
 from xmodal.recipes.seeing import SEEING, Seen, see
 from xmodal.recipes.text_reading import Facts, report_reading
 from xmodal.runs.session import Session, begin, finish
@@ -73,9 +73,7 @@ def run(config: Config, clock: Clock) -> report.Run:
             for part, split in splits.items()
         }
     answer_logits, mixture = read_answers(session, speaker, words, speaker_outputs)
-    adaptation = adapt_answers(
-        session, photographs, question.answers.names, speaker_outputs, mixture, network
-    )
+    adaptation = adapt(session, photographs, question.answers.names, speaker_outputs, mixture, network)
     answer_logits = adaptation.read | answer_logits
     bottleneck = None
     if names.concepts:

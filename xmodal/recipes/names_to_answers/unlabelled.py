@@ -34,7 +34,7 @@ class Adapted:
     student: Student | None = None
 
 
-def adapt_answers(
+def adapt(
     session: Session,
     photographs: Photographs,
     answers: tuple[str, ...],
@@ -55,17 +55,17 @@ def adapt_answers(
     Raises:
         UserError: for fewer images than can be learned from.
     """
-    adapt = session.config.names.adapt
-    if adapt == "none":
+    way = session.config.names.adapt
+    if way == "none":
         return Adapted({}, logits)
-    if adapt == PRIOR:
+    if way == PRIOR:
         with session.clock.stage(PRIOR):
             logits = {part: _with_prior(array) for part, array in logits.items()}
         session.seconds(PRIOR, SEEING, PRIOR)
         return Adapted({PRIOR: logits["test"]}, logits)
     with session.clock.stage(SELF_TRAIN):
         part = "train" if "train" in seen else "test"
-        _require_enough(adapt, *logits[part].shape)
+        _require_enough(way, *logits[part].shape)
         reader = self_train(seen[part].features, logits[part])
         taught_logits = {part: reader(array.features) for part, array in seen.items()}
     session.seconds(SELF_TRAIN, SEEING, SELF_TRAIN)
