@@ -24,6 +24,7 @@ from rendering.runs import MOVED, UNDER_ATTACK, figures, origin, read_from, resu
 from rendering.scale import scale
 from rendering.words import ENGLISH, README_LANGUAGES, punctuated
 
+from xmodal.evaluation.intervals import findings
 from xmodal.evaluation.repeats import student95
 from xmodal.report import Plot, Series, console_table
 from xmodal.report.figures import lines_file
@@ -193,7 +194,7 @@ def printed(record: dict) -> str:
         title=record["title"],
         seed=record["seed"],
         results=results,
-        gains=[SimpleNamespace(**gain) for gain in record["gains"]],
+        findings=findings([gain["sentence"] for gain in record["gains"]]),
         seconds={},
     )
     return f"```\n{console_table(run, 90)}\n```\n"

@@ -5,6 +5,7 @@ import re
 from rendering.markdown import grid, table_lines
 
 from xmodal.core.formatting import plural
+from xmodal.evaluation.intervals import findings
 
 # Flags that are told where they differ from these.
 USUAL = {
@@ -96,7 +97,8 @@ def result_lines(record: dict) -> list[str]:
     head = ("result", "accuracy", "95% interval", source_of(record)[1], "log loss", "seconds")
     lines = [*grid(head, rows), ""]
     # Names within a sentence keep their capitals.
-    sentences = " ".join(f"{gain['sentence'][:1].upper()}{gain['sentence'][1:]}." for gain in record["gains"])
+    told = findings([gain["sentence"] for gain in record["gains"]])
+    sentences = " ".join(f"{sentence[:1].upper()}{sentence[1:]}." for sentence in told)
     sentences += "".join(
         f" {fact[:1].upper()}{fact[1:]}: {value:.2f}."
         for fact, value in record["facts"].items()

@@ -324,6 +324,15 @@ def test_page_does_not_claim_more_than_the_transfer_shows(run, difference, words
     assert "exactly" not in told
 
 
+@pytest.mark.parametrize(("count", "by_chance"), [(4, ""), (5, "0.25"), (7, "0.35"), (40, "2")])
+def test_of_many_differences_chance_has_a_share(run, count, by_chance):
+    several = replace(run, gains=run.gains[:1] * count)
+    told = f"of {count} differences that are none, {by_chance} would be told as help or hurt by chance"
+    in_page = told.replace("of", "Of", 1)
+    shown = told in report.console_table(several, width=200).replace("\n", " "), in_page in html(several)
+    assert shown == (bool(by_chance), bool(by_chance))
+
+
 def test_many_classes_become_pairs_and_ranges(run):
     names = tuple(f"class {i}" for i in range(41))
     result = some_result("text", 79, names, n=82)

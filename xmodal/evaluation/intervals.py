@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
 
-Z95 = NormalDist().inv_cdf(0.975)
+CONFIDENCE = 0.95
+Z95 = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
+# Findings of one run from which on it says how many are to be expected by chance.
+MANY = 5
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,25 @@ class Comparison:
     only_a: int
     only_b: int
     sentence: str
+
+
+def findings(sentences: Sequence[str]) -> tuple[str, ...]:
+    """Returns what was found, each with a 95% interval of its own, and of many what chance has to do with it.
+
+    The intervals are not made wider for being many, so that each can be read alone.
+
+    Example:
+        >>> findings(["a helped"] * 40)[-1]
+        'of 40 differences that are none, 2 would be told as help or hurt by chance: each interval is at 95%'
+    """
+    count = len(sentences)
+    if count < MANY:
+        return tuple(sentences)
+    by_chance = f"{count * (1 - CONFIDENCE):.2g} would be told as help or hurt by chance"
+    return (
+        *sentences,
+        f"of {count} differences that are none, {by_chance}: each interval is at {CONFIDENCE:.0%}",
+    )
 
 
 def wilson_interval(right: int, n: int) -> tuple[float, float]:

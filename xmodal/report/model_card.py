@@ -162,7 +162,7 @@ def card(run: Run, made_from: Sequence[Ingredient], ask: str) -> str:
         _code(ask),
         _table(("signature", "takes", "gives"), _signatures(run)),
         *(_figures(run, run.main_result) if run.main_result else []),
-        *([_list(capitalize(gain.sentence) for gain in run.gains)] if run.gains else []),
+        *([_list(map(capitalize, run.findings))] if run.gains else []),
         "## Data",
         _table(
             ("split", "examples"),

@@ -88,7 +88,7 @@ def _when(run: Run) -> str:
 def _answer(run: Run) -> str:
     doubts = sum(len(data.warnings) for data in (run.data, *run.further_data.values()))
     headline = _headline(run.main_result) if run.main_result else ""
-    lead, *others = (capitalize(gain.sentence) for gain in run.gains) if run.gains else (None,)
+    lead, *others = map(capitalize, run.findings) if run.gains else (None,)
     return "\n".join(
         [
             '<section id="answer" aria-label="The answer">',

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from xmodal.evaluation.intervals import findings
 from xmodal.evaluation.selection import gallery_indices
 
 if TYPE_CHECKING:
@@ -279,6 +280,11 @@ class Run:
     def __post_init__(self):
         if self.headline is not None and self.headline not in self.results:
             raise ValueError(f"headline must be one of {list(self.results)}. Received: {self.headline!r}")
+
+    @property
+    def findings(self) -> tuple[str, ...]:
+        """The sentences of `gains`, and of many what chance has to do with them."""
+        return findings([gain.sentence for gain in self.gains])
 
     @property
     def main_result(self) -> Result | None:

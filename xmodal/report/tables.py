@@ -38,8 +38,8 @@ def console_table(run: Run, width: int | None = None) -> str:
         parts.append("\n".join(_result_lines(run, width)))
     elif run.gallery:
         parts.append("\n".join(_answer_lines(run, width)))
-    if run.gains:
-        parts.append("\n".join(textwrap.fill(printable(gain.sentence), width) for gain in run.gains))
+    if run.findings:
+        parts.append("\n".join(textwrap.fill(printable(finding), width) for finding in run.findings))
     if run.seconds:
         parts.append("\n".join(_stage_lines(run.seconds)))
     return "\n\n".join(parts)

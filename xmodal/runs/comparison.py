@@ -10,7 +10,7 @@ from xmodal.core.errors import UserError
 from xmodal.core.formatting import capitalize, change, duration, interval, percent, printable
 from xmodal.core.reading import read_regular
 from xmodal.core.records import LARGEST, Amount, Count, Positive, Share, read_record, read_records
-from xmodal.evaluation.intervals import difference_interval
+from xmodal.evaluation.intervals import difference_interval, findings
 from xmodal.report import markup
 from xmodal.report.figures import lines
 from xmodal.report.records import Plot, Series, Table
@@ -58,6 +58,9 @@ class Metrics:
     data: Data
     gains: tuple[Finding, ...]
     seconds: dict[str, Amount]
+
+    def sentences(self) -> list[str]:
+        return [gain.sentence for gain in self.gains]
 
 
 @dataclass(frozen=True)
@@ -237,9 +240,9 @@ def curves(runs: Sequence[FinishedRun]) -> list[Plot]:
 
 def page(runs: Sequence[FinishedRun]) -> str:
     """Returns a page like report.html: no network, no scripts."""
-    findings = "\n".join(
+    told = "\n".join(
         f"<h3>{markup.text(run.name)}</h3>\n"
-        + markup.items([capitalize(gain.sentence) for gain in run.metrics.gains], "findings")
+        + markup.items([capitalize(finding) for finding in findings(run.metrics.sentences())], "findings")
         for run in runs
         if run.metrics.gains
     )
@@ -250,7 +253,7 @@ def page(runs: Sequence[FinishedRun]) -> str:
     title = f"{len(runs)} runs side by side"
     body = [
         f"<header>\n<h1>{markup.text(title)}</h1>\n</header>\n<main>",
-        markup.section("findings", "What each one found", findings) if findings else "",
+        markup.section("findings", "What each one found", told) if told else "",
         markup.section("measured", "Measured", tables),
         markup.section("training", "Training", f'<div class="plots">{plots}</div>') if plots else "",
         "</main>",
