@@ -156,6 +156,33 @@ def unheard(records: Path, words: dict = ENGLISH) -> str:
     return as_text(grid(words["unheard"], rows))
 
 
+def doubts(records: Path) -> str:
+    """Returns a Markdown table of what a text's probabilities are worth beside those of the classifier."""
+    head = ("record", "`--text_style`", "taught", "log loss before the text", "of the text", "times")
+    head += ("calibration error before", "of the text")
+    rows = []
+    for name, record in _records(records):
+        results = record.get("results", {})
+        seen = results.get("image_only") or results.get("audio_only")
+        if record.get("experiment") != "vgg_to_bert" or not seen or "text" not in results:
+            continue
+        read = results["text"]
+        [style] = [flag.partition("=")[2] for flag in record["flags"] if flag.startswith("--text_style=")]
+        taught = "probabilities" if "taught what" in read["note"] else "labels"
+        losses = f"{seen['loss']:.3f}", f"{read['loss']:.3f}", f"{read['loss'] / seen['loss']:.2f}"
+        rows.append(
+            (
+                link(name, "results/README.md"),
+                style,
+                taught,
+                *losses,
+                f"{seen['ece']:.3f}",
+                f"{read['ece']:.3f}",
+            )
+        )
+    return as_text(grid(head, rows))
+
+
 def _points(sound: float, text: float, without: float, gain: float, low: float, high: float) -> Iterator[str]:
     yield from (f"{share:.1%}" for share in (sound, text, without))
     yield f"{100 * gain:+z.1f} [{100 * low:+z.1f}, {100 * high:+z.1f}]"
@@ -213,6 +240,7 @@ def rendered(root: Path = ROOT) -> dict[Path, str]:
     files |= {path: lines_file(plot) for path, plot in worth_plots(RECORDS).items()}
     page = ROOT / "experiments" / "README.md"
     text = filled(page.read_text(), "moved", comparisons(RECORDS, MOVED))
+    text = filled(text, "doubts", doubts(RECORDS))
     files[page] = filled(text, "robust", comparisons(RECORDS, UNDER_ATTACK))
     page, of_name = ROOT / "experiments" / "running.md", dict(_records(RECORDS))
     files[page] = filled(page.read_text(), "scale", scale(*map(of_name.get, ("growth", "serving", "engine"))))
