@@ -60,6 +60,7 @@ class Metrics:
     seconds: dict[str, Amount]
 
     def sentences(self) -> list[str]:
+        """Returns what the run found, each difference in plain words."""
         return [gain.sentence for gain in self.gains]
 
 
