@@ -13,7 +13,7 @@ from loading import load_pairs
 
 from xmodal.core.errors import UserError
 from xmodal.core.files import cache_folder
-from xmodal.data.digit_readings import WORDS, write_captions
+from xmodal.data.digit_readings import WORDS, write_readings
 from xmodal.data.pairs import PairData
 from xmodal.data.table_format import TableFormat
 
@@ -235,17 +235,17 @@ def test_digits_come_with_readings():
 
 def test_readings_are_wrong_as_often_as_is_asked_for():
     digits = np.arange(10).repeat(400).tolist()
-    texts = write_captions(digits, misread=0.15, slips=0.0, seed=3)
+    texts = write_readings(digits, misread=0.15, slips=0.0, seed=3)
     wrong = [
         WORDS[digit] not in text and str(digit) not in text for digit, text in zip(digits, texts, strict=True)
     ]
     assert 0.12 < np.mean(wrong) < 0.18
     # A slip may fall on any word, but never on a figure.
-    slipped = write_captions(digits, misread=0.15, slips=0.3, seed=3)
+    slipped = write_readings(digits, misread=0.15, slips=0.3, seed=3)
     changed = [text != other for text, other in zip(texts, slipped, strict=True)]
     assert 0.7 < np.mean(changed) < 1.0
-    assert list(slipped) == list(write_captions(digits, misread=0.15, slips=0.3, seed=3))
-    assert list(texts) != list(write_captions(digits, misread=0.15, slips=0.0, seed=4))
+    assert list(slipped) == list(write_readings(digits, misread=0.15, slips=0.3, seed=3))
+    assert list(texts) != list(write_readings(digits, misread=0.15, slips=0.0, seed=4))
 
 
 def test_texts_of_pairs_are_scrubbed(tmp_path):

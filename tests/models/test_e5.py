@@ -50,7 +50,7 @@ def test_what_the_file_holds(tiny):
             np.testing.assert_array_equal(read.tensors[name], tensor)
         else:
             # Half a step of the scale, which is a seventh of the block's largest weight.
-            found = e5_file.dequantize(read.tensors[name]).reshape(-1, 32)
+            found = e5_file.dequantise(read.tensors[name]).reshape(-1, 32)
             largest = np.abs(tensor.reshape(-1, 32)).max(axis=1, keepdims=True)
             assert np.all(np.abs(found - tensor.reshape(-1, 32)) <= largest / 13)
 
@@ -60,7 +60,7 @@ def test_four_bits_and_a_scale():
     block["scale"] = 0.5
     block["pairs"][0, 0] = 0xF0
     block["pairs"][0, 1] = 0x09
-    weights = e5_file.dequantize(block)
+    weights = e5_file.dequantise(block)
     assert weights.dtype == np.float32
     assert weights[:2].tolist() == [-4.0, 0.5]
     assert weights[16:18].tolist() == [3.5, -4.0]
@@ -202,7 +202,7 @@ def test_the_official_model_is_put_into_the_order_of_the_ids(tiny):
 def test_the_table_of_pieces_gives_the_rows_and_is_not_trained(tiny):
     read = e5_file.read(tiny)
     model = e5.encoder_model(read)
-    rows = e5_file.dequantize(read.tensors["emb.word"]).reshape(len(PIECES), HIDDEN)
+    rows = e5_file.dequantise(read.tensors["emb.word"]).reshape(len(PIECES), HIDDEN)
     token_ids = np.array([[0, 5, 12], [7, 7, 1]])
     np.testing.assert_array_equal(model.get_layer("token_embedding")(token_ids), rows[token_ids])
     assert [path for path in (weight.path for weight in model.trainable_weights) if "token" in path] == []
@@ -247,7 +247,7 @@ def test_a_layer_computes_what_the_equations_of_bert_say(tiny):
     """Against NumPy: post-norm attention and exact GELU, with the weights as the file has them."""
     read = e5_file.read(tiny)
     w = {
-        name: e5_file.dequantize(tensor).reshape(tensors()[name].shape) if tensor.dtype.names else tensor
+        name: e5_file.dequantise(tensor).reshape(tensors()[name].shape) if tensor.dtype.names else tensor
         for name, tensor in read.tensors.items()
     }
     erf = np.vectorize(math.erf)

@@ -12,7 +12,7 @@ LOOKALIKES = ("69", "74", "71", "85", "97", "36", "05", "19", "36", "47")
 TEMPLATES = ("{}", "a {}", "number {}", "the digit {}", "looks like {}", "I read {}", "{}, I think")
 
 
-def write_captions(digits: Sequence[int], *, misread: float, slips: float, seed: int) -> np.ndarray:
+def write_readings(digits: Sequence[int], *, misread: float, slips: float, seed: int) -> np.ndarray:
     """Writes down what somebody read in the picture of each digit.
 
     Half of the readings are in figures. All chance follows from the seed and the place of a digit.

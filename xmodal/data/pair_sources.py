@@ -7,7 +7,7 @@ from pathlib import Path
 
 from xmodal.core.errors import UserError
 from xmodal.core.files import path_of
-from xmodal.data.digit_readings import write_captions
+from xmodal.data.digit_readings import write_readings
 from xmodal.data.image_sources import group_by_content, load_digits
 from xmodal.data.sources import RawExamples, permission_errors, source_reader
 from xmodal.data.split_names import with_splits
@@ -28,7 +28,7 @@ class PairSettings:
         cache: folder of downloaded data.
         offline: reach for nothing.
         image_folder: what the paths of images and sounds are relative to, by default the table's own folder.
-        misread, typing_slips: of the readings of mnist_5k, see `write_captions`.
+        misread, typing_slips: of the readings of mnist_5k, see `write_readings`.
         seed: of these readings.
     """
 
@@ -53,10 +53,10 @@ def read_pairs(source: str, settings: PairSettings) -> RawExamples:
 
 
 def _read_digits(location: str, settings: PairSettings) -> RawExamples:
-    """Returns the digits of mnist_5k with written readings, see `write_captions`."""
+    """Returns the digits of mnist_5k with written readings, see `write_readings`."""
     examples = load_digits(settings.cache, settings.offline)
     digits = [int(example.class_name) for example in examples]
-    texts = write_captions(digits, misread=settings.misread, slips=settings.typing_slips, seed=settings.seed)
+    texts = write_readings(digits, misread=settings.misread, slips=settings.typing_slips, seed=settings.seed)
     id_texts = zip((example.id for example in examples), texts, strict=True)
     return RawExamples(examples, texts=dict(id_texts))
 

@@ -11,7 +11,7 @@ import tensorflow as tf
 import tensorflow_text
 from sentencepiece.sentencepiece_model_pb2 import ModelProto, TrainerSpec
 
-from xmodal.models.e5_file import END, PAD, PARTS, START, UNKNOWN, Container, Vocabulary, dequantize
+from xmodal.models.e5_file import END, PAD, PARTS, START, UNKNOWN, Container, Vocabulary, dequantise
 from xmodal.models.q4_embedding import Q4Embedding
 
 # What the encoder was trained to see before a text that stands alone, as against a passage to be found.
@@ -190,5 +190,5 @@ def _weight(tensors: dict[str, np.ndarray], path: str, shape: tuple[int, ...]) -
         name = _LAYERS[layer]
     if kind == "kernel":
         # A row for each output there, an output in each column here.
-        return dequantize(tensors[f"{name}.w"]).reshape(tensors[f"{name}.b"].size, -1).T.reshape(shape)
+        return dequantise(tensors[f"{name}.w"]).reshape(tensors[f"{name}.b"].size, -1).T.reshape(shape)
     return tensors[f"{name}.w" if kind == "gamma" else f"{name}.b"].reshape(shape)

@@ -77,7 +77,7 @@ class Container:
         sizes: of the encoder.
         epsilon: of its layer normalisations.
         vocabulary: of its tokenizer.
-        tensors: name -> float32 weights, flat, or blocks as `dequantize` takes them; a matrix has a row
+        tensors: name -> float32 weights, flat, or blocks as `dequantise` takes them; a matrix has a row
             for each output, or for each piece of the vocabulary.
     """
 
@@ -187,7 +187,7 @@ def _read_tensors(content: bytes, start: int) -> Iterator[tuple[str, np.ndarray]
             yield name, np.frombuffer(content, "<f4", weights, offset)
 
 
-def dequantize(blocks: np.ndarray) -> np.ndarray:
+def dequantise(blocks: np.ndarray) -> np.ndarray:
     """Brings blocks of Q4_0 to float32.
 
     Args:

@@ -26,7 +26,7 @@ ALL, CAREFUL, BOLD, HALF, HEAD = (1e-4, 0.9), (5e-5, 1.0), (2e-4, 0.9), (3e-4, 1
 
 
 def adapt_trainings(trainings: DocumentTrainings) -> DocumentTrainings:
-    """Returns trainings with the flags that a search finds for the documents, see `adapt`."""
+    """Returns trainings with the flags that a search finds for the documents, see `adapt_run`."""
     if trainings.labelling is SEVERAL_LABELS:
         return trainings
     return replace(trainings, session=adapt_run(trainings.session, lambda: document_space(trainings)))
